@@ -1,0 +1,53 @@
+# The README's two commands are `make compare` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help compare test test-slow check lint types imports unit bench clean
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+compare: $(VENV)/.installed  ## install, run the default study, print its summary and the path of its report
+	$(BIN)/beyond +study=comparison
+
+test: $(VENV)/.installed-test check  ## install with the test tools, then run all checks
+
+check: lint types imports unit  ## what CI runs
+
+lint:  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:  ## types
+	$(BIN)/basedpyright
+
+imports:  ## who may import whom
+	$(BIN)/lint-imports
+
+unit:  ## tests, without the slow ones
+	$(BIN)/pytest -m "not slow" -n 2
+
+test-slow: $(VENV)/.installed-test  ## the slow tests
+	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment; runs stay
+	rm -rf $(VENV)

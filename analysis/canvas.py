@@ -1,0 +1,283 @@
+"""The figures' common hand: one look an arm, panels laid out in inches, axes for costs, files that never change.
+
+Layout is by hand because matplotlib's automatic ones draw every figure several times.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator
+from PIL import Image
+
+from analysis.trajectories import Band
+
+WIDTH = 10.0  # inches; a report shows them as 1000 pixels
+DPI = 130
+INK, FAINT = "#222222", "#666666"
+# Seaborn's "colorblind" without the two that are too pale for thin lines on white.
+_COLOURS = [colour for index, colour in enumerate(sns.color_palette("colorblind").as_hex()) if index not in (6, 8)]
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2, 1, 1.5, 1, 1.5)))
+_MARKERS = "osD^vP<>dp*"  # 11, so that colour and marker together repeat after 8 x 11
+LINE_HEIGHT = 0.165  # inches, of the small text
+_LETTER = 0.073  # inches, mean width of a letter of the small text
+_STYLE: dict[Any, Any] = {
+    **sns.axes_style("whitegrid"),
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.edgecolor": "#aaaaaa",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "beyond",
+    "svg.fonttype": "none",
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn, in every figure of a report."""
+
+    colour: str
+    line: Any
+    marker: str
+
+
+def looks(arms: Sequence[str]) -> dict[str, Look]:
+    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker for 88."""
+    n = len(_COLOURS)
+    return {
+        arm: Look(_COLOURS[i % n], _LINES[i // n % len(_LINES)], _MARKERS[i % len(_MARKERS)])
+        for i, arm in enumerate(arms)
+    }
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw with the report's settings, whatever the user's are, and put those back."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def panels(
+    n: int,
+    columns: int,
+    height: float,
+    title: str,
+    note: str,
+    entries: Sequence[tuple[Any, str]] = (),
+    *,
+    left: float = 0.75,
+    right: float = 0.15,
+    bottom: float = 0.45,
+    gaps: tuple[float, float] = (0.25, 0.55),
+    share: str = "y",
+    headed: int = 0,
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure with n panels in rows, a title above, and a legend below that covers no data.
+
+    Parameters
+    ----------
+    height : float
+        Of a panel, in inches, as are the margins and `gaps` (between columns, and between rows without titles).
+    note : str
+        Smaller, below the title: what is drawn, and what is not.
+    entries : list of (handle, label)
+        The legend.
+    share : str
+        Axes that all panels share: "", "x", "y" or "xy".
+    headed : int
+        Lines of the titles above the panels.
+    """
+    columns, gaps = min(columns, n), (gaps[0], gaps[1] + LINE_HEIGHT * headed)
+    rows = ceil(n / columns)
+    notes = [line for part in note.splitlines() for line in textwrap.wrap(part, int((WIDTH - 0.3) / _LETTER))]
+    longest = max((len(label) for _, label in entries), default=0)
+    per_row = max(1, int((WIDTH - 0.3) / (0.6 + _LETTER * longest)))
+    legend = LINE_HEIGHT * ceil(len(entries) / per_row) + (0.12 if entries else 0)
+    top = 0.4 + LINE_HEIGHT * len(notes) + LINE_HEIGHT * headed + 0.05
+    total = top + rows * height + (rows - 1) * gaps[1] + bottom + legend
+    width = (WIDTH - left - right - (columns - 1) * gaps[0]) / columns
+    figure = Figure(figsize=(WIDTH, total))
+    FigureCanvasAgg(figure)
+    figure.text(0.1 / WIDTH, 1 - 0.1 / total, title, va="top", fontsize=11, fontweight="bold")
+    figure.text(0.1 / WIDTH, 1 - 0.34 / total, "\n".join(notes), va="top", color=FAINT, linespacing=1.25)
+    axes: list[Axes] = []
+    for index in range(n):
+        row, column = divmod(index, columns)
+        x, y = left + column * (width + gaps[0]), total - top - row * (height + gaps[1]) - height
+        shared: dict[str, Any] = {f"share{axis}": axes[0] for axis in share} if axes else {}
+        axes.append(figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total), **shared))
+        axes[-1].set_title("", loc="left", y=1, pad=5)  # fixed: to find a free height takes a third of all drawing
+        if "y" in share and column:
+            axes[-1].tick_params(labelleft=False)
+        if "x" in share and index + columns < n:
+            axes[-1].tick_params(labelbottom=False)
+    if entries:
+        handles, labels = zip(*entries, strict=True)
+        figure.legend(
+            handles, labels, loc="lower left", bbox_to_anchor=(0.1 / WIDTH, 0), ncol=per_row, frameon=False,
+            handlelength=3.2, columnspacing=1.2, labelspacing=0.35, borderaxespad=0.2,
+        )  # fmt: skip
+    return figure, axes
+
+
+def wrapped(label: str, inches: float) -> str:
+    """Break a label into lines of the given width, after a blank or one of ".,_=" where that is possible."""
+    width, lines = max(12, int(inches / _LETTER)), [""]
+    for part in re.split(r"(?<=[ .,_=])", label):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def draw_band(axes: Axes, x: np.ndarray, band: Band, look: Look, phase: int = 0) -> None:
+    """Draw a mean, its interval, and a cross where a replica was lost; from there on it is faint."""
+    axes.fill_between(x, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
+    whole = band.lost == 0
+    marks = {"marker": look.marker, "ms": 3.8, "mew": 0.3}
+    axes.plot(x[whole], band.mean[whole], color=look.colour, ls=look.line, lw=1.4, markevery=(phase % 5, 5), **marks)
+    if not whole.all():
+        first = int(np.argmin(whole))
+        start = max(first - 1, 0)
+        axes.plot(x[start:], band.mean[start:], color=look.colour, ls=look.line, lw=1.4, alpha=0.35)
+        axes.plot(x[start], band.mean[start], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4)
+
+
+class CostAxis:
+    """A logarithmic axis whose left end is the start, where nothing has been spent.
+
+    Positions are decimal logarithms on a linear axis, which draws faster than a logarithmic one.
+
+    Parameters
+    ----------
+    costs : array
+        All that will be drawn on it.
+    beyond : float
+        Room to the right of the largest, as a fraction of the axis.
+    """
+
+    def __init__(self, costs: Iterable[float], beyond: float = 0.02) -> None:
+        costs = np.asarray(list(costs), float)
+        positive = costs[np.isfinite(costs) & (costs > 0)]
+        bounds = (positive.min(), positive.max()) if len(positive) else (1.0, 10.0)
+        self.low, self.high = log10(bounds[0]), log10(bounds[1])
+        self.decades = max(self.high - self.low, 0.3)
+        self.start = self.low - 0.08 * self.decades
+        self.right = self.high + beyond * self.decades
+
+    def place(self, costs: np.ndarray) -> np.ndarray:
+        """Positions of costs; zero is the start."""
+        return np.log10(costs, out=np.full(np.shape(costs), self.start), where=costs > 0)
+
+    def dress(self, axes: Axes, lane: float | None = None) -> None:
+        """Limits and ticks; the start is ticked 0, the position of a lane for misses by its name."""
+        axes.set_xlim(self.start - 0.01 * self.decades, self.right)
+        values = [tick for tick in _ticks(10**self.low, 10**self.high, 6) if log10(tick) > self.low - 1e-9]
+        ticks = {self.start: "0", **{log10(value): short(value) for value in values}}
+        label_ticks(axes.xaxis, ticks if lane is None else {**ticks, lane: "not\nreached"})
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two positive ones: powers of ten, thinned out, or 1-2-5 where there are too few."""
+    powers = range(ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9) + 1)
+    if len(powers) < 2:
+        steps = [m * 10.0**p for p in range(floor(log10(low)), ceil(log10(high)) + 1) for m in (1, 2, 5)]
+        return [step for step in steps if low <= step <= high]
+    return [10.0**power for power in powers][:: ceil(len(powers) / most)]
+
+
+def label_ticks(axis: Axis, ticks: Mapping[float, str]) -> None:
+    """Put ticks at these positions, named so."""
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter(FixedFormatter(list(ticks.values())))
+
+
+def short(value: float) -> str:
+    """Write a tick: 0.01, 500, 10⁶."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if mantissa == "1" else f"{mantissa} · {power}"
+
+
+def score_limits(values: np.ndarray, score: str) -> tuple[float, float]:
+    """Limits of a score's axis that a few far values cannot blow up.
+
+    An accuracy is bounded and keeps its range; R² ends at -0.5, below which a model is useless anyway; anything else
+    ends one spread of the middle 90 % beyond it, where a value lies ten spreads away.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if score == "r2_score":
+        low, high = max(low, -0.5), max(high, -0.4)
+    elif score != "accuracy_score":
+        five, ninety_five = np.quantile(values, [0.05, 0.95])
+        spread = ninety_five - five
+        if high - low > 10 * spread > 0:
+            low, high = max(low, five - spread), min(high, ninety_five + spread)
+    margin = 0.04 * (high - low) or 0.05
+    return low - margin, high + margin
+
+
+def off_axis(values: Mapping[str, np.ndarray], limits: tuple[float, float], what: str) -> str:
+    """Say how many values lie outside, and of which arms; empty if none does."""
+    outside = {arm: int(((own < limits[0]) | (own > limits[1])).sum()) for arm, own in values.items()}
+    arms = [arm for arm, count in outside.items() if count]
+    if not arms:
+        return ""
+    return f"{sum(outside.values())} of {sum(map(len, values.values()))} {what} lie off the axis: {', '.join(arms)}."
+
+
+def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
+    """Write PNG and SVG, the same bytes for the same figure; return the PNG's bytes and the paths."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(png, "png")  # a quarter of the size
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+    for path, buffer in zip(paths, (png, svg), strict=True):
+        write(path, buffer.getvalue())
+    return png.getvalue(), paths
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file by write-then-rename, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.replace(part, path)  # noqa: PTH105  atomic, and named as such

@@ -1,0 +1,73 @@
+"""All figures of a study, as files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis import result_figures as results
+from analysis import training_figures as training
+from analysis.canvas import looks, save, style
+from analysis.tables import Frame, Tables
+
+SEED = 0  # of the drawn intervals
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk.
+
+    Attributes
+    ----------
+    task : str
+        Empty for a figure of all tasks.
+    name, alt : str
+        As in `training_figures.Picture`.
+    png : bytes
+        The image itself, to embed.
+    paths : list of Path
+        PNG and SVG.
+    """
+
+    task: str
+    name: str
+    alt: str
+    png: bytes
+    paths: list[Path]
+
+
+def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[Drawn]:
+    """Draw every figure for which there is data, as PNG and SVG in a folder.
+
+    Parameters
+    ----------
+    summary, targets : DataFrame
+        From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same numbers.
+    """
+    own = looks(tables.arms)
+    drawn = []
+
+    def keep(task: str, picture: training.Picture | None) -> None:
+        if picture is not None:
+            png, paths = save(picture.figure, folder / "-".join(filter(None, (_slug(task), picture.name))))
+            drawn.append(Drawn(task, picture.name, picture.alt, png, paths))
+
+    with style():
+        keep("", results.overview(summary))
+        for task in tables.tasks:
+            rng = np.random.default_rng(SEED)
+            keep(task, results.final_scores(tables, summary, task, own))
+            keep(task, training.convergence(tables, task, own, rng))
+            keep(task, results.cost_to_target(tables, targets, task, own))
+            keep(task, training.generalisation_gap(tables, task, own, rng))
+            keep(task, training.gradient_norms(tables, task, rng))
+            keep(task, training.update_cosine(tables, task, own, rng))
+    return drawn
+
+
+def _slug(name: str) -> str:
+    """Make a file name of a task's."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")

@@ -1,0 +1,158 @@
+"""The report of a study: one page, figures and tables, from the recorded tables alone.
+
+`beyond-report runs/comparison` writes it again. The same tables give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.figures import Drawn
+    from analysis.tables import Frame, Tables
+
+SEED = 0  # of the intervals and Monte Carlo tests
+_TEMPLATE = "report.html.j2"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script `beyond-report`: a bad folder is one line and exit status 1."""
+    parser = argparse.ArgumentParser("beyond-report", description="Make a study's report from its tables.")
+    parser.add_argument("folder", type=Path, help="the study's folder, such as runs/comparison")
+    parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    parser.add_argument("--reference", default="backprop", help="arm to compare the others with (default: %(default)s)")
+    publish(**vars(parser.parse_args(arguments)))
+
+
+def publish(folder: str | Path, out: str | Path | None = None, reference: str = "backprop") -> None:
+    """Write the report, then print the study's summary and where the report is; exit with one line if it cannot be."""
+    from rich.console import Console
+
+    from analysis.tables import TableError, load
+
+    try:
+        tables = load(folder)
+        page = _write(tables, Path(folder), out, reference)
+    except (TableError, OSError) as error:
+        sys.exit(f"beyond-report: {error}")
+    print_summary(tables)
+    Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
+
+
+def write(folder: str | Path, out: str | Path | None = None, reference: str = "backprop") -> Path:
+    """Write `index.html`, `figures/` and `tables/` into `out` (default: `folder/report`); return the page's path.
+
+    Raises
+    ------
+    TableError
+        If the folder holds no tables that can be analysed.
+    """
+    from analysis.tables import load
+
+    return _write(load(folder), Path(folder), out, reference)
+
+
+def print_summary(tables: Tables) -> None:
+    """Print a table for each task: arms, scores, ranks and costs."""
+    import numpy as np
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from analysis.report_tables import printed_columns
+    from analysis.summaries import summary
+
+    console, table = Console(), summary(tables, np.random.default_rng(SEED))
+    for task in tables.tasks:
+        rows = printed_columns(table[table["task"] == task])
+        printed = Table(
+            title=f"{task}: test {tables.score(task)} at the best validation", title_justify="left", box=SIMPLE_HEAD
+        )
+        for column in rows:
+            printed.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
+        for row in rows.itertuples(index=False):
+            printed.add_row(*row)
+        console.print(printed)
+
+
+def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str) -> Path:
+    import jinja2
+    import numpy as np
+
+    from analysis import report_tables as shown
+    from analysis import summaries
+    from analysis.canvas import write as write_file
+    from analysis.figures import draw
+
+    out = folder / "report" if out is None else Path(out)
+    rng = np.random.default_rng(SEED)
+    summary = summaries.summary(tables, rng)
+    frames = {
+        "summary": summary,
+        "paired_differences": summaries.paired_differences(tables, rng, reference),
+        "cost_to_target": summaries.cost_to_target(tables),
+        "failures": summaries.failures(tables),
+    }
+    for name, frame in frames.items():
+        write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
+        write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
+    drawn = draw(tables, summary, frames["cost_to_target"], out / "figures")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template(_TEMPLATE).render(
+        study=tables.study,
+        arms=tables.arms,
+        figures={figure.name: _figure(figure) for figure in drawn if not figure.task},
+        compared=shown.compared(tables),
+        warnings=shown.warnings(tables),
+        sections=[_section(tables, frames, drawn, task) for task in tables.tasks],
+        failures=frames["failures"],
+        provenance=shown.provenance(tables.manifests),
+        unfinished=tables.unfinished,
+        command=_command(folder, reference),
+        tables=sorted(frames),
+    )
+    index = out / "index.html"
+    write_file(index, page)
+    return index
+
+
+def _section(tables: Tables, frames: Mapping[str, Frame], drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
+    """All that the page says of one task."""
+    from analysis import report_tables as shown
+
+    own = {name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty}
+    differences = own.get("paired_differences")
+    return {
+        "task": task,
+        "score": tables.score(task),
+        "headline": shown.headline(own["summary"], differences),
+        "scores": shown.score_columns(own["summary"]),
+        "costs": shown.cost_columns(own["summary"]),
+        "differences": None if differences is None or differences.empty else shown.difference_columns(differences),
+        "reference": None if differences is None or differences.empty else differences["reference"].iloc[0],
+        "targets": shown.target_columns(own["cost_to_target"]) if "cost_to_target" in own else None,
+        "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
+    }
+
+
+def _figure(drawn: Drawn) -> dict[str, str]:
+    image = "data:image/png;base64," + b64encode(drawn.png).decode()
+    vector = next(path.name for path in drawn.paths if path.suffix == ".svg")
+    return {"alt": drawn.alt, "image": image, "vector": vector}
+
+
+def _command(folder: Path, reference: str) -> str:
+    """How to make the report again; without what differs between machines."""
+    choice = "" if reference == "backprop" else f" --reference {reference!r}"
+    return f"beyond-report {'/'.join(folder.resolve().parts[-2:])}{choice}"
+
+
+if __name__ == "__main__":
+    main()

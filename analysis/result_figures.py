@@ -1,0 +1,150 @@
+"""How it ended: every seed's score, the cost to reach targets, and all tasks at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from analysis.canvas import FAINT, INK, LINE_HEIGHT, WIDTH, CostAxis, Look, off_axis, panels, score_limits, wrapped
+from analysis.report_tables import interval, score_text
+from analysis.statistics import Array
+from analysis.summaries import RESULT
+from analysis.tables import LEVELS, Frame, Tables, higher_is_better
+from analysis.training_figures import Picture, seeds
+
+_CURRENCIES = {"epochs": "backprop epochs", "seconds": "seconds a replica"}
+
+
+def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
+    """Test score of every seed, with mean and interval; the best arm on top."""
+    own = summary[summary["task"] == task]
+    rows = own[own["n_seeds"] > 0]
+    if rows.empty:
+        return None
+    score = tables.score(task)
+    replicas = tables.runs[(tables.runs["task"] == task) & np.isfinite(tables.runs[RESULT])]
+    values = {str(arm): scores.to_numpy(float) for arm, scores in replicas.groupby("arm")[RESULT]}
+    limits = score_limits(np.concatenate(list(values.values())), score)
+    absent = own.loc[own["n_seeds"] == 0, "arm"]
+    note = (
+        f"Marks: seeds, a cross where one diverged or failed. Black: mean and 95 % bootstrap interval of the mean over "
+        f"{seeds(rows['n_seeds'])}.\n{off_axis(values, limits, 'seeds')}"
+    )
+    note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
+    arms = [str(arm) for arm in rows["arm"]]
+    left = _margin(arms)
+    title = f"{task}: test score at the best validation"
+    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left, right=1.9)
+    for place, (arm, mean, low, high) in enumerate(zip(arms, rows["mean"], rows["low"], rows["high"], strict=True)):
+        finished = (replicas.loc[replicas["arm"] == arm, "status"] == "finished").to_numpy()
+        colour, heights = looks[arm].colour, _spread(place, len(values[arm]))
+        for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
+                             (~finished, {"marker": "x", "ms": 6, "mew": 1.6})):  # fmt: skip
+            axes.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
+        axes.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
+        axes.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
+        text = interval(mean, low, high)
+        axes.text(1.01, place, text, va="center", transform=axes.get_yaxis_transform())
+    axes.set(xlim=limits, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
+    _name_rows(axes, arms, left)
+    alt = f"Dot plot: test {score} on {task}, every seed of {len(arms)} arms; {arms[0]} has the best mean."
+    return Picture("final-scores", alt, figure)
+
+
+def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
+    """Cost of every seed until the validation score meets each target; a column a target, a row a currency."""
+    own = targets[targets["task"] == task]
+    if own.empty:
+        return None
+    fastest = own.groupby("arm").agg(reached=("reached", "sum"), epochs=("epochs", "min"))
+    arms = [str(arm) for arm in fastest.sort_values(["reached", "epochs"], ascending=[False, True]).index]
+    levels = [level for level in LEVELS if level in set(own["level"])]
+    runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
+    score, left = tables.score(task), _margin(arms)
+    note = (
+        f"Marks: {seeds(own['n'])}, hollow where the target was not reached within the budget. Black: median, a miss "
+        f"counting as infinite. k/n: seeds that reached it."
+    )
+    figure, axes = panels(
+        len(levels) * len(_CURRENCIES), len(levels), _height(arms, left), f"{task}: cost to reach a validation score",
+        note, left=left, right=0.5, bottom=0.65, gaps=(0.5, 0.75), headed=1,
+    )  # fmt: skip
+    for line, (cost, label) in enumerate(_CURRENCIES.items()):
+        axis = CostAxis(runs[[f"{cost}_to_{level}" for level in levels]].to_numpy(float).ravel(), beyond=0.3)
+        for panel, level in zip(axes[line * len(levels) :], levels, strict=False):
+            rows = own[own["level"] == level].set_index("arm")
+            costs = {arm: runs.loc[runs["arm"] == arm, f"{cost}_to_{level}"].to_numpy(float) for arm in arms}
+            _draw_costs(panel, axis, costs, rows[cost].reindex(arms).to_numpy(float), looks)
+            for place, arm in enumerate(arms):
+                text = f"{rows.loc[arm, 'reached']}/{rows.loc[arm, 'n']}" if arm in rows.index else ""
+                panel.text(1.03, place, text, color=FAINT, va="center", transform=panel.get_yaxis_transform())
+            sign = "≥" if higher_is_better(score) else "≤"
+            panel.set_title(f"{level}: {score} {sign} {rows['target'].iloc[0]:g}", loc="left")
+            panel.set_xlabel(label)
+    _name_rows(axes[0], arms, left)
+    alt = f"Dot plots: cost until the validation {score} on {task} meets {len(levels)} targets, {len(arms)} arms."
+    return Picture("cost-to-target", alt, figure)
+
+
+def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: Array, looks: dict[str, Look]) -> None:
+    """Every arm's seeds in a row of its own; those that missed in a lane on the right."""
+    lane = axis.high + 0.18 * axis.decades
+    panel.axvspan(axis.high + 0.06 * axis.decades, axis.right, color="#eeeeee", lw=0, zorder=0)
+    for place, (arm, own) in enumerate(costs.items()):
+        hit, heights, look = np.isfinite(own), _spread(place, len(own)), looks[arm]
+        mark = {"marker": look.marker, "ms": 4, "ls": "", "color": look.colour}
+        panel.plot(axis.place(own[hit]), heights[hit], mew=0, **mark)
+        panel.plot(np.full((~hit).sum(), lane), heights[~hit], mfc="none", **mark)
+    known = np.isfinite(medians)
+    panel.plot(axis.place(medians[known]), np.flatnonzero(known), marker="|", ms=11, mew=2, ls="", color=INK)
+    axis.dress(panel, lane)
+
+
+def overview(summary: Frame) -> Picture | None:
+    """Mean score and rank of every arm on every task."""
+    wide = summary.pivot_table(index="arm", columns="task", values=["rank", "mean"], dropna=False)
+    if wide.empty:
+        return None
+    ranks, means = (wide[name] if name in wide else wide["mean"] * np.nan for name in ("rank", "mean"))
+    order = ranks.mean(axis=1).sort_values(na_position="last", kind="stable").index
+    ranks, means, arms = ranks.loc[order], means.loc[order], [str(arm) for arm in order]
+    left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
+    note = "Dark: good rank, the average over seeds of the place among all arms of the task. White: not ranked."
+    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
+    last = max(2.0, ranks.max(axis=None, skipna=True)) if ranks.notna().any(axis=None) else 2.0
+    sns.heatmap(ranks, ax=axes, cmap="crest_r", vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white")
+    for (y, x), mean in np.ndenumerate(means.to_numpy()):
+        rank = ranks.iloc[y, x]
+        text = score_text(mean) + ("" if np.isnan(rank) else f"  (rank {rank:.1f})")
+        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="white" if rank < 0.7 * last else INK)
+    _name_rows(axes, arms, left, shift=0.5)
+    axes.set(xlabel="", ylabel="")
+    axes.tick_params(axis="x", labelrotation=0)
+    axes.grid(visible=False)
+    alt = f"Heat map: mean test score and rank of {len(arms)} arms on {ranks.shape[1]} tasks."
+    return Picture("overview", alt, figure)
+
+
+def _spread(place: float, n: int) -> Array:
+    """Heights of n seeds around a row."""
+    return place + (np.linspace(-0.25, 0.25, n) if n > 1 else np.zeros(n))
+
+
+def _margin(arms: Sequence[str]) -> float:
+    """Inches for the longest of the names, which are wrapped beyond a third of the figure."""
+    return min(0.3 + 0.075 * max(len(arm) for arm in arms), WIDTH / 3)
+
+
+def _height(arms: Sequence[str], left: float) -> float:
+    """Inches for a panel with a row an arm, tall enough for the longest name."""
+    lines = max(wrapped(arm, left - 0.15).count("\n") + 1 for arm in arms)
+    return len(arms) * max(0.27, LINE_HEIGHT * lines) + 0.1
+
+
+def _name_rows(axes: Axes, arms: Sequence[str], left: float, shift: float = 0.0) -> None:
+    """Name the rows, the first on top."""
+    axes.set_yticks(np.arange(len(arms)) + shift, [wrapped(arm, left - 0.15) for arm in arms], rotation=0)
+    axes.set_ylim(len(arms) - 0.5 + shift, -0.5 + shift)

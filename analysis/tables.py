@@ -1,0 +1,190 @@
+"""A study's tables: the one way in which data reaches the analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Frame: TypeAlias = Any  # a pandas DataFrame: its own types are unions that no checker can follow
+
+COSTS = ("epochs", "examples", "flops", "seconds")
+LEVELS = ("easy", "medium", "hard")
+STATUSES = ("finished", "diverged", "failed", "skipped")
+
+_LEDGER = ("epochs", "forward", "backward", "flops", "steps", "seconds")
+_MOMENTS = ("best", "easy", "medium", "hard")
+_RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "score")
+_RUN_NUMBERS = (
+    "best_checkpoint",
+    *(f"{moment}_{split}_score" for moment in ("best", "final") for split in ("train", "validation", "test")),
+    "budget",
+    *_LEDGER,
+    *(f"{cost}_to_{moment}" for moment in _MOMENTS for cost in _LEDGER),
+    *(f"target_{level}" for level in LEVELS),
+    "n_weights",
+    "inference_flops",
+    *(f"pretraining_{cost}" for cost in _LEDGER if cost != "steps"),
+    "state_bytes",
+)
+_CURVES = (
+    "run_id",
+    "task",
+    "seed",
+    "checkpoint",
+    *(cost for cost in _LEDGER if cost != "steps"),
+    "split",
+    "metric",
+    "value",
+)
+_LAYERS = ("run_id", "task", "seed", "checkpoint", "layer", "depth", "n_weights", "gradient_norm", "update_cosine")
+
+
+class TableError(ValueError):
+    """The tables cannot be analysed. The message is one line."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that was recorded of a study.
+
+    Attributes
+    ----------
+    study : str
+    curves, layers : DataFrame
+        Columns as recorded, and `arm`, `status`, `network`, `score` of the replica; `layers` also has the costs of
+        its checkpoint. `examples` is forward + 2 backward.
+    runs : DataFrame
+        One row a replica, with its `arm`: what is compared, named so that it differs from every other on its task.
+    manifests : dict of str to dict
+        By cell.
+    unfinished : tuple of str
+        Cells that have begun and are not in the tables.
+    """
+
+    study: str
+    curves: Frame
+    layers: Frame
+    runs: Frame
+    manifests: dict[str, dict[str, Any]]
+    unfinished: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names, sorted."""
+        return sorted(self.runs["task"].unique())
+
+    @property
+    def arms(self) -> list[str]:
+        """Names over all tasks, sorted."""
+        return sorted(self.runs["arm"].unique())
+
+    def score(self, task: str) -> str:
+        """Name of the task's headline score."""
+        return str(self.runs.loc[self.runs["task"] == task, "score"].iloc[0])
+
+
+def higher_is_better(score: str) -> bool:
+    """Read a score's direction from its name: `_score` goes up, `_error` and `_loss` go down."""
+    return not score.endswith(("_error", "_loss"))
+
+
+def load(folder: str | Path) -> Tables:
+    """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and `manifest.json`.
+
+    Raises
+    ------
+    TableError
+        If there is no such folder or no table in it, if a column is missing, or if a seed occurs twice in one arm.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise TableError(f"no such folder: {folder}")
+    cells = sorted(path.parent for path in folder.glob("*/runs.parquet"))
+    if not cells:
+        raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'runs.parquet'}")
+    runs = _labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS))
+    curves = _join(_read(cells, "curves", _CURVES), runs)
+    curves["examples"] = curves["forward"] + 2 * curves["backward"]
+    layers = _join(_read(cells, "layers", _LAYERS), runs)
+    key = ["run_id", "seed", "checkpoint"]
+    costs = curves.drop_duplicates(key)[[*key, *COSTS]]
+    layers = layers.drop(columns=list(COSTS), errors="ignore").merge(costs, on=key, how="left")
+    replica = ["task", "arm", "seed"]
+    begun = {
+        path.parent for name in ("manifest.json", "curves.parquet", "state.pt") for path in folder.glob(f"*/{name}")
+    }
+    return Tables(
+        study=str(runs["study"].iloc[0]) or folder.resolve().name,
+        curves=curves.sort_values([*replica, "checkpoint", "split", "metric"], ignore_index=True),
+        layers=layers.sort_values([*replica, "checkpoint", "depth"], ignore_index=True),
+        runs=runs.sort_values(replica, ignore_index=True),
+        manifests={cell.name: _manifest(cell / "manifest.json") for cell in cells},
+        unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
+    )
+
+
+def _read(cells: list[Path], name: str, required: Sequence[str], optional: Sequence[str] = ()) -> Frame:
+    """Stack one table of all cells; a skipped cell may lack rows, columns or the file."""
+    parts = []
+    for path in (cell / f"{name}.parquet" for cell in cells):
+        if path.is_file():
+            try:
+                parts.append(pq.ParquetFile(path).read())
+            except pa.ArrowException as error:
+                raise TableError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+    parts = [part for part in parts if part.num_rows]
+    if not parts:
+        return pd.DataFrame(columns=[*required, *optional])
+    table = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    if missing := [column for column in required if column not in table]:
+        raise TableError(f"the {name} tables lack the columns {', '.join(missing)}")
+    absent = [column for column in optional if column not in table]
+    return table.assign(**dict.fromkeys(absent, np.nan))
+
+
+def _labelled(runs: Frame) -> Frame:
+    """Name each row's arm, and refuse a seed that occurs twice in one."""
+    if runs.empty:
+        raise TableError("the runs tables hold no row")
+    text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in ("variant", "reason")}
+    default = runs["default_network"].fillna(True).astype(bool) if "default_network" in runs else True
+    numbers = {name: runs[name].astype(float) for name in _RUN_NUMBERS}
+    runs = runs.assign(**text, **numbers, default_network=default)
+    runs["examples"] = runs["forward"] + 2 * runs["backward"]
+    for moment in _MOMENTS:
+        runs[f"examples_to_{moment}"] = runs[f"forward_to_{moment}"] + 2 * runs[f"backward_to_{moment}"]
+    runs["pretraining_examples"] = runs["pretraining_forward"] + 2 * runs["pretraining_backward"]
+    several = runs.groupby(["task", "method", "network"])["variant"].transform("nunique") > 1
+    arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
+    runs["arm"] = arm.where(~several | (runs["variant"] == ""), arm + " [" + runs["variant"] + "]")
+    twice = runs[runs.duplicated(["task", "arm", "seed"], keep=False)]
+    if not twice.empty:
+        first = twice.iloc[0]
+        same = twice[(twice[["task", "arm", "seed"]] == first[["task", "arm", "seed"]]).all(axis=1)]
+        raise TableError(
+            f"seed {first['seed']} of {first['arm']} on {first['task']} occurs {len(same)} times, in the runs "
+            f"{', '.join(sorted(set(same['run_id'])))}: a seed may count once in an arm"
+        )
+    return runs
+
+
+def _join(frame: Frame, runs: Frame) -> Frame:
+    """Add each replica's labels to its rows."""
+    labels = runs[["run_id", "seed", "arm", "status", "network", "score"]]
+    own = [column for column in frame if column in ("run_id", "seed") or column not in labels]
+    return frame[own].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):  # the tables can be analysed without it; the report says that it is missing
+        return {}

@@ -1,0 +1,213 @@
+"""What happens while training: scores, gaps, gradients and the direction of the updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.random import Generator
+
+from analysis import canvas
+from analysis.canvas import FAINT, INK, CostAxis, Look, draw_band, panels, short
+from analysis.statistics import Array
+from analysis.tables import Tables
+from analysis.trajectories import GRADIENT_RANGE, Band, alignment, gap_bands, gradient_bands, score_bands
+
+VANISHING, EXPLODING = 1e-4, 1e2  # gradient norms
+_ZONES = ("#dbe9f6", "#fbe0d8")  # of vanishing and exploding gradients
+_COSINES = (-1, -0.5, -0.1, -0.01, 0, 0.01, 0.1, 0.5, 1)  # ticks
+_COSTS = {
+    "epochs": "backprop epochs (compute of one pass over the training set)",
+    "flops": "FLOPs",
+    "examples": "examples (forward + 2 backward)",
+    "seconds": "seconds a replica",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, not yet a file: its files' name, and the text for those who cannot see it."""
+
+    name: str
+    alt: str
+    figure: Figure
+
+
+def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+    """Validation score against each cost."""
+    score = tables.score(task)
+    costs = {cost: score_bands(tables, task, cost, rng) for cost in _COSTS}
+    bands = costs["epochs"]
+    if not bands:
+        return None
+    means = {arm: band.mean for arm, band in bands.items()}
+    limits = canvas.score_limits(_joined(means.values()), score)
+    note = _note("Line: mean validation score", bands.values(), canvas.off_axis(means, limits, "points of the means"))
+    figure, axes = panels(4, 2, 2.5, f"{task}: convergence", note, _legend(looks, bands))
+    for panel, (cost, own) in zip(axes, costs.items(), strict=True):
+        _draw_bands(panel, own, looks, _COSTS[cost])
+    axes[0].set_ylim(limits)
+    for panel in axes[::2]:
+        panel.set_ylabel(f"validation {score}")
+    alt = f"Line chart: validation {score} on {task} of {len(bands)} arms against epochs, FLOPs, examples and seconds."
+    return Picture("convergence", alt, figure)
+
+
+def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+    """Training minus validation score."""
+    score = tables.score(task)
+    bands = gap_bands(tables, task, "epochs", rng)
+    if not bands:
+        return None
+    means = {arm: band.mean for arm, band in bands.items()}
+    limits = canvas.score_limits(_joined(means.values()), f"gap of {score}")
+    note = _note("Line: mean gap", bands.values(), canvas.off_axis(means, limits, "points of the means"))
+    figure, (axes,) = panels(1, 1, 3.2, f"{task}: generalisation gap", note, _legend(looks, bands))
+    axes.axhline(0, color=INK, lw=0.8)
+    _draw_bands(axes, bands, looks, _COSTS["epochs"])
+    axes.set(ylim=limits, ylabel=f"train - validation {score}")
+    alt = f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against epochs."
+    return Picture("generalisation-gap", alt, figure)
+
+
+def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
+    """Norm of the true gradient at every layer, a panel an arm."""
+    arms = gradient_bands(tables, task, "epochs", rng)
+    if not arms:
+        return None
+    every = [band for own in arms.values() for band in own.values()]
+    logs = _joined(band.mean for band in every)
+    low, high = min(np.log10(VANISHING) - 1, logs.min() - 0.3), max(np.log10(EXPLODING) + 1, logs.max() + 0.3)
+    ticks = range(ceil(low), floor(high) + 1, max(1, round((high - low) / 6)))
+    depths = sorted({depth for own in arms.values() for depth in own})
+    palette = sns.color_palette("viridis", 256).as_hex()[:230]  # the brightest would be lost on white
+    shades = {depth: palette[i] for depth, i in zip(depths, np.linspace(0, 229, len(depths)).astype(int), strict=True)}
+    note = _note("Line: geometric mean of the norm", every)
+    if (logs <= np.log10(GRADIENT_RANGE[0])).any():
+        note += f"\nNorms below {short(GRADIENT_RANGE[0])}, zero among them, are drawn there."
+    titles = [canvas.wrapped(arm, 2.2) for arm in arms]
+    figure, axes = panels(
+        len(arms), 4, 1.6, f"{task}: gradient norm by layer", note, _depth_legend(tables, task, shades),
+        gaps=(0.15, 0.15), share="xy", headed=_lines_of(titles),
+    )  # fmt: skip
+    axis = CostAxis(_joined(band.cost for band in every))
+    for index, (panel, own) in enumerate(zip(axes, arms.values(), strict=True)):
+        panel.axhspan(low, np.log10(VANISHING), color=_ZONES[0], lw=0, zorder=0)
+        panel.axhspan(np.log10(EXPLODING), high, color=_ZONES[1], lw=0, zorder=0)
+        for depth, band in own.items():
+            draw_band(panel, axis.place(band.cost), band, Look(shades[depth], "-", ""))
+        panel.set_title(titles[index], loc="left")
+        panel.set_xlabel("backprop epochs" if index + 4 >= len(arms) else "")
+        panel.set_ylabel("gradient norm" if index % 4 == 0 else "")
+    axis.dress(axes[0])
+    axes[0].set_ylim(low, high)
+    canvas.label_ticks(axes[0].yaxis, {tick: short(10.0**tick) for tick in ticks})
+    alt = f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each arm."
+    return Picture("gradient-norm", alt, figure)
+
+
+def update_cosine(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+    """Cosine between update and negative true gradient, a panel a layer."""
+    layers = alignment(tables, task, "epochs", rng)
+    if not layers:
+        return None
+    every = [band for layer in layers for band in layer.bands.values()]
+    arms = sorted({arm for layer in layers for arm in layer.bands})
+    idle = sorted(set(tables.layers.loc[tables.layers["task"] == task, "arm"]).difference(arms))
+    note = _note(
+        "Line: mean cosine, on an axis that is stretched near zero (square root)", every,
+        f"No update was measured: {', '.join(idle)}." if idle else "",
+    )  # fmt: skip
+    legend = [*_legend(looks, arms), (Line2D([], [], color=FAINT, ls="--", lw=1), "null line: random direction")]
+    several = len({layer.network for layer in layers}) > 1
+    titles = [
+        f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\n"
+        f"null line: ±{layer.null:.2g}"
+        for layer in layers
+    ]
+    columns = 2 if len(layers) == 4 else 3
+    figure, axes = panels(
+        len(layers), columns, 2.3, f"{task}: update direction by layer", note, legend,
+        gaps=(0.25, 0.15), share="xy", headed=_lines_of(titles),
+    )  # fmt: skip
+    axis = CostAxis(_joined(band.cost for band in every))
+    for index, (panel, layer) in enumerate(zip(axes, layers, strict=True)):
+        null = _stretch(layer.null)
+        panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
+        for level in (-null, null):
+            panel.axhline(level, color=FAINT, ls="--", lw=1)
+        panel.axhline(0, color=INK, lw=0.8)
+        for phase, (arm, band) in enumerate(layer.bands.items()):
+            stretched = {name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")}
+            draw_band(panel, axis.place(band.cost), replace(band, **stretched), looks[arm], phase)
+        panel.set_title(titles[index], loc="left")
+        panel.set_xlabel("backprop epochs" if index + columns >= len(layers) else "")
+        panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
+    axis.dress(axes[0])
+    values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
+    axes[0].set_ylim(min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05))
+    canvas.label_ticks(axes[0].yaxis, {_stretch(tick): f"{tick:g}" for tick in _COSINES})
+    alt = f"Small multiples: cosine of updates and negative gradient on {task}, {len(layers)} layers, {len(arms)} arms."
+    return Picture("update-cosine", alt, figure)
+
+
+def seeds(counts: Iterable[int]) -> str:
+    """Say how many seeds there are: "5 seeds", "3-5 seeds"."""
+    counts = sorted(set(counts))
+    return f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seed{'' if counts == [1] else 's'}"
+
+
+def _draw_bands(axes: Axes, bands: dict[str, Band], looks: dict[str, Look], label: str) -> None:
+    axis = CostAxis(_joined(band.cost for band in bands.values()))
+    for phase, (arm, band) in enumerate(bands.items()):
+        draw_band(axes, axis.place(band.cost), band, looks[arm], phase)
+    axis.dress(axes)
+    axes.set_xlabel(label)
+
+
+def _note(line: str, bands: Iterable[Band], more: str = "") -> str:
+    """Say what line and band are, and what is missing."""
+    bands = list(bands)
+    text = f"{line}. Band: 95 % bootstrap interval of the mean over {seeds(band.n for band in bands)}.\n{more}"
+    if any(band.lost.any() for band in bands):
+        text += "\nCross: a replica diverged or failed; the line goes on, faint, over the others."
+    return text
+
+
+def _legend(looks: dict[str, Look], arms: Iterable[str]) -> list[tuple[Any, str]]:
+    return [(Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=4.5), arm)
+            for arm, look in ((arm, looks[arm]) for arm in arms)]  # fmt: skip
+
+
+def _depth_legend(tables: Tables, task: str, shades: dict[int, str]) -> list[tuple[Any, str]]:
+    """Up to ten depths with the names of the layers there, and the two zones."""
+    layers = tables.layers[tables.layers["task"] == task].drop_duplicates(["depth", "layer"])
+    names = layers.groupby("depth")["layer"].agg(" / ".join)
+    depths = list(shades)
+    shown = [depths[i] for i in np.unique(np.linspace(0, len(depths) - 1, 10).round().astype(int))]
+    return [
+        *((Line2D([], [], color=shades[depth], lw=2), f"depth {depth}: {names[depth]}") for depth in shown),
+        (Patch(color=_ZONES[0]), f"vanishing: < {short(VANISHING)}"),
+        (Patch(color=_ZONES[1]), f"exploding: > {short(EXPLODING)}"),
+    ]
+
+
+def _stretch(value: Any) -> Any:
+    """Signed square root: 0.01 becomes 0.1."""
+    return np.sign(value) * np.sqrt(np.abs(value))
+
+
+def _lines_of(titles: Iterable[str]) -> int:
+    return max(title.count("\n") + 1 for title in titles)
+
+
+def _joined(arrays: Iterable[Array]) -> Array:
+    return np.concatenate(list(arrays))

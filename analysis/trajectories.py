@@ -1,0 +1,130 @@
+"""What the figures of training show: means over seeds and their intervals, along a cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from analysis.statistics import Array, bootstrap_interval
+from analysis.tables import Frame, Tables
+
+DRAWS = 2_000  # resamples of a drawn band; on paper it cannot be told from one of 10,000
+MAX_POINTS = 100
+GRADIENT_RANGE = (1e-12, 1e12)  # norms outside, zero among them, count as these
+
+
+@dataclass(frozen=True)
+class Band:
+    """A mean over replicas along a cost.
+
+    Attributes
+    ----------
+    cost, mean, low, high : arrays of shape (n_points,)
+        Interval: 95 % bootstrap interval of the mean; NaN for one replica.
+    lost : array of shape (n_points,)
+        How many replicas had diverged or failed by then; the mean is over the others.
+    n : int
+        Replicas.
+    """
+
+    cost: Array
+    mean: Array
+    low: Array
+    high: Array
+    lost: np.ndarray
+    n: int
+
+
+def forward_fill(costs: Array, values: Array, grid: Array) -> Array:
+    """Value at each grid point: the last one recorded at or below that cost, NaN before the first.
+
+    `costs` ascends; of equal costs the later counts.
+    """
+    last = np.searchsorted(costs, grid, side="right") - 1
+    return np.where(last >= 0, values[last.clip(0)], np.nan)
+
+
+def band(replicas: Frame, cost: str, rng: Generator) -> Band:
+    """Average one arm's replicas on the union of their costs.
+
+    A replica that finished keeps its last value to the end of the arm; one that diverged or failed has none after it.
+
+    Parameters
+    ----------
+    replicas : DataFrame
+        Columns seed, status, value and the named cost, sorted by seed and in order of training.
+    """
+    starts = np.flatnonzero(np.diff(replicas["seed"].to_numpy())) + 1
+    finished = (replicas["status"] == "finished").to_numpy()
+    columns = (replicas[cost].to_numpy(float), replicas["value"].to_numpy(float), finished)
+    own = list(zip(*(np.split(column, starts) for column in columns), strict=True))
+    grid = np.unique(columns[0])
+    if len(grid) > MAX_POINTS:
+        grid = grid[np.linspace(0, len(grid) - 1, MAX_POINTS).round().astype(int)]
+    over = np.array([~finished[0] & (grid > costs[-1]) for costs, _, finished in own])
+    values = np.array([forward_fill(costs, values, grid) for costs, values, _ in own])
+    values[over] = np.nan
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(values, axis=0) / np.isfinite(values).sum(axis=0)
+    low, high = bootstrap_interval(values, rng, DRAWS)
+    return Band(grid, mean, low, high, over.sum(axis=0), len(own))
+
+
+def score_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, Band]:
+    """Validation score by arm, along a cost."""
+    return _bands(_scores(tables, task, "validation"), cost, rng)
+
+
+def gap_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, Band]:
+    """Training minus validation score by arm, along a cost."""
+    key = ["arm", "seed", "checkpoint"]
+    train = _scores(tables, task, "train")[[*key, "value"]]
+    both = _scores(tables, task, "validation").merge(train, on=key, suffixes=("_validation", "_train"))
+    return _bands(both.assign(value=both["value_train"] - both["value_validation"]), cost, rng)
+
+
+def gradient_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, dict[int, Band]]:
+    """log10 of the gradient norm by arm and depth, along a cost: its mean over seeds is the geometric mean."""
+    rows = tables.layers[tables.layers["task"] == task]
+    logs = np.log10(rows["gradient_norm"].clip(*GRADIENT_RANGE))
+    rows = rows.assign(value=logs).dropna(subset=["value", cost])
+    return {
+        str(arm): {int(str(depth)): band(part, cost, rng) for depth, part in own.groupby("depth")}
+        for arm, own in rows.groupby("arm")
+    }
+
+
+@dataclass(frozen=True)
+class LayerAlignment:
+    """Update cosine by arm at one layer of one network; `null` is E|cos| of a random direction."""
+
+    network: str
+    layer: str
+    n_weights: int
+    null: float
+    bands: dict[str, Band]
+
+
+def alignment(tables: Tables, task: str, cost: str, rng: Generator) -> list[LayerAlignment]:
+    """Update cosine at each layer, from the input on; rows without an update are left out."""
+    rows = tables.layers[tables.layers["task"] == task]
+    rows = rows.assign(value=rows["update_cosine"]).dropna(subset=["value", cost])
+    panels = []
+    for (network, _, layer), own in rows.groupby(["network", "depth", "layer"]):
+        d = int(own["n_weights"].iloc[0])
+        panels.append(
+            LayerAlignment(str(network), str(layer), d, float(np.sqrt(2 / (np.pi * d))), _bands(own, cost, rng))
+        )
+    return panels
+
+
+def _scores(tables: Tables, task: str, split: str) -> Frame:
+    curves = tables.curves
+    rows = curves[(curves["task"] == task) & (curves["split"] == split) & (curves["metric"] == curves["score"])]
+    return rows[np.isfinite(rows["value"].to_numpy(float))]
+
+
+def _bands(rows: Frame, cost: str, rng: Generator) -> dict[str, Band]:
+    return {str(arm): band(part, cost, rng) for arm, part in rows.groupby("arm")}

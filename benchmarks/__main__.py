@@ -1,0 +1,169 @@
+"""`make bench`: population evaluation, a generation, a step, many replicas, start-up; each beside its peers."""
+
+import argparse
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks import peers
+from benchmarks.timing import Competitors, report
+from beyond import catalog
+from beyond.contracts import Batch, Method, Signal
+from beyond.ledger import Budget
+from beyond.loop import Setup, train
+from beyond.problem import Problem, seal
+from beyond.sampler import Sampler
+from beyond.streams import Stream
+
+BIN = Path(sys.executable).parent
+
+
+def add(competitors: Competitors, name: str, make: Callable[[], Callable[[], object]]) -> None:
+    """Add a peer, unless its library is not installed."""
+    try:
+        competitors[name] = make()
+    except ImportError as error:
+        print(f"{name}: left out ({error}); it comes with `pip install -e .[bench]`")
+
+
+def population_evaluation() -> None:
+    """(a) The loss of 256 candidates on 512 examples."""
+    problem, genomes, batch, x, y = population()
+    ours = problem.population_loss(genomes.unsqueeze(0), batch)
+    torch.testing.assert_close(peers.vmap_evaluation(genomes, x, y)(), ours[0], rtol=1e-4, atol=1e-5)
+    competitors: Competitors = {"ours": lambda: problem.population_loss(genomes.unsqueeze(0), batch)}
+    competitors["DEAP, lists and module"] = peers.deap_evaluation(genomes, x, y)
+    competitors["torch.func.vmap"] = peers.vmap_evaluation(genomes, x, y)
+    add(competitors, "jax.jit(lax.map)", lambda: peers.jax_evaluation(genomes, x, y))
+    report("(a) population evaluation, 256 candidates, batch 512, 64-32-10", competitors)
+
+
+def generation() -> None:
+    """(b) A whole generation: selection, variation, evaluation."""
+    problem, genomes, batch, x, y = population()
+    method = catalog.load(
+        "method", "genetic", population_size=256, batch_size=512, selection="tournament", tournament_size=3,
+        crossover="uniform", crossover_rate=1.0, mutation="gaussian", mutation_std=0.05,
+    )  # fmt: skip
+    rng = Stream("step", [0])
+    sealed = seal(batch, method.signal)
+    state = method.init(problem, problem.network.init(Stream("init", [0])), rng)
+    competitors: Competitors = {"ours": lambda: method.step(state, sealed, problem, rng)}
+    competitors["DEAP eaSimple, lists"] = peers.deap_generation(genomes, x, y)
+    add(competitors, "EvoTorch", lambda: peers.evotorch_generation(genomes, x, y))
+    report("(b) one generation, 256 candidates, batch 512, 64-32-10", competitors)
+
+
+def population() -> tuple[Problem, Tensor, Batch, Tensor, Tensor]:
+    """Digits, 256 candidates (256, n), and a batch of 512 in our form and as plain tensors."""
+    task = catalog.load("task", "image/digits")
+    network = task.spec.network.build(task.spec)
+    problem = Problem(network, task.spec, signal=Signal.LOSS)
+    genomes = network.init(Stream("init", [0]), 256)
+    batch = task.batch("train", torch.arange(512).unsqueeze(0))
+    return problem, genomes, batch, batch.inputs[0].flatten(1), batch.targets[0]
+
+
+def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int) -> None:
+    """(c, d) Backpropagation with Adam, each replica on its own order of the examples."""
+    task = catalog.load("task", "image/digits")
+    method, network = adam(batch_size), task.spec.network.build(task.spec)
+    seeds = list(range(n_replicas))
+    orders = [Stream("data", seeds).integers(task.size("train"), batch_size) for _ in range(n_steps)]
+    plain = [task.batch("train", order) for order in orders]
+    batches: list[tuple[Tensor, Tensor]] = [(batch.inputs.flatten(2), batch.targets) for batch in plain]
+    problem, rng = Problem(network, task.spec), Stream("step", seeds)
+    start = method.init(problem, network.init(Stream("init", seeds)), rng)
+
+    def ours() -> None:
+        state = start
+        for order in orders:  # gathering the batch is part of our time, and not of the peers'
+            state = method.step(state, task.batch("train", order), problem, rng)
+
+    competitors: Competitors = {"ours, batches gathered": ours}
+    competitors["bare torch loop"] = peers.torch_steps(n_replicas, batches)
+    if n_replicas > 1:
+        competitors["torch.func.vmap"] = peers.vmap_steps(n_replicas, batches)
+    else:
+        competitors["scikit-learn MLPClassifier"] = peers.sklearn_steps(batches)
+    add(competitors, "jax.vmap(scan)", lambda: peers.jax_steps(n_replicas, batches))
+    title = (
+        f"({'c' if n_replicas == 1 else 'd'}) {n_steps} Adam steps, {n_replicas} replicas, batch {batch_size}, 64-32-10"
+    )
+    report(title, competitors, sequential_rounds)
+
+
+def adam(batch_size: int) -> Method:
+    """Backpropagation with Adam."""
+    return catalog.load("method", "backprop", batch_size=batch_size)
+
+
+def harness() -> None:
+    """(e) A run of the harness against a bare loop over the same batches and steps."""
+    task = catalog.load("task", "image/digits")
+    network, seeds, n_epochs = task.spec.network.build(task.spec), [0], 100
+    method = adam(32)
+    n_steps = n_epochs * task.size("train") // 32
+
+    def bare() -> None:
+        sampler, problem, rng = (
+            Sampler(task.size("train"), 32, Stream("data", seeds)),
+            Problem(network, task.spec),
+            Stream("step", seeds),
+        )
+        state = method.init(problem, network.init(Stream("init", seeds)), rng)
+        for _ in range(n_steps):
+            state = method.step(state, task.batch("train", sampler.next()), problem, rng)
+
+    def whole() -> None:
+        for _ in train(Setup(method, task, network, seeds, Budget("epochs", n_epochs))):
+            pass
+
+    report(f"(e) the harness around {n_steps} steps of one network", {"bare step loop": bare, "whole run": whole}, 7)
+
+
+def start_up() -> None:
+    """(e) Processor seconds of a fresh process."""
+    commands = {
+        "beyond --help": [str(BIN / "beyond"), "--help"],
+        "python -c 'import torch'": [sys.executable, "-c", "import torch"],
+    }
+    print("\n(e) start-up\n" + " " * 28 + f" {'median s of CPU':>16}")
+    for name, command in commands.items():
+        spent: list[float] = []
+        for _ in range(6):
+            before = getrusage(RUSAGE_CHILDREN)
+            subprocess.run(command, check=True, capture_output=True)
+            after = getrusage(RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        print(f"{name:28} {median(spent[1:]):16.2f}")
+
+
+def main() -> None:
+    """Run all parts, or those named."""
+    parts = {
+        "a": population_evaluation,
+        "b": generation,
+        "c": lambda: steps(1, 100, 128, 15),
+        "d": lambda: [steps(32, 20, 128, 9), steps(128, 10, 128, 5)],
+        "e": lambda: [harness(), start_up()],
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[], help="a to e; all if none is named")
+    chosen = parser.parse_args().parts or list(parts)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    print(f"torch {torch.__version__}, {platform.machine()}, one thread; x ours above 1 is slower than ours")
+    for part in chosen:
+        parts[part]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The harness: it knows no concrete method or task."""

@@ -1,0 +1,177 @@
+"""The contracts between harness, methods and tasks: types only.
+
+Shapes are written with R replicas (seeds), B examples of a batch, n weights of one network.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from beyond.network import Network
+    from beyond.problem import Problem
+    from beyond.streams import Stream
+
+State = TypeVar("State", bound=Mapping[str, Any])
+SPLITS = ("train", "validation", "test")
+
+
+class Signal(StrEnum):
+    """What a method is told about its outputs."""
+
+    GRADIENT = "gradient"  # the exact derivative of the loss, carried back by the chain rule
+    ERROR = "error"  # the derivative at the outputs; how it travels back is the method's own affair
+    LOSS = "loss"  # one number for a batch; never the targets
+    REWARD = "reward"  # one number for each action of its own; never the targets
+    LOCAL = "local"  # the targets, and what each layer can see by itself
+
+
+class TargetKind(StrEnum):
+    """What a task asks for."""
+
+    CLASSES = "classes"  # targets (R, B) int64; outputs are logits
+    VALUES = "values"  # targets (R, B, n_outputs) float32, standardised by the training part
+
+
+class SealedTargets:
+    """Targets that a method may hand back to the problem, never read."""
+
+    __slots__ = ("_targets",)
+
+    def __init__(self, targets: Tensor) -> None:
+        self._targets = targets
+
+    def __repr__(self) -> str:
+        return "<sealed targets: this method's signal does not include them>"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples for every replica.
+
+    Attributes
+    ----------
+    inputs : Tensor of shape (R, B, *input_shape)
+        float32, or int64 symbols where the task's `n_symbols` > 0.
+    targets : Tensor of shape (R, B) or (R, B, n_outputs), or sealed
+        See `TargetKind`; sealed for methods told only the loss or the reward.
+    """
+
+    inputs: Tensor
+    targets: Any
+
+
+class Architecture(Protocol):
+    """A recipe for a network; it becomes one when it meets a task."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
+
+    def build(self, spec: TaskSpec) -> Network:
+        """Make the network for a task's inputs and outputs."""
+        ...
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What the harness must know of a task.
+
+    Attributes
+    ----------
+    name : str
+        As on the command line, `image/digits`.
+    input_shape : tuple of int
+        Of one example: `(channels, height, width)`, `(features,)`, or `(length,)` for symbols.
+    n_outputs : int
+        Classes, or values to predict.
+    target : TargetKind
+    network : Architecture
+        The default network, the same for every method.
+    score : str
+        The metric that selects and ranks; up is better. A key of `Task.score`'s answer.
+    targets : tuple of three float
+        Validation scores called easy, medium and hard: cost to target is counted for each.
+    n_symbols : int
+        0 for real-valued inputs; otherwise inputs are integers in [0, n_symbols).
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    n_outputs: int
+    target: TargetKind
+    network: Architecture
+    score: str
+    targets: tuple[float, float, float]
+    n_symbols: int = 0
+
+
+class Task(Protocol):
+    """Data with fixed splits, a loss (by its target kind) and scores with a stated direction."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What the harness must know."""
+        ...
+
+    @property
+    def source(self) -> Task | None:
+        """A related task to learn from first, of the same input and output shapes; None if there is none."""
+        ...
+
+    def size(self, split: str) -> int:
+        """Count the examples of a split."""
+        ...
+
+    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+        """Examples of a split, by `indices` of shape (R, B); each replica its own.
+
+        Augmentation, where the task has it, happens only on the training split and only with an `rng`.
+        """
+        ...
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scores (R,) of outputs (R, B, n_outputs): `_score` up is better, `_error` and `_loss` down."""
+        ...
+
+    def checksum(self) -> str:
+        """Hex digest of every split's inputs and targets."""
+        ...
+
+
+class Method(ABC, Generic[State]):
+    """One rule for changing weights. A frozen dataclass: its fields are its hyperparameters.
+
+    A state is a dict of tensors and numbers (nested dicts allowed), so that `torch.save` round-trips it. `step` returns
+    a new state and never changes the one it was given: the harness keeps old states to select and to resume.
+    """
+
+    signal: ClassVar[Signal]
+    batch_size: int
+
+    @abstractmethod
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        """Start from the shared initial weights `params` (R, n); raise `UnsupportedError` if it cannot serve."""
+
+    @abstractmethod
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        """Change the weights once."""
+
+    @abstractmethod
+    def params(self, state: State) -> Tensor:
+        """Return the current solution, weights of shape (R, n)."""
+
+    def predict(self, state: State, problem: Problem, inputs: Tensor) -> Tensor:
+        """Outputs (R, B, n_outputs) of the current solution; by default the network's forward pass."""
+        return problem.outputs(self.params(state), inputs)
+
+    def done(self, state: State) -> bool:
+        """Say whether further steps would change nothing; by default never."""
+        return False

@@ -1,0 +1,24 @@
+"""What goes wrong before any work starts: one clear line each."""
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A parameter outside its range, or a name nobody knows. The message is one line."""
+
+
+class UnsupportedError(Exception):
+    """A method cannot serve this task or network. The message says why, in one line."""
+
+
+def require(name: str, allowed: str, value: object, ok: bool) -> None:
+    """Raise `InputError` naming parameter, allowed range and value got, unless `ok`."""
+    if not ok:
+        raise InputError(f"{name} must be {allowed}, got {value!r}")
+
+
+def require_one_of(name: str, known: Iterable[str], value: object) -> None:
+    """Raise `InputError` listing the known names, unless `value` is among them."""
+    names = list(known)
+    if value not in names:
+        raise InputError(f"{name} must be one of {', '.join(names)}; got {value!r}")

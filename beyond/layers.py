@@ -1,0 +1,382 @@
+"""Layers on stacked weights: each knows its forward pass and its own chain rule.
+
+Shapes: G stacked copies of the weights (R replicas, or R * P candidates), B examples. Activations are feature-major,
+`(G, features, B)`: the textbook's column vectors, z = W h + b, with the examples of a batch contiguous in memory.
+Images are `(G, channels, height, width, B)` by shape; their memory is laid out as convolutions like it, example first.
+
+Every layer may be handed an input shared by several copies: x of shape (R, ..., B) against weights of G = R * P copies.
+The copies of one replica then become the rows of a single product.
+
+The chain rule is cut in two: `carry` takes the error from a layer's output to its input, `gradients` turns it into
+the derivative for the layer's own weights. `transport`, in `carry`, replaces the matrix that carries the error, so that
+backpropagation, feedback alignment and sign-symmetry are one backward pass with different transport.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from beyond.errors import require
+from beyond.streams import Stream
+
+Shape = tuple[int, ...]
+Weights = Mapping[str, Tensor]
+
+
+class Flops(NamedTuple):
+    """Floating-point operations an example: a multiplication and an addition are two; only products are counted."""
+
+    forward: int = 0
+    carry: int = 0
+    gradients: int = 0
+
+
+class Layer(ABC):
+    """One layer; it holds no weights. `shape` is that of one input example, without G and B."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one output example."""
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        """Names and shapes of one copy's parameters."""
+        return {}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        """Numbers of inputs to and outputs from one unit, for initialisation."""
+        return 0, 0
+
+    def flops(self, shape: Shape) -> Flops:
+        """Cost an example."""
+        return Flops()
+
+    @abstractmethod
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Any]:
+        """Return the output and what the chain rule needs; `rng` is given in training, for layers that draw."""
+
+    @abstractmethod
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        """Return the error at the input, from the error `dy` at the output."""
+
+    def gradients(self, cache: Any, dy: Tensor) -> dict[str, Tensor]:
+        """Return the derivative for each parameter, summed over the batch."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """z = W x + b, weight (G, n_out, n_in), bias (G, n_out)."""
+
+    n_out: int
+
+    def __post_init__(self) -> None:
+        require("n_out", ">= 1", self.n_out, self.n_out >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.n_out,)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_out, *_vector(self, shape)), "bias": (self.n_out,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return shape[0], self.n_out
+
+    def flops(self, shape: Shape) -> Flops:
+        product = 2 * self.n_out * shape[0]
+        return Flops(product, product, product)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
+        if len(weight) == len(x):
+            return torch.baddbmm(bias, weight, x), x
+        rows = weight.reshape(len(x), -1, weight.shape[2])  # (R, P * n_out, n_in)
+        return (rows @ x).view(*weight.shape[:2], -1).add_(bias), x
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if transport is None else transport
+        return carrier.mT @ dy
+
+    def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
+        return {"weight": dy @ cache.mT, "bias": dy.sum(-1)}
+
+
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """A vector for each symbol of a sequence, laid end to end: (length,) symbols to (length * n_features,).
+
+    weight (G, n_symbols, n_features). Symbols have no derivative, so it can only come first.
+    """
+
+    n_symbols: int
+    n_features: int
+
+    def __post_init__(self) -> None:
+        require("n_symbols", ">= 1", self.n_symbols, self.n_symbols >= 1)
+        require("n_features", ">= 1", self.n_features, self.n_features >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (_vector(self, shape)[0] * self.n_features,)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_symbols, self.n_features)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return 1, self.n_features  # one symbol is on at a time
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        weight = weights["weight"]
+        rows = torch.arange(len(weight)).view(len(x), -1, 1, 1) * self.n_symbols + x.unsqueeze(1)  # (R, P, L, B)
+        vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))  # (G, L, B, n_features)
+        return vectors.mT.flatten(1, 2), rows.flatten(0, 1)
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        raise TypeError("symbols carry no error")
+
+    def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
+        n_copies = len(cache)
+        per_letter = dy.unflatten(1, (-1, self.n_features)).mT.reshape(-1, self.n_features)  # (G * L * B, n_features)
+        total = dy.new_zeros(n_copies * self.n_symbols, self.n_features)
+        total.index_add_(0, cache.flatten(), per_letter)
+        return {"weight": total.view(n_copies, self.n_symbols, self.n_features)}
+
+
+@dataclass(frozen=True)
+class Conv2d(Layer):
+    """Cross-correlation of images, weight (G, n_out, n_in, kernel, kernel), bias (G, n_out)."""
+
+    n_out: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_out", "kernel", "stride"):
+            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
+        require("padding", ">= 0", self.padding, self.padding >= 0)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        _, height, width = _image(self, shape)
+        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width)]
+        require("kernel", f"small enough for a {height}x{width} image", self.kernel, min(sides) >= 1)
+        return self.n_out, sides[0], sides[1]
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_out, shape[0], self.kernel, self.kernel), "bias": (self.n_out,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return shape[0] * self.kernel**2, self.n_out * self.kernel**2
+
+    def flops(self, shape: Shape) -> Flops:
+        product = 2 * prod(self.output_shape(shape)) * shape[0] * self.kernel**2
+        return Flops(product, product, product)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Shape]]:
+        weight, groups = weights["weight"], len(x)
+        images = _examples_first(x)
+        kernels = weight.reshape(-1, *weight.shape[2:])
+        z = F.conv2d(images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups)
+        return _examples_last(z, len(weight)), (images, tuple(weight.shape))
+
+    def carry(
+        self, weights: Weights, cache: tuple[Tensor, Shape], dy: Tensor, transport: Tensor | None = None
+    ) -> Tensor:
+        carrier = weights["weight"] if transport is None else transport
+        images, _ = cache
+        dx = conv2d_input(
+            images.shape,
+            carrier.reshape(-1, *carrier.shape[2:]),
+            _examples_first(dy),
+            self.stride,
+            self.padding,
+            groups=len(dy),
+        )
+        return _examples_last(dx, len(dy))
+
+    def gradients(self, cache: tuple[Tensor, Shape], dy: Tensor) -> dict[str, Tensor]:
+        images, shape = cache
+        dz = _examples_first(dy)
+        dw = conv2d_weight(images, (shape[0] * shape[1], *shape[2:]), dz, self.stride, self.padding, groups=len(dy))
+        return {"weight": dw.view(shape), "bias": dy.sum((2, 3, 4))}
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Layer):
+    """Largest value of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        require("size", ">= 1", self.size, self.size >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _pooled(self, shape, self.size)
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, tuple[Tensor, torch.Size]]:
+        images = _examples_first(x)
+        y, indices = F.max_pool2d(images, self.size, return_indices=True)
+        return _examples_last(y, len(x)), (indices, images.shape)
+
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        indices, shape = cache
+        dx = F.max_unpool2d(_examples_first(dy), indices, [self.size, self.size], output_size=shape[2:])
+        return _examples_last(dx, len(dy))
+
+
+@dataclass(frozen=True)
+class AvgPool2d(Layer):
+    """Mean of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        require("size", ">= 1", self.size, self.size >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _pooled(self, shape, self.size)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+        images = _examples_first(x)
+        return _examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
+
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        spread = _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3) / self.size**2
+        cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
+        return _examples_last(F.pad(spread, cut), len(dy))
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """(G, ..., B) to (G, features, B), in the order of the axes."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (prod(shape),)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+        return x.flatten(1, -2), x.shape
+
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy.reshape(len(dy), *cache[1:])
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """max(x, 0)."""
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.relu()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * (cache > 0)
+
+
+@dataclass(frozen=True)
+class Tanh(Layer):
+    """tanh x; its derivative is 1 - y^2."""
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.tanh()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * (1 - cache.square())
+
+
+@dataclass(frozen=True)
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x)); its derivative is y (1 - y)."""
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.sigmoid()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * cache * (1 - cache)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """In training, zero each value with probability `rate` and divide the rest by 1 - rate; otherwise the identity."""
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("rate", "in [0, 1)", self.rate, 0 <= self.rate < 1)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor | None]:
+        if rng is None:
+            return x, None
+        mask = (rng.uniform(*x.shape[1:]) >= self.rate) / (1 - self.rate)
+        return x * mask, mask
+
+    def carry(self, weights: Weights, cache: Tensor | None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy if cache is None else dy * cache
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias, each (G, features)."""
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": _vector(self, shape), "bias": shape}
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        centred = x - x.mean(1, keepdim=True)
+        scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
+        normal = centred * scale
+        y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1)
+        return y.flatten(0, 1) + weights["bias"].unsqueeze(-1), (normal, scale)
+
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        normal, scale = cache
+        dn = dy * (weights["weight"] if transport is None else transport).unsqueeze(-1)
+        return scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
+
+    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
+        normal, _ = cache
+        return {"weight": (dy * normal).sum(-1), "bias": dy.sum(-1)}
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid}
+
+
+def _vector(layer: Layer, shape: Shape) -> Shape:
+    require(f"{type(layer).__name__} input", "one axis (flatten images first)", shape, len(shape) == 1)
+    return shape
+
+
+def _image(layer: Layer, shape: Shape) -> Shape:
+    require(f"{type(layer).__name__} input", "an image of shape (channels, height, width)", shape, len(shape) == 3)
+    return shape
+
+
+def _pooled(layer: Layer, shape: Shape, size: int) -> Shape:
+    channels, height, width = _image(layer, shape)
+    require("size", f"at most {min(height, width)}, the image's side", size, size <= min(height, width))
+    return channels, height // size, width // size
+
+
+def _examples_first(x: Tensor) -> Tensor:
+    """(G, channels, height, width, B) as (B, G * channels, height, width), the layout grouped convolutions want."""
+    return x.movedim(-1, 0).flatten(1, 2)
+
+
+def _examples_last(x: Tensor, n_copies: int) -> Tensor:
+    """Undo `_examples_first`, as a view."""
+    return x.unflatten(1, (n_copies, -1)).movedim(0, -1)

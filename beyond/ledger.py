@@ -1,0 +1,99 @@
+"""What a replica has spent, and what it may spend.
+
+The replicas of a run advance in lockstep, each charged alike, so one ledger holds what any one of them spent. Seconds
+are the run's step time divided by its number of replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, fields
+from math import isfinite
+
+from beyond.errors import InputError, require, require_one_of
+
+
+@dataclass
+class Ledger:
+    """Costs of one replica so far.
+
+    Attributes
+    ----------
+    forward, backward : int
+        Examples passed forward, and back, through the network. A candidate of a population counts each example.
+    flops : int
+        Floating-point operations of those passes, by the layers' own counts.
+    steps : int
+        Changes of the weights.
+    seconds : float
+        Step time on the clock; evaluation and recording are off it.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    flops: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def charge(self, forward: int = 0, backward: int = 0, flops: int = 0) -> None:
+        """Add the cost of passes."""
+        self.forward += forward
+        self.backward += backward
+        self.flops += flops
+
+    def copy(self) -> Ledger:
+        """Return a copy, to go back to."""
+        return copy(self)
+
+    def restore(self, earlier: Ledger) -> None:
+        """Go back to a copy."""
+        vars(self).update(vars(earlier))
+
+    def costs(self, epoch_flops: int) -> dict[str, float]:
+        """Every currency; `epochs` in units of `epoch_flops`, what backpropagation spends on the training set once."""
+        return {"epochs": self.flops / epoch_flops, **vars(self)}
+
+
+CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a replica may spend, in one currency.
+
+    Parameters
+    ----------
+    currency : {"epochs", "examples", "flops", "steps", "seconds"}
+        Epochs are backprop epochs; examples are forward + 2 backward.
+    amount : float, > 0
+    """
+
+    currency: str
+    amount: float
+
+    def __post_init__(self) -> None:
+        require_one_of("budget", CURRENCIES, self.currency)
+        ok = isinstance(self.amount, int | float) and isfinite(self.amount) and self.amount > 0
+        require(f"budget.{self.currency}", "> 0", self.amount, ok)
+
+    @classmethod
+    def of(cls, amounts: Mapping[str, float | None]) -> Budget:
+        """Read the one amount that is set: `{"epochs": 300, "flops": None}`."""
+        for currency in amounts:
+            require_one_of("budget", CURRENCIES, currency)
+        chosen = {currency: amount for currency, amount in amounts.items() if amount is not None}
+        if len(chosen) != 1:
+            raise InputError(f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got {chosen or 'none'}")
+        return cls(*next(iter(chosen.items())))
+
+    def spent(self, ledger: Ledger, epoch_flops: int) -> float:
+        """Fraction of the budget that is spent; above 1 it is exceeded."""
+        if self.currency == "epochs":
+            return ledger.flops / epoch_flops / self.amount
+        if self.currency == "examples":
+            return (ledger.forward + 2 * ledger.backward) / self.amount
+        return getattr(ledger, self.currency) / self.amount
+
+
+COST_NAMES = ("epochs", *(field.name for field in fields(Ledger)))

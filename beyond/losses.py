@@ -1,0 +1,67 @@
+"""Losses, their derivatives at the outputs, and rewards, for each kind of target.
+
+Outputs have the contract's shape (G, B, n_outputs), where G is R replicas or R * P candidates, P of them sharing the
+targets (R, ...) of their replica. Inside, the batch axis comes last: `outputs.mT` undoes the network's own transposed
+view, so that every reduction runs over contiguous memory.
+"""
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import TargetKind
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of log sum_c exp(z_c) - z_target over the batch, shape (G,); targets (R, B)."""
+    log_probabilities = torch.log_softmax(_shared(outputs, len(targets)), 2)  # (R, P, n_outputs, B)
+    index = targets[:, None, None, :].expand(-1, log_probabilities.shape[1], 1, -1)
+    return -log_probabilities.gather(2, index).mean((2, 3)).flatten()
+
+
+def cross_entropy_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return d cross_entropy / d outputs = (softmax - one_hot) / B, shape (R, B, n_outputs)."""
+    error = torch.softmax(outputs.mT, 1)  # (R, n_outputs, B)
+    error.scatter_add_(1, targets.unsqueeze(1), error.new_full((), -1.0).expand(len(targets), 1, targets.shape[1]))
+    return error.div_(targets.shape[1]).mT
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Half the squared distance, averaged over the batch, shape (G,); targets (R, B, n_outputs).
+
+    The half makes the derivative (outputs - targets) / B, the same form as cross-entropy's.
+    """
+    distance = _shared(outputs, len(targets)) - targets.mT.unsqueeze(1)
+    return 0.5 * distance.square_().sum(2).mean(-1).flatten()
+
+
+def squared_error_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return d squared_error / d outputs = (outputs - targets) / B, shape (R, B, n_outputs)."""
+    return (outputs - targets) / targets.shape[1]
+
+
+def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Loss of shape (G,) for this kind of target."""
+    return cross_entropy(outputs, targets) if kind is TargetKind.CLASSES else squared_error(outputs, targets)
+
+
+def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Derivative of the loss at the outputs, shape (R, B, n_outputs), for this kind of target."""
+    if kind is TargetKind.CLASSES:
+        return cross_entropy_error(outputs, targets)
+    return squared_error_error(outputs, targets)
+
+
+def reward(kind: TargetKind, actions: Tensor, targets: Tensor) -> Tensor:
+    """Reward of K actions an input, shape (R, B, K).
+
+    Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Values: actions
+    (R, B, K, n_outputs) earn minus half their squared distance to the target.
+    """
+    if kind is TargetKind.CLASSES:
+        return (actions == targets.unsqueeze(-1)).float()
+    return -0.5 * (actions - targets.unsqueeze(2)).square().sum(-1)
+
+
+def _shared(outputs: Tensor, n_replicas: int) -> Tensor:
+    """View outputs (R * P, B, n_outputs) as (R, P, n_outputs, B)."""
+    return outputs.mT.unflatten(0, (n_replicas, -1))

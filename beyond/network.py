@@ -1,0 +1,294 @@
+"""An architecture as a list of layers; R replicas of it evaluated as one tensor program.
+
+The weights of all replicas are one tensor (R, n): each replica's layers end to end, in order. Layers see views of it,
+so optimizers, mutations and cosines work on plain vectors and the last k layers are a suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import TaskSpec
+from beyond.errors import require, require_one_of
+from beyond.initialisations import INITIALISATIONS, Initialisation, gaussian
+from beyond.layers import (
+    ACTIVATIONS,
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Weights,
+)
+from beyond.streams import Stream
+
+CACHE_BYTES = 1 << 22  # of one chunk's activations: 1 MiB costs 25 % to kernels' start-up, 16 MiB doubles the time
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer's weights: the slice [start, stop) of the flat vector.
+
+    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers.
+    """
+
+    name: str
+    depth: int
+    layer: int
+    start: int
+    stop: int
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a forward pass leaves for the backward pass: each layer's weights and cache."""
+
+    weights: Sequence[Weights]
+    caches: Sequence[Any]
+
+
+class Network:
+    """Stacked layers.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    input_shape : tuple of int
+        Of one example.
+    initialisation : Initialisation
+        Draws the weights; biases start at zero, gains at one.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation) -> None:
+        self.layers = tuple(layers)
+        self.initialisation = initialisation
+        self.shapes = [input_shape]
+        blocks: list[Block] = []
+        start = 0
+        for index, layer in enumerate(self.layers):
+            shapes = layer.parameters(self.shapes[-1])
+            if shapes:
+                stop = start + sum(prod(shape) for shape in shapes.values())
+                depth = len(blocks) + 1
+                blocks.append(Block(f"{type(layer).__name__.lower()}_{depth}", depth, index, start, stop, shapes))
+                start = stop
+            self.shapes.append(layer.output_shape(self.shapes[-1]))
+        self.blocks = tuple(blocks)
+        self.n_weights = start
+        costs = [layer.flops(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)]
+        self.forward_flops = sum(cost.forward for cost in costs)
+        self._backward_flops = {
+            block.start: sum(cost.gradients for cost in costs[block.layer :])
+            + sum(cost.carry for cost in costs[block.layer + 1 :])
+            for block in self.blocks
+        }
+
+    def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
+        """Draw weights for `n_copies` networks a replica, shape (R * n_copies, n)."""
+        n_total = len(rng.generators) * n_copies
+        parts: list[Tensor] = []
+        for block in self.blocks:
+            fans = self.layers[block.layer].fans(self.shapes[block.layer])
+            for name, shape in block.shapes.items():
+                if name == "weight" and all(fans):
+                    draws = rng.normal(n_copies, *shape).flatten(0, 1)
+                    parts.append(self.initialisation(draws, *fans).flatten(1))
+                else:
+                    parts.append(torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0))
+        return torch.cat(parts, 1)
+
+    def unflatten(self, params: Tensor) -> list[Weights]:
+        """View flat weights (G, n) as each layer's named parameters."""
+        views: list[dict[str, Tensor]] = [{} for _ in self.layers]
+        for block in self.blocks:
+            start = block.start
+            for name, shape in block.shapes.items():
+                stop = start + prod(shape)
+                views[block.layer][name] = params[:, start:stop].unflatten(1, shape)
+                start = stop
+        return views  # pyright: ignore[reportReturnType]
+
+    def suffix(self, n_blocks: int) -> int:
+        """Where the weights of the last `n_blocks` layers begin in the flat vector."""
+        return self.blocks[-n_blocks].start
+
+    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go back on.
+
+        With an `rng` layers that draw (dropout) are in training; without, they are not.
+        """
+        x = inputs.movedim(1, -1)
+        weights = self.unflatten(params)
+        caches: list[Any] = []
+        for layer, own in zip(self.layers, weights, strict=True):
+            x, cache = layer.forward(own, x, rng)
+            caches.append(cache)
+        return x.mT, Tape(weights, caches)
+
+    def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
+        """Outputs alone, out of training."""
+        return self.forward(params, inputs)[0]
+
+    def backward(
+        self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
+    ) -> Tensor:
+        """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for weights[start:].
+
+        `transport` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
+        `start` are not visited, and the error is not carried below the first visited block.
+        """
+        dy = error.mT
+        parts: list[Tensor] = []
+        visited = [block for block in self.blocks if block.start >= start]
+        first = visited[0].layer
+        by_layer = {block.layer: block for block in visited}
+        for index in range(len(self.layers) - 1, first - 1, -1):
+            layer, weights, cache = self.layers[index], tape.weights[index], tape.caches[index]
+            block = by_layer.get(index)
+            if block is not None:
+                gradients = layer.gradients(cache, dy)
+                parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
+            if index > first:
+                carrier = transport.get(block.depth) if transport is not None and block is not None else None
+                dy = layer.carry(weights, cache, dy, carrier)
+        return torch.cat(parts, 1)
+
+    def backward_flops(self, start: int = 0) -> int:
+        """Cost an example of `backward` from the end to the block that begins at `start`."""
+        return self._backward_flops[start]
+
+    def chunk_size(self, batch_size: int) -> int:
+        """How many candidates to evaluate at once so that their activations stay in the cache."""
+        widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])  # what comes before is shared
+        return max(1, CACHE_BYTES // (8 * widest * batch_size))  # input and output of a layer, 4 bytes each
+
+    def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
+        """For each block, the fraction (R,) of its ReLU units that are off for every example; NaN without ReLU."""
+        fractions: list[float | Tensor] = [float("nan")] * len(self.blocks)
+        depth = 0
+        for layer, own, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
+            depth += bool(own)
+            if isinstance(layer, ReLU) and depth:
+                fractions[depth - 1] = (cache.flatten(1, -2) <= 0).all(-1).float().mean(-1)
+        return fractions
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected layers with an activation between them.
+
+    Images are flattened first; symbols are embedded first. `hidden=()` is a linear network: on symbols, a linear map of
+    the embedded letters.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers.
+    activation : {"relu", "tanh", "sigmoid"}
+    embedding : int, >= 1
+        Features a symbol, where inputs are symbols.
+    dropout : float in [0, 1)
+        After each activation.
+    layer_norm : bool
+        Before each activation.
+    initialisation : {"he", "xavier", "lecun", "orthogonal", "gaussian"}
+    init_std : float, > 0
+        Standard deviation for "gaussian"; the others do not use it.
+    """
+
+    hidden: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    embedding: int = 8
+    dropout: float = 0.0
+    layer_norm: bool = False
+    initialisation: str = "he"
+    init_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_one_of("activation", ACTIVATIONS, self.activation)
+        require("embedding", ">= 1", self.embedding, self.embedding >= 1)
+        require("dropout", "in [0, 1)", self.dropout, 0 <= self.dropout < 1)
+        for width in self.hidden:
+            require("hidden", "widths >= 1", width, width >= 1)
+        _initialisation(self.initialisation, self.init_std)
+
+    @property
+    def name(self) -> str:
+        """`linear`, or the widths: `mlp-64-64`."""
+        return "-".join(["mlp", *map(str, self.hidden)]) if self.hidden else "linear"
+
+    def build(self, spec: TaskSpec) -> Network:
+        """Make the network for a task."""
+        layers = _entry(spec, self.embedding)
+        for width in self.hidden:
+            layers += [Linear(width), *([LayerNorm()] if self.layer_norm else []), ACTIVATIONS[self.activation]()]
+            layers += [Dropout(self.dropout)] if self.dropout else []
+        layers.append(Linear(spec.n_outputs))
+        return Network(layers, spec.input_shape, _initialisation(self.initialisation, self.init_std))
+
+
+@dataclass(frozen=True)
+class CNN:
+    """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out; for images.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Of each convolution.
+    activation : {"relu", "tanh", "sigmoid"}
+    pool : {"max", "average"}
+    initialisation, init_std
+        As in `MLP`.
+    """
+
+    channels: tuple[int, ...] = (16, 32)
+    activation: str = "relu"
+    pool: str = "max"
+    initialisation: str = "he"
+    init_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_one_of("activation", ACTIVATIONS, self.activation)
+        require_one_of("pool", ("max", "average"), self.pool)
+        for n_channels in self.channels:
+            require("channels", ">= 1", n_channels, n_channels >= 1)
+        _initialisation(self.initialisation, self.init_std)
+
+    @property
+    def name(self) -> str:
+        """`cnn-16-32`."""
+        return "-".join(["cnn", *map(str, self.channels)])
+
+    def build(self, spec: TaskSpec) -> Network:
+        """Make the network for a task; its inputs must be images."""
+        layers: list[Layer] = []
+        pool = MaxPool2d if self.pool == "max" else AvgPool2d
+        for n_channels in self.channels:
+            # Pooling first makes a cheaper activation; for max pooling and a monotone activation the two commute.
+            layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
+        layers += [Flatten(), Linear(spec.n_outputs)]
+        return Network(layers, spec.input_shape, _initialisation(self.initialisation, self.init_std))
+
+
+def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:
+    if spec.n_symbols:
+        return [Embedding(spec.n_symbols, embedding)]
+    return [Flatten()] if len(spec.input_shape) > 1 else []
+
+
+def _initialisation(name: str, std: float) -> Initialisation:
+    require_one_of("initialisation", [*INITIALISATIONS, "gaussian"], name)
+    require("init_std", "> 0", std, std > 0)
+    return gaussian(std) if name == "gaussian" else INITIALISATIONS[name]

@@ -1,0 +1,157 @@
+"""What a method is handed: the only door to the network. Every question it asks is charged to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from beyond import losses
+from beyond.contracts import Batch, SealedTargets, Signal, Task, TaskSpec
+from beyond.ledger import Ledger
+from beyond.network import Network, Tape
+from beyond.sampler import Sampler
+from beyond.streams import Stream
+
+SEALED = {Signal.LOSS, Signal.REWARD}  # signals whose methods never see targets
+
+
+class Problem:
+    """Network, loss and ledger of one task.
+
+    Parameters
+    ----------
+    network : Network
+    spec : TaskSpec
+    ledger : Ledger, optional
+        Charged for every pass; None charges nobody (evaluation and probes).
+    signal : Signal
+        The method's: it decides which questions are answered.
+    source : SourceProblem, optional
+        The related task to learn from first, charged to a ledger of its own.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        spec: TaskSpec,
+        ledger: Ledger | None = None,
+        signal: Signal = Signal.GRADIENT,
+        source: SourceProblem | None = None,
+    ) -> None:
+        self.network = network
+        self.spec = spec
+        self.ledger = ledger
+        self.signal = signal
+        self.source = source
+
+    def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
+        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one a candidate for weights (R * P, n)."""
+        self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
+        return self.network.outputs(params, inputs)
+
+    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+        """Outputs and the tape to go back on; with an `rng` dropout is in training."""
+        self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
+        return self.network.forward(params, inputs, rng)
+
+    def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
+        """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over the batch."""
+        allowed = set(Signal) - SEALED
+        return losses.error(self.spec.target, outputs, self._unseal(targets, allowed, "the derivative of the loss"))
+
+    def backward(
+        self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
+    ) -> Tensor:
+        """Gradient of weights[start:] from the error at the outputs, by the chain rule; see `Network.backward`."""
+        self._charge_backward(error.shape[1], start)
+        return self.network.backward(tape, error, transport, start)
+
+    def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:
+        """Gradient (R, n) of the loss by automatic differentiation: one forward and one backward pass."""
+        targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the gradient of the loss")
+        with torch.enable_grad():
+            weights = params.detach().requires_grad_()
+            outputs, _ = self.forward(weights, batch.inputs, rng)
+            total = losses.loss(self.spec.target, outputs, targets).sum()  # replicas do not mix: a sum keeps them apart
+        self._charge_backward(batch.inputs.shape[1], 0)
+        return torch.autograd.grad(total, weights)[0]
+
+    def loss(self, params: Tensor, batch: Batch) -> Tensor:
+        """Mean loss over the batch, shape (R,)."""
+        return self.population_loss(params.unsqueeze(1), batch).squeeze(1)
+
+    def population_loss(self, population: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of every candidate, shape (R, P), for a population (R, P, n) on the replica's own batch.
+
+        Each candidate is charged a forward pass. Candidates are evaluated in chunks whose activations fit the cache.
+        """
+        targets = self._unseal(batch.targets, set(Signal) - {Signal.REWARD}, "the loss")
+        n_replicas, n_candidates, n_weights = population.shape
+        batch_size = batch.inputs.shape[1]
+        self._charge_forward(n_candidates * batch_size)
+        size = self.network.chunk_size(batch_size)
+        replicas = max(1, size // n_candidates)  # small populations: several replicas in one chunk
+        result = population.new_empty(n_replicas, n_candidates)
+        for row in range(0, n_replicas, replicas):
+            rows = slice(row, row + replicas)
+            for first in range(0, n_candidates, size):
+                columns = slice(first, first + size)
+                candidates = population[rows, columns].reshape(-1, n_weights)
+                outputs = self.network.outputs(candidates, batch.inputs[rows])
+                loss = losses.loss(self.spec.target, outputs, targets[rows])
+                result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
+        return result
+
+    def reward(self, actions: Tensor, batch: Batch) -> Tensor:
+        """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no charge."""
+        allowed = set(Signal) - {Signal.LOSS}  # which is one number for a batch
+        return losses.reward(self.spec.target, actions, self._unseal(batch.targets, allowed, "the reward"))
+
+    def fresh_population(self, rng: Stream, n_candidates: int) -> Tensor:
+        """Draw candidates (R, P, n) from the distribution that the initial weights come from."""
+        return self.network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
+
+    def _charge_forward(self, n_examples: int) -> None:
+        if self.ledger is not None:
+            self.ledger.charge(forward=n_examples, flops=n_examples * self.network.forward_flops)
+
+    def _charge_backward(self, n_examples: int, start: int) -> None:
+        if self.ledger is not None:
+            self.ledger.charge(backward=n_examples, flops=n_examples * self.network.backward_flops(start))
+
+    def _unseal(self, targets: Tensor | SealedTargets, allowed: set[Signal], question: str) -> Tensor:
+        if self.signal not in allowed:
+            raise PermissionError(f"a method whose signal is {self.signal} may not ask for {question}")
+        return targets._targets if isinstance(targets, SealedTargets) else targets
+
+
+def seal(batch: Batch, signal: Signal) -> Batch:
+    """Hide the targets of a batch from a method whose signal does not include them."""
+    return Batch(batch.inputs, SealedTargets(batch.targets)) if signal in SEALED else batch
+
+
+class SourceProblem(Problem):
+    """A related task to learn from before the budget starts; its passes go to the pre-training ledger.
+
+    Parameters
+    ----------
+    task : Task
+    network : Network
+        The target task's network.
+    seeds : sequence of int
+        One a replica.
+    """
+
+    def __init__(self, task: Task, network: Network, seeds: list[int], signal: Signal) -> None:
+        super().__init__(network, task.spec, Ledger(), signal)
+        self._task = task
+        self._seeds = seeds
+
+    def batches(self, n_epochs: int, batch_size: int) -> Iterator[Batch]:
+        """Training batches for `n_epochs` passes over the source's training set."""
+        size = self._task.size("train")
+        sampler = Sampler(size, min(batch_size, size), Stream("source", self._seeds))
+        for _ in range(n_epochs * size // sampler.batch_size):
+            yield seal(self._task.batch("train", sampler.next()), self.signal)

@@ -1,0 +1,125 @@
+"""The Hydra entry point: settings become a run, and the run a folder of tables.
+
+Heavy libraries are imported inside the functions that need them, so that `beyond --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from beyond.catalog import CONF, names, read
+from beyond.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from beyond.cell import Cell
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+FREE = ("method", "task", "network", "study", "study_name", "seeds", "runs", "threads", "save_every", "budget", "hydra")
+
+
+def main() -> None:
+    """Console script `beyond`: bad input is one line and exit status 1."""
+    for variable in THREAD_VARIABLES:  # read once, when the numerical libraries load; two pools fight
+        os.environ.setdefault(variable, "1")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
+    plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
+    from hydra_plugins.beyond_cells.sweeper import CellSweeper
+
+    plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
+    try:
+        application()
+    except (InputError, UnsupportedError) as error:
+        sys.exit(f"beyond: {error}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"beyond: {_explain(error)}")
+    except OSError as error:
+        sys.exit(f"beyond: {error.strerror}: {error.filename!r}")
+    except KeyboardInterrupt:
+        sys.exit("beyond: stopped; the same command goes on from here")
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def application(config: DictConfig) -> str:
+    """Run one cell; return the worst status among its replicas."""
+    from beyond.cell import run_cell
+
+    cell = read_cell(config)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return run_cell(cell, keep_skipped=True, bar=False)
+    try:
+        status = run_cell(cell, keep_skipped=False, bar=True)
+    except (InputError, UnsupportedError) as error:  # before Hydra adds lines of its own
+        sys.exit(f"beyond: {error}")
+    if status == "failed":
+        sys.exit(1)
+    return status
+
+
+def check(config: DictConfig) -> None:
+    """Raise `InputError` for settings that are out of range; nothing is trained or written."""
+    from beyond.cell import prepare
+
+    prepare(read_cell(config))
+
+
+def read_cell(config: DictConfig) -> Cell:
+    """Plain settings of one run, from Hydra's."""
+    from beyond.cell import Cell
+
+    hydra_config = config.hydra if "hydra" in config else HydraConfig.get()
+    choices: dict[str, Any] = hydra_config.runtime.choices
+    overrides = [line.lstrip("+") for line in hydra_config.overrides.task]
+    variant = sorted(line for line in overrides if line.partition("=")[0].partition(".")[0] not in FREE or _tunes(line))
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    default_network = choices["network"] == "default"
+    return Cell(plain, method=choices["method"], default_network=default_network, variant=", ".join(variant))
+
+
+def _tunes(line: str) -> bool:
+    """Say whether an override tunes a method, task or network rather than choosing one."""
+    return line.startswith(("method.", "task.", "network."))
+
+
+def _explain(error: Exception) -> str:
+    """One line for Hydra's errors, with the known names where one was unknown."""
+    text = " ".join(str(error).split())
+    if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study)/([^']*)'", text):
+        group, name = unknown.groups()
+        return f"unknown {group} {name!r}; known: {', '.join(names(group))}"
+    if unknown := re.search(r"Could not override '([^']*)'", text):
+        return f"unknown key {unknown[1]!r}; known: {', '.join(_siblings(unknown[1], sys.argv)) or 'none'}"
+    return text
+
+
+def _siblings(key: str, arguments: list[str]) -> list[str]:
+    """Keys that stand where `key` should, given the choices on the command line."""
+    settings: Any = yaml.safe_load((CONF / "config.yaml").read_text())
+    defaults = dict(next(iter(entry.items())) for entry in settings.pop("defaults") if isinstance(entry, dict))
+    groups = [name for name in defaults if not name.startswith("override ")]
+    parent, *path = key.split(".")[:-1] or [""]
+    if not parent:
+        return sorted([*groups, *settings])
+    if parent not in groups:
+        return []
+    chosen = next((line.partition("=")[2] for line in arguments if line.startswith(f"{parent}=")), defaults[parent])
+    inner: Any = read(parent, chosen)
+    for step in path:
+        inner = inner.get(step, {}) if isinstance(inner, dict) else {}
+    return sorted(name for name in inner if name != "_target_")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The order in which training examples are seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyond.streams import Stream
+
+
+class Sampler:
+    """An endless line of shuffled passes over the training set, cut into batches.
+
+    The line depends on the seed alone, so methods with different batch sizes see the same examples in the same order.
+
+    Parameters
+    ----------
+    n_examples, batch_size : int
+    stream : Stream
+        One generator a replica: each has its own order.
+    """
+
+    def __init__(self, n_examples: int, batch_size: int, stream: Stream) -> None:
+        self.n_examples = n_examples
+        self.batch_size = batch_size
+        self.stream = stream
+        self.line = stream.permutation(n_examples)
+        self.position = 0
+
+    def next(self) -> Tensor:
+        """Indices of the next batch, int64 of shape (R, batch_size)."""
+        while self.position + self.batch_size > self.line.shape[1]:
+            rest = self.line[:, self.position :]
+            self.line = torch.cat([rest, self.stream.permutation(self.n_examples)], 1)
+            self.position = 0
+        start, self.position = self.position, self.position + self.batch_size
+        return self.line[:, start : self.position]
+
+    def state(self) -> dict[str, Any]:
+        """Return where the line stands, for `restore`."""
+        return {"line": self.line, "position": self.position, "stream": self.stream.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        self.line, self.position = state["line"], state["position"]
+        self.stream.restore(state["stream"])

@@ -1,0 +1,58 @@
+"""The cells of a sweep: checked, all of them, before the first one is trained; then trained, then reported."""
+
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+
+from beyond.run import check
+
+
+class CellSweeper(BasicSweeper):
+    """Every combination of the swept values, once for every arm.
+
+    Parameters
+    ----------
+    max_batch_size, params
+        As in Hydra's basic sweeper.
+    arms : list of str, optional
+        Each a line of overrides that belong together, "method=backprop network=linear".
+    publish : str
+        Where to import the function from that makes the report, given the study's folder.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None = None,
+        arms: Sequence[str] | None = None,
+        publish: str = "analysis.report.publish",
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.arms = list(arms or [""])
+        self.publish = publish
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Train every cell and report; the exit status is 1 if any run failed."""
+        returns = super().sweep(arguments)
+        assert self.config is not None
+        resolve_name(self.publish)(Path(self.config.runs) / self.config.study_name)
+        if any(job.return_value == "failed" for job in chain.from_iterable(returns)):
+            sys.exit("beyond: some runs failed; the report lists them with their reasons")
+        return returns
+
+    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        cells = BasicSweeper.split_arguments(overrides, None)[0]
+        every = [[*cell, *arm.split()] for cell in cells for arm in self.arms]
+        return list(self.split_overrides_to_chunks(every, max_batch_size))  # pyright: ignore[reportReturnType]
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Refuse the sweep if any cell's settings are out of range."""
+        for overrides in batch:
+            config: Any = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))  # pyright: ignore
+            check(config)

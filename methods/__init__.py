@@ -1,0 +1,1 @@
+"""Training rules, one a file; the folder is the list."""

@@ -1,0 +1,59 @@
+"""The same answer for every input: the most frequent class, or the mean (control arm).
+
+Any method that learns must beat it. It counts the targets of one batch and is done.
+
+    outputs = log(count_c + 1)     classes: the largest wins
+    outputs = mean of targets      values
+
+Departures: none.
+Check: scores the share of the majority class, and an R2 of 0 on its own data (tests/methods/test_constant.py).
+Source: the zero rule; there is no paper.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import ClassVar, TypedDict
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """The answer, and whether it is found."""
+
+    params: Tensor  # (R, n); never used to predict
+    outputs: Tensor  # (R, n_outputs)
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Constant(Method[State]):
+    """Answer without looking at the input."""
+
+    signal: ClassVar[Signal] = Signal.ERROR
+
+    batch_size: int = field(default=sys.maxsize, init=False)  # the whole training set
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "outputs": params.new_zeros(len(params), problem.spec.n_outputs), "n_steps": 0}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        if problem.spec.target is TargetKind.CLASSES:
+            counts = F.one_hot(batch.targets, problem.spec.n_outputs).sum(1)
+            outputs = counts.float().add(1).log()
+        else:
+            outputs = batch.targets.mean(1)
+        return {**state, "outputs": outputs, "n_steps": 1}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def predict(self, state: State, problem: Problem, inputs: Tensor) -> Tensor:
+        return state["outputs"].unsqueeze(1).expand(-1, inputs.shape[1], -1)
+
+    def done(self, state: State) -> bool:
+        return state["n_steps"] == 1

@@ -1,0 +1,64 @@
+"""Backpropagation on the last layer alone: a read-out of frozen random features (control arm).
+
+What a method must beat to claim that its hidden layers learn anything.
+
+    g_L = delta_L h_{L-1}^T        handed to the optimizer; g_l = 0 for l < L
+
+Departures: none.
+Check: equals softmax regression on the frozen features (tests/methods/test_last_layer.py).
+Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 21 (random features with a trained
+read-out).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LastLayer(Method[State]):
+    """Train the last layer, leave the others as they were drawn.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the gradient into a change of the last layer's weights.
+    batch_size : int, >= 1
+        Examples a step; a training set that is smaller is taken whole.
+    """
+
+    signal: ClassVar[Signal] = Signal.GRADIENT
+
+    optimizer: Optimizer
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params[:, problem.network.suffix(1) :])}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        frozen, trained = state["params"].tensor_split([problem.network.suffix(1)], 1)
+        outputs, tape = problem.forward(state["params"], batch.inputs, rng)
+        gradient = problem.backward(tape, problem.error(outputs, batch.targets), start=frozen.shape[1])
+        trained, optimizer = self.optimizer.update(gradient, state["optimizer"], trained)
+        return {"params": torch.cat([frozen, trained], 1), "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]

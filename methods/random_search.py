@@ -1,0 +1,64 @@
+"""Random search in weight space (Brooks, 1958): keep the best network drawn so far (control arm).
+
+Any method that is told the loss must beat it: it never learns from one draw where to look next.
+
+    v_k ~ the distribution of the initial weights              k = 1 .. n_candidates
+    w  <- argmin of the loss on the batch over {w, v_1, ..., v_K}
+
+Departures: a new batch each step, on which the incumbent is evaluated again with the candidates.
+Check: equals the argmin by hand, and never worsens on a fixed batch (tests/methods/test_random_search.py).
+Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control for neural networks: Schmidhuber,
+Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """The incumbent."""
+
+    params: Tensor  # (R, n)
+
+
+@dataclass(frozen=True)
+class RandomSearch(Method[State]):
+    """Draw fresh networks; keep the best of them and the incumbent.
+
+    Parameters
+    ----------
+    n_candidates : int, >= 1
+        Fresh networks a step.
+    batch_size : int, >= 1
+        Examples a step; a training set that is smaller is taken whole.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOSS
+
+    n_candidates: int = 64
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        require("n_candidates", ">= 1", self.n_candidates, self.n_candidates >= 1)
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        fresh = problem.fresh_population(rng, self.n_candidates)
+        candidates = torch.cat([state["params"].unsqueeze(1), fresh], 1)  # (R, 1 + K, n)
+        best = problem.population_loss(candidates, batch).nan_to_num(inf, inf).argmin(1)
+        return {"params": candidates[torch.arange(len(best)), best]}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]

@@ -1,0 +1,173 @@
+"""REINFORCE (Williams, 1992), with the baseline of Kool, van Hoof & Welling (2019) as a choice.
+
+The task as a bandit: an input x comes, the network's outputs z make a policy pi, K actions are drawn from it and each
+earns a reward. Nobody says which action would have been right. For each input
+
+    a_k ~ pi(. | z)                                                 k = 1 .. K
+    A_k = r_k - b_k                                                 reward above the baseline
+    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz          an ascent direction; H the entropy of pi
+    g   = the chain rule, applied to -dz / B at the outputs         handed to the optimizer
+
+    classes   pi = softmax(z)       d log pi / dz = one_hot(a) - pi     dH/dz = -pi (log pi + H)
+    values    pi = N(z, std^2 I)    d log pi / dz = (a - z) / std^2     dH/dz = 0
+    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, taken before the step;
+              leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
+
+Departures: units of the output layer alone are stochastic, the hidden ones are carried through by the chain rule (the
+source combines the two likewise); a batch of inputs instead of one; any optimizer instead of a plain step. Cost: one
+forward and one backward pass whatever K is, for the derivative is linear in the error at the outputs; asking for a
+reward is free, so K is not seen in the ledger.
+Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected reward by automatic
+differentiation (tests/methods/test_reinforce.py).
+Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 4 REINFORCE samples, get a baseline for
+free!, ICLR workshop on deep reinforcement learning meets structured prediction, 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.errors import require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, what the optimizer remembers, and the running mean of the rewards."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+    mean_reward: Tensor  # (R,)
+
+
+@dataclass(frozen=True)
+class Reinforce(Method[State]):
+    """Make actions that earned more than expected likelier.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Inputs a step; a training set that is smaller is taken whole.
+    n_actions : int, >= 1
+        Actions drawn, and rewards heard, for each input.
+    baseline : {"none", "running_mean", "leave_one_out"}
+        What a reward is compared with; the last needs at least two actions.
+    baseline_decay : float in [0, 1)
+        Of the running mean; the other baselines do not use it.
+    entropy_bonus : float, >= 0
+        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
+    action_std : float, > 0
+        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    n_actions: int = 1
+    baseline: str = "running_mean"
+    baseline_decay: float = 0.9
+    entropy_bonus: float = 0.1
+    action_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_actions", ">= 1", self.n_actions, self.n_actions >= 1)
+        require_one_of("baseline", ("none", "running_mean", "leave_one_out"), self.baseline)
+        enough = self.n_actions >= 2 or self.baseline != "leave_one_out"
+        require("n_actions", ">= 2 with baseline leave_one_out", self.n_actions, enough)
+        require("baseline_decay", "in [0, 1)", self.baseline_decay, 0 <= self.baseline_decay < 1)
+        require("entropy_bonus", ">= 0", self.entropy_bonus, self.entropy_bonus >= 0)
+        require("action_std", "> 0", self.action_std, self.action_std > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        outputs, tape = problem.forward(state["params"], batch.inputs, rng)
+        classes = problem.spec.target is TargetKind.CLASSES
+        policy = Softmax(outputs) if classes else Gaussian(outputs, self.action_std)
+        actions = policy.sample(self.n_actions, rng)
+        rewards = problem.reward(actions, batch)  # (R, B, K)
+        advantages = rewards - self._expected(rewards, state["mean_reward"])
+        ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
+        gradient = problem.backward(tape, -ascent / outputs.shape[1])
+        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
+        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.baseline_decay)
+        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def _expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+        """Baseline of each action: independent of that action, so that the estimate stays unbiased."""
+        if self.baseline == "running_mean":
+            return mean_reward[:, None, None]
+        if self.baseline == "leave_one_out":
+            return (rewards.sum(-1, keepdim=True) - rewards) / (self.n_actions - 1)
+        return 0.0
+
+
+class Softmax:
+    """Policy over classes.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (R, B, n_outputs)
+        Logits.
+    """
+
+    def __init__(self, outputs: Tensor) -> None:
+        self.log_probabilities = torch.log_softmax(outputs, -1)
+        self.probabilities = self.log_probabilities.exp()
+
+    def sample(self, n_actions: int, rng: Stream) -> Tensor:
+        """Draw actions (R, B, K): the class in whose part of the cumulative distribution a uniform number falls."""
+        uniform = rng.uniform(self.probabilities.shape[1], n_actions)
+        edges = self.probabilities.cumsum(-1)[..., :-1].contiguous()
+        return torch.searchsorted(edges, uniform, right=True)
+
+    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
+        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
+        named = torch.zeros_like(self.probabilities).scatter_add_(-1, actions, weights)
+        return named - weights.sum(-1, keepdim=True) * self.probabilities
+
+    def entropy_gradient(self) -> Tensor:
+        """Return d entropy / d outputs."""
+        entropy = -(self.probabilities * self.log_probabilities).sum(-1, keepdim=True)
+        return -self.probabilities * (self.log_probabilities + entropy)
+
+
+class Gaussian:
+    """Policy over values: the outputs are its mean, its standard deviation is fixed.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (R, B, n_outputs)
+    std : float
+    """
+
+    def __init__(self, outputs: Tensor, std: float) -> None:
+        self.mean = outputs
+        self.std = std
+
+    def sample(self, n_actions: int, rng: Stream) -> Tensor:
+        """Draw actions (R, B, K, n_outputs)."""
+        noise = rng.normal(self.mean.shape[1], n_actions, self.mean.shape[2])
+        return self.mean.unsqueeze(2) + self.std * noise
+
+    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
+        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
+        return (weights.unsqueeze(-1) * (actions - self.mean.unsqueeze(2))).sum(2) / self.std**2
+
+    def entropy_gradient(self) -> float:
+        """Return d entropy / d outputs: the entropy depends on the standard deviation alone."""
+        return 0.0

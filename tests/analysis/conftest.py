@@ -1,0 +1,147 @@
+"""A study with known answers: every number follows from its arm, task and seed by a formula written here."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+CHECKPOINTS = 31
+BUDGET = 300.0
+EPOCH_FLOPS = 6e6
+LAYERS = (("linear_1", 650), ("linear_2", 1056), ("linear_3", 330))
+SCORES = {"image/digits": "accuracy_score", "text/languages": "accuracy_score", "regression/friedman": "r2_score"}
+ARMS = {  # method: signal, score that is approached, epochs until halfway, alignment, seconds an epoch
+    "backprop": ("gradient", 0.95, 3, 0.9, 0.01),
+    "constant": ("loss", 0.10, 1, np.nan, 0.0001),
+    "decoupled_greedy": ("local", 0.90, 6, 0.5, 0.02),
+    "direct_feedback_alignment": ("error", 0.91, 8, 0.3, 0.008),
+    "evolution_strategies": ("loss", 0.70, 60, 0.05, 0.02),
+    "feedback_alignment": ("error", 0.92, 6, 0.4, 0.01),
+    "forward_forward": ("local", 0.85, 20, 0.1, 0.03),
+    "genetic": ("loss", 0.55, 90, 0.0, 0.015),
+    "last_layer": ("gradient", 0.80, 4, 0.7, 0.005),
+    "reinforce": ("reward", 0.75, 40, 0.2, 0.01),
+}
+
+
+@dataclass
+class Study:
+    """Writes cells into a folder."""
+
+    folder: object
+    name: str = "synthetic"
+
+    def cell(self, method, task="image/digits", seeds=range(5), status="finished", **identity):
+        """Write one run; with status `diverged`, the last seed diverges halfway. Return its run_id."""
+        signal, top, half, aligned, pace = ARMS[method]
+        identity = {"network": "mlp", "default_network": True, "variant": "", **identity}
+        run_id = f"{method}-{task.replace('/', '-')}-{identity['network']}-{identity['variant']}-{seeds[0]}"
+        label = {"run_id": run_id, "study": self.name, "method": method, "signal": signal, "task": task, **identity}
+        score = SCORES[task]
+        loss = "cross_entropy_loss" if score == "accuracy_score" else "squared_error_loss"
+        epochs = np.concatenate([[0], BUDGET * np.geomspace(1e-3, 1, CHECKPOINTS)])
+        if method == "evolution_strategies":  # coarse steps skip the first checkpoints
+            epochs = epochs[[0, *range(9, CHECKPOINTS + 1)]]
+        index = np.arange(CHECKPOINTS + 1) if len(epochs) > CHECKPOINTS else np.array([0, *range(9, CHECKPOINTS + 1)])
+        forwards = method in ("evolution_strategies", "genetic", "forward_forward", "constant")
+        flops = epochs * EPOCH_FLOPS
+        costs = {
+            "epochs": epochs,
+            "forward": np.round(epochs * (3000 if forwards else 1000)),
+            "backward": np.round(epochs * (0 if forwards else 1000)),
+            "flops": flops,
+            "steps": index * 10,
+            "seconds": epochs * pace,
+        }
+        curves, layers, runs = [], [], []
+        for seed in seeds:
+            rng = np.random.default_rng([seed, len(method), len(task)])
+            row = {**label, "seed": seed, "status": status, "reason": "", "score": score}
+            if status == "skipped":
+                runs.append({**row, "reason": f"{method} needs a classification task"})
+                continue
+            lost = status == "diverged" and seed == seeds[-1]
+            stop = len(index) // 2 if lost else len(index)
+            floor = 0.1 if score == "accuracy_score" else (-3.0 if method == "genetic" else 0.0)
+            level = top + 0.01 * rng.standard_normal()
+            train = floor + (level + 0.04 - floor) * epochs / (epochs + half)
+            validation = floor + (level - floor) * epochs / (epochs + half) - 0.0001 * epochs
+            train, validation = (v + 0.004 * rng.standard_normal(len(v)) for v in (train, validation))
+            best = int(np.argmax(validation[:stop]))
+            test = validation - 0.01
+            for point in range(stop):
+                at = {**label, "seed": seed, "checkpoint": index[point]}
+                at |= {("step" if name == "steps" else name): cost[point] for name, cost in costs.items()}
+                splits = {"train": train, "validation": validation}
+                if point in (best, stop - 1):
+                    splits["test"] = test
+                for split, values in splits.items():
+                    curves.append({**at, "split": split, "metric": score, "value": values[point]})
+                    curves.append({**at, "split": split, "metric": loss, "value": 1 - values[point]})
+                for depth, (layer, n_weights) in enumerate(LAYERS, 1):
+                    noise = np.sqrt(1 / n_weights) * rng.standard_normal()
+                    norm = 10 ** (-0.3 * depth + (-3 * point / 31 if method == "genetic" else 0.2 * noise))
+                    known = point > 0 and method != "constant"
+                    layers.append({
+                        **label, "seed": seed, "checkpoint": index[point], "layer": layer, "depth": depth,
+                        "n_weights": n_weights, "gradient_norm": norm, "weight_norm": 1.0,
+                        "update_norm": 0.01 if known else np.nan,
+                        "update_cosine": aligned * (1 - 0.2 * depth) + noise if known else np.nan,
+                        "dead_fraction": 0.0,
+                    })  # fmt: skip
+            row["status"], row["reason"] = ("diverged", "a loss is not finite") if lost else ("finished", "")
+            row["best_checkpoint"] = index[best]
+            for split, values in {"train": train, "validation": validation, "test": test}.items():
+                row[f"best_{split}_score"], row[f"best_{split}_loss"] = values[best], 1 - values[best]
+                end = np.nan if lost else values[-1]
+                row[f"final_{split}_score"], row[f"final_{split}_loss"] = end, 1 - end
+            row |= {"budget": BUDGET, "budget_currency": "epochs"}
+            row |= {name: cost[stop - 1] for name, cost in costs.items()}
+            row |= {f"{name}_to_best": cost[best] for name, cost in costs.items()}
+            for target, name in ((0.5, "easy"), (0.8, "medium"), (0.9, "hard")):
+                hit = np.flatnonzero(validation[:stop] >= target)
+                row[f"target_{name}"] = target
+                row |= {f"{c}_to_{name}": cost[hit[0]] if len(hit) else np.inf for c, cost in costs.items()}
+            row |= {"n_weights": 2036, "inference_flops": 4000}
+            before = 1e8 if method == "last_layer" else 0.0
+            row |= {f"pretraining_{name}": 0.0 for name in costs if name != "steps"}
+            row |= {"pretraining_flops": before, "pretraining_epochs": before / EPOCH_FLOPS, "state_bytes": 8144}
+            runs.append(row)
+        self.write(run_id, curves, layers, runs)
+        return run_id
+
+    def write(self, run_id, curves, layers, runs):
+        cell = self.folder / run_id.replace("/", "-")
+        cell.mkdir(parents=True)
+        for name, rows in (("curves", curves), ("layers", layers), ("runs", runs)):
+            pd.DataFrame(rows).to_parquet(cell / f"{name}.parquet", index=False)
+        packages = {"python": "3.11.7", "torch": "2.13.0"}
+        manifest = {"run_id": run_id, "commit": "0123abc", "dirty": False, "packages": packages, "threads": 1,
+                    "processor": "a processor", "settings": {"seeds": 5}, "wall_seconds": 1.5}  # fmt: skip
+        (cell / "manifest.json").write_text(json.dumps(manifest))
+
+
+def make_full(folder):
+    """Write three tasks, ten arms, five seeds; one skipped arm and one that diverges."""
+    study = Study(folder)
+    for task in SCORES:
+        for method in ARMS:
+            status = "diverged" if method == "reinforce" else "finished"
+            if (method, task) == ("forward_forward", "regression/friedman"):
+                status = "skipped"
+            study.cell(method, task, status=status)
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    """An empty study, to be filled by the test."""
+    return Study(tmp_path / "synthetic")
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory):
+    """The folder of a study with three tasks, ten arms, five seeds."""
+    return make_full(tmp_path_factory.mktemp("runs") / "synthetic")

@@ -1,0 +1,67 @@
+"""Small networks that stand for all: every layer, activation and kind of input occurs in one of them."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from beyond.contracts import TargetKind, TaskSpec
+from beyond.network import CNN, MLP
+from beyond.streams import Stream
+
+# Architecture, shape of one input, number of symbols (0: real-valued).
+NETWORKS = {
+    "linear": (MLP(()), (6,), 0),
+    "mlp": (MLP((5, 4)), (6,), 0),
+    "mlp on images": (MLP((5,), activation="tanh"), (2, 3, 4), 0),
+    "mlp with layer norm": (MLP((5, 4), layer_norm=True), (6,), 0),
+    "mlp on symbols": (MLP((5,), embedding=3, activation="tanh"), (4,), 7),
+    "deep": (MLP((5, 5, 5, 5, 5), activation="sigmoid", initialisation="xavier"), (6,), 0),
+    "cnn": (CNN((3, 2)), (2, 9, 6), 0),
+    "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
+}
+
+
+@pytest.fixture
+def make_spec():
+    """Return a function that makes the spec of a task."""
+
+    def make(input_shape=(6,), n_outputs=3, target=TargetKind.CLASSES, n_symbols=0):
+        return TaskSpec("test/toy", input_shape, n_outputs, target, MLP(), "accuracy_score", (0.5, 0.7, 0.9), n_symbols)
+
+    return make
+
+
+@pytest.fixture
+def make_case(make_spec):
+    """Return a function that makes a network, weights of R replicas without zeros, and a batch."""
+
+    def make(name="mlp", seeds=(0, 1, 2), batch_size=4, target=TargetKind.CLASSES):
+        architecture, input_shape, n_symbols = NETWORKS[name]
+        spec = make_spec(input_shape, 3, target, n_symbols)
+        network, rng = architecture.build(spec), Stream("test", seeds)
+        params = network.init(rng)
+        params = params + 0.1 * rng.normal(network.n_weights)
+        inputs = (
+            rng.integers(n_symbols, batch_size, *input_shape) if n_symbols else rng.normal(batch_size, *input_shape)
+        )
+        targets = rng.integers(3, batch_size) if target is TargetKind.CLASSES else rng.normal(batch_size, 3)
+        return SimpleNamespace(spec=spec, network=network, params=params, inputs=inputs, targets=targets)
+
+    return make
+
+
+@pytest.fixture(params=NETWORKS)
+def case(request, make_case):
+    """Each network in turn, three replicas of it."""
+    return make_case(request.param)
+
+
+@pytest.fixture
+def close():
+    """Return a check that two tensors agree to a relative error; its default is that of a chain in float32."""
+
+    def check(actual, expected, rtol=1e-5, atol=1e-6):
+        torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
+
+    return check

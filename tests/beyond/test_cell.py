@@ -1,0 +1,115 @@
+"""Oracles: a run killed at a random moment, or run again, ends in the same tables."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from beyond import catalog
+from beyond.cell import Cell, run_cell
+
+CHILD = (
+    "import json, sys; from beyond.cell import Cell, run_cell; run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
+)
+
+
+@pytest.fixture
+def cell(tmp_path):
+    def make(method, runs, epochs=40.0, **task):
+        settings = {
+            "task": {**catalog.read("task", "image/digits"), **task},
+            "method": catalog.read("method", method),
+            "network": {},
+            "optimizer": {},
+            "budget": {"epochs": epochs},
+            "seeds": 2,
+            "threads": 1,
+            "time_limit": None,
+            "save_every": 0,
+            "study_name": "test",
+            "runs": str(tmp_path / runs),
+        }
+        return Cell(settings, method=method, default_network=True, variant="")
+
+    return make
+
+
+def tables(cell):
+    for name in ("curves", "layers", "runs"):
+        table = pd.read_parquet(cell.folder / f"{name}.parquet")
+        yield table[[column for column in table.columns if "seconds" not in column]]
+
+
+def assert_same_tables(a, b):
+    for one, other in zip(tables(a), tables(b), strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.parametrize("method", catalog.names("method"))
+def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
+    killed, whole = cell(method, "killed"), cell(method, "whole")
+    arguments = {"settings": killed.settings, "method": method, "default_network": True, "variant": ""}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while child.poll() is None and not (killed.folder / "state.pt").exists():
+        time.sleep(0.002)
+    time.sleep(random.Random(method).uniform(0, 0.4))
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    if method != "constant":  # which has a single step
+        assert not (killed.folder / "manifest.json").exists()
+    run_cell(killed, keep_skipped=True, bar=False)
+    run_cell(whole, keep_skipped=True, bar=False)
+    assert_same_tables(killed, whole)
+    left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
+    assert left == {"curves.parquet", "layers.parquet", "runs.parquet", "manifest.json", "log.txt", "lock"}
+
+
+def test_the_same_settings_twice_give_the_same_bytes_but_for_the_clock(cell):
+    first, second = cell("backprop", "first", epochs=3), cell("backprop", "second", epochs=3)
+    assert first.run_id == second.run_id
+    for one in (first, second):
+        run_cell(one, keep_skipped=False, bar=False)
+    assert_same_tables(first, second)
+    assert (first.folder / "layers.parquet").read_bytes() == (second.folder / "layers.parquet").read_bytes()
+
+
+def test_a_finished_cell_is_left_alone(cell):
+    one = cell("backprop", "once", epochs=1)
+    run_cell(one, keep_skipped=False, bar=False)
+    before = {path: path.stat().st_mtime_ns for path in one.folder.iterdir()}
+    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert {path: path.stat().st_mtime_ns for path in one.folder.iterdir()} == before
+
+
+def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
+    assert cell("backprop", "a").run_id == cell("backprop", "b").run_id
+    assert cell("backprop", "a").run_id != cell("backprop", "a", epochs=41).run_id
+    assert cell("backprop", "a").run_id != cell("backprop", "a", label_noise=0.1).run_id
+
+
+def test_the_manifest_says_where_the_tables_come_from(cell):
+    one = cell("backprop", "manifest", epochs=1)
+    run_cell(one, keep_skipped=False, bar=False)
+    manifest = json.loads((one.folder / "manifest.json").read_text())
+    assert manifest["settings"] == one.settings
+    assert manifest["status"] == "finished"
+    assert len(manifest["data_sha256"]) == 64
+    assert manifest["packages"]["torch"]
+    assert manifest["wall_seconds"] > 0
+
+
+def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
+    one = cell("fine_tuning", "skipped", source_data=None)
+    assert run_cell(one, keep_skipped=True, bar=False) == "skipped"
+    runs = pd.read_parquet(one.folder / "runs.parquet")
+    assert runs["status"].tolist() == ["skipped"] * 2
+    assert runs["reason"].tolist() == ["image/digits has no source task to learn from first"] * 2
+    assert runs["best_test_score"].isna().all()

@@ -1,0 +1,332 @@
+"""How raw examples become splits and batches; every input carries its row's number."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from beyond import data
+from beyond.contracts import SPLITS, TargetKind, TaskSpec
+from beyond.data import ArrayTask, Examples
+from beyond.errors import InputError
+from beyond.network import MLP
+from beyond.streams import Stream
+
+CLASS_SIZES = (30, 60, 110)
+CLASSES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], CLASS_SIZES))
+ROWS = np.arange(200)[:, None]
+RAW = Examples(ROWS, CLASSES, scaling="none")
+VALUES = ROWS * np.array([1.0, -3.0]) + 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(ArrayTask):
+    SOURCES = ("twins",)
+
+    kind: TargetKind = TargetKind.CLASSES
+    raw: Examples = RAW
+
+    @property
+    def spec(self):
+        n_outputs = 3 if self.kind is TargetKind.CLASSES else 2
+        return TaskSpec("test/toy", self.raw.inputs.shape[1:], n_outputs, self.kind, MLP(), "score", (0.1, 0.2, 0.3))
+
+    def examples(self):
+        return self.raw
+
+    def source_examples(self):
+        return replace(self.raw, inputs=self.raw.inputs + 1000)
+
+
+def values(**settings):
+    return Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES, scaling="none"), **settings)
+
+
+def scaled(scaling, inputs=None, **settings):
+    inputs = np.stack([ROWS * 1.0, 5 - 0.1 * ROWS], 1)[:, :, None] if inputs is None else inputs  # (200, 2, 1, 1)
+    return Toy(raw=Examples(inputs, CLASSES, scaling=scaling), **settings)
+
+
+def inputs(task, split="train"):
+    return task.batch(split, torch.arange(task.size(split)).unsqueeze(0)).inputs[0]
+
+
+def targets(task, split="train"):
+    return task.batch(split, torch.arange(task.size(split)).unsqueeze(0)).targets[0]
+
+
+def rows(task, split="train"):
+    return inputs(task, split).flatten().tolist()
+
+
+# ------------------------------------------------------------------------------------------------------- splits
+
+
+def test_every_example_is_in_one_split_with_its_own_target():
+    for task, truth in ((Toy(), CLASSES), (Toy(split_seed=3), CLASSES)):
+        assert [task.size(split) for split in SPLITS] == [140, 30, 30]
+        assert sorted(row for split in SPLITS for row in rows(task, split)) == list(range(200))
+        for split in SPLITS:
+            assert targets(task, split).tolist() == truth[rows(task, split)].tolist()
+    assert set(rows(Toy())) != set(rows(Toy(split_seed=3)))
+
+
+def test_a_test_split_that_the_source_fixes_is_kept():
+    task = Toy(raw=Examples(ROWS, CLASSES, n_test=40, scaling="none"))
+    assert rows(task, "test") == list(range(160, 200))
+    assert [task.size(split) for split in SPLITS] == [136, 24, 40]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_splits_hold_the_classes_in_proportion(split):
+    counts = targets(Toy(), split).bincount().numpy()
+    expected = np.array(CLASS_SIZES) * counts.sum() / 200
+    assert np.abs(counts - expected).max() < 1.5
+
+
+def test_every_stretch_of_a_stratified_order_is_stratified():
+    classes = np.random.default_rng(1).permutation(np.repeat(np.arange(5), (10, 40, 80, 120, 250)))
+    order = data.stratified_order(classes, np.random.default_rng(2))
+    assert sorted(order) == list(range(500))
+    seen = (classes[order][:, None] == np.arange(5)).cumsum(0)
+    expected = np.arange(1, 501)[:, None] * np.bincount(classes) / 500
+    assert np.abs(seen - expected).max() < 2  # a plain shuffle strays ten
+
+
+def test_values_are_split_at_random():
+    task = values()
+    assert sorted(row for split in SPLITS for row in rows(task, split)) == list(range(200))
+    assert rows(task) != sorted(rows(task))
+
+
+# ----------------------------------------------------------------------------------------------------- thinning
+
+
+def test_smaller_training_parts_are_stratified_and_nested():
+    sizes = (6, 20, 70)
+    parts = [set(rows(Toy(train_size=size))) for size in sizes]
+    assert [len(part) for part in parts] == list(sizes)
+    assert parts[0] < parts[1] < parts[2] < set(rows(Toy()))
+    for size in sizes:
+        counts = targets(Toy(train_size=size)).bincount(minlength=3).numpy()
+        assert np.abs(counts - np.array(CLASS_SIZES) * size / 200).max() < 1.5
+
+
+def test_shots_are_so_many_of_each_class_and_nested():
+    for n_shots in (1, 5):
+        assert targets(Toy(shots=n_shots)).bincount().tolist() == [n_shots] * 3
+    assert set(rows(Toy(shots=1))) < set(rows(Toy(shots=5))) < set(rows(Toy()))
+
+
+@pytest.mark.parametrize("setting", [{"train_size": 20}, {"shots": 2}])
+def test_thinning_leaves_the_other_splits_alone(setting):
+    for split in ("validation", "test"):
+        assert rows(Toy(**setting), split) == rows(Toy(), split)
+
+
+# ------------------------------------------------------------------------------------------------------ scaling
+
+
+def test_each_feature_is_scaled_by_the_training_part():
+    own = inputs(scaled("feature"))
+    torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(own.std(0, correction=0), torch.ones(2, 1, 1))
+
+
+def test_images_are_scaled_as_one():
+    own, raw = inputs(scaled("whole")).flatten(), inputs(scaled("none")).flatten()
+    assert own.mean().item() == pytest.approx(0, abs=1e-6)
+    assert own.std(correction=0).item() == pytest.approx(1)
+    torch.testing.assert_close(own, (raw - raw.mean()) / raw.std(correction=0))
+
+
+@pytest.mark.parametrize("scaling", ["feature", "whole"])
+def test_held_out_examples_do_not_touch_the_scale(scaling):
+    raw = scaled(scaling).raw.inputs.copy()
+    raw[[row for split in ("validation", "test") for row in rows(Toy(), split)]] *= -50
+    assert torch.equal(inputs(scaled(scaling, raw)), inputs(scaled(scaling)))
+    assert not torch.equal(inputs(scaled(scaling, raw), "test"), inputs(scaled(scaling), "test"))
+
+
+def test_what_is_thinned_away_does_not_touch_the_scale():
+    own = inputs(scaled("feature", train_size=10))
+    torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
+
+
+def test_a_constant_feature_becomes_zero():
+    assert inputs(scaled("feature", np.full((200, 1), 3.0))).eq(0).all()
+
+
+def test_values_are_standardised_by_the_training_part():
+    own = targets(values())
+    torch.testing.assert_close(own.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(own.std(0, correction=0), torch.ones(2))
+    scale = VALUES[[int(row) for row in rows(values())]]
+    expected = (VALUES[[int(row) for row in rows(values(), "test")]] - scale.mean(0)) / scale.std(0)
+    np.testing.assert_allclose(targets(values(), "test"), expected, rtol=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------- label noise
+
+
+def test_labels_are_replaced_uniformly_and_nested():
+    labels = np.zeros(30_000, np.int64)
+    replaced = []
+    for fraction in (0.0, 0.3, 0.6, 1.0):
+        noisy = data.replace_labels(labels, fraction, 3, np.random.default_rng(0))
+        assert np.bincount(noisy, minlength=3)[1:] / 30_000 == pytest.approx([fraction / 3] * 2, abs=0.01)
+        replaced.append(set(np.flatnonzero(noisy)))
+    assert replaced[0] < replaced[1] < replaced[2] < replaced[3]
+
+
+def test_label_noise_stays_in_the_training_part():
+    noisy = Toy(label_noise=1.0)
+    assert rows(noisy) == rows(Toy())
+    assert not torch.equal(targets(noisy), targets(Toy()))
+    for split in ("validation", "test"):
+        assert torch.equal(targets(noisy, split), targets(Toy(), split))
+
+
+def test_noise_of_values_has_the_given_deviation():
+    noise = targets(values(label_noise=0.5)) - targets(values())
+    assert noise.std().item() == pytest.approx(0.5, rel=0.1)
+    assert torch.equal(targets(values(label_noise=0.5), "test"), targets(values(), "test"))
+
+
+# ------------------------------------------------------------------------------------------------------ batches
+
+
+def test_each_replica_has_its_own_examples():
+    indices = torch.tensor([[3, 1, 3], [0, 2, 139]])
+    batch = Toy().batch("train", indices)
+    assert torch.equal(batch.inputs, inputs(Toy())[indices])
+    assert torch.equal(batch.targets, targets(Toy())[indices])
+
+
+def test_only_the_training_split_is_augmented_and_only_with_a_stream():
+    class Noisy(Toy):
+        def augment(self, inputs, rng):
+            return inputs + 1 + rng.integers(5, inputs.shape[1]).unsqueeze(-1)
+
+    indices = torch.arange(6).view(2, 3)
+    for split, rng, same in (("train", [0, 1], False), ("train", None, True), ("test", [0, 1], True)):
+        batch = Noisy().batch(split, indices, rng and Stream("augment", rng))
+        assert torch.equal(batch.inputs, Toy().batch(split, indices).inputs) is same
+
+
+def test_a_checksum_tells_the_data_apart():
+    same, others = Toy().checksum(), [Toy(split_seed=1), Toy(label_noise=0.5), Toy(train_size=139), scaled("none")]
+    assert Toy().checksum() == same
+    assert len({same, *(task.checksum() for task in others)}) == 5
+
+
+# ------------------------------------------------------------------------------------------------- source tasks
+
+
+def test_the_source_is_whole_and_clean():
+    task = Toy(source_data="twins", label_noise=1.0, shots=1, split_seed=2)
+    assert task.source.spec == replace(task.spec, name="test/toy (twins)")
+    assert [row - 1000 for row in rows(task.source)] == rows(Toy(split_seed=2))
+    assert torch.equal(targets(task.source), targets(Toy(split_seed=2)))
+    assert Toy().source is None
+
+
+def test_selected_classes_are_counted_from_zero_and_keep_the_fixed_test_split():
+    raw = Examples(ROWS, CLASSES, n_test=40, scaling="none")
+    kept = data.select_classes(raw, range(1, 3))
+    mine = np.flatnonzero(CLASSES > 0)
+    assert kept.inputs[:, 0].tolist() == mine.tolist()
+    assert (kept.targets + 1).tolist() == CLASSES[mine].tolist()
+    assert kept.n_test == (mine >= 160).sum()
+    assert kept.scaling == "none"
+
+
+# ------------------------------------------------------------------------------------------------- augmentation
+
+
+def test_a_move_by_hand():
+    signal = torch.tensor([1, 2, 3, 4]).repeat(1, 3, 1)
+    steps = torch.tensor([[1, 0, -2]])
+    assert data.move(signal, 2, steps, 0).tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 0, 0]]]
+    assert data.move(signal, 2, steps, None).tolist() == [[[4, 1, 2, 3], [1, 2, 3, 4], [3, 4, 1, 2]]]
+
+
+def test_each_example_of_each_replica_moves_along_its_own_axis():
+    images = torch.arange(2 * 3 * 2 * 2).view(2, 3, 1, 2, 2)
+    down = data.move(images, 3, torch.tensor([[1, 0, 0], [0, 0, -1]]), -1)
+    assert down[0, 0, 0].tolist() == [[-1, -1], [0, 1]]
+    assert down[1, 2, 0].tolist() == [[22, 23], [-1, -1]]
+    assert torch.equal(down[0, 1:], images[0, 1:])
+    right = data.move(images, 4, torch.tensor([[1, 0, 0], [0, 0, 0]]), -1)
+    assert right[0, 0, 0].tolist() == [[-1, 0], [-1, 2]]
+
+
+def test_jitter_draws_every_step_equally_and_noise_of_the_given_deviation():
+    impulse = torch.zeros(2, 5000, 9)
+    impulse[..., 4] = 1
+    moved = data.jitter(impulse, Stream("augment", [0, 1]), 2, (2,), 0.0, 0.0)
+    share = moved.mean(1)
+    torch.testing.assert_close(share[:, 2:7], torch.full((2, 5), 0.2), atol=0.02, rtol=0)
+    assert share[:, :2].sum() == share[:, 7:].sum() == 0
+    noisy = data.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.3)
+    assert (noisy - impulse).std().item() == pytest.approx(0.3, rel=0.02)
+    assert data.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.0) is impulse
+
+
+def test_a_replica_is_varied_alone_as_in_the_stack():
+    images = Stream("test", [0, 1, 2]).normal(20, 1, 8, 8)
+    stacked = data.jitter(images, Stream("augment", [4, 5, 6]), 2, (3, 4), 0.0, 0.1)
+    alone = data.jitter(images[1:2], Stream("augment", [5]), 2, (3, 4), 0.0, 0.1)
+    assert torch.equal(stacked[1:2], alone)
+
+
+# ------------------------------------------------------------------------------------------------- bad settings
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "message"),
+    [
+        (Toy, {"split_seed": -1}, "split_seed must be an integer >= 0, got -1"),
+        (Toy, {"split_seed": True}, "split_seed must be an integer >= 0, got True"),
+        (Toy, {"train_size": 0}, "train_size must be an integer >= 1, or null, got 0"),
+        (Toy, {"shots": 1.5}, "shots must be an integer >= 1, or null, got 1.5"),
+        (Toy, {"shots": 2, "train_size": 9}, "shots must be null where train_size is set, got 2"),
+        (values, {"shots": 2}, "shots must be null for a task without classes, got 2"),
+        (Toy, {"label_noise": 1.1}, "label_noise must be in [0, 1], got 1.1"),
+        (Toy, {"label_noise": float("nan")}, "label_noise must be in [0, 1], got nan"),
+        (values, {"label_noise": float("inf")}, "label_noise must be finite and >= 0, got inf"),
+        (Toy, {"source_data": "aunts"}, "source_data must be one of twins, null, got 'aunts'"),
+        (Toy, {"source_data": "null"}, "source_data must be one of twins, null, got 'null'"),
+    ],
+)
+def test_bad_settings_are_refused_at_once(make, settings, message):
+    with pytest.raises(InputError) as caught:
+        make(**settings)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shots": 99}, "shots must be at most 21, the smallest class of test/toy, got 99"),
+        ({"train_size": 141}, "train_size must be at most 140, the training part of test/toy, got 141"),
+    ],
+)
+def test_what_only_shows_with_the_data_is_refused_before_training(settings, message):
+    task = Toy(**settings)
+    for question in (lambda: task.size("train"), lambda: task.batch("test", torch.zeros(1, 1, dtype=torch.int64))):
+        with pytest.raises(InputError) as caught:
+            question()
+        assert str(caught.value) == message
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'dev'$"):
+        Toy().size("dev")
+
+
+@pytest.mark.parametrize(("shift", "noise_std", "name"), [(8, 0, "shift"), (1.0, 0, "shift"), (0, -1.0, "noise_std")])
+def test_a_jitter_that_cannot_be_is_refused(shift, noise_std, name):
+    with pytest.raises(InputError, match=f"^{name} must be "):
+        data.require_jitter(shift, noise_std, 8)

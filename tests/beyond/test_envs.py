@@ -1,0 +1,205 @@
+"""Oracles: the checkers of Gymnasium and Stable-Baselines3, the task itself, Gymnasium's vector of single ones."""
+
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode
+from scipy.stats import chisquare
+from stable_baselines3.common.env_checker import check_env as check_env_for_stable_baselines
+
+from beyond import catalog
+from beyond.contracts import TargetKind
+from beyond.envs import Bandit, TaskVectorEnv, register_all
+from beyond.errors import InputError
+
+TASKS = catalog.names("task")
+DIGITS, DIABETES = "beyond/image-digits-v0", "beyond/regression-diabetes-v0"
+SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+# What the checkers advise and these environments do not follow, and why.
+STANDARDISED = "It seems that your observation", "The minimal resolution for an image"  # not raw pixels, and small
+UNITS = "For Box action spaces, we recommend", "We recommend you to use a symmetric"  # actions have the target's units
+
+
+def environment(task: str) -> str:
+    return f"beyond/{task.replace('/', '-')}-v0"
+
+
+def examples(task: str, split: str, **settings):
+    made = catalog.load("task", task, **settings)
+    batch = made.batch(split, torch.arange(made.size(split)).unsqueeze(0))
+    return batch.inputs[0].numpy(), batch.targets[0].numpy()
+
+
+def rows(shown, inputs):
+    """Index of each shown example among `inputs`; the first of equals."""
+    same = (inputs[None] == np.asarray(shown)[:, None]).reshape(len(shown), len(inputs), -1).all(-1)
+    assert same.any(1).all()
+    return same.argmax(1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("check", [check_env, check_env_for_stable_baselines])
+def test_every_task_passes_the_checkers(check, task):
+    env = gymnasium.make(environment(task)).unwrapped
+    expected = STANDARDISED if len(env.observation_space.shape) == 3 else ()
+    expected += UNITS if isinstance(env.action_space, Box) else ()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check(env)
+    unexpected = [str(one.message) for one in caught if not any(text in str(one.message) for text in expected)]
+    assert not unexpected
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_spaces_hold_every_example_and_follow_the_specification(task):
+    env = gymnasium.make(environment(task)).unwrapped
+    spec = catalog.load("task", task).spec
+    assert env.observation_space.shape == spec.input_shape
+    if spec.n_symbols:
+        assert env.observation_space == MultiDiscrete(np.full(spec.input_shape, spec.n_symbols))
+    if spec.target is TargetKind.CLASSES:
+        assert env.action_space == Discrete(spec.n_outputs)
+    else:
+        targets = examples(task, "train")[1]
+        assert all(target in env.action_space for target in targets)
+    for split in ("train", "validation", "test"):
+        assert all(example in env.observation_space for example in examples(task, split)[0][:500])
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_one_answer_is_right_and_earns_one(split):
+    inputs, labels = examples("image/digits", split)
+    env = gymnasium.make(DIGITS, split=split)
+    for seed in range(20):
+        shown, info = env.reset(seed=seed)
+        earned = []
+        for action in range(10):
+            env.reset(seed=seed)
+            seen, reward, terminated, truncated, info = env.step(action)
+            assert (seen == shown).all()
+            assert (terminated, truncated, info) == (True, False, {})
+            earned.append(reward)
+        assert sum(earned) == 1
+        assert np.argmax(earned) == labels[rows([shown], inputs)[0]]
+
+
+def test_values_earn_minus_half_the_squared_distance():
+    inputs, targets = examples("regression/diabetes", "train")
+    envs = gymnasium.make_vec(DIABETES, num_envs=40)
+    shown, _ = envs.reset(seed=3)
+    actions = envs.action_space.sample()
+    rewards = envs.step(actions)[1]
+    distance = actions - targets[rows(shown, inputs)]
+    np.testing.assert_allclose(rewards, -0.5 * (distance**2).sum(1), rtol=1e-5)
+    with pytest.raises(RuntimeError, match="shape"):
+        envs.step(np.zeros((40, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])
+def test_the_vector_equals_gymnasiums_vector_of_single_ones(task, n, monkeypatch):
+    """Gymnasium's has a generator for each environment; so several are dealt the same examples from one deck."""
+    deck: list[int] = []
+    if n > 1:
+        monkeypatch.setattr(Bandit, "draw", lambda *drawn: np.array([deck.pop() for _ in range(drawn[2])]))
+    ours = gymnasium.make_vec(environment(task), num_envs=n)
+    peer = gymnasium.make_vec(environment(task), num_envs=n, vectorization_mode="sync", vector_kwargs=SAME_STEP)
+    assert isinstance(ours, TaskVectorEnv)
+    assert ours.metadata == peer.metadata
+    for space in ("single_observation_space", "single_action_space", "observation_space", "action_space"):
+        assert getattr(ours, space) == getattr(peer, space)
+
+    ours.action_space.seed(1)
+    actions = [ours.action_space.sample() for _ in range(10)]
+    lives = []
+    for envs in (ours, peer):
+        deck[:] = range(60)
+        lives.append([envs.reset(seed=7), *(envs.step(taken) for taken in actions)])
+    assert data_equivalence(*lives, exact=True)
+    assert all(terminated.all() for _, _, terminated, _, _ in lives[0][1:])
+
+
+def test_the_answered_examples_are_final_and_the_next_ones_are_shown():
+    inputs, labels = examples("image/digits", "train")
+    envs = gymnasium.make_vec(DIGITS, num_envs=16)
+    shown, _ = envs.reset(seed=0)
+    for _ in range(5):
+        following, rewards, _, _, info = envs.step(labels[rows(shown, inputs)])
+        assert (rewards == 1).all()
+        assert (np.stack(info["final_obs"]) == shown).all()
+        assert not (following == shown).all()
+        shown = following
+
+
+def test_what_is_handed_out_is_the_callers_own():
+    envs = gymnasium.make_vec(DIGITS, num_envs=4)
+    shown, _ = envs.reset(seed=0)
+    before = shown.copy()
+    shown[:] = 0
+    assert (np.stack(envs.step(np.zeros(4, dtype=np.int64))[4]["final_obs"]) == before).all()
+
+
+def test_examples_are_drawn_uniformly():
+    inputs, _ = examples("image/digits", "train", train_size=50)
+    envs = gymnasium.make_vec(DIGITS, num_envs=1000, train_size=50)
+    counts = np.bincount(rows(envs.reset(seed=0)[0], inputs), minlength=50)
+    for _ in range(9):
+        counts += np.bincount(rows(envs.step(np.zeros(1000, dtype=np.int64))[0], inputs), minlength=50)
+    assert chisquare(counts).pvalue > 1e-4
+
+
+def test_the_seed_decides_and_the_global_generators_do_not():
+    lives = []
+    for other, seed in enumerate((0, 0, 1)):
+        np.random.seed(other)  # noqa: NPY002
+        torch.manual_seed(other)
+        envs = gymnasium.make_vec(DIGITS, num_envs=3)
+        shown = [envs.reset(seed=seed)[0], *(envs.step(np.zeros(3, dtype=np.int64))[0] for _ in range(4))]
+        lives.append(np.stack(shown))
+    assert (lives[0] == lives[1]).all()
+    assert not (lives[0] == lives[2]).all()
+
+
+def test_single_environments_share_the_data():
+    first, second = (gymnasium.make(DIGITS, train_size=60).unwrapped for _ in range(2))
+    assert first.bandit is second.bandit
+    assert first.action_space is not second.action_space  # a space has a generator of its own
+
+
+def test_bad_arguments_are_refused_in_one_line():
+    with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'tset'$"):
+        gymnasium.make(DIGITS, split="tset")
+    with pytest.raises(InputError, match=r"^num_envs must be >= 1, got 0$"):
+        gymnasium.make_vec(DIGITS, num_envs=0)
+    with pytest.raises(InputError, match="train_size"):
+        gymnasium.make(DIGITS, train_size=-1)
+
+
+def test_registering_again_changes_nothing():
+    before = dict(gymnasium.registry)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        register_all()
+    assert gymnasium.registry == before
+
+
+def test_registering_builds_no_task(monkeypatch):
+    registry: dict = {}
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", registry)
+    monkeypatch.setattr(gymnasium, "registry", registry)
+    monkeypatch.setattr(catalog, "build", None)
+    register_all()
+    assert list(registry) == [environment(task) for task in TASKS]
+
+
+def test_in_a_fresh_interpreter_the_id_alone_imports_and_makes():
+    program = f"import gymnasium; gymnasium.make('beyond.envs:{DIGITS}').reset(seed=0)"
+    subprocess.run([sys.executable, "-c", program], cwd=catalog.CONF.parent, check=True)

@@ -1,0 +1,54 @@
+"""Variances within statistical error; orthogonality to rounding."""
+
+from math import sqrt
+
+import pytest
+import torch
+
+from beyond.initialisations import INITIALISATIONS, gaussian, orthogonal
+from beyond.streams import Stream
+
+FAN_IN, FAN_OUT = 80, 50
+
+
+@pytest.mark.parametrize(
+    ("initialisation", "std"),
+    [
+        (INITIALISATIONS["he"], sqrt(2 / FAN_IN)),
+        (INITIALISATIONS["xavier"], sqrt(2 / (FAN_IN + FAN_OUT))),
+        (INITIALISATIONS["lecun"], sqrt(1 / FAN_IN)),
+        (gaussian(0.3), 0.3),
+    ],
+)
+def test_mean_and_deviation(initialisation, std):
+    weights = initialisation(Stream("init", range(5)).normal(FAN_OUT, FAN_IN), FAN_IN, FAN_OUT)
+    n = weights[0].numel()
+    for own in weights:
+        assert abs(own.mean()) < 4 * std / sqrt(n)
+        assert abs(own.std() / std - 1) < 4 / sqrt(2 * n)
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5), (3, 2, 3, 3), (20, 2, 3, 3)])
+def test_orthogonal_rows_or_columns_are_orthonormal(shape, close):
+    draws = Stream("init", range(3)).normal(*shape)
+    weights = orthogonal(draws, 0, 0)
+    assert weights.shape == draws.shape
+    matrices = weights.flatten(2)
+    fewer = matrices @ matrices.mT if matrices.shape[1] <= matrices.shape[2] else matrices.mT @ matrices
+    close(fewer, torch.eye(fewer.shape[1]).expand_as(fewer), atol=1e-5)
+
+
+def test_orthogonal_matrices_are_uniform():
+    """Under a uniform distribution each entry has mean 0 and variance 1 / n, and reflections are half of all."""
+    matrices = orthogonal(Stream("init", [0]).normal(4000, 3, 3).squeeze(0), 0, 0)
+    assert matrices.mean(0).abs().max() < 5 / sqrt(3 * 4000)
+    assert (matrices.square().mean(0) - 1 / 3).abs().max() < 0.03
+    assert abs((torch.linalg.det(matrices) > 0).float().mean() - 0.5) < 5 * 0.5 / sqrt(4000)
+
+
+def test_each_copy_is_made_from_its_own_draws():
+    draws = Stream("init", range(4)).normal(5, 3)
+    for initialisation in (*INITIALISATIONS.values(), gaussian(0.1)):
+        together = initialisation(draws, 3, 5)
+        alone = torch.cat([initialisation(own.unsqueeze(0), 3, 5) for own in draws])
+        torch.testing.assert_close(together, alone)

@@ -1,0 +1,220 @@
+"""Every layer against torch's own function, and its chain rule against automatic differentiation of that function."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from beyond.errors import InputError
+from beyond.layers import (
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from beyond.streams import Stream
+
+R, P, B = 3, 5, 4
+TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-13}}
+
+# One replica's layer on examples (B, *shape), as torch has it.
+TORCH = {
+    Linear: lambda _, w, x: F.linear(x, w["weight"], w["bias"]),
+    Embedding: lambda _, w, x: F.embedding(x, w["weight"]).flatten(1),
+    Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
+    MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
+    AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
+    LayerNorm: lambda layer, w, x: F.layer_norm(x, x.shape[1:], w["weight"], w["bias"], layer.epsilon),
+    Flatten: lambda _, __, x: x.flatten(1),
+    ReLU: lambda _, __, x: F.relu(x),
+    Tanh: lambda _, __, x: F.tanh(x),
+    Sigmoid: lambda _, __, x: F.sigmoid(x),
+}
+WEIGHTED = [
+    (Linear(4), (5,)),
+    (Linear(1), (1,)),
+    (LayerNorm(), (7,)),
+    (LayerNorm(0.5), (2,)),
+    (Conv2d(4), (2, 7, 5)),
+    (Conv2d(3, 3, padding=1), (2, 5, 8)),
+    (Conv2d(1, 1), (3, 2, 3)),
+    (Conv2d(3, 2, stride=2), (2, 5, 7)),
+    (Conv2d(2, 3, stride=2, padding=1), (1, 6, 9)),
+    (Conv2d(2, 4, stride=3, padding=2), (2, 9, 5)),
+]
+WEIGHTLESS = [
+    (MaxPool2d(), (2, 4, 6)),
+    (MaxPool2d(), (2, 5, 6)),
+    (MaxPool2d(3), (1, 8, 7)),
+    (AvgPool2d(), (2, 4, 6)),
+    (AvgPool2d(), (2, 5, 6)),
+    (AvgPool2d(3), (1, 8, 7)),
+    (Flatten(), (2, 3, 4)),
+    *((activation(), shape) for activation in (ReLU, Tanh, Sigmoid) for shape in ((6,), (2, 3, 4))),
+]
+SYMBOLS = [(Embedding(6, 3), (4,)), (Embedding(5, 1), (1,))]
+
+
+def draw(layer, shape, n_copies=R, dtype=torch.float64):
+    """Weights of `n_copies`, and R inputs."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(n_copies, *own, generator=generator, dtype=dtype)
+        for name, own in layer.parameters(shape).items()
+    }
+    if isinstance(layer, Embedding):
+        return weights, torch.randint(layer.n_symbols, (R, *shape, B), generator=generator)
+    return weights, torch.randn(R, *shape, B, generator=generator, dtype=dtype)
+
+
+def reference(layer, weights, x):
+    """Torch's function on each replica, in the layers' own axes."""
+    outputs = [
+        TORCH[type(layer)](layer, {name: weight[replica] for name, weight in weights.items()}, own.movedim(-1, 0))
+        for replica, own in enumerate(x)
+    ]
+    return torch.stack(outputs).movedim(1, -1)
+
+
+def pull_back(layer, weights, x, dy):
+    """Torch's derivatives at the input (None for symbols) and at each weight."""
+    leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+    x = x.clone().requires_grad_(x.is_floating_point())
+    at = [*([x] if x.requires_grad else []), *leaves.values()]
+    found = list(torch.autograd.grad(reference(layer, leaves, x), at, dy))
+    return found.pop(0) if x.requires_grad else None, dict(zip(leaves, found, strict=True))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *WEIGHTLESS, *SYMBOLS])
+def test_forward_is_torchs_function_and_has_the_shape_it_says(layer, shape, dtype):
+    weights, x = draw(layer, shape, dtype=dtype)
+    y, _ = layer.forward(weights, x)
+    assert y.shape == (R, *layer.output_shape(shape), B)
+    torch.testing.assert_close(y, reference(layer, weights, x), **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *WEIGHTLESS, *SYMBOLS])
+def test_the_chain_rule_is_automatic_differentiation(layer, shape, dtype):
+    weights, x = draw(layer, shape, dtype=dtype)
+    y, cache = layer.forward(weights, x)
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    dx, gradients = pull_back(layer, weights, x, dy)
+    if dx is not None:
+        torch.testing.assert_close(layer.carry(weights, cache, dy), dx, **TOLERANCE[dtype])
+    torch.testing.assert_close(layer.gradients(cache, dy), gradients, **TOLERANCE[dtype])
+
+
+def test_symbols_carry_no_error():
+    layer = Embedding(6, 3)
+    weights, x = draw(layer, (4,))
+    y, cache = layer.forward(weights, x)
+    with pytest.raises(TypeError, match="symbols carry no error"):
+        layer.carry(weights, cache, y)
+
+
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *SYMBOLS])
+def test_candidates_that_share_an_input_are_evaluated_as_one_by_one(layer, shape):
+    weights, x = draw(layer, shape, n_copies=R * P)
+    together, _ = layer.forward(weights, x)
+    for candidate in range(P):
+        own = {name: weight[candidate::P] for name, weight in weights.items()}
+        torch.testing.assert_close(together[candidate::P], layer.forward(own, x)[0], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("layer", "shape"), WEIGHTLESS)
+def test_without_weights_a_shared_input_stays_shared(layer, shape):
+    _, x = draw(layer, shape)
+    assert len(layer.forward({}, x)[0]) == R
+
+
+@pytest.mark.parametrize(("layer", "shape"), WEIGHTED)
+def test_transport_replaces_the_matrix_that_carries_the_error(layer, shape):
+    weights, x = draw(layer, shape)
+    y, cache = layer.forward(weights, x)
+    generator = torch.Generator().manual_seed(2)
+    dy = torch.randn(y.shape, generator=generator, dtype=y.dtype)
+    other = torch.randn(weights["weight"].shape, generator=generator, dtype=y.dtype)
+    own = layer.carry(weights, cache, dy, transport=weights["weight"])
+    torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
+    expected, _ = pull_back(layer, {**weights, "weight": other}, x, dy)
+    torch.testing.assert_close(layer.carry(weights, cache, dy, transport=other), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_linear_layer_carries_with_the_transposed_transport():
+    layer = Linear(4)
+    weights, x = draw(layer, (5,))
+    _, cache = layer.forward(weights, x)
+    other, dy = torch.rand(R, 4, 5, dtype=x.dtype), torch.rand(R, 4, B, dtype=x.dtype)
+    by_hand = torch.stack([other[replica].T @ dy[replica] for replica in range(R)])
+    torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
+
+
+def test_embedded_letters_lie_end_to_end():
+    weight = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])
+    y, _ = Embedding(3, 2).forward({"weight": weight}, torch.tensor([[[2], [0]]]))
+    assert y[0, :, 0].tolist() == [5.0, 6.0, 1.0, 2.0]
+
+
+def test_dropout_without_a_stream_is_the_identity():
+    x = torch.randn(R, 6, B)
+    y, cache = Dropout(0.5).forward({}, x)
+    assert y is x
+    assert Dropout(0.5).carry({}, cache, x) is x
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.7])
+def test_dropout_keeps_the_mean_and_carries_through_what_it_kept(rate):
+    layer, x = Dropout(rate), torch.ones(R, 100, 200)
+    y, cache = layer.forward({}, x, Stream("step", range(R)))
+    kept = y > 0
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / (1 - rate)))
+    spread = (rate / (1 - rate) / y[0].numel()) ** 0.5  # of a replica's mean
+    assert ((y.mean((1, 2)) - 1).abs() <= 4 * spread + 1e-6).all()
+    dy = torch.randn_like(y)
+    torch.testing.assert_close(layer.carry({}, cache, dy), dy * y)
+
+
+def test_dropout_draws_for_each_replica_what_it_draws_alone():
+    x = torch.ones(R, 20, B)
+    together, _ = Dropout(0.5).forward({}, x, Stream("step", [4, 5, 6]))
+    alone, _ = Dropout(0.5).forward({}, x[:1], Stream("step", [5]))
+    assert torch.equal(together[1:2], alone)
+    assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Linear(0), "n_out must be >= 1, got 0"),
+        (lambda: Embedding(0, 2), "n_symbols must be >= 1, got 0"),
+        (lambda: Embedding(2, -1), "n_features must be >= 1, got -1"),
+        (lambda: Conv2d(0), "n_out must be >= 1, got 0"),
+        (lambda: Conv2d(1, kernel=0), "kernel must be >= 1, got 0"),
+        (lambda: Conv2d(1, stride=0), "stride must be >= 1, got 0"),
+        (lambda: Conv2d(1, padding=-1), "padding must be >= 0, got -1"),
+        (lambda: MaxPool2d(0), "size must be >= 1, got 0"),
+        (lambda: AvgPool2d(0), "size must be >= 1, got 0"),
+        (lambda: Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
+        (lambda: Dropout(-0.1), r"rate must be in \[0, 1\), got -0.1"),
+        (lambda: Dropout(float("nan")), r"rate must be in \[0, 1\), got nan"),
+        (lambda: LayerNorm(0.0), "epsilon must be > 0, got 0.0"),
+        (lambda: Conv2d(1, 5).output_shape((1, 4, 9)), "kernel must be small enough for a 4x9 image, got 5"),
+        (lambda: MaxPool2d(3).output_shape((1, 9, 2)), "size must be at most 2, the image's side, got 3"),
+        (lambda: AvgPool2d(3).output_shape((1, 2, 9)), "size must be at most 2, the image's side, got 3"),
+        (lambda: Conv2d(1).output_shape((4,)), r"Conv2d input must be an image .*, got \(4,\)"),
+        (lambda: Linear(1).parameters((2, 3)), r"Linear input must be one axis .*, got \(2, 3\)"),
+        (lambda: LayerNorm().parameters((2, 3)), r"LayerNorm input must be one axis .*, got \(2, 3\)"),
+        (lambda: Embedding(2, 2).output_shape((2, 3)), r"Embedding input must be one axis .*, got \(2, 3\)"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        make()

@@ -1,0 +1,464 @@
+"""The training loop: its grid, its budget, its selection, and that neither stacking nor resuming changes a row."""
+
+import io
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from beyond.contracts import Method, Signal, TargetKind, TaskSpec
+from beyond.data import ArrayTask, Examples
+from beyond.errors import InputError, UnsupportedError
+from beyond.ledger import COST_NAMES, Budget
+from beyond.loop import GRID, Setup, skip, train
+from beyond.network import MLP
+
+SEEDS = [0, 1, 2]
+NEVER = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blobs(ArrayTask):
+    """Three overlapping classes in the plane."""
+
+    @property
+    def spec(self):
+        targets = (0.4, 0.7, 2.0)  # the last is out of reach
+        return TaskSpec("test/blobs", (2,), 3, TargetKind.CLASSES, MLP((4,)), "accuracy_score", targets)
+
+    def examples(self):
+        rng = np.random.default_rng(0)
+        classes = np.arange(80) % 3
+        centres = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
+        return Examples(centres[classes] + rng.normal(size=(80, 2)), classes.astype(np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Related(Blobs):
+    """Blobs with a related task to learn from first."""
+
+    @property
+    def source(self):
+        return Blobs(split_seed=1)
+
+
+@dataclass(frozen=True)
+class Descent(Method):
+    """Noisy gradient descent; at step `at` something may go wrong."""
+
+    signal: ClassVar[Signal] = Signal.GRADIENT
+    batch_size: int = 8
+    at: int = NEVER
+
+    def init(self, problem, params, rng):
+        return {"params": params, "n_steps": 0}
+
+    def step(self, state, batch, problem, rng):
+        outputs, tape = problem.forward(state["params"], batch.inputs)
+        gradient = problem.backward(tape, problem.error(outputs, batch.targets))
+        noise = 0.01 * rng.normal(gradient.shape[1])
+        return {"params": state["params"] - 0.1 * (gradient + noise), "n_steps": state["n_steps"] + 1}
+
+    def params(self, state):
+        return state["params"]
+
+
+class Walk(Descent):
+    """Costs nothing but steps."""
+
+    def step(self, state, batch, problem, rng):
+        return {"params": state["params"] + 0.01 * rng.normal(1), "n_steps": state["n_steps"] + 1}
+
+
+class Diverging(Descent):
+    """One replica's weights are no numbers any more after step `at`."""
+
+    lost = 1
+
+    def step(self, state, batch, problem, rng):
+        state = super().step(state, batch, problem, rng)
+        if state["n_steps"] >= self.at:
+            state["params"][self.lost] = math.nan
+        return state
+
+
+class AllDiverging(Diverging):
+    """All replicas' weights are, from the start if `at` is 0."""
+
+    lost = slice(None)
+
+    def init(self, problem, params, rng):
+        return super().init(problem, params if self.at else params * math.nan, rng)
+
+
+class Raising(Descent):
+    def step(self, state, batch, problem, rng):
+        if state["n_steps"] + 1 == self.at:
+            raise RuntimeError("boom\nand more")
+        return super().step(state, batch, problem, rng)
+
+
+class RaisingInInit(Descent):
+    def init(self, problem, params, rng):
+        raise RuntimeError("boom")
+
+
+class RaisingInPredict(Descent):
+    def predict(self, state, problem, inputs):
+        if state["n_steps"] >= self.at:
+            raise RuntimeError("boom")
+        return super().predict(state, problem, inputs)
+
+
+class Finite(Descent):
+    def done(self, state):
+        return state["n_steps"] >= self.at
+
+
+class Slow(Descent):
+    def step(self, state, batch, problem, rng):
+        time.sleep(0.002)
+        return super().step(state, batch, problem, rng)
+
+
+class Unable(Descent):
+    def init(self, problem, params, rng):
+        raise UnsupportedError("no hands")
+
+
+class Misconfigured(Descent):
+    def init(self, problem, params, rng):
+        raise InputError("n_hands must be > 0, got 0")
+
+
+class Pretraining(Descent):
+    """Follows the source's loss before anything else."""
+
+    def init(self, problem, params, rng):
+        for batch in problem.source.batches(2, 8):
+            params = params - 0.1 * problem.source.gradient(params, batch)
+        return super().init(problem, params, rng)
+
+
+def setup(method=None, seeds=SEEDS, time_limit=None, task=None, **budget):
+    task = task or Blobs()
+    amounts = budget or {"epochs": 5}
+    network = task.spec.network.build(task.spec)
+    return Setup(method or Descent(), task, network, list(seeds), Budget.of(amounts), {"method": "toy"}, time_limit)
+
+
+def run(of, snapshot=None, before=None):
+    """The three tables, and what was yielded; `before` holds rows from before the snapshot."""
+    rows = {name: list((before or {}).get(name, [])) for name in ("curves", "layers", "runs")}
+    yielded = []
+    for progress in train(of, snapshot):
+        yielded.append(progress)
+        for name, own in rows.items():
+            own += getattr(progress, name)
+    return {name: pd.DataFrame(own) for name, own in rows.items()}, yielded
+
+
+def without_clock(table):
+    return table[[column for column in table.columns if "seconds" not in column]]
+
+
+def assert_same(one, other, **tolerance):
+    for name in one:
+        pd.testing.assert_frame_equal(without_clock(one[name]), without_clock(other[name]), **tolerance)
+
+
+def of_seed(tables, seed):
+    return {name: table[table["seed"] == seed].reset_index(drop=True) for name, table in tables.items()}
+
+
+# ------------------------------------------------------------------------------------------------ grid and budget
+
+
+def test_the_grid_is_even_in_log_budget_and_ends_at_the_whole_of_it():
+    np.testing.assert_allclose(np.diff(np.log10(GRID)), 0.1)
+    assert GRID[0] == 0.001
+    assert GRID[-1] == 1
+
+
+@pytest.mark.parametrize("steps", [7, 100, 1000])
+def test_it_is_evaluated_at_the_start_and_at_the_first_step_past_each_point(steps):
+    tables, _ = run(setup(Walk(), [0], steps=steps))
+    expected = {0, *(math.ceil(round(steps * point, 6)) for point in GRID)}
+    for name, column in (("curves", "step"), ("layers", "checkpoint")):
+        assert tables[name][column].nunique() == len(expected)
+    assert sorted(tables["curves"]["step"].unique()) == sorted(expected)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 1000}, {"steps": 13}, {"epochs": 5}, {"epochs": 4.93}, {"examples": 999}])
+def test_a_checkpoints_number_tells_one_place_of_the_grid(budget):
+    tables, _ = run(setup(seeds=[0], **budget))
+    curves = tables["curves"].query("split != 'test'")
+    assert not curves.duplicated(["split", "metric", "checkpoint"]).any()
+    assert not curves.duplicated(["split", "metric", "step"]).any()
+    steps = curves.groupby("checkpoint")["step"].first()
+    assert steps.is_monotonic_increasing
+    if "steps" in budget:
+        for checkpoint, step in steps.items():
+            assert checkpoint == 0 or step / budget["steps"] > GRID[checkpoint - 1] * (1 - 1e-6)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [{"epochs": 5}, {"epochs": 4.93}, {"examples": 999}, {"flops": 123_456}, {"steps": 17}, {"seconds": 0.05}],
+)
+def test_the_budget_is_never_exceeded_and_used_to_the_last_step(budget):
+    of = setup(**budget)
+    tables, yielded = run(of)
+    spent = [progress.spent for progress in yielded]
+    assert spent == sorted(spent)
+    assert spent[-1] <= 1 + 1e-9
+    n_steps = tables["runs"]["steps"].iloc[0]
+    if "seconds" in budget:
+        assert n_steps > 3
+    else:
+        assert spent[-1] * (n_steps + 1) / n_steps > 1 + 1e-9  # one more would have been too many
+
+
+def test_the_ledger_of_backpropagation_is_steps_times_batch_and_epochs_are_passes():
+    of = setup(epochs=4)
+    n_train = of.task.size("train")
+    tables, _ = run(of)
+    row = tables["runs"].iloc[0]
+    assert row["steps"] == 4 * n_train // 8
+    assert row["forward"] == row["backward"] == 8 * row["steps"]
+    assert row["flops"] == row["forward"] * (of.network.forward_flops + of.network.backward_flops())
+    assert row["epochs"] == pytest.approx(8 * row["steps"] / n_train)
+
+
+def test_every_point_of_the_curve_carries_what_was_spent_in_every_currency():
+    tables, _ = run(setup(epochs=4))
+    curves = tables["curves"].query("split == 'train' and metric == 'accuracy_score'")
+    assert (curves["forward"] == 8 * curves["step"]).all()
+    assert (curves["backward"] == 8 * curves["step"]).all()
+    assert curves.groupby("seed")["seconds"].apply(lambda own: own.is_monotonic_increasing).all()
+    assert not tables["curves"].isna().any().any()
+
+
+def test_a_training_set_smaller_than_the_batch_is_taken_whole():
+    of = setup(Descent(batch_size=1000), steps=3)
+    tables, _ = run(of)
+    assert tables["runs"]["forward"].tolist() == [3 * of.task.size("train")] * 3
+
+
+def test_a_step_that_costs_more_than_the_budget_is_not_taken():
+    tables, _ = run(setup(epochs=0.05))
+    rows = tables["runs"]
+    assert (rows[["steps", "forward", "backward", "flops"]] == 0).all(axis=None)
+    assert set(rows["status"]) == {"finished"}
+    assert set(rows["reason"]) == {"one step costs more than the budget"}
+    assert rows["best_test_score"].notna().all()
+    assert tables["curves"]["checkpoint"].unique().tolist() == [0]
+
+
+def test_a_method_that_is_done_ends_early():
+    tables, _ = run(setup(Finite(at=7), epochs=20))
+    rows = tables["runs"]
+    assert (rows["steps"] == 7).all()
+    assert (rows["status"] == "finished").all()
+    assert (rows["reason"] == "").all()
+    assert tables["curves"].query("split == 'validation'")["step"].max() == 7
+    assert rows["final_test_score"].notna().all()
+
+
+# ------------------------------------------------------------------------------------------- replicas and resuming
+
+
+def test_same_seeds_same_rows():
+    assert_same(run(setup())[0], run(setup())[0], check_exact=True)
+
+
+def test_resumed_from_any_snapshot_it_ends_where_the_uninterrupted_run_ends():
+    whole, yielded = run(setup())
+    before = {name: [] for name in whole}
+    for progress in yielded[:-1]:
+        for name, own in before.items():
+            own += getattr(progress, name)
+        saved = io.BytesIO()
+        torch.save(progress.snapshot, saved)
+        saved.seek(0)
+        resumed, _ = run(setup(), torch.load(saved, weights_only=True), before)
+        assert_same(resumed, whole, check_exact=True)
+    assert len(yielded) > 15
+
+
+def test_snapshots_taken_earlier_are_not_changed_by_going_on():
+    snapshots, texts = [], []
+    for progress in train(setup(epochs=1)):
+        snapshots.append(progress.snapshot)
+        texts.append(repr(progress.snapshot))
+    assert [repr(snapshot) for snapshot in snapshots] == texts
+
+
+def test_a_replica_of_the_stack_is_its_seed_alone_after_100_steps(close):
+    stacked, yielded = run(setup(steps=100))
+    for seed in SEEDS:
+        alone, own = run(setup(seeds=[seed], steps=100))
+        assert_same(of_seed(stacked, seed), alone, check_exact=False, rtol=1e-5, atol=1e-6)
+        ends = [end[-2].snapshot["state"]["params"] for end in (yielded, own)]
+        close(ends[0][seed], ends[1][0])
+
+
+# ------------------------------------------------------------------------------------------------ what goes wrong
+
+
+def test_a_replica_that_diverges_ends_alone():
+    whole, _ = run(setup(steps=50))
+    tables, _ = run(setup(Diverging(at=20), steps=50))
+    rows = tables["runs"].set_index("seed")
+    assert rows["status"].tolist() == ["finished", "diverged", "finished"]
+    assert rows.loc[1, "reason"] == "a loss is not finite after 20 steps"
+    assert rows.loc[1, "best_test_score"] >= 0
+    assert math.isnan(rows.loc[1, "final_test_score"])
+    for seed in (0, 2):
+        assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
+    assert tables["curves"].query("seed == 1")["step"].max() < 20
+    assert np.isfinite(tables["curves"]["value"]).all()
+
+
+@pytest.mark.parametrize("at", [0, 20])
+def test_a_run_whose_replicas_all_diverged_ends_there(at):
+    tables, _ = run(setup(AllDiverging(at=at), steps=50))
+    assert set(tables["runs"]["status"]) == {"diverged"}
+    assert set(tables["runs"]["reason"]) == {f"a loss is not finite after {at} steps"}
+    assert set(tables["runs"]["steps"]) == {at}
+    assert tables["runs"]["best_test_score"].isna().all() == (at == 0)
+
+
+@pytest.mark.parametrize("kind", [Raising, RaisingInPredict])
+def test_a_fault_of_the_method_is_a_row_and_the_best_so_far_is_kept(kind):
+    whole, _ = run(setup(steps=50))
+    tables, _ = run(setup(kind(at=20), steps=50))
+    rows = tables["runs"]
+    assert rows["status"].tolist() == ["failed"] * 3
+    assert rows["reason"].tolist() == ["RuntimeError: boom"] * 3
+    assert rows["final_test_score"].isna().all()
+    before = whole["curves"].query("step < 20 and split != 'test'").reset_index(drop=True)
+    curves = tables["curves"]
+    assert_same({"curves": curves.query("split != 'test'").reset_index(drop=True)}, {"curves": before})
+    for _, row in rows.iterrows():
+        validation = before.query("seed == @row.seed and split == 'validation' and metric == 'accuracy_score'")
+        assert row["best_validation_score"] == validation["value"].max()
+        assert (
+            row["best_test_score"]
+            == curves.query("seed == @row.seed and split == 'test' and metric == 'accuracy_score'")["value"].item()
+        )
+
+
+def test_a_fault_before_the_first_step_is_a_row_too():
+    tables, _ = run(setup(RaisingInInit()))
+    assert tables["runs"]["status"].tolist() == ["failed"] * 3
+    assert tables["runs"]["reason"].tolist() == ["RuntimeError: boom"] * 3
+    assert tables["runs"]["best_test_score"].isna().all()
+    assert tables["curves"].empty
+
+
+@pytest.mark.parametrize(("kind", "error"), [(Unable, UnsupportedError), (Misconfigured, InputError)])
+def test_what_cannot_serve_or_is_out_of_range_raises(kind, error):
+    with pytest.raises(error, match="hands"):
+        run(setup(kind()))
+
+
+def test_a_skipped_method_has_a_row_a_seed_and_a_reason():
+    progress = skip(setup(Unable()), "no hands")
+    rows = pd.DataFrame(progress.runs)
+    assert rows["seed"].tolist() == SEEDS
+    assert set(rows["status"]) == {"skipped"}
+    assert set(rows["reason"]) == {"no hands"}
+    assert not progress.curves
+    assert set(rows.columns) == set(run(setup(epochs=1))[0]["runs"].columns)
+
+
+def test_beyond_the_time_limit_a_run_counts_as_failed():
+    tables, _ = run(setup(Slow(), time_limit=0.03, epochs=500))
+    rows = tables["runs"]
+    assert rows["status"].tolist() == ["failed"] * 3
+    assert set(rows["reason"]) == {"time limit of 0.03 s"}
+    assert (rows["seconds"] * 3 > 0.03).all()
+    assert (rows["seconds"] * 3 < 0.3).all()
+    assert rows["best_test_score"].notna().all()
+
+
+def test_evaluation_is_off_the_clock():
+    class SlowToJudge(Descent):
+        def predict(self, state, problem, inputs):
+            time.sleep(0.05)
+            return super().predict(state, problem, inputs)
+
+    tables, _ = run(setup(SlowToJudge(), steps=3))
+    assert (tables["runs"]["seconds"] < 0.05).all()
+
+
+# -------------------------------------------------------------------------------------------------- selection
+
+
+def test_the_test_split_is_touched_at_the_best_checkpoint_and_at_the_end_alone():
+    tables, _ = run(setup())
+    curves, rows = tables["curves"], tables["runs"].set_index("seed")
+    last = curves["checkpoint"].max()
+    for seed, own in curves.query("split == 'test'").groupby("seed"):
+        assert set(own["checkpoint"]) == {rows.loc[seed, "best_checkpoint"], last}
+        assert set(Counter(zip(own["metric"], own["checkpoint"], strict=True)).values()) == {1}
+        scores = own[own["metric"] == "accuracy_score"].set_index("checkpoint")["value"]
+        assert rows.loc[seed, "best_test_score"] == scores[rows.loc[seed, "best_checkpoint"]]
+        assert rows.loc[seed, "final_test_score"] == scores[last]
+
+
+def test_the_best_checkpoint_is_the_first_of_the_highest_validation_score():
+    tables, _ = run(setup())
+    rows = tables["runs"].set_index("seed")
+    validation = tables["curves"].query("split == 'validation' and metric == 'accuracy_score'")
+    for seed, own in validation.groupby("seed"):
+        best = own.loc[own["value"].idxmax()]  # the first of equals
+        assert rows.loc[seed, "best_checkpoint"] == best["checkpoint"]
+        assert rows.loc[seed, "best_validation_score"] == best["value"]
+        assert rows.loc[seed, "steps_to_best"] == best["step"]
+
+
+def test_the_reported_test_score_is_that_of_the_best_weights(close):
+    of = setup()
+    tables, yielded = run(of)
+    kept = {}
+    for progress in yielded[:-1]:
+        index = progress.layers[0]["checkpoint"]
+        kept[index] = progress.snapshot["state"]["params"]
+    test = of.task.batch("test", torch.arange(of.task.size("test")).expand(3, -1))
+    for replica, row in tables["runs"].iterrows():
+        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)
+        expected = of.task.score(outputs, test.targets)
+        assert row["best_test_score"] == pytest.approx(expected["accuracy_score"][replica].item())
+        assert row["best_test_loss"] == pytest.approx(expected["cross_entropy_loss"][replica].item())
+
+
+def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():
+    tables, _ = run(setup())
+    rows = tables["runs"].set_index("seed")
+    validation = tables["curves"].query("split == 'validation' and metric == 'accuracy_score'")
+    for seed, own in validation.groupby("seed"):
+        for level, target in (("easy", 0.4), ("medium", 0.7)):
+            first = own[own["value"] >= target].iloc[0]
+            assert rows.loc[seed, f"target_{level}"] == target
+            for name in COST_NAMES:
+                assert rows.loc[seed, f"{name}_to_{level}"] == first["step" if name == "steps" else name]
+    assert (rows[[f"{name}_to_hard" for name in COST_NAMES]] == math.inf).all(axis=None)
+
+
+def test_pretraining_is_charged_to_its_own_columns():
+    of = setup(Pretraining(), task=Related(), epochs=2)
+    tables, _ = run(of)
+    plain, _ = run(setup(epochs=2))
+    assert (tables["runs"]["pretraining_epochs"] == 2).all()
+    assert (tables["runs"]["pretraining_seconds"] > 0).all()
+    assert (plain["runs"]["pretraining_flops"] == 0).all()
+    for name in ("epochs", "forward", "backward", "flops", "steps"):
+        assert tables["runs"][name].equals(plain["runs"][name])

@@ -1,0 +1,229 @@
+"""Stacked networks against single ones, automatic differentiation and torch's own count of operations."""
+
+import math
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from beyond import losses
+from beyond.contracts import TargetKind
+from beyond.errors import InputError
+from beyond.initialisations import he
+from beyond.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Tanh
+from beyond.network import CNN, MLP, Network
+from beyond.streams import Stream
+
+SEEDS = [3, 8, 5]
+
+
+def as_float64(case):
+    inputs = case.inputs.double() if case.inputs.is_floating_point() else case.inputs
+    return case.params.double(), inputs
+
+
+def gradients(case):
+    """The gradient of the loss by the chain rule and by automatic differentiation, in float64."""
+    params, inputs = as_float64(case)
+    outputs, tape = case.network.forward(params, inputs)
+    chain_rule = case.network.backward(tape, losses.cross_entropy_error(outputs, case.targets))
+    weights = params.clone().requires_grad_()
+    loss = losses.cross_entropy(case.network.outputs(weights, inputs), case.targets).sum()
+    return chain_rule, torch.autograd.grad(loss, weights)[0]
+
+
+def count(run):
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    return result, counter.get_total_flops()
+
+
+def test_the_gradient_is_automatic_differentiation(case, close):
+    chain_rule, automatic = gradients(case)
+    close(chain_rule, automatic, rtol=1e-10, atol=1e-14)
+
+
+def test_a_replica_of_the_stack_is_the_single_network(case, close):
+    outputs, tape = case.network.forward(case.params, case.inputs)
+    gradient = case.network.backward(tape, torch.ones_like(outputs))
+    for replica in range(3):
+        own = slice(replica, replica + 1)
+        alone, own_tape = case.network.forward(case.params[own], case.inputs[own])
+        close(outputs[own], alone)
+        close(gradient[own], case.network.backward(own_tape, torch.ones_like(alone)))
+
+
+def test_a_population_on_its_replicas_inputs_is_the_loop_over_candidates(case, close):
+    population = case.params.unsqueeze(1) + torch.linspace(-1, 1, 5).view(1, -1, 1)
+    together = case.network.outputs(population.flatten(0, 1), case.inputs).unflatten(0, (3, 5))
+    for candidate in range(5):
+        close(together[:, candidate], case.network.outputs(population[:, candidate], case.inputs))
+
+
+def test_weightless_layers_in_front_leave_the_inputs_shared(close):
+    network = Network([Tanh(), MaxPool2d(), Flatten(), Linear(2)], (1, 4, 5), he)
+    population, inputs = network.init(Stream("init", [0, 1]), 3), Stream("data", [0, 1]).normal(4, 1, 4, 5)
+    together = network.outputs(population, inputs)
+    for copy in range(6):
+        own = copy // 3
+        close(together[copy], network.outputs(population[copy : copy + 1], inputs[own : own + 1])[0])
+
+
+def test_forward_flops_are_those_torch_counts(case):
+    (outputs, _), counted = count(lambda: case.network.forward(case.params, case.inputs))
+    assert counted == outputs.shape[0] * outputs.shape[1] * case.network.forward_flops
+
+
+def test_backward_flops_are_those_torch_counts_from_every_start(case):
+    convolutions = any(isinstance(layer, Conv2d) for layer in case.network.layers)
+    n_replicas = 1 if convolutions else 3  # torch counts the kernels' gradient G times over when there are G groups
+    params, inputs = case.params[:n_replicas], case.inputs[:n_replicas]
+    for block in case.network.blocks:
+        outputs, tape = case.network.forward(params, inputs)
+        _, counted = count(lambda outputs=outputs, tape=tape, start=block.start: case.network.backward(
+            tape, outputs, start=start
+        ))  # fmt: skip
+        assert counted == n_replicas * outputs.shape[1] * case.network.backward_flops(block.start)
+
+
+def test_an_mlps_flops_by_hand(make_spec):
+    network = MLP((5, 4)).build(make_spec((6,), 3))
+    assert network.forward_flops == 2 * (6 * 5 + 5 * 4 + 4 * 3)
+    assert network.backward_flops() == 2 * (6 * 5 + 2 * (5 * 4 + 4 * 3))
+    assert network.backward_flops(network.suffix(1)) == 2 * 4 * 3
+
+
+def test_blocks_cover_the_flat_vector_in_order_without_a_gap(case):
+    edges = [(block.start, block.stop) for block in case.network.blocks]
+    assert [start for start, _ in edges] == [0, *(stop for _, stop in edges[:-1])]
+    assert edges[-1][1] == case.network.n_weights
+    assert [block.depth for block in case.network.blocks] == list(range(1, len(edges) + 1))
+    for n_blocks in range(1, len(edges) + 1):
+        assert case.network.suffix(n_blocks) == edges[-n_blocks][0]
+
+
+def test_unflattened_views_are_the_flat_vector_itself(case):
+    params = torch.arange(2.0 * case.network.n_weights).view(2, -1)
+    views = [weight for own in case.network.unflatten(params) for weight in own.values()]
+    assert torch.equal(torch.cat([view.flatten(1) for view in views], 1), params)
+    assert all(view.untyped_storage().data_ptr() == params.untyped_storage().data_ptr() for view in views)
+
+
+def test_backward_from_a_start_is_the_suffix_of_the_whole(case):
+    outputs, tape = case.network.forward(case.params, case.inputs)
+    whole = case.network.backward(tape, outputs)
+    for block in case.network.blocks:
+        part = case.network.backward(tape, outputs, start=block.start)
+        assert torch.equal(part, whole[:, block.start :])
+
+
+def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, close):
+    case = make_case("mlp")  # 6 -> 5 -> 4 -> 3, ReLU between
+    network = case.network
+    outputs, tape = network.forward(case.params, case.inputs)
+    error = torch.randn_like(outputs)
+    own = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
+    close(network.backward(tape, error, own), network.backward(tape, error), rtol=0, atol=0)
+
+    b2, b3 = torch.randn(3, 4, 5), torch.randn(3, 3, 4)
+    views = network.unflatten(network.backward(tape, error, {2: b2, 3: b3}))
+    hidden = [case.inputs.mT, tape.caches[1], tape.caches[3]]  # each block's input, (R, features, B)
+    delta3 = error.mT
+    delta2 = (b3.mT @ delta3) * (hidden[2] > 0)
+    delta1 = (b2.mT @ delta2) * (hidden[1] > 0)
+    for delta, block, below in zip((delta1, delta2, delta3), network.blocks, hidden, strict=True):
+        close(views[block.layer]["weight"], delta @ below.mT)
+        close(views[block.layer]["bias"], delta.sum(-1))
+
+
+def test_dropout_draws_only_in_training(make_spec):
+    network = MLP((50,), dropout=0.5).build(make_spec())
+    params, inputs = network.init(Stream("init", SEEDS)), Stream("data", SEEDS).normal(4, 6)
+    calm = network.outputs(params, inputs)
+    assert torch.equal(network.forward(params, inputs)[0], calm)
+    assert not torch.equal(network.forward(params, inputs, Stream("step", SEEDS))[0], calm)
+
+
+def test_a_seeds_weights_are_the_same_stacked_or_alone(case):
+    stacked = case.network.init(Stream("init", SEEDS), 2).unflatten(0, (3, 2))
+    for replica, seed in enumerate(SEEDS):
+        assert torch.equal(case.network.init(Stream("init", [seed]), 2), stacked[replica])
+    assert len(stacked.flatten(0, 1).unique(dim=0)) == 6
+
+
+def test_biases_start_at_zero_and_gains_at_one(make_spec):
+    network = MLP((50,), layer_norm=True).build(make_spec())
+    linear, norm, _, read_out = network.unflatten(network.init(Stream("init", SEEDS), 2))
+    for own in (linear, norm, read_out):
+        assert not own["bias"].any()
+    assert (norm["weight"] == 1).all()
+    assert linear["weight"].std() == pytest.approx(math.sqrt(2 / 6), rel=0.1)
+
+
+def test_dead_fraction_by_hand(make_spec):
+    network = MLP((4, 2)).build(make_spec((1,), 1))
+    params = torch.zeros(2, network.n_weights)
+    first, _, second, _, _ = network.unflatten(params)
+    first["weight"][:, :, 0] = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    first["bias"][0] = torch.tensor([0.0, 0.0, -9.0, -9.0])  # on for x > 0, for x < 0, never, never
+    first["bias"][1] = torch.tensor([0.0, 0.0, 0.0, -9.0])
+    second["bias"][:] = torch.tensor([[-1.0, -1.0], [1.0, -1.0]])
+    inputs = torch.tensor([[-1.0], [2.0]]).expand(2, 2, 1)
+    _, tape = network.forward(params, inputs)
+    one, two, read_out = network.dead_fraction(tape)
+    assert one.tolist() == [0.5, 0.25]
+    assert two.tolist() == [1.0, 0.5]
+    assert math.isnan(read_out)
+
+
+def test_dead_fraction_of_a_convolution_counts_channels_and_places():
+    network = Network([Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he)
+    params = torch.zeros(1, network.n_weights)
+    network.unflatten(params)[0]["bias"][0] = torch.tensor([-1.0, -1.0, -1.0, 1.0])
+    _, tape = network.forward(params, torch.zeros(1, 3, 1, 4, 4))
+    assert network.dead_fraction(tape)[0].tolist() == [0.75]
+
+
+def test_without_relu_dead_units_are_unknown(make_case):
+    case = make_case("deep")
+    _, tape = case.network.forward(case.params, case.inputs)
+    assert all(math.isnan(value) for value in case.network.dead_fraction(tape))
+
+
+def test_chunks_are_smaller_the_larger_the_batch(case):
+    sizes = [case.network.chunk_size(batch_size) for batch_size in (1, 16, 256, 10**9)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [(MLP(()), "linear"), (MLP((64, 32)), "mlp-64-32"), (CNN((16, 32)), "cnn-16-32")],
+)
+def test_names_tell_the_widths(architecture, name):
+    assert architecture.name == name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP((4, 0)), "hidden must be widths >= 1, got 0"),
+        (lambda: MLP(activation="swish"), "activation must be one of relu, tanh, sigmoid; got 'swish'"),
+        (lambda: MLP(embedding=0), "embedding must be >= 1, got 0"),
+        (lambda: MLP(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+        (lambda: MLP(initialisation="zero"), "initialisation must be one of .*gaussian; got 'zero'"),
+        (lambda: MLP(init_std=0.0), "init_std must be > 0, got 0.0"),
+        (lambda: CNN((0,)), "channels must be >= 1, got 0"),
+        (lambda: CNN(pool="sum"), "pool must be one of max, average; got 'sum'"),
+        (lambda: CNN(activation="swish"), "activation must be one of relu, tanh, sigmoid; got 'swish'"),
+        (lambda: CNN(init_std=-1.0), "init_std must be > 0, got -1.0"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        make()
+
+
+def test_a_cnn_needs_images(make_spec):
+    with pytest.raises(InputError, match=r"^Conv2d input must be an image .*, got \(6,\)$"):
+        CNN().build(make_spec((6,), target=TargetKind.VALUES))

@@ -1,0 +1,122 @@
+"""Every optimizer against torch.optim, step by step."""
+
+import pytest
+import torch
+
+from beyond.errors import InputError
+from beyond.optimizers import SGD, Adam, AdamW, RMSprop
+
+R, N, STEPS = 3, 6, 100
+OPTIMIZERS = [
+    (SGD(learning_rate=0.05), torch.optim.SGD, {"lr": 0.05}),
+    (SGD(learning_rate=0.03, momentum=0.9), torch.optim.SGD, {"lr": 0.03, "momentum": 0.9}),
+    (
+        SGD(learning_rate=0.03, momentum=0.8, nesterov=True),
+        torch.optim.SGD,
+        {"lr": 0.03, "momentum": 0.8, "nesterov": True},
+    ),
+    (RMSprop(), torch.optim.RMSprop, {"lr": 0.001, "alpha": 0.99, "eps": 1e-8}),
+    (
+        RMSprop(learning_rate=0.02, decay=0.7, epsilon=0.1),
+        torch.optim.RMSprop,
+        {"lr": 0.02, "alpha": 0.7, "eps": 0.1},
+    ),
+    (Adam(), torch.optim.Adam, {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}),
+    (
+        Adam(learning_rate=0.05, beta1=0.5, beta2=0.8, epsilon=0.1),
+        torch.optim.Adam,
+        {"lr": 0.05, "betas": (0.5, 0.8), "eps": 0.1},
+    ),
+    (Adam(learning_rate=0.05, beta1=0.0), torch.optim.Adam, {"lr": 0.05, "betas": (0.0, 0.999)}),
+    (AdamW(), torch.optim.AdamW, {"lr": 0.001, "weight_decay": 0.01}),
+    (AdamW(learning_rate=0.05, weight_decay=0.3), torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.3}),
+]
+OURS = [ours for ours, _, _ in OPTIMIZERS]
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def least_squares(request):
+    """A gradient (R, n) to (R, n), and where to start: (A w - b)^2 / 2, for each replica its own."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(R, 12, N, generator=generator).to(request.param)
+    b = torch.randn(R, 12, generator=generator).to(request.param)
+    start = torch.randn(R, N, generator=generator).to(request.param)
+
+    def gradient(params):
+        rows = len(params)  # a run alone is the first replica's
+        residual = (a[:rows] @ params.unsqueeze(-1)).squeeze(-1) - b[:rows]
+        return (a[:rows].mT @ residual.unsqueeze(-1)).squeeze(-1) / 12
+
+    return gradient, start
+
+
+def follow(optimizer, gradient, params, n_steps=STEPS):
+    state, path = optimizer.init(params), []
+    for _ in range(n_steps):
+        params, state = optimizer.update(gradient(params), state, params)
+        path.append(params)
+    return torch.stack(path)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "settings"), OPTIMIZERS)
+def test_the_path_is_torchs(ours, theirs, settings, least_squares, close):
+    gradient, start = least_squares
+    weights = start.clone().requires_grad_()
+    optimizer, path = theirs([weights], **settings), []
+    for _ in range(STEPS):
+        weights.grad = gradient(weights.detach())
+        optimizer.step()
+        path.append(weights.detach().clone())
+    double = start.dtype == torch.float64
+    close(follow(ours, gradient, start), torch.stack(path), rtol=1e-10 if double else 1e-5, atol=0 if double else 1e-5)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+def test_a_rate_for_each_replica_is_separate_runs(kind, least_squares, close):
+    gradient, start = least_squares
+    rates = (0.01, 0.03, 0.002)
+    together = follow(kind(learning_rate=rates), gradient, start)
+    for replica, rate in enumerate(rates):
+        close(together[:, replica], follow(kind(learning_rate=rate), gradient, start)[:, replica], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+def test_rates_must_be_one_or_one_for_each_replica(kind, least_squares):
+    gradient, start = least_squares
+    message = r"^learning_rate must be one number, or one for each of 3 replicas, got \(0.1, 0.2\)$"
+    with pytest.raises(InputError, match=message):
+        follow(kind(learning_rate=(0.1, 0.2)), gradient, start)
+
+
+@pytest.mark.parametrize("optimizer", OURS)
+def test_arguments_are_not_changed(optimizer):
+    params, gradient = torch.rand(R, N), torch.rand(R, N)
+    state = optimizer.update(gradient, optimizer.init(params), params)[1]
+    given = {**state, "params": params, "gradient": gradient}
+    before = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in given.items()}
+    optimizer.update(gradient, state, params)
+    torch.testing.assert_close({**state, "params": params, "gradient": gradient}, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(learning_rate=0), "learning_rate must be > 0, got 0"),
+        (lambda: Adam(learning_rate=-0.1), "learning_rate must be > 0, got -0.1"),
+        (lambda: SGD(learning_rate=float("nan")), "learning_rate must be > 0, got nan"),
+        (lambda: SGD(learning_rate=()), r"learning_rate must be > 0, got \(\)"),
+        (lambda: SGD(learning_rate=(0.1, -1.0)), r"learning_rate must be > 0, got \(0.1, -1.0\)"),
+        (lambda: SGD(momentum=1.0), r"momentum must be in \[0, 1\), got 1.0"),
+        (lambda: SGD(momentum=-0.1), r"momentum must be in \[0, 1\), got -0.1"),
+        (lambda: SGD(nesterov=True), "momentum must be > 0 with nesterov, got 0.0"),
+        (lambda: RMSprop(decay=1.0), r"decay must be in \[0, 1\), got 1.0"),
+        (lambda: RMSprop(epsilon=0.0), "epsilon must be > 0, got 0.0"),
+        (lambda: Adam(beta1=1.0), r"beta1 must be in \[0, 1\), got 1.0"),
+        (lambda: Adam(beta2=-0.5), r"beta2 must be in \[0, 1\), got -0.5"),
+        (lambda: Adam(epsilon=-1e-8), "epsilon must be > 0, got -1e-08"),
+        (lambda: AdamW(weight_decay=-0.1), "weight_decay must be >= 0, got -0.1"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        make()

@@ -1,0 +1,188 @@
+"""What a question costs, who may ask it, and what it answers."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from beyond import losses, network
+from beyond.contracts import Batch, Signal, TargetKind
+from beyond.ledger import Ledger
+from beyond.problem import Problem, SourceProblem, seal
+from beyond.streams import Stream
+
+R, P, B = 3, 4, 5
+QUESTIONS = {
+    "outputs": lambda at: at.problem.outputs(at.params, at.batch.inputs),
+    "outputs of a population": lambda at: at.problem.outputs(at.population.flatten(0, 1), at.batch.inputs),
+    "forward": lambda at: at.problem.forward(at.params, at.batch.inputs),
+    "chain rule": lambda at: chain_rule(at),
+    "chain rule for the last layer": lambda at: chain_rule(at, at.problem.network.suffix(1)),
+    "error": lambda at: at.problem.error(torch.zeros(R, B, 3), at.batch.targets),
+    "gradient": lambda at: at.problem.gradient(at.params, at.batch),
+    "loss": lambda at: at.problem.loss(at.params, at.batch),
+    "population loss": lambda at: at.problem.population_loss(at.population, at.batch),
+    "reward": lambda at: at.problem.reward(torch.zeros(R, B, 2, dtype=torch.int64), at.batch),
+}
+PASSES = {  # examples a replica: forward, backward
+    "outputs": (B, 0),
+    "outputs of a population": (P * B, 0),
+    "forward": (B, 0),
+    "chain rule": (B, B),
+    "chain rule for the last layer": (B, B),
+    "error": (0, 0),
+    "gradient": (B, B),
+    "loss": (B, 0),
+    "population loss": (P * B, 0),
+    "reward": (0, 0),
+}
+REFUSED = {
+    "error": {Signal.LOSS, Signal.REWARD},
+    "gradient": {Signal.ERROR, Signal.LOCAL, Signal.LOSS, Signal.REWARD},
+    "loss": {Signal.REWARD},
+    "population loss": {Signal.REWARD},
+    "reward": {Signal.LOSS},
+}
+
+
+def chain_rule(at, start=0):
+    outputs, tape = at.problem.forward(at.params, at.batch.inputs)
+    return at.problem.backward(tape, losses.error(at.problem.spec.target, outputs, at.targets), start=start)
+
+
+@pytest.fixture
+def ask(make_case):
+    """Return a function that makes a problem to ask, and what to ask it with."""
+
+    def make(name="mlp", signal=Signal.GRADIENT, target=TargetKind.CLASSES, batch_size=B, n_candidates=P):
+        case = make_case(name, batch_size=batch_size, target=target)
+        steps = torch.linspace(0.5, 1.5, n_candidates).view(1, -1, 1)
+        return SimpleNamespace(
+            problem=Problem(case.network, case.spec, Ledger(), signal),
+            params=case.params,
+            population=case.params.unsqueeze(1) * steps,
+            targets=case.targets,
+            batch=seal(Batch(case.inputs, case.targets), signal),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp on symbols"])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_charge_is_the_passes_made_and_the_operations_torch_counts(question, name, ask):
+    at = ask(name)
+    with FlopCounterMode(display=False) as counter:
+        QUESTIONS[question](at)
+    ledger = at.problem.ledger
+    assert (ledger.forward, ledger.backward) == PASSES[question]
+    assert ledger.flops * R == counter.get_total_flops()
+    assert (ledger.steps, ledger.seconds) == (0, 0.0)
+
+
+def test_without_a_ledger_nobody_is_charged(ask):
+    at = ask()
+    at.problem.ledger = None
+    for question in QUESTIONS.values():
+        question(at)
+
+
+@pytest.mark.parametrize("signal", Signal)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_is_answered_to_the_signals_it_is_for(question, signal, ask):
+    at = ask(signal=signal)
+    if signal in REFUSED.get(question, set()):
+        with pytest.raises(PermissionError, match=f"^a method whose signal is {signal} may not ask for the [^\n]*$"):
+            QUESTIONS[question](at)
+    else:
+        QUESTIONS[question](at)
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_targets_are_sealed_for_methods_told_the_loss_or_the_reward(signal, ask):
+    batch = ask(signal=signal).batch
+    if signal not in (Signal.LOSS, Signal.REWARD):
+        assert isinstance(batch.targets, torch.Tensor)
+        return
+    assert [name for name in dir(batch.targets) if not name.startswith("_")] == []
+    assert not vars(type(batch.targets)).keys() & {"__len__", "__iter__", "__getitem__", "__array__", "__eq__"}
+    assert "sealed" in repr(batch.targets)
+    assert not any(character.isdigit() for character in repr(batch.targets))
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_sealed_or_not_the_answer_is_the_same(target, ask, close):
+    sealed, open_ = ask(signal=Signal.LOSS, target=target), ask(target=target)
+    close(sealed.problem.loss(sealed.params, sealed.batch), open_.problem.loss(open_.params, open_.batch), rtol=0)
+
+
+@pytest.mark.parametrize("target", TargetKind)
+@pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "mlp on symbols", "deep", "cnn"])
+def test_automatic_differentiation_is_the_chain_rule(name, target, ask, close):
+    at = ask(name, target=target)
+    close(at.problem.gradient(at.params, at.batch), chain_rule(at))
+    assert not at.params.requires_grad
+
+
+def test_gradients_are_found_where_gradients_are_off(ask, close):
+    at = ask()
+    with torch.no_grad():
+        close(at.problem.gradient(at.params, at.batch), chain_rule(at))
+
+
+@pytest.mark.parametrize("target", TargetKind)
+@pytest.mark.parametrize(("n_candidates", "chunk"), [(1, 1), (1, 2), (7, 1), (7, 3), (7, 7), (7, 14), (5, 13), (4, 99)])
+def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
+    n_candidates, chunk, target, ask, close, monkeypatch
+):
+    at = ask(target=target, n_candidates=n_candidates)
+    one = 8 * max(5, 4, 3) * B  # bytes a candidate: input and output of the widest layer
+    monkeypatch.setattr(network, "CACHE_BYTES", one * chunk)
+    assert at.problem.network.chunk_size(B) == chunk
+    together = at.problem.population_loss(at.population, at.batch)
+    assert together.shape == (R, n_candidates)
+    for replica in range(R):
+        own = slice(replica, replica + 1)
+        for candidate in range(n_candidates):
+            outputs = at.problem.network.outputs(at.population[own, candidate], at.batch.inputs[own])
+            close(together[own, candidate], losses.loss(target, outputs, at.targets[own]))
+
+
+def test_loss_is_the_mean_over_the_batch(ask, close):
+    at = ask()
+    outputs = at.problem.network.outputs(at.params, at.batch.inputs)
+    expected = [
+        torch.nn.functional.cross_entropy(own, targets) for own, targets in zip(outputs, at.targets, strict=True)
+    ]
+    close(at.problem.loss(at.params, at.batch), torch.stack(expected))
+
+
+def test_a_fresh_population_is_drawn_as_initial_weights_are(ask):
+    at = ask()
+    population = at.problem.fresh_population(Stream("init", range(R)), P)
+    assert torch.equal(population.flatten(0, 1), at.problem.network.init(Stream("init", range(R)), P))
+    assert population.shape == (R, P, at.problem.network.n_weights)
+
+
+def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
+    at = ask(signal=Signal.LOSS)
+
+    class Source:
+        spec = at.problem.spec
+
+        def size(self, split):
+            return 10
+
+        def batch(self, split, indices):
+            return Batch(indices, indices)
+
+    source = SourceProblem(Source(), at.problem.network, [0, 1], Signal.LOSS)
+    batches = list(source.batches(n_epochs=3, batch_size=5))
+    seen = torch.cat([batch.inputs for batch in batches], 1).unflatten(1, (3, 10))
+    assert torch.equal(seen.sort(-1).values, torch.arange(10).expand(2, 3, -1))
+    assert not isinstance(batches[0].targets, torch.Tensor)
+    source.outputs(at.params[:2], torch.zeros(2, 7, 6))
+    assert source.ledger.forward == 7
+    assert at.problem.ledger == Ledger()
+    assert [len(list(source.batches(1, size))) for size in (3, 10, 99)] == [3, 1, 1]

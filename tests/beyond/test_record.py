@@ -1,0 +1,152 @@
+"""A run's folder: whole files only, one writer, and nothing lost in between."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from beyond.errors import InputError
+from beyond.loop import Progress
+from beyond.record import TABLES, RunFolder
+
+HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+
+
+def progress(step, snapshot=True):
+    row = {"seed": 0, "step": step, "value": math.inf if step else math.nan, "split": "train", "default": True}
+    state = {"state": {"params": torch.full((2, 3), float(step))}, "ledger": {"steps": step}, "kept": {step: step}}
+    return Progress(0.1 * step, 0.5, [row], [row, row], [] if snapshot else [row], state if snapshot else {})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = RunFolder(tmp_path / "study" / "cell", save_every=0)
+    with made.locked():
+        yield made
+
+
+def files(folder):
+    return {path.name for path in folder.path.iterdir()}
+
+
+def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
+    folder.add(progress(0))
+    folder.add(progress(1, snapshot=False))
+    folder.close({"status": "finished", "seeds": [0]})
+    assert files(folder) == {"curves.parquet", "layers.parquet", "runs.parquet", "manifest.json", "lock"}
+    assert {name: len(pd.read_parquet(folder.path / f"{name}.parquet")) for name in TABLES} == {
+        "curves": 2,
+        "layers": 4,
+        "runs": 1,
+    }
+    assert json.loads((folder.path / "manifest.json").read_text()) == {"status": "finished", "seeds": [0]}
+
+
+def test_it_is_finished_once_it_has_a_manifest(folder):
+    assert not folder.finished
+    folder.add(progress(0))
+    assert not folder.finished
+    folder.close({})
+    assert folder.finished
+    assert RunFolder(folder.path).finished
+
+
+def test_what_was_saved_comes_back(folder):
+    folder.add(progress(0))
+    folder.add(progress(1))
+    other = RunFolder(folder.path, save_every=0)
+    torch.testing.assert_close(other.resume(), progress(1).snapshot)
+    other.add(progress(2, snapshot=False))
+    other.close({})
+    curves = pd.read_parquet(folder.path / "curves.parquet")
+    expected = pd.DataFrame([progress(step).curves[0] for step in range(3)])
+    pd.testing.assert_frame_equal(curves, expected)
+    assert RunFolder(folder.path).resume() is None
+
+
+def test_rows_newer_than_the_saved_state_are_not_taken_up(tmp_path):
+    first = RunFolder(tmp_path, save_every=0)
+    first.add(progress(0))
+    first._save_every = math.inf
+    first.add(progress(1))
+    second = RunFolder(tmp_path)
+    assert second.resume()["ledger"]["steps"] == 0
+    second.add(progress(1))
+    second.close({})
+    assert pd.read_parquet(tmp_path / "curves.parquet")["step"].tolist() == [0, 1]
+
+
+def test_a_new_run_has_nothing_to_resume(folder):
+    assert folder.resume() is None
+
+
+def test_the_state_is_saved_no_more_often_than_asked(tmp_path):
+    folder = RunFolder(tmp_path, save_every=3600)
+    folder.add(progress(0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_that_is_cut_off_leaves_the_old_file_whole(folder, monkeypatch):
+    folder.add(progress(0))
+    before = (folder.path / "state.pt").read_bytes()
+
+    def half(saved, path):
+        path.write_bytes(before[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        folder.add(progress(1))
+    assert (folder.path / "state.pt").read_bytes() == before
+
+
+def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypatch):
+    folder.add(progress(0))
+
+    def full(table, path, index):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.close({})
+    assert not any(name.endswith(".parquet") or name == "manifest.json" for name in files(folder))
+    assert RunFolder(folder.path).resume() is not None
+
+
+def test_a_skipped_run_closes_without_curves(folder):
+    folder.add(Progress(0.0, math.nan, [], [], progress(0).curves, {}))
+    folder.close({})
+    assert len(pd.read_parquet(folder.path / "curves.parquet")) == 0
+    assert len(pd.read_parquet(folder.path / "runs.parquet")) == 1
+
+
+def test_another_process_is_refused_until_the_holder_is_gone(tmp_path):
+    folder = RunFolder(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        with pytest.raises(InputError, match=rf"^another process is writing '{tmp_path}'$"), folder.locked():
+            pass
+        holder.kill()
+    with folder.locked():
+        pass
+
+
+def test_the_lock_is_released_after_a_fault(tmp_path):
+    with pytest.raises(RuntimeError, match="boom"), RunFolder(tmp_path).locked():
+        raise RuntimeError("boom")
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    message = r"^runs must be a folder that can be written, got '[^\n]*/file/cell' \(Not a directory\)$"
+    with pytest.raises(InputError, match=message), RunFolder(tmp_path / "file" / "cell").locked():
+        pass

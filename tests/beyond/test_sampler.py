@@ -1,0 +1,44 @@
+"""One endless line of passes, however it is cut."""
+
+import pytest
+import torch
+
+from beyond.sampler import Sampler
+from beyond.streams import Stream
+
+SEEDS = [0, 1, 2]
+N = 10
+
+
+def line(batch_size, n_indices, seeds=SEEDS):
+    sampler = Sampler(N, batch_size, Stream("data", seeds))
+    batches = [sampler.next() for _ in range(-(-n_indices // batch_size))]
+    assert all(batch.shape == (len(seeds), batch_size) for batch in batches)
+    return torch.cat(batches, 1)[:, :n_indices]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 7, 10, 23])
+def test_the_line_is_the_same_whatever_the_batch_size(batch_size):
+    assert torch.equal(line(batch_size, 60), line(60, 60))
+
+
+def test_each_pass_is_a_permutation_of_its_own():
+    passes = line(4, 4 * N).unflatten(1, (4, N))
+    assert torch.equal(passes.sort(-1).values, torch.arange(N).expand(3, 4, -1))
+    assert len(passes.flatten(0, 1).unique(dim=0)) == 12
+
+
+def test_a_replicas_line_is_its_seeds_alone():
+    assert torch.equal(line(3, 30)[1:2], line(3, 30, [1]))
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 3, 4, 7])
+def test_restored_mid_line_it_goes_on_where_it_stood(n_before):
+    sampler = Sampler(N, 3, Stream("data", SEEDS))
+    for _ in range(n_before):
+        sampler.next()
+    state = sampler.state()
+    expected = [sampler.next() for _ in range(8)]
+    other = Sampler(N, 3, Stream("data", SEEDS))
+    other.restore(state)
+    assert all(torch.equal(other.next(), batch) for batch in expected)

@@ -1,0 +1,33 @@
+"""Oracles: the share of the majority class, and an R2 of zero."""
+
+import torch
+
+from beyond import catalog
+from beyond.contracts import Batch
+from methods.constant import Constant
+
+
+def test_answers_with_the_majority_class(make_problem):
+    method = Constant()
+    given = make_problem(method, batch_size=5)
+    targets = torch.tensor([[3, 3, 1, 3, 2], [0, 1, 1, 2, 4]])
+    batch = Batch(given.batch.inputs, targets)
+    state = method.step(method.init(given.problem, given.params, given.rng), batch, given.problem, given.rng)
+    outputs = method.predict(state, given.problem, given.batch.inputs)
+    assert outputs.shape == (2, 5, 10)
+    assert outputs.argmax(-1).tolist() == [[3] * 5, [1] * 5]
+    assert given.task.score(outputs, targets)["accuracy_score"].tolist() == [0.6000000238418579, 0.4000000059604645]
+    assert method.done(state)
+
+
+def test_scores_an_r2_of_zero_on_its_own_data(make_problem, close):
+    method = Constant()
+    given = make_problem(method, "regression/diabetes", batch_size=50)
+    state = method.step(method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng)
+    outputs = method.predict(state, given.problem, given.batch.inputs)
+    close(given.task.score(outputs, given.batch.targets)["r2_score"], torch.zeros(2), atol=1e-6)
+
+
+def test_sees_the_whole_training_set_at_once():
+    task = catalog.load("task", "image/digits")
+    assert Constant().batch_size >= task.size("train")

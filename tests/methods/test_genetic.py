@@ -1,0 +1,354 @@
+"""Oracles: closed forms of the operators, plain DEAP on lists, and the loss of one network at a time."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from deap import base, creator, tools
+from torch.testing import assert_close
+
+from beyond.contracts import Batch
+from beyond.errors import InputError
+from beyond.problem import Problem
+from beyond.streams import Stream, global_generators
+from methods.genetic import Genetic, mutate_gaussian, mutate_sparse, two_point_swaps, uniform_swaps
+
+# One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
+RANKS = torch.tensor([3, 8, 1, 5, 2, 7, 4, 6])
+N_REPLICAS = 1000
+SILENT = SimpleNamespace(population_loss=lambda *_: None)  # a problem never asked
+
+
+@pytest.fixture
+def start(make_problem):
+    """Return a function that starts a method on a small problem."""
+
+    def begin(method, **settings):
+        given = make_problem(method, **settings)
+        given.method = method
+        given.state = method.init(given.problem, given.params, given.rng)
+        return given
+
+    return begin
+
+
+def advance(given, n_steps=1):
+    for _ in range(n_steps):
+        given.state = given.method.step(given.state, given.sealed, given.problem, given.rng)
+    return given.state
+
+
+def population_loss(given, population):
+    return Problem(given.problem.network, given.task.spec).population_loss(population, given.batch)
+
+
+def select(n_replicas=N_REPLICAS, **settings):
+    """Indices that a method selects from eight candidates, one draw of them a replica."""
+    method, rng = Genetic(population_size=8, **settings), Stream("step", range(n_replicas))
+    return method.select(RANKS.float().expand(n_replicas, 8), method.toolbox(0, None, SILENT, rng), rng)
+
+
+# --------------------------------------------------------------------------------------------------- selection
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_tournaments_win_with_the_closed_form_probability(size):
+    _, parents, _ = select(selection="tournament", tournament_size=size, n_elites=0)
+    n_draws = parents.numel()
+    for rank in range(1, 9):
+        expected = ((9 - rank) ** size - (8 - rank) ** size) / 8**size
+        share = float((RANKS[parents] == rank).float().mean())
+        assert abs(share - expected) <= 4 * (expected * (1 - expected) / n_draws) ** 0.5, rank
+
+
+def test_tournaments_are_deaps_own():
+    """The same draws, made by DEAP on lists of genes in its usual manner."""
+    creator.create("LeastLoss", base.Fitness, weights=(-1.0,))
+    creator.create("Listed", list, fitness=creator.LeastLoss)
+    _, parents, _ = select(3, selection="tournament", tournament_size=3, n_elites=2)
+    for seed, own in zip(Stream("step", range(3)).integers(2**62).tolist(), parents, strict=True):
+        individuals = [creator.Listed([index]) for index in range(8)]
+        for individual, rank in zip(individuals, RANKS.tolist(), strict=True):
+            individual.fitness.values = (rank,)
+        with global_generators(seed):
+            chosen = tools.selTournament(individuals, 6, tournsize=3)
+        assert [individual[0] for individual in chosen] == own.tolist()
+
+
+def test_truncation_draws_evenly_from_exactly_the_best():
+    _, parents, _ = select(selection="truncation", n_parents=3, n_elites=0)
+    n_draws = parents.numel()
+    counts = torch.bincount(RANKS[parents].flatten(), minlength=9)
+    assert counts[4:].sum() == 0
+    for count in counts[1:4].tolist():
+        assert abs(count / n_draws - 1 / 3) <= 4 * (2 / 9 / n_draws) ** 0.5
+
+
+def test_the_hall_of_fame_and_the_statistics_are_the_generations():
+    best, parents, statistics = select(2, n_elites=3)
+    assert RANKS[best].tolist() == [[1, 2, 3]] * 2
+    assert parents.shape == (2, 5)
+    for name, value in (("min", 1.0), ("mean", 4.5), ("max", 8.0), ("std", np.std(range(1, 9)))):
+        assert statistics[name].tolist() == pytest.approx([value] * 2)
+
+
+def test_a_candidate_without_a_loss_never_wins(start):
+    given = start(Genetic(population_size=8, tournament_size=8, n_elites=1, mutation_std=0.0, init_std=0.1))
+    broken = given.state["population"].clone()
+    broken[:, 3, 7] = float("nan")
+    given.state = {**given.state, "population": broken}
+    assert advance(given)["population"][:, 0].isfinite().all()
+
+
+def test_pythons_random_numbers_are_left_alone(start):
+    given = start(Genetic(population_size=8))
+    before = random.getstate()
+    advance(given)
+    assert random.getstate() == before
+
+
+# --------------------------------------------------------------------------------------------------- variation
+
+
+def marked(n_candidates, n_weights=50, n_replicas=3):
+    """Candidates whose every gene says where it comes from: 1000 * candidate + locus."""
+    genes = 1000.0 * torch.arange(n_candidates).unsqueeze(1) + torch.arange(n_weights)
+    return genes.expand(n_replicas, -1, -1).clone()
+
+
+def mate(candidates, **settings):
+    n_replicas = len(candidates)
+    rng = Stream("step", range(n_replicas))
+    Genetic(**settings).toolbox(0, None, SILENT, rng).mate(candidates)
+    return candidates
+
+
+@pytest.mark.parametrize("crossover", ["uniform", "two_point"])
+@pytest.mark.parametrize("n_candidates", [6, 7])
+def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
+    before = marked(n_candidates)
+    after = mate(before.clone(), crossover=crossover)
+    assert torch.equal(after % 1000, before % 1000)
+    pairs = n_candidates - n_candidates % 2
+    assert torch.equal(after[:, pairs:], before[:, pairs:])  # an odd one out keeps its genes
+    parents = (after[:, :pairs] // 1000).long().unflatten(1, (-1, 2))
+    expected = torch.arange(pairs).view(-1, 2, 1).expand_as(parents)
+    assert torch.equal(parents.sort(2).values, expected)  # both children together hold both parents' genes
+    assert not torch.equal(parents, expected)
+
+
+def test_uniform_crossover_tosses_a_fair_coin_a_gene():
+    swap = uniform_swaps(Stream("step", range(4)), 500, 100)
+    assert set(swap.unique().tolist()) == {0.0, 1.0}
+    n_genes = swap.numel()
+    assert abs(swap.mean() - 0.5) <= 4 * 0.5 / n_genes**0.5
+    assert (swap.mean((0, 1)) - 0.5).abs().max() <= 5 * 0.5 / (4 * 500) ** 0.5  # at each of 100 loci
+    signs = 2 * swap - 1
+    for lag in (1, 2, 31, 32):
+        assert abs((signs[..., lag:] * signs[..., :-lag]).mean()) <= 4 / n_genes**0.5 * 1.3  # neighbours do not agree
+
+
+def test_two_point_crossover_swaps_one_segment():
+    swap = two_point_swaps(Stream("step", range(4)), 1000, 20)
+    edges = (swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0).sum(2)
+    assert set(edges.unique().tolist()) == {0, 2}  # begins once, ends once; empty where both points are equal
+    # Points uniform on 0..20: locus j is inside where one point is <= j and the other above.
+    locus = torch.arange(20)
+    expected = 2 * (locus + 1) * (20 - locus) / 21**2
+    error = (expected * (1 - expected) / 4000).sqrt()
+    assert ((swap.mean((0, 1)) - expected).abs() <= 4.5 * error).all()
+
+
+def test_the_crossover_rate_is_the_share_of_pairs_that_mate():
+    after = mate(marked(2000, 50, 2), crossover="uniform", crossover_rate=0.3)
+    mated = (after != marked(2000, 50, 2)).any(2)[:, ::2].float()
+    assert abs(mated.mean() - 0.3) <= 4 * (0.3 * 0.7 / mated.numel()) ** 0.5
+
+
+def test_gaussian_mutation_has_its_mean_and_spread():
+    genes = torch.full((2, 50, 1000), 5.0)
+    mutate_gaussian(genes, 0.3, Stream("step", range(2)))
+    noise = genes - 5
+    assert abs(noise.mean()) <= 4 * 0.3 / noise.numel() ** 0.5
+    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * noise.numel()) ** 0.5
+    assert not torch.equal(noise[0], noise[1])
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.5, 0.99])
+def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
+    genes = torch.zeros(3, 101, 2000)
+    children = genes[:, 1:]  # as in a step, where elites come first
+    mutate_sparse(children, 0.3, rate, Stream("step", range(3)))
+    assert (genes[:, 0] == 0).all()
+    hit = children != 0
+    n_genes, noise = hit.numel(), children[hit]
+    assert abs(hit.float().mean() - rate) <= 4 * (rate * (1 - rate) / n_genes) ** 0.5
+    assert abs(noise.mean()) <= 4 * 0.3 / len(noise) ** 0.5
+    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * len(noise)) ** 0.5
+    both = (hit[..., 1:] & hit[..., :-1]).float().mean()  # neighbours mutate independently
+    assert abs(both - rate**2) <= 5 * (rate**2 / n_genes) ** 0.5
+    last = hit.flatten(1)[:, -n_genes // 30 :].float()  # the draws reach the last gene
+    assert abs(last.mean() - rate) <= 4 * (rate * (1 - rate) / last.numel()) ** 0.5
+
+
+def test_mutation_decays_in_steps():
+    method = Genetic(mutation_std=0.08, mutation_decay=0.5, n_decay_generations=10)
+    for generation, std in ((0, 0.08), (9, 0.08), (10, 0.04), (19, 0.04), (20, 0.02)):
+        toolbox = method.toolbox(generation, None, SILENT, Stream("step", [0]))
+        genes = torch.zeros(1, 100, 400)
+        toolbox.mutate(genes)
+        assert float(genes.std()) == pytest.approx(std, rel=0.02)
+
+
+# ------------------------------------------------------------------------------------------------- generations
+
+
+def test_the_first_population_surrounds_the_shared_initial_weights(start):
+    given = start(Genetic(population_size=40, init_std=0.2))
+    population = given.state["population"]
+    assert torch.equal(population[:, 0], given.params)
+    assert torch.equal(given.method.params(given.state), given.params)
+    spread = population[:, 1:] - given.params.unsqueeze(1)
+    assert float(spread.std()) == pytest.approx(0.2, rel=0.01)
+    assert abs(float(spread.mean())) < 0.005
+
+
+def test_a_population_is_evaluated_as_one_network_after_another(start):
+    given = start(Genetic(population_size=9))
+    together = population_loss(given, given.state["population"])
+    for replica in range(2):
+        own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
+        observer = Problem(given.problem.network, given.task.spec)
+        alone = [float(observer.loss(weights.unsqueeze(0), own)) for weights in given.state["population"][replica]]
+        assert_close(together[replica], torch.tensor(alone), rtol=1e-5, atol=1e-6)
+
+
+def test_without_variation_a_generation_is_elites_and_the_parents_deap_chooses(start):
+    given = start(Genetic(population_size=12, n_elites=3, crossover="none", mutation_std=0.0))
+    before = given.state["population"]
+    losses = population_loss(given, before)
+    seeds = Stream("step", given.seeds)
+    seeds.normal(12, before.shape[2])  # the first population
+    draws = seeds.integers(2**62).tolist()
+    after = advance(given)["population"]
+    for replica, seed in enumerate(draws):
+        order = losses[replica].argsort().tolist()
+        rng = random.Random(seed)
+        rank = order.index
+        parents = [min((rng.choice(range(12)) for _ in range(3)), key=rank) for _ in range(9)]
+        assert torch.equal(after[replica], before[replica, order[:3] + parents])
+
+
+@pytest.mark.parametrize("selection", ["tournament", "truncation"])
+@pytest.mark.parametrize("n_elites", [1, 4])
+def test_elites_never_lose_the_best_on_a_fixed_batch(start, selection, n_elites):
+    given = start(Genetic(population_size=12, n_elites=n_elites, selection=selection, n_parents=6, mutation_std=0.3))
+    lowest = [population_loss(given, given.state["population"]).amin(1)]
+    for _ in range(15):
+        before = given.state["population"]
+        order = population_loss(given, before).argsort(1)[:, :n_elites]
+        after = advance(given)["population"]
+        for replica in range(2):
+            assert torch.equal(after[replica, :n_elites], before[replica, order[replica]])
+        lowest.append(population_loss(given, after).amin(1))
+    assert (torch.stack(lowest).diff(dim=0) <= 1e-6).all()
+
+
+def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start):
+    given = start(Genetic(population_size=10, n_elites=9, crossover="none", mutation_std=0.0))
+    history = [population_loss(given, given.state["population"]).sort(1).values]
+    for _ in range(12):
+        history.append(population_loss(given, advance(given)["population"]).sort(1).values)
+    ranked = torch.stack(history)
+    assert (ranked.diff(dim=0) <= 1e-6).all()
+    assert (ranked[-1].mean(1) < ranked[0].mean(1)).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"selection": "tournament", "crossover": "uniform", "solution": "mean"},
+        {"selection": "truncation", "crossover": "two_point", "solution": "best"},
+        {"selection": "truncation", "crossover": "none", "mutation": "sparse", "solution": "best"},
+    ],
+)
+def test_the_loss_falls(start, settings):
+    settings = {"population_size": 40, "n_parents": 10, "mutation_std": 0.05, "mutation_rate": 0.2, **settings}
+    given = start(Genetic(**settings), batch_size=32)
+    first = population_loss(given, given.params.unsqueeze(1))
+    advance(given, 40)
+    assert (population_loss(given, given.method.params(given.state).unsqueeze(1)) < 0.6 * first).all()
+
+
+def test_the_answer_is_the_best_on_the_batch_or_the_mean_of_the_children(start):
+    for n_elites in (0, 2):
+        best = start(Genetic(population_size=10, n_elites=n_elites, solution="best"))
+        for _ in range(3):
+            before = best.state["population"]
+            winner = population_loss(best, before).argmin(1)
+            assert torch.equal(best.method.params(advance(best)), before[torch.arange(2), winner])
+    mean = start(Genetic(population_size=10, solution="mean"))
+    state = advance(mean, 3)
+    assert_close(mean.method.params(state), state["population"].sum(1) / 10)
+
+
+def test_everyone_is_evaluated_again_on_the_next_batch(start):
+    """An elite that a new batch finds bad is no elite any more."""
+    given = start(Genetic(population_size=12, n_elites=2, mutation_std=0.0, crossover="none"))
+    advance(given)
+    permuted = (given.batch.targets + 1) % 10
+    given.batch = given.sealed = Batch(given.batch.inputs, permuted)
+    given.problem = Problem(given.problem.network, given.task.spec, signal=given.method.signal)
+    before = given.state["population"]
+    order = population_loss(given, before).argsort(1)
+    after = advance(given)["population"]
+    for replica in range(2):
+        assert torch.equal(after[replica, 0], before[replica, order[replica, 0]])
+        assert not torch.equal(after[replica, 0], before[replica, 0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"selection": "truncation", "crossover": "two_point", "mutation": "sparse", "solution": "best", "n_elites": 0},
+    ],
+)
+def test_a_replica_equals_the_same_seed_alone_for_a_hundred_generations(start, settings):
+    method = Genetic(population_size=10, n_parents=4, **settings)
+    stacked = start(method, seeds=(3, 5, 7))
+    alone = start(method, seeds=(5,))
+    alone.batch = alone.sealed = Batch(stacked.batch.inputs[1:2], stacked.batch.targets[1:2])
+    stacked.sealed = stacked.batch
+    advance(stacked, 100)
+    advance(alone, 100)
+    assert_close(stacked.state["population"][1:2], alone.state["population"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_path):
+    given = start(Genetic(population_size=10, n_decay_generations=3))
+    advance(given, 4)
+    torch.save({"state": given.state, "rng": given.rng.state()}, tmp_path / "state.pt")
+    whole = advance(given, 4)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    given.state = saved["state"]
+    given.rng.restore(saved["rng"])
+    assert_close(advance(given, 4), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"population_size": 1}, r"^population_size must be >= 2, got 1$"),
+        ({"n_parents": 65, "selection": "truncation"}, r"^n_parents must be <= population_size \(64\), got 65$"),
+        ({"n_elites": 64}, r"^n_elites must be >= 0 and < population_size \(64\), got 64$"),
+        ({"mutation_rate": 1.0}, r"^mutation_rate must be in \(0, 1\), got 1.0$"),
+        ({"mutation_decay": 0.0}, r"^mutation_decay must be in \(0, 1\], got 0.0$"),
+        ({"crossover": "three_point"}, r"^crossover must be one of uniform, two_point, none; got 'three_point'$"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        Genetic(**{"population_size": 64, "n_parents": 16, "n_elites": 1, **settings})

@@ -1,0 +1,36 @@
+"""Oracle: softmax regression on the frozen features, written by hand."""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from beyond.network import MLP
+from beyond.optimizers import SGD
+from methods.last_layer import LastLayer
+
+
+def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):
+    method = LastLayer(SGD(learning_rate=0.3))
+    given = make_problem(method, network=MLP(hidden=(12, 9)))
+    state = method.init(given.problem, given.params, given.rng)
+    for _ in range(4):
+        state = method.step(state, given.sealed, given.problem, given.rng)
+    final = method.params(state)
+    head = given.problem.network.suffix(1)
+    close(final[:, :head], given.params[:, :head], rtol=0, atol=0)
+    for replica in range(2):
+        first, second, last = (
+            {name: own[replica] for name, own in layer.items()}
+            for layer in given.problem.network.unflatten(given.params)
+            if layer
+        )
+        h = given.batch.inputs[replica].flatten(1)
+        for layer in (first, second):
+            h = torch.relu(h @ layer["weight"].T + layer["bias"])
+        weight, bias = last["weight"].clone().requires_grad_(), last["bias"].clone().requires_grad_()
+        for _ in range(4):
+            loss = cross_entropy(h @ weight.T + bias, given.batch.targets[replica])
+            gradients = torch.autograd.grad(loss, (weight, bias))
+            with torch.no_grad():
+                weight -= 0.3 * gradients[0]
+                bias -= 0.3 * gradients[1]
+        close(final[replica, head:], torch.cat([weight.flatten(), bias]).detach())

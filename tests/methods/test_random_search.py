@@ -1,0 +1,77 @@
+"""Oracles: the argmin by hand over the same draws; on a fixed batch the loss never rises."""
+
+import pytest
+import torch
+
+from beyond.contracts import Batch
+from beyond.ledger import Ledger
+from beyond.problem import Problem
+from beyond.streams import Stream
+from methods.random_search import RandomSearch
+
+
+def loss_by_hand(given, weights, replica):
+    """Loss of one network (n,) on its replica's batch."""
+    observer = Problem(given.problem.network, given.task.spec)
+    own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
+    return float(observer.loss(weights.unsqueeze(0), own))
+
+
+def test_a_step_keeps_the_argmin_by_hand(make_problem):
+    method = RandomSearch(n_candidates=5)
+    given = make_problem(method)
+    twin = Stream("step", given.seeds)
+    state = method.init(given.problem, given.params, given.rng)
+    assert torch.equal(method.params(state), given.params)
+    kept = []
+    for _ in range(6):
+        rivals = torch.cat([state["params"].unsqueeze(1), given.problem.fresh_population(twin, 5)], 1)
+        state = method.step(state, given.sealed, given.problem, given.rng)
+        for replica, own in enumerate(rivals):
+            losses = [loss_by_hand(given, weights, replica) for weights in own]
+            winner = min(range(6), key=losses.__getitem__)
+            kept.append(winner == 0)
+            assert torch.equal(method.params(state)[replica], own[winner])
+    assert 0 < sum(kept) < len(kept)  # both the incumbent and a newcomer have won
+
+
+def test_the_loss_never_rises_on_a_fixed_batch_and_falls(make_problem):
+    method = RandomSearch(n_candidates=20)
+    given = make_problem(method, batch_size=64)
+    state = method.init(given.problem, given.params, given.rng)
+    losses = [given.problem.loss(method.params(state), given.sealed)]
+    for _ in range(30):
+        state = method.step(state, given.sealed, given.problem, given.rng)
+        losses.append(given.problem.loss(method.params(state), given.sealed))
+    steps = torch.stack(losses)
+    assert (steps[1:] <= steps[:-1] + 1e-6).all()
+    assert (steps[-1] < 0.9 * steps[0]).all()
+
+
+def test_candidates_come_from_the_distribution_of_the_initial_weights(make_problem):
+    method = RandomSearch(n_candidates=1)
+    given = make_problem(method, seeds=range(400))
+    terrible = torch.full_like(given.params, 50.0)  # so that the newcomer wins
+    terrible[:, -1] = 500.0
+    drawn = method.params(method.step({"params": terrible}, given.sealed, given.problem, given.rng))
+    for own, initial in zip(
+        given.problem.network.unflatten(drawn), given.problem.network.unflatten(given.params), strict=True
+    ):
+        for name in own:
+            assert own[name].mean() == pytest.approx(float(initial[name].mean()), abs=0.005)
+            assert own[name].std() == pytest.approx(float(initial[name].std()), rel=0.01)
+
+
+def test_a_candidate_without_a_loss_never_wins(make_problem):
+    method = RandomSearch(n_candidates=3)
+    given = make_problem(method)
+    state = method.step({"params": given.params * float("nan")}, given.sealed, given.problem, given.rng)
+    assert method.params(state).isfinite().all()
+
+
+def test_it_is_charged_for_incumbent_and_candidates(make_problem):
+    method = RandomSearch(n_candidates=7)
+    given = make_problem(method, batch_size=16)
+    given.problem.ledger = Ledger()
+    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    assert (given.problem.ledger.forward, given.problem.ledger.backward) == (8 * 16, 0)

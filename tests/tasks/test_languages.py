@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from wordfreq import top_n_list
+
+from beyond import catalog
+from beyond.streams import Stream
+from tasks import languages
+
+KNOWN = {"schule": "de", "would": "en", "ciudad": "es", "että": "fi", "maison": "fr", "hogy": "hu", "ragazzo": "it",
+         "huis": "nl", "dzień": "pl", "çocuk": "tr"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def task():
+    return catalog.load("task", "text/languages")
+
+
+def spell(symbols):
+    letters = "_" + languages.alphabet()
+    return "".join(letters[symbol] for symbol in symbols).rstrip("_")
+
+
+def words(task, split):
+    batch = task.batch(split, torch.arange(task.size(split)).unsqueeze(0))
+    return [spell(row) for row in batch.inputs[0]], batch.targets[0].tolist()
+
+
+def test_the_symbols_spell_words_of_their_language(task):
+    label = {}
+    for split in ("train", "validation", "test"):
+        label |= zip(*words(task, split), strict=True)
+    assert {word: languages.LANGUAGES[label[word]] for word in KNOWN} == KNOWN
+    for index, language in enumerate(languages.LANGUAGES):
+        own = {word for word in label if label[word] == index}
+        assert len(own) == 2000
+        assert own < set(top_n_list(language, 3000, wordlist="small"))
+
+
+def test_no_word_belongs_to_two_languages_nor_to_the_source(task):
+    first, other = (
+        [word for split in ("train", "validation", "test") for word in words(which, split)[0]]
+        for which in (task, task.source)
+    )
+    assert len(first) == len(set(first)) == 20_000
+    assert len(other) == len(set(other)) == 17_680
+    assert not set(first) & set(other)
+    assert all(3 <= len(word) <= 12 and "_" not in word for word in first + other)
+    for listed in (top_n_list(language, 3000, wordlist="small") for language in languages.LANGUAGES):
+        assert not set(listed) & set(other)
+
+
+def test_the_alphabet_is_the_letters_of_all_twenty(task):
+    used = {symbol for which in (task, task.source) for symbol in np.unique(which.examples().inputs)}
+    assert task.spec.n_symbols == 94
+    assert used <= set(range(94))
+    assert {"a", "z", "ł", "ö", "ř", "ț", "þ"} < set(languages.alphabet())
+
+
+@pytest.mark.parametrize(("n_letters", "score"), [(1, 0.499), (3, 0.798)])
+def test_the_references_are_those_of_the_datasheet(task, n_letters, score):
+    counts = CountVectorizer(analyzer="char_wb", ngram_range=(1, n_letters), lowercase=False)
+    train, labels = words(task, "train")
+    test, truth = words(task, "test")
+    model = LogisticRegression(max_iter=1000, C=0.5).fit(counts.fit_transform(train), labels)
+    assert model.score(counts.transform(test), truth) == pytest.approx(score, abs=0.01)
+
+
+def test_dropped_letters_close_up(task):
+    indices = torch.arange(2000).unsqueeze(0)
+    before = task.batch("train", indices).inputs[0]
+    varied = catalog.load("task", "text/languages", letter_drop_rate=0.3)
+    after = varied.batch("train", indices, Stream("augment", [0])).inputs[0]
+    assert 1 - (after > 0).sum().item() / (before > 0).sum().item() == pytest.approx(0.3, abs=0.02)
+    for whole, left in zip(before.tolist(), after.tolist(), strict=True):
+        letters = [symbol for symbol in left if symbol]
+        assert left == letters + [0] * (12 - len(letters))
+        rest = iter(whole)
+        assert all(symbol in rest for symbol in letters)  # in their order

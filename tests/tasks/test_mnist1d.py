@@ -1,0 +1,76 @@
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from beyond import catalog
+from beyond.streams import Stream
+from tasks import mnist1d
+
+# Of the values rounded to 1e-6, when they were compared with the published file.
+SIGNALS = "d5e0964929566e1790ae33da5c25509ef5a5594afac9f96a524dc8561d174f41"
+LABELS = "6feec4a017698c7fe237c8854cbd2e338c6dd5c16240f6fa79daefaaa129e169"
+
+
+@pytest.fixture(scope="module")
+def task():
+    return catalog.load("task", "image/mnist1d")
+
+
+def test_the_generated_data_is_the_published_data(task):
+    raw = task.examples()
+    assert raw.inputs.shape == (5000, 40)
+    assert hashlib.sha256(np.round(raw.inputs, 6).astype("<f4").tobytes()).hexdigest() == SIGNALS
+    assert hashlib.sha256(raw.targets.astype("<i8").tobytes()).hexdigest() == LABELS
+
+
+def test_inputs_and_test_split_are_served_as_published(task, arrays):
+    raw = task.examples()
+    inputs, targets = arrays(task, "test")
+    assert np.array_equal(inputs, raw.inputs[4000:].astype(np.float32))
+    assert np.array_equal(targets, raw.targets[4000:])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_logistic_regression_scores_as_published(shuffle, arrays):
+    task = catalog.load("task", "image/mnist1d", shuffle_features=shuffle)
+    inputs, targets = map(np.concatenate, zip(arrays(task, "train"), arrays(task, "validation"), strict=True))
+    reference = LogisticRegression(max_iter=5000).fit(inputs, targets)
+    assert 0.30 <= reference.score(*arrays(task, "test")) <= 0.34
+    assert 0.36 <= reference.score(inputs, targets) <= 0.38
+
+
+def test_the_shuffled_control_has_the_published_order(task, arrays):
+    plain, _ = arrays(task, "test")
+    shuffled, _ = arrays(catalog.load("task", "image/mnist1d", shuffle_features=True), "test")
+    order = np.random.RandomState(42).permutation(40)
+    assert np.array_equal(shuffled, plain[:, order])
+
+
+def test_the_global_generators_stay_where_they_were():
+    mnist1d._published.cache_clear()
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    catalog.load("task", "image/mnist1d", shuffle_features=True).examples()
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_source_is_the_other_classes_with_features_in_the_same_order(shuffle):
+    task = catalog.load("task", "image/mnist1d", source_data="classes", shuffle_features=shuffle)
+    whole = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
+    assert np.array_equal(task.source.examples().inputs, whole.inputs[whole.targets < 5])
+    assert np.array_equal(task.examples().inputs, whole.inputs[whole.targets >= 5])
+    assert [task.source.size("test"), task.size("test")] == [507, 493]  # of the published 1,000
+    assert np.array_equal(task.examples().targets[-493:] + 5, whole.targets[4000:][whole.targets[4000:] >= 5])
+
+
+def test_a_shift_turns_the_signal_around(task):
+    first = torch.zeros(1, 100, dtype=torch.int64)
+    turned = catalog.load("task", "image/mnist1d", shift=2).batch("train", first, Stream("augment", [0])).inputs[0]
+    allowed = [task.batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
+    assert {next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned} == set(range(5))

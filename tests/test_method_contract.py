@@ -1,0 +1,202 @@
+"""What every method promises. The folder is walked: a new method is covered without an edit."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from beyond import catalog
+from beyond.contracts import Method, Signal
+from beyond.errors import InputError, UnsupportedError
+from beyond.ledger import Budget
+from beyond.loop import Setup, train
+
+ROOT = Path(__file__).parent.parent
+METHODS = sorted(path.stem for path in (ROOT / "methods").glob("*.py") if path.stem != "__init__")
+TASKS = ("image/digits", "text/languages", "regression/friedman")
+CLOCK = ["seconds"]
+
+
+def small(task: str):
+    return catalog.load("task", task, train_size=300)
+
+
+def setup(method: str, task: str = "image/digits", seeds=(0, 1, 2), epochs: float = 2.0) -> Setup:
+    made = small(task)
+    return Setup(catalog.load("method", method), made, made.spec.network.build(made.spec), list(seeds),
+                 Budget("epochs", epochs), {"method": method})  # fmt: skip
+
+
+def run(of: Setup, snapshot=None) -> dict[str, pd.DataFrame]:
+    rows = {"curves": [], "layers": [], "runs": []}
+    for progress in train(of, snapshot):
+        for name, table in rows.items():
+            table += getattr(progress, name)
+    return {name: without_clock(pd.DataFrame(table)) for name, table in rows.items()}
+
+
+def without_clock(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[column for column in table.columns if "seconds" not in column]]
+
+
+def test_every_method_has_its_three_files():
+    assert catalog.names("method") == METHODS
+    for name in METHODS:
+        assert (ROOT / "tests" / "methods" / f"test_{name}.py").exists(), name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_equal_the_fields_and_their_defaults(name):
+    settings = catalog.read("method", name)
+    module, _, class_name = settings.pop("_target_").rpartition(".")
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(getattr(importlib.import_module(module), class_name))
+        if field.init
+    }
+    assert set(settings) == set(fields)
+    for key, field in fields.items():
+        if field.default is not dataclasses.MISSING:
+            assert catalog.build(settings[key]) == field.default, key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_file_says_where_it_comes_from(name):
+    text = (ROOT / "methods" / f"{name}.py").read_text()
+    for heading in ("Departures: ", "Check: ", "Source: "):
+        assert f"\n{heading}" in text
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_an_immutable_method_with_a_signal(name):
+    method = catalog.load("method", name)
+    assert isinstance(method, Method)
+    assert isinstance(method.signal, Signal)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.batch_size = 7
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bad_settings_are_refused_in_one_line(name):
+    settings = catalog.read("method", name)
+    numbers = [key for key, value in settings.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    names = [key for key, value in settings.items() if isinstance(value, str) and key != "_target_"]
+    for key, bad in [*((key, -3) for key in numbers), *((key, "no such thing") for key in names)]:
+        with pytest.raises(InputError, match=rf"^[^\n]*{key}[^\n]*{bad}[^\n]*$"):
+            catalog.load("method", name, **{key: bad})
+    if "optimizer" in settings:
+        settings["optimizer"]["learning_rate"] = -0.1
+        with pytest.raises(InputError, match=r"^learning_rate must be > 0, got -0.1$"):
+            catalog.build(settings)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", METHODS)
+def test_it_trains_or_says_why_not(name, task):
+    try:
+        tables = run(setup(name, task, epochs=1.0))
+    except UnsupportedError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    assert set(tables["runs"]["status"]) == {"finished"}
+    assert tables["curves"]["value"].notna().all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_same_rows(name):
+    first, second = run(setup(name)), run(setup(name))
+    for table in first:
+        pd.testing.assert_frame_equal(first[table], second[table], check_exact=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_replica_equals_the_same_seed_alone(name):
+    stacked, alone = run(setup(name)), run(setup(name, seeds=[1]))
+    for table in ("curves", "runs"):
+        own = stacked[table].query("seed == 1").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, alone[table], check_exact=False, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resumed_anywhere_it_ends_where_the_uninterrupted_run_ends(name, tmp_path):
+    of = setup(name)
+    rows: dict[str, list] = {"curves": [], "layers": [], "runs": []}
+    saved = []
+    for progress in train(of):
+        for table in rows:
+            rows[table] += getattr(progress, table)
+        if progress.snapshot:
+            path = tmp_path / f"{len(saved)}.pt"
+            torch.save(progress.snapshot, path)
+            saved.append((path, {table: list(own) for table, own in rows.items()}))
+    whole = {table: without_clock(pd.DataFrame(own)) for table, own in rows.items()}
+    for path, before in saved[:: max(1, len(saved) // 3)]:
+        for progress in train(setup(name), torch.load(path, weights_only=True)):
+            for table in before:
+                before[table] += getattr(progress, table)
+        for table, own in before.items():
+            pd.testing.assert_frame_equal(without_clock(pd.DataFrame(own)), whole[table], check_exact=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_ledger_equals_the_passes_that_were_made(name, monkeypatch):
+    """Every forward and backward pass of the network itself is counted, but for evaluation and probes."""
+    of = setup(name, seeds=[0, 1])
+    counted = {"forward": 0, "backward": 0}
+    own_forward, own_backward, own_step = of.network.forward, of.network.backward, type(of.method).step
+    stepping = []
+
+    def forward(params, inputs, rng=None):
+        if stepping:
+            counted["forward"] += len(params) * inputs.shape[1]
+        return own_forward(params, inputs, rng)
+
+    def backward(tape, error, *arguments, **named):
+        if stepping:
+            counted["backward"] += len(error) * error.shape[1]
+        return own_backward(tape, error, *arguments, **named)
+
+    def step(self, *arguments):
+        stepping.append(True)
+        before = dict(counted)
+        state = own_step(self, *arguments)
+        stepping.clear()
+        steps.append({key: counted[key] - before[key] for key in counted})
+        return state
+
+    steps: list[dict[str, int]] = []
+    monkeypatch.setattr(of.network, "forward", forward)
+    monkeypatch.setattr(of.network, "backward", backward)
+    monkeypatch.setattr(type(of.method), "step", step)
+    row = run(of)["runs"].iloc[0]
+    taken = steps[: row["steps"]]  # a last step over the budget is not taken and not charged
+    for key in counted:
+        assert row[key] == sum(one[key] for one in taken) / 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_leaves_the_state_it_was_given_alone(name):
+    of = setup(name)
+    seen = []
+
+    def copy(value):
+        if isinstance(value, torch.Tensor):
+            return value.clone()
+        if isinstance(value, dict):
+            return {key: copy(item) for key, item in value.items()}
+        return value
+
+    class Watching(type(of.method)):
+        def step(self, state, *arguments):
+            seen.append((state, copy(state)))
+            return super().step(state, *arguments)
+
+    watched = Watching(
+        **{field.name: getattr(of.method, field.name) for field in dataclasses.fields(of.method) if field.init}
+    )
+    run(dataclasses.replace(of, method=watched))
+    for given, before in seen:
+        torch.testing.assert_close(given, before, rtol=0, atol=0)

@@ -1,0 +1,230 @@
+"""What every task promises. The folder is walked: a new task is covered without an edit."""
+
+import dataclasses
+import importlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from beyond import catalog
+from beyond.contracts import SPLITS, TargetKind
+from beyond.data import ArrayTask
+from beyond.errors import InputError
+from beyond.streams import Stream
+
+TASKS = catalog.names("task")
+CHECKSUMS = "from beyond import catalog; [print(n, catalog.load('task', n).checksum()) for n in catalog.names('task')]"
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def task(name):
+    return catalog.load("task", name)
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Every task's checksum in another process, where sets have another order."""
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", CHECKSUMS]
+    done = subprocess.run(command, cwd=catalog.CONF.parent, env=environment, capture_output=True, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def whole(task, split):
+    return task.batch(split, torch.arange(task.size(split)).unsqueeze(0))
+
+
+def rows(task, split):
+    return [row.numpy().tobytes() for row in whole(task, split).inputs[0]]
+
+
+def drawn(task, split, n_replicas=3, batch_size=7):
+    return Stream("test", range(n_replicas)).integers(task.size(split), batch_size)
+
+
+def is_off(default):
+    return type(default) in (int, float) and default == 0
+
+
+def refused(name, message, **settings):
+    with pytest.raises(InputError) as caught:
+        catalog.load("task", name, **settings).size("train")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_equal_the_fields_and_their_defaults(name):
+    settings = catalog.read("task", name)
+    module, _, class_name = settings.pop("_target_").rpartition(".")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), class_name))
+    assert settings == {field.name: field.default for field in fields}
+
+
+def test_the_file_opens_with_a_datasheet(task):
+    text = importlib.import_module(type(task).__module__).__doc__
+    for heading in ("Source", "Licence", "Examples", "Splits", "Chance", "Reference"):
+        assert f"\n{heading} " in text
+    for split in SPLITS:
+        assert f"{task.size(split):,}" in text
+
+
+def test_the_specification_is_coherent(name, task):
+    spec = task.spec
+    assert spec.name == name
+    assert list(spec.targets) == sorted(set(spec.targets))
+    outputs = spec.network.build(spec).outputs
+    batch = whole(task, "test")
+    params = spec.network.build(spec).init(Stream("init", [0]))
+    scores = task.score(outputs(params, batch.inputs), batch.targets)
+    assert spec.score in scores
+    assert all(key.endswith(("_score", "_error", "_loss")) and value.shape == (1,) for key, value in scores.items())
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_batch_has_the_shapes_and_types_of_the_specification(task, split):
+    spec, batch = task.spec, task.batch(split, drawn(task, split))
+    assert batch.inputs.shape == (3, 7, *spec.input_shape)
+    assert batch.inputs.dtype == (torch.int64 if spec.n_symbols else torch.float32)
+    classes = spec.target is TargetKind.CLASSES
+    assert batch.targets.shape == ((3, 7) if classes else (3, 7, spec.n_outputs))
+    assert batch.targets.dtype == (torch.int64 if classes else torch.float32)
+
+
+def test_each_replica_gets_the_examples_it_asks_for(task):
+    indices, everything = drawn(task, "train"), whole(task, "train")
+    batch = task.batch("train", indices)
+    for replica, own in enumerate(indices):
+        assert torch.equal(batch.inputs[replica], everything.inputs[0, own])
+        assert torch.equal(batch.targets[replica], everything.targets[0, own])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_inputs_and_targets_are_in_range(task, split):
+    spec, batch = task.spec, whole(task, split)
+    assert batch.inputs.isfinite().all()
+    if spec.n_symbols:
+        assert 0 <= batch.inputs.min() <= batch.inputs.max() < spec.n_symbols
+    if spec.target is TargetKind.CLASSES:
+        assert batch.targets.unique().tolist() == list(range(spec.n_outputs))
+    else:
+        assert batch.targets.isfinite().all()
+
+
+def test_classes_are_split_alike(task):
+    if task.spec.target is not TargetKind.CLASSES:
+        pytest.skip("values have no classes")
+    counts = {split: whole(task, split).targets.flatten().bincount() for split in ("train", "validation")}
+    n_free = sum(count.sum() for count in counts.values())
+    expected = sum(counts.values()) * counts["validation"].sum() / n_free
+    assert (counts["validation"] - expected).abs().max() < 2
+
+
+def test_no_example_is_in_two_splits(task):
+    parts = [rows(task, split) for split in SPLITS]
+    assert len(set().union(*parts)) == sum(len(set(part)) for part in parts)
+    assert sum(map(len, parts)) == len(task.examples().targets)
+
+
+def test_nothing_but_the_training_part_decides_the_scale(task, name, monkeypatch):
+    """Held-out examples a hundred times as large leave the training part as it was."""
+    raw = task.examples()
+    values = task.spec.target is TargetKind.VALUES
+    numbered = dataclasses.replace(raw, inputs=np.arange(len(raw.targets))[:, None], scaling="none")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(task), "examples", lambda _: numbered)
+        row = whole(catalog.load("task", name), "test").inputs.flatten()
+    inputs, targets = raw.inputs.copy(), raw.targets.copy()
+    inputs[row] *= 100
+    targets[row] *= 100 if values else 1
+    monkeypatch.setattr(type(task), "examples", lambda _: dataclasses.replace(raw, inputs=inputs, targets=targets))
+    changed = catalog.load("task", name)
+    for split, same in (("train", True), ("validation", True), ("test", False)):
+        assert torch.equal(whole(changed, split).inputs, whole(task, split).inputs) is same
+        assert torch.equal(whole(changed, split).targets, whole(task, split).targets) is (same or not values)
+
+
+def test_the_right_answer_scores_better_than_a_random_one(task):
+    targets = whole(task, "test").targets
+    right = targets
+    if task.spec.target is TargetKind.CLASSES:
+        right = 20 * torch.nn.functional.one_hot(targets, task.spec.n_outputs).float()
+    best, poor = task.score(right, targets), task.score(Stream("test", [0]).normal(*right.shape[1:]), targets)
+    assert best[task.spec.score].item() == pytest.approx(1)
+    for key in best:
+        assert (best[key] > poor[key]) if key.endswith("_score") else (best[key] < poor[key])
+
+
+def test_the_data_is_the_same_whenever_it_is_built(name, task, elsewhere):
+    assert catalog.load("task", name).checksum() == task.checksum() == elsewhere[name]
+    assert catalog.load("task", name, split_seed=1).checksum() != task.checksum()
+
+
+def test_the_source_has_the_same_shapes_and_other_examples(task):
+    for choice in type(task).SOURCES:
+        target = dataclasses.replace(task, source_data=choice)
+        ours, theirs = target.spec, target.source.spec
+        for field in ("input_shape", "n_outputs", "n_symbols", "target", "score"):
+            assert getattr(ours, field) == getattr(theirs, field)
+        assert ours.name != theirs.name
+        batch = target.source.batch("train", drawn(target.source, "train"))
+        assert batch.inputs.shape == (3, 7, *ours.input_shape)
+        own, other = ({row for split in SPLITS for row in rows(which, split)} for which in (target, target.source))
+        assert not own & other
+    assert dataclasses.replace(task, source_data=None).source is None
+
+
+def test_the_training_part_can_be_thinned(task, name):
+    size = 10 * task.spec.n_outputs
+    thin = catalog.load("task", name, train_size=size)
+    assert [thin.size(split) for split in SPLITS] == [size, task.size("validation"), task.size("test")]
+    if task.spec.target is TargetKind.CLASSES:
+        assert (whole(thin, "train").targets.flatten().bincount() - 10).abs().max() < 2
+        few = catalog.load("task", name, shots=3)
+        assert whole(few, "train").targets.flatten().bincount().tolist() == [3] * task.spec.n_outputs
+
+
+def test_label_noise_changes_training_targets_alone(task, name):
+    noisy = catalog.load("task", name, label_noise=0.5)
+    for split in SPLITS:
+        assert torch.equal(whole(noisy, split).inputs, whole(task, split).inputs)
+        assert torch.equal(whole(noisy, split).targets, whole(task, split).targets) is (split != "train")
+
+
+def test_augmentation_needs_a_stream_and_the_training_split(task):
+    """An augmentation is a setting of the task's own that is off at 0."""
+    common = {field.name for field in dataclasses.fields(ArrayTask)}
+    own = [field for field in dataclasses.fields(task) if field.name not in common]
+    augmenting = type(task).augment is not ArrayTask.augment
+    settings = {field.name: {int: 1, float: 0.5}[type(field.default)] for field in own if is_off(field.default)}
+    for setting in settings if augmenting else ():
+        varied = dataclasses.replace(task, **{setting: settings[setting]})
+        for split, seeds, same in (("train", None, True), ("train", [0, 1, 2], False), ("test", [0, 1, 2], True)):
+            rng, indices = seeds and Stream("augment", seeds), drawn(task, split)
+            assert torch.equal(varied.batch(split, indices, rng).inputs, task.batch(split, indices).inputs) is same
+        indices = drawn(task, "train")
+        stacked = varied.batch("train", indices, Stream("augment", [5, 6, 7])).inputs
+        assert torch.equal(stacked[1:2], varied.batch("train", indices[1:2], Stream("augment", [6])).inputs)
+
+
+def test_bad_settings_are_refused_in_one_line(task, name):
+    classes = task.spec.target is TargetKind.CLASSES
+    refused(name, "split_seed must be an integer >= 0, got -1", split_seed=-1)
+    refused(name, "train_size must be an integer >= 1, or null, got 0", train_size=0)
+    refused(name, "train_size must be an integer >= 1, or null, got 2.5", train_size=2.5)
+    most = task.size("train")
+    refused(name, f"train_size must be at most {most}, the training part of {name}, got 999999", train_size=999999)
+    refused(name, "shots must be ", shots=9999)
+    refused(name, "label_noise must be " + ("in [0, 1]" if classes else "finite and >= 0"), label_noise=-0.5)
+    refused(name, "source_data must be one of ", source_data="nothing")
+    for field in dataclasses.fields(task):
+        if type(field.default) in (int, float):
+            refused(name, f"{field.name} must be ", **{field.name: -1})
