@@ -14,14 +14,15 @@ from beyond.run import check
 
 
 class CellSweeper(BasicSweeper):
-    """Every combination of the swept values, once for every arm.
+    """Every combination of the swept values, once for every task and every arm of a study.
 
     Parameters
     ----------
     max_batch_size, params
         As in Hydra's basic sweeper.
-    arms : list of str, optional
-        Each a line of overrides that belong together, "method=backprop network=linear".
+    tasks, arms : list of str, optional
+        Each a line of overrides that belong together: "task=text/languages budget.epochs=20", "method=backprop
+        network=linear".
     publish : str
         Where to import the function from that makes the report, given the study's folder.
     """
@@ -30,11 +31,12 @@ class CellSweeper(BasicSweeper):
         self,
         max_batch_size: int | None,
         params: dict[str, str] | None = None,
+        tasks: Sequence[str] | None = None,
         arms: Sequence[str] | None = None,
         publish: str = "analysis.report.publish",
     ) -> None:
         super().__init__(max_batch_size, params)
-        self.arms = list(arms or [""])
+        self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish = publish
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -48,7 +50,7 @@ class CellSweeper(BasicSweeper):
 
     def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         cells = BasicSweeper.split_arguments(overrides, None)[0]
-        every = [[*cell, *arm.split()] for cell in cells for arm in self.arms]
+        every = [[*cell, *line] for cell in cells for line in self.lines]
         return list(self.split_overrides_to_chunks(every, max_batch_size))  # pyright: ignore[reportReturnType]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
