@@ -25,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("beyond-report", description="Make a study's report from its tables.")
     parser.add_argument("folder", type=Path, help="the study's folder, such as runs/comparison")
     parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
-    parser.add_argument("--reference", default="backprop", help="arm to compare the others with (default: %(default)s)")
+    comparison = "compare the others with this arm (default: backprop, or the best)"
+    parser.add_argument("--reference", metavar="ARM", help=comparison)
     publish(**vars(parser.parse_args(arguments)))
 
 
-def publish(folder: str | Path, out: str | Path | None = None, reference: str = "backprop") -> None:
+def publish(folder: str | Path, out: str | Path | None = None, reference: str | None = None) -> None:
     """Write the report, then print the study's summary and where the report is; exit with one line if it cannot be."""
     from rich.console import Console
 
@@ -44,7 +45,7 @@ def publish(folder: str | Path, out: str | Path | None = None, reference: str = 
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
-def write(folder: str | Path, out: str | Path | None = None, reference: str = "backprop") -> Path:
+def write(folder: str | Path, out: str | Path | None = None, reference: str | None = None) -> Path:
     """Write `index.html`, `figures/` and `tables/` into `out` (default: `folder/report`); return the page's path.
 
     Raises
@@ -80,7 +81,7 @@ def print_summary(tables: Tables) -> None:
         console.print(printed)
 
 
-def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str) -> Path:
+def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> Path:
     import jinja2
     import numpy as np
 
@@ -148,9 +149,9 @@ def _figure(drawn: Drawn) -> dict[str, str]:
     return {"alt": drawn.alt, "image": image, "vector": vector}
 
 
-def _command(folder: Path, reference: str) -> str:
+def _command(folder: Path, reference: str | None) -> str:
     """How to make the report again; without what differs between machines."""
-    choice = "" if reference == "backprop" else f" --reference {reference!r}"
+    choice = "" if reference is None else f" --reference {reference!r}"
     return f"beyond-report {'/'.join(folder.resolve().parts[-2:])}{choice}"
 
 

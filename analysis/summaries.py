@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.random import Generator
 
 from analysis.statistics import MIN_SEEDS, average_ranks, bootstrap_interval, holm, paired
-from analysis.tables import COSTS, LEVELS, STATUSES, Frame, Tables, higher_is_better
+from analysis.tables import COSTS, LEVELS, STATUSES, Frame, TableError, Tables, higher_is_better
 
 RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
 
@@ -88,17 +88,25 @@ def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str
     return str(validation.idxmax() if higher_is_better(tables.score(task)) else validation.idxmin())
 
 
-def paired_differences(tables: Tables, rng: Generator, reference: str = "backprop") -> Frame:
-    """Each arm's score minus the reference arm's at the same seeds; `p_holm` corrects over the arms of the task."""
+def paired_differences(tables: Tables, rng: Generator, reference: str | None = None) -> Frame:
+    """Each arm's score minus the reference arm's at the same seeds; `p_holm` corrects over the arms of the task.
+
+    Raises
+    ------
+    TableError
+        If the study has no arm of the reference's name.
+    """
+    if reference is not None and reference not in tables.arms:
+        raise TableError(f"no arm has the name {reference}; known: {', '.join(tables.arms)}")
     parts = []
     for task in tables.tasks:
-        name = reference_arm(tables, task, reference)
+        name = reference_arm(tables, task, reference or "backprop")
         if name is None:
             continue
         wide = tables.runs[tables.runs["task"] == task].pivot_table(index="seed", columns="arm", values=RESULT)
         others = [arm for arm in wide if arm != name]
         rows = [asdict(paired(wide[arm], wide[name], rng)) for arm in others]
-        part = pd.DataFrame(rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"])
+        part: Frame = pd.DataFrame(rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"])
         part = part.assign(task=task, arm=others, reference=name, p_holm=holm(part["p"]))
         part = part[["task", "arm", "reference", "n", "mean", "low", "high", "p", "p_holm", "smallest_p", "d_z"]]
         ascending = not higher_is_better(tables.score(task))

@@ -118,9 +118,7 @@ def load(folder: str | Path) -> Tables:
     costs = curves.drop_duplicates(key)[[*key, *COSTS]]
     layers = layers.drop(columns=list(COSTS), errors="ignore").merge(costs, on=key, how="left")
     replica = ["task", "arm", "seed"]
-    begun = {
-        path.parent for name in ("manifest.json", "curves.parquet", "state.pt") for path in folder.glob(f"*/{name}")
-    }
+    begun = {path.parent for name in ("lock", "state.pt") for path in folder.glob(f"*/{name}")}
     return Tables(
         study=str(runs["study"].iloc[0]) or folder.resolve().name,
         curves=curves.sort_values([*replica, "checkpoint", "split", "metric"], ignore_index=True),

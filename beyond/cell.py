@@ -114,9 +114,10 @@ def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
     folder = RunFolder(cell.folder, cell.settings["save_every"])
     label = f"{cell.method} on {cell.settings['task']['_target_'].rpartition('.')[2]}"
     if folder.finished:
-        status = json.loads((folder.path / "manifest.json").read_text())["status"]
-        console.print(f"{label}: finished before, in {folder.path}", highlight=False)
-        return status
+        manifest = json.loads((folder.path / "manifest.json").read_text())
+        older = "" if manifest["commit"] == _git("rev-parse", "HEAD") else " by another commit of the code"
+        console.print(f"{label}: finished before{older}, in {folder.path}", highlight=False, soft_wrap=True)
+        return manifest["status"]
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
     torch.set_num_threads(cell.settings["threads"])
     with threadpool_limits(cell.settings["threads"]):

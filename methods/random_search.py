@@ -45,7 +45,7 @@ class RandomSearch(Method[State]):
     signal: ClassVar[Signal] = Signal.LOSS
 
     n_candidates: int = 64
-    batch_size: int = 64
+    batch_size: int = 256
 
     def __post_init__(self) -> None:
         require("n_candidates", ">= 1", self.n_candidates, self.n_candidates >= 1)

@@ -10,7 +10,7 @@ Splits      310 train, 66 validation, 66 test, at random. With so few to test on
             `split_seed` to another.
 Chance      R2 = 0, for predicting the mean.
 Reference   Measured here, on the test split: linear regression 0.362, ten nearest neighbours 0.354 (linear regression
-            between 0.30 and 0.50 for `split_seed` 0 to 3). The default network trained by backpropagation reaches 0.37
+            between 0.30 and 0.50 for `split_seed` 0 to 3). The default network trained by backpropagation reaches 0.47
             on the validation split, then over-fits.
 """
 
@@ -34,9 +34,11 @@ class Diabetes(ArrayTask):
             input_shape=(10,),
             n_outputs=1,
             target=TargetKind.VALUES,
-            network=MLP(hidden=(16,)),
+            # A small start, near the constant function, over-fits less: the best validation score of ten networks
+            # tried, over six splits.
+            network=MLP(hidden=(16,), initialisation="gaussian", init_std=0.1),
             score="r2_score",
-            targets=(0.20, 0.30, 0.35),
+            targets=(0.30, 0.40, 0.45),
         )
 
     def examples(self) -> Examples:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ ARMS = {  # method: signal, score that is approached, epochs until halfway, alig
 class Study:
     """Writes cells into a folder."""
 
-    folder: object
+    folder: Path
     name: str = "synthetic"
 
     def cell(self, method, task="image/digits", seeds=range(5), status="finished", **identity):
@@ -142,6 +143,25 @@ def study(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def full(tmp_path_factory):
-    """The folder of a study with three tasks, ten arms, five seeds."""
-    return make_full(tmp_path_factory.mktemp("runs") / "synthetic")
+def small(tmp_path_factory):
+    """The folder of a study with two tasks, one skipped arm and one that diverges."""
+    study = Study(tmp_path_factory.mktemp("runs") / "small", "small")
+    for task in ("image/digits", "regression/friedman"):
+        for method in ("backprop", "constant", "genetic"):
+            study.cell(method, task)
+        study.cell("reinforce", task, status="diverged")
+    study.cell("forward_forward", "regression/friedman", status="skipped")
+    return study.folder
+
+
+@pytest.fixture(scope="session")
+def report(small, tmp_path_factory):
+    """The report of the small study; its page's path."""
+    from analysis.report import write
+
+    return write(small, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,13 +1,26 @@
 """Small networks that stand for all: every layer, activation and kind of input occurs in one of them."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.network import CNN, MLP
+from beyond.initialisations import he
+from beyond.layers import Conv2d, Flatten, Linear, ReLU, Tanh
+from beyond.network import CNN, MLP, Network
 from beyond.streams import Stream
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Convolutions whose outputs are smaller than their inputs."""
+
+    def build(self, spec):
+        layers = [Conv2d(3, 3, stride=2, padding=1), ReLU(), Conv2d(2, 2), Tanh(), Flatten(), Linear(spec.n_outputs)]
+        return Network(layers, spec.input_shape, he)
+
 
 # Architecture, shape of one input, number of symbols (0: real-valued).
 NETWORKS = {
@@ -18,6 +31,7 @@ NETWORKS = {
     "mlp on symbols": (MLP((5,), embedding=3, activation="tanh"), (4,), 7),
     "deep": (MLP((5, 5, 5, 5, 5), activation="sigmoid", initialisation="xavier"), (6,), 0),
     "cnn": (CNN((3, 2)), (2, 9, 6), 0),
+    "strided convolutions": (Strided(), (2, 9, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }
 

@@ -176,12 +176,15 @@ def test_dead_fraction_by_hand(make_spec):
     assert math.isnan(read_out)
 
 
-def test_dead_fraction_of_a_convolution_counts_channels_and_places():
+def test_dead_fraction_of_a_convolution_counts_every_place_of_every_channel():
     network = Network([Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he)
-    params = torch.zeros(1, network.n_weights)
-    network.unflatten(params)[0]["bias"][0] = torch.tensor([-1.0, -1.0, -1.0, 1.0])
-    _, tape = network.forward(params, torch.zeros(1, 3, 1, 4, 4))
-    assert network.dead_fraction(tape)[0].tolist() == [0.75]
+    params, inputs = torch.zeros(1, network.n_weights), torch.zeros(1, 3, 1, 4, 4)
+    first = network.unflatten(params)[0]
+    first["bias"][0] = torch.tensor([-1.0, -1.0, -1.0, 1.0])
+    first["weight"][0, 0] = 2.0
+    inputs[0, 1, 0, 3, 0] = 1.0  # channel 0 is on in one corner of one example
+    _, tape = network.forward(params, inputs)
+    assert network.dead_fraction(tape)[0].tolist() == [(0.75 + 1 + 1 + 0) / 4]
 
 
 def test_without_relu_dead_units_are_unknown(make_case):

@@ -140,7 +140,9 @@ def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     one = 8 * max(5, 4, 3) * B  # bytes a candidate: input and output of the widest layer
     monkeypatch.setattr(network, "CACHE_BYTES", one * chunk)
     assert at.problem.network.chunk_size(B) == chunk
-    together = at.problem.population_loss(at.population, at.batch)
+    with FlopCounterMode(display=False) as counter:
+        together = at.problem.population_loss(at.population, at.batch)
+    assert at.problem.ledger.flops * R == counter.get_total_flops()  # nobody is evaluated twice
     assert together.shape == (R, n_candidates)
     for replica in range(R):
         own = slice(replica, replica + 1)
@@ -181,6 +183,7 @@ def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
     batches = list(source.batches(n_epochs=3, batch_size=5))
     seen = torch.cat([batch.inputs for batch in batches], 1).unflatten(1, (3, 10))
     assert torch.equal(seen.sort(-1).values, torch.arange(10).expand(2, 3, -1))
+    assert not torch.equal(seen[0], seen[1])
     assert not isinstance(batches[0].targets, torch.Tensor)
     source.outputs(at.params[:2], torch.zeros(2, 7, 6))
     assert source.ledger.forward == 7

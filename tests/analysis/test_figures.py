@@ -1,0 +1,149 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from analysis import canvas
+from analysis import result_figures as results
+from analysis import training_figures as training
+from analysis.summaries import cost_to_target, summary
+from analysis.tables import load
+
+TASK = "regression/friedman"
+
+
+@pytest.fixture(scope="module")
+def tables(small):
+    return load(small)
+
+
+@pytest.fixture
+def looks(tables):
+    return canvas.looks(tables.arms)
+
+
+def texts(figure):
+    figure.canvas.draw()  # ticks get their names then
+    return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+def test_forty_arms_look_different():
+    looks = canvas.looks([f"arm {i}" for i in range(40)]).values()
+    assert len({(look.colour, look.line) for look in looks}) == 40
+    assert len({(look.colour, look.marker) for look in looks}) == 40
+
+
+def test_settings_of_the_user_are_put_back():
+    before = dict(mpl.rcParams)
+    with canvas.style():
+        assert mpl.rcParams["svg.hashsalt"] == "beyond"
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_start_has_a_place_on_a_logarithmic_axis():
+    axis = canvas.CostAxis([0, 0.1, 1, 1000, np.inf])
+    places = axis.place(np.array([0, 0.1, 1000]))
+    np.testing.assert_allclose(places[1:], [-1, 3])
+    assert places[0] < -1
+    assert canvas.CostAxis([0.0]).place(np.array([0.0])) < 0  # an arm that costs nothing
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01, "0.01"), (500, "500"), (1e6, "10⁶"), (2e-5, "2 · 10⁻⁵")])
+def test_ticks(value, text):
+    assert canvas.short(value) == text
+
+
+def test_far_scores_do_not_blow_up_an_axis():
+    near = np.linspace(0, 0.9, 100)
+    assert canvas.score_limits(np.append(near, -1e6), "r2_score") == pytest.approx((-0.556, 0.956))
+    low, high = canvas.score_limits(np.append(near, 1e6), "some_loss")
+    assert low < 0 < high < 3
+    assert canvas.score_limits(np.array([0.1, 0.9]), "accuracy_score") == pytest.approx((0.068, 0.932))
+    assert canvas.score_limits(np.array([np.nan]), "accuracy_score") == (0, 1)
+
+
+def test_values_off_the_axis_are_counted():
+    values = {"a": np.array([0.0, 1.0]), "b": np.array([-9.0, -8.0, np.nan])}
+    assert canvas.off_axis(values, (-1, 1), "seeds") == "2 of 5 seeds lie off the axis: b."
+    assert canvas.off_axis(values, (-9, 1), "seeds") == ""
+
+
+def test_labels_break_where_they_may():
+    assert canvas.wrapped("backprop [method.learning_rate=0.01]", 1.6) == "backprop [method.\nlearning_rate=0.01]"
+
+
+def test_convergence_has_four_panels_on_one_score_axis(tables, looks, rng):
+    figure = training.convergence(tables, TASK, looks, rng).figure
+    limits = {panel.get_ylim() for panel in figure.axes}
+    assert len(figure.axes) == 4
+    assert len(limits) == 1
+    assert limits.pop()[0] > -0.6  # genetic starts at -3
+    shown = texts(figure)
+    for part in ("FLOPs", "seconds", "examples", "epochs"):
+        assert part in shown
+    for part in ("95 % bootstrap interval of the mean over 5 seeds", "off the axis: genetic", "a replica diverged"):
+        assert part in shown
+
+
+def test_gradient_panels_share_an_axis_with_both_zones(tables, rng):
+    figure = training.gradient_norms(tables, TASK, rng).figure
+    assert len(figure.axes) == 4  # the skipped arm has none
+    low, high = figure.axes[-1].get_ylim()
+    assert low < -4
+    assert high > 2
+    shown = texts(figure)
+    assert "vanishing: < 10⁻⁴" in shown
+    assert "exploding: > 100" in shown
+    assert "depth 3: linear_3" in shown
+
+
+def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks, rng):
+    figure = training.update_cosine(tables, TASK, looks, rng).figure
+    shown = texts(figure)
+    assert len(figure.axes) == 3
+    assert "650 weights\nnull line: ±0.031" in shown
+    assert "No update was measured: constant." in shown
+
+
+def test_final_scores_are_sorted_and_complete(tables, looks, rng):
+    figure = results.final_scores(tables, summary(tables, rng), TASK, looks).figure
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["backprop", "reinforce", "constant", "genetic"]
+    points = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("|", "None"))
+    assert points == 20
+    assert "No score: forward_forward." in texts(figure)
+
+
+def test_misses_stand_apart_and_are_counted(tables, looks):
+    figure = results.cost_to_target(tables, cost_to_target(tables), TASK, looks).figure
+    shown = texts(figure)
+    assert len(figure.axes) == 6
+    for part in ("5/5", "0/5", "4/5", "not\nreached", "hard: r2_score ≥ 0.9"):
+        assert part in shown
+
+
+def test_no_legend_or_text_leaves_the_figure(tables, looks, rng):
+    with canvas.style():
+        for picture in (training.update_cosine(tables, TASK, looks, rng), training.gradient_norms(tables, TASK, rng),
+                        results.cost_to_target(tables, cost_to_target(tables), TASK, looks)):  # fmt: skip
+            figure = picture.figure
+            renderer = figure.canvas.get_renderer()
+            panels = [axes.get_window_extent(renderer) for axes in figure.axes]
+            legends = [legend.get_window_extent(renderer) for legend in figure.legends]
+            assert not any(panel.overlaps(legend) for panel in panels for legend in legends)
+            for axes in figure.axes:
+                inside = figure.bbox.padded(1)
+                box = axes.get_tightbbox(renderer)
+                assert inside.contains(box.x0, box.y0)
+                assert inside.contains(box.x1, box.y1)
+
+
+def test_a_task_without_any_result_has_no_figures(study, rng):
+    study.cell("genetic", status="skipped")
+    tables = load(study.folder)
+    looks, table, task = canvas.looks(tables.arms), summary(tables, rng), "image/digits"
+    assert training.convergence(tables, task, looks, rng) is None
+    assert training.generalisation_gap(tables, task, looks, rng) is None
+    assert training.gradient_norms(tables, task, rng) is None
+    assert training.update_cosine(tables, task, looks, rng) is None
+    assert results.final_scores(tables, table, task, looks) is None
+    assert results.cost_to_target(tables, cost_to_target(tables), task, looks) is None

@@ -1,0 +1,141 @@
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from analysis import report_tables as shown
+from analysis.report import main, print_summary, publish, write
+from analysis.tables import load
+
+FIGURES = ("final-scores", "convergence", "cost-to-target", "generalisation-gap", "gradient-norm", "update-cosine")
+
+
+def test_the_page_has_every_section(report):
+    page = report.read_text()
+    for heading in ("What was compared", "Headlines", "image/digits", "regression/friedman", "Paired differences",
+                    "Cost to target", "Costs, without and with pre-training", "What happens while training",
+                    "Failures and skipped cells", "Provenance", "How to recompute"):  # fmt: skip
+        assert re.search(rf"<h[23]>{heading}</h[23]>", page), heading
+    for fact in ("forward_forward needs a classification task", "a loss is not finite", "0123abc", "packages.torch",
+                 "beyond-report runs", "300 epochs", "4 finished, 1 diverged"):  # fmt: skip
+        assert fact in page, fact
+
+
+def test_the_page_stands_alone(report):
+    page = report.read_text()
+    references = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert not [reference for reference in references if reference.startswith(("http", "//"))]
+    assert "<script" not in page
+    assert page.count('src="data:image/png;base64,') == 1 + 2 * len(FIGURES)
+    for reference in references:
+        if not reference.startswith(("data:", "#")):
+            assert (report.parent / reference).is_file(), reference
+        if reference.startswith("#"):
+            assert f'id="{reference[1:]}"' in page
+    assert all(len(alt) > 20 for alt in re.findall(r'alt="([^"]*)"', page))
+
+
+def test_figures_and_tables_are_files(report):
+    for name in FIGURES:
+        for task in ("image-digits", "regression-friedman"):
+            for suffix in (".png", ".svg"):
+                assert (report.parent / "figures" / f"{task}-{name}{suffix}").stat().st_size > 1000
+    for name in ("summary", "paired_differences", "cost_to_target", "failures"):
+        assert len(pd.read_csv(report.parent / "tables" / f"{name}.csv")) > 1
+        latex = (report.parent / "tables" / f"{name}.tex").read_text()
+        assert latex.startswith(r"\begin{tabular}")
+        lines = latex.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {latex.split("}")[1].count("l") - 1}
+    assert not list(report.parent.rglob("*.part"))
+
+
+def test_equal_tables_give_equal_bytes(study, tmp_path):
+    study.cell("backprop", seeds=range(3))
+    study.cell("reinforce", seeds=range(3), status="diverged")
+    first, second = (write(study.folder, tmp_path / name).parent for name in ("one", "two"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(files) == 1 + 2 * 7 + 2 * 4
+    assert [path for path in files if (first / path).read_bytes() != (second / path).read_bytes()] == []
+
+
+def test_a_study_in_which_nothing_ran_is_reported(study):
+    study.cell("genetic", status="skipped")
+    page = write(study.folder)
+    assert page == study.folder / "report" / "index.html"
+    assert "No arm has a test score." in page.read_text()
+
+
+def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
+    study.cell("genetic", status="skipped")
+    publish(study.folder)
+    printed = capsys.readouterr().out
+    assert "image/digits: test accuracy_score" in printed
+    assert "index.html" in printed
+
+
+def test_the_summary_has_each_arm_with_its_score(small, capsys):
+    print_summary(load(small))
+    printed = capsys.readouterr().out
+    assert re.search(r"backprop +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +1\.0 +5/5", printed)
+    assert re.search(r"reinforce .* 4/5", printed)
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], []])
+def test_a_bad_folder_is_one_line_and_exit_status_1(tmp_path, arguments):
+    with pytest.raises(SystemExit, match=r"^beyond-report: no [^\n]+$"):
+        main([str(tmp_path.joinpath(*arguments))])
+
+
+def test_an_unknown_reference_is_refused_before_anything_is_written(small, tmp_path):
+    with pytest.raises(SystemExit, match=r"^beyond-report: no arm has the name magic; known: backprop, "):
+        main([str(small), "--out", str(tmp_path / "out"), "--reference", "magic"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_needs_no_heavy_import():
+    code = "import sys; from analysis.report import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'pandas' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "beyond-report" in done.stdout
+
+
+def test_analysis_imports_nothing_of_ours():
+    code = "import sys, analysis.report, analysis.figures\nprint(*[m for m in sys.modules if m.split('.')[0] in "
+    code += "('beyond', 'methods', 'tasks', 'torch', 'hydra')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_warnings_name_what_weakens_the_comparison(study):
+    study.cell("backprop", seeds=range(5))
+    study.cell("genetic", seeds=range(2))
+    tables = load(study.folder)
+    assert shown.warnings(tables) == [
+        "image/digits: not all arms ran the same seeds; ranks and differences use the shared ones only.",
+        "image/digits: fewer than 3 seeds, not ranked: genetic.",
+    ]
+    tables.runs.loc[0, "budget"] = 7
+    tables.manifests[next(iter(tables.manifests))] |= {"commit": "f00", "dirty": True, "processor": "another"}
+    found = " ".join(shown.warnings(tables))
+    for part in ("budgets differ", "2 commits", "not committed", "2 kinds of processor"):
+        assert part in found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("nan"), "-"),
+        (float("inf"), "not reached"),
+        (0, "0"),
+        (0.95, "0.950"),
+        (1234.5, "1,234"),
+        (3.4e9, "3.40e+09"),
+    ],
+)
+def test_numbers(value, text):
+    assert shown.number(value) == text
+
+
+def test_names_are_escaped_for_latex():
+    assert shown._escaped(r"a_b & 5 % \ ^") == r"a\_b \& 5 \% \textbackslash{} \textasciicircum{}"

@@ -1,0 +1,105 @@
+import pandas as pd
+import pytest
+
+from analysis.tables import TableError, higher_is_better, load
+
+
+def test_load_stacks_cells_in_a_fixed_order(study):
+    study.cell("genetic", seeds=[1, 0])
+    study.cell("backprop", seeds=[0, 1])
+    tables = load(study.folder)
+    assert tables.study == "synthetic"
+    assert tables.tasks == ["image/digits"]
+    assert tables.runs[["arm", "seed"]].to_numpy().tolist() == [
+        ["backprop", 0], ["backprop", 1], ["genetic", 0], ["genetic", 1]
+    ]  # fmt: skip
+    assert tables.curves["arm"].is_monotonic_increasing
+    assert len(tables.manifests) == 2
+    assert tables.score("image/digits") == "accuracy_score"
+
+
+def test_examples_count_a_backward_pass_twice(study):
+    study.cell("backprop", seeds=[0])
+    tables = load(study.folder)
+    for frame in (tables.curves, tables.runs):
+        assert (frame["examples"] == frame["forward"] + 2 * frame["backward"]).all()
+    assert (tables.runs["examples_to_easy"] == 3 * tables.runs["forward_to_easy"]).all()
+
+
+def test_layers_have_the_costs_of_their_checkpoint(study):
+    study.cell("backprop", seeds=[0, 1])
+    tables = load(study.folder)
+    key = ["seed", "checkpoint"]
+    costs = tables.curves.drop_duplicates(key).set_index(key)["seconds"]
+    layers = tables.layers.set_index(key)
+    assert len(layers) == 2 * 32 * 3
+    assert (layers["seconds"] == costs.reindex(layers.index)).all()
+
+
+def test_arms_are_named_by_what_differs(study):
+    study.cell("backprop")
+    study.cell("backprop", variant="optimizer=adam")
+    study.cell("backprop", network="cnn", default_network=False)
+    study.cell("genetic", variant="method.population_size=9")  # the only variant: the name is enough
+    study.cell("genetic", "text/languages", network="cnn", default_network=False, variant="a=1")
+    study.cell("genetic", "text/languages", network="cnn", default_network=False, variant="a=2")
+    arms = load(study.folder).runs.groupby("task")["arm"].unique().map(list).to_dict()
+    assert arms == {
+        "image/digits": ["backprop", "backprop (cnn)", "backprop [optimizer=adam]", "genetic"],
+        "text/languages": ["genetic (cnn) [a=1]", "genetic (cnn) [a=2]"],
+    }
+
+
+def test_seeds_of_one_arm_may_come_from_two_runs(study):
+    study.cell("backprop", seeds=[0, 1])
+    study.cell("backprop", seeds=[2, 3])
+    assert load(study.folder).runs["seed"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_seed_twice_in_one_arm_is_refused(study):
+    first = study.cell("backprop", seeds=[0, 1])
+    second = study.cell("backprop", seeds=[1, 2])
+    with pytest.raises(
+        TableError, match=r"^seed 1 of backprop on image/digits occurs 2 times, in the runs .*$"
+    ) as info:
+        load(study.folder)
+    assert first in str(info.value)
+    assert second in str(info.value)
+
+
+def test_a_folder_without_tables_is_one_clear_line(tmp_path):
+    with pytest.raises(TableError, match=r"^no such folder: .*nowhere$"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(TableError, match=r"^no finished run in .*runs\.parquet$"):
+        load(tmp_path)
+
+
+def test_missing_columns_are_named(study):
+    cell = study.folder / study.cell("backprop", seeds=[0])
+    runs = pd.read_parquet(cell / "runs.parquet")
+    runs.drop(columns=["signal", "score"]).to_parquet(cell / "runs.parquet")
+    with pytest.raises(TableError, match=r"^the runs tables lack the columns signal, score$"):
+        load(study.folder)
+
+
+def test_a_broken_file_is_named(study):
+    cell = study.folder / study.cell("backprop", seeds=[0])
+    (cell / "curves.parquet").write_bytes(b"not a table")
+    with pytest.raises(TableError, match=r"^cannot read .*curves\.parquet: "):
+        load(study.folder)
+
+
+def test_skipped_cells_have_no_curves_and_unfinished_ones_are_told_apart(study):
+    study.cell("genetic", status="skipped")
+    tables = load(study.folder)
+    assert tables.curves.empty
+    assert tables.runs["status"].tolist() == ["skipped"] * 5
+    (study.folder / "begun").mkdir()
+    (study.folder / "begun" / "lock").touch()
+    assert load(study.folder).unfinished == ("begun",)
+
+
+def test_direction_is_in_the_name():
+    assert higher_is_better("accuracy_score")
+    assert not higher_is_better("squared_error_loss")
+    assert not higher_is_better("classification_error")

@@ -1,0 +1,79 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.tables import load
+from analysis.trajectories import MAX_POINTS, alignment, band, forward_fill, gap_bands, gradient_bands, score_bands
+
+
+def test_forward_fill_by_hand():
+    filled = forward_fill(
+        np.array([0.0, 2.0, 2.0, 5.0]), np.array([1.0, 2.0, 3.0, 4.0]), np.array([-1, 0, 1, 2, 4, 5, 9])
+    )
+    np.testing.assert_array_equal(filled, [np.nan, 1, 1, 3, 3, 4, 4])
+
+
+def replicas(*own):
+    parts = [pd.DataFrame({"seed": i, "status": s, "epochs": c, "value": v}) for i, (s, c, v) in enumerate(own)]
+    return pd.concat(parts)
+
+
+def test_band_averages_seeds_on_the_union_of_their_costs(rng):
+    own = band(replicas(("finished", [0, 2], [0.0, 1.0]), ("finished", [0, 1, 3], [0.0, 2.0, 4.0])), "epochs", rng)
+    np.testing.assert_array_equal(own.cost, [0, 1, 2, 3])
+    np.testing.assert_array_equal(own.mean, [0, 1, 1.5, 2.5])
+    np.testing.assert_array_equal(own.high, [0, 2, 2, 4])
+    assert (own.n, own.lost.sum()) == (2, 0)
+
+
+def test_a_diverged_replica_is_not_carried_on(rng):
+    own = band(replicas(("diverged", [0, 1], [0.0, 8.0]), ("finished", [0, 1, 2], [0.0, 2.0, 4.0])), "epochs", rng)
+    np.testing.assert_array_equal(own.mean, [0, 5, 4])
+    np.testing.assert_array_equal(own.lost, [0, 0, 1])
+    assert np.isnan(own.low[2])
+
+
+def test_many_points_are_thinned_and_keep_their_ends(rng):
+    costs = np.arange(1000.0)
+    own = band(replicas(("finished", costs, costs)), "epochs", rng)
+    assert len(own.cost) == MAX_POINTS
+    assert own.mean[[0, -1]].tolist() == [0, 999]
+
+
+def test_scores_are_of_the_validation_split_and_gaps_of_both(study, rng):
+    study.cell("backprop", seeds=[0])
+    study.cell("evolution_strategies", seeds=[0])  # skips checkpoints
+    tables = load(study.folder)
+    scores, gaps = (bands(tables, "image/digits", "flops", rng) for bands in (score_bands, gap_bands))
+    assert list(scores) == list(gaps) == ["backprop", "evolution_strategies"]
+    curves = tables.curves[tables.curves["metric"] == "accuracy_score"].set_index(["arm", "split"])["value"]
+    for arm in scores:
+        train, validation = (curves.loc[[(arm, split)]].to_numpy() for split in ("train", "validation"))
+        np.testing.assert_allclose(scores[arm].mean, validation)
+        np.testing.assert_allclose(gaps[arm].mean, train - validation)
+
+
+def test_gradients_are_averaged_geometrically(study, rng):
+    cell = study.folder / study.cell("backprop", seeds=[0, 1])
+    layers = pd.read_parquet(cell / "layers.parquet")
+    layers["gradient_norm"] = np.where(layers["seed"] == 0, 1.0, 100.0) * (layers["depth"] != 2)
+    layers.to_parquet(cell / "layers.parquet")
+    own = gradient_bands(load(study.folder), "image/digits", "epochs", rng)["backprop"]
+    assert list(own) == [1, 2, 3]
+    np.testing.assert_allclose(own[1].mean, 1)  # log10 of 10
+    np.testing.assert_allclose(own[2].mean, -12)  # of zero: the lower end
+
+
+def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study, rng):
+    study.cell("backprop")
+    study.cell("constant")
+    study.cell("genetic", network="cnn", default_network=False)
+    layers = alignment(load(study.folder), "image/digits", "epochs", rng)
+    assert [(layer.network, layer.layer) for layer in layers] == [
+        (network, f"linear_{depth}") for network in ("cnn", "mlp") for depth in (1, 2, 3)
+    ]
+    assert [list(layer.bands) for layer in layers[::3]] == [["genetic (cnn)"], ["backprop"]]
+    assert layers[0].null == pytest.approx(np.sqrt(2 / (np.pi * 650)))
+    assert layers[0].bands["genetic (cnn)"].cost[0] > 0  # no update at the start
+    draws = rng.standard_normal((20_000, 650))
+    assert np.abs(draws[:, 0] / np.linalg.norm(draws, axis=1)).mean() == pytest.approx(layers[0].null, rel=0.03)
