@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from PIL import Image
 
+from analysis.statistics import Array
 from analysis.trajectories import Band
 
 WIDTH = 10.0  # inches; a report shows them as 1000 pixels
@@ -159,17 +160,20 @@ def wrapped(label: str, inches: float) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def draw_band(axes: Axes, x: np.ndarray, band: Band, look: Look, phase: int = 0) -> None:
+def draw_band(axes: Axes, x: Array, band: Band, look: Look, phase: int = 0) -> None:
     """Draw a mean, its interval, and a cross where a replica was lost; from there on it is faint."""
+    if len(x) == 1:
+        axes.plot(x, band.mean, color=look.colour, marker=look.marker or "o", ms=6, ls="")
+        return
     axes.fill_between(x, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
+    line = {"color": look.colour, "ls": look.line, "lw": 1.4}
     whole = band.lost == 0
-    marks = {"marker": look.marker, "ms": 3.8, "mew": 0.3}
-    axes.plot(x[whole], band.mean[whole], color=look.colour, ls=look.line, lw=1.4, markevery=(phase % 5, 5), **marks)
+    every = (phase % min(5, max(1, whole.sum())), 5)
+    axes.plot(x[whole], band.mean[whole], **line, marker=look.marker, ms=3.8, mew=0.3, markevery=every)
     if not whole.all():
-        first = int(np.argmin(whole))
-        start = max(first - 1, 0)
-        axes.plot(x[start:], band.mean[start:], color=look.colour, ls=look.line, lw=1.4, alpha=0.35)
-        axes.plot(x[start], band.mean[start], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4)
+        last = max(int(np.argmin(whole)) - 1, 0)
+        axes.plot(x[last:], band.mean[last:], **line, alpha=0.35)
+        axes.plot(x[last], band.mean[last], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4)
 
 
 class CostAxis:
@@ -194,7 +198,7 @@ class CostAxis:
         self.start = self.low - 0.08 * self.decades
         self.right = self.high + beyond * self.decades
 
-    def place(self, costs: np.ndarray) -> np.ndarray:
+    def place(self, costs: Array) -> Array:
         """Positions of costs; zero is the start."""
         return np.log10(costs, out=np.full(np.shape(costs), self.start), where=costs > 0)
 
@@ -207,10 +211,11 @@ class CostAxis:
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two positive ones: powers of ten, thinned out, or 1-2-5 where there are too few."""
+    """Round numbers between two positive ones: powers of ten, thinned out, or more than those where they are few."""
     powers = range(ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9) + 1)
-    if len(powers) < 2:
-        steps = [m * 10.0**p for p in range(floor(log10(low)), ceil(log10(high)) + 1) for m in (1, 2, 5)]
+    if len(powers) < 3:
+        digits = (1, 3) if len(powers) == 2 else (1, 2, 5)
+        steps = [digit * 10.0**power for power in range(powers.start - 1, powers.stop + 1) for digit in digits]
         return [step for step in steps if low <= step <= high]
     return [10.0**power for power in powers][:: ceil(len(powers) / most)]
 
@@ -230,7 +235,7 @@ def short(value: float) -> str:
     return power if mantissa == "1" else f"{mantissa} · {power}"
 
 
-def score_limits(values: np.ndarray, score: str) -> tuple[float, float]:
+def score_limits(values: Array, score: str) -> tuple[float, float]:
     """Limits of a score's axis that a few far values cannot blow up.
 
     An accuracy is bounded and keeps its range; R² ends at -0.5, below which a model is useless anyway; anything else
@@ -251,7 +256,7 @@ def score_limits(values: np.ndarray, score: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def off_axis(values: Mapping[str, np.ndarray], limits: tuple[float, float], what: str) -> str:
+def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str) -> str:
     """Say how many values lie outside, and of which arms; empty if none does."""
     outside = {arm: int(((own < limits[0]) | (own > limits[1])).sum()) for arm, own in values.items()}
     arms = [arm for arm, count in outside.items() if count]

@@ -40,7 +40,8 @@ def summary(tables: Tables, rng: Generator) -> Frame:
         row["best"] = sign * (sign * values).max() if len(values) else np.nan
         row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
         row["overfitting_cost"] = _mean(sign * (replicas["best_validation_score"] - replicas["final_validation_score"]))
-        rows.append(row | {name: _mean(replicas[column]) for name, column in _MEANS.items()})
+        ran = replicas[replicas["status"] != "skipped"]
+        rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
     table = pd.DataFrame(rows)
     ranked = pd.concat([_ranks(replicas) for _, replicas in tables.runs.groupby("task")])
     table = table.merge(ranked, on=["task", "arm"], how="left")

@@ -48,12 +48,11 @@ def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generato
     bands = costs["epochs"]
     if not bands:
         return None
-    means = {arm: band.mean for arm, band in bands.items()}
-    limits = canvas.score_limits(_joined(means.values()), score)
-    note = _note("Line: mean validation score", bands.values(), canvas.off_axis(means, limits, "points of the means"))
+    limits = canvas.score_limits(_joined(band.mean for band in bands.values()), score)
+    note = _note("Line: mean validation score", bands.values(), _fitted(bands, limits)[1])
     figure, axes = panels(4, 2, 2.5, f"{task}: convergence", note, _legend(looks, bands))
     for panel, (cost, own) in zip(axes, costs.items(), strict=True):
-        _draw_bands(panel, own, looks, _COSTS[cost])
+        _draw_bands(panel, _fitted(own, limits)[0], looks, _COSTS[cost])
     axes[0].set_ylim(limits)
     for panel in axes[::2]:
         panel.set_ylabel(f"validation {score}")
@@ -67,9 +66,9 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: G
     bands = gap_bands(tables, task, "epochs", rng)
     if not bands:
         return None
-    means = {arm: band.mean for arm, band in bands.items()}
-    limits = canvas.score_limits(_joined(means.values()), f"gap of {score}")
-    note = _note("Line: mean gap", bands.values(), canvas.off_axis(means, limits, "points of the means"))
+    limits = canvas.score_limits(_joined(band.mean for band in bands.values()), f"gap of {score}")
+    bands, missing = _fitted(bands, limits)
+    note = _note("Line: mean gap", bands.values(), missing)
     figure, (axes,) = panels(1, 1, 3.2, f"{task}: generalisation gap", note, _legend(looks, bands))
     axes.axhline(0, color=INK, lw=0.8)
     _draw_bands(axes, bands, looks, _COSTS["epochs"])
@@ -166,11 +165,25 @@ def seeds(counts: Iterable[int]) -> str:
 
 
 def _draw_bands(axes: Axes, bands: dict[str, Band], looks: dict[str, Look], label: str) -> None:
+    """Along a cost; an arm that never spent any is a level line."""
     axis = CostAxis(_joined(band.cost for band in bands.values()))
     for phase, (arm, band) in enumerate(bands.items()):
         draw_band(axes, axis.place(band.cost), band, looks[arm], phase)
+        if len(band.cost) == 1:
+            axes.axhline(band.mean[0], color=looks[arm].colour, ls=looks[arm].line, lw=1)
     axis.dress(axes)
     axes.set_xlabel(label)
+
+
+def _fitted(bands: dict[str, Band], limits: tuple[float, float]) -> tuple[dict[str, Band], str]:
+    """Leave out intervals that would colour the whole height of the axes; say what lies off them."""
+    note = canvas.off_axis({arm: band.mean for arm, band in bands.items()}, limits, "points of the means")
+    fitted, wide = {}, []
+    for arm, band in bands.items():
+        fits = (band.low >= limits[0]) | (band.high <= limits[1]) | np.isnan(band.low)
+        wide += [] if fits.all() else [arm]
+        fitted[arm] = replace(band, low=np.where(fits, band.low, np.nan), high=np.where(fits, band.high, np.nan))
+    return fitted, note + (f"\nIntervals wider than the axis are not drawn: {', '.join(wide)}." if wide else "")
 
 
 def _note(line: str, bands: Iterable[Band], more: str = "") -> str:

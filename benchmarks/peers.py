@@ -1,5 +1,8 @@
 """What others would write: the same 64-32-10 network and digits, in the ordinary style of each library."""
 
+# pyright: reportMissingImports=false
+# jax and evotorch are optional: where they are missing, their rows are left out.
+
 from __future__ import annotations
 
 import random

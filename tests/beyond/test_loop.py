@@ -272,6 +272,7 @@ def test_a_step_that_costs_more_than_the_budget_is_not_taken():
     assert set(rows["reason"]) == {"one step costs more than the budget"}
     assert rows["best_test_score"].notna().all()
     assert tables["curves"]["checkpoint"].unique().tolist() == [0]
+    assert not tables["curves"].duplicated(["seed", "split", "metric"]).any()  # the best is the end: tested once
 
 
 def test_a_method_that_is_done_ends_early():
