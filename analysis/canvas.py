@@ -153,7 +153,7 @@ def panels(
 def wrapped(label: str, inches: float) -> str:
     """Break a label into lines of the given width, after a blank or one of ".,_=" where that is possible."""
     width, lines = max(12, int(inches / _LETTER)), [""]
-    for part in re.split(r"(?<=[ .,_=])", label):
+    for part in re.split(r"(?<=[ ,_=])|(?<=\.)(?=\D)", label):
         if lines[-1] and len(lines[-1] + part.rstrip()) > width:
             lines.append("")
         lines[-1] += part

@@ -153,7 +153,11 @@ class _Run:
             batch = seal(setup.task.batch("train", self.sampler.next(), self.augmentation), method.signal)
             before = self.ledger.copy()
             clock = perf_counter()
-            state = method.step(self.state, batch, self.problem, self.rng)
+            try:
+                state = method.step(self.state, batch, self.problem, self.rng)
+            except Exception:
+                self.ledger.restore(before)
+                raise
             self.ledger.seconds += (perf_counter() - clock) / n_replicas
             self.ledger.steps += 1
             spent = setup.budget.spent(self.ledger, self.epoch_flops)
@@ -163,6 +167,10 @@ class _Run:
                     for outcome in self.outcomes:
                         outcome.reason = outcome.reason or "one step costs more than the budget"
                 break
+            if spent <= setup.budget.spent(before, self.epoch_flops) and not method.done(state):
+                raise RuntimeError(
+                    f"a step spends nothing of the budget in {setup.budget.currency}: it would never end"
+                )
             self.previous, self.state, evaluated = self.state, state, False
             passed = bisect_right(GRID, spent * (1 + ROUNDING))
             if passed > self.n_passed:

@@ -1,5 +1,6 @@
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import canvas
@@ -7,6 +8,7 @@ from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import load
+from analysis.trajectories import Band
 
 TASK = "regression/friedman"
 
@@ -69,6 +71,7 @@ def test_values_off_the_axis_are_counted():
 
 def test_labels_break_where_they_may():
     assert canvas.wrapped("backprop [method.learning_rate=0.01]", 1.6) == "backprop [method.\nlearning_rate=0.01]"
+    assert canvas.wrapped("genetic [mutation_rate=0.01]", 1.6) == "genetic [mutation_\nrate=0.01]"  # numbers stay whole
 
 
 def test_convergence_has_four_panels_on_one_score_axis(tables, looks, rng):
@@ -82,6 +85,29 @@ def test_convergence_has_four_panels_on_one_score_axis(tables, looks, rng):
         assert part in shown
     for part in ("95 % bootstrap interval of the mean over 5 seeds", "off the axis: genetic", "a replica diverged"):
         assert part in shown
+
+
+def test_an_arm_that_spends_nothing_is_a_level_line(study, rng):
+    study.cell("backprop")
+    cell = study.folder / study.cell("constant")
+    curves = pd.read_parquet(cell / "curves.parquet")
+    curves[curves["checkpoint"] == 0].to_parquet(cell / "curves.parquet")
+    tables = load(study.folder)
+    figure = training.convergence(tables, "image/digits", canvas.looks(tables.arms), rng).figure
+    levels = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 1]]
+    start = curves[(curves["checkpoint"] == 0) & (curves["split"] == "validation")]
+    mean = start.loc[start["metric"] == "accuracy_score", "value"].mean()
+    assert [line.get_ydata()[0] for line in levels] == [pytest.approx(mean)]
+
+
+def test_an_interval_wider_than_the_axis_is_named_instead():
+    one, nothing = np.ones(2), np.zeros(2)
+    narrow = Band(one, one, one - 0.1, one + 0.1, nothing, 5)
+    wide = Band(one, one, np.array([-9, 0.9]), np.array([9, 1.1]), nothing, 5)
+    fitted, note = training._fitted({"a": narrow, "b": wide}, (0, 2))
+    assert note == "\nIntervals wider than the axis are not drawn: b."
+    np.testing.assert_array_equal(fitted["a"].low, narrow.low)
+    np.testing.assert_array_equal(fitted["b"].low, [np.nan, 0.9])
 
 
 def test_gradient_panels_share_an_axis_with_both_zones(tables, rng):

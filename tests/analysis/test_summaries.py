@@ -62,6 +62,7 @@ def test_ranks_are_refused_below_three_seeds_and_for_skipped_arms(rng):
     table = summary(made, rng).set_index("arm")
     assert table["rank"].fillna(-1).to_dict() == {"b": 1, "a": 2, "c": -1, "d": -1}
     assert table["rank_note"].to_dict() == {"a": "", "b": "", "c": "fewer than 3 seeds", "d": "skipped"}
+    assert np.isnan(table.loc["d", "flops"])  # what was not run cost nothing, rather than 0
     apart = rows("b", [0.2] * 3)
     for row in apart:
         row["seed"] += 2

@@ -53,14 +53,14 @@ def assert_same_tables(a, b):
 
 @pytest.mark.parametrize("method", catalog.names("method"))
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
-    killed, whole = cell(method, "killed"), cell(method, "whole")
+    killed, whole = cell(method, "killed", epochs=150), cell(method, "whole", epochs=150)
     arguments = {"settings": killed.settings, "method": method, "default_network": True, "variant": ""}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     while child.poll() is None and not (killed.folder / "state.pt").exists():
         time.sleep(0.002)
-    time.sleep(random.Random(method).uniform(0, 0.4))
+    time.sleep(random.Random(method).uniform(0, 0.2))
     child.send_signal(signal.SIGKILL)
     child.wait()
     if method != "constant":  # which has a single step

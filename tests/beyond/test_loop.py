@@ -3,7 +3,7 @@
 import io
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -347,6 +347,28 @@ def test_a_run_whose_replicas_all_diverged_ends_there(at):
     assert set(tables["runs"]["reason"]) == {f"a loss is not finite after {at} steps"}
     assert set(tables["runs"]["steps"]) == {at}
     assert tables["runs"]["best_test_score"].isna().all() == (at == 0)
+
+
+class RaisingAfterPasses(Descent):
+    def step(self, state, batch, problem, rng):
+        state = super().step(state, batch, problem, rng)
+        if state["n_steps"] > self.at:
+            raise RuntimeError("boom")
+        return state
+
+
+def test_a_method_that_never_spends_its_budget_fails_instead_of_running_for_ever():
+    tables, _ = run(replace(setup(Walk()), budget=Budget("flops", 1e6)))
+    assert set(tables["runs"]["status"]) == {"failed"}
+    assert set(tables["runs"]["reason"]) == {
+        "RuntimeError: a step spends nothing of the budget in flops: it would never end"
+    }
+
+
+def test_the_passes_of_a_step_that_fails_are_not_charged():
+    tables, _ = run(setup(RaisingAfterPasses(at=5), steps=50))
+    assert set(tables["runs"]["steps"]) == {5}
+    assert set(tables["runs"]["forward"]) == {5 * 8}
 
 
 @pytest.mark.parametrize("kind", [Raising, RaisingInPredict])
