@@ -108,7 +108,7 @@ def adam(batch_size: int) -> Method:
 def harness() -> None:
     """(e) A run of the harness against a bare loop over the same batches and steps."""
     task = catalog.load("task", "image/digits")
-    network, seeds, n_epochs = task.spec.network.build(task.spec), [0], 100
+    network, seeds, n_epochs = task.spec.network.build(task.spec), [0], 200
     method = adam(32)
     n_steps = n_epochs * task.size("train") // 32
 

@@ -5,17 +5,23 @@ from statistics import median
 from time import perf_counter
 
 Competitors = dict[str, Callable[[], object]]
+TURN = 0.1  # seconds
 
 
 def measure(competitors: Competitors, n_rounds: int) -> dict[str, list[float]]:
-    """Seconds of each competitor in each of `n_rounds` interleaved rounds, after one that is not counted."""
+    """Seconds a call of each competitor in each of `n_rounds` interleaved rounds.
+
+    A turn is one call that is not counted, for the caches that the others left cold, then calls for `TURN` seconds.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
-    for turn in range(n_rounds + 1):
+    for _ in range(n_rounds):
         for name, work in competitors.items():
-            start = perf_counter()
             work()
-            if turn:
-                seconds[name].append(perf_counter() - start)
+            n_calls, start = 0, perf_counter()
+            while n_calls == 0 or perf_counter() - start < TURN:
+                work()
+                n_calls += 1
+            seconds[name].append((perf_counter() - start) / n_calls)
     return seconds
 
 
