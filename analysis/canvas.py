@@ -136,7 +136,10 @@ def panels(
         x, y = left + column * (width + gaps[0]), total - top - row * (height + gaps[1]) - height
         shared: dict[str, Any] = {f"share{axis}": axes[0] for axis in share} if axes else {}
         axes.append(figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total), **shared))
-        axes[-1].set_title("", loc="left", y=1, pad=5)  # fixed: to find a free height takes a third of all drawing
+        # fixed places: to find free ones for titles and labels takes almost half of all drawing
+        axes[-1].set_title("", loc="left", y=1, pad=5)
+        axes[-1].xaxis.set_label_coords(0.5, -(bottom - 0.14) / height)
+        axes[-1].yaxis.set_label_coords(-(left - 0.22) / width, 0.5)
         if "y" in share and column:
             axes[-1].tick_params(labelleft=False)
         if "x" in share and index + columns < n:
@@ -205,7 +208,9 @@ class CostAxis:
     def dress(self, axes: Axes, lane: float | None = None) -> None:
         """Limits and ticks; the start is ticked 0, the position of a lane for misses by its name."""
         axes.set_xlim(self.start - 0.01 * self.decades, self.right)
-        values = [tick for tick in _ticks(10**self.low, 10**self.high, 6) if log10(tick) > self.low - 1e-9]
+        values = [
+            tick for tick in _ticks(10**self.low, 10**self.high, 6) if log10(tick) > self.start + 0.15 * self.decades
+        ]
         ticks = {self.start: "0", **{log10(value): short(value) for value in values}}
         label_ticks(axes.xaxis, ticks if lane is None else {**ticks, lane: "not\nreached"})
 

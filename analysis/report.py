@@ -64,6 +64,7 @@ def print_summary(tables: Tables) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from analysis.report_tables import printed_columns
     from analysis.summaries import summary
@@ -77,7 +78,7 @@ def print_summary(tables: Tables) -> None:
         for column in rows:
             printed.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
         for row in rows.itertuples(index=False):
-            printed.add_row(*row)
+            printed.add_row(*map(Text, row))  # an arm's [settings] are no markup
         console.print(printed)
 
 

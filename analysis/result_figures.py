@@ -70,7 +70,7 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
     )
     figure, axes = panels(
         len(levels) * len(_CURRENCIES), len(levels), _height(arms, left), f"{task}: cost to reach a validation score",
-        note, left=left, right=0.5, bottom=0.65, gaps=(0.5, 0.75), headed=1,
+        note, left=left, right=0.5, bottom=0.65, gaps=(0.5, 0.9), headed=1,
     )  # fmt: skip
     for line, (cost, label) in enumerate(_CURRENCIES.items()):
         axis = CostAxis(runs[[f"{cost}_to_{level}" for level in levels]].to_numpy(float).ravel(), beyond=0.3)

@@ -116,7 +116,9 @@ def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
     if folder.finished:
         manifest = json.loads((folder.path / "manifest.json").read_text())
         older = "" if manifest["commit"] == _git("rev-parse", "HEAD") else " by another commit of the code"
-        console.print(f"{label}: finished before{older}, in {folder.path}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{label}: finished before{older}, in {folder.path}", highlight=False, markup=False, soft_wrap=True
+        )
         return manifest["status"]
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
     torch.set_num_threads(cell.settings["threads"])
@@ -131,7 +133,9 @@ def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
             folder.close(_manifest(cell, setup, rows, status, wall))
     scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
     result = f"test {setup.task.spec.score} {sum(scores) / len(scores):.3f}" if scores else rows[0]["reason"]
-    console.print(f"{label}: {status}, {result}, {wall:.1f} s, in {folder.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{label}: {status}, {result}, {wall:.1f} s, in {folder.path}", highlight=False, markup=False, soft_wrap=True
+    )
     return status
 
 

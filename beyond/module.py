@@ -15,7 +15,7 @@ from torch.func import functional_call, vjp, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
-from beyond.errors import UnsupportedError, require
+from beyond.errors import InputError, UnsupportedError, require
 from beyond.network import CACHE_BYTES, Block, Network, Tape
 from beyond.streams import Stream, global_generators
 
@@ -32,6 +32,12 @@ class Module:
     """
 
     factory: str
+
+    def __post_init__(self) -> None:
+        try:
+            resolve_name(self.factory)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(f"factory must be package.module:function, got {self.factory!r} ({error})") from None
 
     @property
     def name(self) -> str:

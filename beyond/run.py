@@ -40,9 +40,7 @@ def main() -> None:
     plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
     try:
         application()
-    except (InputError, UnsupportedError) as error:
-        sys.exit(f"beyond: {error}")
-    except (HydraException, OmegaConfBaseException) as error:
+    except (InputError, UnsupportedError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"beyond: {_explain(error)}")
     except OSError as error:
         sys.exit(f"beyond: {error.strerror}: {error.filename!r}")
@@ -55,13 +53,12 @@ def application(config: DictConfig) -> str:
     """Run one cell; return the worst status among its replicas."""
     from beyond.cell import run_cell
 
-    cell = read_cell(config)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return run_cell(cell, keep_skipped=True, bar=False)
+        return run_cell(read_cell(config), keep_skipped=True, bar=False)
     try:
-        status = run_cell(cell, keep_skipped=False, bar=True)
-    except (InputError, UnsupportedError) as error:  # before Hydra adds lines of its own
-        sys.exit(f"beyond: {error}")
+        status = run_cell(read_cell(config), keep_skipped=False, bar=True)
+    except (InputError, UnsupportedError, OmegaConfBaseException) as error:  # before Hydra adds lines of its own
+        sys.exit(f"beyond: {_explain(error)}")
     if status == "failed":
         sys.exit(1)
     return status
@@ -94,7 +91,7 @@ def _tunes(line: str) -> bool:
 
 
 def _explain(error: Exception) -> str:
-    """One line for Hydra's errors, with the known names where one was unknown."""
+    """One line for an error; for Hydra's, with the known names where one was unknown."""
     text = " ".join(str(error).split())
     if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study)/([^']*)'", text):
         group, name = unknown.groups()

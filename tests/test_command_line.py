@@ -41,6 +41,8 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         (["network=cnn", "task=regression/diabetes"], "Conv2d input must be an image"),
         (["seeds=0"], "seeds must be a count >= 1 or a list of distinct seeds >= 0, got 0"),
         (["seeds=[1,1]"], "seeds must be a count >= 1 or a list of distinct seeds >= 0, got [1, 1]"),
+        (["network=module"], "Missing mandatory value: factory"),
+        (["network=module", "network.factory=math:nope"], "factory must be package.module:function, got 'math:nope'"),
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
         (["-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["-m", "method.optimizer.learning_rate=0.1,-1"], "learning_rate must be > 0, got -1"),

@@ -136,7 +136,9 @@ def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
     parents = (after[:, :pairs] // 1000).long().unflatten(1, (-1, 2))
     expected = torch.arange(pairs).view(-1, 2, 1).expand_as(parents)
     assert torch.equal(parents.sort(2).values, expected)  # both children together hold both parents' genes
-    assert not torch.equal(parents, expected)
+    crossings = (parents.diff(dim=3) != 0).sum(3)
+    assert (crossings.max() > 2) == (crossover == "uniform")
+    assert crossings.max() > 0
 
 
 def test_uniform_crossover_tosses_a_fair_coin_a_gene():
@@ -193,6 +195,15 @@ def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
     assert abs(last.mean() - rate) <= 4 * (rate * (1 - rate) / last.numel()) ** 0.5
 
 
+@pytest.mark.parametrize(("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2)])
+def test_children_mutate_as_the_settings_say(start, mutation, share):
+    given = start(Genetic(population_size=8, n_elites=1, crossover="none", mutation=mutation, mutation_rate=0.2))
+    before = given.state["population"]
+    children = advance(given)["population"][:, 1:]
+    changed = (children.unsqueeze(2) != before.unsqueeze(1)).float().mean(3).amin(2)  # from the nearest parent
+    assert ((changed - share).abs() < 0.04).all()
+
+
 def test_mutation_decays_in_steps():
     method = Genetic(mutation_std=0.08, mutation_decay=0.5, n_decay_generations=10)
     for generation, std in ((0, 0.08), (9, 0.08), (10, 0.04), (19, 0.04), (20, 0.02)):
@@ -200,6 +211,17 @@ def test_mutation_decays_in_steps():
         genes = torch.zeros(1, 100, 400)
         toolbox.mutate(genes)
         assert float(genes.std()) == pytest.approx(std, rel=0.02)
+
+
+def test_generations_count_towards_the_decay(start):
+    given = start(Genetic(population_size=8, crossover="none", mutation_decay=1e-6, n_decay_generations=2))
+    nearest = []
+    for _ in range(3):
+        before = given.state["population"]
+        nearest.append(torch.cdist(advance(given)["population"][:, 1:], before).amin(2).amax())
+    assert nearest[0] > 0.01
+    assert nearest[1] > 0.01
+    assert nearest[2] < 1e-4  # copies of their parents
 
 
 # ------------------------------------------------------------------------------------------------- generations
