@@ -16,18 +16,16 @@ from torch import Tensor
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require, require_one_of
+from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.initialisations import INITIALISATIONS, Initialisation, gaussian
 from beyond.layers import (
     ACTIVATIONS,
-    AvgPool2d,
-    Conv2d,
     Dropout,
     Embedding,
     Flatten,
     Layer,
     LayerNorm,
     Linear,
-    MaxPool2d,
     ReLU,
     Weights,
 )

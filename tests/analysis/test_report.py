@@ -75,6 +75,15 @@ def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
     assert "index.html" in printed
 
 
+def test_the_summary_tells_settings_apart(study, capsys):
+    for setting in ("method.batch_size=16", "method.batch_size=64"):
+        study.cell("backprop", variant=setting)
+    print_summary(load(study.folder))
+    printed = capsys.readouterr().out
+    assert "[method.batch_size=16]" in printed
+    assert "[method.batch_size=64]" in printed
+
+
 def test_the_summary_has_each_arm_with_its_score(small, capsys):
     print_summary(load(small))
     printed = capsys.readouterr().out

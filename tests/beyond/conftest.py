@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.image_layers import Conv2d
 from beyond.initialisations import he
-from beyond.layers import Conv2d, Flatten, Linear, ReLU, Tanh
+from beyond.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network import CNN, MLP, Network
 from beyond.streams import Stream
 

@@ -5,15 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from beyond.errors import InputError
+from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.layers import (
-    AvgPool2d,
-    Conv2d,
     Dropout,
     Embedding,
     Flatten,
     LayerNorm,
     Linear,
-    MaxPool2d,
     ReLU,
     Sigmoid,
     Tanh,

@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from beyond import losses
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
+from beyond.image_layers import Conv2d, MaxPool2d
 from beyond.initialisations import he
-from beyond.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Tanh
+from beyond.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network import CNN, MLP, Network
 from beyond.streams import Stream
 
