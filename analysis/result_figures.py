@@ -8,7 +8,20 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from analysis.canvas import FAINT, INK, LINE_HEIGHT, WIDTH, CostAxis, Look, off_axis, panels, score_limits, wrapped
+from analysis.canvas import (
+    FAINT,
+    INK,
+    LINE_HEIGHT,
+    WIDTH,
+    CostAxis,
+    Look,
+    draw_ticks,
+    off_axis,
+    panels,
+    score_limits,
+    score_ticks,
+    wrapped,
+)
 from analysis.report_tables import interval, score_text
 from analysis.statistics import Array
 from analysis.summaries import RESULT
@@ -49,7 +62,8 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
         text = interval(mean, low, high)
         axes.text(1.01, place, text, va="center", transform=axes.get_yaxis_transform())
     axes.set(xlim=limits, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
-    _name_rows(axes, arms, left)
+    draw_ticks(axes, "x", score_ticks(limits))
+    _draw_rows(axes, arms, left)
     alt = f"Dot plot: test {score} on {task}, every seed of {len(arms)} arms; {arms[0]} has the best mean."
     return Picture("final-scores", alt, figure)
 
@@ -84,7 +98,7 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
             sign = "≥" if higher_is_better(score) else "≤"
             panel.set_title(f"{level}: {score} {sign} {rows['target'].iloc[0]:g}", loc="left")
             panel.set_xlabel(label)
-    _name_rows(axes[0], arms, left)
+            _draw_rows(panel, arms, left, named=level == levels[0])
     alt = f"Dot plots: cost until the validation {score} on {task} meets {len(levels)} targets, {len(arms)} arms."
     return Picture("cost-to-target", alt, figure)
 
@@ -100,7 +114,7 @@ def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: A
         panel.plot(np.full((~hit).sum(), lane), heights[~hit], mfc="none", **mark)
     known = np.isfinite(medians)
     panel.plot(axis.place(medians[known]), np.flatnonzero(known), marker="|", ms=11, mew=2, ls="", color=INK)
-    axis.dress(panel, lane)
+    axis.dress(panel, lane=lane)
 
 
 def overview(summary: Frame) -> Picture | None:
@@ -112,18 +126,22 @@ def overview(summary: Frame) -> Picture | None:
     order = ranks.mean(axis=1).sort_values(na_position="last", kind="stable").index
     ranks, means, arms = ranks.loc[order], means.loc[order], [str(arm) for arm in order]
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
+    cell = (WIDTH - left) / ranks.shape[1]  # inches
     note = "Dark: good rank, the average over seeds of the place among all arms of the task. White: not ranked."
     figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
     last = max(2.0, ranks.max(axis=None, skipna=True)) if ranks.notna().any(axis=None) else 2.0
-    sns.heatmap(ranks, ax=axes, cmap="crest_r", vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white")
+    palette = sns.color_palette("crest_r", as_cmap=True).with_extremes(bad="white")
+    sns.heatmap(
+        ranks, ax=axes, cmap=palette, vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white",
+        xticklabels=False, yticklabels=False,
+    )  # fmt: skip
     for (y, x), mean in np.ndenumerate(means.to_numpy()):
         rank = ranks.iloc[y, x]
-        text = score_text(mean) + ("" if np.isnan(rank) else f"  (rank {rank:.1f})")
+        text = score_text(mean) + ("" if np.isnan(rank) or cell < 1.3 else f"  (rank {rank:.1f})")
         axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="white" if rank < 0.7 * last else INK)
-    _name_rows(axes, arms, left, shift=0.5)
-    axes.set(xlabel="", ylabel="")
-    axes.tick_params(axis="x", labelrotation=0)
-    axes.grid(visible=False)
+    draw_ticks(axes, "x", {place + 0.5: wrapped(str(task), cell) for place, task in enumerate(ranks)})
+    _draw_rows(axes, arms, left, shift=0.5)
+    axes.set(xlabel="", ylabel="", xlim=(0, ranks.shape[1]))
     alt = f"Heat map: mean test score and rank of {len(arms)} arms on {ranks.shape[1]} tasks."
     return Picture("overview", alt, figure)
 
@@ -144,7 +162,7 @@ def _height(arms: Sequence[str], left: float) -> float:
     return len(arms) * max(0.27, LINE_HEIGHT * lines) + 0.1
 
 
-def _name_rows(axes: Axes, arms: Sequence[str], left: float, shift: float = 0.0) -> None:
-    """Name the rows, the first on top."""
-    axes.set_yticks(np.arange(len(arms)) + shift, [wrapped(arm, left - 0.15) for arm in arms], rotation=0)
+def _draw_rows(axes: Axes, arms: Sequence[str], left: float, named: bool = True, shift: float = 0.0) -> None:
+    """A row an arm, the first on top."""
+    draw_ticks(axes, "y", {row + shift: wrapped(arm, left - 0.15) for row, arm in enumerate(arms)}, named)
     axes.set_ylim(len(arms) - 0.5 + shift, -0.5 + shift)

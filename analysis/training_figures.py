@@ -53,7 +53,8 @@ def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generato
     figure, axes = panels(4, 2, 2.5, f"{task}: convergence", note, _legend(looks, bands))
     for panel, (cost, own) in zip(axes, costs.items(), strict=True):
         _draw_bands(panel, _fitted(own, limits)[0], looks, _COSTS[cost])
-    axes[0].set_ylim(limits)
+        panel.set_ylim(limits)
+        canvas.draw_ticks(panel, "y", canvas.score_ticks(limits), named=panel in axes[::2])
     for panel in axes[::2]:
         panel.set_ylabel(f"validation {score}")
     alt = f"Line chart: validation {score} on {task} of {len(bands)} arms against epochs, FLOPs, examples and seconds."
@@ -73,6 +74,7 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: G
     axes.axhline(0, color=INK, lw=0.8)
     _draw_bands(axes, bands, looks, _COSTS["epochs"])
     axes.set(ylim=limits, ylabel=f"train - validation {score}")
+    canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
     alt = f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against epochs."
     return Picture("generalisation-gap", alt, figure)
 
@@ -95,7 +97,7 @@ def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
     titles = [canvas.wrapped(arm, 2.2) for arm in arms]
     figure, axes = panels(
         len(arms), 4, 1.6, f"{task}: gradient norm by layer", note, _depth_legend(tables, task, shades),
-        gaps=(0.15, 0.15), share="xy", headed=_lines_of(titles),
+        gaps=(0.15, 0.15), headed=_lines_of(titles),
     )  # fmt: skip
     axis = CostAxis(_joined(band.cost for band in every))
     for index, (panel, own) in enumerate(zip(axes, arms.values(), strict=True)):
@@ -104,11 +106,11 @@ def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
         for depth, band in own.items():
             draw_band(panel, axis.place(band.cost), band, Look(shades[depth], "-", ""))
         panel.set_title(titles[index], loc="left")
+        panel.set_ylim(low, high)
+        axis.dress(panel, named=index + 4 >= len(arms))
+        canvas.draw_ticks(panel, "y", {tick: short(10.0**tick) for tick in ticks}, named=index % 4 == 0)
         panel.set_xlabel("backprop epochs" if index + 4 >= len(arms) else "")
         panel.set_ylabel("gradient norm" if index % 4 == 0 else "")
-    axis.dress(axes[0])
-    axes[0].set_ylim(low, high)
-    canvas.label_ticks(axes[0].yaxis, {tick: short(10.0**tick) for tick in ticks})
     alt = f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each arm."
     return Picture("gradient-norm", alt, figure)
 
@@ -135,9 +137,12 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look], rng: Genera
     columns = 2 if len(layers) == 4 else 3
     figure, axes = panels(
         len(layers), columns, 2.3, f"{task}: update direction by layer", note, legend,
-        gaps=(0.25, 0.15), share="xy", headed=_lines_of(titles),
+        gaps=(0.25, 0.15), headed=_lines_of(titles),
     )  # fmt: skip
     axis = CostAxis(_joined(band.cost for band in every))
+    values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
+    low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
+    ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
     for index, (panel, layer) in enumerate(zip(axes, layers, strict=True)):
         null = _stretch(layer.null)
         panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
@@ -148,12 +153,11 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look], rng: Genera
             stretched = {name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")}
             draw_band(panel, axis.place(band.cost), replace(band, **stretched), looks[arm], phase)
         panel.set_title(titles[index], loc="left")
+        panel.set_ylim(low, high)
+        axis.dress(panel, named=index + columns >= len(layers))
+        canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
         panel.set_xlabel("backprop epochs" if index + columns >= len(layers) else "")
         panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
-    axis.dress(axes[0])
-    values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
-    axes[0].set_ylim(min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05))
-    canvas.label_ticks(axes[0].yaxis, {_stretch(tick): f"{tick:g}" for tick in _COSINES})
     alt = f"Small multiples: cosine of updates and negative gradient on {task}, {len(layers)} layers, {len(arms)} arms."
     return Picture("update-cosine", alt, figure)
 

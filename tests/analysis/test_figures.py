@@ -24,7 +24,6 @@ def looks(tables):
 
 
 def texts(figure):
-    figure.canvas.draw()  # ticks get their names then
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
@@ -133,7 +132,11 @@ def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks,
 def test_final_scores_are_sorted_and_complete(tables, looks, rng):
     figure = results.final_scores(tables, summary(tables, rng), TASK, looks).figure
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["backprop", "reinforce", "constant", "genetic"]
+    rows = [text for text in axes.texts if text.get_text() in tables.arms]
+    assert [row.get_text() for row in rows] == ["backprop", "reinforce", "constant", "genetic"]
+    assert axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1].tolist() == sorted(
+        axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1], reverse=True
+    )
     points = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("|", "None"))
     assert points == 20
     assert "No score: forward_forward." in texts(figure)
