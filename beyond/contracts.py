@@ -27,7 +27,7 @@ class Signal(StrEnum):
 
     GRADIENT = "gradient"  # the exact derivative of the loss, carried back by the chain rule
     ERROR = "error"  # the derivative at the outputs; how it travels back is the method's own affair
-    LOSS = "loss"  # one number for a batch; never the targets
+    LOSS = "loss"  # one number for a batch, or for an example; never the targets
     REWARD = "reward"  # one number for each action of its own; never the targets
     LOCAL = "local"  # the targets, and what each layer can see by itself
 
@@ -61,10 +61,15 @@ class Batch:
         float32, or int64 symbols where the task's `n_symbols` > 0.
     targets : Tensor of shape (R, B) or (R, B, n_outputs), or sealed
         See `TargetKind`; sealed for methods told only the loss or the reward.
+    support : Batch, optional
+        Where the task comes in episodes (`TaskSpec.episode`): the labelled examples to adapt to, of all episodes end to
+        end, (R, E * n_support, ...). `inputs` and `targets` are then the queries, (R, E * n_query, ...), in the same
+        order of episodes; a method that does not adapt learns from them as from any others.
     """
 
     inputs: Tensor
     targets: Any
+    support: Batch | None = None
 
 
 class Architecture(Protocol):
@@ -78,6 +83,14 @@ class Architecture(Protocol):
     def build(self, spec: TaskSpec) -> Network:
         """Make the network for a task's inputs and outputs."""
         ...
+
+
+@dataclass(frozen=True)
+class Episode:
+    """How many examples one episode has: to adapt to, and to answer."""
+
+    n_support: int
+    n_query: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,8 @@ class TaskSpec:
         Validation scores called easy, medium and hard: cost to target is counted for each.
     n_symbols : int
         0 for real-valued inputs; otherwise inputs are integers in [0, n_symbols).
+    episode : Episode, optional
+        Set where the task is a family of small tasks: an index of a split is then an episode, not an example.
     """
 
     name: str
@@ -111,6 +126,7 @@ class TaskSpec:
     score: str
     targets: tuple[float, float, float]
     n_symbols: int = 0
+    episode: Episode | None = None
 
 
 class Task(Protocol):
@@ -127,11 +143,11 @@ class Task(Protocol):
         ...
 
     def size(self, split: str) -> int:
-        """Count the examples of a split."""
+        """Count the examples of a split, or its episodes."""
         ...
 
     def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
-        """Examples of a split, by `indices` of shape (R, B); each replica its own.
+        """Examples (or episodes) of a split, by `indices` of shape (R, B); each replica its own.
 
         Augmentation, where the task has it, happens only on the training split and only with an `rng`.
         """
@@ -168,9 +184,19 @@ class Method(ABC, Generic[State]):
     def params(self, state: State) -> Tensor:
         """Return the current solution, weights of shape (R, n)."""
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor) -> Tensor:
-        """Outputs (R, B, n_outputs) of the current solution; by default the network's forward pass."""
+    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+        """Outputs (R, B, n_outputs) of the current solution; by default the network's forward pass.
+
+        Where the task comes in episodes, `support` holds their labelled examples, see `Batch`.
+        """
         return problem.outputs(self.params(state), inputs)
+
+    def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
+        """Tensors that carry the error back in place of each block's weights, by depth; None if there are none such.
+
+        The harness logs how far they are aligned with the weights.
+        """
+        return None
 
     def done(self, state: State) -> bool:
         """Say whether further steps would change nothing; by default never."""

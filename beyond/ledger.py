@@ -20,23 +20,25 @@ class Ledger:
 
     Attributes
     ----------
-    forward, backward : int
-        Examples passed forward, and back, through the network. A candidate of a population counts each example.
+    forward, backward : float
+        Examples passed forward, and back, through the network. A candidate of a population counts each example; a pass
+        through part of the network counts by that part's share in the operations.
     flops : int
-        Floating-point operations of those passes, by the layers' own counts.
+        Floating-point operations of those passes, by the layers' own counts, and of the products of matrices that a
+        method makes besides.
     steps : int
         Changes of the weights.
     seconds : float
         Step time on the clock; evaluation and recording are off it.
     """
 
-    forward: int = 0
-    backward: int = 0
+    forward: float = 0
+    backward: float = 0
     flops: int = 0
     steps: int = 0
     seconds: float = 0.0
 
-    def charge(self, forward: int = 0, backward: int = 0, flops: int = 0) -> None:
+    def charge(self, forward: float = 0, backward: float = 0, flops: int = 0) -> None:
         """Add the cost of passes."""
         self.forward += forward
         self.backward += backward

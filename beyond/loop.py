@@ -27,6 +27,8 @@ Row = dict[str, Any]
 
 # Fractions of the budget at which every method is evaluated: ten a decade, from a thousandth.
 GRID = tuple(10 ** (-3 + step / 10) for step in range(31))
+ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
+INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
 EVALUATION_CHUNK = 4096  # examples; bounds the memory of an evaluation
 ROUNDING = 1e-9  # relative; a budget that is met exactly is not exceeded
 
@@ -121,7 +123,8 @@ class _Run:
         self.observer = Problem(network, task.spec, signal=method.signal)
         self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
         n_train = task.size("train")
-        self.epoch_flops = n_train * (network.forward_flops + network.backward_flops())
+        n_queries = 1 if task.spec.episode is None else task.spec.episode.n_query
+        self.epoch_flops = n_train * n_queries * (network.forward_flops + network.backward_flops())
         self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
         self.augmentation = Stream("augment", seeds)
         self.rng = Stream("step", seeds)
@@ -227,17 +230,55 @@ class _Run:
                 outcome.final["test"] = {name: float(values[replica]) for name, values in end.items()}
                 if last != best:
                     curves += self.curve_rows(replica, last, self.costs(), "test", outcome.final["test"])
-        runs = [self.run_row(replica) for replica in range(len(self.outcomes))]
+        cost = {key: self.inference(state) for key, state in self.kept.items()}
+        unknown = [dict.fromkeys(INFERENCE, nan)] * len(self.outcomes)
+        runs = [
+            self.run_row(replica, cost.get(outcome.best_checkpoint, unknown)[replica])
+            for replica, outcome in enumerate(self.outcomes)
+        ]
         return Progress(self.spent(), nan, curves, [], runs, {})
 
     def scores(self, state: Any, batch: Batch) -> dict[str, Tensor]:
         """Scores (R,) of the current solution on a whole split, whose tensors have one replica for all."""
-        n_replicas, parts = len(self.setup.seeds), []
-        for chunk in batch.inputs.split(EVALUATION_CHUNK, 1):
-            inputs = chunk.expand(n_replicas, *chunk.shape[1:])
-            parts.append(self.setup.method.predict(state, self.observer, inputs))
-        targets = batch.targets.expand(n_replicas, *batch.targets.shape[1:])
-        return self.setup.task.score(torch.cat(parts, 1), targets)
+        outputs = torch.cat([self.predictions(state, chunk, self.observer) for chunk in self.chunks(batch)], 1)
+        targets = batch.targets.expand(len(outputs), *batch.targets.shape[1:])
+        return self.setup.task.score(outputs, targets)
+
+    def predictions(self, state: Any, batch: Batch, problem: Problem) -> Tensor:
+        """Outputs (R, B, n_outputs) for a batch with one replica for all."""
+        n_replicas = len(self.setup.seeds)
+        inputs = batch.inputs.expand(n_replicas, *batch.inputs.shape[1:])
+        support = None
+        if batch.support is not None:
+            own = batch.support
+            shown, answers = (part.expand(n_replicas, *part.shape[1:]) for part in (own.inputs, own.targets))
+            support = Batch(shown, answers)
+        return self.setup.method.predict(state, problem, inputs, support)
+
+    def chunks(self, batch: Batch) -> Iterator[Batch]:
+        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""
+        episode = self.setup.task.spec.episode
+        n_query, n_support = (1, 0) if episode is None else (episode.n_query, episode.n_support)
+        size = max(1, EVALUATION_CHUNK // n_query)
+        for first in range(0, batch.inputs.shape[1] // n_query, size):
+            queries = slice(first * n_query, (first + size) * n_query)
+            support = batch.support
+            if support is not None:
+                own = slice(first * n_support, (first + size) * n_support)
+                support = Batch(support.inputs[:, own], support.targets[:, own])
+            yield Batch(batch.inputs[:, queries], batch.targets[:, queries], support)
+
+    def inference(self, state: Any) -> list[Row]:
+        """Cost of a prediction, for each replica: operations, spikes, and the additions that spikes cause."""
+        sample = next(self.chunks(self.examples["validation"]))
+        n_examples, n_replicas = sample.inputs.shape[1], len(self.outcomes)
+        ledger = Ledger()
+        meter = Problem(self.setup.network, self.setup.task.spec, ledger, self.setup.method.signal)
+        self.predictions(state, sample, meter)
+        none = torch.zeros(n_replicas)
+        rates = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
+        flops = ledger.flops / n_examples
+        return [dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*rates, strict=True)]
 
     def spent(self) -> float:
         return self.setup.budget.spent(self.ledger, self.epoch_flops)
@@ -257,7 +298,8 @@ class _Run:
     def layer_rows(self, index: int) -> list[Row]:
         method = self.setup.method
         before = None if self.previous is None else method.params(self.previous)
-        measured = self.probe.measure(method.params(self.state), before)
+        transport = method.transport(self.state, self.observer)
+        measured = self.probe.measure(method.params(self.state), before, transport)
         return [
             {
                 **self.setup.identity,
@@ -270,7 +312,7 @@ class _Run:
             for block in measured
         ]
 
-    def run_row(self, replica: int) -> Row:
+    def run_row(self, replica: int, inference: Row) -> Row:
         outcome, setup = self.outcomes[replica], self.setup
         return {
             **setup.identity,
@@ -280,7 +322,7 @@ class _Run:
             "budget_currency": setup.budget.currency,
             **self.costs(),
             "n_weights": setup.network.n_weights,
-            "inference_flops": setup.network.forward_flops,
+            **inference,
             **{f"pretraining_{name}": cost for name, cost in self.pretraining.costs(self.epoch_flops).items()},
             "state_bytes": _bytes(self.state) // len(self.outcomes),
         }

@@ -13,9 +13,14 @@ from beyond.contracts import TargetKind
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean of log sum_c exp(z_c) - z_target over the batch, shape (G,); targets (R, B)."""
+    return cross_entropies(outputs, targets).mean(-1)
+
+
+def cross_entropies(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return log sum_c exp(z_c) - z_target of each example, shape (G, B); targets (R, B)."""
     log_probabilities = torch.log_softmax(_shared(outputs, len(targets)), 2)  # (R, P, n_outputs, B)
     index = targets[:, None, None, :].expand(-1, log_probabilities.shape[1], 1, -1)
-    return -log_probabilities.gather(2, index).mean((2, 3)).flatten()
+    return -log_probabilities.gather(2, index).squeeze(2).flatten(0, 1)
 
 
 def cross_entropy_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -30,8 +35,13 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
     The half makes the derivative (outputs - targets) / B, the same form as cross-entropy's.
     """
+    return squared_errors(outputs, targets).mean(-1)
+
+
+def squared_errors(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Half the squared distance of each example, shape (G, B); targets (R, B, n_outputs)."""
     distance = _shared(outputs, len(targets)) - targets.mT.unsqueeze(1)
-    return 0.5 * distance.square_().sum(2).mean(-1).flatten()
+    return 0.5 * distance.square_().sum(2).flatten(0, 1)
 
 
 def squared_error_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -41,7 +51,12 @@ def squared_error_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of shape (G,) for this kind of target."""
-    return cross_entropy(outputs, targets) if kind is TargetKind.CLASSES else squared_error(outputs, targets)
+    return example_losses(kind, outputs, targets).mean(-1)
+
+
+def example_losses(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each example, shape (G, B), for this kind of target."""
+    return cross_entropies(outputs, targets) if kind is TargetKind.CLASSES else squared_errors(outputs, targets)
 
 
 def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, UnsupportedError, require
+from beyond.layers import Weights
 from beyond.network import CACHE_BYTES, Block, Network, Tape
 from beyond.streams import Stream, global_generators
 
@@ -49,8 +50,11 @@ class Module:
         return ModuleNetwork(lambda: resolve_name(self.factory)(spec.input_shape, spec.n_outputs), spec)
 
 
+CLOSED = "a wrapped torch module gives no access to its layers"
+
+
 class ModuleNetwork(Network):
-    """Answers as `Network` does, but for replacing the matrices that carry the error back."""
+    """Answers as `Network` does, but for questions about single layers."""
 
     def __init__(self, factory: Callable[[], nn.Module], spec: TaskSpec) -> None:
         self._factory = factory
@@ -104,12 +108,24 @@ class ModuleNetwork(Network):
     ) -> Tensor:
         """Gradient of weights[start:], shape (G, n - start)."""
         if transport:
-            raise UnsupportedError("a wrapped torch module gives no access to the matrices that carry its error")
+            raise UnsupportedError(CLOSED)
         return tape.caches[0](error)[0][:, start:]
 
     def backward_flops(self, start: int = 0) -> int:
         """Cost an example; the whole module is passed, whatever `start`."""
         return self._backward_flops
+
+    def carriers(self, params: Tensor) -> dict[int, Tensor]:
+        raise UnsupportedError(CLOSED)
+
+    def unflatten(self, params: Tensor) -> list[Weights]:
+        raise UnsupportedError(CLOSED)
+
+    def _cut(self, cuts: list[int]) -> list[Network]:
+        raise UnsupportedError(CLOSED)
+
+    def _is_drawn(self, layer: int) -> bool:
+        raise UnsupportedError(CLOSED)
 
     def chunk_size(self, batch_size: int) -> int:
         """How many candidates to evaluate at once."""

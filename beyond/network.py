@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -87,6 +89,7 @@ class Network:
         self.n_weights = start
         costs = [layer.flops(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)]
         self.forward_flops = sum(cost.forward for cost in costs)
+        self.carry_flops = sum(cost.carry for cost in costs)
         self._backward_flops = {
             block.start: sum(cost.gradients for cost in costs[block.layer :])
             + sum(cost.carry for cost in costs[block.layer + 1 :])
@@ -100,7 +103,7 @@ class Network:
         for block in self.blocks:
             fans = self.layers[block.layer].fans(self.shapes[block.layer])
             for name, shape in block.shapes.items():
-                if name == "weight" and all(fans):
+                if name == "weight" and self._is_drawn(block.layer):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
                     parts.append(self.initialisation(draws, *fans).flatten(1))
                 else:
@@ -133,7 +136,7 @@ class Network:
         for layer, own in zip(self.layers, weights, strict=True):
             x, cache = layer.forward(own, x, rng)
             caches.append(cache)
-        return x.mT, Tape(weights, caches)
+        return x.movedim(-1, 1), Tape(weights, caches)
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs alone, out of training."""
@@ -147,7 +150,7 @@ class Network:
         `transport` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
         `start` are not visited, and the error is not carried below the first visited block.
         """
-        dy = error.mT
+        dy = error.movedim(1, -1)
         parts: list[Tensor] = []
         visited = [block for block in self.blocks if block.start >= start]
         first = visited[0].layer
@@ -163,9 +166,48 @@ class Network:
                 dy = layer.carry(weights, cache, dy, carrier)
         return torch.cat(parts, 1)
 
+    def carry(self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no gradients."""
+        dy = error.movedim(1, -1)
+        by_layer = {block.layer: block.depth for block in self.blocks}
+        for index in range(len(self.layers) - 1, -1, -1):
+            depth = by_layer.get(index)
+            carrier = transport.get(depth) if transport is not None and depth is not None else None
+            dy = self.layers[index].carry(tape.weights[index], tape.caches[index], dy, carrier)
+        return dy.movedim(-1, 1)
+
     def backward_flops(self, start: int = 0) -> int:
         """Cost an example of `backward` from the end to the block that begins at `start`."""
         return self._backward_flops[start]
+
+    def carriers(self, params: Tensor) -> dict[int, Tensor]:
+        """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
+        views = self.unflatten(params)
+        return {block.depth: views[block.layer]["weight"] for block in self.blocks if self._is_drawn(block.layer)}
+
+    @cached_property
+    def single_layers(self) -> list[Network]:
+        """Each layer as a network of its own; a wrapped module has none."""
+        return self._cut(list(range(len(self.layers))))
+
+    @cached_property
+    def stages(self) -> list[Network]:
+        """Each block with drawn weights, and the layers up to the next one, as a network of its own.
+
+        Layers in front of the first block belong to its stage.
+        """
+        cuts = [block.layer for block in self.blocks if self._is_drawn(block.layer)]
+        return self._cut([0, *cuts[1:]])
+
+    def _cut(self, cuts: list[int]) -> list[Network]:
+        return [
+            Network(self.layers[first:last], self.shapes[first], self.initialisation)
+            for first, last in pairwise([*cuts, len(self.layers)])
+        ]
+
+    def _is_drawn(self, layer: int) -> bool:
+        """Say whether a layer's weights are drawn at random; those of a normalisation are not."""
+        return all(self.layers[layer].fans(self.shapes[layer]))
 
     def chunk_size(self, batch_size: int) -> int:
         """How many candidates to evaluate at once so that their activations stay in the cache."""

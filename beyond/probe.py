@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -30,16 +32,23 @@ class Probe:
         self.batch: Batch = task.batch("validation", indices)
         self.problem = Problem(network, task.spec)
 
-    def measure(self, params: Tensor, before: Tensor | None) -> list[dict[str, str | int | Tensor]]:
+    def measure(
+        self, params: Tensor, before: Tensor | None, transport: Mapping[int, Tensor] | None = None
+    ) -> list[dict[str, str | int | Tensor]]:
         """For each block, its norms (R,) at weights `params`, and the last update's, which began at `before`.
 
         `update_cosine` is the cosine between the update and the negative true gradient at `before`; it and
-        `update_norm` are NaN without an update.
+        `update_norm` are NaN without an update. `transport_cosine` is that between the block's weights and the tensor
+        that carries the error back in their place; NaN without one.
         """
         gradient, dead = self._gradient(params)
         unknown = torch.full((len(params),), float("nan"))
         update = torch.full_like(params, float("nan")) if before is None else params - before
         descent = update if before is None else -self._gradient(before)[0]
+        own_carriers = self.problem.network.carriers(params) if transport else {}
+        aligned = {
+            depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in (transport or {}).items()
+        }
         rows: list[dict[str, str | int | Tensor]] = []
         for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
             own = slice(block.start, block.stop)
@@ -52,6 +61,7 @@ class Probe:
                     "weight_norm": params[:, own].norm(dim=1),
                     "update_norm": update[:, own].norm(dim=1),
                     "update_cosine": cosine(update[:, own], descent[:, own]),
+                    "transport_cosine": aligned.get(block.depth, unknown),
                     "dead_fraction": unknown if isinstance(dead_fraction, float) else dead_fraction,
                 }
             )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
+from torch.func import jvp, vmap
 
 from beyond import losses
 from beyond.contracts import Batch, SealedTargets, Signal, Task, TaskSpec
 from beyond.ledger import Ledger
 from beyond.network import Network, Tape
 from beyond.sampler import Sampler
+from beyond.segments import Segment
 from beyond.streams import Stream
 
 SEALED = {Signal.LOSS, Signal.REWARD}  # signals whose methods never see targets
@@ -45,6 +48,8 @@ class Problem:
         self.ledger = ledger
         self.signal = signal
         self.source = source
+        self.activity: dict[str, Tensor] = {}
+        self._n_lanes = 1
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one a candidate for weights (R * P, n)."""
@@ -65,6 +70,8 @@ class Problem:
         self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
     ) -> Tensor:
         """Gradient of weights[start:] from the error at the outputs, by the chain rule; see `Network.backward`."""
+        if self.signal is Signal.LOCAL:
+            raise PermissionError("a method whose signal is local may not ask for the error behind the outputs")
         self._charge_backward(error.shape[1], start)
         return self.network.backward(tape, error, transport, start)
 
@@ -77,6 +84,24 @@ class Problem:
             total = losses.loss(self.spec.target, outputs, targets).sum()  # replicas do not mix: a sum keeps them apart
         self._charge_backward(batch.inputs.shape[1], 0)
         return torch.autograd.grad(total, weights)[0]
+
+    def directional_derivative(self, params: Tensor, tangents: Tensor, batch: Batch) -> Tensor:
+        """Derivative (R, K) of the loss along K tangents (R, K, n), exact, by forward-mode differentiation.
+
+        One forward pass, and for each tangent one pass forward that multiplies by weights and tangent alike: as many
+        operations as a backward pass, and charged as one.
+        """
+        targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the derivative of the loss along a direction")
+
+        def loss(weights: Tensor) -> Tensor:
+            return losses.loss(self.spec.target, self.network.outputs(weights, batch.inputs), targets)
+
+        batch_size, network = batch.inputs.shape[1], self.network
+        self._charge_forward(batch_size)
+        self._charge_backward(batch_size * tangents.shape[1], 0)
+        # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all tangents.
+        self.charge(batch_size * (2 * network.forward_flops - network.backward_flops()))
+        return vmap(lambda tangent: jvp(loss, (params,), (tangent,))[1], 1, 1)(tangents)
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
         """Mean loss over the batch, shape (R,)."""
@@ -104,6 +129,11 @@ class Problem:
                 result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
         return result
 
+    def example_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Loss of each example, (G, B), at outputs (G, B, n_outputs) already paid for."""
+        targets = self._unseal(batch.targets, set(Signal) - {Signal.REWARD}, "the loss")
+        return losses.example_losses(self.spec.target, outputs, targets)
+
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
         """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no charge."""
         allowed = set(Signal) - {Signal.LOSS}  # which is one number for a batch
@@ -113,12 +143,53 @@ class Problem:
         """Draw candidates (R, P, n) from the distribution that the initial weights come from."""
         return self.network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
 
+    @property
+    def layers(self) -> Sequence[Segment]:
+        """Each layer by itself, from the input on; their weights end to end are the network's."""
+        return self._segments(self.network.single_layers)
+
+    @property
+    def stages(self) -> Sequence[Segment]:
+        """Each layer with drawn weights, together with the layers up to the next such one."""
+        return self._segments(self.network.stages)
+
+    def charge(self, flops: int) -> None:
+        """Charge operations that a method makes by itself, outside the network: a replica's products of matrices."""
+        if self.ledger is not None:
+            self.ledger.charge(flops=flops * self._n_lanes)
+
+    def count(self, **activity: Tensor) -> None:
+        """Add to what a prediction is measured by, each (R,): `spikes`, and `accumulates` (additions they cause)."""
+        for name, amount in activity.items():
+            self.activity[name] = self.activity.get(name, 0) + amount
+
+    def lanes(self, n_lanes: int) -> Problem:
+        """Return the same problem for weights (R * n_lanes, n) whose every row has inputs of its own: episodes."""
+        twin = copy(self)
+        twin._n_lanes = self._n_lanes * n_lanes
+        return twin
+
+    def _segments(self, networks: Sequence[Network]) -> list[Segment]:
+        segments: list[Segment] = []
+        for network in networks:
+            segments.append(Segment(network, segments[-1].stop if segments else 0, self._charge_part))
+        return segments
+
+    def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
+        """Charge part of a network: examples count by its share in the operations of a whole pass."""
+        if self.ledger is not None:
+            whole = self.network.forward_flops if direction == "forward" else self.network.backward_flops()
+            total = n_examples * flops * self._n_lanes
+            self.ledger.charge(**{direction: total / whole}, flops=total)
+
     def _charge_forward(self, n_examples: int) -> None:
         if self.ledger is not None:
+            n_examples *= self._n_lanes
             self.ledger.charge(forward=n_examples, flops=n_examples * self.network.forward_flops)
 
     def _charge_backward(self, n_examples: int, start: int) -> None:
         if self.ledger is not None:
+            n_examples *= self._n_lanes
             self.ledger.charge(backward=n_examples, flops=n_examples * self.network.backward_flops(start))
 
     def _unseal(self, targets: Tensor | SealedTargets, allowed: set[Signal], question: str) -> Tensor:
@@ -129,7 +200,10 @@ class Problem:
 
 def seal(batch: Batch, signal: Signal) -> Batch:
     """Hide the targets of a batch from a method whose signal does not include them."""
-    return Batch(batch.inputs, SealedTargets(batch.targets)) if signal in SEALED else batch
+    if signal not in SEALED:
+        return batch
+    support = None if batch.support is None else seal(batch.support, signal)
+    return Batch(batch.inputs, SealedTargets(batch.targets), support)
 
 
 class SourceProblem(Problem):

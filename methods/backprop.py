@@ -7,6 +7,8 @@ The error at the outputs travels back through the transposed weights, layer by l
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
 Departures: cross-entropy for classes instead of squared error; any optimizer instead of momentum.
+Needs: weight transport, global loss, stored activations, backward locking.
+Cost: 1 forward and 1 backward pass of the batch.
 Check: the chain rule equals automatic differentiation (tests/methods/test_backprop.py).
 Source: Nature 323, 533-536, doi:10.1038/323533a0.
 """

@@ -6,6 +6,8 @@ Any method that learns must beat it. It counts the targets of one batch and is d
     outputs = mean of targets      values
 
 Departures: none.
+Needs: none of these.
+Cost: nothing.
 Check: scores the share of the majority class, and an R2 of 0 on its own data (tests/methods/test_constant.py).
 Source: the zero rule; there is no paper.
 """
@@ -52,7 +54,7 @@ class Constant(Method[State]):
     def params(self, state: State) -> Tensor:
         return state["params"]
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor) -> Tensor:
+    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         return state["outputs"].unsqueeze(1).expand(-1, inputs.shape[1], -1)
 
     def done(self, state: State) -> bool:

@@ -8,6 +8,8 @@ With the task's `shots` it is few-shot fine-tuning: every method then sees the s
 Pre-training is charged to a column of its own.
 
 Departures: fully connected networks and small tasks instead of ImageNet's halves.
+Needs: weight transport, global loss, stored activations, backward locking, separate phases.
+Cost: 1 forward and 1 backward pass of the batch, through the adapted layers only; pre-training is counted apart.
 Check: with zero source epochs it equals backpropagation, step by step (tests/methods/test_fine_tuning.py).
 Source: Advances in Neural Information Processing Systems 27, arXiv:1411.1792.
 """

@@ -14,6 +14,8 @@ The `n_elites` best survive unchanged and are evaluated again with everyone on t
 
 Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead of the whole training
 set; the answer may be the population's mean, which averages the mutations out.
+Needs: global loss.
+Cost: P forward passes of the batch.
 Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i (tests/methods/test_genetic.py).
 Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; DEAP: JMLR 13, 2171-2175.
 """

@@ -5,6 +5,8 @@ What a method must beat to claim that its hidden layers learn anything.
     g_L = delta_L h_{L-1}^T        handed to the optimizer; g_l = 0 for l < L
 
 Departures: none.
+Needs: stored activations.
+Cost: 1 forward pass and the last layer of a backward pass.
 Check: equals softmax regression on the frozen features (tests/methods/test_last_layer.py).
 Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 21 (random features with a trained
 read-out).

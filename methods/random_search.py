@@ -6,6 +6,8 @@ Any method that is told the loss must beat it: it never learns from one draw whe
     w  <- argmin of the loss on the batch over {w, v_1, ..., v_K}
 
 Departures: a new batch each step, on which the incumbent is evaluated again with the candidates.
+Needs: global loss.
+Cost: P forward passes of the batch.
 Check: equals the argmin by hand, and never worsens on a fixed batch (tests/methods/test_random_search.py).
 Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control for neural networks: Schmidhuber,
 Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".

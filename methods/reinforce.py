@@ -16,6 +16,7 @@ earns a reward. Nobody says which action would have been right. For each input
 Departures: units of the output layer alone are stochastic, the hidden ones are carried through by the chain rule (the
 source combines the two likewise); a batch of inputs instead of one; any optimizer instead of a plain step; the entropy
 term (Williams & Peng, 1991, Connection Science 3, 241-268), without which whole classes are never named again.
+Needs: weight transport, global loss, stored activations, backward locking.
 Cost: one forward and one backward pass whatever K is, for the derivative is linear in the error at the outputs; asking
 for a reward is free, so K is not seen in the ledger.
 Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected reward by automatic
@@ -32,9 +33,10 @@ from typing import Any, ClassVar, TypedDict
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
+from beyond.policies import policy_of
 from beyond.problem import Problem
 from beyond.streams import Stream
 
@@ -94,8 +96,7 @@ class Reinforce(Method[State]):
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        classes = problem.spec.target is TargetKind.CLASSES
-        policy = Softmax(outputs) if classes else Gaussian(outputs, self.action_std)
+        policy = policy_of(problem.spec.target, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
         advantages = rewards - self._expected(rewards, state["mean_reward"])
@@ -114,61 +115,4 @@ class Reinforce(Method[State]):
             return mean_reward[:, None, None]
         if self.baseline == "leave_one_out":
             return (rewards.sum(-1, keepdim=True) - rewards) / (self.n_actions - 1)
-        return 0.0
-
-
-class Softmax:
-    """Policy over classes.
-
-    Parameters
-    ----------
-    outputs : Tensor of shape (R, B, n_outputs)
-        Logits.
-    """
-
-    def __init__(self, outputs: Tensor) -> None:
-        self.log_probabilities = torch.log_softmax(outputs, -1)
-        self.probabilities = self.log_probabilities.exp()
-
-    def sample(self, n_actions: int, rng: Stream) -> Tensor:
-        """Draw actions (R, B, K): the class in whose part of the cumulative distribution a uniform number falls."""
-        uniform = rng.uniform(self.probabilities.shape[1], n_actions)
-        edges = self.probabilities.cumsum(-1)[..., :-1].contiguous()
-        return torch.searchsorted(edges, uniform, right=True)
-
-    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
-        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
-        named = torch.zeros_like(self.probabilities).scatter_add_(-1, actions, weights)
-        return named - weights.sum(-1, keepdim=True) * self.probabilities
-
-    def entropy_gradient(self) -> Tensor:
-        """Return d entropy / d outputs."""
-        entropy = -(self.probabilities * self.log_probabilities).sum(-1, keepdim=True)
-        return -self.probabilities * (self.log_probabilities + entropy)
-
-
-class Gaussian:
-    """Policy over values: the outputs are its mean, its standard deviation is fixed.
-
-    Parameters
-    ----------
-    outputs : Tensor of shape (R, B, n_outputs)
-    std : float
-    """
-
-    def __init__(self, outputs: Tensor, std: float) -> None:
-        self.mean = outputs
-        self.std = std
-
-    def sample(self, n_actions: int, rng: Stream) -> Tensor:
-        """Draw actions (R, B, K, n_outputs)."""
-        noise = rng.normal(self.mean.shape[1], n_actions, self.mean.shape[2])
-        return self.mean.unsqueeze(2) + self.std * noise
-
-    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
-        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
-        return (weights.unsqueeze(-1) * (actions - self.mean.unsqueeze(2))).sum(2) / self.std**2
-
-    def entropy_gradient(self) -> float:
-        """Return d entropy / d outputs: the entropy depends on the standard deviation alone."""
         return 0.0

@@ -110,7 +110,7 @@ class RaisingInInit(Descent):
 
 
 class RaisingInPredict(Descent):
-    def predict(self, state, problem, inputs):
+    def predict(self, state, problem, inputs, support=None):
         if state["n_steps"] >= self.at:
             raise RuntimeError("boom")
         return super().predict(state, problem, inputs)
@@ -130,7 +130,7 @@ class Ticking(Descent):
         Ticking.now += 6
         return super().step(state, batch, problem, rng)
 
-    def predict(self, state, problem, inputs):
+    def predict(self, state, problem, inputs, support=None):
         Ticking.now += 100
         return super().predict(state, problem, inputs)
 

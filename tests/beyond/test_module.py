@@ -123,7 +123,7 @@ def test_buffers_are_refused(make_spec):
 
 def test_what_needs_layers_is_unsupported_or_unknown(twins):
     outputs, tape = twins.wrapped.forward(twins.params, twins.inputs)
-    with pytest.raises(UnsupportedError, match="gives no access to the matrices"):
+    with pytest.raises(UnsupportedError, match="gives no access to its layers"):
         twins.wrapped.backward(tape, outputs, transport={1: torch.zeros(3, 5, 6)})
     assert all(math.isnan(fraction) for fraction in twins.wrapped.dead_fraction(tape))
 

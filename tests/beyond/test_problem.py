@@ -21,6 +21,11 @@ QUESTIONS = {
     "chain rule for the last layer": lambda at: chain_rule(at, at.problem.network.suffix(1)),
     "error": lambda at: at.problem.error(torch.zeros(R, B, 3), at.batch.targets),
     "gradient": lambda at: at.problem.gradient(at.params, at.batch),
+    "directional derivative": lambda at: at.problem.directional_derivative(at.params, at.population, at.batch),
+    "example losses": lambda at: at.problem.example_losses(torch.zeros(R, B, 3), at.batch),
+    "stages": lambda at: layerwise(at, at.problem.stages),
+    "layers": lambda at: layerwise(at, at.problem.layers),
+    "lanes": lambda at: lanes(at),
     "loss": lambda at: at.problem.loss(at.params, at.batch),
     "population loss": lambda at: at.problem.population_loss(at.population, at.batch),
     "reward": lambda at: at.problem.reward(torch.zeros(R, B, 2, dtype=torch.int64), at.batch),
@@ -33,12 +38,21 @@ PASSES = {  # examples a replica: forward, backward
     "chain rule for the last layer": (B, B),
     "error": (0, 0),
     "gradient": (B, B),
+    "directional derivative": (B, P * B),
+    "example losses": (0, 0),
+    "stages": (B, B),
+    "layers": (B, B),
+    "lanes": (P * B, P * B),
     "loss": (B, 0),
     "population loss": (P * B, 0),
     "reward": (0, 0),
 }
 REFUSED = {
     "error": {Signal.LOSS, Signal.REWARD},
+    "chain rule": {Signal.LOCAL},
+    "chain rule for the last layer": {Signal.LOCAL},
+    "directional derivative": {Signal.ERROR, Signal.LOCAL, Signal.LOSS, Signal.REWARD},
+    "example losses": {Signal.REWARD},
     "gradient": {Signal.ERROR, Signal.LOCAL, Signal.LOSS, Signal.REWARD},
     "loss": {Signal.REWARD},
     "population loss": {Signal.REWARD},
@@ -49,6 +63,28 @@ REFUSED = {
 def chain_rule(at, start=0):
     outputs, tape = at.problem.forward(at.params, at.batch.inputs)
     return at.problem.backward(tape, losses.error(at.problem.spec.target, outputs, at.targets), start=start)
+
+
+def layerwise(at, segments):
+    """Forward and back, segment by segment; the gradient (R, n)."""
+    x, tapes = at.batch.inputs, []
+    for segment in segments:
+        x, tape = segment.forward(at.params, x)
+        tapes.append(tape)
+    error = losses.error(at.problem.spec.target, x, at.targets)
+    gradients = []
+    for segment, tape in zip(reversed(segments), reversed(tapes), strict=True):
+        gradients.insert(0, segment.gradient(tape, error))
+        if segment.start > 0:
+            error = segment.carry(tape, error)
+    return torch.cat(gradients, 1)
+
+
+def lanes(at):
+    """Forward and back with P networks a replica, each with inputs of its own."""
+    problem, own = at.problem.lanes(P), at.batch.inputs.repeat_interleave(P, 0)
+    outputs, tape = problem.forward(at.population.flatten(0, 1), own)
+    return problem.backward(tape, torch.ones_like(outputs)) if at.problem.signal is not Signal.LOCAL else None
 
 
 @pytest.fixture
@@ -76,7 +112,7 @@ def test_the_charge_is_the_passes_made_and_the_operations_torch_counts(question,
     with FlopCounterMode(display=False) as counter:
         QUESTIONS[question](at)
     ledger = at.problem.ledger
-    assert (ledger.forward, ledger.backward) == PASSES[question]
+    assert (ledger.forward, ledger.backward) == pytest.approx(PASSES[question])
     assert ledger.flops * R == counter.get_total_flops()
     assert (ledger.steps, ledger.seconds) == (0, 0.0)
 
@@ -189,3 +225,44 @@ def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
     assert source.ledger.forward == 7
     assert at.problem.ledger == Ledger()
     assert [len(list(source.batches(1, size))) for size in (3, 10, 99)] == [3, 1, 1]
+
+
+@pytest.mark.parametrize("cut", ["stages", "layers"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "mlp with layer norm", "mlp on symbols", "deep", "cnn"])
+def test_layer_by_layer_it_is_the_chain_rule(name, cut, ask, close):
+    at = ask(name)
+    segments = getattr(at.problem, cut)
+    assert [segment.start for segment in segments[1:]] == [segment.stop for segment in segments[:-1]]
+    close(layerwise(at, segments), chain_rule(at))
+
+
+def test_a_stage_is_a_layer_with_drawn_weights_and_what_follows_it(ask):
+    names = [[type(layer).__name__ for layer in stage.layers] for stage in ask("mlp with layer norm").problem.stages]
+    assert names == [["Linear", "LayerNorm", "ReLU"], ["Linear", "LayerNorm", "ReLU"], ["Linear"]]
+    names = [[type(layer).__name__ for layer in stage.layers] for stage in ask("mlp on images").problem.stages]
+    assert names == [["Flatten", "Linear", "Tanh"], ["Linear"]]
+
+
+@pytest.mark.parametrize("target", TargetKind)
+@pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "mlp on symbols", "cnn"])
+def test_the_directional_derivative_is_the_product_with_the_gradient(name, target, ask, close):
+    at = ask(name, target=target)
+    found = at.problem.directional_derivative(at.params, at.population, at.batch)
+    close(found, (at.population * chain_rule(at).unsqueeze(1)).sum(-1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_losses_of_examples_average_to_the_loss(target, ask, close):
+    at = ask(target=target)
+    outputs = at.problem.outputs(at.params, at.batch.inputs)
+    close(at.problem.example_losses(outputs, at.batch).mean(1), at.problem.loss(at.params, at.batch))
+
+
+def test_own_products_and_counts_are_added_up(ask):
+    at = ask()
+    at.problem.charge(7)
+    at.problem.lanes(3).charge(2)
+    assert at.problem.ledger == Ledger(flops=13)
+    for _ in range(2):
+        at.problem.count(spikes=torch.tensor([1.0, 2.0, 3.0]))
+    assert at.problem.activity["spikes"].tolist() == [2.0, 4.0, 6.0]

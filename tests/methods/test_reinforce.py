@@ -18,9 +18,10 @@ from beyond.errors import InputError
 from beyond.ledger import Budget, Ledger
 from beyond.loop import Setup, train
 from beyond.optimizers import SGD
+from beyond.policies import Gaussian, Softmax
 from beyond.problem import seal
 from beyond.streams import Stream
-from methods.reinforce import Gaussian, Reinforce, Softmax
+from methods.reinforce import Reinforce
 
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate

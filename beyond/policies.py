@@ -1,0 +1,71 @@
+"""What a network's outputs mean to a method that acts: a distribution over actions, for each kind of target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import TargetKind
+from beyond.streams import Stream
+
+
+def policy_of(kind: TargetKind, outputs: Tensor, action_std: float) -> Softmax | Gaussian:
+    """Policy over classes with these logits, or over values around these means; outputs (R, B, n_outputs)."""
+    return Softmax(outputs) if kind is TargetKind.CLASSES else Gaussian(outputs, action_std)
+
+
+class Softmax:
+    """Policy over classes.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (R, B, n_outputs)
+        Logits.
+    """
+
+    def __init__(self, outputs: Tensor) -> None:
+        self.log_probabilities = torch.log_softmax(outputs, -1)
+        self.probabilities = self.log_probabilities.exp()
+
+    def sample(self, n_actions: int, rng: Stream) -> Tensor:
+        """Draw actions (R, B, K): the class in whose part of the cumulative distribution a uniform number falls."""
+        uniform = rng.uniform(self.probabilities.shape[1], n_actions)
+        edges = self.probabilities.cumsum(-1)[..., :-1].contiguous()
+        return torch.searchsorted(edges, uniform, right=True)
+
+    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
+        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
+        named = torch.zeros_like(self.probabilities).scatter_add_(-1, actions, weights)
+        return named - weights.sum(-1, keepdim=True) * self.probabilities
+
+    def entropy_gradient(self) -> Tensor:
+        """Return d entropy / d outputs."""
+        entropy = -(self.probabilities * self.log_probabilities).sum(-1, keepdim=True)
+        return -self.probabilities * (self.log_probabilities + entropy)
+
+
+class Gaussian:
+    """Policy over values: the outputs are its mean, its standard deviation is fixed.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (R, B, n_outputs)
+    std : float
+    """
+
+    def __init__(self, outputs: Tensor, std: float) -> None:
+        self.mean = outputs
+        self.std = std
+
+    def sample(self, n_actions: int, rng: Stream) -> Tensor:
+        """Draw actions (R, B, K, n_outputs)."""
+        noise = rng.normal(self.mean.shape[1], n_actions, self.mean.shape[2])
+        return self.mean.unsqueeze(2) + self.std * noise
+
+    def score(self, actions: Tensor, weights: Tensor) -> Tensor:
+        """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
+        return (weights.unsqueeze(-1) * (actions - self.mean.unsqueeze(2))).sum(2) / self.std**2
+
+    def entropy_gradient(self) -> float:
+        """Return d entropy / d outputs: the entropy depends on the standard deviation alone."""
+        return 0.0
