@@ -1,0 +1,117 @@
+"""Oracles: backpropagation, where the feedback weights are the forward ones; and the alignment that gives the name."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from beyond.contracts import Batch, TargetKind, TaskSpec
+from beyond.errors import UnsupportedError
+from beyond.initialisations import gaussian
+from beyond.layers import Linear
+from beyond.module import Module
+from beyond.network import CNN, MLP, Network
+from beyond.optimizers import SGD
+from beyond.probe import Probe, cosine
+from beyond.problem import Problem
+from beyond.streams import Stream
+from methods.backprop import Backprop
+from methods.feedback_alignment import FeedbackAlignment
+
+# The error is carried through the forward weights after all.
+FAULT = ("self.transport(state, problem))\n        params", "None)\n        params")
+PLAIN = SGD(learning_rate=0.5)
+NETWORKS = [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4)), MLP(())]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_with_the_forward_weights_as_feedback_it_is_backpropagation(network, make_problem, close):
+    ends = []
+    for method in (Backprop(PLAIN), FeedbackAlignment(PLAIN)):
+        given = make_problem(method, network=network)
+        state = method.init(given.problem, given.params, given.rng)
+        for _ in range(3):
+            if "feedback" in state:
+                state["feedback"] = state["params"]
+            state = method.step(state, given.sealed, given.problem, given.rng)
+        ends.append(method.params(state))
+    close(*ends, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_by_hand(make_problem, close):
+    """Two hidden layers, written out: each error goes through B, each activation through W."""
+    method = FeedbackAlignment(PLAIN, feedback_scale=2.0)
+    given = make_problem(method, network=MLP((12, 9), activation="tanh"))
+    state = method.init(given.problem, given.params, given.rng)
+    w1, w2, w3 = (own["weight"] for own in given.problem.network.unflatten(given.params) if own)
+    _, b2, b3 = (own["weight"] for own in given.problem.network.unflatten(state["feedback"]) if own)
+    x = given.batch.inputs.flatten(2)
+    h1 = torch.tanh(x @ w1.mT)
+    h2 = torch.tanh(h1 @ w2.mT)
+    e3 = given.problem.error(h2 @ w3.mT, given.batch.targets)
+    e2 = (e3 @ b3) * (1 - h2**2)
+    e1 = (e2 @ b2) * (1 - h1**2)
+    end = method.params(method.step(state, given.sealed, given.problem, given.rng))
+    found = [own["weight"] for own in given.problem.network.unflatten((given.params - end) / 0.5) if own]
+    for own, expected in zip(found, (e1.mT @ x, e2.mT @ h1, e3.mT @ h2), strict=True):
+        close(own, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make_problem):
+    method = FeedbackAlignment(PLAIN, feedback_scale=3.0)
+    given = make_problem(method, network=MLP((40, 50)))
+    state = method.init(given.problem, given.params, given.rng)
+    after = method.step(state, given.sealed, given.problem, given.rng)
+    assert torch.equal(after["feedback"], state["feedback"])
+    carriers = given.problem.network.carriers(given.params)
+    assert set(method.transport(state, given.problem)) == {2, 3}  # below the first layer nothing is carried
+    for depth, own in method.transport(state, given.problem).items():
+        assert own.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
+        assert cosine(own.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
+
+
+def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradients():
+    """The source's 30-20-10 network learns a random linear map: from about 90 degrees to below 45."""
+    rng = Stream("linear", range(8))
+    spec = TaskSpec("test/linear", (30,), 10, TargetKind.VALUES, MLP(), "r2_score", (0, 0, 0))
+    problem = Problem(Network([Linear(20), Linear(10)], (30,), gaussian(0.01)), spec)
+    teacher = 2 * rng.uniform(10, 30) - 1
+    method = FeedbackAlignment(SGD(learning_rate=0.005), feedback_scale=29)  # standard deviation 0.29
+    state = method.init(problem, problem.network.init(rng), rng)
+    hidden = slice(0, problem.stages[0].stop)
+    angles = []
+    for _ in range(2000):
+        inputs = rng.normal(1, 30)
+        batch = Batch(inputs, inputs @ teacher.mT)
+        before = state["params"]
+        state = method.step(state, batch, problem, rng)
+        descent = -problem.gradient(before, batch)[:, hidden]
+        angles.append(torch.rad2deg(torch.acos(cosine((state["params"] - before)[:, hidden], descent))))
+    assert torch.stack(angles[:10]).mean() == pytest.approx(90, abs=10)
+    assert torch.stack(angles[-100:]).mean(0).max() < 45
+
+
+def test_the_probe_logs_how_far_weights_and_feedback_are_aligned(make_problem):
+    method = FeedbackAlignment(SGD(learning_rate=0.2))
+    given = make_problem(method, batch_size=64)
+    probe = Probe(given.task, given.problem.network, given.seeds)
+    state = method.init(given.problem, given.params, given.rng)
+    start = probe.measure(given.params, None, method.transport(state, given.problem))
+    for _ in range(300):
+        state = method.step(state, given.sealed, given.problem, given.rng)
+    end = probe.measure(state["params"], given.params, method.transport(state, given.problem))
+    assert start[0]["transport_cosine"].isnan().all()
+    assert start[1]["transport_cosine"].abs().max() < 0.2
+    assert (end[1]["transport_cosine"] > start[1]["transport_cosine"] + 0.1).all()
+
+
+def test_a_network_without_layers_is_refused(make_problem, monkeypatch):
+    def tiny(input_shape, n_outputs):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, n_outputs))
+
+    monkeypatch.setitem(sys.modules, "toy_networks", SimpleNamespace(tiny=tiny))
+    method = FeedbackAlignment(PLAIN)
+    given = make_problem(method, network=Module("toy_networks:tiny"))
+    with pytest.raises(UnsupportedError, match="no access to its layers"):
+        method.init(given.problem, given.params, given.rng)

@@ -1,0 +1,67 @@
+"""Oracles: backpropagation, where magnitudes are the weights' own; and the definition of each kind of magnitude."""
+
+import pytest
+import torch
+
+from beyond.network import CNN, MLP
+from beyond.optimizers import SGD
+from methods.backprop import Backprop
+from methods.sign_symmetry import SignSymmetry
+
+FAULT = ('state["params"].sign()', 'state["params"].sign().neg()')  # the error is carried back upside down
+PLAIN = SGD(learning_rate=0.5)
+KINDS = ["uniform", "batchwise", "fixed"]
+
+
+@pytest.mark.parametrize("network", [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4))])
+def test_with_the_weights_own_magnitudes_it_is_backpropagation(network, make_problem, close):
+    ends = []
+    for method in (Backprop(PLAIN), SignSymmetry(PLAIN, magnitude="fixed")):
+        given = make_problem(method, network=network)
+        state = method.init(given.problem, given.params, given.rng)
+        for _ in range(3):
+            if "magnitudes" in state:
+                state["magnitudes"] = state["params"].abs()
+            state = method.step(state, given.sealed, given.problem, given.rng)
+        ends.append(method.params(state))
+    close(*ends, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("magnitude", KINDS)
+def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_problem, deep_network):
+    method = SignSymmetry(PLAIN, magnitude=magnitude)
+    given = make_problem(method, network=deep_network)
+    before = method.init(given.problem, given.params, given.rng)
+    after = before
+    for _ in range(20):
+        after = method.step(after, given.sealed, given.problem, given.rng)
+    flipped = before["params"].sign() != after["params"].sign()
+    assert flipped.any()
+    weights = given.problem.network.carriers(after["params"])
+    first, last = (method.transport(state, given.problem) for state in (before, after))
+    assert set(last) == {2, 3}
+    for depth, own in last.items():
+        assert torch.equal(own.sign(), weights[depth].sign())
+        assert torch.equal(own.abs(), first[depth].abs()) == (magnitude != "batchwise")
+        spread = own.abs().flatten(1).std(1)
+        assert (spread < 1e-7).all() if magnitude == "uniform" else (spread > 1e-3).all()
+        assert own.square().mean().sqrt() == pytest.approx(float(weights_std(given, depth)), rel=0.2)
+
+
+def weights_std(given, depth):
+    return given.problem.network.carriers(given.params)[depth].square().mean().sqrt()
+
+
+def test_a_step_by_hand(make_problem, close):
+    method = SignSymmetry(PLAIN)
+    given = make_problem(method, network=MLP((12,), activation="tanh"))
+    state = method.init(given.problem, given.params, given.rng)
+    w1, w2 = (own["weight"] for own in given.problem.network.unflatten(given.params) if own)
+    m2 = [own["weight"] for own in given.problem.network.unflatten(state["magnitudes"]) if own][1]
+    x = given.batch.inputs.flatten(2)
+    h = torch.tanh(x @ w1.mT)
+    e = given.problem.error(h @ w2.mT, given.batch.targets)
+    expected = ((e @ (m2 * w2.sign())) * (1 - h**2)).mT @ x
+    end = method.params(method.step(state, given.sealed, given.problem, given.rng))
+    found = next(own["weight"] for own in given.problem.network.unflatten((given.params - end) / 0.5) if own)
+    close(found, expected, rtol=1e-3, atol=1e-6)
