@@ -47,7 +47,7 @@ def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[D
     summary, targets : DataFrame
         From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same numbers.
     """
-    own = looks(tables.arms)
+    own = looks(_neighbours(tables))
     drawn = []
 
     def keep(task: str, picture: training.Picture | None) -> None:
@@ -66,6 +66,12 @@ def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[D
             keep(task, training.gradient_norms(tables, task, rng))
             keep(task, training.update_cosine(tables, task, own, rng))
     return drawn
+
+
+def _neighbours(tables: Tables) -> list[str]:
+    """Arms in an order in which those that may share a panel stand together, so that their colours differ."""
+    signals = tables.runs.drop_duplicates("arm").sort_values(["signal", "arm"])
+    return [str(arm) for arm in (signals["arm"] if len(signals) > training.MANY else tables.arms)]
 
 
 def _slug(name: str) -> str:

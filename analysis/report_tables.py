@@ -76,6 +76,10 @@ def cost_columns(summary: Frame) -> Frame:
         columns[f"{_COST_NAMES[cost]} in all"] = (summary[cost] + before.fillna(0)).map(number)
     columns["weights"] = summary["n_weights"].map(number)
     columns["FLOPs a prediction"] = summary["inference_flops"].map(number)
+    if (summary["inference_spikes"] > 0).any():
+        for name in ("spikes", "accumulates"):
+            counts = summary[f"inference_{name}"]
+            columns[f"{name} a prediction"] = counts.where(counts > 0).map(number)
     columns["state bytes"] = summary["state_bytes"].map(number)
     return pd.DataFrame(columns)
 

@@ -31,6 +31,8 @@ _RUN_NUMBERS = (
     *(f"target_{level}" for level in LEVELS),
     "n_weights",
     "inference_flops",
+    "inference_spikes",
+    "inference_accumulates",
     *(f"pretraining_{cost}" for cost in _LEDGER if cost != "steps"),
     "state_bytes",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any
@@ -32,6 +32,17 @@ _COSTS = {
 }
 
 
+MANY = 12  # arms that one panel can show
+_BACKGROUND = Look("#bbbbbb", "-", "")
+_SIGNALS = {
+    "gradient": "the gradient",
+    "error": "the error at the outputs",
+    "loss": "losses alone",
+    "reward": "rewards alone",
+    "local": "what each layer sees",
+}
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure, not yet a file: its files' name, and the text for those who cannot see it."""
@@ -42,7 +53,7 @@ class Picture:
 
 
 def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
-    """Validation score against each cost."""
+    """Validation score against each cost; where arms are many, a row for each signal against two of them."""
     score = tables.score(task)
     costs = {cost: score_bands(tables, task, cost, rng) for cost in _COSTS}
     bands = costs["epochs"]
@@ -50,19 +61,24 @@ def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generato
         return None
     limits = canvas.score_limits(_joined(band.mean for band in bands.values()), score)
     note = _note("Line: mean validation score", bands.values(), _fitted(bands, limits)[1])
-    figure, axes = panels(4, 2, 2.5, f"{task}: convergence", note, _legend(looks, bands))
-    for panel, (cost, own) in zip(axes, costs.items(), strict=True):
-        _draw_bands(panel, _fitted(own, limits)[0], looks, _COSTS[cost])
-        panel.set_ylim(limits)
-        canvas.draw_ticks(panel, "y", canvas.score_ticks(limits), named=panel in axes[::2])
-    for panel in axes[::2]:
-        panel.set_ylabel(f"validation {score}")
-    alt = f"Line chart: validation {score} on {task} of {len(bands)} arms against epochs, FLOPs, examples and seconds."
+    crowds = _crowds(tables, task, bands)
+    shown = list(costs) if len(crowds) == 1 else ["epochs", "seconds"]
+    figure, rows = _rows(crowds, len(shown), 2.5, f"{task}: convergence", note, looks)
+    for row, (_, arms, background) in zip(rows, crowds, strict=True):
+        for index, (panel, cost) in enumerate(zip(row, shown, strict=True)):
+            own = _fitted(costs[cost], limits)[0]
+            _draw_bands(panel, own, looks, _COSTS[cost], arms, background)
+            panel.set_ylim(limits)
+            canvas.draw_ticks(panel, "y", canvas.score_ticks(limits), named=index % 2 == 0)
+            if index % 2 == 0:
+                panel.set_ylabel(f"validation {score}")
+    against = ", ".join(shown)
+    alt = f"Line chart: validation {score} on {task} of {len(bands)} arms against {against}."
     return Picture("convergence", alt, figure)
 
 
 def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
-    """Training minus validation score."""
+    """Training minus validation score; where arms are many, a row for each signal."""
     score = tables.score(task)
     bands = gap_bands(tables, task, "epochs", rng)
     if not bands:
@@ -70,11 +86,14 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: G
     limits = canvas.score_limits(_joined(band.mean for band in bands.values()), f"gap of {score}")
     bands, missing = _fitted(bands, limits)
     note = _note("Line: mean gap", bands.values(), missing)
-    figure, (axes,) = panels(1, 1, 3.2, f"{task}: generalisation gap", note, _legend(looks, bands))
-    axes.axhline(0, color=INK, lw=0.8)
-    _draw_bands(axes, bands, looks, _COSTS["epochs"])
-    axes.set(ylim=limits, ylabel=f"train - validation {score}")
-    canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
+    crowds = _crowds(tables, task, bands)
+    height = 3.2 if len(crowds) == 1 else 2.0
+    figure, rows = _rows(crowds, 1, height, f"{task}: generalisation gap", note, looks)
+    for (axes,), (_, arms, background) in zip(rows, crowds, strict=True):
+        axes.axhline(0, color=INK, lw=0.8)
+        _draw_bands(axes, bands, looks, _COSTS["epochs"], arms, background)
+        axes.set(ylim=limits, ylabel=f"train - validation {score}")
+        canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
     alt = f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against epochs."
     return Picture("generalisation-gap", alt, figure)
 
@@ -116,48 +135,59 @@ def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
 
 
 def update_cosine(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
-    """Cosine between update and negative true gradient, a panel a layer."""
+    """Cosine between update and negative true gradient, a panel a layer; where arms are many, a row for each signal."""
     layers = alignment(tables, task, "epochs", rng)
     if not layers:
         return None
-    every = [band for layer in layers for band in layer.bands.values()]
     arms = sorted({arm for layer in layers for arm in layer.bands})
     idle = sorted(set(tables.layers.loc[tables.layers["task"] == task, "arm"]).difference(arms))
-    note = _note(
-        "Line: mean cosine, on an axis that is stretched near zero (square root)", every,
-        f"No update was measured: {', '.join(idle)}." if idle else "",
-    )  # fmt: skip
-    legend = [*_legend(looks, arms), (Line2D([], [], color=FAINT, ls="--", lw=1), "null line: random direction")]
+    crowds = _crowds(tables, task, arms)
+    more = f"No update was measured: {', '.join(idle)}." if idle else ""
+    if len(crowds) > 1:
+        main = max(layers, key=lambda layer: len(layer.bands)).network
+        others = sorted({arm for layer in layers if layer.network != main for arm in layer.bands})
+        layers = [layer for layer in layers if layer.network == main]
+        more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
+    every = [band for layer in layers for band in layer.bands.values()]
+    note = _note("Line: mean cosine, on an axis that is stretched near zero (square root)", every, more)
+    null_line = (Line2D([], [], color=FAINT, ls="--", lw=1), "null line: random direction")
     several = len({layer.network for layer in layers}) > 1
     titles = [
         f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\n"
         f"null line: ±{layer.null:.2g}"
         for layer in layers
     ]
-    columns = 2 if len(layers) == 4 else 3
-    figure, axes = panels(
-        len(layers), columns, 2.3, f"{task}: update direction by layer", note, legend,
-        gaps=(0.25, 0.15), headed=_lines_of(titles),
+    columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)
+    figure, rows = _rows(
+        crowds, len(layers), 2.3, f"{task}: update direction by layer", note, looks,
+        columns=columns, gaps=(0.25, 0.15), headed=_lines_of(titles), more=[null_line],
     )  # fmt: skip
     axis = CostAxis(_joined(band.cost for band in every))
     values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
-    for index, (panel, layer) in enumerate(zip(axes, layers, strict=True)):
-        null = _stretch(layer.null)
-        panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
-        for level in (-null, null):
-            panel.axhline(level, color=FAINT, ls="--", lw=1)
-        panel.axhline(0, color=INK, lw=0.8)
-        for phase, (arm, band) in enumerate(layer.bands.items()):
-            stretched = {name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")}
-            draw_band(panel, axis.place(band.cost), replace(band, **stretched), looks[arm], phase)
-        panel.set_title(titles[index], loc="left")
-        panel.set_ylim(low, high)
-        axis.dress(panel, named=index + columns >= len(layers))
-        canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
-        panel.set_xlabel("backprop epochs" if index + columns >= len(layers) else "")
-        panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
+    for row, (signal, own, background) in zip(rows, crowds, strict=True):
+        last = signal == crowds[-1][0]
+        for index, (panel, layer) in enumerate(zip(row, layers, strict=True)):
+            null, below = _stretch(layer.null), index + columns >= len(layers) and last
+            panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
+            for level in (-null, null):
+                panel.axhline(level, color=FAINT, ls="--", lw=1)
+            panel.axhline(0, color=INK, lw=0.8)
+            stretched = {
+                arm: replace(band, **{name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")})
+                for arm, band in layer.bands.items()
+            }
+            if background in stretched:
+                draw_band(panel, axis.place(stretched[background].cost), stretched[background], _BACKGROUND)
+            for phase, arm in enumerate(arm for arm in own if arm in stretched):
+                draw_band(panel, axis.place(stretched[arm].cost), stretched[arm], looks[arm], phase)
+            panel.set_title(titles[index] + (f"\n{signal}" if signal else ""), loc="left")
+            panel.set_ylim(low, high)
+            axis.dress(panel, named=below)
+            canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
+            panel.set_xlabel("backprop epochs" if below else "")
+            panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
     alt = f"Small multiples: cosine of updates and negative gradient on {task}, {len(layers)} layers, {len(arms)} arms."
     return Picture("update-cosine", alt, figure)
 
@@ -168,13 +198,68 @@ def seeds(counts: Iterable[int]) -> str:
     return f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seed{'' if counts == [1] else 's'}"
 
 
-def _draw_bands(axes: Axes, bands: dict[str, Band], looks: dict[str, Look], label: str) -> None:
-    """Along a cost; an arm that never spent any is a level line."""
+def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, list[str], str]]:
+    """Arms that share a panel, below a title, with one in the background: all of them, or those told the same signal.
+
+    The one in the background is `backprop`, where the panel does not have it anyway.
+    """
+    arms = list(arms)
+    if len(arms) <= MANY:
+        return [("", arms, "")]
+    runs = tables.runs[tables.runs["task"] == task]
+    signal = dict(zip(runs["arm"], runs["signal"], strict=True))
+    groups = {
+        name: [arm for arm in arms if signal[arm] == name] for name in dict.fromkeys(runs["signal"].sort_values())
+    }
+    return [
+        (f"told {_SIGNALS.get(name, name)}", own, "" if "backprop" in own else "backprop")
+        for name, own in groups.items()
+        if own
+    ]
+
+
+def _rows(
+    crowds: list[tuple[str, list[str], str]],
+    n: int,
+    height: float,
+    title: str,
+    note: str,
+    looks: dict[str, Look],
+    *,
+    columns: int = 2,
+    more: Sequence[tuple[Any, str]] = (),
+    headed: int = 0,
+    **layout: Any,
+) -> tuple[Figure, list[list[Axes]]]:
+    """Make n panels for each crowd: one crowd has its legend below, each of several its own to the right."""
+    if len(crowds) == 1:
+        entries = [*_legend(looks, crowds[0][1]), *more]
+        figure, axes = panels(n, columns, height, title, note, entries, headed=headed, **layout)
+        return figure, [axes]
+    note += "\nGrey: backprop, for comparison." if any(background for *_, background in crowds) else ""
+    figure, axes = panels(n * len(crowds), n, height, title, note, headed=headed + 1, right=2.3, **layout)
+    rows = [axes[first : first + n] for first in range(0, len(axes), n)]
+    for row, (told, arms, _) in zip(rows, crowds, strict=True):
+        row[0].set_title(told, loc="left", fontweight="bold")
+        handles, labels = zip(*_legend(looks, arms), *more, strict=True)
+        row[-1].legend(
+            handles, [canvas.wrapped(label, 1.6) for label in labels], loc="upper left", bbox_to_anchor=(1.01, 1.03),
+            frameon=False, handlelength=2.6, labelspacing=0.3, borderaxespad=0.2, fontsize=8,
+        )  # fmt: skip
+    return figure, rows
+
+
+def _draw_bands(
+    axes: Axes, bands: dict[str, Band], looks: dict[str, Look], label: str, arms: Iterable[str], background: str
+) -> None:
+    """Some arms along a cost, on an axis for all; an arm that never spent any is a level line."""
     axis = CostAxis(_joined(band.cost for band in bands.values()))
-    for phase, (arm, band) in enumerate(bands.items()):
-        draw_band(axes, axis.place(band.cost), band, looks[arm], phase)
+    drawn = [(background, _BACKGROUND), *((arm, looks[arm]) for arm in arms)]
+    for phase, (arm, look) in enumerate((arm, look) for arm, look in drawn if arm in bands):
+        band = bands[arm]
+        draw_band(axes, axis.place(band.cost), band, look, phase)
         if len(band.cost) == 1:
-            axes.axhline(band.mean[0], color=looks[arm].colour, ls=looks[arm].line, lw=1)
+            axes.axhline(band.mean[0], color=look.colour, ls=look.line, lw=1)
     axis.dress(axes)
     axes.set_xlabel(label)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import canvas
+from analysis import canvas, figures
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.summaries import cost_to_target, summary
@@ -127,6 +127,27 @@ def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks,
     assert len(figure.axes) == 3
     assert "650 weights\nnull line: ±0.031" in shown
     assert "No update was measured: constant." in shown
+
+
+def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, looks, rng, monkeypatch):
+    monkeypatch.setattr(training, "MANY", 2)
+    signals = dict(zip(tables.runs["arm"], tables.runs["signal"], strict=True))
+    told = [name for name in ("gradient", "loss", "reward") if name in signals.values()]
+    for draw, columns in ((training.convergence, 2), (training.generalisation_gap, 1), (training.update_cosine, 3)):
+        figure = draw(tables, TASK, looks, rng).figure
+        rows = [figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)]
+        legends = [[text.get_text() for text in row[-1].get_legend().get_texts()] for row in rows]
+        shown = [{arm for arm in signals if arm in names} for names in legends]
+        assert [{signals[arm] for arm in arms} for arms in shown] == [{name} for name in told]
+        assert len(figure.legends) == 0
+
+
+def test_arms_that_may_share_a_panel_differ_in_colour(tables, monkeypatch):
+    monkeypatch.setattr(training, "MANY", 2)
+    order = figures._neighbours(tables)
+    signals = dict(zip(tables.runs["arm"], tables.runs["signal"], strict=True))
+    assert sorted(order) == tables.arms
+    assert [signals[arm] for arm in order] == sorted(signals[arm] for arm in order)
 
 
 def test_final_scores_are_sorted_and_complete(tables, looks, rng):
