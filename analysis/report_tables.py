@@ -74,6 +74,8 @@ def cost_columns(summary: Frame) -> Frame:
         before = summary[f"pretraining_{cost}"]
         columns[f"pre-training {_COST_NAMES[cost]}"] = before.map(number)
         columns[f"{_COST_NAMES[cost]} in all"] = (summary[cost] + before.fillna(0)).map(number)
+    if (summary["rewards"] > 0).any():
+        columns["rewards asked"] = summary["rewards"].where(summary["rewards"] > 0).map(number)
     columns["weights"] = summary["n_weights"].map(number)
     columns["FLOPs a prediction"] = summary["inference_flops"].map(number)
     if (summary["inference_spikes"] > 0).any():

@@ -17,7 +17,7 @@ _MEANS = {
     "final_mean": "final_test_score",
     **{cost: cost for cost in COSTS},
     **{f"pretraining_{cost}": f"pretraining_{cost}" for cost in COSTS},
-    **{name: name for name in ("n_weights", "state_bytes")},
+    **{name: name for name in ("rewards", "n_weights", "state_bytes")},
     **{f"inference_{name}": f"inference_{name}" for name in ("flops", "spikes", "accumulates")},
 }
 

@@ -27,6 +27,7 @@ _RUN_NUMBERS = (
     *(f"{moment}_{split}_score" for moment in ("best", "final") for split in ("train", "validation", "test")),
     "budget",
     *_LEDGER,
+    "rewards",
     *(f"{cost}_to_{moment}" for moment in _MOMENTS for cost in _LEDGER),
     *(f"target_{level}" for level in LEVELS),
     "n_weights",

@@ -26,6 +26,8 @@ class Ledger:
     flops : int
         Floating-point operations of those passes, by the layers' own counts, and of the products of matrices that a
         method makes besides.
+    rewards : int
+        Rewards asked for, one an action.
     steps : int
         Changes of the weights.
     seconds : float
@@ -35,14 +37,16 @@ class Ledger:
     forward: float = 0
     backward: float = 0
     flops: int = 0
+    rewards: int = 0
     steps: int = 0
     seconds: float = 0.0
 
-    def charge(self, forward: float = 0, backward: float = 0, flops: int = 0) -> None:
-        """Add the cost of passes."""
+    def charge(self, forward: float = 0, backward: float = 0, flops: int = 0, rewards: int = 0) -> None:
+        """Add the cost of passes, or of answers."""
         self.forward += forward
         self.backward += backward
         self.flops += flops
+        self.rewards += rewards
 
     def copy(self) -> Ledger:
         """Return a copy, to go back to."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log, pi
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,10 @@ class Softmax:
         edges = self.probabilities.cumsum(-1)[..., :-1].contiguous()
         return torch.searchsorted(edges, uniform, right=True)
 
+    def log_probability(self, actions: Tensor) -> Tensor:
+        """Return log pi(action), shape (R, B, K)."""
+        return self.log_probabilities.gather(-1, actions)
+
     def score(self, actions: Tensor, weights: Tensor) -> Tensor:
         """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""
         named = torch.zeros_like(self.probabilities).scatter_add_(-1, actions, weights)
@@ -61,6 +67,11 @@ class Gaussian:
         """Draw actions (R, B, K, n_outputs)."""
         noise = rng.normal(self.mean.shape[1], n_actions, self.mean.shape[2])
         return self.mean.unsqueeze(2) + self.std * noise
+
+    def log_probability(self, actions: Tensor) -> Tensor:
+        """Return the logarithm of the density at each action, shape (R, B, K)."""
+        distance = (actions - self.mean.unsqueeze(2)) / self.std
+        return -0.5 * distance.square().sum(-1) - self.mean.shape[2] * (log(self.std) + 0.5 * log(2 * pi))
 
     def score(self, actions: Tensor, weights: Tensor) -> Tensor:
         """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""

@@ -135,7 +135,9 @@ class Problem:
         return losses.example_losses(self.spec.target, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
-        """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no charge."""
+        """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
+        if self.ledger is not None:
+            self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         allowed = set(Signal) - {Signal.LOSS}  # which is one number for a batch
         return losses.reward(self.spec.target, actions, self._unseal(batch.targets, allowed, "the reward"))
 

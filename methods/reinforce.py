@@ -17,8 +17,8 @@ Departures: units of the output layer alone are stochastic, the hidden ones are 
 source combines the two likewise); a batch of inputs instead of one; any optimizer instead of a plain step; the entropy
 term (Williams & Peng, 1991, Connection Science 3, 241-268), without which whole classes are never named again.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: one forward and one backward pass whatever K is, for the derivative is linear in the error at the outputs; asking
-for a reward is free, so K is not seen in the ledger.
+Cost: 1 forward and 1 backward pass whatever K is, for the derivative is linear in the error at the outputs; rewards are
+counted apart.
 Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected reward by automatic
 differentiation (tests/methods/test_reinforce.py).
 Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 4 REINFORCE samples, get a baseline for

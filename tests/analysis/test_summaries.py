@@ -32,7 +32,7 @@ def rows(arm, scores, task="t", status="finished", **more):
 def tables(*arms):
     runs = pd.DataFrame([row for arm in arms for row in arm])
     inference = [f"inference_{name}" for name in ("flops", "spikes", "accumulates")]
-    for column in ("epochs", "examples", "seconds", "n_weights", "state_bytes", *inference):
+    for column in ("epochs", "examples", "seconds", "rewards", "n_weights", "state_bytes", *inference):
         runs[column] = 1.0
     for column in ("epochs", "examples", "seconds"):
         runs[f"pretraining_{column}"] = 0.0

@@ -115,6 +115,7 @@ def test_the_charge_is_the_passes_made_and_the_operations_torch_counts(question,
     assert (ledger.forward, ledger.backward) == pytest.approx(PASSES[question])
     assert ledger.flops * R == counter.get_total_flops()
     assert (ledger.steps, ledger.seconds) == (0, 0.0)
+    assert ledger.rewards == (2 * B if question == "reward" else 0)
 
 
 def test_without_a_ledger_nobody_is_charged(ask):

@@ -14,6 +14,8 @@ from methods.backprop import Backprop
 from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer
 
+FAULT = ("[start[:, :head], params[:, head:]]", "[params[:, :head], start[:, head:]]")  # the wrong part is kept
+
 
 def curves(method, task):
     setup = Setup(method, task, task.spec.network.build(task.spec), [0, 1], Budget("epochs", 5))

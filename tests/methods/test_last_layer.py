@@ -7,6 +7,8 @@ from beyond.network import MLP
 from beyond.optimizers import SGD
 from methods.last_layer import LastLayer
 
+FAULT = ("self.optimizer.update(gradient,", "self.optimizer.update(-gradient,")  # uphill
+
 
 def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):
     method = LastLayer(SGD(learning_rate=0.3))

@@ -9,6 +9,8 @@ from beyond.problem import Problem
 from beyond.streams import Stream
 from methods.random_search import RandomSearch
 
+FAULT = (".argmin(1)", ".argmax(1)")  # the worst candidate
+
 
 def loss_by_hand(given, weights, replica):
     """Loss of one network (n,) on its replica's batch."""

@@ -1,0 +1,127 @@
+"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for episodes of one step.
+
+The actor is the network, whose outputs z make a policy pi; the critic is a linear unit on the network's last hidden
+activations h, which learns what reward to expect at an input. An action is judged by what it earned beyond that.
+
+    a_k ~ pi(. | z)                                                 k = 1 .. K
+    v   = u^T h + u_0                                               the reward to expect
+    A_k = r_k - v                                                   reward above it
+    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz          the actor's ascent direction; H the entropy of pi
+    dv  = (1/K) sum_k A_k                                           the critic's: minus the derivative of (r - v)^2 / 2
+    dh  = W^T dz + value_weight u dv                                what the hidden layers are told; W the output layer
+    g   = the chain rule, applied to -dz / B, -dv / B and -dh / B   handed to the optimizer, for actor and critic alike
+
+An output layer without hidden layers below it shares nothing: there h are the inputs, embedded where they are symbols.
+
+Departures: every episode ends after one action, so the temporal difference r + gamma v(x') - v(x) has no second term;
+a batch of inputs in turn instead of parallel environments; any optimizer, one for both.
+Needs: weight transport, global loss, stored activations, backward locking.
+Cost: 1 forward and 1 backward pass, and 4 operations for each activation in h; rewards are counted apart.
+Check: over every action by enumeration the actor's mean update is the policy gradient whatever the critic says, and the
+critic finds the mean reward (tests/methods/test_actor_critic.py).
+Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846, doi:10.1109/TSMC.1983.6313077; shared layers,
+value_weight and entropy bonus: arXiv:1602.01783.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require
+from beyond.optimizers import Optimizer
+from beyond.policies import policy_of
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights of the actor, of the critic, and what the optimizer remembers of both."""
+
+    params: Tensor  # (R, n)
+    critic: Tensor  # (R, n_features + 1), the bias last
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ActorCritic(Method[State]):
+    """Make actions that earned more than the critic expected likelier.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights, the critic's among them.
+    batch_size : int, >= 1
+        Inputs a step; a training set that is smaller is taken whole.
+    n_actions : int, >= 1
+        Actions drawn, and rewards heard, for each input.
+    value_weight : float, >= 0
+        Of the critic's error in what the hidden layers are told; 0 leaves them to the actor. The critic's own weights
+        always follow their error in full.
+    entropy_bonus : float, >= 0
+        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
+    action_std : float, > 0
+        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    n_actions: int = 1
+    value_weight: float = 0.5
+    entropy_bonus: float = 0.1
+    action_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_actions", ">= 1", self.n_actions, self.n_actions >= 1)
+        require("value_weight", ">= 0", self.value_weight, self.value_weight >= 0)
+        require("entropy_bonus", ">= 0", self.entropy_bonus, self.entropy_bonus >= 0)
+        require("action_std", "> 0", self.action_std, self.action_std > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        critic = params.new_zeros(len(params), prod(problem.stages[-1].input_shape) + 1)
+        return {"params": params, "critic": critic, "optimizer": self.optimizer.init(torch.cat([params, critic], 1))}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        *trunk, head = problem.stages
+        params, value_weights, value_bias = state["params"], state["critic"][:, :-1], state["critic"][:, -1:]
+        hidden, tapes = batch.inputs, []
+        for stage in trunk:
+            hidden, tape = stage.forward(params, hidden, rng)
+            tapes.append(tape)
+        outputs, head_tape = head.forward(params, hidden, rng)
+        features = hidden.flatten(2)  # (R, B, n_features)
+        n_inputs, n_features = features.shape[1:]
+        problem.charge(2 * n_inputs * n_features)
+        values = features @ value_weights.unsqueeze(2) + value_bias.unsqueeze(1)  # (R, B, 1)
+
+        policy = policy_of(problem.spec.target, outputs, self.action_std)
+        actions = policy.sample(self.n_actions, rng)
+        advantages = problem.reward(actions, batch) - values  # (R, B, K)
+        ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
+        actor_error = -ascent / n_inputs
+        critic_error = -advantages.mean(2, keepdim=True) / n_inputs  # (R, B, 1)
+
+        problem.charge(2 * n_inputs * n_features)
+        critic_gradient = torch.cat([(features.mT @ critic_error).squeeze(2), critic_error.sum(1)], 1)
+        gradients = [head.gradient(head_tape, actor_error), critic_gradient]
+        if trunk:
+            from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(hidden.shape)
+            error = head.carry(head_tape, actor_error) + from_critic
+            for stage, tape in zip(reversed(trunk), reversed(tapes), strict=True):
+                gradients.insert(0, stage.gradient(tape, error))
+                if stage is not trunk[0]:
+                    error = stage.carry(tape, error)
+
+        both = torch.cat([params, state["critic"]], 1)
+        both, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], both)
+        params, critic = both.tensor_split([params.shape[1]], 1)
+        return {"params": params, "critic": critic, "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]

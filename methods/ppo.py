@@ -1,0 +1,150 @@
+"""Proximal policy optimization, PPO (Schulman, Wolski, Dhariwal, Radford & Klimov, 2017), for episodes of one step.
+
+Rewards of one batch of actions are used for several updates. The further the policy has moved from the one that acted,
+the less those rewards say of it: an action's share in the objective is cut once its probability has changed by more
+than the clip allows, in the direction that its reward asked for.
+
+    a_k ~ pi_old(. | z)                                             k = 1 .. K, asked for a reward once
+    A_k = r_k - b_k                                                 reward above the baseline
+    n_epochs times, for each minibatch:
+        rho_k = pi(a_k | z) / pi_old(a_k | z)
+        L     = (1/K) sum_k min(rho_k A_k, clip(rho_k, 1 - e, 1 + e) A_k) + c H         to be raised
+        dz    = (1/K) sum_{k not cut} rho_k A_k d log pi(a_k | z) / dz + c dH/dz        its derivative
+        g     = the chain rule, applied to -dz / B at the outputs                       handed to the optimizer
+
+    cut       A_k > 0 and rho_k > 1 + e, or A_k < 0 and rho_k < 1 - e: there min takes the constant branch
+    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, taken before the step;
+              leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
+
+Policies pi are as for REINFORCE: softmax for classes, Gaussian of a fixed width for values.
+
+Departures: every episode ends after one action, so there is no advantage to sum over time; a baseline of the rewards
+themselves in place of a learnt value function, so that against REINFORCE nothing but reuse and clip is new.
+Needs: weight transport, global loss, stored activations, backward locking.
+Cost: n_epochs + 1 forward and n_epochs backward passes; rewards are counted apart.
+Check: the first update without a cut is REINFORCE's, and every update's gradient equals automatic differentiation of L
+(tests/methods/test_ppo.py).
+Source: arXiv:1707.06347, equation 7.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.policies import policy_of
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, what the optimizer remembers, and the running mean of the rewards."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+    mean_reward: Tensor  # (R,)
+
+
+@dataclass(frozen=True)
+class PPO(Method[State]):
+    """Make actions that earned more than expected likelier, several times over but not far.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Inputs a step; a training set that is smaller is taken whole.
+    n_actions : int, >= 1
+        Actions drawn, and rewards heard, for each input.
+    n_epochs : int, >= 1
+        Times that the rewards of one step are gone through.
+    n_minibatches : int, >= 1
+        Parts into which the inputs of a step are shuffled, each epoch anew; an update for each.
+    clip : float, > 0
+        Relative change of an action's probability beyond which its reward asks for no more; inf never cuts.
+    baseline : {"none", "running_mean", "leave_one_out"}
+        What a reward is compared with; the last needs at least two actions.
+    baseline_decay : float in [0, 1)
+        Of the running mean; the other baselines do not use it.
+    normalise_advantages : bool
+        Whether a step's advantages are brought to mean 0 and standard deviation 1.
+    entropy_bonus : float, >= 0
+        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
+    action_std : float, > 0
+        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    optimizer: Optimizer
+    batch_size: int = 64
+    n_actions: int = 1
+    n_epochs: int = 2
+    n_minibatches: int = 2
+    clip: float = 0.2
+    baseline: str = "running_mean"
+    baseline_decay: float = 0.9
+    normalise_advantages: bool = False
+    entropy_bonus: float = 0.1
+    action_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "n_actions", "n_epochs", "n_minibatches"):
+            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
+        require("clip", "> 0", self.clip, self.clip > 0)
+        require_one_of("baseline", ("none", "running_mean", "leave_one_out"), self.baseline)
+        enough = self.n_actions >= 2 or self.baseline != "leave_one_out"
+        require("n_actions", ">= 2 with baseline leave_one_out", self.n_actions, enough)
+        require("baseline_decay", "in [0, 1)", self.baseline_decay, 0 <= self.baseline_decay < 1)
+        require("entropy_bonus", ">= 0", self.entropy_bonus, self.entropy_bonus >= 0)
+        require("action_std", "> 0", self.action_std, self.action_std > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        params, optimizer = state["params"], state["optimizer"]
+        kind = problem.spec.target
+        policy = policy_of(kind, problem.outputs(params, batch.inputs), self.action_std)
+        actions = policy.sample(self.n_actions, rng)
+        rewards = problem.reward(actions, batch)  # (R, B, K)
+        advantages = self._advantages(rewards, state["mean_reward"])
+        before = policy.log_probability(actions)
+
+        rows = torch.arange(len(params)).unsqueeze(1)
+        for _ in range(self.n_epochs):
+            for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
+                outputs, tape = problem.forward(params, batch.inputs[rows, part], rng)
+                policy = policy_of(kind, outputs, self.action_std)
+                chosen, advantage = actions[rows, part], advantages[rows, part]
+                ratio = (policy.log_probability(chosen) - before[rows, part]).exp()
+                limited = ratio.clamp(1 - self.clip, 1 + self.clip)
+                kept = ratio * advantage <= limited * advantage  # the branch of the minimum that still has a slope
+                ascent = policy.score(chosen, kept * ratio * advantage / self.n_actions)
+                ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
+                gradient = problem.backward(tape, -ascent / part.shape[1])
+                params, optimizer = self.optimizer.update(gradient, optimizer, params)
+
+        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.baseline_decay)
+        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def _advantages(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
+        """Rewards above their baseline, which is independent of the action that is judged, (R, B, K)."""
+        expected: Tensor | float = 0.0
+        if self.baseline == "running_mean":
+            expected = mean_reward[:, None, None]
+        elif self.baseline == "leave_one_out":
+            expected = (rewards.sum(-1, keepdim=True) - rewards) / (self.n_actions - 1)
+        advantages = rewards - expected
+        if not self.normalise_advantages:
+            return advantages
+        spread, mean = torch.std_mean(advantages, (1, 2), correction=0, keepdim=True)
+        return (advantages - mean) / (spread + 1e-8)

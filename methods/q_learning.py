@@ -1,0 +1,111 @@
+"""Q-learning of one step (Watkins & Dayan, 1992): the network predicts the reward of every action at an input.
+
+Its outputs are the action values Q(x, .). Only the action that was taken is told what it earned; the answer to an
+input is the action with the largest value.
+
+    a_k ~ exploration                                               k = 1 .. K
+    dQ(a) = (1/K) sum_{k: a_k = a} (Q(x, a_k) - r_k)                the derivative of (Q - r)^2 / 2
+    g     = the chain rule, applied to dQ / B at the outputs        handed to the optimizer
+
+    epsilon_greedy  a = argmax Q, but with probability epsilon any action; epsilon goes in a straight line from its
+                    first to its final value over n_decay_steps steps, and stays
+    softmax         a ~ softmax(Q / temperature)
+
+Departures: every episode ends after one action, so the target r + gamma max Q(x', .) has no second term; a network in
+place of the table; a batch of inputs instead of one.
+Needs: weight transport, global loss, stored activations, backward locking.
+Cost: 1 forward and 1 backward pass whatever K is; rewards are counted apart.
+Check: the values become the mean rewards, and the gradient equals automatic differentiation
+(tests/methods/test_q_learning.py).
+Source: Machine Learning 8, 279-292, doi:10.1007/BF00992698.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.policies import Softmax
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, what the optimizer remembers, and how far exploration has come."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class QLearning(Method[State]):
+    """Learn what each action earns; for classes only.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Inputs a step; a training set that is smaller is taken whole.
+    n_actions : int, >= 1
+        Actions taken, and rewards heard, for each input.
+    exploration : {"epsilon_greedy", "softmax"}
+        How actions are drawn from the values.
+    epsilon, final_epsilon : float in [0, 1]
+        Probability of an action at random, at the first step and in the end; softmax does not use it.
+    n_decay_steps : int, >= 1
+        Steps from the one to the other.
+    temperature : float, > 0
+        Difference in value that makes an action e times as likely; epsilon_greedy does not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    n_actions: int = 1
+    exploration: str = "epsilon_greedy"
+    epsilon: float = 0.2
+    final_epsilon: float = 0.1
+    n_decay_steps: int = 1000
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_actions", ">= 1", self.n_actions, self.n_actions >= 1)
+        require_one_of("exploration", ("epsilon_greedy", "softmax"), self.exploration)
+        require("epsilon", "in [0, 1]", self.epsilon, 0 <= self.epsilon <= 1)
+        require("final_epsilon", "in [0, 1]", self.final_epsilon, 0 <= self.final_epsilon <= 1)
+        require("n_decay_steps", ">= 1", self.n_decay_steps, self.n_decay_steps >= 1)
+        require("temperature", "> 0", self.temperature, self.temperature > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        if problem.spec.target is not TargetKind.CLASSES:
+            raise UnsupportedError("action values need a finite number of actions: classes, not values")
+        return {"params": params, "optimizer": self.optimizer.init(params), "n_steps": 0}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        values, tape = problem.forward(state["params"], batch.inputs, rng)  # (R, B, n_outputs)
+        actions = self._explore(values, state["n_steps"], rng)
+        surprise = values.gather(2, actions) - problem.reward(actions, batch)  # (R, B, K)
+        error = torch.zeros_like(values).scatter_add_(2, actions, surprise / surprise[0].numel())
+        params, optimizer = self.optimizer.update(problem.backward(tape, error), state["optimizer"], state["params"])
+        return {"params": params, "optimizer": optimizer, "n_steps": state["n_steps"] + 1}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def _explore(self, values: Tensor, n_steps: int, rng: Stream) -> Tensor:
+        """Actions (R, B, K)."""
+        if self.exploration == "softmax":
+            return Softmax(values / self.temperature).sample(self.n_actions, rng)
+        progress = min(1.0, n_steps / self.n_decay_steps)
+        epsilon = self.epsilon + progress * (self.final_epsilon - self.epsilon)
+        _, n_inputs, n_outputs = values.shape
+        at_random = rng.uniform(n_inputs, self.n_actions) < epsilon
+        return torch.where(at_random, rng.integers(n_outputs, n_inputs, self.n_actions), values.argmax(2, keepdim=True))

@@ -1,0 +1,98 @@
+"""Oracles: known mean rewards, automatic differentiation, and the frequencies of exploration."""
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from beyond import catalog
+from beyond.contracts import Batch
+from beyond.errors import UnsupportedError
+from beyond.ledger import Budget, Ledger
+from beyond.loop import Setup, train
+from beyond.network import MLP
+from beyond.optimizers import SGD
+from beyond.problem import seal
+from beyond.streams import Stream
+from methods.q_learning import QLearning
+
+FAULT = ("values.gather(2, actions) - problem", "values.gather(2, actions) + problem")  # a sign
+PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
+
+
+@pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
+@pytest.mark.parametrize("task", ["image/digits", "text/languages"])
+def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploration, task, make_problem, close):
+    method = QLearning(PLAIN, n_actions=6, exploration=exploration, epsilon=0.5)
+    given = make_problem(method, task)
+    asked, own = [], given.problem.reward
+    given.problem.reward = lambda actions, batch: asked.append((actions, own(actions, batch))) or asked[-1][1]
+    state = method.init(given.problem, given.params, given.rng)
+    change = given.params - method.params(method.step(state, given.sealed, given.problem, given.rng))
+    ((actions, rewards),) = asked
+    assert actions.shape == (2, 16, 6)
+    assert 0 < rewards.mean() < 1
+
+    leaf = given.params.clone().requires_grad_()
+    taken = given.problem.network.outputs(leaf, given.batch.inputs).gather(2, actions)
+    loss = 0.5 * (taken - rewards).square().mean((1, 2))
+    close(change, torch.autograd.grad(loss.sum(), leaf)[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
+def test_values_become_the_mean_reward_of_each_action(exploration, make_problem, close):
+    """Three inputs, each shown ten times with labels of known frequency; linear outputs are a table of them."""
+    explored = {"exploration": exploration, "epsilon": 1.0, "final_epsilon": 1.0, "temperature": 1.0}
+    method = QLearning(SGD(learning_rate=0.1), n_actions=200, **explored)
+    given = make_problem(method, batch_size=3, network=MLP(hidden=()), source_data="classes")
+    inputs = Stream("inputs", [0, 1]).normal(3, *given.task.spec.input_shape)
+    labels = torch.tensor([[0] * 10, [0, 0, 0, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3, 3, 4, 4, 4]])
+    batch = Batch(inputs.repeat_interleave(10, 1), labels.flatten().expand(2, -1))
+    state = method.init(given.problem, given.params, given.rng)
+    for _ in range(300):
+        state = method.step(state, seal(batch, method.signal), given.problem, given.rng)
+    frequencies = torch.nn.functional.one_hot(labels, 5).float().mean(1)  # what naming each class earns, on average
+    values = method.predict(state, given.problem, inputs)
+    close(values, frequencies.expand(2, -1, -1), rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize(("n_steps", "epsilon"), [(0, 0.8), (5, 0.5), (10, 0.2), (1000, 0.2)])
+def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
+    method = QLearning(PLAIN, n_actions=20_000, epsilon=0.8, final_epsilon=0.2, n_decay_steps=10)
+    values = Stream("values", [0, 1]).normal(3, 4)
+    actions = method._explore(values, n_steps, Stream("step", [0, 1]))
+    for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
+        expected = torch.full((4,), epsilon / 4, dtype=torch.float64)
+        expected[own.argmax()] += 1 - epsilon
+        assert chisquare(row.bincount(minlength=4), 20_000 * expected).pvalue > 1e-4
+
+
+def test_softmax_explores_by_temperature():
+    method = QLearning(PLAIN, n_actions=20_000, exploration="softmax", temperature=0.5)
+    values = Stream("values", [0, 1]).normal(3, 4)
+    actions = method._explore(values, 0, Stream("step", [0, 1]))
+    for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
+        assert chisquare(row.bincount(minlength=4), 20_000 * (own.double() / 0.5).softmax(0)).pvalue > 1e-4
+
+
+def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
+    method = QLearning(PLAIN, n_actions=5)
+    given = make_problem(method, batch_size=16)
+    given.problem.ledger = Ledger()
+    state = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    assert (given.problem.ledger.forward, given.problem.ledger.backward) == (16, 16)
+    assert state["n_steps"] == 1
+
+
+def test_values_are_refused_in_one_line(make_problem):
+    method = QLearning(PLAIN)
+    given = make_problem(method, "regression/diabetes")
+    with pytest.raises(UnsupportedError, match=r"^action values need a finite number of actions"):
+        method.init(given.problem, given.params, given.rng)
+
+
+@pytest.mark.slow
+def test_it_learns_the_digits():
+    task = catalog.load("task", "image/digits")
+    network = task.spec.network.build(task.spec)
+    *_, end = train(Setup(catalog.load("method", "q_learning"), task, network, [0, 1, 2], Budget("epochs", 300)))
+    assert sum(row["best_test_score"] for row in end.runs) / 3 >= 0.92
