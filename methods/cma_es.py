@@ -1,0 +1,197 @@
+"""CMA-ES (Hansen & Ostermeier, 2001), as in Hansen's tutorial (2016).
+
+Candidates are drawn from a normal distribution. Its mean moves to the better ones, its covariance C stretches along the
+steps that succeeded, and its step size s grows while successive steps agree and shrinks while they cancel.
+
+    z_k ~ N(0, I),   y_k = C^(1/2) z_k,   x_k = m + s y_k               k = 1 .. P, then sorted by their loss
+    y   = sum_i w_i y_i,   z = sum_i w_i z_i                            over the better half; w_i falls with rank i
+    m  <- m + s y
+    p  <- (1 - c_p) p + sqrt(c_p (2 - c_p) mu) z                        path of the step size; mu = 1 / sum_i w_i^2
+    s  <- s exp(c_p / d (|p| / E|N(0, I)| - 1))
+    q  <- (1 - c_q) q + h sqrt(c_q (2 - c_q) mu) y                      path of the covariance; h = 0 while |p| is long
+    C  <- (1 - c_1 - c_w) C + c_1 (q q^T + (1 - h) c_q (2 - c_q) C) + c_w sum_i w_i y_i y_i^T
+
+The constants are the tutorial's and follow from n and P. C^(1/2) = V diag(r) V^T from an eigendecomposition, every few
+generations. Above `max_full` weights C is diagonal, V = I, and c_1 and c_w are (n + 2) / 3 times as large (Ros &
+Hansen, 2008).
+
+Departures: positive weights w_i alone; C^(1/2) is the symmetric root, so that z is C^(-1/2) y and no result depends on
+which eigenvectors of equal eigenvalues are returned; a new batch each generation.
+Needs: global loss.
+Cost: P forward passes of the batch, and 3 n P operations for the means and the diagonal; a full C takes 5 n^2 P, while
+its eigendecompositions, which are no products, are not counted.
+Check: the package cma, generation by generation on the same draws; as many evaluations as it needs to 1e-8 on sphere,
+Rosenbrock and an ellipsoid (tests/methods/test_cma_es.py).
+Source: arXiv:1604.00772; Evolutionary Computation 9, 159-195, doi:10.1162/106365601750190398; the diagonal: PPSN X,
+296-305, doi:10.1007/978-3-540-87700-4_30.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, lgamma, log, sqrt
+from typing import ClassVar, NotRequired, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """The distribution of the candidates and its evolution paths, all float64."""
+
+    mean: Tensor  # (R, n)
+    step_size: Tensor  # (R, 1)
+    covariance: Tensor  # (R, n, n), or its diagonal (R, n)
+    scales: Tensor  # (R, n), r: roots of the eigenvalues, or of the diagonal
+    basis: NotRequired[Tensor]  # (R, n, n), V: eigenvectors of a full covariance of at most a few generations ago
+    step_path: Tensor  # (R, n)
+    covariance_path: Tensor  # (R, n)
+    generation: int
+
+
+@dataclass(frozen=True)
+class CMAES(Method[State]):
+    """Adapt mean, step size and covariance of a normal distribution to its better candidates.
+
+    Parameters
+    ----------
+    population_size : int, >= 4
+        Candidates a generation.
+    batch_size : int, >= 1
+        Examples a generation, the same for all candidates; a training set that is smaller is taken whole.
+    step_size : float, > 0
+        Standard deviation of each weight in the first generation.
+    max_full : int, >= 0
+        Largest number of weights whose covariance is kept full.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOSS
+
+    population_size: int = 64
+    batch_size: int = 64
+    step_size: float = 0.05
+    max_full: int = 64
+
+    def __post_init__(self) -> None:
+        require("population_size", ">= 4", self.population_size, self.population_size >= 4)
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("step_size", "> 0", self.step_size, self.step_size > 0)
+        require("max_full", ">= 0", self.max_full, self.max_full >= 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        n_replicas, n_weights = params.shape
+        ones = torch.ones(n_replicas, n_weights, dtype=torch.float64)
+        state: State = {
+            "mean": params.double(),
+            "step_size": torch.full((n_replicas, 1), self.step_size, dtype=torch.float64),
+            "covariance": ones,
+            "scales": ones,
+            "step_path": torch.zeros_like(ones),
+            "covariance_path": torch.zeros_like(ones),
+            "generation": 0,
+        }
+        if n_weights <= self.max_full:
+            state["covariance"] = state["basis"] = ones.diag_embed()
+        return state
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        mean, step_size, covariance, scales = state["mean"], state["step_size"], state["covariance"], state["scales"]
+        n_weights, basis = mean.shape[1], state.get("basis")
+        c = Constants.of(n_weights, self.population_size, basis is not None)
+
+        normal = rng.normal(self.population_size, n_weights).double()  # (R, P, n)
+        if basis is None:
+            steps = normal * scales.unsqueeze(1)
+        else:
+            steps = (normal @ basis * scales.unsqueeze(1)) @ basis.mT
+            problem.charge(2 * 2 * normal[0].numel() * n_weights)
+        population = mean.unsqueeze(1) + step_size.unsqueeze(2) * steps
+        losses = problem.population_loss(population.float(), batch)
+        better = losses.argsort(1)[:, : len(c.weights), None].expand(-1, -1, n_weights)  # not a number comes last
+        steps, normal = steps.gather(1, better), normal.gather(1, better)  # (R, mu, n)
+
+        weights = torch.tensor(c.weights, dtype=torch.float64).expand(len(mean), 1, -1)
+        mean_step, mean_normal = (weights @ steps).squeeze(1), (weights @ normal).squeeze(1)
+        problem.charge(2 * 2 * steps[0].numel())
+
+        generation = state["generation"] + 1
+        step_path = (1 - c.step_decay) * state["step_path"] + c.step_gain * mean_normal
+        length = step_path.norm(dim=1, keepdim=True) / c.expected_length  # (R, 1)
+        # A path that starts at zero is shorter by this factor; one that is long means that the step size lags behind.
+        start = sqrt(1 - (1 - c.step_decay) ** (2 * generation))
+        steady = (length / start < 1.4 + 2 / (n_weights + 1)).double()
+        covariance_path = (1 - c.path_decay) * state["covariance_path"] + steady * c.path_gain * mean_step
+
+        kept = 1 - c.rank_one - c.rank_mu + c.rank_one * (1 - steady) * c.path_decay * (2 - c.path_decay)  # (R, 1)
+        rows = torch.cat([steps, covariance_path.unsqueeze(1)], 1)  # (R, mu + 1, n)
+        weights = torch.tensor([*(c.rank_mu * weight for weight in c.weights), c.rank_one], dtype=torch.float64)
+        if basis is None:
+            covariance = kept * covariance + (weights.expand(len(mean), 1, -1) @ rows.square()).squeeze(1)
+            problem.charge(2 * rows[0].numel())
+            scales = covariance.sqrt()
+        else:
+            covariance = torch.baddbmm(kept.unsqueeze(2) * covariance, (rows * weights.unsqueeze(1)).mT, rows)
+            problem.charge(2 * rows[0].numel() * n_weights)
+            if generation % c.eigen_interval == 0:
+                eigenvalues, basis = torch.linalg.eigh(covariance)
+                scales = eigenvalues.clamp_min(0).sqrt()
+        new: State = {
+            "mean": mean + step_size * mean_step,
+            "step_size": step_size * ((length - 1) * c.step_decay / c.damping).exp(),
+            "covariance": covariance,
+            "scales": scales,
+            "step_path": step_path,
+            "covariance_path": covariance_path,
+            "generation": generation,
+        }
+        if basis is not None:
+            new["basis"] = basis
+        return new
+
+    def params(self, state: State) -> Tensor:
+        return state["mean"].float()
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the tutorial derives from dimension and population size (its table 1; symbols of the file's docstring)."""
+
+    weights: list[float]  # w_i, positive, their sum is 1
+    step_decay: float  # c_p
+    step_gain: float
+    damping: float  # d
+    expected_length: float  # E|N(0, I)|
+    path_decay: float  # c_q
+    path_gain: float
+    rank_one: float  # c_1
+    rank_mu: float  # c_w
+    eigen_interval: int  # generations
+
+    @classmethod
+    def of(cls, n: int, population_size: int, is_full: bool) -> Constants:
+        """Constants for n weights."""
+        raw = [log((population_size + 1) / 2) - log(rank) for rank in range(1, population_size // 2 + 1)]
+        weights = [weight / sum(raw) for weight in raw]
+        mu = 1 / sum(weight**2 for weight in weights)
+        step_decay = (mu + 2) / (n + mu + 5)
+        path_decay = (4 + mu / n) / (n + 4 + 2 * mu / n)
+        speed = 1 if is_full else (n + 2) / 3  # a diagonal has fewer entries to learn
+        rank_one = min(1, speed * 2 / ((n + 1.3) ** 2 + mu))
+        rank_mu = min(1 - rank_one, speed * 2 * (0.25 + mu + 1 / mu - 2) / ((n + 2) ** 2 + mu))
+        return cls(
+            weights=weights,
+            step_decay=step_decay,
+            step_gain=sqrt(step_decay * (2 - step_decay) * mu),
+            damping=1 + 2 * max(0.0, sqrt((mu - 1) / (n + 1)) - 1) + step_decay,
+            expected_length=sqrt(2) * exp(lgamma((n + 1) / 2) - lgamma(n / 2)),
+            path_decay=path_decay,
+            path_gain=sqrt(path_decay * (2 - path_decay) * mu),
+            rank_one=rank_one,
+            rank_mu=rank_mu,
+            eigen_interval=max(1, int(1 / (10 * n * (rank_one + rank_mu)))),
+        )

@@ -1,0 +1,121 @@
+"""OpenAI's evolution strategy (Salimans, Ho, Chen, Sidor & Sutskever, 2017).
+
+Pairs of networks, mirrored about the current weights, are compared by their loss on a batch; the differences, each
+along its own random direction, add up to an estimate of the gradient.
+
+    e_k ~ N(0, I)                                                       k = 1 .. K
+    d_k = L(w + s e_k) - L(w - s e_k)                                   s = noise_std
+    g   = 1 / (2 K s) sum_k d_k e_k                                     handed to the optimizer
+
+    ranks      L is the candidate's rank among all 2K, scaled to [-1/2, 1/2], instead of its loss
+    rank = r   each weight matrix's part of e_k is A B^T / sqrt(r), with A (n_out, r) and B (n_in, r) ~ N(0, 1); its
+               entries are uncorrelated with variance 1, as at full rank, and biases and gains stay N(0, 1)
+
+Departures: the loss on a batch instead of an episode's return; ranks are divided by s too; no weight decay unless the
+optimizer has it; a low-rank perturbation is added to the weights before the forward pass, so it saves random numbers
+but not memory.
+Needs: global loss.
+Cost: 2K forward passes of the batch, and the products that weigh the directions and make the low-rank ones.
+Check: the cosine with the true gradient is sqrt(K / (K + n + 1)) (tests/methods/test_evolution_strategy.py).
+Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at the hyperscale, arXiv:2511.16652.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvolutionStrategy(Method[State]):
+    """Estimate the gradient from the losses of mirrored pairs of networks.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Examples a step, the same for all candidates; a training set that is smaller is taken whole.
+    n_pairs : int, >= 1
+        Random directions a step; two candidates each.
+    noise_std : float, > 0
+        Distance of the candidates from the weights, a standard deviation of each weight.
+    ranks : bool
+        Compare candidates by their ranks, which no monotone change of the loss alters.
+    rank : int, >= 1, or None
+        Of the directions' weight matrices; None for full rank.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOSS
+
+    optimizer: Optimizer
+    batch_size: int = 64
+    n_pairs: int = 32
+    noise_std: float = 0.05
+    ranks: bool = True
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_pairs", ">= 1", self.n_pairs, self.n_pairs >= 1)
+        require("noise_std", "> 0", self.noise_std, self.noise_std > 0)
+        require("rank", ">= 1 or null", self.rank, self.rank is None or self.rank >= 1)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params)}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        weights = state["params"].unsqueeze(1)  # (R, 1, n)
+        directions = self.directions(problem, rng)  # (R, K, n)
+        shifts = self.noise_std * directions
+        losses = problem.population_loss(torch.cat([weights + shifts, weights - shifts], 1), batch)
+        if self.ranks:
+            losses = centred_ranks(losses)
+        above, below = losses.chunk(2, 1)
+        slopes = (above - below) / (2 * self.n_pairs * self.noise_std)  # (R, K)
+        gradient = (slopes.unsqueeze(1) @ directions).squeeze(1)
+        problem.charge(2 * directions[0].numel())
+        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
+        return {"params": params, "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def directions(self, problem: Problem, rng: Stream) -> Tensor:
+        """Draw directions (R, K, n) of mean 0 and covariance I."""
+        if self.rank is None:
+            return rng.normal(self.n_pairs, problem.network.n_weights)
+        parts: list[Tensor] = []
+        for block in problem.network.blocks:
+            for shape in block.shapes.values():
+                if len(shape) == 1:  # a bias or a gain
+                    parts.append(rng.normal(self.n_pairs, *shape))
+                    continue
+                n_out, n_in = shape[0], prod(shape[1:])  # a kernel is the matrix that multiplies its patches
+                left = rng.normal(self.n_pairs, n_out, self.rank)
+                right = rng.normal(self.n_pairs, n_in, self.rank)
+                parts.append((left @ right.mT / sqrt(self.rank)).flatten(2))
+                problem.charge(2 * self.n_pairs * n_out * n_in * self.rank)
+        return torch.cat(parts, 2)
+
+
+def centred_ranks(losses: Tensor) -> Tensor:
+    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; a loss that is not a number ranks last."""
+    return losses.argsort(1).argsort(1) / (losses.shape[1] - 1) - 0.5
