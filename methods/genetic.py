@@ -5,25 +5,34 @@ A population of networks is evaluated on a batch; the better ones become parents
     L_i     = loss of candidate w_i on the batch                       i = 1 .. P
     parents = tournament: the best of `tournament_size` drawn, P times
               truncation: drawn from the `n_parents` best (Such et al., 2017)
+              nsga2: drawn from the `n_parents` best by front, then by crowding, of L_i and a second objective
     a_j, b_j swap                   uniform: with probability 1/2 at each gene j
                                     two-point: for first <= j < second
     w_j    += s_t N(0, 1)           gaussian: every gene; sparse: with probability `mutation_rate`
+    w_j    += s_t N(0, 1) / S_j     safe_sum: S_j = sqrt(sum_k (sum_i d y_ik / d w_j)^2)
+                                    safe_abs: S_j = sqrt(sum_k (mean_i |d y_ik / d w_j|)^2)
     s_t     = mutation_std mutation_decay^floor(t / n_decay_generations)
 
-The `n_elites` best survive unchanged and are evaluated again with everyone on the next batch.
+The `n_elites` of lowest loss survive unchanged and are evaluated again with everyone on the next batch. Safe mutations
+(Lehman et al., 2018) are small where the outputs y_k at inputs i of the batch are sensitive to a weight: S_j, at least
+0.01, and 1 where it is zero. They are told nothing of the targets, but their derivatives travel as an error would.
 
 Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead of the whole training
-set; the answer may be the population's mean, which averages the mutations out.
+set; the answer may be the population's mean, which averages the mutations out; NSGA-II chooses parents from one
+population, not survivors from parents and children, for their losses are of different batches; safe mutations look at
+inputs of the batch, not of a parent's life, and are not clipped.
 Needs: global loss.
-Cost: P forward passes of the batch.
-Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i (tests/methods/test_genetic.py).
-Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; DEAP: JMLR 13, 2171-2175.
+Cost: P forward passes of the batch; with safe mutations, for each child a forward pass and one backward pass an output
+of `n_safe_inputs` inputs besides.
+Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i; the first front is every candidate that
+none dominates, by enumeration; sensitivities are torch's Jacobian's (tests/methods/test_genetic.py).
+Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; safe mutations: arXiv:1712.06563; NSGA-II: Deb et
+al., 2002, doi:10.1109/4235.996017; DEAP: JMLR 13, 2171-2175.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, log1p, sqrt
-from operator import attrgetter
+from math import inf
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -35,6 +44,7 @@ from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require, require_one_of
 from beyond.problem import Problem
 from beyond.streams import Stream, global_generators
+from beyond.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
 
 
 class State(TypedDict):
@@ -55,16 +65,20 @@ class Genetic(Method[State]):
     population_size : int, >= 2
     batch_size : int, >= 1
         Examples a generation; a training set that is smaller is taken whole.
-    selection : {"tournament", "truncation"}
+    selection : {"tournament", "truncation", "nsga2"}
         How parents are drawn, always with replacement.
     tournament_size : int, >= 1
         Candidates in a tournament.
     n_parents : int, >= 1
-        Candidates that truncation leaves; at most `population_size`.
+        Candidates that truncation and NSGA-II leave; at most `population_size`.
+    second_objective : {"weight_norm", "active_connections"}
+        What NSGA-II keeps small besides the loss: the norm of the weights, or the number of those that are not tiny.
+    active_threshold : float, >= 0
+        A connection is active where its weight is larger than this.
     crossover : {"uniform", "two_point", "none"}
     crossover_rate : float in [0, 1]
         Probability that a pair of parents exchanges genes at all.
-    mutation : {"gaussian", "sparse"}
+    mutation : {"gaussian", "sparse", "safe_sum", "safe_abs"}
     mutation_std : float, >= 0
         Standard deviation of a mutation in the first generation.
     mutation_rate : float in (0, 1)
@@ -72,6 +86,8 @@ class Genetic(Method[State]):
     mutation_decay : float in (0, 1]
         Factor on the standard deviation every `n_decay_generations`.
     n_decay_generations : int, >= 1
+    n_safe_inputs : int, >= 1
+        Inputs of the batch at which safe mutations look at the outputs; at most all of them.
     init_std : float, >= 0
         Spread of the first population around the shared initial weights, which are its first candidate.
     n_elites : int, >= 0, < population_size
@@ -87,6 +103,8 @@ class Genetic(Method[State]):
     selection: str = "tournament"
     tournament_size: int = 3
     n_parents: int = 16
+    second_objective: str = "weight_norm"
+    active_threshold: float = 0.01
     crossover: str = "uniform"
     crossover_rate: float = 1.0
     mutation: str = "gaussian"
@@ -94,6 +112,7 @@ class Genetic(Method[State]):
     mutation_rate: float = 0.05
     mutation_decay: float = 0.5
     n_decay_generations: int = 2000
+    n_safe_inputs: int = 4
     init_std: float = 0.1
     n_elites: int = 1
     solution: str = "mean"
@@ -102,18 +121,21 @@ class Genetic(Method[State]):
         size = self.population_size
         require("population_size", ">= 2", size, size >= 2)
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("selection", ("tournament", "truncation"), self.selection)
+        require_one_of("selection", ("tournament", "truncation", "nsga2"), self.selection)
         require("tournament_size", ">= 1", self.tournament_size, self.tournament_size >= 1)
         require("n_parents", ">= 1", self.n_parents, self.n_parents >= 1)
-        if self.selection == "truncation":
+        if self.selection != "tournament":
             require("n_parents", f"<= population_size ({size})", self.n_parents, self.n_parents <= size)
+        require_one_of("second_objective", ("weight_norm", "active_connections"), self.second_objective)
+        require("active_threshold", ">= 0", self.active_threshold, self.active_threshold >= 0)
         require_one_of("crossover", ("uniform", "two_point", "none"), self.crossover)
         require("crossover_rate", "in [0, 1]", self.crossover_rate, 0 <= self.crossover_rate <= 1)
-        require_one_of("mutation", ("gaussian", "sparse"), self.mutation)
+        require_one_of("mutation", ("gaussian", "sparse", "safe_sum", "safe_abs"), self.mutation)
         require("mutation_std", ">= 0", self.mutation_std, self.mutation_std >= 0)
         require("mutation_rate", "in (0, 1)", self.mutation_rate, 0 < self.mutation_rate < 1)
         require("mutation_decay", "in (0, 1]", self.mutation_decay, 0 < self.mutation_decay <= 1)
         require("n_decay_generations", ">= 1", self.n_decay_generations, self.n_decay_generations >= 1)
+        require("n_safe_inputs", ">= 1", self.n_safe_inputs, self.n_safe_inputs >= 1)
         require("init_std", ">= 0", self.init_std, self.init_std >= 0)
         require("n_elites", f">= 0 and < population_size ({size})", self.n_elites, 0 <= self.n_elites < size)
         require_one_of("solution", ("best", "mean"), self.solution)
@@ -145,25 +167,40 @@ class Genetic(Method[State]):
     def toolbox(self, generation: int, batch: Batch, problem: Problem, rng: Stream) -> Any:
         """Fill DEAP's toolbox: `evaluate`, `mate` and `mutate` act on whole populations, `select` on individuals."""
         toolbox = base.Toolbox()
-        toolbox.register("evaluate", problem.population_loss, batch=batch)
+        toolbox.register("evaluate", self.evaluate, problem=problem, batch=batch)
         if self.selection == "tournament":
             toolbox.register("select", tools.selTournament, tournsize=self.tournament_size)
         else:
-            toolbox.register("select", select_truncation, n_parents=self.n_parents)
+            best = tools.selNSGA2 if self.selection == "nsga2" else tools.selBest
+            toolbox.register("select", select_from_best, best=best, n_parents=self.n_parents)
         swaps = two_point_swaps if self.crossover == "two_point" else uniform_swaps
         toolbox.register("mate", mate, swaps=swaps, rate=self.crossover_rate, rng=rng)
         std = self.mutation_std * self.mutation_decay ** (generation // self.n_decay_generations)
         if self.mutation == "gaussian":
             toolbox.register("mutate", mutate_gaussian, std=std, rng=rng)
-        else:
+        elif self.mutation == "sparse":
             toolbox.register("mutate", mutate_sparse, std=std, rate=self.mutation_rate, rng=rng)
+        else:
+            inputs, apart = batch.inputs[:, : self.n_safe_inputs], self.mutation == "safe_abs"
+            toolbox.register("mutate", mutate_safe, std=std, problem=problem, inputs=inputs, apart=apart, rng=rng)
         return toolbox
 
-    def select(self, losses: Tensor, toolbox: Any, rng: Stream) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def evaluate(self, population: Tensor, problem: Problem, batch: Batch) -> Tensor:
+        """Objectives (R, P, 1 or 2): the loss, and with NSGA-II the second one; no loss is an infinite one."""
+        losses = problem.population_loss(population, batch).nan_to_num(inf, inf)
+        if self.selection != "nsga2":
+            return losses.unsqueeze(2)
+        if self.second_objective == "weight_norm":
+            second = population.norm(dim=2)
+        else:
+            second = (population.abs() > self.active_threshold).sum(2).float()
+        return torch.stack([losses, torch.where(losses < inf, second, inf)], 2)
+
+    def select(self, objectives: Tensor, toolbox: Any, rng: Stream) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Indices of the best candidates (R, E) and of the parents (R, P - n_elites), and statistics of the losses."""
         best, parents, records = [], [], []
-        for values, seed in zip(losses.nan_to_num(inf, inf).tolist(), rng.integers(2**62).tolist(), strict=True):
-            individuals = [Individual(index, loss) for index, loss in enumerate(values)]
+        for values, seed in zip(objectives.tolist(), rng.integers(2**62).tolist(), strict=True):
+            individuals = [Individual(index, own) for index, own in enumerate(values)]
             hall = tools.HallOfFame(max(1, self.n_elites))
             hall.update(individuals)
             best.append(list(hall))
@@ -176,12 +213,12 @@ class Genetic(Method[State]):
 
 
 class Fitness(base.Fitness):
-    """One loss; less is better."""
+    """One objective or two; less is better. Compared by `<`, the second one only breaks ties."""
 
-    weights = (-1.0,)
+    weights = (-1.0, -1.0)
 
-    def __init__(self, loss: float = inf) -> None:
-        self.wvalues = (-loss,)  # DEAP's own initialiser spends 6 microseconds on checks
+    def __init__(self, objectives: Sequence[float] = ()) -> None:
+        self.wvalues = tuple(-objective for objective in objectives)  # DEAP's own initialiser is slowed by its checks
 
 
 class Individual(int):
@@ -189,20 +226,20 @@ class Individual(int):
 
     fitness: Fitness
 
-    def __new__(cls, index: int, loss: float = inf) -> "Individual":
+    def __new__(cls, index: int, objectives: Sequence[float] = ()) -> "Individual":
         individual = super().__new__(cls, index)
-        individual.fitness = Fitness(loss)
+        individual.fitness = Fitness(objectives)
         return individual
 
 
-STATISTICS = tools.Statistics(attrgetter("fitness.values"))
+STATISTICS = tools.Statistics(lambda individual: individual.fitness.values[0])
 for function in (np.min, np.mean, np.max, np.std):
     STATISTICS.register(function.__name__, function)
 
 
-def select_truncation(individuals: list[Individual], k: int, n_parents: int) -> list[Individual]:
-    """Draw k parents, with replacement, from the `n_parents` best."""
-    return tools.selRandom(tools.selBest(individuals, n_parents), k)
+def select_from_best(individuals: list[Individual], k: int, best: Any, n_parents: int) -> list[Individual]:
+    """Draw k parents, with replacement, from the `n_parents` that the selection `best` puts first."""
+    return tools.selRandom(best(individuals, n_parents), k)
 
 
 def take(population: Tensor, indices: Tensor) -> Tensor:
@@ -210,48 +247,3 @@ def take(population: Tensor, indices: Tensor) -> Tensor:
     n_replicas, size, _ = population.shape
     rows = indices + size * torch.arange(n_replicas).unsqueeze(1)
     return population.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
-
-
-def mate(candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: float, rng: Stream) -> None:
-    """Let neighbours (0, 1), (2, 3), ... of candidates (R, K, n) swap genes in place, pairs with probability `rate`."""
-    _, n_candidates, n_weights = candidates.shape
-    n_pairs = n_candidates // 2
-    first, second = candidates[:, : 2 * n_pairs : 2], candidates[:, 1 : 2 * n_pairs : 2]
-    swap = swaps(rng, n_pairs, n_weights) * (rng.uniform(n_pairs, 1) < rate)
-    mixed = first.lerp(second, swap)  # exact at 0 and 1, and several times faster than torch.where
-    second.lerp_(first, swap)
-    first.copy_(mixed)
-
-
-def uniform_swaps(rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
-    """One fair coin a gene: 1.0 or 0.0, shape (R, n_pairs, n). A draw has 31 coins in it, for speed."""
-    draws = rng.integers(2**31, n_pairs, ceil(n_weights / 31)).int()
-    coins = (draws.unsqueeze(-1) >> torch.arange(31, dtype=torch.int32)) & 1
-    return coins.flatten(2)[..., :n_weights].float()
-
-
-def two_point_swaps(rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
-    """1.0 between two points drawn along the genes, 0.0 outside, shape (R, n_pairs, n)."""
-    first, second = rng.integers(n_weights + 1, n_pairs, 2).sort(-1).values.split(1, -1)
-    genes = torch.arange(n_weights)
-    return ((first <= genes) & (genes < second)).float()
-
-
-def mutate_gaussian(candidates: Tensor, std: float, rng: Stream) -> None:
-    """Add normal noise to every gene of candidates (R, K, n), in place."""
-    candidates.add_(rng.normal(*candidates.shape[1:]), alpha=std)
-
-
-def mutate_sparse(candidates: Tensor, std: float, rate: float, rng: Stream) -> None:
-    """Add normal noise to each gene with probability `rate`, in place.
-
-    The gaps between mutating genes are geometric, so only those genes are drawn: 8 standard deviations more than their
-    expected number, of which the ones beyond the last gene are dropped.
-    """
-    genes = candidates.view(len(candidates), -1)
-    expected = genes.shape[1] * rate
-    n_draws = ceil(expected + 8 * sqrt(expected) + 8)
-    gaps = (-rng.uniform(n_draws)).log1p_().div_(log1p(-rate)).long() + 1
-    positions = gaps.cumsum(1) - 1
-    noise = rng.normal(n_draws) * (std * (positions < genes.shape[1]))
-    genes.scatter_add_(1, positions.clamp_(max=genes.shape[1] - 1), noise)

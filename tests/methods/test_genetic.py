@@ -1,4 +1,4 @@
-"""Oracles: closed forms of the operators, plain DEAP on lists, and the loss of one network at a time."""
+"""Oracles: closed forms of selection, plain DEAP on lists, fronts by enumeration, and one network's loss at a time."""
 
 import random
 from types import SimpleNamespace
@@ -9,11 +9,17 @@ import torch
 from deap import base, creator, tools
 from torch.testing import assert_close
 
-from beyond.contracts import Batch
+from beyond.contracts import Batch, TargetKind, TaskSpec
 from beyond.errors import InputError
+from beyond.initialisations import he
+from beyond.layers import Layer
+from beyond.network import Network
 from beyond.problem import Problem
 from beyond.streams import Stream, global_generators
-from methods.genetic import Genetic, mutate_gaussian, mutate_sparse, two_point_swaps, uniform_swaps
+from methods.genetic import Genetic
+
+# The higher loss is the better one.
+FAULT = ("tuple(-objective for objective in objectives)", "tuple(objective for objective in objectives)")
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
 RANKS = torch.tensor([3, 8, 1, 5, 2, 7, 4, 6])
@@ -47,7 +53,7 @@ def population_loss(given, population):
 def select(n_replicas=N_REPLICAS, **settings):
     """Indices that a method selects from eight candidates, one draw of them a replica."""
     method, rng = Genetic(population_size=8, **settings), Stream("step", range(n_replicas))
-    return method.select(RANKS.float().expand(n_replicas, 8), method.toolbox(0, None, SILENT, rng), rng)
+    return method.select(RANKS.float().expand(n_replicas, 8).unsqueeze(2), method.toolbox(0, None, SILENT, rng), rng)
 
 
 # --------------------------------------------------------------------------------------------------- selection
@@ -84,6 +90,67 @@ def test_truncation_draws_evenly_from_exactly_the_best():
     assert counts[4:].sum() == 0
     for count in counts[1:4].tolist():
         assert abs(count / n_draws - 1 / 3) <= 4 * (2 / 9 / n_draws) ** 0.5
+
+
+def first_front(points):
+    """Indices of the points that no other dominates: it is nowhere larger and somewhere smaller."""
+    no_larger, smaller = (compare(points, points[:, None]).numpy() for compare in (torch.le, torch.lt))
+    return set(np.flatnonzero(~(no_larger.all(2) & smaller.any(2)).any(1)).tolist())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nsga2_draws_parents_evenly_from_exactly_the_first_front(seed):
+    points = Stream("test", [seed]).integers(9, 12, 2)[0].float()  # small integers: with ties and doubles
+    front = first_front(points)
+    method = Genetic(population_size=12, selection="nsga2", n_parents=len(front), n_elites=0)
+    rng = Stream("step", range(300))
+    _, parents, _ = method.select(points.expand(300, -1, -1), method.toolbox(0, None, SILENT, rng), rng)
+    share = 1 / len(front)
+    assert set(parents.flatten().tolist()) == front
+    for index in front:
+        assert abs((parents == index).float().mean() - share) <= 4.5 * (share * (1 - share) / parents.numel()) ** 0.5
+
+
+def test_nsga2_breaks_a_front_at_its_crowded_places():
+    points = torch.tensor([[0.0, 9.0], [4.0, 5.0], [4.5, 4.5], [5.0, 4.0], [9.0, 0.0], [9.0, 9.0]])
+    method = Genetic(population_size=6, selection="nsga2", n_parents=4, n_elites=1)
+    rng = Stream("step", range(100))
+    best, parents, statistics = method.select(points.expand(100, -1, -1), method.toolbox(0, None, SILENT, rng), rng)
+    assert set(parents.flatten().tolist()) == {0, 1, 3, 4}  # the one in the middle is the least apart
+    assert (best == 0).all()  # the lowest loss
+    assert (statistics["max"] == 9).all()
+    assert statistics["mean"].tolist() == pytest.approx([31.5 / 6] * 100)
+
+
+def test_objectives_are_the_loss_and_a_size(start):
+    for second in ("weight_norm", "active_connections"):
+        method = Genetic(
+            population_size=5, selection="nsga2", n_parents=3, second_objective=second, active_threshold=0.2
+        )
+        given = start(method)
+        population = given.state["population"].clone()
+        population[:, 4, 0] = float("nan")
+        losses, sizes = method.evaluate(population, given.problem, given.sealed).unbind(2)
+        assert_close(losses[:, :4], population_loss(given, population)[:, :4])
+        for replica, candidate in np.ndindex(2, 4):
+            weights = population[replica, candidate].tolist()
+            active = sum(abs(weight) > 0.2 for weight in weights)
+            expected = active if second == "active_connections" else sum(weight**2 for weight in weights) ** 0.5
+            assert float(sizes[replica, candidate]) == pytest.approx(expected, rel=1e-5)
+        assert (losses[:, 4] == np.inf).all()
+        assert (sizes[:, 4] == np.inf).all()  # dominated by everyone
+
+
+@pytest.mark.parametrize("second", ["weight_norm", "active_connections"])
+def test_the_second_objective_falls_beyond_what_the_loss_alone_makes_of_it(second, start):
+    sizes = []
+    for selection in ("nsga2", "truncation"):
+        settings = {"second_objective": second, "active_threshold": 0.05, "mutation_std": 0.02, "n_elites": 0}
+        given = start(Genetic(population_size=30, selection=selection, n_parents=10, **settings))
+        population = advance(given, 30)["population"]
+        size = population.norm(dim=2) if second == "weight_norm" else (population.abs() > 0.05).float().sum(2)
+        sizes.append(size.mean(1))
+    assert (sizes[0] < 0.98 * sizes[1]).all()
 
 
 def test_the_hall_of_fame_and_the_statistics_are_the_generations():
@@ -141,61 +208,13 @@ def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
     assert crossings.max() > 0
 
 
-def test_uniform_crossover_tosses_a_fair_coin_a_gene():
-    swap = uniform_swaps(Stream("step", range(4)), 500, 100)
-    assert set(swap.unique().tolist()) == {0.0, 1.0}
-    n_genes = swap.numel()
-    assert abs(swap.mean() - 0.5) <= 4 * 0.5 / n_genes**0.5
-    assert (swap.mean((0, 1)) - 0.5).abs().max() <= 5 * 0.5 / (4 * 500) ** 0.5  # at each of 100 loci
-    signs = 2 * swap - 1
-    for lag in (1, 2, 31, 32):
-        assert abs((signs[..., lag:] * signs[..., :-lag]).mean()) <= 4 / n_genes**0.5 * 1.3  # neighbours do not agree
-
-
-def test_two_point_crossover_swaps_one_segment():
-    swap = two_point_swaps(Stream("step", range(4)), 1000, 20)
-    edges = (swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0).sum(2)
-    assert set(edges.unique().tolist()) == {0, 2}  # begins once, ends once; empty where both points are equal
-    # Points uniform on 0..20: locus j is inside where one point is <= j and the other above.
-    locus = torch.arange(20)
-    expected = 2 * (locus + 1) * (20 - locus) / 21**2
-    error = (expected * (1 - expected) / 4000).sqrt()
-    assert ((swap.mean((0, 1)) - expected).abs() <= 4.5 * error).all()
-
-
 def test_the_crossover_rate_is_the_share_of_pairs_that_mate():
     after = mate(marked(2000, 50, 2), crossover="uniform", crossover_rate=0.3)
     mated = (after != marked(2000, 50, 2)).any(2)[:, ::2].float()
     assert abs(mated.mean() - 0.3) <= 4 * (0.3 * 0.7 / mated.numel()) ** 0.5
 
 
-def test_gaussian_mutation_has_its_mean_and_spread():
-    genes = torch.full((2, 50, 1000), 5.0)
-    mutate_gaussian(genes, 0.3, Stream("step", range(2)))
-    noise = genes - 5
-    assert abs(noise.mean()) <= 4 * 0.3 / noise.numel() ** 0.5
-    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * noise.numel()) ** 0.5
-    assert not torch.equal(noise[0], noise[1])
-
-
-@pytest.mark.parametrize("rate", [0.001, 0.05, 0.5, 0.99])
-def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
-    genes = torch.zeros(3, 101, 2000)
-    children = genes[:, 1:]  # as in a step, where elites come first
-    mutate_sparse(children, 0.3, rate, Stream("step", range(3)))
-    assert (genes[:, 0] == 0).all()
-    hit = children != 0
-    n_genes, noise = hit.numel(), children[hit]
-    assert abs(hit.float().mean() - rate) <= 4 * (rate * (1 - rate) / n_genes) ** 0.5
-    assert abs(noise.mean()) <= 4 * 0.3 / len(noise) ** 0.5
-    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * len(noise)) ** 0.5
-    both = (hit[..., 1:] & hit[..., :-1]).float().mean()  # neighbours mutate independently
-    assert abs(both - rate**2) <= 5 * (rate**2 / n_genes) ** 0.5
-    last = hit.flatten(1)[:, -n_genes // 30 :].float()  # the draws reach the last gene
-    assert abs(last.mean() - rate) <= 4 * (rate * (1 - rate) / last.numel()) ** 0.5
-
-
-@pytest.mark.parametrize(("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2)])
+@pytest.mark.parametrize(("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2), ("safe_sum", 1.0)])
 def test_children_mutate_as_the_settings_say(start, mutation, share):
     given = start(Genetic(population_size=8, n_elites=1, crossover="none", mutation=mutation, mutation_rate=0.2))
     before = given.state["population"]
@@ -222,6 +241,73 @@ def test_generations_count_towards_the_decay(start):
     assert nearest[0] > 0.01
     assert nearest[1] > 0.01
     assert nearest[2] < 1e-4  # copies of their parents
+
+
+# ---------------------------------------------------------------------------------------------- safe mutations
+
+
+class Unequal(Layer):
+    """The toy of Lehman et al. (2018): y = (100 w_0 x_0, 0.1 w_1 x_1)."""
+
+    scale = torch.tensor([100.0, 0.1])
+
+    def parameters(self, shape):
+        return {"weight": shape}
+
+    def forward(self, weights, x, rng=None):
+        scaled = self.scale.unsqueeze(1) * x
+        return weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1).mul(scaled.unsqueeze(1)).flatten(0, 1), scaled
+
+    def carry(self, weights, cache, dy, transport=None):
+        raise AssertionError("nothing is below")
+
+    def gradients(self, cache, dy):
+        return {"weight": (dy * cache).sum(-1)}
+
+
+TOYS = {  # inputs, which are the targets too
+    "easy": [(0.0, 1.0), (0.0, 1.0)],
+    "medium": [(1.0, 0.0), (0.0, 1.0)],
+    "washout": [(1.0, 1.0), (-1.0, -1.0)],
+}
+
+
+def climb(mutation, std, n_steps, n_seeds, init_range=1.0):
+    """Median over seeds of the squared error that a (1+1) hill climber comes to, on each toy."""
+    spec = TaskSpec("test/toy", (2,), 2, TargetKind.VALUES, None, "r2_score", (0.1, 0.2, 0.3))
+    method = Genetic(population_size=2, n_elites=1, selection="truncation", n_parents=1, crossover="none", init_std=0.0,
+                     mutation=mutation, mutation_std=std, mutation_decay=1.0, solution="best")  # fmt: skip
+    problem = Problem(Network([Unequal()], (2,), he), spec, signal=method.signal)
+    examples = torch.tensor(list(TOYS.values())).repeat_interleave(n_seeds, 0)
+    batch, rng = Batch(examples, examples), Stream("step", range(len(examples)))
+    state = method.init(problem, init_range * (2 * rng.uniform(2) - 1), rng)
+    for _ in range(n_steps):
+        state = method.step(state, batch, problem, rng)
+    errors = 4 * problem.loss(method.params(state), batch)  # the loss is half the square, averaged over two examples
+    return dict(zip(TOYS, errors.unflatten(0, (-1, n_seeds)).median(1).values.tolist(), strict=True))
+
+
+SOLVED = {
+    "gaussian": {"easy": True, "medium": False, "washout": False},
+    "safe_sum": {"easy": True, "medium": True, "washout": False},
+    "safe_abs": {"easy": True, "medium": True, "washout": True},
+}
+
+
+@pytest.mark.parametrize(("mutation", "std"), [("gaussian", 3.0), ("safe_sum", 0.3), ("safe_abs", 0.3)])
+def test_safe_mutations_solve_the_toys_they_are_published_to_solve(mutation, std):
+    """From closer by than in the source, so that it takes no thousands of steps; see the slow test below."""
+    for toy, error in climb(mutation, std, 150, n_seeds=3, init_range=0.05).items():
+        assert error < 0.01 if SOLVED[mutation][toy] else error > 0.3, (toy, error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", SOLVED)
+def test_whatever_the_size_of_mutations_no_other_toys_are_solved(mutation):
+    runs = [climb(mutation, std, 1500, n_seeds=3) for std in (0.01, 0.1, 1.0)]
+    for toy, solved in SOLVED[mutation].items():
+        error = min(run[toy] for run in runs)
+        assert error < 0.01 if solved else error > 0.3, (toy, error)
 
 
 # ------------------------------------------------------------------------------------------------- generations
@@ -294,6 +380,9 @@ def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start)
         {"selection": "tournament", "crossover": "uniform", "solution": "mean"},
         {"selection": "truncation", "crossover": "two_point", "solution": "best"},
         {"selection": "truncation", "crossover": "none", "mutation": "sparse", "solution": "best"},
+        {"selection": "nsga2", "second_objective": "active_connections", "solution": "best"},
+        {"mutation": "safe_sum", "mutation_std": 0.01, "solution": "best"},
+        {"mutation": "safe_abs", "mutation_std": 0.01, "n_safe_inputs": 4, "solution": "best"},
     ],
 )
 def test_the_loss_falls(start, settings):
@@ -336,6 +425,7 @@ def test_everyone_is_evaluated_again_on_the_next_batch(start):
     [
         {},
         {"selection": "truncation", "crossover": "two_point", "mutation": "sparse", "solution": "best", "n_elites": 0},
+        {"selection": "nsga2", "mutation": "safe_abs", "n_safe_inputs": 2},
     ],
 )
 def test_a_replica_equals_the_same_seed_alone_for_a_hundred_generations(start, settings):
@@ -365,6 +455,7 @@ def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_pa
     [
         ({"population_size": 1}, r"^population_size must be >= 2, got 1$"),
         ({"n_parents": 65, "selection": "truncation"}, r"^n_parents must be <= population_size \(64\), got 65$"),
+        ({"n_parents": 65, "selection": "nsga2"}, r"^n_parents must be <= population_size \(64\), got 65$"),
         ({"n_elites": 64}, r"^n_elites must be >= 0 and < population_size \(64\), got 64$"),
         ({"mutation_rate": 1.0}, r"^mutation_rate must be in \(0, 1\), got 1.0$"),
         ({"mutation_decay": 0.0}, r"^mutation_decay must be in \(0, 1\], got 0.0$"),

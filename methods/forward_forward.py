@@ -1,0 +1,162 @@
+"""Forward-Forward (Hinton, 2022), with the label as part of the input.
+
+Two forward passes and no backward pass: one of images that carry their own label, one of images that carry a wrong one.
+Each layer learns to be active in the first and quiet in the second.
+
+    h_0   = x, its first features replaced by the label, one-hot     h_l = f(W_l hat_{l-1} + b_l)
+    G_l   = mean of h_l^2 over the layer's units                     goodness
+    hat_l = h_l / sqrt(mean of h_l^2)                                passed on: its length says nothing
+    loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one; mean over the batch
+    g_l   = d loss_l / d W_l, hat_{l-1} being a constant             handed to the optimizer
+
+    prediction: the label with which the goodness, summed over the layers, is largest; every label is tried
+
+Departures: the task's network is a stack of hidden layers and an output layer: the output layer takes no part and stays
+as it was drawn; the first hidden layer's goodness counts in a prediction (the source leaves it out, but here it may be
+the only one); the wrong label is drawn uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by
+the network itself, where the source asks a read-out of its own; no weight decay and no peer normalisation.
+Needs: separate phases.
+Cost: 2 forward passes and the weights' half of 2 backward passes, all through the hidden layers alone; with hard
+negatives one forward pass more for each label. A prediction is one forward pass for each label.
+Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for every other layer is
+zero; a prediction equals trying the labels one by one by hand (tests/methods/test_forward_forward.py).
+Source: arXiv:2212.13345.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.segments import Segment
+from beyond.streams import Stream
+
+SMALLEST = 1e-6  # added to the mean square that activities are divided by: none may be on
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers of the hidden layers'."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ForwardForward(Method[State]):
+    """Teach every hidden layer to tell a right label from a wrong one by how active it is.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the local gradients into a change of the hidden layers' weights.
+    batch_size : int, >= 1
+        Examples a step, each shown twice; a training set that is smaller is taken whole.
+    threshold : float, > 0
+        Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units never exceed 1.
+    label_scale : float, > 0
+        Value that the label's own feature takes among zeros, in units of the inputs.
+    negatives : {"uniform", "hard"}
+        Which wrong label: any, or rather one that the network takes for right.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOCAL
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    threshold: float = 0.5
+    label_scale: float = 4.0
+    negatives: str = "uniform"
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("threshold", "> 0", self.threshold, self.threshold > 0)
+        require("label_scale", "> 0", self.label_scale, self.label_scale > 0)
+        require_one_of("negatives", ("uniform", "hard"), self.negatives)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        spec = problem.spec
+        if spec.target is not TargetKind.CLASSES:
+            raise UnsupportedError("forward_forward puts a class label into the input; this task asks for values")
+        if spec.n_symbols or prod(spec.input_shape) < spec.n_outputs:
+            raise UnsupportedError("forward_forward needs real-valued inputs with at least one feature for each class")
+        if len(problem.stages) < 2:
+            raise UnsupportedError("forward_forward trains hidden layers; this network has none")
+        return {"params": params, "optimizer": self.optimizer.init(params[:, : problem.stages[-1].start])}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        hidden, (trained, untouched) = problem.stages[:-1], state["params"].tensor_split([problem.stages[-1].start], 1)
+        labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)  # (R, 2 B)
+        h = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, problem)
+        n_examples = batch.targets.shape[1]
+        sign = torch.ones(2 * n_examples)
+        sign[n_examples:] = -1  # of the goodness that is wanted
+        gradients = []
+        for stage in hidden:
+            h, tape = stage.forward(state["params"], h, rng)
+            slope = -sign * torch.sigmoid(sign * (self.threshold - _goodness(h))) / n_examples  # d loss / d goodness
+            gradients.append(stage.gradient(tape, _expand(slope, h) * 2 * h / h[0, 0].numel()))
+            h = _normalised(h)
+        trained, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], trained)
+        return {"params": torch.cat([trained, untouched], 1), "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+        goodness = []
+        for label in range(problem.spec.n_outputs):
+            labels = torch.full(inputs.shape[:2], label)
+            labelled = self._with_labels(inputs, labels, problem)
+            goodness.append(_summed_goodness(state["params"], labelled, problem.stages[:-1]))
+        return torch.stack(goodness, -1)
+
+    def _with_labels(self, inputs: Tensor, labels: Tensor, problem: Problem) -> Tensor:
+        """Inputs (R, B, ...) whose first features are the label's (R, B)."""
+        label = self.label_scale * F.one_hot(labels, problem.spec.n_outputs)
+        rest = inputs.flatten(2)[..., problem.spec.n_outputs :]
+        return torch.cat([label, rest], 2).view(inputs.shape)
+
+    def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        """Draw a label (R, B) for each example that is not its own."""
+        n_classes = problem.spec.n_outputs
+        if self.negatives == "uniform":
+            return (batch.targets + 1 + rng.integers(n_classes - 1, batch.targets.shape[1])) % n_classes
+        goodness = self.predict(state, problem, batch.inputs)
+        goodness.scatter_(2, batch.targets.unsqueeze(2), -torch.inf)
+        edges = torch.softmax(goodness, 2).cumsum(2)[..., :-1].contiguous()
+        return torch.searchsorted(edges, rng.uniform(batch.targets.shape[1], 1), right=True).squeeze(2)
+
+
+def _summed_goodness(params: Tensor, h: Tensor, stages: Sequence[Segment]) -> Tensor:
+    """Goodness (R, B) of labelled inputs, summed over the hidden layers."""
+    total = torch.zeros(())
+    for stage in stages:
+        h, _ = stage.forward(params, h)
+        total = total + _goodness(h)
+        h = _normalised(h)
+    return total
+
+
+def _goodness(h: Tensor) -> Tensor:
+    """Mean square activity (R, B)."""
+    return h.flatten(2).square().mean(2)
+
+
+def _normalised(h: Tensor) -> Tensor:
+    """Activities of mean square 1."""
+    return h * _expand((_goodness(h) + SMALLEST).rsqrt(), h)
+
+
+def _expand(per_example: Tensor, h: Tensor) -> Tensor:
+    """(R, B) as (R, B, 1, ...), to go with h."""
+    return per_example.view(*per_example.shape, *[1] * (h.dim() - 2))

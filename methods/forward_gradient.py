@@ -1,0 +1,84 @@
+"""Forward gradient (Baydin, Pearlmutter, Syme, Wood & Torr, 2022).
+
+The derivative of the loss along a random direction is carried forward together with the activations, exactly and
+without a backward pass; it says how far to go along that direction.
+
+    v_k ~ N(0, I) (normal), or {-1, +1}^n (rademacher)                                  k = 1 .. n_tangents
+    g   = mean_k (grad L . v_k) v_k                                handed to the optimizer
+
+Both tangents have E[v v^T] = I, so g is on average the gradient. It is spread over all n weights: for normal tangents
+its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_tangents.
+
+Departures: any optimizer instead of plain descent with a decaying rate; several tangents a step as a choice.
+Needs: global loss.
+Cost: 1 forward pass of the batch, and for each tangent a second one along it, which takes as many operations as a
+backward pass and is counted as one.
+Check: equals v (v . grad L) with the gradient that backpropagation computes (tests/methods/test_forward_gradient.py).
+Source: arXiv:2202.08587; the cosine: arXiv:2410.17764.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ForwardGradient(Method[State]):
+    """Follow the exact derivatives of the loss along random directions in weight space.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Examples a step, the same for all tangents; a training set that is smaller is taken whole.
+    n_tangents : int, >= 1
+        Directions a step.
+    tangent : {"normal", "rademacher"}
+        Distribution of a direction; fair signs have the smallest variance.
+    """
+
+    signal: ClassVar[Signal] = Signal.GRADIENT
+
+    optimizer: Optimizer
+    batch_size: int = 64
+    n_tangents: int = 16
+    tangent: str = "normal"
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_tangents", ">= 1", self.n_tangents, self.n_tangents >= 1)
+        require_one_of("tangent", ("normal", "rademacher"), self.tangent)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params)}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        tangents = self.tangents(state["params"].shape[1], rng)  # (R, K, n)
+        slopes = problem.directional_derivative(state["params"], tangents, batch)  # (R, K)
+        gradient = (slopes.unsqueeze(2) * tangents).mean(1)
+        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
+        return {"params": params, "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def tangents(self, n_weights: int, rng: Stream) -> Tensor:
+        """Draw tangents (R, K, n)."""
+        if self.tangent == "normal":
+            return rng.normal(self.n_tangents, n_weights)
+        return 2.0 * rng.integers(2, self.n_tangents, n_weights) - 1

@@ -1,0 +1,146 @@
+"""Local losses: prediction and similarity matching (Nokland & Eidnes, 2019).
+
+Every hidden layer is given two losses of its own. One asks a linear classifier to name the class from the layer's
+activities. The other asks that two examples be as alike, to the layer, as their classes are. No error passes from one
+layer to another.
+
+    predict_l  = loss(H_l V_l^T, targets)              H_l: activities (B, features); cross-entropy for classes
+    match_l    = |S(H_l P_l^T) - S(Y)|_F^2 / B^2       S: cosines between examples; Y: the targets, one-hot for classes
+    local_l    = (1 - beta) predict_l + beta match_l   beta is `similarity_weight`
+    W_l, V_l, P_l follow the gradient of local_l, H_{l-1} being a constant: handed to the optimizer
+    W_L        follows the gradient of the loss at the outputs, H_{L-1} being a constant
+
+    With N the rows of H P^T - row mean, each divided by its length r, S(H P^T) = N N^T and
+    d match / d N = 4 (S(H P^T) - S(Y)) N / B^2,       d / d (H P^T) = (d/dN - N (N . d/dN)) / r
+
+Departures: no batch normalisation; V_l has no bias; P_l is a full matrix on convolutions too, where the source has a
+convolution and compares the standard deviations of feature maps; the output layer's loss is not weighted by 1 - beta;
+values: half the squared error, and the rows of Y are the standardised targets as they are, for one value centred over
+itself is nothing (so that with one value S(Y) says whether two targets lie on the same side of the mean).
+Needs: weight transport.
+Cost: 1 forward pass and the weights' half of a backward pass, three products with each V_l and P_l, and two with S.
+Check: the gradients equal automatic differentiation of the losses as written above, and those of one layer's loss for
+another layer are zero (tests/methods/test_local_loss.py).
+Source: Proceedings of ICML 2019, PMLR 97, 4839-4850, arXiv:1901.06656 (the loss there called predsim).
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.errors import require
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+SQUARED_LENGTH = 1e-8  # added to every row's, so that an example to which no unit answers is like no other
+
+
+class State(TypedDict):
+    """Weights, what each hidden layer's losses look through, and what the optimizer remembers of all."""
+
+    params: Tensor  # (R, n)
+    classifiers: list[Tensor]  # V_l, (R, n_outputs, features)
+    maps: list[Tensor]  # P_l, (R, features, features)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LocalLoss(Method[State]):
+    """Train each layer to predict the targets, and to see examples as alike as their targets are.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the local gradients into a change of weights, classifiers and maps.
+    batch_size : int, >= 1
+        Examples a step; a training set that is smaller is taken whole. Similarities are within a batch.
+    similarity_weight : float in [0, 1]
+        Weight beta of similarity matching; the rest is the prediction's. The source's is 0.99.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOCAL
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    similarity_weight: float = 0.9
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("similarity_weight", "in [0, 1]", self.similarity_weight, 0 <= self.similarity_weight <= 1)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        widths = [prod(stage.output_shape) for stage in problem.stages[:-1]]
+        classifiers = [params.new_zeros(len(params), problem.spec.n_outputs, width) for width in widths]
+        maps = [rng.normal(width, width) / width**0.5 for width in widths]
+        optimizer = self.optimizer.init(_end_to_end([params, *classifiers, *maps]))
+        return {"params": params, "classifiers": classifiers, "maps": maps, "optimizer": optimizer}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        params, classifiers, maps = state["params"], state["classifiers"], state["maps"]
+        *hidden, output = problem.stages
+        target_similarity = _target_similarity(batch.targets, problem)  # (R, B, B)
+        gradients, classifier_gradients, map_gradients, x = [], [], [], batch.inputs
+        for stage, classifier, linear_map in zip(hidden, classifiers, maps, strict=True):
+            x, tape = stage.forward(params, x, rng)
+            h = x.flatten(2)  # (R, B, features)
+            dz = (1 - self.similarity_weight) * problem.error(h @ classifier.mT, batch.targets)  # (R, B, n_outputs)
+            dp = self.similarity_weight * _match_error(h @ linear_map.mT, target_similarity)  # (R, B, features)
+            classifier_gradients.append(dz.mT @ h)
+            map_gradients.append(dp.mT @ h)
+            gradients.append(stage.gradient(tape, (dz @ classifier + dp @ linear_map).view(x.shape)))
+            n_examples, width = h.shape[1:]
+            products = 3 * n_examples * (classifier[0].numel() + width**2) + 2 * n_examples**2 * width
+            problem.charge(2 * products)
+        outputs, tape = output.forward(params, x, rng)
+        gradients.append(output.gradient(tape, problem.error(outputs, batch.targets)))
+
+        parts = [params, *classifiers, *maps]
+        gradient = _end_to_end([torch.cat(gradients, 1), *classifier_gradients, *map_gradients])
+        weights, optimizer = self.optimizer.update(gradient, state["optimizer"], _end_to_end(parts))
+        rows = weights.split([part[0].numel() for part in parts], 1)
+        params, *rest = (row.view(part.shape) for row, part in zip(rows, parts, strict=True))
+        return {
+            "params": params,
+            "classifiers": rest[: len(hidden)],
+            "maps": rest[len(hidden) :],
+            "optimizer": optimizer,
+        }
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+
+def _match_error(z: Tensor, target_similarity: Tensor) -> Tensor:
+    """Derivative of the similarity loss at z (R, B, features)."""
+    z = z - z.mean(-1, keepdim=True)
+    rows, inverse_length = _normalised(z)
+    d_rows = 4 / z.shape[1] ** 2 * (rows @ rows.mT - target_similarity) @ rows
+    # Every row of `d_rows` is a mixture of centred rows: the mean that was taken off has nothing to give back.
+    return inverse_length * (d_rows - rows * (rows * d_rows).sum(-1, keepdim=True))
+
+
+def _target_similarity(targets: Tensor, problem: Problem) -> Tensor:
+    """Cosines (R, B, B) between the targets of a batch."""
+    n_outputs = problem.spec.n_outputs
+    if problem.spec.target is TargetKind.CLASSES:
+        targets = F.one_hot(targets, n_outputs) - 1 / n_outputs
+    problem.charge(2 * targets.shape[1] ** 2 * n_outputs)
+    rows, _ = _normalised(targets)
+    return rows @ rows.mT
+
+
+def _normalised(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows divided by their lengths, and what they were multiplied by, (R, B, 1)."""
+    inverse_length = (rows.square().sum(-1, keepdim=True) + SQUARED_LENGTH).rsqrt()
+    return rows * inverse_length, inverse_length
+
+
+def _end_to_end(parts: list[Tensor]) -> Tensor:
+    """All that is learnt as one tensor (R, n + m), for an optimizer that treats each number by itself."""
+    return torch.cat([part.flatten(1) for part in parts], 1)

@@ -1,0 +1,223 @@
+"""Reward-modulated spike-timing-dependent plasticity (Florian, 2007; Izhikevich, 2007).
+
+Every synapse remembers whether its two neurons fired in order; a reward, told to all synapses alike, turns what they
+remember into a change of their weights. The task as a bandit: an input is shown for T steps, K times over; hidden
+neurons fire by chance, and one output neuron, also by chance, ends the run with a spike: the class it stands for is the
+action. For a synapse from cell j to neuron i, and one run
+
+    Prob(s_i[t] = 1) = sigmoid((u_i[t] - threshold) / escape_noise)             u_i the leaky integral of sum_j w_ij s_j
+    Prob(s_i[T-1] = 1) = softmax_i(mean_t sum_j w_ij s_j[t] / output_noise)     output neurons; no spike before
+    e_ij  = sum_{t' <= t} a_plus plus_decay^(t - t') s_j[t'] s_i[t]             before-after pairs: potentiation
+          - sum_{t' > t} a_minus minus_decay^(t' - t) s_j[t'] s_i[t]            after-before pairs: depression
+    dw_ij = mean over runs of (reward - baseline) e_ij                          handed to the optimizer
+
+    rule      window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which dw ascends the
+              expected reward: the chance spike minus its probability, times the trace of s_j in the potential
+    baseline  running_mean: of past rewards, reward_decay b + (1 - reward_decay) mean r, taken before the step;
+              leave_one_out: the mean reward of the other K - 1 runs of the same input
+
+A constant input current takes the place of s_j in the first layer, and 1 in a bias. What lies between a layer of
+weights and its neurons (pooling) is passed by the chain rule; a layer of weights with no neurons of its own (an
+embedding) stays as it was drawn. Predictions may draw nothing: noise is spread evenly over neurons and steps instead.
+
+Departures: a run ends with its reward, so the eligibility does not decay; the baseline of an input's other runs instead
+of none, for without one the window follows how often an input is rewarded as well as why (Fremaux & Gerstner, 2016);
+batches; any optimizer; each synapse may take either sign.
+Needs: global loss.
+Cost: K runs of T forward passes, and K T times a layer's own part of a backward pass, for the products of traces; a
+constant input is multiplied once a run.
+Check: one pair of spikes at every lag; the likelihood's eligibility by automatic differentiation
+(tests/methods/test_spiking_stdp.py).
+Source: Neural Computation 19, 1468-1502, doi:10.1162/neco.2007.19.6.1468; Cerebral Cortex 17, 2443-2452,
+doi:10.1093/cercor/bhl152; Frontiers in Neural Circuits 9, 85, doi:10.3389/fncir.2015.00085.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.policies import Softmax
+from beyond.problem import Problem
+from beyond.spiking import CODES, Neurons, Passage, check, count, escape_noise, simulate, trace
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, what the optimizer remembers, and the running mean of the rewards."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+    mean_reward: Tensor  # (R,)
+
+
+@dataclass(frozen=True)
+class SpikingSTDP(Method[State]):
+    """Strengthen what fired in order before a reward above expectation.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the change that the rule asks for, as if it were minus a gradient, into a change of the weights.
+    batch_size : int, >= 1
+        Inputs a step; a training set that is smaller is taken whole.
+    n_trials : int, >= 1
+        K, runs with each input.
+    baseline : {"running_mean", "leave_one_out"}
+        What a reward is compared with; the second needs at least two trials.
+    reward_decay : float in [0, 1)
+        Of the running mean; the other baseline does not use it.
+    rule : {"window", "likelihood"}
+        What a synapse remembers: pairs of spikes by their order and distance, or the derivative of the log likelihood.
+    a_plus, a_minus : float, >= 0
+        Heights of the window, for a spike that arrives before or after the neuron's own.
+    plus_decay, minus_decay : float in [0, 1]
+        How the window falls off, a step; exp(-dt / tau).
+    n_steps : int, >= 1
+        T, time steps of a run.
+    code : {"direct", "rate", "latency"}
+        How inputs are fed: as a constant current, as spikes as often or as early as the input is strong. Symbols have
+        no strength: only direct.
+    decay : float in [0, 1]
+        Of the membrane potential, a step.
+    threshold : float, > 0
+        Potential at which a neuron is as likely to fire as not.
+    reset : {"soft", "hard"}
+        A spike subtracts the threshold from the potential, or sets it to zero.
+    escape_noise, output_noise : float, > 0
+        How far chance decides, in the unit of potentials and in that of the outputs' currents.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    n_trials: int = 4
+    baseline: str = "leave_one_out"
+    reward_decay: float = 0.9
+    rule: str = "window"
+    a_plus: float = 1.0
+    a_minus: float = 0.2
+    plus_decay: float = 0.8
+    minus_decay: float = 0.8
+    n_steps: int = 4
+    code: str = "direct"
+    decay: float = 0.9
+    threshold: float = 1.0
+    reset: str = "soft"
+    escape_noise: float = 1.0
+    output_noise: float = 2.0
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_trials", ">= 1", self.n_trials, self.n_trials >= 1)
+        require_one_of("baseline", ("running_mean", "leave_one_out"), self.baseline)
+        enough = self.n_trials >= 2 or self.baseline != "leave_one_out"
+        require("n_trials", ">= 2 with baseline leave_one_out", self.n_trials, enough)
+        require("reward_decay", "in [0, 1)", self.reward_decay, 0 <= self.reward_decay < 1)
+        require_one_of("rule", ("window", "likelihood"), self.rule)
+        for name in ("a_plus", "a_minus"):
+            require(name, ">= 0", getattr(self, name), getattr(self, name) >= 0)
+        for name in ("plus_decay", "minus_decay"):
+            require(name, "in [0, 1]", getattr(self, name), 0 <= getattr(self, name) <= 1)
+        require_one_of("code", CODES, self.code)
+        for name in ("escape_noise", "output_noise"):
+            require(name, "> 0", getattr(self, name), getattr(self, name) > 0)
+        _ = self.neurons  # which checks its own settings
+
+    @property
+    def neurons(self) -> Neurons:
+        """The hidden layers' neurons."""
+        return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        check(problem, self.code)
+        if problem.spec.target is not TargetKind.CLASSES:
+            raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
+        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        inputs = batch.inputs.repeat_interleave(self.n_trials, 1)  # (R, B * K, ...)
+        noise = escape_noise(self.escape_noise, rng)
+        currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code, rng, noise)
+        policy = Softmax(self._read(currents))
+        actions = policy.sample(1, rng)  # (R, B * K, 1)
+        rewards = problem.reward(actions.view(len(actions), -1, self.n_trials), batch)  # (R, B, K)
+        modulation = (rewards - self._expected(rewards, state["mean_reward"])).flatten(1)  # (R, B * K)
+        timing = self._output_timing(actions, policy.probabilities)
+        change = self._changes(passages, timing, modulation / modulation.shape[1])
+        params, optimizer = self.optimizer.update(-change, state["optimizer"], state["params"])
+        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.reward_decay)
+        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+        noise = escape_noise(self.escape_noise)
+        currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code, jitter=noise)
+        count(problem, passages, self.code)
+        return self._read(currents)
+
+    def _read(self, currents: Tensor) -> Tensor:
+        """Logits (R, B, n_outputs) of the output neuron that fires, from the currents (R, T, B, n_outputs)."""
+        return currents.mean(1) / self.output_noise
+
+    def _expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
+        """Baseline of each reward (R, B, K)."""
+        if self.baseline == "running_mean":
+            return mean_reward[:, None, None]
+        return (rewards.sum(-1, keepdim=True) - rewards) / (self.n_trials - 1)
+
+    def _changes(self, passages: Sequence[Passage], timing: Tensor, modulation: Tensor) -> Tensor:
+        """Change (R, n) of the weights: sum over steps of what arrives, times the neuron's own modulated timing.
+
+        `timing` (R, T, B, n_outputs) is the output neurons', `modulation` (R, B) the reward above the baseline.
+        """
+        parts: list[Tensor] = []
+        error: Tensor | None = _modulated(timing, modulation)
+        for passage in reversed(passages):
+            segment, steps = passage.segment, passage.inputs.shape[1] // modulation.shape[1]
+            if passage.spikes is not None and passage.potentials is not None:
+                error = _modulated(self._timing(passage.spikes, passage.potentials), modulation)
+            elif error is None:  # no neurons listen to this layer
+                parts.insert(0, timing.new_zeros(len(timing), segment.stop - segment.start))
+            else:
+                if (
+                    steps == 1 and error.shape[1] > modulation.shape[1]
+                ):  # a constant input meets the spikes of all steps
+                    error = error.unflatten(1, (-1, modulation.shape[1])).sum(1)
+                parts.insert(0, segment.gradient(passage.tape, error))
+                error = None if segment.stop > segment.start else segment.carry(passage.tape, error)
+        return torch.cat(parts, 1)
+
+    def _timing(self, spikes: Tensor, potentials: Tensor) -> Tensor:
+        """What a spike that arrives at each step adds to a synapse's memory, from the neuron's own (R, T, B, ...)."""
+        if self.rule == "likelihood":
+            surprise = spikes - ((potentials - self.threshold) / self.escape_noise).sigmoid()
+            return self.neurons.back(spikes, surprise / self.escape_noise)
+        later = trace(spikes.flip(1), self.plus_decay).flip(1)  # the step's own spike included
+        earlier = trace(spikes, self.minus_decay) - spikes
+        return self.a_plus * later - self.a_minus * earlier
+
+    def _output_timing(self, actions: Tensor, probabilities: Tensor) -> Tensor:
+        """The same for output neurons, whose one spike, of neuron `actions` (R, B, 1), comes at the last step."""
+        fired = torch.zeros_like(probabilities).scatter_(-1, actions, 1.0)  # (R, B, n_outputs)
+        if self.rule == "likelihood":
+            surprise = (fired - probabilities) / (self.output_noise * self.n_steps)
+            return surprise.unsqueeze(1).expand(-1, self.n_steps, -1, -1)
+        before = fired.new_zeros(len(fired), self.n_steps - 1, *fired.shape[1:])
+        spikes = torch.cat([before, fired.unsqueeze(1)], 1)
+        return self._timing(spikes, spikes)
+
+
+def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:
+    """Timing (R, T, B, ...) times the modulation (R, B), with time folded into the batch: (R, T * B, ...)."""
+    return (timing * modulation.view(len(modulation), 1, -1, *[1] * (timing.dim() - 3))).flatten(1, 2)

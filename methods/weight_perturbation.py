@@ -1,0 +1,95 @@
+"""Weight perturbation: SPSA (Spall, 1992), and MeZO with normal directions (Malladi et al., 2023).
+
+All weights are shaken at once along a random direction, and back; the difference of the two losses says how far to go
+along it. Nothing but the loss is asked, so any network that can be run can be trained.
+
+    v_k ~ {-1, +1}^n (rademacher), or N(0, I) (normal)                                  k = 1 .. n_directions
+    g   = mean_k v_k (L(w + c v_k) - L(w - c v_k)) / (2 c)         handed to the optimizer; c = perturbation_std
+
+Both directions have E[v v^T] = I, so g is on average the gradient, but for an error of order c^2. It is spread over all
+n weights: for normal directions its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_directions.
+
+Departures: c and the learning rate stay constant where SPSA has them fall as k^-0.101 and k^-0.602; any optimizer;
+MeZO draws its direction twice from one seed to save memory, here it is kept.
+Needs: global loss.
+Cost: 2 forward passes of the batch for each direction.
+Check: the mean over all sign vectors, by enumeration, is the gradient of a quadratic loss
+(tests/methods/test_weight_perturbation.py).
+Source: IEEE Transactions on Automatic Control 37, 332-341, doi:10.1109/9.119632; MeZO: arXiv:2305.17333; the cosine:
+arXiv:2410.17764.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WeightPerturbation(Method[State]):
+    """Follow the slopes of the loss along random directions in weight space.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the estimate of the gradient into a change of the weights.
+    batch_size : int, >= 1
+        Examples a step, the same for all directions; a training set that is smaller is taken whole.
+    n_directions : int, >= 1
+        Directions a step.
+    perturbation : {"rademacher", "normal"}
+        Distribution of a direction: fair signs (SPSA), or normal (MeZO).
+    perturbation_std : float, > 0
+        Length of a step along a direction, for each weight.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOSS
+
+    optimizer: Optimizer
+    batch_size: int = 64
+    n_directions: int = 16
+    perturbation: str = "rademacher"
+    perturbation_std: float = 0.01
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("n_directions", ">= 1", self.n_directions, self.n_directions >= 1)
+        require_one_of("perturbation", ("rademacher", "normal"), self.perturbation)
+        require("perturbation_std", "> 0", self.perturbation_std, self.perturbation_std > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params)}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        centre = state["params"].unsqueeze(1)
+        directions = self.directions(centre.shape[2], rng)  # (R, K, n)
+        offsets = self.perturbation_std * directions
+        forth_and_back = torch.cat([centre + offsets, centre - offsets], 1)
+        forth, back = problem.population_loss(forth_and_back, batch).chunk(2, 1)  # (R, K) each
+        slopes = (forth - back) / (2 * self.perturbation_std)
+        gradient = (slopes.unsqueeze(2) * directions).mean(1)
+        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
+        return {"params": params, "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def directions(self, n_weights: int, rng: Stream) -> Tensor:
+        """Draw directions (R, K, n)."""
+        if self.perturbation == "normal":
+            return rng.normal(self.n_directions, n_weights)
+        return 2.0 * rng.integers(2, self.n_directions, n_weights) - 1

@@ -1,0 +1,133 @@
+"""Oracles: closed forms of the operators, and torch's own Jacobian."""
+
+import pytest
+import torch
+from torch.func import jacrev
+from torch.utils.flop_counter import FlopCounterMode
+
+from beyond.contracts import Signal
+from beyond.ledger import Ledger
+from beyond.problem import Problem
+from beyond.streams import Stream
+from beyond.variation import (
+    mate,
+    mutate_gaussian,
+    mutate_safe,
+    mutate_sparse,
+    sensitivities,
+    two_point_swaps,
+    uniform_swaps,
+)
+
+
+def test_neighbours_swap_the_genes_that_are_named():
+    candidates = torch.arange(24.0).view(2, 4, 3)
+    swap = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]])
+    mate(candidates, lambda *_: swap, 1.0, Stream("step", range(2)))
+    expected = [
+        [[3, 1, 5], [0, 4, 2], [6, 7, 11], [9, 10, 8]],
+        [[12, 13, 14], [15, 16, 17], [21, 22, 23], [18, 19, 20]],
+    ]
+    assert candidates.tolist() == expected
+
+
+def test_uniform_crossover_tosses_a_fair_coin_a_gene():
+    swap = uniform_swaps(Stream("step", range(4)), 500, 100)
+    assert set(swap.unique().tolist()) == {0.0, 1.0}
+    n_genes = swap.numel()
+    assert abs(swap.mean() - 0.5) <= 4 * 0.5 / n_genes**0.5
+    assert (swap.mean((0, 1)) - 0.5).abs().max() <= 5 * 0.5 / (4 * 500) ** 0.5  # at each of 100 loci
+    signs = 2 * swap - 1
+    for lag in (1, 2, 31, 32):
+        assert abs((signs[..., lag:] * signs[..., :-lag]).mean()) <= 4 / n_genes**0.5 * 1.3  # neighbours do not agree
+
+
+def test_two_point_crossover_swaps_one_segment():
+    swap = two_point_swaps(Stream("step", range(4)), 1000, 20)
+    edges = (swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0).sum(2)
+    assert set(edges.unique().tolist()) == {0, 2}  # begins once, ends once; empty where both points are equal
+    # Points uniform on 0..20: locus j is inside where one point is <= j and the other above.
+    locus = torch.arange(20)
+    expected = 2 * (locus + 1) * (20 - locus) / 21**2
+    error = (expected * (1 - expected) / 4000).sqrt()
+    assert ((swap.mean((0, 1)) - expected).abs() <= 4.5 * error).all()
+
+
+def test_gaussian_mutation_has_its_mean_and_spread():
+    genes = torch.full((2, 50, 1000), 5.0)
+    mutate_gaussian(genes, 0.3, Stream("step", range(2)))
+    noise = genes - 5
+    assert abs(noise.mean()) <= 4 * 0.3 / noise.numel() ** 0.5
+    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * noise.numel()) ** 0.5
+    assert not torch.equal(noise[0], noise[1])
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.5, 0.99])
+def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
+    genes = torch.zeros(3, 101, 2000)
+    children = genes[:, 1:]  # as in a step, where elites come first
+    mutate_sparse(children, 0.3, rate, Stream("step", range(3)))
+    assert (genes[:, 0] == 0).all()
+    hit = children != 0
+    n_genes, noise = hit.numel(), children[hit]
+    assert abs(hit.float().mean() - rate) <= 4 * (rate * (1 - rate) / n_genes) ** 0.5
+    assert abs(noise.mean()) <= 4 * 0.3 / len(noise) ** 0.5
+    assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * len(noise)) ** 0.5
+    both = (hit[..., 1:] & hit[..., :-1]).float().mean()  # neighbours mutate independently
+    assert abs(both - rate**2) <= 5 * (rate**2 / n_genes) ** 0.5
+    last = hit.flatten(1)[:, -n_genes // 30 :].float()  # the draws reach the last gene
+    assert abs(last.mean() - rate) <= 4 * (rate * (1 - rate) / last.numel()) ** 0.5
+
+
+# ---------------------------------------------------------------------------------------------- safe mutations
+
+
+@pytest.fixture
+def population(make_case):
+    """Return a function that makes three replicas' candidates of a network, and the problem they solve."""
+
+    def make(name="mlp", n_candidates=2):
+        case = make_case(name)
+        case.problem = Problem(case.network, case.spec, Ledger(), Signal.LOSS)
+        noise = 0.1 * Stream("noise", range(3)).normal(n_candidates, case.network.n_weights)
+        case.candidates = case.params.unsqueeze(1) + noise
+        return case
+
+    return make
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"])
+def test_sensitivities_are_those_of_torchs_jacobian(name, apart, population, close):
+    given = population(name)
+    found = sensitivities(given.candidates, given.problem, given.inputs, apart)
+    for replica, inputs in enumerate(given.inputs):
+        for candidate, weights in enumerate(given.candidates[replica]):
+            jacobian = jacrev(lambda own, x=inputs: given.network.outputs(own[None], x[None])[0])(weights)  # (S, k, n)
+            over_inputs = jacobian.abs().mean(0) if apart else jacobian.sum(0)
+            close(found[replica, candidate], over_inputs.square().sum(0).sqrt(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "mlp on symbols"])
+def test_sensitivities_cost_a_forward_pass_and_a_backward_pass_an_output(name, apart, population):
+    given = population(name, n_candidates=5)
+    with FlopCounterMode(display=False) as counter:
+        sensitivities(given.candidates, given.problem, given.inputs, apart)
+    ledger = given.problem.ledger
+    assert (ledger.forward, ledger.backward) == (5 * 4, 3 * 5 * 4)  # 5 candidates, 4 inputs, 3 outputs
+    assert ledger.flops == counter.get_total_flops() / 3
+
+
+def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor(population, close):
+    given = population()
+    dead = given.network.blocks[1]
+    given.candidates[0, 0, dead.start : dead.stop] = -1.0  # its units are off for every input, so these do nothing
+    scale = sensitivities(given.candidates, given.problem, given.inputs, apart=True)
+    assert (scale == 0).any()
+    assert ((scale > 0) & (scale < 0.01)).any()
+    expected = torch.where(scale == 0, 1.0, scale.clamp_min(0.01))
+    noise = Stream("step", range(3)).normal(*given.candidates.shape[1:])
+    mutated = given.candidates.clone()
+    mutate_safe(mutated, 0.3, given.problem, given.inputs, True, Stream("step", range(3)))
+    close(mutated - given.candidates, 0.3 * noise / expected, rtol=1e-4, atol=1e-5)

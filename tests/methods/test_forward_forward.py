@@ -1,0 +1,150 @@
+"""Oracles: automatic differentiation of each layer's own loss, and a prediction by hand, one label after another."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from beyond.contracts import Batch
+from beyond.errors import UnsupportedError
+from beyond.ledger import Ledger
+from beyond.network import CNN, MLP
+from beyond.optimizers import SGD
+from methods.forward_forward import ForwardForward
+
+# A layer would be asked to be quiet for the true label and active for a wrong one.
+FAULT = ("sign[n_examples:] = -1", "sign[:n_examples] = -1")
+PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
+NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]
+
+
+class Told(ForwardForward):
+    """Takes the label after the true one for the wrong one, so that a test knows which it is."""
+
+    def _wrong_labels(self, state, batch, problem, rng):
+        return (batch.targets + 1) % problem.spec.n_outputs
+
+
+def start(make_problem, network, made=Told, **settings):
+    method = made(PLAIN, **settings)
+    given = make_problem(method, network=network)
+    return given, method, method.init(given.problem, given.params, given.rng)
+
+
+def with_label(images, label, scale):
+    """Images (B, 1, 8, 8) of one replica, their first ten pixels the label's, (B,)."""
+    flat = images.flatten(1).clone()
+    flat[:, :10] = 0
+    flat[torch.arange(len(flat)), label] = scale
+    return flat.view(images.shape)
+
+
+def goodness_of_layers(given, params, images):
+    """Goodness (B,) of each hidden layer; images of shape (R, B, 1, 8, 8). Nothing is cut between the layers."""
+    h, layers = images, []
+    for stage in given.problem.stages[:-1]:
+        h, _ = stage.forward(params, h)
+        layers.append((h**2).flatten(2).mean(2))
+        h = h / (layers[-1] + 1e-6).sqrt().view(*h.shape[:2], *[1] * (h.dim() - 2))
+    return layers
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_problem, close):
+    given, method, before = start(make_problem, network, threshold=0.7, label_scale=3.0)
+    after = method.step(before, given.sealed, given.problem, given.rng)
+    targets = given.batch.targets
+    shown = [
+        torch.stack([with_label(*pair, 3.0) for pair in zip(given.batch.inputs, labels, strict=True)])
+        for labels in (targets, (targets + 1) % 10)
+    ]
+    params = before["params"].clone().requires_grad_()
+    hidden = given.problem.stages[:-1]
+    for stage, right, wrong in zip(hidden, *(goodness_of_layers(given, params, one) for one in shown), strict=True):
+        loss = (F.softplus(0.7 - right) + F.softplus(wrong - 0.7)).mean(1).sum()
+        gradient = torch.autograd.grad(loss, params, retain_graph=True)[0]
+        own = slice(stage.start, stage.stop)
+        assert gradient[:, own].any()
+        close((before["params"] - after["params"])[:, own], gradient[:, own], rtol=1e-4, atol=1e-6)
+    output = given.problem.stages[-1]
+    assert torch.equal(before["params"][:, output.start :], after["params"][:, output.start :])
+
+
+def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
+    given, method, state = start(make_problem, MLP(hidden=(12, 9)))
+    first = given.problem.stages[0]
+    ends = []
+    for shift in (0, 1):
+        params = state["params"].clone()
+        params[:, first.stop :] += shift
+        ends.append(method.step({**state, "params": params}, given.sealed, given.problem, given.rng)["params"])
+    assert torch.equal(ends[0][:, : first.stop], ends[1][:, : first.stop])
+    assert not torch.allclose(ends[0][:, first.stop :], ends[1][:, first.stop :] - 1)
+
+
+def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, close):
+    """Twice the first layer's weights leave every later layer's goodness as it was: only directions are passed on."""
+    given, _, state = start(make_problem, MLP(hidden=(12, 9)))
+    first = given.problem.stages[0]
+    twice = state["params"].clone()
+    twice[:, : first.stop] *= 2
+    method = ForwardForward(PLAIN)
+    plain, louder = (
+        method.predict({**state, "params": params}, given.problem, given.batch.inputs)
+        - first_layer_alone(given, params)
+        for params in (state["params"], twice)
+    )
+    close(plain, louder, rtol=1e-3, atol=1e-4)
+
+
+def first_layer_alone(given, params):
+    labelled = [
+        torch.stack([with_label(images, torch.full((16,), label), 4.0) for images in given.batch.inputs])
+        for label in range(10)
+    ]
+    return torch.stack([goodness_of_layers(given, params, one)[0] for one in labelled], -1)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_prediction_tries_every_label(network, make_problem, close):
+    given, method, state = start(make_problem, network, label_scale=1.5)
+    outputs = method.predict(state, given.problem, given.batch.inputs)
+    assert outputs.shape == (2, 16, 10)
+    for label in range(10):
+        shown = torch.stack([with_label(images, torch.full((16,), label), 1.5) for images in given.batch.inputs])
+        close(outputs[..., label], sum(goodness_of_layers(given, state["params"], shown)))
+
+
+def test_a_prediction_is_charged_a_pass_for_every_label(make_problem):
+    given, method, state = start(make_problem, None)
+    given.problem.ledger = Ledger()
+    method.predict(state, given.problem, given.batch.inputs)
+    assert given.problem.ledger.flops == 10 * 16 * 2 * 64 * 32  # the output layer is not asked
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "hard"])
+def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close):
+    given, method, state = start(make_problem, None, ForwardForward, negatives=negatives)
+    n_draws = 4000  # of one example, as a batch of copies
+    copies = Batch(given.batch.inputs[:, :1].repeat(1, n_draws, 1, 1, 1), given.batch.targets[:, :1].repeat(1, n_draws))
+    draws = method._wrong_labels(state, copies, given.problem, given.rng)
+    assert not (draws == copies.targets).any()
+    goodness = (
+        method.predict(state, given.problem, copies.inputs[:, 0:1]) if negatives == "hard" else torch.zeros(2, 1, 10)
+    )
+    wanted = goodness.scatter(2, copies.targets[:, :1, None], -torch.inf).softmax(2).squeeze(1)
+    close(F.one_hot(draws, 10).float().mean(1), wanted, rtol=0, atol=4 / (2 * n_draws**0.5))
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "reason"),
+    [
+        ("regression/diabetes", None, "asks for values"),
+        ("text/languages", None, "real-valued inputs"),
+        ("image/digits", MLP(hidden=()), "this network has none"),
+    ],
+)
+def test_what_it_cannot_serve(task, network, reason, make_problem):
+    method = ForwardForward(PLAIN)
+    given = make_problem(method, task, network=network)
+    with pytest.raises(UnsupportedError, match=reason):
+        method.init(given.problem, given.params, given.rng)

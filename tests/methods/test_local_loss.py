@@ -1,0 +1,122 @@
+"""Oracles: the losses as the source writes them, differentiated by torch; and similarity matching worked by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from beyond.network import CNN, MLP
+from beyond.optimizers import SGD
+from methods.local_loss import LocalLoss, _match_error, _target_similarity
+
+# Similarity matching would count each pair of examples once, the derivative twice.
+FAULT = ("d_rows = 4 / z.shape[1] ** 2", "d_rows = 2 / z.shape[1] ** 2")
+PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
+
+
+def start(make_problem, task="image/digits", network=None, similarity_weight=0.6):
+    """A problem and a state whose classifiers, zero at first, are drawn: or their half of the error would be zero."""
+    method = LocalLoss(PLAIN, similarity_weight=similarity_weight)
+    given = make_problem(method, task, network=network)
+    state = method.init(given.problem, given.params, given.rng)
+    assert all(not classifier.any() for classifier in state["classifiers"])
+    state["classifiers"] = [given.rng.normal(*one.shape[1:]) / 3 for one in state["classifiers"]]
+    return given, method, state
+
+
+def cosines(rows, centre):
+    rows = rows - rows.mean(-1, keepdim=True) if centre else rows
+    return F.cosine_similarity(rows.unsqueeze(1), rows.unsqueeze(0), dim=-1)
+
+
+def local_losses(given, state, beta):
+    """Loss of every layer, one replica after another, the whole graph attached: nothing is cut between layers."""
+    classes = given.batch.targets.dim() == 2
+    h, losses = given.batch.inputs, []
+    for index, stage in enumerate(given.problem.stages):
+        h, _ = stage.forward(state["params"], h)
+        total = torch.zeros(())
+        for r, y in enumerate(given.batch.targets):
+            rows = h[r].flatten(1)
+            last = index == len(state["maps"])
+            answer = rows if last else rows @ state["classifiers"][index][r].T
+            predict = F.cross_entropy(answer, y) if classes else F.mse_loss(answer, y) / 2  # one output
+            if last:
+                total = total + predict
+                continue
+            wanted = (
+                cosines(F.one_hot(y, answer.shape[1]).float(), centre=True) if classes else cosines(y, centre=False)
+            )
+            match = F.mse_loss(cosines(rows @ state["maps"][index][r].T, centre=True), wanted)
+            total = total + (1 - beta) * predict + beta * match
+        losses.append(total)
+    return losses
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("task", "network"),
+    [
+        ("image/digits", MLP(hidden=(12, 9), activation="tanh")),
+        ("image/digits", CNN(channels=(3, 4), activation="tanh")),
+        ("text/languages", None),
+        ("regression/diabetes", MLP(hidden=(6, 5), activation="sigmoid")),
+    ],
+)
+def test_each_layer_follows_the_gradient_of_its_own_losses_alone(task, network, beta, make_problem, close):
+    given, method, before = start(make_problem, task, network, beta)
+    after = method.step(before, given.sealed, given.problem, given.rng)
+    whole = {key: before[key] for key in ("params", "classifiers", "maps")}
+    whole["params"] = whole["params"].clone().requires_grad_()
+    for key in ("classifiers", "maps"):
+        whole[key] = [one.clone().requires_grad_() for one in whole[key]]
+    for index, (stage, loss) in enumerate(zip(given.problem.stages, local_losses(given, whole, beta), strict=True)):
+        own = slice(stage.start, stage.stop)
+        gradient = torch.autograd.grad(loss, whole["params"], retain_graph=True)[0]
+        close((before["params"] - after["params"])[:, own], gradient[:, own], rtol=1e-3, atol=2e-6)
+        for key in ("classifiers", "maps"):
+            if index < len(whole[key]):
+                gradient = torch.autograd.grad(loss, whole[key][index], retain_graph=True)[0]
+                close(before[key][index] - after[key][index], gradient, rtol=1e-3, atol=2e-6)
+
+
+def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
+    given, method, state = start(make_problem, network=MLP(hidden=(12, 9)))
+    first = given.problem.stages[0]
+    ends = []
+    for shift in (0, 1):
+        params = state["params"].clone()
+        params[:, first.stop :] += shift
+        changed = {
+            **state,
+            "params": params,
+            "maps": [state["maps"][0], state["maps"][1] + shift],
+            "classifiers": [state["classifiers"][0], state["classifiers"][1] + shift],
+        }
+        ends.append(method.step(changed, given.sealed, given.problem, given.rng))
+    assert torch.equal(ends[0]["params"][:, : first.stop], ends[1]["params"][:, : first.stop])
+    assert torch.equal(ends[0]["maps"][0], ends[1]["maps"][0])
+    assert not torch.allclose(ends[0]["maps"][1], ends[1]["maps"][1] - 1)
+
+
+def test_classes_are_alike_as_the_corners_of_a_simplex(make_problem, close):
+    """Same class: 1; another of C: -1 / (C - 1)."""
+    given, _, _ = start(make_problem)
+    targets = given.batch.targets
+    wanted = torch.where(targets.unsqueeze(2) == targets.unsqueeze(1), 1.0, -1 / 9)
+    close(_target_similarity(targets, given.problem), wanted)
+
+
+def test_with_one_value_targets_are_alike_on_the_same_side_of_the_mean(make_problem, close):
+    given, _, _ = start(make_problem, "regression/diabetes")
+    signs = given.batch.targets.sign()
+    close(_target_similarity(given.batch.targets, given.problem), signs @ signs.mT)
+
+
+def test_two_examples_at_an_angle(close):
+    """Two rows at angle t, wanted apart (-1): the loss is (cos t + 1)^2 / 2, its slope -(cos t + 1) sin t / radius."""
+    t, radius = torch.tensor(0.7), 3.0
+    across, along = torch.tensor([1.0, -1.0, 0.0]) / 2**0.5, torch.tensor([1.0, 1.0, -2.0]) / 6**0.5  # centred
+    rows = torch.stack([radius * across, radius * (t.cos() * across + t.sin() * along)])[None]
+    error = _match_error(rows, torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]]))[0, 1]
+    turning = -t.sin() * across + t.cos() * along  # the way in which the second row turns as t grows
+    close(error, -(t.cos() + 1) * t.sin() / radius * turning, rtol=1e-5, atol=1e-6)
