@@ -1,0 +1,131 @@
+"""Hebbian learning under a read-out: Oja's rule (Oja, 1982; Sanger, 1989), or soft competition (Moraitis et al., 2022).
+
+Hidden layers hear of no label and no error: a connection changes with what is active on both of its ends, and decays
+so that it stays bounded. Only the output layer learns the task, by the delta rule. For each hidden layer, from its
+inputs x and sums z = W x + b, with means over the batch and ' for a value less its mean,
+
+    oja           dW   = (mean(z' x'^T) - tril(mean(z' z'^T)) W) / s^2      s the root of mean |x'|^2
+    competitive   dw_k = (mean(p_k x') - mean(p_k z'_k) w_k) / (s mean(p_k))
+                  p    = softmax(z' / (temperature s))                      over the units of the layer
+    both          W <- W + hebbian_rate dW,    b <- b - hebbian_rate mean(z)
+    output layer  g    = d loss / d (W_out, b_out)                          handed to the optimizer
+
+tril keeps the lower triangle: unit k sees what units 1 .. k leave of the input, so that unit k comes to be the k-th
+principal component and one unit alone learns by Oja's rule. The biases settle where sums average zero, b = -W mean(x).
+
+Departures: biases; means over a batch; s, the inputs' size, makes rate and temperature numbers without units; equal
+priors, and the division by mean(p_k), by which a unit that seldom wins moves as far as others; an embedding of symbols
+and the gains of a normalisation stay as drawn.
+Needs: none of these.
+Cost: 1 forward pass, the gradients' half of 1 backward pass; oja: 2 k^2 (B + n_in) operations a layer besides.
+Check: one unit finds the first principal component, k units the first k, in order (tests/methods/test_hebbian.py).
+Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neural Networks 2, 459-473,
+doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import require, require_one_of
+from beyond.image_layers import Conv2d
+from beyond.layers import Linear
+from beyond.network import Tape
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.segments import Segment
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers of the output layer."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Hebbian(Method[State]):
+    """Hidden layers find features by correlation alone; the output layer learns to read them.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Trains the output layer.
+    batch_size : int, >= 2
+        Examples a step, for one has no correlation; a training set that is smaller is taken whole.
+    rule : {"competitive", "oja"}
+        Clusters, or principal components.
+    hebbian_rate : float in [0, 1)
+        How far hidden weights go in one step; 0 leaves them as drawn.
+    temperature : float, > 0
+        Of the competition, in units of s; "oja" does not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOCAL
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    rule: str = "competitive"
+    hebbian_rate: float = 0.02
+    temperature: float = 0.03
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 2", self.batch_size, self.batch_size >= 2)
+        require_one_of("rule", ("oja", "competitive"), self.rule)
+        require("hebbian_rate", "in [0, 1)", self.hebbian_rate, 0 <= self.hebbian_rate < 1)
+        require("temperature", "> 0", self.temperature, self.temperature > 0)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        return {"params": params, "optimizer": self.optimizer.init(params[:, problem.layers[-1].start :])}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        params = state["params"]
+        *hidden, readout = problem.layers
+        parts, activity = [], batch.inputs
+        for segment in hidden:
+            below = activity
+            activity, tape = segment.forward(params, below, rng)
+            own = params[:, segment.start : segment.stop]
+            learns = isinstance(segment.layers[0], Linear | Conv2d)
+            parts.append(self._learn(own, segment, below, activity, tape, problem) if learns else own)
+
+        outputs, tape = readout.forward(params, activity, rng)
+        gradient = readout.gradient(tape, problem.error(outputs, batch.targets))
+        last, optimizer = self.optimizer.update(gradient, state["optimizer"], params[:, readout.start :])
+        return {"params": torch.cat([*parts, last], 1), "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def _learn(self, own: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem) -> Tensor:
+        """Return a layer's new weights and biases (R, k n_in + k); a convolution's examples are its patches."""
+        n_units, tiny = segment.output_shape[0], torch.finfo(own.dtype).tiny
+        weight, bias = own[:, :-n_units].unflatten(1, (n_units, -1)), own[:, -n_units:]  # (R, k, n_in), (R, k)
+        power = weight.shape[2] * x.var(1, correction=0).flatten(1).mean(1).view(-1, 1, 1)  # mean |x'|^2, (R, 1, 1)
+        size = power.clamp_min(tiny).sqrt()
+        sums = z.flatten(3).movedim(2, -1).flatten(1, -2) if z.dim() > 3 else z  # (R, N, k)
+        centred = sums - sums.mean(1, keepdim=True)
+
+        def correlate(activity: Tensor) -> Tensor:
+            """Mean of activity x'^T over the examples: centring one factor of a product centres the other."""
+            scaled = (activity - activity.mean(1, keepdim=True)) / sums.shape[1]
+            images = scaled.unflatten(1, (z.shape[1], -1)).movedim(-1, 2).reshape(z.shape)
+            return segment.gradient(tape, images)[:, :-n_units].unflatten(1, (n_units, -1))
+
+        if self.rule == "oja":
+            problem.charge(2 * n_units**2 * (sums.shape[1] + weight.shape[2]))
+            decay = (centred.mT @ centred / sums.shape[1]).tril() @ weight
+            change = (correlate(centred) - decay) / size.square()
+        else:
+            wins = torch.softmax(centred / (self.temperature * size), -1)
+            share = wins.mean(1).unsqueeze(-1).clamp_min(tiny)  # a unit may win nothing at all
+            decay = (wins * centred).mean(1).unsqueeze(-1) * weight
+            change = (correlate(wins) - decay) / (share * size)
+        weight = weight + self.hebbian_rate * change
+        return torch.cat([weight.flatten(1), bias - self.hebbian_rate * sums.mean(1)], 1)

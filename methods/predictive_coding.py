@@ -1,0 +1,126 @@
+"""Predictive coding (Whittington & Bogacz, 2017), and with fixed predictions (Millidge, Tschantz & Buckley, 2020).
+
+Every stage of the network predicts the activity of the next. With the target clamped on top, the hidden activities
+move to where they fit the prediction from below and predict well what is above; then each stage learns from its own
+prediction error. For each example, with v_0 the input and v_l the value of stage l = 1 .. L-1, at first as predicted:
+
+    mu_l  = stage_l(v_{l-1})
+    eps_l = v_l - mu_l                                              l < L
+    eps_L = - d loss / d mu_L                                       target - mu_L where the loss is squared error
+    v_l  <- v_l - inference_rate (eps_l - J_{l+1}^T eps_{l+1})      n_inference times; J_l = d mu_l / d v_{l-1}
+    g_l   = - (d mu_l / d theta_l)^T eps_l                          mean over the batch, handed to the optimizer
+
+The first rule descends F = sum_l |eps_l|^2 / 2 + loss in the values, the last one in the weights. Variant "free"
+computes mu and J anew after every move; "fixed_prediction" holds them as they were in the forward pass, and its values
+settle where g is the gradient of backpropagation: with inference_rate 1 after L-1 moves.
+
+Departures: a value is what its stage hands on (behind the activation), as in Millidge et al.; unit variances; values
+start at the forward pass; any loss on top (there likewise); any optimizer instead of a plain step.
+Needs: weight transport, global loss, separate phases.
+Cost: 1 forward pass, the gradients' half of 1 backward pass, and for each move a carry through stages 2 .. L, with
+"free" a forward pass through them as well. "fixed_prediction" stores the activations of the forward pass.
+Check: with fixed predictions the converged update equals backpropagation's; free, the equilibrium of a linear network
+equals its closed form (tests/methods/test_predictive_coding.py).
+Source: Neural Computation 29, 1229-1262, doi:10.1162/NECO_a_00949; arXiv:2006.04182; convergence in L-1
+moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.layers import Dropout
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """Weights, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PredictiveCoding(Method[State]):
+    """Let the activities settle, then reduce what is left of each prediction error.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the direction into a change of the weights.
+    batch_size : int, >= 1
+        Examples a step; a training set that is smaller is taken whole.
+    variant : {"free", "fixed_prediction"}
+        Whether predictions follow the values, or stay those of the forward pass.
+    n_inference : int, >= 1
+        Moves of the values before the weights change.
+    inference_rate : float in (0, 1]
+        Size of a move.
+    """
+
+    signal: ClassVar[Signal] = Signal.LOCAL
+
+    optimizer: Optimizer
+    batch_size: int = 32
+    variant: str = "free"
+    n_inference: int = 4
+    inference_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require_one_of("variant", ("free", "fixed_prediction"), self.variant)
+        require("n_inference", ">= 1", self.n_inference, self.n_inference >= 1)
+        require("inference_rate", "in (0, 1]", self.inference_rate, 0 < self.inference_rate <= 1)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        dropout = any(isinstance(layer, Dropout) for stage in problem.stages for layer in stage.layers)
+        if dropout and self.variant == "free":
+            raise UnsupportedError("predictions that follow the values cannot draw dropout anew at every move")
+        return {"params": params, "optimizer": self.optimizer.init(params)}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        stages, params = problem.stages, state["params"]
+        n_examples = batch.inputs.shape[1]
+        predictions, tapes = [], []
+        for stage in stages:
+            prediction, tape = stage.forward(params, predictions[-1] if predictions else batch.inputs, rng)
+            predictions.append(prediction)  # mu_l, (R, B, ...)
+            tapes.append(tape)
+
+        values = predictions[:-1]
+        errors = self._errors(values, predictions, batch, problem)
+        for _ in range(self.n_inference):
+            carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]  # J_{l+1}^T eps_{l+1}
+            values = [
+                value - self.inference_rate * (error - pull)
+                for value, error, pull in zip(values, errors, carried, strict=False)
+            ]
+            if self.variant == "free":
+                for i, value in enumerate(values, start=1):  # the first stage's input is clamped
+                    predictions[i], tapes[i] = stages[i].forward(params, value)
+            errors = self._errors(values, predictions, batch, problem)
+
+        parts = [
+            stage.gradient(tape, -eps / n_examples) for stage, tape, eps in zip(stages, tapes, errors, strict=True)
+        ]
+        params, optimizer = self.optimizer.update(torch.cat(parts, 1), state["optimizer"], params)
+        return {"params": params, "optimizer": optimizer}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def _errors(
+        self, values: Sequence[Tensor], predictions: Sequence[Tensor], batch: Batch, problem: Problem
+    ) -> list[Tensor]:
+        """Prediction error of every stage; on top of an example's own loss, of which the batch's is the mean."""
+        top = -problem.error(predictions[-1], batch.targets) * batch.inputs.shape[1]
+        return [*(value - mu for value, mu in zip(values, predictions, strict=False)), top]

@@ -1,0 +1,128 @@
+"""Oracle: automatic differentiation through the circuit's settling, in float64, and the order of the error in beta."""
+
+import numpy as np
+import pytest
+import torch
+
+from beyond import losses
+from beyond.contracts import Batch, TargetKind
+from beyond.errors import UnsupportedError
+from beyond.network import CNN, MLP
+from beyond.optimizers import SGD
+from methods.equilibrium_propagation import EquilibriumPropagation
+
+# Uphill instead of downhill.
+FAULT = ("scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)")
+
+SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
+
+
+def precise(given):
+    """The problem in float64, with weaker weights, so that the circuit settles within rounding."""
+    inputs = given.batch.inputs
+    given.batch = Batch(
+        inputs.double() if inputs.is_floating_point() else inputs,
+        given.batch.targets if given.batch.targets.dtype == torch.int64 else given.batch.targets.double(),
+    )
+    given.params = 0.3 * given.params.double()
+    return given
+
+
+def direction(given, **settings):
+    """The weights' step down, which is the gradient that the optimizer was handed."""
+    method = EquilibriumPropagation(SGD(learning_rate=1.0), **SETTLED, **settings)
+    state = method.init(given.problem, given.params, given.rng)
+    return given.params - method.params(method.step(state, given.batch, given.problem, given.rng))
+
+
+def gradient_at_equilibrium(given, rho) -> torch.Tensor:
+    """Derivative of the loss through 300 moves of the free circuit, written by hand."""
+    weights = given.params.clone().requires_grad_()
+    named = [own for own in given.problem.network.unflatten(weights) if own]
+    x = given.batch.inputs
+    if not x.is_floating_point():
+        table = named.pop(0)["weight"]  # (R, n_symbols, n_features)
+        x = torch.stack([rows[own] for rows, own in zip(table, x, strict=True)])
+    x = x.flatten(2)
+    *hidden, out = [(own["weight"], own["bias"].unsqueeze(1)) for own in named]
+
+    def affine(pair, s):
+        return torch.einsum("roi,rbi->rbo", pair[0], s) + pair[1]
+
+    states = [torch.zeros(*x.shape[:2], pair[0].shape[1], dtype=x.dtype) for pair in hidden]
+    for _ in range(300):
+        moved = []
+        for i in range(len(hidden)):
+            total = affine(hidden[i], states[i - 1] if i else x)
+            if i + 1 < len(hidden):
+                total = total + torch.einsum("roi,rbo->rbi", hidden[i + 1][0], states[i + 1])
+            moved.append(0.5 * states[i] + 0.5 * rho(total))
+        states = moved
+    loss = losses.loss(given.problem.spec.target, affine(out, states[-1]), given.batch.targets).sum()
+    return torch.autograd.grad(loss, weights)[0]
+
+
+@pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])
+@pytest.mark.parametrize(("nudging", "order"), [("one_sided", 1), ("symmetric", 2)])
+def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(task, nudging, order, make_problem, deep_network):
+    given = precise(make_problem(task=task, network=deep_network))
+    exact = gradient_at_equilibrium(given, torch.tanh)
+    betas = np.array([0.2, 0.1, 0.05, 0.025])
+    errors = []
+    for beta in betas:
+        update = direction(given, nudging=nudging, beta=float(beta))
+        errors.append(float((update - exact).norm() / exact.norm()))
+    slope = np.polyfit(np.log(betas), np.log(errors), 1)[0]
+    assert slope == pytest.approx(order, abs=0.1)
+    assert errors[-1] < 0.02
+
+
+def test_every_layer_counts(make_problem, deep_network):
+    """The order alone could hide a layer whose gradient is small."""
+    given = precise(make_problem(task="text/languages", network=deep_network))
+    exact, update = gradient_at_equilibrium(given, torch.tanh), direction(given, beta=0.01)
+    for block in given.problem.network.blocks:
+        own = slice(block.start, block.stop)
+        torch.testing.assert_close(update[:, own], exact[:, own], rtol=1e-3, atol=1e-6)
+
+
+def test_one_hidden_layer_of_relu_follows_backpropagation(make_problem):
+    given = make_problem()
+    exact = given.problem.gradient(given.params, given.batch)
+    update = direction(given, beta=0.01)
+    assert torch.cosine_similarity(update, exact).min() > 0.999
+
+
+def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep_network, close):
+    given = precise(make_problem(network=deep_network))
+    batch, kind = given.batch, TargetKind.CLASSES
+    ends = []
+    for n_free in (150, 151):
+        method = EquilibriumPropagation(SGD(), n_free=n_free)
+        state = method.init(given.problem, given.params, given.rng)
+        ends.append(method.predict(state, given.problem, batch.inputs))
+    close(*ends, rtol=1e-10, atol=1e-12)
+    forward = given.problem.outputs(given.params, batch.inputs)  # without feedback the outputs are others
+    assert (losses.loss(kind, forward, batch.targets) - losses.loss(kind, ends[0], batch.targets)).abs().min() > 1e-4
+
+    given = make_problem()  # one hidden layer: nothing feeds back
+    method = EquilibriumPropagation(SGD())
+    state = method.init(given.problem, given.params, given.rng)
+    inputs = given.batch.inputs
+    close(method.predict(state, given.problem, inputs), given.problem.outputs(given.params, inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [CNN(), MLP(hidden=()), MLP(layer_norm=True), MLP(dropout=0.1), MLP(hidden=(8, 8))],
+)
+def test_what_it_cannot_serve_it_refuses(network, make_problem):
+    given = make_problem(network=network)
+    with pytest.raises(UnsupportedError):
+        EquilibriumPropagation(SGD()).init(given.problem, given.params, given.rng)
+
+
+def test_a_nudge_must_reach_the_first_layer(make_problem, deep_network):
+    given = make_problem(network=deep_network)
+    with pytest.raises(UnsupportedError, match="1 nudged moves do not reach down through 2 hidden layers"):
+        EquilibriumPropagation(SGD(), n_nudged=1).init(given.problem, given.params, given.rng)
