@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint types imports unit bench clean
+.PHONY: help compare test test-slow check lint types imports unit mutants methods bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -45,6 +45,12 @@ unit:  ## tests, without the slow ones
 
 test-slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/pytest -m slow
+
+mutants: $(VENV)/.installed-test  ## one deliberate fault a method: each must be caught by that method's own test
+	$(BIN)/python -m tests.mutants
+
+methods:  ## write docs/methods.md from the heads of the method files
+	$(BIN)/python -m beyond.describe > docs/methods.md
 
 bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
 	$(BIN)/python -m benchmarks

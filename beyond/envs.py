@@ -7,8 +7,9 @@ Importing this module registers an id for every task, `beyond/image-digits-v0` f
     envs = gymnasium.make_vec("beyond/image-digits-v0", num_envs=32)
 
 `gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0 took away the entry
-points by which a package was registered unasked.) The same bandit, from the same rewards, is what the project's own
-methods with the signal `reward` are told.
+points by which a package was registered unasked.) A task that comes in episodes is refused when its environment is
+made: an answer there needs the episode's labelled examples. The same bandit, from the same rewards, is what the
+project's own methods with the signal `reward` are told.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class Bandit:
 
     def __init__(self, task: Task, split: str) -> None:
         require_one_of("split", SPLITS, split)
+        require("task", "one of single examples, not of episodes", task.spec.name, task.spec.episode is None)
         self.task = task
         self.split = split
         self.size = task.size(split)

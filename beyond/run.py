@@ -20,20 +20,39 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from beyond.catalog import CONF, names, read
-from beyond.errors import InputError, UnsupportedError
+from beyond.errors import InputError, UnsupportedError, require_one_of
 
 if TYPE_CHECKING:
     from beyond.cell import Cell
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-FREE = ("method", "task", "network", "study", "study_name", "seeds", "runs", "threads", "save_every", "budget", "hydra")
+PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
+FREE = (
+    "method",
+    "task",
+    "network",
+    "study",
+    "study_name",
+    "seeds",
+    "runs",
+    "threads",
+    "save_every",
+    "budget",
+    *PAPER,
+    "hydra",
+)
 
 
 def main() -> None:
     """Console script `beyond`: bad input is one line and exit status 1."""
     for variable in THREAD_VARIABLES:  # read once, when the numerical libraries load; two pools fight
         os.environ.setdefault(variable, "1")
+    if sys.argv[1:] == ["--methods"]:
+        from beyond.describe import show
+
+        return show()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
+    OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
     plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
     from hydra_plugins.beyond_cells.sweeper import CellSweeper
 
@@ -64,6 +83,12 @@ def application(config: DictConfig) -> str:
     return status
 
 
+def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
+    """Choose between two values by the paper's scale: `${scaled:2000,6000}`."""
+    require_one_of("scale", ("fast", "full"), _root_.scale)
+    return full if _root_.scale == "full" else fast
+
+
 def check(config: DictConfig) -> None:
     """Raise `InputError` for settings that are out of range; nothing is trained or written."""
     from beyond.cell import prepare
@@ -81,6 +106,8 @@ def read_cell(config: DictConfig) -> Cell:
     variant = sorted(line for line in overrides if line.partition("=")[0].partition(".")[0] not in FREE or _tunes(line))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    for key in PAPER:
+        plain.pop(key, None)
     default_network = choices["network"] == "default"
     return Cell(plain, method=choices["method"], default_network=default_network, variant=", ".join(variant))
 
@@ -93,7 +120,7 @@ def _tunes(line: str) -> bool:
 def _explain(error: Exception) -> str:
     """One line for an error; for Hydra's, with the known names where one was unknown."""
     text = " ".join(str(error).split())
-    if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study)/([^']*)'", text):
+    if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study|paper)/([^']*)'", text):
         group, name = unknown.groups()
         return f"unknown {group} {name!r}; known: {', '.join(names(group))}"
     if unknown := re.search(r"Could not override '([^']*)'", text):

@@ -12,17 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog
 from beyond.contracts import Method, Signal
+from beyond.describe import describe, markdown
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget
 from beyond.loop import Setup, train
 from beyond.problem import Problem, SourceProblem
 from beyond.streams import Stream
+from tests.mutants import fault_of
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "methods").glob("*.py") if path.stem != "__init__")
 EPISODES = [name for name in catalog.names("task") if catalog.load("task", name).spec.episode]
 TASKS = ("image/digits", "text/languages", "regression/friedman", *EPISODES)
-HEADINGS = ("Departures: ", "Needs: ", "Cost: ", "Check: ", "Source: ")
 
 
 @cache
@@ -89,9 +90,23 @@ def test_settings_equal_the_fields_and_their_defaults(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_file_says_where_it_comes_from(name):
-    text = (ROOT / "methods" / f"{name}.py").read_text()
-    for heading in HEADINGS:
-        assert f"\n{heading}" in text
+    described = describe(name)
+    assert described.title
+    for heading in ("departures", "cost", "check", "source"):
+        assert getattr(described, heading), heading
+    assert f"tests/methods/test_{name}.py" in described.check
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_test_names_a_fault_to_catch(name):
+    fault = fault_of(name)
+    assert compile(
+        (ROOT / fault.path).read_text().replace(fault.right, fault.wrong), fault.method, "exec"
+    )  # it is the rule that is at fault, not the syntax
+
+
+def test_the_page_of_methods_is_made_from_the_files():
+    assert (ROOT / "docs" / "methods.md").read_text() == markdown(), "run `make methods`"
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -19,7 +19,9 @@ from beyond.contracts import TargetKind
 from beyond.envs import Bandit, TaskVectorEnv, register_all
 from beyond.errors import InputError
 
-TASKS = catalog.names("task")
+ALL = catalog.names("task")
+EPISODES = [name for name in ALL if catalog.load("task", name).spec.episode]
+TASKS = [name for name in ALL if name not in EPISODES]
 DIGITS, DIABETES = "beyond/image-digits-v0", "beyond/regression-diabetes-v0"
 SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
@@ -183,6 +185,12 @@ def test_bad_arguments_are_refused_in_one_line():
         gymnasium.make(DIGITS, train_size=-1)
 
 
+@pytest.mark.parametrize("task", EPISODES)
+def test_a_task_of_episodes_is_refused_in_one_line(task):
+    with pytest.raises(InputError, match=f"^task must be one of single examples, not of episodes, got '{task}'$"):
+        gymnasium.make(environment(task))
+
+
 def test_registering_again_changes_nothing():
     before = dict(gymnasium.registry)
     with warnings.catch_warnings():
@@ -197,7 +205,7 @@ def test_registering_builds_no_task(monkeypatch):
     monkeypatch.setattr(gymnasium, "registry", registry)
     monkeypatch.setattr(catalog, "build", None)
     register_all()
-    assert list(registry) == [environment(task) for task in TASKS]
+    assert list(registry) == [environment(task) for task in ALL]
 
 
 def test_in_a_fresh_interpreter_the_id_alone_imports_and_makes():

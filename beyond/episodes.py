@@ -1,0 +1,252 @@
+"""Tasks that come in episodes, and what methods that adapt to an episode share.
+
+A family of small tasks (a sinusoid each, five letters each) is split as other tasks split examples: the families of
+the three splits are disjoint. An episode shows `n_support` labelled examples of one small task and asks `n_query` more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyond import losses, metrics
+from beyond.contracts import SPLITS, Batch, TargetKind
+from beyond.data import is_integer
+from beyond.errors import UnsupportedError, require, require_one_of
+
+if TYPE_CHECKING:
+    from beyond.contracts import Episode, Task, TaskSpec
+    from beyond.problem import Problem
+    from beyond.streams import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeTask(ABC):
+    """A family of small tasks, each an episode.
+
+    An episode is what sets its small task apart, fixed by `split_seed`, and numbers in [0, 1) that pick its examples.
+    Those are fixed too, but for training episodes that are given an `rng`: they draw fresh examples at every visit.
+
+    Parameters
+    ----------
+    split_seed : int, >= 0
+        Fixes the episodes of every split.
+    train_size : int, optional, >= 1
+        Keep this many training episodes; None keeps all. A smaller set is part of every larger one.
+    """
+
+    SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
+    N_DRAWS: ClassVar[int]  # numbers that pick one example
+
+    split_seed: int = 0
+    train_size: int | None = None
+
+    @property
+    @abstractmethod
+    def spec(self) -> TaskSpec:
+        """What the harness must know."""
+
+    @abstractmethod
+    def families(self, split: str, n_episodes: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw what sets each episode's small task apart, shape (n_episodes, ...)."""
+
+    @abstractmethod
+    def examples(self, families: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (R, E, B, *input_shape) and targets (R, E, B, ...) of E episodes, their support first.
+
+        Parameters
+        ----------
+        families : Tensor of shape (R, E, ...)
+        draws : Tensor of shape (R, E, B, N_DRAWS)
+            Uniform in [0, 1); B = n_support + n_query.
+        """
+
+    @property
+    def source(self) -> Task | None:
+        """No related task: an episodic task's training split is one."""
+        return None
+
+    def __post_init__(self) -> None:
+        require("split_seed", "an integer >= 0", self.split_seed, is_integer(self.split_seed, 0))
+        value = self.train_size
+        require("train_size", "an integer >= 1, or null", value, value is None or is_integer(value, 1))
+
+    def size(self, split: str) -> int:
+        """Count the episodes of a split."""
+        return len(self._split(split)[0])
+
+    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+        """Episodes by `indices` (R, E); those of the training split draw fresh examples when given an `rng`."""
+        families, draws = self._split(split)
+        own = families[indices]
+        picked = draws[indices] if rng is None or split != "train" else rng.uniform(indices.shape[1], *draws.shape[1:])
+        inputs, targets = self.examples(own, picked)
+        n_support = self._episode.n_support
+        shown, asked = (
+            [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]
+            for rows in (slice(n_support), slice(n_support, None))
+        )
+        return Batch(asked[0], asked[1], Batch(shown[0], shown[1]))
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scores of shape (R,), over the queries of all episodes: those of `ArrayTask`."""
+        if self.spec.target is TargetKind.CLASSES:
+            loss = losses.cross_entropy(outputs, targets)
+            return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
+        loss = losses.squared_error(outputs, targets)
+        return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
+
+    def checksum(self) -> str:
+        """SHA-256 over every split's inputs and targets, queries and support."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            queries = self.batch(split, torch.arange(self.size(split)).unsqueeze(0))
+            for part in (queries, queries.support):
+                for tensor in (part.inputs, part.targets) if part is not None else ():
+                    digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _split(self, split: str) -> tuple[Tensor, Tensor]:
+        require_one_of("split", SPLITS, split)
+        return self._splits[split]
+
+    @property
+    def _episode(self) -> Episode:
+        episode = self.spec.episode
+        if episode is None:
+            raise TypeError(f"the spec of {self.spec.name} names no episode")
+        return episode
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Families (N, ...) and draws (N, B, N_DRAWS) of each split."""
+        most = self.SIZES["train"]
+        allowed = f"at most {most}, the training part of {self.spec.name}"
+        require("train_size", allowed, self.train_size, self.train_size is None or self.train_size <= most)
+        n_examples = self._episode.n_support + self._episode.n_query
+        parts: dict[str, tuple[Tensor, Tensor]] = {}
+        for rng, split in zip(np.random.default_rng(self.split_seed).spawn(len(SPLITS)), SPLITS, strict=True):
+            families = self.families(split, self.SIZES[split], rng)
+            draws = rng.random((self.SIZES[split], n_examples, self.N_DRAWS), np.float32)
+            kept = slice(self.train_size if split == "train" else None)
+            parts[split] = torch.from_numpy(families[kept]), torch.from_numpy(draws[kept])
+        return parts
+
+
+def by_episode(values: Tensor, n_examples: int) -> Tensor:
+    """Cut (R, E * n_examples, ...) into a row an episode, (R * E, n_examples, ...)."""
+    return values.unflatten(1, (-1, n_examples)).flatten(0, 1)
+
+
+def end_to_end(values: Tensor, n_replicas: int) -> Tensor:
+    """Undo `by_episode`: (R * E, n_examples, ...) to (R, E * n_examples, ...)."""
+    return values.unflatten(0, (n_replicas, -1)).flatten(1, 2)
+
+
+def rows_of(batch: Batch, n_examples: int) -> Batch:
+    """Return a batch with a row an episode; its support, if any, stays behind."""
+    return Batch(by_episode(batch.inputs, n_examples), by_episode(batch.targets, n_examples))
+
+
+def require_episodes(spec: TaskSpec) -> Episode:
+    """Return the task's episode; raise `UnsupportedError` where it has none."""
+    if spec.episode is None:
+        raise UnsupportedError(f"{spec.name} does not come in episodes, so there is nothing to adapt to")
+    return spec.episode
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """Gradient descent on the support of each episode, every row (lane) of the weights with its own, and the way back.
+
+        w_0 = w,    w_{k+1} = w_k - rate * gradient of the support's loss at w_k
+
+    Parameters
+    ----------
+    n_steps : int, >= 0
+    last_layer : bool
+        Adapt the last layer with weights alone: the features below it are computed once.
+    """
+
+    n_steps: int
+    last_layer: bool = False
+
+    def adapt(self, params: Tensor, rate: Tensor | float, support: Batch, problem: Problem) -> Tensor:
+        """Adapted weights (L, n) of L lanes; differentiable where gradients are enabled and `params` wants one.
+
+        Parameters
+        ----------
+        params : Tensor of shape (L, n)
+        rate : float, or Tensor of shape (L, n)
+        support : Batch
+            Rows (L, n_support, ...), see `rows_of`.
+        problem : Problem
+            Of the lanes, see `Problem.lanes`.
+        """
+        if not self.n_steps:
+            return params
+        stages = problem.stages
+        n_fixed = len(stages) - 1 if self.last_layer else 0
+        features = support.inputs
+        for stage in stages[:n_fixed]:
+            features, _ = stage.forward(params, features)
+        start = stages[n_fixed].start
+        for _ in range(self.n_steps):
+            x, tapes = features, []
+            for stage in stages[n_fixed:]:
+                x, tape = stage.forward(params, x)
+                tapes.append(tape)
+            error, parts = _error(problem, x, support), []
+            for stage, tape in zip(reversed(stages[n_fixed:]), reversed(tapes), strict=True):
+                parts.insert(0, stage.gradient(tape, error))
+                error = stage.carry(tape, error) if stage.start > start else error
+            step = rate[:, start:] if isinstance(rate, Tensor) else rate
+            params = torch.cat([params[:, :start], params[:, start:] - step * torch.cat(parts, 1)], 1)
+        return params
+
+    def pull_back(
+        self, gradient: Tensor, adapted: Tensor, origins: Sequence[Tensor], support: Batch, problem: Problem
+    ) -> tuple[Tensor, ...]:
+        """Derivatives for each of the `origins` (L, n), from the `gradient` (L, n) at the `adapted` weights.
+
+        Differentiating z = W x, dx = W^T dz and dW = dz x^T costs two products each, of as many operations as z, but
+        for the first layer, whose inputs want no derivative: two instead of six. In passes, forward F (one product a
+        layer) and backward B (two, but one for the first layer), that is 4 B - 2 F for every step. Where only the last
+        layer adapts it is four products of that layer a step, and one backward pass through the layers below.
+        """
+        if not self.n_steps:
+            return (gradient, *(torch.zeros_like(origin) for origin in origins[1:]))
+        network, stages = problem.network, problem.stages
+        backward = network.backward_flops()
+        flops = self.n_steps * (4 * backward - 2 * network.forward_flops)
+        if self.last_layer and len(stages) > 1:
+            head = network.backward_flops(stages[-1].start)  # one product
+            flops = self.n_steps * 4 * head + backward - 2 * head
+        problem.charge(support.inputs.shape[1] * flops)
+        return torch.autograd.grad(adapted, origins, gradient)
+
+    def outputs(self, params: Tensor, rate: Tensor | float, inputs: Tensor, support: Batch, problem: Problem) -> Tensor:
+        """Outputs (R, E * n_query, n_outputs) for weights (R, n) that adapt to each of E episodes."""
+        episode, n_replicas = require_episodes(problem.spec), len(params)
+        asked, shown = by_episode(inputs, episode.n_query), rows_of(support, episode.n_support)
+        n_episodes = len(asked) // n_replicas
+        lanes = problem.lanes(n_episodes)
+        rates = rate.repeat_interleave(n_episodes, 0) if isinstance(rate, Tensor) else rate
+        adapted = self.adapt(params.repeat_interleave(n_episodes, 0), rates, shown, lanes)
+        return end_to_end(lanes.outputs(adapted, asked), n_replicas)
+
+
+def _error(problem: Problem, outputs: Tensor, batch: Batch) -> Tensor:
+    """Derivative of each row's mean loss at the outputs; unlike `Problem.error`, itself differentiable."""
+    with torch.enable_grad():
+        at = outputs if outputs.requires_grad else outputs.detach().requires_grad_()
+        total = problem.example_losses(at, batch).mean(1).sum()  # rows do not mix: a sum keeps them apart
+        return torch.autograd.grad(total, at, create_graph=outputs.requires_grad)[0]

@@ -1,0 +1,120 @@
+"""MAML: model-agnostic meta-learning (Finn, Abbeel & Levine, 2017).
+
+Find weights from which a few gradient steps on an episode's support answer its queries well. For each episode e,
+with S the loss on its support and Q that on its queries,
+
+    w_0     = w
+    w_{k+1} = w_k - a dS/dw(w_k)                       k = 0 .. K-1, the inner steps
+    v_K     = dQ/dw(w_K)                               at the adapted weights
+    v_k     = (I - a d2S/dw2(w_k)) v_{k+1}             back through the inner steps; order=first: v_0 = v_K
+    g       = mean over episodes of v_0                handed to the optimizer
+
+A prediction takes `n_adaptation_steps` inner steps on the episode's support first. With n_inner_steps=0 this is joint
+training on all episodes at once and fine-tuning afterwards, the paper's baseline. With scope=last_layer (ANIL; Raghu,
+Raghu, Bengio & Vinyals, 2020) the inner steps change the last layer alone, the features below being reused.
+
+Departures: gradients are not clipped, and initial weights are the harness's own instead of the paper's. Dropout is off.
+Needs: weight transport, global loss, stored activations, separate phases, backward locking.
+Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and in second order
+about two and a half more (4 backward less 2 forward passes).
+Check: the gradient equals finite differences in float64; first order equals the gradient at the adapted weights
+(tests/methods/test_maml.py).
+Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Signal
+from beyond.episodes import InnerLoop, require_episodes, rows_of
+from beyond.errors import require, require_one_of
+from beyond.optimizers import Optimizer
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+class State(TypedDict):
+    """The weights that episodes start from, and what the optimizer remembers."""
+
+    params: Tensor  # (R, n)
+    optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MAML(Method[State]):
+    """Learn where to start from.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the gradient through the inner steps into a change of the starting weights.
+    batch_size : int, >= 1
+        Episodes a step.
+    inner_rate : float, > 0
+        Learning rate of the inner steps.
+    n_inner_steps : int, >= 0
+        In training; 0 trains on the queries jointly.
+    n_adaptation_steps : int, >= 0
+        Before a prediction.
+    order : {"second", "first"}
+        Whether the inner steps are differentiated.
+    scope : {"all", "last_layer"}
+        What the inner steps change.
+    """
+
+    signal: ClassVar[Signal] = Signal.GRADIENT
+
+    optimizer: Optimizer
+    batch_size: int = 25
+    inner_rate: float = 0.01
+    n_inner_steps: int = 1
+    n_adaptation_steps: int = 1
+    order: str = "second"
+    scope: str = "all"
+
+    def __post_init__(self) -> None:
+        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+        require("inner_rate", "> 0", self.inner_rate, self.inner_rate > 0)
+        require("n_inner_steps", ">= 0", self.n_inner_steps, self.n_inner_steps >= 0)
+        require("n_adaptation_steps", ">= 0", self.n_adaptation_steps, self.n_adaptation_steps >= 0)
+        require_one_of("order", ("second", "first"), self.order)
+        require_one_of("scope", ("all", "last_layer"), self.scope)
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        require_episodes(problem.spec)
+        return {"params": params, "optimizer": self.optimizer.init(params)}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        gradient = self.gradient(state["params"], batch, problem)
+        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
+        return {"params": params, "optimizer": optimizer}
+
+    def gradient(self, params: Tensor, batch: Batch, problem: Problem) -> Tensor:
+        """Derivative (R, n) of the queries' loss after adaptation, averaged over the episodes."""
+        episode = require_episodes(problem.spec)
+        assert batch.support is not None
+        queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
+        n_episodes = len(queries.inputs) // len(params)
+        lanes, inner = problem.lanes(n_episodes), self._inner(self.n_inner_steps)
+        with torch.set_grad_enabled(self.order == "second"):
+            start = params.repeat_interleave(n_episodes, 0).requires_grad_(self.order == "second")  # (R * E, n)
+            adapted = inner.adapt(start, self.inner_rate, support, lanes)
+        gradient = lanes.gradient(adapted, queries)
+        if self.order == "second":
+            (gradient,) = inner.pull_back(gradient, adapted, [start], support, lanes)
+        return gradient.unflatten(0, (len(params), n_episodes)).mean(1)
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+        if support is None:
+            return problem.outputs(state["params"], inputs)
+        inner = self._inner(self.n_adaptation_steps)
+        return inner.outputs(state["params"], self.inner_rate, inputs, support, problem)
+
+    def _inner(self, n_steps: int) -> InnerLoop:
+        return InnerLoop(n_steps, self.scope == "last_layer")

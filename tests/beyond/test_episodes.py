@@ -1,0 +1,107 @@
+"""Oracles: a family whose examples can be told by heart, and adaptation row by row."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from beyond.contracts import Batch, Episode, TargetKind, TaskSpec
+from beyond.episodes import EpisodeTask, InnerLoop, by_episode, end_to_end, require_episodes, rows_of
+from beyond.errors import InputError, UnsupportedError
+from beyond.ledger import Ledger
+from beyond.network import MLP
+from beyond.problem import Problem
+from beyond.streams import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slopes(EpisodeTask):
+    """y = slope x: an episode is a slope."""
+
+    SIZES: ClassVar = {"train": 20, "validation": 5, "test": 7}
+    N_DRAWS: ClassVar = 2
+
+    @property
+    def spec(self):
+        return TaskSpec(
+            "test/slopes", (2,), 1, TargetKind.VALUES, MLP((3,)), "r2_score", (0.1, 0.5, 0.9), episode=Episode(2, 3)
+        )
+
+    def families(self, split, n_episodes, rng):
+        return rng.random((n_episodes, 1), np.float32)
+
+    def examples(self, families, draws):
+        return draws, families.unsqueeze(2) * draws.sum(-1, keepdim=True)
+
+
+def test_an_episode_keeps_its_family_and_its_order():
+    task, indices = Slopes(), torch.tensor([[4, 0], [1, 4]])
+    batch = task.batch("train", indices)
+    assert batch.inputs.shape == (2, 6, 2)
+    assert batch.support.inputs.shape == (2, 4, 2)
+    slopes = task._splits["train"][0][indices]  # (R, E, 1)
+    for own, size in ((batch, 3), (batch.support, 2)):
+        expected = slopes.repeat_interleave(size, 1) * own.inputs.sum(2, keepdim=True)
+        torch.testing.assert_close(own.targets, expected)
+    assert torch.equal(batch.inputs[0, :3], batch.inputs[1, 3:])
+    drawn = task._splits["train"][1][4]
+    assert torch.equal(torch.cat([batch.support.inputs[0, :2], batch.inputs[0, :3]]), drawn)
+
+
+def test_fresh_examples_are_of_the_same_families():
+    task, indices = Slopes(), torch.arange(20).unsqueeze(0)
+    batch = task.batch("train", indices, Stream("augment", [0]))
+    assert not torch.isin(batch.inputs, task.batch("train", indices).inputs).any()
+    slopes = (batch.targets / batch.inputs.sum(2, keepdim=True)).view(20, 3)
+    torch.testing.assert_close(slopes, task._splits["train"][0].expand(20, 3))
+
+
+def test_splits_have_families_of_their_own_and_small_training_sets_are_nested():
+    families = [Slopes()._splits[split][0] for split in ("train", "validation", "test")]
+    assert len(torch.cat(families).unique()) == 32
+    assert torch.equal(Slopes(train_size=6)._splits["train"][0], families[0][:6])
+    assert Slopes(train_size=6).size("train") == 6
+    with pytest.raises(InputError, match="^train_size must be at most 20, the training part of test/slopes, got 21$"):
+        Slopes(train_size=21).size("train")
+    with pytest.raises(InputError, match="^split must be one of train, validation, test; got 'tset'$"):
+        Slopes().size("tset")
+
+
+def test_the_checksum_covers_queries_and_support():
+    assert Slopes().checksum() == Slopes().checksum() != Slopes(split_seed=1).checksum()
+
+
+def test_rows_are_cut_and_joined_in_the_order_of_replicas_then_episodes():
+    values = torch.arange(2 * 6 * 4).view(2, 6, 4)
+    rows = by_episode(values, 3)
+    assert torch.equal(rows, torch.stack([values[0, :3], values[0, 3:], values[1, :3], values[1, 3:]]))
+    assert torch.equal(end_to_end(rows, 2), values)
+    assert rows_of(Batch(values, values[..., 0], None), 3).targets.tolist() == rows[..., 0].tolist()
+
+
+def test_a_task_without_episodes_is_refused():
+    spec = TaskSpec("test/toy", (2,), 1, TargetKind.VALUES, MLP(), "r2_score", (0.1, 0.5, 0.9))
+    with pytest.raises(UnsupportedError, match="^test/toy does not come in episodes, so there is nothing to adapt to$"):
+        require_episodes(spec)
+    assert require_episodes(Slopes().spec) == Episode(2, 3)
+
+
+@pytest.mark.parametrize("rate", [0.1, torch.linspace(0, 0.2, 39).view(3, 13)])
+@pytest.mark.parametrize("last_layer", [False, True])
+def test_adaptation_is_gradient_descent_row_by_row(last_layer, rate):
+    task, rng = Slopes(), Stream("test", [0, 1, 2])
+    network = task.spec.network.build(task.spec)
+    problem, params = Problem(network, task.spec, Ledger()), network.init(rng)
+    batch = task.batch("train", torch.arange(3).unsqueeze(1)).support
+    adapted = InnerLoop(4, last_layer).adapt(params, rate, batch, problem)
+    expected = params
+    for _ in range(4):
+        gradient = Problem(network, task.spec).gradient(expected, batch)
+        gradient[:, : network.suffix(1) if last_layer else 0] = 0
+        expected = expected - rate * gradient
+    torch.testing.assert_close(adapted, expected)
+    head, body = 2 * 3, 2 * 2 * 3  # operations of a product, an example
+    steps = 4 * 2 * head + body if last_layer else 4 * (3 * head + 2 * body)
+    assert problem.ledger.flops == 2 * steps
