@@ -179,10 +179,13 @@ class Problem:
 
     def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
         """Charge part of a network: examples count by its share in the operations of a whole pass."""
-        if self.ledger is not None:
-            whole = self.network.forward_flops if direction == "forward" else self.network.backward_flops()
-            total = n_examples * flops * self._n_lanes
-            self.ledger.charge(**{direction: total / whole}, flops=total)
+        if self.ledger is None:
+            return
+        total = n_examples * flops * self._n_lanes
+        if direction == "forward":
+            self.ledger.charge(forward=total / self.network.forward_flops, flops=total)
+        else:
+            self.ledger.charge(backward=total / self.network.backward_flops(), flops=total)
 
     def _charge_forward(self, n_examples: int) -> None:
         if self.ledger is not None:
