@@ -27,9 +27,9 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["method=nope"], "unknown method 'nope'; known: backprop, constant,"),
-        (["task=nope"], "unknown task 'nope'; known: image/digits, image/mnist1d,"),
-        (["+study=nope"], "unknown study 'nope'; known: comparison, quick"),
+        (["method=nope"], "unknown method 'nope'; known: actor_critic, backprop,"),
+        (["task=nope"], "unknown task 'nope'; known: image/digits, image/"),
+        (["+study=nope"], "unknown study 'nope'; known: comparison, everything, quick"),
         (["method.nope=1"], "unknown key 'method.nope'; known: batch_size, engine, optimizer"),
         (["nope=1"], "unknown key 'nope'; known: budget,"),
         (["+nope=1"], "setting must be one of task, method,"),
