@@ -208,9 +208,8 @@ def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, l
         return [("", arms, "")]
     runs = tables.runs[tables.runs["task"] == task]
     signal = dict(zip(runs["arm"], runs["signal"], strict=True))
-    groups = {
-        name: [arm for arm in arms if signal[arm] == name] for name in dict.fromkeys(runs["signal"].sort_values())
-    }
+    told = sorted(set(signal.values()), key=lambda name: ([*_SIGNALS, name].index(name), name))
+    groups = {name: [arm for arm in arms if signal[arm] == name] for name in told}
     return [
         (f"told {_SIGNALS.get(name, name)}", own, "" if "backprop" in own else "backprop")
         for name, own in groups.items()
