@@ -38,6 +38,8 @@ class Examples:
         Classes, or values in the task's own units.
     n_test : int, optional
         The last `n_test` examples are a test split that the source itself fixes; otherwise one is drawn.
+    n_validation : int, optional
+        The `n_validation` examples before those (or the last, if the test split is drawn) are a fixed validation split.
     scaling : {"feature", "whole", "none"}
         Inputs get mean 0 and standard deviation 1 over the training part: each feature; all features as one (images,
         so that neighbouring pixels stay comparable); or not at all (symbols, and inputs that were published scaled).
@@ -47,6 +49,8 @@ class Examples:
     targets: np.ndarray
     n_test: int | None = None
     scaling: Literal["feature", "whole", "none"] = "feature"
+    n_validation: int | None = None
+    target_scaling: Literal["feature", "none"] = "feature"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ class ArrayTask(ABC):
     """
 
     SOURCES: ClassVar[tuple[str, ...]] = ()
-    VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but a fixed test split
+    VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
     TEST_FRACTION: ClassVar = 0.15
 
     split_seed: int = 0
@@ -164,7 +168,8 @@ class ArrayTask(ABC):
         if self.spec.target is TargetKind.CLASSES:
             noisy = replace_labels(targets[train], self.label_noise, self.spec.n_outputs, noise_rng)
         else:
-            targets = standardise(targets, train, per_feature=True)
+            if raw.target_scaling == "feature":
+                targets = standardise(targets, train, per_feature=True)
             noisy = targets[train] + self.label_noise * noise_rng.standard_normal(targets[train].shape)
         own = {name: targets[indices] for name, indices in rows.items()} | {"train": noisy}
         return {name: (_tensor(inputs[indices]), _tensor(own[name])) for name, indices in rows.items()}
@@ -172,15 +177,17 @@ class ArrayTask(ABC):
     def _divide(self, raw: Examples, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Rows of each split, the training part thinned."""
         n_examples = len(raw.targets)
+        n_free = n_examples - (raw.n_test or 0) - (raw.n_validation or 0)
         # Every stretch of a stratified order is stratified: one order gives the splits and the nested smaller sets.
         classes = raw.targets if self.spec.target is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
-        n_free = n_examples - (raw.n_test or 0)
         order = stratified_order(classes[:n_free], rng)
-        n_test = round(self.TEST_FRACTION * n_free) if raw.n_test is None else 0
-        n_held = n_test + round(self.VALIDATION_FRACTION * n_free)
-        test = order[:n_test] if raw.n_test is None else np.arange(n_free, n_examples)
-        train = self._thin(order[n_held:], classes)
-        return {"train": train, "validation": order[n_test:n_held], "test": test}
+        fixed = np.arange(n_free, n_examples)
+        test, validation = fixed[raw.n_validation or 0 :], fixed[: raw.n_validation]
+        if raw.n_test is None:
+            test, order = np.split(order, [round(self.TEST_FRACTION * n_free)])
+        if raw.n_validation is None:
+            validation, order = np.split(order, [round(self.VALIDATION_FRACTION * n_free)])
+        return {"train": self._thin(order, classes), "validation": validation, "test": test}
 
     def _thin(self, train: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Keep the first `train_size` rows, or the first `shots` of each class."""
@@ -223,8 +230,10 @@ class SourceTask(ArrayTask):
 def select_classes(raw: Examples, labels: range) -> Examples:
     """Keep the examples of neighbouring classes, counted from 0."""
     keep = (raw.targets >= labels.start) & (raw.targets < labels.stop)
-    n_test = None if raw.n_test is None else int(keep[-raw.n_test :].sum())
-    return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling)
+    fixed = keep[len(keep) - (raw.n_test or 0) - (raw.n_validation or 0) :]
+    n_test = None if raw.n_test is None else int(fixed[raw.n_validation or 0 :].sum())
+    n_validation = None if raw.n_validation is None else int(fixed[: raw.n_validation].sum())
+    return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation)
 
 
 def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

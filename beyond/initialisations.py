@@ -1,4 +1,4 @@
-"""Initial weights: standard normal draws (G, n_out, ...) scaled or made orthogonal. Biases start at zero."""
+"""Initial weights: standard normal draws (G, n_out, ...) scaled, made uniform or orthogonal."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -24,6 +24,11 @@ def lecun(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
     return draws * sqrt(1 / fan_in)
 
 
+def uniform(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
+    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in), biases too: what torch's own layers start from."""
+    return torch.erf(draws * sqrt(0.5)) / sqrt(fan_in)  # the distribution function of a draw is uniform
+
+
 def orthogonal(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
     """Orthonormal rows or columns, whichever are fewer, uniform among them (Saxe et al., 2014)."""
     matrices = draws.flatten(2)
@@ -42,4 +47,20 @@ def gaussian(std: float) -> Initialisation:
     return scale
 
 
-INITIALISATIONS: dict[str, Initialisation] = {"he": he, "xavier": xavier, "lecun": lecun, "orthogonal": orthogonal}
+def identity(scale: float) -> Initialisation:
+    """Return an initialisation to `scale` times the identity, cut or padded with zeros to the weights' shape."""
+
+    def fill(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
+        return scale * torch.eye(*draws.shape[1:]).expand_as(draws)
+
+    return fill
+
+
+INITIALISATIONS: dict[str, Initialisation] = {
+    "he": he,
+    "xavier": xavier,
+    "lecun": lecun,
+    "uniform": uniform,
+    "orthogonal": orthogonal,
+}
+DRAW_BIASES = (uniform,)  # the others start biases at zero

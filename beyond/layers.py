@@ -163,6 +163,17 @@ class Flatten(Layer):
 
 
 @dataclass(frozen=True)
+class Identity(Layer):
+    """The input, unchanged: the activation of a linear network."""
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
+        return x, None
+
+    def carry(self, weights: Weights, cache: None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy
+
+
+@dataclass(frozen=True)
 class ReLU(Layer):
     """max(x, 0)."""
 
@@ -218,6 +229,42 @@ class Dropout(Layer):
 
 
 @dataclass(frozen=True)
+class Residual(Layer):
+    """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016, figure 2)."""
+
+    inner: Layer
+    activation: Layer
+
+    def output_shape(self, shape: Shape) -> Shape:
+        inner = self.inner.output_shape(shape)
+        require("Residual output", f"{shape}, as its input", inner, inner == shape)
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return self.inner.parameters(shape)
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return self.inner.fans(shape)
+
+    def flops(self, shape: Shape) -> Flops:
+        return self.inner.flops(shape)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Any, Any]]:
+        z, inner = self.inner.forward(weights, x, rng)
+        change, active = self.activation.forward({}, z, rng)
+        y = x.unsqueeze(1) + change.unflatten(0, (len(x), -1))  # x may be shared by several copies
+        return y.flatten(0, 1), (inner, active)
+
+    def carry(self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        inner, active = cache
+        return dy + self.inner.carry(weights, inner, self.activation.carry({}, active, dy), transport)
+
+    def gradients(self, cache: tuple[Any, Any], dy: Tensor) -> dict[str, Tensor]:
+        inner, active = cache
+        return self.inner.gradients(inner, self.activation.carry({}, active, dy))
+
+
+@dataclass(frozen=True)
 class LayerNorm(Layer):
     """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias, each (G, features)."""
 
@@ -246,7 +293,7 @@ class LayerNorm(Layer):
         return {"weight": (dy * normal).sum(-1), "bias": dy.sum(-1)}
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid}
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "identity": Identity}
 
 
 def _vector(layer: Layer, shape: Shape) -> Shape:

@@ -136,6 +136,7 @@ class _Run:
         self.kept: dict[int, Any] = {}  # states that are some replica's best so far, by checkpoint
         self.state: Any = None
         self.previous: Any = None
+        self.batch: Batch | None = None  # that the last step saw
         self.n_passed = 0
 
     # ----------------------------------------------------------------------------------------------- running
@@ -153,7 +154,8 @@ class _Run:
         n_replicas, limit = len(setup.seeds), setup.time_limit
         evaluated = True
         while not method.done(self.state) and any(outcome.alive for outcome in self.outcomes):
-            batch = seal(setup.task.batch("train", self.sampler.next(), self.augmentation), method.signal)
+            drawn = setup.task.batch("train", self.sampler.next(), self.augmentation)
+            batch = seal(drawn, method.signal)
             before = self.ledger.copy()
             clock = perf_counter()
             try:
@@ -174,7 +176,7 @@ class _Run:
                 raise RuntimeError(
                     f"a step spends nothing of the budget in {setup.budget.currency}: it would never end"
                 )
-            self.previous, self.state, evaluated = self.state, state, False
+            self.previous, self.state, self.batch, evaluated = self.state, state, drawn, False
             passed = bisect_right(GRID, spent * (1 + ROUNDING))
             if passed > self.n_passed:
                 self.n_passed, evaluated = passed, True
@@ -299,7 +301,7 @@ class _Run:
         method = self.setup.method
         before = None if self.previous is None else method.params(self.previous)
         transport = method.transport(self.state, self.observer)
-        measured = self.probe.measure(method.params(self.state), before, transport)
+        measured = self.probe.measure(method.params(self.state), before, transport, self.batch)
         return [
             {
                 **self.setup.identity,

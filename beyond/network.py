@@ -19,7 +19,7 @@ from torch import Tensor
 from beyond.contracts import TaskSpec
 from beyond.errors import require, require_one_of
 from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.initialisations import INITIALISATIONS, Initialisation, gaussian
+from beyond.initialisations import DRAW_BIASES, INITIALISATIONS, Initialisation, gaussian, identity
 from beyond.layers import (
     ACTIVATIONS,
     Dropout,
@@ -29,6 +29,7 @@ from beyond.layers import (
     LayerNorm,
     Linear,
     ReLU,
+    Residual,
     Weights,
 )
 from beyond.streams import Stream
@@ -68,7 +69,7 @@ class Network:
     input_shape : tuple of int
         Of one example.
     initialisation : Initialisation
-        Draws the weights; biases start at zero, gains at one.
+        Draws the weights; gains start at one, and biases at zero but for an initialisation that draws them too.
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation) -> None:
@@ -99,11 +100,12 @@ class Network:
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         """Draw weights for `n_copies` networks a replica, shape (R * n_copies, n)."""
         n_total = len(rng.generators) * n_copies
+        biases = self.initialisation in DRAW_BIASES
         parts: list[Tensor] = []
         for block in self.blocks:
             fans = self.layers[block.layer].fans(self.shapes[block.layer])
             for name, shape in block.shapes.items():
-                if name == "weight" and self._is_drawn(block.layer):
+                if self._is_drawn(block.layer) and (biases or name.startswith("weight")):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
                     parts.append(self.initialisation(draws, *fans).flatten(1))
                 else:
@@ -236,16 +238,19 @@ class MLP:
     ----------
     hidden : tuple of int
         Widths of the hidden layers.
-    activation : {"relu", "tanh", "sigmoid"}
+    activation : {"relu", "tanh", "sigmoid", "identity"}
     embedding : int, >= 1
         Features a symbol, where inputs are symbols.
     dropout : float in [0, 1)
         After each activation.
     layer_norm : bool
         Before each activation.
-    initialisation : {"he", "xavier", "lecun", "orthogonal", "gaussian"}
+    residual : bool
+        Add to a hidden layer's output its input, where the layer before it has the same width; not with `layer_norm`.
+    initialisation : {"he", "xavier", "lecun", "uniform", "orthogonal", "gaussian", "identity"}
+        "uniform" draws biases too; the others start them at zero.
     init_std : float, > 0
-        Standard deviation for "gaussian"; the others do not use it.
+        Standard deviation for "gaussian", scale for "identity"; the others do not use it.
     """
 
     hidden: tuple[int, ...] = (32,)
@@ -253,6 +258,7 @@ class MLP:
     embedding: int = 8
     dropout: float = 0.0
     layer_norm: bool = False
+    residual: bool = False
     initialisation: str = "he"
     init_std: float = 0.1
 
@@ -262,21 +268,27 @@ class MLP:
         require("dropout", "in [0, 1)", self.dropout, 0 <= self.dropout < 1)
         for width in self.hidden:
             require("hidden", "widths >= 1", width, width >= 1)
-        _initialisation(self.initialisation, self.init_std)
+        require("residual", "false with layer_norm", self.residual, not (self.residual and self.layer_norm))
+        initialisation_of(self.initialisation, self.init_std)
 
     @property
     def name(self) -> str:
-        """`linear`, or the widths: `mlp-64-64`."""
-        return "-".join(["mlp", *map(str, self.hidden)]) if self.hidden else "linear"
+        """`linear`, or the widths: `mlp-64-64`, and `mlp-64-64-residual`."""
+        kind = ["residual"] if self.residual else []
+        return "-".join(["mlp", *map(str, self.hidden), *kind]) if self.hidden else "linear"
 
     def build(self, spec: TaskSpec) -> Network:
         """Make the network for a task."""
         layers = _entry(spec, self.embedding)
-        for width in self.hidden:
-            layers += [Linear(width), *([LayerNorm()] if self.layer_norm else []), ACTIVATIONS[self.activation]()]
+        for below, width in zip((0, *self.hidden), self.hidden, strict=False):
+            linear, activation = Linear(width), ACTIVATIONS[self.activation]()
+            if self.residual and width == below:
+                layers.append(Residual(linear, activation))
+            else:
+                layers += [linear, *([LayerNorm()] if self.layer_norm else []), activation]
             layers += [Dropout(self.dropout)] if self.dropout else []
         layers.append(Linear(spec.n_outputs))
-        return Network(layers, spec.input_shape, _initialisation(self.initialisation, self.init_std))
+        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 @dataclass(frozen=True)
@@ -304,7 +316,7 @@ class CNN:
         require_one_of("pool", ("max", "average"), self.pool)
         for n_channels in self.channels:
             require("channels", ">= 1", n_channels, n_channels >= 1)
-        _initialisation(self.initialisation, self.init_std)
+        initialisation_of(self.initialisation, self.init_std)
 
     @property
     def name(self) -> str:
@@ -319,7 +331,7 @@ class CNN:
             # Pooling first makes a cheaper activation; for max pooling and a monotone activation the two commute.
             layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, _initialisation(self.initialisation, self.init_std))
+        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:
@@ -328,7 +340,9 @@ def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:
     return [Flatten()] if len(spec.input_shape) > 1 else []
 
 
-def _initialisation(name: str, std: float) -> Initialisation:
-    require_one_of("initialisation", [*INITIALISATIONS, "gaussian"], name)
+def initialisation_of(name: str, std: float) -> Initialisation:
+    """Return an initialisation by its name; `std` is the scale of "gaussian" and "identity"."""
+    require_one_of("initialisation", [*INITIALISATIONS, "gaussian", "identity"], name)
     require("init_std", "> 0", std, std > 0)
-    return gaussian(std) if name == "gaussian" else INITIALISATIONS[name]
+    scaled = {"gaussian": gaussian, "identity": identity}
+    return scaled[name](std) if name in scaled else INITIALISATIONS[name]

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Task
+from beyond.errors import UnsupportedError
 from beyond.network import Network
 from beyond.problem import Problem
 from beyond.streams import Stream
 
 PROBE_SIZE = 256
+SIGNALS = ("activation_norm", "first_activation_norm", "error_norm")
 
 
 class Probe:
@@ -33,22 +35,34 @@ class Probe:
         self.problem = Problem(network, task.spec)
 
     def measure(
-        self, params: Tensor, before: Tensor | None, transport: Mapping[int, Tensor] | None = None
+        self,
+        params: Tensor,
+        before: Tensor | None,
+        transport: Mapping[int, Tensor] | None = None,
+        batch: Batch | None = None,
     ) -> list[dict[str, str | int | Tensor]]:
         """For each block, its norms (R,) at weights `params`, and the last update's, which began at `before`.
 
         `update_cosine` is the cosine between the update and the negative true gradient at `before`; it and
-        `update_norm` are NaN without an update. `transport_cosine` is that between the block's weights and the tensor
-        that carries the error back in their place; NaN without one.
+        `update_norm` are NaN without an update. `batch_cosine` is that with the negative gradient on the batch that the
+        update was made from: 1 for gradient descent. `transport_cosine` is that between the block's weights and the
+        tensor that carries the error back in their place; NaN without one.
+
+        `activation_norm` is that of what the block hands on, with the layers behind it that have no weights: the root
+        mean square over examples of an example's norm; `first_activation_norm` is that of the first example alone,
+        whose spread over replicas is due to the weights. `error_norm` is the root mean square over examples of the norm
+        of the derivative of an example's loss by the same values. NaN for a network without access to its layers.
         """
         gradient, dead = self._gradient(params)
         unknown = torch.full((len(params),), float("nan"))
         update = torch.full_like(params, float("nan")) if before is None else params - before
-        descent = update if before is None else -self._gradient(before)[0]
+        descent = update if before is None else self._gradient(before)[0].neg_()
+        seen = None if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         own_carriers = self.problem.network.carriers(params) if transport else {}
         aligned = {
             depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in (transport or {}).items()
         }
+        signals = self._signals(params)
         rows: list[dict[str, str | int | Tensor]] = []
         for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
             own = slice(block.start, block.stop)
@@ -61,16 +75,53 @@ class Probe:
                     "weight_norm": params[:, own].norm(dim=1),
                     "update_norm": update[:, own].norm(dim=1),
                     "update_cosine": cosine(update[:, own], descent[:, own]),
+                    "batch_cosine": unknown if seen is None else cosine(update[:, own], seen[:, own]),
                     "transport_cosine": aligned.get(block.depth, unknown),
                     "dead_fraction": unknown if isinstance(dead_fraction, float) else dead_fraction,
+                    **{name: values[block.depth - 1] for name, values in signals.items()},
                 }
             )
         return rows
 
-    def _gradient(self, params: Tensor) -> tuple[Tensor, list[float | Tensor]]:
-        outputs, tape = self.problem.forward(params, self.batch.inputs)
-        gradient = self.problem.backward(tape, self.problem.error(outputs, self.batch.targets))
+    def _gradient(self, params: Tensor, batch: Batch | None = None) -> tuple[Tensor, list[float | Tensor]]:
+        batch = batch or self.batch
+        outputs, tape = self.problem.forward(params, batch.inputs)
+        gradient = self.problem.backward(tape, self.problem.error(outputs, batch.targets))
         return gradient, self.problem.network.dead_fraction(tape)
+
+    def _signals(self, params: Tensor) -> dict[str, list[Tensor]]:
+        """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""
+        network, batch = self.problem.network, self.batch
+        try:
+            layers = self.problem.layers
+        except UnsupportedError:  # a wrapped module
+            return dict.fromkeys(SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks))
+        ends = [block.layer - 1 for block in network.blocks[1:]] + [len(layers) - 1]
+        values, tapes, norms = batch.inputs, [], []
+        for index, layer in enumerate(layers):
+            values, tape = layer.forward(params, values)
+            tapes.append(tape)
+            if index in ends:
+                norms.append(_example_norms(values))
+        error = self.problem.error(values, batch.targets) * batch.inputs.shape[1]  # of one example, not of the mean
+        errors: list[Tensor] = []
+        for index in range(len(layers) - 1, ends[0] - 1, -1):
+            if index in ends:
+                errors.append(_root_mean_square(_example_norms(error)))
+            if index > ends[0]:
+                error = layers[index].carry(tapes[index], error)
+        own = ([_root_mean_square(one) for one in norms], [one[:, 0] for one in norms], errors[::-1])
+        return dict(zip(SIGNALS, own, strict=True))
+
+
+def _example_norms(values: Tensor) -> Tensor:
+    """Norm (R, B) of each example of (R, B, ...)."""
+    return values.flatten(2).norm(dim=2)
+
+
+def _root_mean_square(norms: Tensor) -> Tensor:
+    """Root mean square (R,) of norms (R, B)."""
+    return norms.square().mean(1).sqrt()
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

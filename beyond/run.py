@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -51,6 +54,8 @@ def main() -> None:
         from beyond.describe import show
 
         return show()
+    if "+paper=all" in sys.argv[1:]:
+        sys.exit(_every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"]))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
     OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
     plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
@@ -81,6 +86,15 @@ def application(config: DictConfig) -> str:
     if status == "failed":
         sys.exit(1)
     return status
+
+
+def _every_paper(arguments: list[str]) -> int:
+    """Run every paper, each in a process of its own, then write their index; the exit status is 1 if any failed."""
+    runs = next((line.partition("=")[2] for line in arguments if line.startswith("runs=")), "runs")
+    commands = [[sys.executable, "-m", "beyond.run", f"+paper={name}", *arguments] for name in names("paper")]
+    failed = [command for command in commands if subprocess.run(command, check=False).returncode]
+    resolve_name("analysis.paper.publish_index")(Path(runs) / "papers")
+    return min(len(failed), 1)
 
 
 def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:

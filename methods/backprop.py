@@ -6,7 +6,10 @@ The error at the outputs travels back through the transposed weights, layer by l
     delta_l = (W_{l+1}^T delta_{l+1}) * f'(z_l)        l = L-1 .. 1
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
-Departures: cross-entropy for classes instead of squared error; any optimizer instead of momentum.
+    gradient_noise = s     g + s |g| / sqrt(n) e, e ~ N(0, I), instead of g: a cosine of 1 / sqrt(1 + s^2) with it
+
+Departures: cross-entropy for classes instead of squared error; any optimizer instead of momentum; noise, off by
+default, degrades the gradient to what other methods' estimates are worth.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
 Check: the chain rule equals automatic differentiation (tests/methods/test_backprop.py).
@@ -14,6 +17,7 @@ Source: Nature 323, 533-536, doi:10.1038/323533a0.
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor
@@ -44,6 +48,8 @@ class Backprop(Method[State]):
         Examples a step; a training set that is smaller is taken whole.
     engine : {"chain_rule", "autograd"}
         Who computes the gradient: the layers' own backward passes, or torch. The result is the same.
+    gradient_noise : float, >= 0
+        Norm of the normal noise that is added to a step's gradient, in units of the gradient's own.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -51,10 +57,12 @@ class Backprop(Method[State]):
     optimizer: Optimizer
     batch_size: int = 32
     engine: str = "chain_rule"
+    gradient_noise: float = 0.0
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require_one_of("engine", ("chain_rule", "autograd"), self.engine)
+        require("gradient_noise", ">= 0", self.gradient_noise, self.gradient_noise >= 0)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params)}
@@ -65,6 +73,10 @@ class Backprop(Method[State]):
         else:
             outputs, tape = problem.forward(state["params"], batch.inputs, rng)
             gradient = problem.backward(tape, problem.error(outputs, batch.targets))
+        if self.gradient_noise:
+            n_weights = gradient.shape[1]
+            size = self.gradient_noise / sqrt(n_weights) * gradient.norm(dim=1, keepdim=True)  # (R, 1)
+            gradient = gradient + size * rng.normal(n_weights)
         params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
         return {"params": params, "optimizer": optimizer}
 

@@ -54,7 +54,7 @@ class MAML(Method[State]):
     batch_size : int, >= 1
         Episodes a step.
     inner_rate : float, > 0
-        Learning rate of the inner steps.
+        Learning rate of the inner steps. The default suits regression/sinusoids; image/glyphs takes ten times as much.
     n_inner_steps : int, >= 0
         In training; 0 trains on the queries jointly.
     n_adaptation_steps : int, >= 0

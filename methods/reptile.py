@@ -64,9 +64,9 @@ class Reptile(Method[State]):
     optimizer: Optimizer
     batch_size: int = 5
     outer_rate: float = 0.1
-    n_inner_steps: int = 5
+    n_inner_steps: int = 10
     inner_batch_size: int = 10
-    n_adaptation_steps: int = 8
+    n_adaptation_steps: int = 10
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)

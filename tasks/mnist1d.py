@@ -6,7 +6,7 @@ Licence     Apache 2.0.
 Examples    5,000 signals of 40 values; ten classes of about 500. The values are the published ones, which the authors
             centred and scaled over all 5,000.
 Splits      The published 1,000 are the test split. Of the published 4,000 training signals, 3,400 train and 600
-            validation, stratified.
+            validation, stratified; with `fresh_validation` all of them train, and validation signals are drawn anew.
 Chance      0.10.
 Published   Test accuracy of logistic regression 0.32, of a fully connected network 0.68 (paper) or 0.65 (its notebook,
             100-100 units), of a convolutional network 0.94, of people 0.96. Shuffled, the convolutional network falls
@@ -27,12 +27,13 @@ import numpy as np
 from torch import Tensor
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, jitter, require_jitter, select_classes
+from beyond.data import ArrayTask, Examples, is_integer, jitter, require_jitter, select_classes
 from beyond.errors import require
 from beyond.network import MLP
 from beyond.streams import Stream, global_generators
 
 SEED = 42  # of the generator, and of the shuffled control in notebooks/mnist1d-classification.ipynb
+FRESH_SEED = 43  # of signals for validation alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,12 @@ class MNIST1D(ArrayTask):
         authors' generator. Only where features are not shuffled.
     noise_std : float, >= 0
         Normal noise added to training signals, in units of the published values' standard deviation.
+    n_samples : int, a multiple of 10, >= 100
+        Signals that the generator makes, a tenth of each class; 5,000 are published.
+    train_fraction : float in (0, 1)
+        Part of them that is not test.
+    fresh_validation : int in [1, n_samples], optional
+        Take so many validation signals from the generator with another seed; None takes them from the training part.
     """
 
     SOURCES: ClassVar = ("classes",)
@@ -58,12 +65,21 @@ class MNIST1D(ArrayTask):
     shuffle_features: bool = False
     shift: int = 0
     noise_std: float = 0.0
+    n_samples: int = 5000
+    train_fraction: float = 0.8
+    fresh_validation: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require("shuffle_features", "true or false", self.shuffle_features, isinstance(self.shuffle_features, bool))
         require_jitter(self.shift, self.noise_std, 40)
         require("shift", "0 where shuffle_features is set", self.shift, not (self.shift and self.shuffle_features))
+        whole = is_integer(self.n_samples, 100) and self.n_samples % 10 == 0
+        require("n_samples", "a multiple of 10, >= 100", self.n_samples, whole)
+        require("train_fraction", "in (0, 1)", self.train_fraction, 0 < self.train_fraction < 1)
+        fresh, allowed = self.fresh_validation, f"an integer in [1, {self.n_samples}], or null"
+        ok = fresh is None or (is_integer(fresh, 1) and fresh <= self.n_samples)
+        require("fresh_validation", allowed, fresh, ok)
 
     @property
     def spec(self) -> TaskSpec:
@@ -78,10 +94,10 @@ class MNIST1D(ArrayTask):
         )
 
     def examples(self) -> Examples:
-        return _signals(self.shuffle_features, self._labels)
+        return self._signals(self._labels)
 
     def source_examples(self) -> Examples:
-        return _signals(self.shuffle_features, range(5))
+        return self._signals(range(5))
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
         return jitter(inputs, rng, self.shift, (2,), None, self.noise_std)
@@ -90,20 +106,31 @@ class MNIST1D(ArrayTask):
     def _labels(self) -> range:
         return range(10) if self.source_data is None else range(5, 10)
 
-
-def _signals(shuffle: bool, labels: range) -> Examples:
-    raw = select_classes(_published(), labels)
-    return replace(raw, inputs=raw.inputs[:, _shuffled_order()]) if shuffle else raw
+    def _signals(self, labels: range) -> Examples:
+        raw = select_classes(_published(self.n_samples, self.train_fraction, self.fresh_validation), labels)
+        return replace(raw, inputs=raw.inputs[:, _shuffled_order()]) if self.shuffle_features else raw
 
 
 @cache
-def _published() -> Examples:
+def _published(n_samples: int = 5000, train_fraction: float = 0.8, fresh_validation: int | None = None) -> Examples:
+    """Signals in the order train, fresh validation, test; without arguments the published ones."""
+    own = _generated(n_samples, train_fraction, SEED)
+    parts = [own["x"], own["x_test"]], [own["y"], own["y_test"]]
+    if fresh_validation is not None:
+        fresh = _generated(n_samples, train_fraction, FRESH_SEED)
+        for part, key in zip(parts, "xy", strict=True):
+            part.insert(1, np.concatenate([fresh[key], fresh[f"{key}_test"]])[:fresh_validation])
+    inputs, targets = map(np.concatenate, parts)
+    return Examples(inputs, targets.astype(np.int64), len(own["y_test"]), "none", fresh_validation)
+
+
+def _generated(n_samples: int, train_fraction: float, seed: int) -> dict[str, np.ndarray]:
     from mnist1d.data import get_dataset_args, make_dataset
 
-    with global_generators(SEED):  # `make_dataset` seeds them itself: this puts them back
-        data = make_dataset(get_dataset_args())
-    inputs, targets = (np.concatenate([data[key], data[f"{key}_test"]]) for key in ("x", "y"))
-    return Examples(inputs, targets.astype(np.int64), len(data["y_test"]), scaling="none")
+    arguments = get_dataset_args()
+    vars(arguments).update(num_samples=n_samples, train_split=train_fraction, seed=seed)
+    with global_generators(seed):  # `make_dataset` seeds them itself: this puts them back
+        return make_dataset(arguments)
 
 
 def _shuffled_order() -> np.ndarray:

@@ -3,8 +3,26 @@
 import pytest
 import torch
 
+from beyond import catalog
+from beyond.errors import InputError
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+@pytest.fixture(scope="session")
+def load_task():
+    """Return a function that loads a task, or skips the test where its data are not on this machine."""
+
+    def load(name):
+        task = catalog.load("task", name)
+        try:
+            task.size("train")
+        except InputError as missing:
+            pytest.skip(str(missing))
+        return task
+
+    return load

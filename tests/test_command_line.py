@@ -30,7 +30,7 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         (["method=nope"], "unknown method 'nope'; known: actor_critic, backprop,"),
         (["task=nope"], "unknown task 'nope'; known: image/digits, image/"),
         (["+study=nope"], "unknown study 'nope'; known: comparison, everything, quick"),
-        (["method.nope=1"], "unknown key 'method.nope'; known: batch_size, engine, optimizer"),
+        (["method.nope=1"], "unknown key 'method.nope'; known: batch_size, engine, gradient_noise, optimizer"),
         (["nope=1"], "unknown key 'nope'; known: budget,"),
         (["+nope=1"], "setting must be one of task, method,"),
         (["method.optimizer.learning_rate=-0.1"], "learning_rate must be > 0, got -0.1"),

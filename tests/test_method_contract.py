@@ -22,7 +22,11 @@ from tests.mutants import fault_of
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "methods").glob("*.py") if path.stem != "__init__")
-EPISODES = [name for name in catalog.names("task") if catalog.load("task", name).spec.episode]
+SPECS = {name: catalog.load("task", name).spec for name in catalog.names("task")}
+EPISODES = sorted(
+    (name for name, spec in SPECS.items() if spec.episode),
+    key=lambda name: SPECS[name].network.build(SPECS[name]).n_weights,
+)  # the smaller network first: the tests of methods that need episodes run on it
 TASKS = ("image/digits", "text/languages", "regression/friedman", *EPISODES)
 
 

@@ -8,9 +8,11 @@ import torch
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.image_layers import Conv2d
-from beyond.initialisations import he
+from beyond.initialisations import he, uniform
 from beyond.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network import CNN, MLP, Network
+from beyond.sequence_layers import GRU, Conv1d
+from beyond.sequence_networks import CNN1d, Recurrent
 from beyond.streams import Stream
 
 
@@ -23,6 +25,15 @@ class Strided:
         return Network(layers, spec.input_shape, he)
 
 
+@dataclass(frozen=True)
+class Stacked:
+    """A recurrence that must carry the error on."""
+
+    def build(self, spec):
+        layers = [Conv1d(3), GRU(2, bidirectional=True), Tanh(), GRU(3), Flatten(), Linear(spec.n_outputs)]
+        return Network(layers, spec.input_shape, uniform)
+
+
 # Architecture, shape of one input, number of symbols (0: real-valued).
 NETWORKS = {
     "linear": (MLP(()), (6,), 0),
@@ -33,6 +44,12 @@ NETWORKS = {
     "deep": (MLP((5, 5, 5, 5, 5), activation="sigmoid", initialisation="xavier"), (6,), 0),
     "cnn": (CNN((3, 2)), (2, 9, 6), 0),
     "strided convolutions": (Strided(), (2, 9, 6), 0),
+    "mlp with residual connections": (MLP((5, 5, 4, 4), residual=True, dropout=0.1, initialisation="uniform"), (6,), 0),
+    "cnn1d": (CNN1d((3, 2), (3, 2), initialisation="uniform"), (9,), 0),
+    "cnn1d on symbols": (CNN1d((2,), (3,), stride=1, activation="tanh", embedding=3), (5,), 7),
+    "gru": (Recurrent(3), (4,), 0),
+    "gru in one direction on symbols": (Recurrent(2, bidirectional=False, embedding=3), (4,), 7),
+    "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }
 

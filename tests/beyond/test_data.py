@@ -78,6 +78,17 @@ def test_a_test_split_that_the_source_fixes_is_kept():
     assert [task.size(split) for split in SPLITS] == [136, 24, 40]
 
 
+def test_a_validation_split_that_the_source_fixes_is_kept():
+    task = Toy(raw=Examples(ROWS, CLASSES, n_test=40, n_validation=25, scaling="none"))
+    assert rows(task, "validation") == list(range(135, 160))
+    assert rows(task, "test") == list(range(160, 200))
+    assert sorted(rows(task)) == list(range(135))
+    drawn_test = Toy(raw=Examples(ROWS, CLASSES, n_validation=25, scaling="none"))
+    assert rows(drawn_test, "validation") == list(range(175, 200))
+    assert [drawn_test.size(split) for split in SPLITS] == [149, 25, 26]
+    assert sorted(rows(drawn_test) + rows(drawn_test, "test")) == list(range(175))
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_splits_hold_the_classes_in_proportion(split):
     counts = targets(Toy(), split).bincount().numpy()
@@ -233,12 +244,14 @@ def test_the_source_is_whole_and_clean():
 
 
 def test_selected_classes_are_counted_from_zero_and_keep_the_fixed_test_split():
-    raw = Examples(ROWS, CLASSES, n_test=40, scaling="none")
+    raw = Examples(ROWS, CLASSES, n_test=40, n_validation=25, scaling="none")
     kept = data.select_classes(raw, range(1, 3))
     mine = np.flatnonzero(CLASSES > 0)
     assert kept.inputs[:, 0].tolist() == mine.tolist()
     assert (kept.targets + 1).tolist() == CLASSES[mine].tolist()
     assert kept.n_test == (mine >= 160).sum()
+    assert kept.n_validation == ((mine >= 135) & (mine < 160)).sum()
+    assert data.select_classes(RAW, range(1, 3)).n_test is None
     assert kept.scaling == "none"
 
 

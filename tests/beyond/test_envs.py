@@ -49,7 +49,8 @@ def rows(shown, inputs):
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("check", [check_env, check_env_for_stable_baselines])
-def test_every_task_passes_the_checkers(check, task):
+def test_every_task_passes_the_checkers(check, task, load_task):
+    load_task(task)
     env = gymnasium.make(environment(task)).unwrapped
     expected = STANDARDISED if len(env.observation_space.shape) == 3 else ()
     expected += UNITS if isinstance(env.action_space, Box) else ()
@@ -61,9 +62,9 @@ def test_every_task_passes_the_checkers(check, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_spaces_hold_every_example_and_follow_the_specification(task):
+def test_spaces_hold_every_example_and_follow_the_specification(task, load_task):
+    spec = load_task(task).spec
     env = gymnasium.make(environment(task)).unwrapped
-    spec = catalog.load("task", task).spec
     assert env.observation_space.shape == spec.input_shape
     if spec.n_symbols:
         assert env.observation_space == MultiDiscrete(np.full(spec.input_shape, spec.n_symbols))

@@ -5,7 +5,7 @@ from math import sqrt
 import pytest
 import torch
 
-from beyond.initialisations import INITIALISATIONS, gaussian, orthogonal
+from beyond.initialisations import INITIALISATIONS, gaussian, identity, orthogonal, uniform
 from beyond.streams import Stream
 
 FAN_IN, FAN_OUT = 80, 50
@@ -17,6 +17,7 @@ FAN_IN, FAN_OUT = 80, 50
         (INITIALISATIONS["he"], sqrt(2 / FAN_IN)),
         (INITIALISATIONS["xavier"], sqrt(2 / (FAN_IN + FAN_OUT))),
         (INITIALISATIONS["lecun"], sqrt(1 / FAN_IN)),
+        (INITIALISATIONS["uniform"], sqrt(1 / (3 * FAN_IN))),
         (gaussian(0.3), 0.3),
     ],
 )
@@ -26,6 +27,16 @@ def test_mean_and_deviation(initialisation, std):
     for own in weights:
         assert abs(own.mean()) < 4 * std / sqrt(n)
         assert abs(own.std() / std - 1) < 4 / sqrt(2 * n)
+
+
+def test_uniform_weights_fill_torchs_interval_evenly():
+    scaled = uniform(Stream("init", [0]).normal(200, 100), 25, 7) * 5
+    assert scaled.abs().max() <= 1
+    shares = torch.histc(scaled, 10, -1, 1) / scaled.numel()
+    assert (shares - 0.1).abs().max() < 5 * sqrt(0.09 / scaled.numel())
+    theirs = torch.nn.Linear(25, 800)
+    for own in (theirs.weight, theirs.bias):
+        assert own.abs().max().item() * 5 == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5), (3, 2, 3, 3), (20, 2, 3, 3)])
@@ -52,3 +63,9 @@ def test_each_copy_is_made_from_its_own_draws():
         together = initialisation(draws, 3, 5)
         alone = torch.cat([initialisation(own.unsqueeze(0), 3, 5) for own in draws])
         torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2)])
+def test_the_identity_is_scaled_and_cut_or_padded(shape):
+    weights = identity(0.5)(torch.randn(2, *shape), shape[1], shape[0])
+    assert torch.equal(weights, (0.5 * torch.eye(*shape)).expand(2, -1, -1))

@@ -13,18 +13,39 @@ from beyond.layers import (
     LayerNorm,
     Linear,
     ReLU,
+    Residual,
     Sigmoid,
     Tanh,
 )
+from beyond.sequence_layers import GRU, Channels, Conv1d
 from beyond.streams import Stream
 
 R, P, B = 3, 5, 4
 TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-13}}
 
+
+def torch_gru(layer, weights, x):
+    """torch.nn.GRU on sequences (B, channels, length); its weights are ours, cut into directions."""
+    module = torch.nn.GRU(x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional)
+    own = {"weight": "weight_ih", "weight_hidden": "weight_hh", "bias": "bias_ih", "bias_hidden": "bias_hh"}
+    named = {
+        f"{theirs}_l0{suffix}": part
+        for name, theirs in own.items()
+        for suffix, part in zip(("", "_reverse"), weights[name].chunk(layer.n_directions), strict=False)
+    }
+    return torch.func.functional_call(module, named, (x.transpose(1, 2),))[0].transpose(1, 2)
+
+
 # One replica's layer on examples (B, *shape), as torch has it.
 TORCH = {
     Linear: lambda _, w, x: F.linear(x, w["weight"], w["bias"]),
     Embedding: lambda _, w, x: F.embedding(x, w["weight"]).flatten(1),
+    Residual: lambda layer, w, x: (
+        x + TORCH[type(layer.activation)](layer.activation, {}, TORCH[type(layer.inner)](layer.inner, w, x))
+    ),
+    Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
+    GRU: torch_gru,
+    Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
     Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
@@ -45,6 +66,19 @@ WEIGHTED = [
     (Conv2d(3, 2, stride=2), (2, 5, 7)),
     (Conv2d(2, 3, stride=2, padding=1), (1, 6, 9)),
     (Conv2d(2, 4, stride=3, padding=2), (2, 9, 5)),
+    (Conv1d(4), (2, 7)),
+    (Conv1d(3, 5, stride=2, padding=1), (1, 8)),
+    (Conv1d(1, 1), (3, 2)),
+    (Conv1d(2, 2, stride=3), (2, 9)),
+    (Conv1d(2, 4, stride=3, padding=2), (2, 9)),
+]
+BENT = [  # their weights decide where the error passes, not only how much
+    (Residual(Linear(5), ReLU()), (5,)),
+    (Residual(Linear(1), Tanh()), (1,)),
+    (Residual(Conv1d(2, 3, padding=1), Sigmoid()), (2, 6)),
+    (GRU(3), (2, 5)),
+    (GRU(1), (1, 1)),
+    (GRU(2, bidirectional=True), (3, 4)),
 ]
 WEIGHTLESS = [
     (MaxPool2d(), (2, 4, 6)),
@@ -54,6 +88,8 @@ WEIGHTLESS = [
     (AvgPool2d(), (2, 5, 6)),
     (AvgPool2d(3), (1, 8, 7)),
     (Flatten(), (2, 3, 4)),
+    (Channels(), (4,)),
+    (Channels(3), (12,)),
     *((activation(), shape) for activation in (ReLU, Tanh, Sigmoid) for shape in ((6,), (2, 3, 4))),
 ]
 SYMBOLS = [(Embedding(6, 3), (4,)), (Embedding(5, 1), (1,))]
@@ -90,7 +126,7 @@ def pull_back(layer, weights, x, dy):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *WEIGHTLESS, *SYMBOLS])
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *BENT, *WEIGHTLESS, *SYMBOLS])
 def test_forward_is_torchs_function_and_has_the_shape_it_says(layer, shape, dtype):
     weights, x = draw(layer, shape, dtype=dtype)
     y, _ = layer.forward(weights, x)
@@ -99,7 +135,7 @@ def test_forward_is_torchs_function_and_has_the_shape_it_says(layer, shape, dtyp
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *WEIGHTLESS, *SYMBOLS])
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *BENT, *WEIGHTLESS, *SYMBOLS])
 def test_the_chain_rule_is_automatic_differentiation(layer, shape, dtype):
     weights, x = draw(layer, shape, dtype=dtype)
     y, cache = layer.forward(weights, x)
@@ -118,7 +154,7 @@ def test_symbols_carry_no_error():
         layer.carry(weights, cache, y)
 
 
-@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *SYMBOLS])
+@pytest.mark.parametrize(("layer", "shape"), [*WEIGHTED, *BENT, *SYMBOLS])
 def test_candidates_that_share_an_input_are_evaluated_as_one_by_one(layer, shape):
     weights, x = draw(layer, shape, n_copies=R * P)
     together, _ = layer.forward(weights, x)
@@ -153,6 +189,37 @@ def test_a_linear_layer_carries_with_the_transposed_transport():
     other, dy = torch.rand(R, 4, 5, dtype=x.dtype), torch.rand(R, 4, B, dtype=x.dtype)
     by_hand = torch.stack([other[replica].T @ dy[replica] for replica in range(R)])
     torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
+
+
+def test_a_residual_connection_carries_the_error_past_the_transport():
+    layer = Residual(Linear(5), ReLU())
+    weights, x = draw(layer, (5,))
+    y, cache = layer.forward(weights, x)
+    other, dy = torch.rand(R, 5, 5, dtype=x.dtype), torch.rand(y.shape, dtype=x.dtype)
+    by_hand = dy + other.mT @ (dy * (y - x > 0))
+    torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_recurrence_carries_with_the_transposed_transport(bidirectional):
+    layer = GRU(2, bidirectional)
+    n_rows = 6 * layer.n_directions
+    weights, x = draw(layer, (n_rows, 4))
+    y, cache = layer.forward(weights, x)
+    dy = torch.rand(y.shape, dtype=x.dtype)
+    plain = layer.carry(weights, cache, dy, torch.eye(n_rows, dtype=x.dtype).expand(R, -1, -1))
+    other = torch.rand(R, n_rows, n_rows, dtype=x.dtype)
+    by_hand = torch.einsum("goi,gotb->gitb", other, plain)
+    torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
+    own = layer.carry(weights, cache, dy, weights["weight"])
+    torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
+
+
+def test_embedded_letters_become_a_sequence():
+    weight = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])
+    letters, _ = Embedding(3, 2).forward({"weight": weight}, torch.tensor([[[2], [0]]]))
+    sequence, _ = Channels(2).forward({}, letters)
+    assert sequence[0, :, :, 0].tolist() == [[5.0, 1.0], [6.0, 2.0]]  # channels, times
 
 
 def test_embedded_letters_lie_end_to_end():
@@ -199,6 +266,17 @@ def test_dropout_draws_for_each_replica_what_it_draws_alone():
         (lambda: Conv2d(1, stride=0), "stride must be >= 1, got 0"),
         (lambda: Conv2d(1, padding=-1), "padding must be >= 0, got -1"),
         (lambda: MaxPool2d(0), "size must be >= 1, got 0"),
+        (lambda: Conv1d(0), "n_out must be >= 1, got 0"),
+        (lambda: Conv1d(1, kernel=0), "kernel must be >= 1, got 0"),
+        (lambda: Conv1d(1, stride=0), "stride must be >= 1, got 0"),
+        (lambda: Conv1d(1, padding=-1), "padding must be >= 0, got -1"),
+        (lambda: Channels(0), "n_channels must be >= 1, got 0"),
+        (lambda: GRU(0), "n_hidden must be >= 1, got 0"),
+        (lambda: Conv1d(1, 5).output_shape((1, 4)), "kernel must be small enough for a sequence of 4, got 5"),
+        (lambda: Conv1d(1).parameters((4,)), r"Conv1d input must be a sequence .*, got \(4,\)"),
+        (lambda: GRU(1).output_shape((1, 2, 3)), r"GRU input must be a sequence .*, got \(1, 2, 3\)"),
+        (lambda: Channels(3).output_shape((7,)), r"Channels input must be one axis, a multiple of 3 .*, got \(7,\)"),
+        (lambda: Residual(Linear(2), ReLU()).output_shape((3,)), r"Residual output must be \(3,\), .*, got \(2,\)"),
         (lambda: AvgPool2d(0), "size must be >= 1, got 0"),
         (lambda: Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
         (lambda: Dropout(-0.1), r"rate must be in \[0, 1\), got -0.1"),

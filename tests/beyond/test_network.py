@@ -1,18 +1,21 @@
 """Stacked networks against single ones, automatic differentiation and torch's own count of operations."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from beyond import losses
+from beyond import catalog, losses
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.image_layers import Conv2d, MaxPool2d
-from beyond.initialisations import he
+from beyond.initialisations import INITIALISATIONS, he
 from beyond.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network import CNN, MLP, Network
+from beyond.sequence_layers import GRU
+from beyond.sequence_networks import CNN1d, Recurrent
 from beyond.streams import Stream
 
 SEEDS = [3, 8, 5]
@@ -162,6 +165,42 @@ def test_biases_start_at_zero_and_gains_at_one(make_spec):
     assert linear["weight"].std() == pytest.approx(math.sqrt(2 / 6), rel=0.1)
 
 
+def test_biases_are_drawn_as_weights_where_the_initialisation_draws_them(make_spec):
+    network = MLP((50,), layer_norm=True, initialisation="uniform").build(make_spec())
+    linear, norm, _, read_out = network.unflatten(network.init(Stream("init", SEEDS), 2))
+    for own, fan_in in ((linear, 6), (read_out, 50)):
+        for values in own.values():
+            assert values.abs().max() <= 1 / math.sqrt(fan_in)
+        assert own["bias"].std() == pytest.approx(1 / math.sqrt(3 * fan_in), rel=0.3)
+    assert (norm["weight"] == 1).all()
+    assert not norm["bias"].any()
+
+
+def test_a_recurrent_layer_starts_as_torchs():
+    network = Network([GRU(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
+    (own,) = network.unflatten(network.init(Stream("init", SEEDS)))
+    theirs = torch.nn.GRU(2, 9, bidirectional=True)
+    assert network.n_weights == sum(weight.numel() for weight in theirs.parameters())
+    for values in (*own.values(), *theirs.parameters()):
+        assert 0.25 < values.abs().max() <= 1 / 3
+
+
+def test_hidden_layers_of_one_width_have_residual_connections(make_spec):
+    layers = MLP((5, 5, 4, 4), residual=True, dropout=0.1).build(make_spec((5,))).layers
+    kinds = [type(layer).__name__ for layer in layers]
+    drop = "Dropout"
+    assert kinds == ["Linear", "ReLU", drop, "Residual", drop, "Linear", "ReLU", drop, "Residual", drop, "Linear"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "n_weights"),
+    [(MLP(()), 410), (MLP((100, 100), residual=True), 15_210), (CNN1d(), 5_210), (Recurrent(6), 5_134)],
+)
+def test_networks_for_signals_have_as_many_weights_as_published(architecture, n_weights, make_spec):
+    """Greydanus & Kobak (2024), notebooks/mnist1d-classification.ipynb."""
+    assert architecture.build(make_spec((40,), 10)).n_weights == n_weights
+
+
 def test_dead_fraction_by_hand(make_spec):
     network = MLP((4, 2)).build(make_spec((1,), 1))
     params = torch.zeros(2, network.n_weights)
@@ -201,9 +240,24 @@ def test_chunks_are_smaller_the_larger_the_batch(case):
     assert sizes[-1] == 1
 
 
+@pytest.mark.parametrize("name", ["cnn", "cnn1d", "deep", "gru", "linear", "mlp"])
+def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
+    architecture = catalog.load("network", name)
+    assert set(catalog.read("network", name)) - {"_target_"} == {field.name for field in fields(architecture)}
+    if name not in ("deep", "linear"):
+        assert architecture == type(architecture)()
+
+
 @pytest.mark.parametrize(
     ("architecture", "name"),
-    [(MLP(()), "linear"), (MLP((64, 32)), "mlp-64-32"), (CNN((16, 32)), "cnn-16-32")],
+    [
+        (MLP(()), "linear"),
+        (MLP((64, 32)), "mlp-64-32"),
+        (MLP((64, 64), residual=True), "mlp-64-64-residual"),
+        (CNN((16, 32)), "cnn-16-32"),
+        (CNN1d((4,), (3,)), "cnn1d-4"),
+        (Recurrent(7), "gru-7"),
+    ],
 )
 def test_names_tell_the_widths(architecture, name):
     assert architecture.name == name
@@ -213,20 +267,38 @@ def test_names_tell_the_widths(architecture, name):
     ("make", "message"),
     [
         (lambda: MLP((4, 0)), "hidden must be widths >= 1, got 0"),
-        (lambda: MLP(activation="swish"), "activation must be one of relu, tanh, sigmoid; got 'swish'"),
+        (lambda: MLP(activation="swish"), "activation must be one of relu, .*; got 'swish'"),
         (lambda: MLP(embedding=0), "embedding must be >= 1, got 0"),
         (lambda: MLP(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
-        (lambda: MLP(initialisation="zero"), "initialisation must be one of .*gaussian; got 'zero'"),
+        (lambda: MLP(initialisation="zero"), "initialisation must be one of he, .*; got 'zero'"),
         (lambda: MLP(init_std=0.0), "init_std must be > 0, got 0.0"),
+        (lambda: MLP(residual=True, layer_norm=True), "residual must be false with layer_norm, got True"),
+        (lambda: CNN1d((0, 1, 1)), "channels must be >= 1, got 0"),
+        (lambda: CNN1d(kernels=(5, 0, 3)), "kernels must be >= 1, got 0"),
+        (lambda: CNN1d(kernels=(5, 3)), r"kernels must be as many as channels, got \(5, 3\)"),
+        (lambda: CNN1d(stride=0), "stride must be >= 1, got 0"),
+        (lambda: CNN1d(padding=-1), "padding must be >= 0, got -1"),
+        (lambda: CNN1d(activation="swish"), "activation must be one of relu, .*; got 'swish'"),
+        (lambda: CNN1d(embedding=0), "embedding must be >= 1, got 0"),
+        (lambda: CNN1d(initialisation="zero"), "initialisation must be one of he, .*; got 'zero'"),
+        (lambda: Recurrent(0), "hidden must be >= 1, got 0"),
+        (lambda: Recurrent(embedding=0), "embedding must be >= 1, got 0"),
+        (lambda: Recurrent(init_std=0.0), "init_std must be > 0, got 0.0"),
         (lambda: CNN((0,)), "channels must be >= 1, got 0"),
         (lambda: CNN(pool="sum"), "pool must be one of max, average; got 'sum'"),
-        (lambda: CNN(activation="swish"), "activation must be one of relu, tanh, sigmoid; got 'swish'"),
+        (lambda: CNN(activation="swish"), "activation must be one of relu, .*; got 'swish'"),
         (lambda: CNN(init_std=-1.0), "init_std must be > 0, got -1.0"),
     ],
 )
 def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         make()
+
+
+@pytest.mark.parametrize(("architecture", "layer"), [(CNN1d(), "Conv1d"), (Recurrent(), "GRU")])
+def test_networks_for_sequences_refuse_images(architecture, layer, make_spec):
+    with pytest.raises(InputError, match=rf"^{layer} input must be a sequence .*, got \(1, 8, 8\)$"):
+        architecture.build(make_spec((1, 8, 8)))
 
 
 def test_a_cnn_needs_images(make_spec):

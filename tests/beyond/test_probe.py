@@ -4,38 +4,60 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from beyond import catalog
 from beyond.contracts import Batch
-from beyond.probe import Probe, cosine
+from beyond.module import ModuleNetwork
+from beyond.optimizers import SGD
+from beyond.probe import SIGNALS, Probe, cosine
+from beyond.problem import Problem
 from beyond.streams import Stream
+from methods.backprop import Backprop
+from methods.feedback_alignment import FeedbackAlignment
 
 SEEDS = [0, 1, 2]
 
 
+class Validation:
+    """A task that has nothing but 40 random examples to validate on."""
+
+    def __init__(self, spec):
+        self.spec = spec
+
+    def size(self, split):
+        assert split == "validation"
+        return 40
+
+    def batch(self, split, indices):
+        rng = Stream(split, [0])
+        shape, n_symbols = self.spec.input_shape, self.spec.n_symbols
+        inputs = (rng.integers(n_symbols, 40, *shape) if n_symbols else rng.normal(40, *shape))[0]
+        return Batch(inputs[indices], rng.integers(3, 40)[0][indices])
+
+
+@pytest.fixture
+def make_probe(make_case):
+    """Return a function that makes a probe of a network, weights, and the true gradient on its batch."""
+
+    def make(name):
+        case = make_case(name)
+        probe = Probe(Validation(case.spec), case.network, SEEDS)
+        return SimpleNamespace(
+            probe=probe,
+            network=case.network,
+            params=case.params,
+            gradient=probe.problem.gradient(case.params, probe.batch),
+        )
+
+    return make
+
+
 @pytest.fixture(params=["mlp", "mlp with layer norm", "cnn"])
-def at(request, make_case):
-    """A probe, weights, and the true gradient on its batch."""
-    case = make_case(request.param)
-
-    class Validation:
-        spec = case.spec
-
-        def size(self, split):
-            assert split == "validation"
-            return 40
-
-        def batch(self, split, indices):
-            rng = Stream(split, [0])
-            inputs, targets = rng.normal(40, *case.spec.input_shape)[0], rng.integers(3, 40)[0]
-            return Batch(inputs[indices], targets[indices])
-
-    probe = Probe(Validation(), case.network, SEEDS)
-    return SimpleNamespace(
-        probe=probe,
-        network=case.network,
-        params=case.params,
-        gradient=probe.problem.gradient(case.params, probe.batch),
-    )
+def at(request, make_probe):
+    """One after the other."""
+    return make_probe(request.param)
 
 
 @pytest.mark.parametrize(("learning_rate", "expected"), [(0.1, 1.0), (-0.1, -1.0), (1e-4, 1.0)])
@@ -79,6 +101,36 @@ def test_before_the_first_step_updates_are_unknown(at):
         assert row["gradient_norm"].isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"])
+def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe, close):
+    """Each block's output, activation included, and the derivative of every example's own loss by it."""
+    at = make_probe(name)
+    batch, firsts = at.probe.batch, {block.layer for block in at.network.blocks[1:]}
+    values, seen = batch.inputs.movedim(1, -1), []
+    for index, (layer, weights) in enumerate(zip(at.network.layers, at.network.unflatten(at.params), strict=True)):
+        if index in firsts:
+            values = values if seen else values.requires_grad_()
+            values.retain_grad()
+            seen.append(values)
+        values, _ = layer.forward(weights, values)
+    total = F.cross_entropy(values.mT.flatten(0, 1), batch.targets.flatten(), reduction="sum")
+    final = torch.autograd.grad(total, values, retain_graph=True)[0]
+    total.backward()
+    expected = [*((own, own.grad) for own in seen), (values, final)]
+    for row, (activation, error) in zip(at.probe.measure(at.params, None), expected, strict=True):
+        activation, error = (own.detach().flatten(1, -2).square().sum(1) for own in (activation, error))  # (R, B)
+        close(row["activation_norm"], activation.mean(1).sqrt())
+        close(row["first_activation_norm"], activation[:, 0].sqrt())
+        close(row["error_norm"], error.mean(1).sqrt(), rtol=1e-4)
+
+
+def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
+    network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec())
+    rows = Probe(Validation(make_spec()), network, SEEDS).measure(network.init(Stream("init", SEEDS)), None)
+    assert len(rows) == len(network.blocks)
+    assert all(row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS)
+
+
 def test_each_replica_has_its_own_fixed_batch(at):
     inputs = at.probe.batch.inputs
     assert inputs.shape[:2] == (3, 40)  # at most what there is
@@ -90,3 +142,21 @@ def test_cosine_of_tiny_vectors_does_not_underflow():
     assert cosine(tiny, tiny).item() == pytest.approx(1)
     assert cosine(tiny, torch.tensor([[1.0, -1.0, 1.0, -1.0]])).item() == pytest.approx(0)
     assert cosine(tiny, torch.zeros(1, 4)).isnan().all()
+
+
+def test_on_its_own_batch_gradient_descent_is_steepest_descent():
+    task = catalog.load("task", "image/digits")
+    network, seeds = task.spec.network.build(task.spec), [0, 1]
+    batch = task.batch("train", Stream("data", seeds).integers(task.size("train"), 16))
+    found = {}
+    for method in (Backprop(SGD(learning_rate=0.1)), FeedbackAlignment(SGD(learning_rate=0.1))):
+        problem, rng = Problem(network, task.spec, signal=method.signal), Stream("step", seeds)
+        before = network.init(Stream("init", seeds))
+        state = method.step(method.init(problem, before, rng), batch, problem, rng)
+        found[method.signal] = Probe(task, network, seeds).measure(method.params(state), before, None, batch)
+    exact, aligned = found["gradient"], found["error"]
+    for block in exact:
+        assert block["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
+        assert (block["update_cosine"] < 0.99).all()
+    assert aligned[1]["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert (aligned[0]["batch_cosine"].abs() < 0.5).all()

@@ -45,3 +45,18 @@ def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
     method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (16, 16)
     assert given.problem.ledger.flops == 16 * (2 * (2 * 64 * 32 + 2 * 32 * 10) + 2 * 32 * 10)
+
+
+def test_noise_lowers_the_cosine_with_the_gradient_and_keeps_its_mean(make_problem):
+    noise, seeds = 3.0, range(40)
+    updates = {}
+    for size in (0.0, noise):
+        method = Backprop(SGD(learning_rate=1.0), gradient_noise=size)
+        given = make_problem(method, seeds=seeds)
+        state = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+        updates[size] = method.params(state) - given.params
+    exact, noisy = updates[0.0], updates[noise]
+    cosines = torch.cosine_similarity(exact, noisy, 1)
+    assert cosines.mean().item() == pytest.approx((1 + noise**2) ** -0.5, rel=0.05)
+    along = (noisy * exact).sum(1) / exact.square().sum(1)
+    assert along.mean().item() == pytest.approx(1, abs=0.05)

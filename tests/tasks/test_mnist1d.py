@@ -7,6 +7,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from beyond import catalog
+from beyond.contracts import SPLITS
+from beyond.errors import InputError
 from beyond.streams import Stream
 from tasks import mnist1d
 
@@ -74,3 +76,48 @@ def test_a_shift_turns_the_signal_around(task):
     turned = catalog.load("task", "image/mnist1d", shift=2).batch("train", first, Stream("augment", [0])).inputs[0]
     allowed = [task.batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
     assert {next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned} == set(range(5))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_fresh_validation_leaves_the_published_splits_whole(shuffle, arrays, task):
+    fresh = catalog.load("task", "image/mnist1d", fresh_validation=700, shuffle_features=shuffle)
+    assert [fresh.size(split) for split in SPLITS] == [4000, 700, 1000]
+    published = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
+    inputs, targets = arrays(fresh, "train")
+    order, other = np.lexsort(inputs.T), np.lexsort(published.inputs[:4000].astype(np.float32).T)
+    assert np.array_equal(inputs[order], published.inputs[:4000].astype(np.float32)[other])
+    assert np.array_equal(targets[order], published.targets[:4000][other])
+    assert np.array_equal(arrays(fresh, "test")[0], published.inputs[4000:].astype(np.float32))
+
+
+def test_fresh_validation_signals_are_others_of_the_same_kind(arrays):
+    task = catalog.load("task", "image/mnist1d", fresh_validation=2000)
+    seen, fresh = arrays(task, "train"), arrays(task, "validation")
+    assert not {row.tobytes() for row in seen[0]} & {row.tobytes() for row in fresh[0]}
+    reference = LogisticRegression(max_iter=5000).fit(*seen)
+    assert 0.30 <= reference.score(*fresh) <= 0.34
+    np.testing.assert_allclose(fresh[0].mean(0), seen[0].mean(0), atol=0.12)
+
+
+def test_the_generator_makes_as_many_signals_as_asked():
+    task = catalog.load("task", "image/mnist1d", n_samples=600, train_fraction=0.25)
+    assert [task.size(split) for split in SPLITS] == [128, 22, 450]
+    assert np.bincount(task.examples().targets).tolist() == [60] * 10
+    part = catalog.load("task", "image/mnist1d", n_samples=600, fresh_validation=50, source_data="classes")
+    assert part.size("validation") + part.source.size("validation") == 50
+    assert part.size("test") + part.source.size("test") == 120
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_samples": 105}, "n_samples must be a multiple of 10, >= 100, got 105"),
+        ({"n_samples": 50}, "n_samples must be a multiple of 10, >= 100, got 50"),
+        ({"train_fraction": 1.0}, r"train_fraction must be in \(0, 1\), got 1.0"),
+        ({"fresh_validation": 0}, r"fresh_validation must be an integer in \[1, 5000\], or null, got 0"),
+        ({"fresh_validation": 300, "n_samples": 200}, r"fresh_validation must be .* \[1, 200\], or null, got 300"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        catalog.load("task", "image/mnist1d", **settings)

@@ -1,0 +1,217 @@
+"""Claims of a paper, judged on measured quantities: expressions over seeds, and nothing else.
+
+A quantity is a column of numbers, one a seed. An expression compares quantities; what varies over seeds is averaged
+just before the comparison, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+
+from analysis.tables import TableError
+
+DRAWS = 1000
+HOW = ("read", "recalled", "exact", "measured")
+VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
+Value = Any  # a Series by seed, or a number
+
+_OPERATORS: dict[type, Callable[..., Value]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+}
+_COMPARISONS: dict[type, Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "abs": abs,
+    "sqrt": np.sqrt,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "exp": np.exp,
+    "degrees_of_cosine": lambda value: np.degrees(np.arccos(value)),
+    # |a - b| / |b| by the law of cosines, from |a| / |b| and the cosine, which rounding may carry above 1
+    "distance": lambda ratio, cosine: np.sqrt((ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)),
+    "min": lambda *values: reduce(np.minimum, values),
+    "max": lambda *values: reduce(np.maximum, values),
+    "mean": lambda value: float(np.mean(value)),
+    "median": lambda value: float(np.median(value)),
+    "var": lambda value: float(np.var(value, ddof=1)),
+    "std": lambda value: float(np.std(value, ddof=1)),
+    "smallest": lambda value: float(np.min(value)),
+    "largest": lambda value: float(np.max(value)),
+}
+
+
+class NotRunError(Exception):
+    """A quantity that a claim names was not measured at this scale."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says, and the expression that would make it so.
+
+    Attributes
+    ----------
+    id, says : str
+    holds : tuple of str
+        Expressions; all must be true.
+    published : str
+        The number as printed in the source; empty for a relation.
+    how : {"read", "recalled", "exact", "measured"}
+        How the number is known: read in the source, from memory only, by theory, or measured elsewhere by a
+        re-implementation.
+    source : str
+        Where it stands.
+    why : str
+        Where the tolerance comes from.
+    """
+
+    id: str
+    says: str
+    holds: tuple[str, ...]
+    how: str
+    source: str
+    published: str = ""
+    why: str = ""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Claim:
+        """Read an entry of a paper's settings; raise `TableError` where it is no claim."""
+        unknown = sorted(set(entry) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise TableError(f"claim {entry.get('id')}: unknown keys {', '.join(unknown)}")
+        holds = entry["holds"]
+        claim = cls(**{**entry, "holds": tuple([holds] if isinstance(holds, str) else holds)})
+        if claim.how not in HOW:
+            raise TableError(f"claim {claim.id}: how must be one of {', '.join(HOW)}; got {claim.how!r}")
+        if claim.how == "recalled" and claim.published:
+            raise TableError(f"claim {claim.id}: a number known from memory is not shown as published")
+        return claim
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict, and what was measured: each expression's left side with its interval."""
+
+    claim: Claim
+    verdict: str
+    measured: str
+    n_seeds: int
+
+
+def judge(claim: Claim, quantities: Mapping[str, pd.Series], rng: Generator) -> Judged:
+    """Evaluate a claim; a quantity that is missing makes it `not run`."""
+    try:
+        parts = [_compare(expression, quantities) for expression in claim.holds]
+    except NotRunError:
+        return Judged(claim, "not run", "", 0)
+    shared = {shown: _shared([quantities[name] for name in names(shown)]) for _, shown, _ in parts}
+    measured = [
+        f"{shown} = {_text(value)}{_interval(shown, quantities, shared[shown], rng)}" for _, shown, value in parts
+    ]
+    n_seeds = min(map(len, shared.values()))
+    if not all(ok for ok, *_ in parts):
+        return Judged(claim, "not reproduced", "; ".join(measured), n_seeds)
+    return Judged(claim, "reproduced" if claim.published else "relation holds", "; ".join(measured), n_seeds)
+
+
+def names(expression: str) -> list[str]:
+    """Quantities that an expression names."""
+    return [
+        node.id for node in ast.walk(_parse(expression)) if isinstance(node, ast.Name) and node.id not in _FUNCTIONS
+    ]
+
+
+def evaluate(expression: str, quantities: Mapping[str, pd.Series]) -> Value:
+    """Value of an expression without comparison: a Series by seed, or a number."""
+    return _value(_parse(expression), quantities)
+
+
+def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool, str, float]:
+    """Say whether a comparison is true, which side of it was measured, and its mean."""
+    node = _parse(expression)
+    if not isinstance(node, ast.Compare):
+        raise TableError(f"a claim must compare: {expression}")
+    sides = [node.left, *node.comparators]
+    values = [float(np.mean(_value(side, quantities))) for side in sides]
+    truths = [
+        _COMPARISONS[type(kind)](left, right)
+        for kind, left, right in zip(node.ops, values[:-1], values[1:], strict=True)
+    ]
+    shown = next(index for index, side in enumerate(sides) if names(ast.unparse(side)))
+    return all(truths), ast.unparse(sides[shown]), values[shown]
+
+
+def _parse(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise TableError(f"not an expression: {expression}") from error
+
+
+def _value(node: ast.expr, quantities: Mapping[str, pd.Series]) -> Value:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.Name(id=name):
+            if name not in quantities or quantities[name].empty:
+                raise NotRunError(name)
+            return quantities[name]
+        case ast.UnaryOp(op=kind, operand=operand) if type(kind) in _OPERATORS:
+            return _OPERATORS[type(kind)](_value(operand, quantities))
+        case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _OPERATORS:
+            return _OPERATORS[type(kind)](*_aligned([_value(left, quantities), _value(right, quantities)]))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*_aligned([_value(argument, quantities) for argument in arguments]))
+    raise TableError(f"not allowed in a claim: {ast.unparse(node)}; known functions: {', '.join(_FUNCTIONS)}")
+
+
+def _aligned(values: Sequence[Value]) -> list[Value]:
+    """Keep the seeds that all Series share, so that differences are paired."""
+    series = [value for value in values if isinstance(value, pd.Series)]
+    seeds = _shared(series)
+    return [value.loc[seeds] if isinstance(value, pd.Series) else value for value in values]
+
+
+def _shared(series: Sequence[pd.Series]) -> list[Any]:
+    if not series:
+        return []
+    shared = reduce(lambda a, b: a.intersection(b), (one.index for one in series))
+    return list(shared.unique())
+
+
+def _interval(expression: str, quantities: Mapping[str, pd.Series], seeds: list[Any], rng: Generator) -> str:
+    """95 % percentile bootstrap interval over seeds, which stay paired; empty for fewer than two."""
+    own = {name: quantities[name] for name in names(expression)}
+    if len(seeds) < 2 or not own:
+        return ""
+    draws = []
+    for _ in range(DRAWS):
+        drawn = rng.choice(len(seeds), len(seeds))
+        again = {
+            name: pd.Series(one.loc[seeds].to_numpy()[drawn], index=range(len(seeds))) for name, one in own.items()
+        }
+        draws.append(float(np.mean(evaluate(expression, again))))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f" [{_text(low)}, {_text(high)}]"
+
+
+def _text(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,187 @@
+"""A paper's page: what was published beside what was measured, judged; from the recorded tables alone.
+
+`beyond +paper=NAME` runs the experiment and writes the page; `beyond-verify PAGE` recomputes every number on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import operator
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.claims import VERDICTS, Claim, Judged, judge
+from analysis.crossings import crossing
+from analysis.tables import Frame, TableError, Tables, load
+
+SEED = 0  # of the intervals
+BOUNDS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
+
+
+def publish(folder: str | Path) -> None:
+    """Write the page of a paper's runs, print its verdicts and where it is; exit with one line if it cannot be."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    folder = Path(folder)
+    try:
+        paper, judged, page = write(folder)
+    except (TableError, OSError) as error:
+        sys.exit(f"beyond: {error}")
+    shown = Table(
+        "claim", "published", "measured", "verdict", title=paper["title"], box=SIMPLE_HEAD, title_justify="left"
+    )
+    for one in judged:
+        shown.add_row(f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict)
+    console = Console(highlight=False, markup=False)
+    console.print(paper["title"], shown)
+    console.print(f"Page: {page}", soft_wrap=True)
+
+
+def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
+    """Write `page/index.md` and its figure into the folder of a paper's runs."""
+    from analysis.paper_page import draw, markdown
+
+    paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
+    quantities = measure(paper, tables)
+    judged = judge_all(paper, quantities)
+    out = folder / "page"
+    out.mkdir(exist_ok=True)
+    figures = draw(paper, quantities, out)
+    page = out / "index.md"
+    page.write_text(markdown(paper, tables, quantities, judged, figures))
+    return paper, judged, page
+
+
+def publish_index(folder: str | Path) -> None:
+    """Write `index.md` over the papers that were run below a folder: a row a paper, a count a verdict."""
+    folder = Path(folder)
+    lines = ["# Published results", "", f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
+    for settings in sorted(folder.glob(f"*/{SETTINGS}")):
+        paper, judged, page = write(settings.parent)
+        counts = [str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS]
+        where = page.relative_to(folder)
+        lines.append(f"| {paper['title']} | {paper['scale']} | {' | '.join(counts)} | [{paper['name']}]({where}) |")
+    index = folder / "index.md"
+    index.write_text("\n".join([*lines, ""]))
+    sys.stdout.write("\n".join([*lines[2:], f"Index: {index}", ""]))
+
+
+def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
+    """Every quantity of a paper, a Series by seed; those that were not run are empty."""
+    quantities: dict[str, pd.Series] = {}
+    for name, entry in paper["measure"].items():
+        ranges = entry.get("for", {})
+        for values in product(*ranges.values()):
+            bound = dict(zip(ranges, values, strict=True))
+            quantities[_filled(name, bound)] = _quantity(_filled(entry, bound), tables)
+    return quantities
+
+
+def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:
+    """Judge the claims of a paper, in their order; equal tables give equal intervals."""
+    rng = np.random.default_rng(SEED)
+    return [judge(Claim.of(entry), quantities, rng) for entry in paper["claims"]]
+
+
+def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
+    """One column of the tables by seed, of the cells whose settings are as `where` says."""
+    cells = [cell for cell, manifest in tables.manifests.items() if _matches(manifest, entry["where"])]
+    take = entry["take"]
+    spec = {"column": take} if isinstance(take, str) else dict(take)
+    table: Frame = getattr(tables, spec.pop("table", "runs"))
+    column, reduced = spec.pop("column", "value"), spec.pop("reduce", None)
+    rows = table[table["run_id"].isin(cells)]
+    for name, wanted in spec.items():
+        rows = rows[_wanted(rows[name], wanted)]
+    if rows.empty:
+        return pd.Series(dtype=float)
+    if isinstance(reduced, Mapping):
+        return crossing(rows, column, **reduced) * entry.get("times", 1) + entry.get("plus", 0)
+    by_seed = rows.groupby("seed")[column]
+    if reduced is None and (by_seed.size() > 1).any():
+        raise TableError(f"{entry}: more than one row a seed; say more, or `reduce: min`")
+    return by_seed.agg(reduced or "first").astype(float) * entry.get("times", 1) + entry.get("plus", 0)
+
+
+def _wanted(column: pd.Series, wanted: Any) -> pd.Series:
+    """Say which rows have a value: itself, `last` for the largest, or a bound such as `>= 0.99`."""
+    if wanted == "last":
+        return column == column.max()
+    if isinstance(wanted, str) and (bound := re.fullmatch(r"([<>]=?) *(.+)", wanted)):
+        return BOUNDS[bound[1]](column, float(bound[2]))
+    return column == wanted
+
+
+def _matches(manifest: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    """Say whether a cell's settings, by dotted path, or its labels are those wanted."""
+    for path, wanted in where.items():
+        found: Any = manifest.get("identity", {}).get(path)
+        if found is None:
+            found = manifest.get("settings", {})
+            for key in path.split("."):
+                found = _inside(found, key)
+        if found != wanted:
+            return False
+    return True
+
+
+def _inside(settings: Any, key: str) -> Any:
+    """Go one step down a path: a key, or a place in a list; None where there is no such."""
+    if isinstance(settings, Mapping):
+        return settings.get(key)
+    if isinstance(settings, list) and key.isdigit() and int(key) < len(settings):
+        return settings[int(key)]
+    return None
+
+
+def _filled(template: Any, bound: Mapping[str, Any]) -> Any:
+    """Replace `{name}` in every text; a text that is nothing else becomes the value itself."""
+    if isinstance(template, Mapping):
+        return {_filled(key, bound): _filled(value, bound) for key, value in template.items() if key != "for"}
+    if isinstance(template, list):
+        return [_filled(item, bound) for item in template]
+    if isinstance(template, str):
+        if whole := re.fullmatch(r"\{(\w+)\}", template):
+            return bound.get(whole[1], template)
+        return re.sub(r"\{(\w+)\}", lambda found: str(bound.get(found[1], found[0])), template)
+    return template
+
+
+def verify(arguments: Sequence[str] | None = None) -> None:
+    """Console script `beyond-verify`: recompute a page's numbers from the tables; exit status 1 if any differs."""
+    parser = argparse.ArgumentParser("beyond-verify", description="Recompute every measured number on a paper's page.")
+    parser.add_argument("page", type=Path, help="the page, such as runs/papers/mnist1d/page/index.md")
+    parser.add_argument("--runs", type=Path, help="the folder of the runs (default: the folder above the page's)")
+    chosen = parser.parse_args(arguments)
+    try:
+        differing = differences(chosen.page, chosen.runs or chosen.page.resolve().parent.parent)
+    except (TableError, OSError) as error:
+        sys.exit(f"beyond-verify: {error}")
+    for line in differing:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{len(differing)} differ\n" if differing else "every number is as the tables say\n")
+    sys.exit(bool(differing))
+
+
+def differences(page: Path, folder: Path) -> list[str]:
+    """Rows of the page's tables that the runs do not bear out."""
+    from analysis.paper_page import claim_rows, measured_rows
+
+    paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
+    quantities = measure(paper, tables)
+    expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]
+    printed = set(page.read_text().splitlines())
+    lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
+    rows = {line for line in printed if line.startswith("| ") and not line.startswith(("| claim", "| quantity"))}
+    return lost + [f"on the page, not recomputed: {row}" for row in sorted(rows.difference(expected))]

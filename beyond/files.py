@@ -1,0 +1,36 @@
+"""Files that the system's packages bring: found, unpacked and compared with what was published."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from pathlib import Path
+
+from beyond.errors import InputError
+
+SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
+
+
+def unpacked(path: str, sha256: str, package: str) -> bytes:
+    """Contents of a gzip file, or `InputError` naming the package that brings it.
+
+    Parameters
+    ----------
+    path : str
+        Below one of the folders in XDG_DATA_DIRS, the first that has it: "datasets/name/file.gz".
+    sha256 : str
+        Of the contents, since packages compress them anew.
+    package : str
+        Debian's name for what brings the file.
+    """
+    folders = (os.environ.get("XDG_DATA_DIRS") or SHARED).split(":")
+    found = next((file for folder in folders if (file := Path(folder, path)).is_file()), None)
+    if found is None:
+        raise InputError(f"{path} is not on this machine: apt install {package}")
+    try:
+        contents = gzip.decompress(found.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        contents = b""
+    if hashlib.sha256(contents).hexdigest() != sha256:
+        raise InputError(f"{found} is not the published file: apt install --reinstall {package}")
+    return contents

@@ -1,0 +1,50 @@
+"""LeNet-5, as it is used today."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from beyond.contracts import TaskSpec
+from beyond.errors import require_one_of
+from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network import Network, initialisation_of
+
+
+@dataclass(frozen=True)
+class LeNet:
+    """Convolutions of 5x5 to 6, 16 and 120 channels, then 84 units and a read-out (LeCun et al., 1998).
+
+    For images of 28x28, which are padded to 32x32 with zeros, or larger.
+
+    Parameters
+    ----------
+    activation : {"relu", "tanh", "sigmoid"}
+    pool : {"max", "average"}
+        After the first two convolutions.
+    initialisation, init_std
+        As in `MLP`.
+    """
+
+    activation: str = "relu"
+    pool: str = "max"
+    initialisation: str = "he"
+    init_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_one_of("activation", ACTIVATIONS, self.activation)
+        require_one_of("pool", ("max", "average"), self.pool)
+        initialisation_of(self.initialisation, self.init_std)
+
+    @property
+    def name(self) -> str:
+        """`lenet`."""
+        return "lenet"
+
+    def build(self, spec: TaskSpec) -> Network:
+        """Make the network for a task; its inputs must be images."""
+        pool = MaxPool2d if self.pool == "max" else AvgPool2d
+        activation = ACTIVATIONS[self.activation]
+        layers: list[Layer] = [Conv2d(6, 5, padding=2), pool(2), activation(), Conv2d(16, 5), pool(2), activation()]
+        layers += [Conv2d(120, 5), activation(), Flatten(), Linear(84), activation(), Linear(spec.n_outputs)]
+        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))

@@ -1,0 +1,90 @@
+"""Claims by hand: what each expression means, what its verdict is, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import Claim, NotRunError, evaluate, judge
+from analysis.tables import TableError
+
+A = pd.Series([90.0, 92.0, 94.0], index=[0, 1, 2])
+B = pd.Series([60.0, 60.0, 63.0], index=[1, 2, 3])
+QUANTITIES = {"a": A, "b": B, "absent": pd.Series(dtype=float)}
+
+
+def claim(*holds, how="read", published="30", **more):
+    return Claim.of(
+        {"id": "X", "says": "so", "holds": list(holds), "how": how, "source": "s", "published": published, **more}
+    )
+
+
+def verdict(rng, *holds, **more):
+    return judge(claim(*holds, **more), QUANTITIES, rng).verdict
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("2 ** 3 - 1", 7),
+        ("mean(a)", 92),
+        ("mean(a - b)", ((92 - 60) + (94 - 60)) / 2),  # paired: seeds 1 and 2 alone
+        ("var(a)", 4),
+        ("std(a)", 2),
+        ("largest(a) - smallest(a)", 4),
+        ("mean(max(a, 93))", (93 + 93 + 94) / 3),
+        ("mean(log2(a / a + 3))", 2),
+        ("-abs(-2)", -2),
+        ("mean(degrees_of_cosine(a / a - 0.5))", 60),
+        ("degrees_of_cosine(-1)", 180),
+        ("mean(distance(a / a * 2, 0))", 5**0.5),  # (0, 2) from (1, 0)
+        ("distance(1.5, 1.0000001)", 0.5),
+    ],
+)
+def test_expressions(expression, value):
+    assert np.mean(evaluate(expression, QUANTITIES)) == pytest.approx(value)
+
+
+def test_verdicts(rng):
+    assert verdict(rng, "a - b >= 30") == "reproduced"
+    assert verdict(rng, "a - b >= 30", published="") == "relation holds"
+    assert verdict(rng, "a - b >= 40") == "not reproduced"
+    assert verdict(rng, "91 <= a <= 93") == "reproduced"
+    assert verdict(rng, "91 <= a <= 91.5") == "not reproduced"
+    assert verdict(rng, "a > 91", "b > 99") == "not reproduced"
+    assert verdict(rng, "a > 91", "absent > 1") == "not run"
+
+
+def test_what_was_measured_is_the_side_with_quantities_and_its_interval(rng):
+    judged = judge(claim("30 <= a - b"), QUANTITIES, rng)
+    assert judged.measured == "a - b = 33 [32, 34]"
+    assert judged.n_seeds == 2
+
+
+def test_an_interval_of_a_variance_is_over_resampled_seeds(rng):
+    draws = pd.Series(np.random.default_rng(1).standard_normal(400))
+    shown = judge(claim("var(x) > 0"), {"x": draws}, rng).measured
+    low, high = (float(part) for part in shown.split("[")[1].rstrip("]").split(","))
+    assert low < draws.var() < high
+    assert 0.15 < high - low < 0.45  # 2 * 1.96 * sqrt(2 / 400) = 0.28
+
+
+@pytest.mark.parametrize(
+    "expression", ["__import__('os')", "a.values", "[a][0]", "a if a else b", "open('x') > 1", "a >"]
+)
+def test_what_is_no_arithmetic_is_refused(expression):
+    with pytest.raises(TableError):
+        evaluate(expression, QUANTITIES)
+
+
+def test_what_was_not_measured_is_not_run():
+    with pytest.raises(NotRunError, match="absent"):
+        evaluate("absent + 1", QUANTITIES)
+
+
+def test_a_number_known_from_memory_is_never_published():
+    with pytest.raises(TableError, match="known from memory"):
+        claim("a > 1", how="recalled", published="97")
+    with pytest.raises(TableError, match="how must be one of read, recalled"):
+        claim("a > 1", how="guessed")
+    with pytest.raises(TableError, match="unknown keys tolerance"):
+        claim("a > 1", tolerance=3)

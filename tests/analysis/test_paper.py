@@ -1,0 +1,127 @@
+"""A page of a study with known numbers: quantities, verdicts, figure, and that a changed number is found."""
+
+import json
+
+import pytest
+
+from analysis import paper
+from analysis.tables import TableError
+
+PAPER = {
+    "name": "toy", "scale": "fast", "title": "A toy result", "citation": "Somebody (2026).", "departures": ["a port"],
+    "measure": {
+        "{method}_test": {
+            "for": {"method": ["backprop", "genetic", "pepita"]}, "where": {"method": "{method}"},
+            "take": "final_test_score", "times": 100,
+        },
+        "gradient_{depth}": {
+            "for": {"depth": [1, 2]}, "where": {"method": "backprop", "seeds": 5},
+            "take": {"table": "layers", "column": "gradient_norm", "depth": "{depth}", "checkpoint": 0},
+        },
+        "lowest": {
+            "where": {"method": "backprop"},
+            "take": {"table": "curves", "split": "validation", "metric": "accuracy_score", "reduce": "min"},
+        },
+        "last": {
+            "where": {"method": "backprop"},
+            "take": {"table": "curves", "split": "train", "metric": "accuracy_score", "checkpoint": "last"},
+        },
+        "epochs_to_80": {
+            "where": {"method": "backprop"},
+            "take": {"table": "curves", "column": "epochs", "split": "train", "metric": "accuracy_score",
+                     "value": ">= 0.8", "reduce": "min"},
+        },
+        "error": {"where": {"method": "backprop"}, "take": "final_test_score", "times": -100, "plus": 100},
+    },
+    "claims": [
+        {"id": "T.a", "says": "much better", "holds": "backprop_test - genetic_test >= 20", "how": "read",
+         "source": "table 1", "published": "40", "why": "half of it"},
+        {"id": "T.b", "says": "falls", "holds": "gradient_2 < gradient_1", "how": "exact", "source": "by make"},
+        {"id": "T.c", "says": "not there", "holds": "pepita_test > 0", "how": "recalled", "source": "memory"},
+    ],
+    "figures": [{"title": "Scores", "x": "method", "y": "test accuracy, %", "series": [
+        {"name": "ours", "points": {"backprop": "backprop_test", "genetic": "genetic_test"},
+         "published": {"backprop": 95}},
+    ]}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def runs(study):
+    """The folder of a paper's runs."""
+    for method in ("backprop", "genetic"):
+        run_id = study.cell(method)
+        manifest = study.folder / run_id.replace("/", "-") / "manifest.json"
+        settings = {**json.loads(manifest.read_text()), "identity": {"method": method}}
+        manifest.write_text(json.dumps(settings))
+    (study.folder / paper.SETTINGS).write_text(json.dumps(PAPER))
+    return study.folder
+
+
+def test_quantities_are_columns_by_seed(runs):
+    quantities = paper.measure(PAPER, paper.load(runs))
+    assert set(quantities) == {f"{m}_test" for m in ("backprop", "genetic", "pepita")} | {
+        "gradient_1", "gradient_2", "lowest", "last", "epochs_to_80", "error"}  # fmt: skip
+    assert list(quantities["backprop_test"].index) == [0, 1, 2, 3, 4]
+    assert quantities["backprop_test"].mean() == pytest.approx(90, abs=3)
+    assert quantities["pepita_test"].empty
+    assert (quantities["lowest"] < quantities["last"]).all()
+
+
+def test_a_row_is_chosen_by_a_bound(runs):
+    tables = paper.load(runs)
+    found = paper.measure(PAPER, tables)["epochs_to_80"]
+    curves = tables.curves[tables.curves["run_id"].str.startswith("backprop")]
+    curves = curves[(curves["split"] == "train") & (curves["metric"] == "accuracy_score")]
+    for seed, epochs in found.items():
+        own = curves[curves["seed"] == seed]
+        assert own[own["epochs"] < epochs]["value"].max() < 0.8 <= own[own["epochs"] == epochs]["value"].item()
+
+
+def test_a_quantity_is_scaled_and_moved(runs):
+    quantities = paper.measure(PAPER, paper.load(runs))
+    assert (quantities["error"] + quantities["backprop_test"]).to_numpy() == pytest.approx(100)
+
+
+def test_the_page_has_verdicts_figure_departures_and_provenance(runs):
+    _, judged, page = paper.write(runs)
+    assert [one.verdict for one in judged] == ["reproduced", "relation holds", "not run"]
+    text = page.read_text()
+    for part in ("Somebody (2026).", "beyond +paper=toy", "0123abc", "| 40 |", "a port", "half of it", "figure-1.png"):
+        assert part in text
+    assert (page.parent / "figure-1.svg").exists()
+    assert paper.write(runs)[2].read_text() == text
+
+
+def test_a_wrong_constant_turns_the_verdict(runs):
+    wrong = json.loads(json.dumps(PAPER).replace(">= 20", ">= 60"))
+    (runs / paper.SETTINGS).write_text(json.dumps(wrong))
+    assert paper.write(runs)[1][0].verdict == "not reproduced"
+
+
+def test_a_number_changed_on_the_page_is_found(runs):
+    _, _, page = paper.write(runs)
+    assert paper.differences(page, runs) == []
+    text = page.read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| genetic_test"))
+    page.write_text(text.replace(row, row.replace("|", "| ", 1).replace("| genetic_test | ", "| genetic_test | 9")))
+    assert len(paper.differences(page, runs)) == 2
+    with pytest.raises(SystemExit) as stopped:
+        paper.verify([str(page)])
+    assert stopped.value.code == 1
+
+
+def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
+    loose = {
+        **PAPER,
+        "measure": {"x": {"where": {"method": "backprop"}, "take": {"table": "layers", "column": "depth"}}},
+    }
+    with pytest.raises(TableError, match="more than one row a seed"):
+        paper.measure(loose, paper.load(runs))
+
+
+def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
+    paper.publish_index(runs.parent)
+    row = next(line for line in (runs.parent / "index.md").read_text().splitlines() if "A toy result" in line)
+    assert row == f"| A toy result | fast | 1 | 1 | 0 | 1 | [toy]({runs.name}/page/index.md) |"
+    assert row in capsys.readouterr().out

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestCentroid
+
+from beyond import catalog
+from beyond.errors import InputError
+from tasks import fashion_mnist
+
+
+@pytest.fixture(scope="module")
+def task():
+    made = catalog.load("task", "image/fashion_mnist")
+    try:
+        made.size("train")
+    except InputError as missing:
+        pytest.skip(str(missing))
+    return made
+
+
+@pytest.fixture
+def absent(tmp_path, monkeypatch):
+    """A machine without the package."""
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    fashion_mnist._published.cache_clear()
+
+
+@pytest.mark.usefixtures("absent")
+def test_where_the_package_is_missing_one_line_names_it():
+    task = catalog.load("task", "image/fashion_mnist")
+    assert task.spec.n_outputs == 10  # what needs no data works
+    with pytest.raises(InputError, match=r"^datasets/\S+ is not on this machine: apt install dataset-fashion-mnist$"):
+        task.size("train")
+
+
+def test_the_published_images_and_splits(task, arrays):
+    images, classes = fashion_mnist._published()
+    assert images.shape == (70_000, 1, 28, 28)
+    assert images.dtype == np.uint8
+    assert np.bincount(classes[:60_000]).tolist() == [6000] * 10
+    assert np.bincount(classes[60_000:]).tolist() == [1000] * 10
+    inputs, targets = arrays(task, "test")
+    np.testing.assert_array_equal(targets, classes[60_000:])
+    scale = np.polyfit(images[60_000:60_100].ravel(), inputs[:100].ravel(), 1)
+    grey = images[:60_000].astype(float)
+    assert 1 / scale[0] == pytest.approx(grey.std(), rel=0.01)
+    assert -scale[1] / scale[0] == pytest.approx(grey.mean(), rel=0.01)
+
+
+def test_an_image_is_the_right_way_up(task):
+    """Trousers have two legs, at the bottom."""
+    images, classes = fashion_mnist._published()
+    trousers = images[classes == 1, 0].mean(0)
+    assert trousers[22, 14] < 0.2 * trousers[22, [11, 17]].min()
+    assert trousers[3, 14] > 0.9 * trousers[3, [11, 17]].min()
+
+
+def test_nearest_centroid_scores_as_it_does_on_raw_pixels(task, arrays):
+    reference = NearestCentroid().fit(*arrays(task, "train"))
+    assert 0.67 <= reference.score(*arrays(task, "test")) <= 0.685
+    assert 0.66 <= reference.score(*arrays(task, "validation")) <= 0.70
+
+
+def test_idx_is_read_and_what_is_not_idx_is_refused():
+    header = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
+    np.testing.assert_array_equal(fashion_mnist.idx(header + bytes(range(6))), [[0, 1, 2], [3, 4, 5]])
+    for wrong in (header + bytes(5), bytes([0, 0, 13]) + header[3:] + bytes(6), header):
+        with pytest.raises(InputError, match=r"^not an IDX file of bytes: its header is 0000"):
+            fashion_mnist.idx(wrong)
