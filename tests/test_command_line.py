@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from beyond.catalog import names
+
 BEYOND = [sys.executable, "-m", "beyond.run"]
 
 
@@ -56,6 +58,26 @@ def test_bad_input_is_one_clear_line_before_any_training(arguments, message, tmp
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_line_of_a_study_may_sweep_by_itself(tmp_path):
+    arms = 'hydra.sweeper.arms=["method=glob(*feedback*)","method=backprop network=linear,default"]'
+    tasks = 'hydra.sweeper.tasks=["task=image/digits budget.epochs=1"]'
+    done = beyond("+study=everything", arms, tasks, "seeds=1", "hydra/launcher=basic", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/everything/*/runs.parquet"))
+    assert sorted(zip(runs["method"], runs["network"], strict=True)) == [
+        ("backprop", "linear"), ("backprop", "mlp-32"),
+        ("direct_feedback_alignment", "mlp-32"), ("feedback_alignment", "mlp-32"),
+    ]  # fmt: skip
+
+
+def test_the_methods_are_described(tmp_path):
+    done = beyond("--methods", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in names("method"):
+        assert f" {name} " in done.stdout
+    assert "backward locking" in done.stdout
 
 
 def test_a_sweep_has_a_row_for_every_cell_and_a_report(tmp_path):
