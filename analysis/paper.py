@@ -38,9 +38,7 @@ def publish(folder: str | Path) -> None:
         paper, judged, page = write(folder)
     except (TableError, OSError) as error:
         sys.exit(f"beyond: {error}")
-    shown = Table(
-        "claim", "published", "measured", "verdict", title=paper["title"], box=SIMPLE_HEAD, title_justify="left"
-    )
+    shown = Table("claim", "published", "measured", "verdict", box=SIMPLE_HEAD)
     for one in judged:
         shown.add_row(f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict)
     console = Console(highlight=False, markup=False)
@@ -50,21 +48,23 @@ def publish(folder: str | Path) -> None:
 
 def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     """Write `page/index.md` and its figure into the folder of a paper's runs."""
+    from analysis import canvas
     from analysis.paper_page import draw, markdown
 
     paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
     quantities = measure(paper, tables)
     judged = judge_all(paper, quantities)
     out = folder / "page"
-    out.mkdir(exist_ok=True)
     figures = draw(paper, quantities, out)
     page = out / "index.md"
-    page.write_text(markdown(paper, tables, quantities, judged, figures))
+    canvas.write(page, markdown(paper, tables, quantities, judged, figures))
     return paper, judged, page
 
 
 def publish_index(folder: str | Path) -> None:
     """Write `index.md` over the papers that were run below a folder: a row a paper, a count a verdict."""
+    from analysis import canvas
+
     folder = Path(folder)
     lines = ["# Published results", "", f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):
@@ -73,7 +73,7 @@ def publish_index(folder: str | Path) -> None:
         where = page.relative_to(folder)
         lines.append(f"| {paper['title']} | {paper['scale']} | {' | '.join(counts)} | [{paper['name']}]({where}) |")
     index = folder / "index.md"
-    index.write_text("\n".join([*lines, ""]))
+    canvas.write(index, "\n".join([*lines, ""]))
     sys.stdout.write("\n".join([*lines[2:], f"Index: {index}", ""]))
 
 

@@ -136,11 +136,7 @@ class ArrayTask(ABC):
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,): accuracy and cross-entropy for classes; R2 and half the squared error for values."""
-        if self.spec.target is TargetKind.CLASSES:
-            loss = losses.cross_entropy(outputs, targets)
-            return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
-        loss = losses.squared_error(outputs, targets)
-        return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
+        return scores(self.spec.target, outputs, targets)
 
     def checksum(self) -> str:
         """SHA-256 over every split's inputs and targets."""
@@ -225,6 +221,15 @@ class SourceTask(ArrayTask):
 
     def examples(self) -> Examples:
         return self.load()
+
+
+def scores(kind: TargetKind, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Scores of shape (R,) for a kind of target: see `ArrayTask.score`."""
+    if kind is TargetKind.CLASSES:
+        loss = losses.cross_entropy(outputs, targets)
+        return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
+    loss = losses.squared_error(outputs, targets)
+    return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
 
 
 def select_classes(raw: Examples, labels: range) -> Examples:

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyond import losses, metrics
-from beyond.contracts import SPLITS, Batch, TargetKind
-from beyond.data import is_integer
+from beyond.contracts import SPLITS, Batch
+from beyond.data import is_integer, scores
 from beyond.errors import UnsupportedError, require, require_one_of
 
 if TYPE_CHECKING:
@@ -98,11 +97,7 @@ class EpisodeTask(ABC):
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,), over the queries of all episodes: those of `ArrayTask`."""
-        if self.spec.target is TargetKind.CLASSES:
-            loss = losses.cross_entropy(outputs, targets)
-            return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
-        loss = losses.squared_error(outputs, targets)
-        return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
+        return scores(self.spec.target, outputs, targets)
 
     def checksum(self) -> str:
         """SHA-256 over every split's inputs and targets, queries and support."""

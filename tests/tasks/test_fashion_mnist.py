@@ -8,13 +8,8 @@ from tasks import fashion_mnist
 
 
 @pytest.fixture(scope="module")
-def task():
-    made = catalog.load("task", "image/fashion_mnist")
-    try:
-        made.size("train")
-    except InputError as missing:
-        pytest.skip(str(missing))
-    return made
+def task(load_task):
+    return load_task("image/fashion_mnist")
 
 
 @pytest.fixture
