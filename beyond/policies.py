@@ -16,6 +16,21 @@ def policy_of(kind: TargetKind, outputs: Tensor, action_std: float) -> Softmax |
     return Softmax(outputs) if kind is TargetKind.CLASSES else Gaussian(outputs, action_std)
 
 
+def expected_reward(baseline: str, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+    """What each reward (R, B, K) is compared with: independent of its own action, so that estimates stay unbiased.
+
+    Parameters
+    ----------
+    baseline : {"none", "running_mean", "leave_one_out"}
+        Nothing; `mean_reward`, (R,); or the mean reward of the other K - 1 actions at the same input.
+    """
+    if baseline == "running_mean":
+        return mean_reward[:, None, None]
+    if baseline == "leave_one_out":
+        return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
+    return 0.0
+
+
 class Softmax:
     """Policy over classes.
 

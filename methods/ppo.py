@@ -36,7 +36,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
-from beyond.policies import policy_of
+from beyond.policies import expected_reward, policy_of
 from beyond.problem import Problem
 from beyond.streams import Stream
 
@@ -138,12 +138,7 @@ class PPO(Method[State]):
 
     def _advantages(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
         """Rewards above their baseline, which is independent of the action that is judged, (R, B, K)."""
-        expected: Tensor | float = 0.0
-        if self.baseline == "running_mean":
-            expected = mean_reward[:, None, None]
-        elif self.baseline == "leave_one_out":
-            expected = (rewards.sum(-1, keepdim=True) - rewards) / (self.n_actions - 1)
-        advantages = rewards - expected
+        advantages = rewards - expected_reward(self.baseline, rewards, mean_reward)
         if not self.normalise_advantages:
             return advantages
         spread, mean = torch.std_mean(advantages, (1, 2), correction=0, keepdim=True)

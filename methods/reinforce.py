@@ -36,7 +36,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
-from beyond.policies import policy_of
+from beyond.policies import expected_reward, policy_of
 from beyond.problem import Problem
 from beyond.streams import Stream
 
@@ -99,7 +99,7 @@ class Reinforce(Method[State]):
         policy = policy_of(problem.spec.target, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
-        advantages = rewards - self._expected(rewards, state["mean_reward"])
+        advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
         ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
         params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
@@ -108,11 +108,3 @@ class Reinforce(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
-
-    def _expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-        """Baseline of each action: independent of that action, so that the estimate stays unbiased."""
-        if self.baseline == "running_mean":
-            return mean_reward[:, None, None]
-        if self.baseline == "leave_one_out":
-            return (rewards.sum(-1, keepdim=True) - rewards) / (self.n_actions - 1)
-        return 0.0
