@@ -71,7 +71,7 @@ class Claim:
     ----------
     id, says : str
     holds : tuple of str
-        Expressions; all must be true.
+        Expressions; all must be true. Empty where nothing here can measure it.
     published : str
         The number as printed in the source; empty for a relation.
     how : {"read", "recalled", "exact", "measured"}
@@ -117,10 +117,12 @@ class Judged:
 
 
 def judge(claim: Claim, quantities: Mapping[str, pd.Series], rng: Generator) -> Judged:
-    """Evaluate a claim; a quantity that is missing makes it `not run`."""
+    """Evaluate a claim; it is `not run` where it has no expression or a quantity was not measured at this scale."""
     try:
         parts = [_compare(expression, quantities) for expression in claim.holds]
     except NotRunError:
+        parts = []
+    if not parts:
         return Judged(claim, "not run", "", 0)
     shared = {shown: _shared([quantities[name] for name in names(shown)]) for _, shown, _ in parts}
     measured = [

@@ -11,14 +11,14 @@ import operator
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims import VERDICTS, Claim, Judged, judge
+from analysis.claims import VERDICTS, Claim, Judged, judge, names
 from analysis.crossings import crossing
 from analysis.tables import Frame, TableError, Tables, load
 
@@ -79,24 +79,52 @@ def publish_index(folder: str | Path) -> None:
 
 def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
     """Every quantity of a paper, a Series by seed; those that were not run are empty."""
-    quantities: dict[str, pd.Series] = {}
+    return {name: _quantity(entry, tables) for name, entry in quantities_of(paper).items()}
+
+
+def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
+    """Where to find every quantity, by name: an entry of `measure` for each combination of its `for`.
+
+    `for: {depth: [1, 2]}` puts 1 and 2 in the place of `{depth}`; `for: {size: {small: 0.01, large: 1.0}}` puts the
+    labels small and large into the name, and the values everywhere else.
+    """
+    entries: dict[str, Any] = {}
     for name, entry in paper["measure"].items():
         ranges = entry.get("for", {})
-        for values in product(*ranges.values()):
-            bound = dict(zip(ranges, values, strict=True))
-            quantities[_filled(name, bound)] = _quantity(_filled(entry, bound), tables)
-    return quantities
+        for chosen in product(*map(_labelled, ranges.values())):
+            bound = dict(zip(ranges, chosen, strict=True))
+            labels, values = ({key: pair[side] for key, pair in bound.items()} for side in (0, 1))
+            entries[_filled(name, labels)] = _filled(entry, values)
+    return entries
+
+
+def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Label and value of everything that a `for` runs through; a value without a label is its own."""
+    return list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
 
 
 def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:
     """Judge the claims of a paper, in their order; equal tables give equal intervals."""
     rng = np.random.default_rng(SEED)
-    return [judge(Claim.of(entry), quantities, rng) for entry in paper["claims"]]
+    return [judge(claim, quantities, rng) for claim in claims_of(paper)]
+
+
+def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
+    """Read the claims of a paper; raise `TableError` where one, or a figure, names what is not measured."""
+    claims = [Claim.of(entry) for entry in paper["claims"]]
+    used = {f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims}
+    for figure in paper.get("figures", ()):
+        used[f"figure {figure['title']!r}"] = [key for one in figure["series"] for key in one["points"].values()]
+    known = set(quantities_of(paper))
+    for user, wanted in used.items():
+        if unknown := sorted(set(wanted) - known):
+            raise TableError(f"{user} names what the paper does not measure: {', '.join(unknown)}")
+    return claims
 
 
 def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     """One column of the tables by seed, of the cells whose settings are as `where` says."""
-    cells = [cell for cell, manifest in tables.manifests.items() if _matches(manifest, entry["where"])]
+    cells = [cell for cell, manifest in tables.manifests.items() if matches(manifest, entry["where"])]
     take = entry["take"]
     spec = {"column": take} if isinstance(take, str) else dict(take)
     table: Frame = getattr(tables, spec.pop("table", "runs"))
@@ -123,7 +151,7 @@ def _wanted(column: pd.Series, wanted: Any) -> pd.Series:
     return column == wanted
 
 
-def _matches(manifest: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+def matches(manifest: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     """Say whether a cell's settings, by dotted path, or its labels are those wanted."""
     for path, wanted in where.items():
         found: Any = manifest.get("identity", {}).get(path)

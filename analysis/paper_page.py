@@ -50,8 +50,7 @@ def markdown(
         "|---|---|---|---|---|---|",
         *claim_rows(judged),
         "",
-        *(f"- **{one.claim.id}** holds if {' and '.join(map('`{}`'.format, one.claim.holds))}. {one.claim.why}"
-          for one in judged),
+        *map(_criterion, judged),
         "",
         *itertools.chain.from_iterable((f"![{alt}]({name}.png)", "") for name, alt in figures),
         "## What differs from the source",
@@ -68,6 +67,13 @@ def markdown(
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _criterion(one: Judged) -> str:
+    """What would make a claim hold, and why that much."""
+    claim = one.claim
+    expressions = " and ".join(f"`{expression}`" for expression in claim.holds)
+    return f"- **{claim.id}** {f'holds if {expressions}' if expressions else 'is not measured'}. {claim.why}"
 
 
 def claim_rows(judged: Sequence[Judged]) -> list[str]:

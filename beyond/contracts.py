@@ -198,6 +198,13 @@ class Method(ABC, Generic[State]):
         """
         return None
 
+    def variants(self) -> Mapping[str, Method[State]]:
+        """Other ways to predict from the same state, by name: at the end the harness scores them on the test split too.
+
+        The name goes before the metric's: `after_10_steps` has the score `after_10_steps_accuracy_score`.
+        """
+        return {}
+
     def done(self, state: State) -> bool:
         """Say whether further steps would change nothing; by default never."""
         return False

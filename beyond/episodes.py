@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -156,6 +156,18 @@ def require_episodes(spec: TaskSpec) -> Episode:
     if spec.episode is None:
         raise UnsupportedError(f"{spec.name} does not come in episodes, so there is nothing to adapt to")
     return spec.episode
+
+
+def adaptation_variants(method: Any) -> dict[str, Any]:
+    """Return the method as it predicts after each number of steps in `also_after` instead of `n_adaptation_steps`."""
+    return {f"after_{n}_steps": replace(method, n_adaptation_steps=n, also_after=()) for n in method.also_after}
+
+
+def require_adaptation(method: Any) -> None:
+    """Refuse numbers of steps before a prediction that are none."""
+    require("n_adaptation_steps", ">= 0", method.n_adaptation_steps, method.n_adaptation_steps >= 0)
+    for n_steps in method.also_after:
+        require("also_after", "integers >= 0", n_steps, is_integer(n_steps, 0))
 
 
 @dataclass(frozen=True)

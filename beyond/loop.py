@@ -221,8 +221,8 @@ class _Run:
         """Touch the test split, once: each replica at its best checkpoint and at the end."""
         curves: list[Row] = []
         test = self.setup.task.batch("test", self.test_indices)
-        at = {key: self.scores(state, test) for key, state in self.kept.items()}
-        end = self.scores(self.state, test) if any(outcome.alive for outcome in self.outcomes) else {}
+        at = {key: self.test_scores(state, test) for key, state in self.kept.items()}
+        end = self.test_scores(self.state, test) if any(outcome.alive for outcome in self.outcomes) else {}
         for replica, outcome in enumerate(self.outcomes):
             best, last = outcome.best_checkpoint, outcome.last_checkpoint
             if best in at:
@@ -240,14 +240,21 @@ class _Run:
         ]
         return Progress(self.spent(), nan, curves, [], runs, {})
 
-    def scores(self, state: Any, batch: Batch) -> dict[str, Tensor]:
+    def test_scores(self, state: Any, batch: Batch) -> dict[str, Tensor]:
+        """Scores (R,) as `scores`, and those of the method's variants under their names."""
+        found = self.scores(state, batch)
+        for name, variant in self.setup.method.variants().items():
+            found |= {f"{name}_{metric}": own for metric, own in self.scores(state, batch, variant).items()}
+        return found
+
+    def scores(self, state: Any, batch: Batch, method: Method | None = None) -> dict[str, Tensor]:
         """Scores (R,) of the current solution on a whole split, whose tensors have one replica for all."""
-        outputs = torch.cat([self.predictions(state, chunk, self.observer) for chunk in self.chunks(batch)], 1)
+        outputs = torch.cat([self.predictions(state, chunk, self.observer, method) for chunk in self.chunks(batch)], 1)
         targets = batch.targets.expand(len(outputs), *batch.targets.shape[1:])
         return self.setup.task.score(outputs, targets)
 
-    def predictions(self, state: Any, batch: Batch, problem: Problem) -> Tensor:
-        """Outputs (R, B, n_outputs) for a batch with one replica for all."""
+    def predictions(self, state: Any, batch: Batch, problem: Problem, method: Method | None = None) -> Tensor:
+        """Outputs (R, B, n_outputs) for a batch with one replica for all, by the run's method or a variant."""
         n_replicas = len(self.setup.seeds)
         inputs = batch.inputs.expand(n_replicas, *batch.inputs.shape[1:])
         support = None
@@ -255,7 +262,7 @@ class _Run:
             own = batch.support
             shown, answers = (part.expand(n_replicas, *part.shape[1:]) for part in (own.inputs, own.targets))
             support = Batch(shown, answers)
-        return self.setup.method.predict(state, problem, inputs, support)
+        return (method or self.setup.method).predict(state, problem, inputs, support)
 
     def chunks(self, batch: Batch) -> Iterator[Batch]:
         """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""

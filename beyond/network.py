@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import prod
 from typing import Any
 
@@ -273,9 +273,13 @@ class MLP:
 
     @property
     def name(self) -> str:
-        """`linear`, or the widths: `mlp-64-64`, and `mlp-64-64-residual`."""
+        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` for more than three alike, `mlp-64-64-residual`."""
+        widths: list[str] = []
+        for width, group in groupby(self.hidden):
+            count = len(list(group))
+            widths += [f"{width}x{count}"] if count > 3 else [str(width)] * count
         kind = ["residual"] if self.residual else []
-        return "-".join(["mlp", *map(str, self.hidden), *kind]) if self.hidden else "linear"
+        return "-".join(["mlp", *widths, *kind]) if self.hidden else "linear"
 
     def build(self, spec: TaskSpec) -> Network:
         """Make the network for a task."""

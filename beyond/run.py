@@ -57,7 +57,7 @@ def main() -> None:
     if "+paper=all" in sys.argv[1:]:
         sys.exit(_every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"]))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
-    OmegaConf.register_new_resolver("scaled", _scaled, replace=True)
+    register_resolvers()
     plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
     from hydra_plugins.beyond_cells.sweeper import CellSweeper
 
@@ -97,10 +97,26 @@ def _every_paper(arguments: list[str]) -> int:
     return min(len(failed), 1)
 
 
+def register_resolvers() -> None:
+    """Let settings choose by scale, `${scaled:2000,6000}`, and write lists, `${repeated:256,30}`, `${span:0,400}`."""
+    for resolver in (_scaled, _repeated, _span):
+        OmegaConf.register_new_resolver(resolver.__name__.lstrip("_"), resolver, replace=True)
+
+
 def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
-    """Choose between two values by the paper's scale: `${scaled:2000,6000}`."""
+    """Choose between two values by the paper's scale."""
     require_one_of("scale", ("fast", "full"), _root_.scale)
     return full if _root_.scale == "full" else fast
+
+
+def _repeated(value: Any, count: int) -> str:
+    """Write a list for a line of overrides: `network.hidden=${repeated:256,30}` has thirty layers of 256."""
+    return f"[{','.join([str(value)] * count)}]"
+
+
+def _span(first: int, stop: int) -> str:
+    """Write a list for a line of overrides: `seeds=${span:500,1000}` has the seeds from 500 to 999."""
+    return f"[{','.join(map(str, range(first, stop)))}]"
 
 
 def check(config: DictConfig) -> None:

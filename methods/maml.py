@@ -22,6 +22,7 @@ Check: the gradient equals finite differences in float64; first order equals the
 Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, require_episodes, rows_of
+from beyond.episodes import InnerLoop, adaptation_variants, require_adaptation, require_episodes, rows_of
 from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
@@ -59,6 +60,8 @@ class MAML(Method[State]):
         In training; 0 trains on the queries jointly.
     n_adaptation_steps : int, >= 0
         Before a prediction.
+    also_after : tuple of int, each >= 0
+        Further numbers of such steps, after each of which the test split is scored at the end as well.
     order : {"second", "first"}
         Whether the inner steps are differentiated.
     scope : {"all", "last_layer"}
@@ -72,6 +75,7 @@ class MAML(Method[State]):
     inner_rate: float = 0.01
     n_inner_steps: int = 1
     n_adaptation_steps: int = 1
+    also_after: tuple[int, ...] = ()
     order: str = "second"
     scope: str = "all"
 
@@ -79,7 +83,7 @@ class MAML(Method[State]):
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require("inner_rate", "> 0", self.inner_rate, self.inner_rate > 0)
         require("n_inner_steps", ">= 0", self.n_inner_steps, self.n_inner_steps >= 0)
-        require("n_adaptation_steps", ">= 0", self.n_adaptation_steps, self.n_adaptation_steps >= 0)
+        require_adaptation(self)
         require_one_of("order", ("second", "first"), self.order)
         require_one_of("scope", ("all", "last_layer"), self.scope)
 
@@ -109,6 +113,9 @@ class MAML(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def variants(self) -> Mapping[str, Method[State]]:
+        return adaptation_variants(self)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:

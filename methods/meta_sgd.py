@@ -19,6 +19,7 @@ step (tests/methods/test_meta_sgd.py).
 Source: arXiv:1707.09835.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, require_episodes, rows_of
+from beyond.episodes import InnerLoop, adaptation_variants, require_adaptation, require_episodes, rows_of
 from beyond.errors import require
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
@@ -57,6 +58,8 @@ class MetaSGD(Method[State]):
         In training.
     n_adaptation_steps : int, >= 0
         Before a prediction.
+    also_after : tuple of int, each >= 0
+        Further numbers of such steps, after each of which the test split is scored at the end as well.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -66,12 +69,13 @@ class MetaSGD(Method[State]):
     initial_rate: float = 0.01
     n_inner_steps: int = 1
     n_adaptation_steps: int = 1
+    also_after: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require("initial_rate", ">= 0", self.initial_rate, self.initial_rate >= 0)
         require("n_inner_steps", ">= 1", self.n_inner_steps, self.n_inner_steps >= 1)
-        require("n_adaptation_steps", ">= 0", self.n_adaptation_steps, self.n_adaptation_steps >= 0)
+        require_adaptation(self)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)
@@ -102,6 +106,9 @@ class MetaSGD(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def variants(self) -> Mapping[str, Method[State]]:
+        return adaptation_variants(self)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:

@@ -19,6 +19,7 @@ average of the weights that episodes end at, trained one by one (tests/methods/t
 Source: arXiv:1803.02999.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict
 
@@ -26,7 +27,14 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import by_episode, end_to_end, require_episodes, rows_of
+from beyond.episodes import (
+    adaptation_variants,
+    by_episode,
+    end_to_end,
+    require_adaptation,
+    require_episodes,
+    rows_of,
+)
 from beyond.errors import require
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
@@ -57,6 +65,8 @@ class Reptile(Method[State]):
         Examples of an inner step; an episode that has fewer is taken whole.
     n_adaptation_steps : int, >= 0
         Before a prediction.
+    also_after : tuple of int, each >= 0
+        Further numbers of such steps, after each of which the test split is scored at the end as well.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -67,13 +77,14 @@ class Reptile(Method[State]):
     n_inner_steps: int = 10
     inner_batch_size: int = 10
     n_adaptation_steps: int = 10
+    also_after: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require("outer_rate", "in (0, 1]", self.outer_rate, 0 < self.outer_rate <= 1)
         require("n_inner_steps", ">= 1", self.n_inner_steps, self.n_inner_steps >= 1)
         require("inner_batch_size", ">= 1", self.inner_batch_size, self.inner_batch_size >= 1)
-        require("n_adaptation_steps", ">= 0", self.n_adaptation_steps, self.n_adaptation_steps >= 0)
+        require_adaptation(self)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)
@@ -95,6 +106,9 @@ class Reptile(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def variants(self) -> Mapping[str, Method[State]]:
+        return adaptation_variants(self)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:

@@ -68,6 +68,48 @@ def test_quantities_are_columns_by_seed(runs):
     assert (quantities["lowest"] < quantities["last"]).all()
 
 
+def test_labels_name_a_quantity_and_values_fill_the_rest():
+    entry = {
+        "for": {"method": ["backprop"], "rate": {"slow": 0.01, "fast": 0.1}},
+        "where": {"method": "{method}", "optimizer.learning_rate": "{rate}"},
+        "take": "final_test_score",
+    }
+    found = paper.quantities_of({"measure": {"{method}_{rate}": entry}})
+    assert {name: own["where"]["optimizer.learning_rate"] for name, own in found.items()} == {
+        "backprop_slow": 0.01, "backprop_fast": 0.1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"claims": [{**PAPER["claims"][0], "holds": "backprop_tset > 0"}]}, "claim T.a names .*: backprop_tset"),
+        (
+            {"figures": [{**PAPER["figures"][0], "series": [{"points": {1: "lowst"}}]}]},
+            "figure 'Scores' names .*: lowst",
+        ),
+    ],
+)
+def test_a_name_that_is_not_measured_is_refused(part, message):
+    with pytest.raises(TableError, match=message):
+        paper.claims_of({**PAPER, **part})
+
+
+def test_a_claim_that_nothing_measures_is_not_run(runs):
+    beyond_us = {
+        "id": "T.d",
+        "says": "elsewhere",
+        "holds": [],
+        "how": "recalled",
+        "source": "memory",
+        "why": "no such task",
+    }
+    (runs / paper.SETTINGS).write_text(json.dumps({**PAPER, "claims": [*PAPER["claims"], beyond_us]}))
+    _, judged, page = paper.write(runs)
+    assert judged[-1].verdict == "not run"
+    assert "**T.d** is not measured. no such task" in page.read_text()
+
+
 def test_a_row_is_chosen_by_a_bound(runs):
     tables = paper.load(runs)
     found = paper.measure(PAPER, tables)["epochs_to_80"]

@@ -445,6 +445,33 @@ def test_the_test_split_is_touched_at_the_best_checkpoint_and_at_the_end_alone()
         assert rows.loc[seed, "final_test_score"] == scores[last]
 
 
+@dataclass(frozen=True)
+class Doubting(Descent):
+    """Predicts by the network, or by its opposite."""
+
+    sign: int = 1
+
+    def predict(self, state, problem, inputs, support=None):
+        return self.sign * super().predict(state, problem, inputs, support)
+
+    def variants(self):
+        return {"opposite": replace(self, sign=-1)}
+
+
+def test_variants_are_scored_on_the_test_split_alone_and_change_nothing_else():
+    of = setup(Doubting())
+    tables, yielded = run(of)
+    curves = tables["curves"]
+    own = curves["metric"].str.startswith("opposite_")
+    assert_same({**tables, "curves": curves[~own].reset_index(drop=True)}, run(setup())[0])
+    assert set(curves[own]["split"]) == {"test"}
+    test = of.task.batch("test", torch.arange(of.task.size("test")).expand(3, -1))
+    outputs = of.network.outputs(yielded[-2].snapshot["state"]["params"], test.inputs)
+    expected = of.task.score(-outputs, test.targets)["accuracy_score"]
+    at_the_end = own & (curves["metric"] == "opposite_accuracy_score") & (curves["checkpoint"] == len(GRID))
+    assert curves[at_the_end]["value"].tolist() == pytest.approx(expected.tolist())
+
+
 def test_the_best_checkpoint_is_the_first_of_the_highest_validation_score():
     tables, _ = run(setup())
     rows = tables["runs"].set_index("seed")

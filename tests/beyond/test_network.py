@@ -253,6 +253,8 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
     [
         (MLP(()), "linear"),
         (MLP((64, 32)), "mlp-64-32"),
+        (MLP((64,) * 3), "mlp-64-64-64"),
+        (MLP((64, *(32,) * 10, 64)), "mlp-64-32x10-64"),
         (MLP((64, 64), residual=True), "mlp-64-64-residual"),
         (CNN((16, 32)), "cnn-16-32"),
         (CNN1d((4,), (3,)), "cnn1d-4"),

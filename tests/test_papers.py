@@ -1,0 +1,50 @@
+"""Every published result's settings, without training: cells that can be built, and quantities that they answer."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from analysis import paper
+from beyond.catalog import CONF, names
+from beyond.cell import prepare
+from beyond.errors import InputError
+from beyond.run import read_cell, register_resolvers
+
+SCALES = ("fast", "full")
+
+
+def composed(*overrides):
+    """The whole configuration, as the command line makes it."""
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def cells(name, scale):
+    """What a manifest would say of each cell of a paper, but for its results."""
+    chosen = [f"+paper={name}", f"scale={scale}"]
+    sweeper = OmegaConf.to_container(composed(*chosen).hydra.sweeper, resolve=True)
+    parser = OverridesParser.create()
+    for task in sweeper.get("tasks") or [""]:
+        for arm in sweeper["arms"]:
+            for cell in BasicSweeper.split_arguments(parser.parse_overrides(f"{task} {arm}".split()), None)[0]:
+                own = read_cell(composed(*chosen, *cell))
+                yield {"settings": own.settings, "identity": prepare(own).identity}
+
+
+@pytest.mark.parametrize("name", names("paper"))
+def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(name):
+    try:
+        manifests = [manifest for scale in SCALES for manifest in cells(name, scale)]
+    except InputError as error:  # data that this machine lacks
+        pytest.skip(str(error))
+    settings = OmegaConf.to_container(composed(f"+paper={name}").paper, resolve=True)
+    assert paper.claims_of(settings)
+    missing = [
+        quantity
+        for quantity, entry in paper.quantities_of(settings).items()
+        if not any(paper.matches(manifest, entry["where"]) for manifest in manifests)
+    ]
+    assert missing == []
