@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from analysis.statistics import Array
@@ -199,6 +199,21 @@ class CostAxis:
         ]
         ticks = {self.start: "0", **{log10(value): short(value) for value in values}}
         draw_ticks(axes, "x", ticks if lane is None else {**ticks, lane: "not\nreached"}, named)
+
+
+def log_axis(axes: Axes, side: Literal["x", "y"], values: Sequence[float] = ()) -> None:
+    """Make an axis logarithmic; ticks are those of the ascending `values` that leave each other room, or round ones."""
+    upright = side == "x"
+    axis = axes.xaxis if upright else axes.yaxis
+    (axes.set_xscale if upright else axes.set_yscale)("log")
+    low, high = axes.get_xlim() if upright else axes.get_ylim()
+    ticks: list[float] = []
+    for value in values:
+        if not ticks or log10(value / ticks[-1]) > 0.04 * log10(high / low):
+            ticks.append(value)
+    axis.set_major_locator(FixedLocator(ticks or _ticks(low, high, 8)))
+    axis.set_major_formatter(lambda value, _: short(value))
+    axis.set_minor_locator(NullLocator())
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:

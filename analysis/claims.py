@@ -74,6 +74,8 @@ class Claim:
         Expressions; all must be true. Empty where nothing here can measure it.
     published : str
         The number as printed in the source; empty for a relation.
+    reimplemented : str
+        What a re-implementation outside of this project measured; never shown as published.
     how : {"read", "recalled", "exact", "measured"}
         How the number is known: read in the source, from memory only, by theory, or measured elsewhere by a
         re-implementation.
@@ -89,6 +91,7 @@ class Claim:
     how: str
     source: str
     published: str = ""
+    reimplemented: str = ""
     why: str = ""
 
     @classmethod
@@ -101,8 +104,8 @@ class Claim:
         claim = cls(**{**entry, "holds": tuple([holds] if isinstance(holds, str) else holds)})
         if claim.how not in HOW:
             raise TableError(f"claim {claim.id}: how must be one of {', '.join(HOW)}; got {claim.how!r}")
-        if claim.how == "recalled" and claim.published:
-            raise TableError(f"claim {claim.id}: a number known from memory is not shown as published")
+        if claim.published and claim.how != "read":
+            raise TableError(f"claim {claim.id}: only a number that was read in its source is shown as published")
         return claim
 
 
@@ -124,9 +127,10 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series], rng: Generator) -> 
         parts = []
     if not parts:
         return Judged(claim, "not run", "", 0)
-    shared = {shown: _shared([quantities[name] for name in names(shown)]) for _, shown, _ in parts}
+    sides = {shown: value for _, shown, value in parts}
+    shared = {shown: _shared([quantities[name] for name in names(shown)]) for shown in sides}
     measured = [
-        f"{shown} = {_text(value)}{_interval(shown, quantities, shared[shown], rng)}" for _, shown, value in parts
+        f"{shown} = {_text(value)}{_interval(shown, quantities, shared[shown], rng)}" for shown, value in sides.items()
     ]
     n_seeds = min(map(len, shared.values()))
     if not all(ok for ok, *_ in parts):

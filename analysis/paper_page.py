@@ -81,7 +81,8 @@ def claim_rows(judged: Sequence[Judged]) -> list[str]:
     rows = []
     for one in judged:
         claim = one.claim
-        known = f"{HOW[claim.how]}: {claim.source}"
+        found = f" {claim.reimplemented}" if claim.reimplemented else ""
+        known = f"{HOW[claim.how]}{found}: {claim.source}"
         cells = [
             f"{claim.id} {claim.says}",
             claim.published or "-",
@@ -117,19 +118,20 @@ def draw(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Pat
 
 
 def _figure(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
-    """Quantities against a number or a name: marks and intervals measured, crosses published."""
+    """Quantities against a number or a name: marks and intervals measured, crosses what they are compared with."""
     own = looks([series["name"] for series in spec["series"]])
     entries = [
         (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name) for name, look in own.items()
     ]
-    if any("published" in series for series in spec["series"]):
-        entries.append((Line2D([], [], color=INK, ls="", marker="x", ms=7, mew=1.6), "published"))
+    if any("reference" in series for series in spec["series"]):
+        name = spec.get("reference", "published")
+        entries.append((Line2D([], [], color=INK, ls="", marker="x", ms=7, mew=1.6), name))
     names = list(dict.fromkeys(place for series in spec["series"] for place in series["points"]))
     categories = any(isinstance(_number(name), str) for name in names)
     places = {name: float(index if categories else _number(name)) for index, name in enumerate(names)}
     figure, (axes,) = panels(1, 1, 3.4, spec["title"], "Marks: mean and 95 % bootstrap interval over seeds.", entries)
     axes.set_autoscale_on(True)
-    axes.set(xlabel=spec["x"], ylabel=spec["y"], yscale=spec.get("y_scale", "linear"))
+    axes.set(xlabel=spec["x"], ylabel=spec["y"])
     axes.grid(visible=True, color="#e6e6e6", lw=0.7)
     rng = np.random.default_rng(SEED)
     for index, series in enumerate(spec["series"]):
@@ -144,12 +146,14 @@ def _figure(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
                 [places[place] + aside for place in shown], mean, bars, color=look.colour, marker=look.marker, ms=5,
                 ls="" if categories else look.line, capsize=3,
             )  # fmt: skip
-        for place, value in series.get("published", {}).items():
+        for place, value in series.get("reference", {}).items():
             axes.plot(places[place] + aside, value, "x", color=look.colour, ms=7, mew=1.6, zorder=5)
     if categories:
         axes.set_xticks(list(places.values()), [canvas.wrapped(name, 1.4) for name in names])
-    else:
-        axes.set_xscale(spec.get("x_scale", "linear"))
+    elif spec.get("x_scale") == "log":
+        canvas.log_axis(axes, "x", sorted(places.values()))
+    if spec.get("y_scale") == "log":
+        canvas.log_axis(axes, "y")
     return figure
 
 

@@ -7,7 +7,8 @@ The error at the outputs reaches every hidden layer at once, through a fixed ran
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
 Departures: cross-entropy for classes also where the source has squared error; B_l comes from the distribution that a
-weight matrix from these units to the outputs would start from (times `feedback_scale`); any optimizer.
+weight matrix from these units to the outputs would start from (times `feedback_scale`), or one from the outputs to
+these units where `feedback_fan` is "out"; any optimizer.
 Needs: global loss, stored activations.
 Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e a hidden layer.
 Check: with one hidden layer it is feedback alignment; in a linear network, with the product of the
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
+from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
 from beyond.streams import Stream
@@ -49,6 +50,9 @@ class DirectFeedbackAlignment(Method[State]):
         Examples a step; a training set that is smaller is taken whole.
     feedback_scale : float, > 0
         Standard deviation of the feedback weights, in units of that of the weights a read-out of the layer would have.
+    feedback_fan : {"in", "out"}
+        What they are scaled by: the units of the layer, as a read-out is, or the outputs, as weights that lead the same
+        way as the error would be.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
@@ -56,15 +60,21 @@ class DirectFeedbackAlignment(Method[State]):
     optimizer: Optimizer
     batch_size: int = 32
     feedback_scale: float = 1.0
+    feedback_fan: str = "in"
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require("feedback_scale", "> 0", self.feedback_scale, self.feedback_scale > 0)
+        require_one_of("feedback_fan", ("in", "out"), self.feedback_fan)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         n_outputs, draw = problem.spec.n_outputs, problem.network.initialisation
         sizes = [prod(stage.output_shape) for stage in problem.stages[:-1]]
-        feedback = [self.feedback_scale * draw(rng.normal(n_outputs, units), units, n_outputs) for units in sizes]
+        fans = [(units, n_outputs) if self.feedback_fan == "in" else (n_outputs, units) for units in sizes]
+        feedback = [
+            self.feedback_scale * draw(rng.normal(n_outputs, units), *own)
+            for units, own in zip(sizes, fans, strict=True)
+        ]
         return {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:

@@ -8,7 +8,8 @@ with them.
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
 Departures: cross-entropy for classes instead of squared error; B_l comes from the distribution of the initial weights
-(times `feedback_scale`); any optimizer instead of a plain step.
+(times `feedback_scale`, and scaled by the units that it is fed with where `feedback_fan` is "out"); any optimizer
+instead of a plain step.
 Needs: global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
 Check: with B_l = W_l it is backpropagation, convolutions included; in a linear 30-20-10 network the angle between the
@@ -19,12 +20,13 @@ Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
+from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
 from beyond.streams import Stream
@@ -50,6 +52,9 @@ class FeedbackAlignment(Method[State]):
         Examples a step; a training set that is smaller is taken whole.
     feedback_scale : float, > 0
         Standard deviation of the feedback weights, in units of that of the initial weights.
+    feedback_fan : {"in", "out"}
+        What the feedback weights of a layer are scaled by: its inputs, as its weights are, or its outputs, as weights
+        that lead the same way as the error would be.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
@@ -57,13 +62,18 @@ class FeedbackAlignment(Method[State]):
     optimizer: Optimizer
     batch_size: int = 32
     feedback_scale: float = 1.0
+    feedback_fan: str = "in"
 
     def __post_init__(self) -> None:
         require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
         require("feedback_scale", "> 0", self.feedback_scale, self.feedback_scale > 0)
+        require_one_of("feedback_fan", ("in", "out"), self.feedback_fan)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         feedback = self.feedback_scale * problem.network.init(rng)
+        if self.feedback_fan == "out":
+            for carrier in problem.network.carriers(feedback).values():  # views (R, n_out, n_in, ...)
+                carrier *= sqrt(carrier.shape[2] / carrier.shape[1])
         state: State = {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
         self.transport(state, problem)  # a network without access to its layers is refused here
         return state

@@ -81,9 +81,10 @@ def test_what_was_not_measured_is_not_run():
         evaluate("absent + 1", QUANTITIES)
 
 
-def test_a_number_known_from_memory_is_never_published():
-    with pytest.raises(TableError, match="known from memory"):
-        claim("a > 1", how="recalled", published="97")
+def test_a_number_that_was_not_read_is_never_published():
+    for how in ("recalled", "exact", "measured"):
+        with pytest.raises(TableError, match="only a number that was read in its source is shown as published"):
+            claim("a > 1", how=how, published="97")
     with pytest.raises(TableError, match="how must be one of read, recalled"):
         claim("a > 1", how="guessed")
     with pytest.raises(TableError, match="unknown keys tolerance"):

@@ -41,7 +41,7 @@ PAPER = {
     ],
     "figures": [{"title": "Scores", "x": "method", "y": "test accuracy, %", "series": [
         {"name": "ours", "points": {"backprop": "backprop_test", "genetic": "genetic_test"},
-         "published": {"backprop": 95}},
+         "reference": {"backprop": 95}},
     ]}],
 }  # fmt: skip
 

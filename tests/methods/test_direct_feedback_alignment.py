@@ -66,6 +66,9 @@ def test_feedback_has_the_scale_of_a_readout_and_never_changes(make_problem):
     assert all(map(torch.equal, state["feedback"], after["feedback"]))
     assert [matrix.shape for matrix in state["feedback"]] == [(2, 10, 400), (2, 10, 100)]
     assert float(state["feedback"][0].std()) == pytest.approx(3 * (2 / 400) ** 0.5, rel=0.1)  # He's
+    wide = DirectFeedbackAlignment(PLAIN, feedback_scale=3.0, feedback_fan="out")
+    state = wide.init(given.problem, given.params, given.rng)
+    assert float(state["feedback"][0].std()) == pytest.approx(3 * (2 / 10) ** 0.5, rel=0.1)
 
 
 def test_the_way_back_costs_the_gradients_and_one_product_a_hidden_layer(make_problem):

@@ -71,6 +71,17 @@ def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make
         assert cosine(own.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
 
 
+def test_feedback_may_be_scaled_by_the_units_that_it_is_fed_with(make_problem):
+    stds = {}
+    for fan in ("in", "out"):
+        method = FeedbackAlignment(PLAIN, feedback_fan=fan)
+        given = make_problem(method, network=MLP((40, 90)))
+        carriers = method.transport(method.init(given.problem, given.params, given.rng), given.problem)
+        stds[fan] = {depth: own.std() for depth, own in carriers.items()}
+    assert stds["out"][2] / stds["in"][2] == pytest.approx((40 / 90) ** 0.5)
+    assert stds["out"][3] / stds["in"][3] == pytest.approx((90 / 10) ** 0.5)
+
+
 def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradients():
     """The source's 30-20-10 network learns a random linear map: from about 90 degrees to below 45."""
     rng = Stream("linear", range(8))
