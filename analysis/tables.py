@@ -61,9 +61,10 @@ class Tables:
     Attributes
     ----------
     study : str
-    curves, layers : DataFrame
-        Columns as recorded, and `arm`, `status`, `network`, `score` of the replica; `layers` also has the costs of
-        its checkpoint. `examples` is forward + 2 backward.
+    curves, layers, networks : DataFrame
+        Columns as recorded, and `arm`, `status`, `network`, `score` of the replica; `layers` and `networks` also have
+        the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers' depth 0,
+        the whole network as one; it has no row where none was recorded.
     runs : DataFrame
         One row a replica, with its `arm`: what is compared, named so that it differs from every other on its task.
     manifests : dict of str to dict
@@ -75,6 +76,7 @@ class Tables:
     study: str
     curves: Frame
     layers: Frame
+    networks: Frame
     runs: Frame
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
@@ -121,11 +123,13 @@ def load(folder: str | Path) -> Tables:
     costs = curves.drop_duplicates(key)[[*key, *COSTS]]
     layers = layers.drop(columns=list(COSTS), errors="ignore").merge(costs, on=key, how="left")
     replica = ["task", "arm", "seed"]
+    layers = layers.sort_values([*replica, "checkpoint", "depth"])
     begun = {path.parent for name in ("lock", "state.pt") for path in folder.glob(f"*/{name}")}
     return Tables(
         study=str(runs["study"].iloc[0]) or folder.resolve().name,
         curves=curves.sort_values([*replica, "checkpoint", "split", "metric"], ignore_index=True),
-        layers=layers.sort_values([*replica, "checkpoint", "depth"], ignore_index=True),
+        layers=layers[layers["depth"] > 0].reset_index(drop=True),
+        networks=layers[layers["depth"] == 0].reset_index(drop=True),
         runs=runs.sort_values(replica, ignore_index=True),
         manifests={cell.name: _manifest(cell / "manifest.json") for cell in cells},
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),

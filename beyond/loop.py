@@ -71,7 +71,7 @@ class Progress:
     score : float
         Mean validation score of the replicas still alive.
     curves, layers, runs : list of dict
-        New rows of the three tables; `runs` comes with the last one only.
+        New rows of the three tables; `runs` comes with the last one only. `layers` has the network as depth 0.
     snapshot : dict
         Hand it to `train` to go on from here.
     """
@@ -314,11 +314,11 @@ class _Run:
                 **self.setup.identity,
                 "seed": self.setup.seeds[replica],
                 "checkpoint": index,
-                **{k: float(v[replica]) if isinstance(v, Tensor) else v for k, v in block.items()},
+                **{k: float(v[replica]) if isinstance(v, Tensor) else v for k, v in part.items()},
             }
             for replica, outcome in enumerate(self.outcomes)
             if outcome.alive
-            for block in measured
+            for part in measured
         ]
 
     def run_row(self, replica: int, inference: Row) -> Row:

@@ -18,7 +18,7 @@ SIGNALS = ("activation_norm", "first_activation_norm", "error_norm")
 
 
 class Probe:
-    """Measures layers on a fixed batch of validation examples, each replica its own.
+    """Measures network and layers on a fixed batch of validation examples, each replica its own.
 
     Parameters
     ----------
@@ -41,7 +41,9 @@ class Probe:
         transport: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
     ) -> list[dict[str, str | int | Tensor]]:
-        """For each block, its norms (R,) at weights `params`, and the last update's, which began at `before`.
+        """For the network and for each block, norms (R,) at weights `params`, and the last update's, begun at `before`.
+
+        The whole network comes first, as the layer "network" of depth 0; what only a block has is NaN there.
 
         `update_cosine` is the cosine between the update and the negative true gradient at `before`; it and
         `update_norm` are NaN without an update. `batch_cosine` is that with the negative gradient on the batch that the
@@ -55,27 +57,30 @@ class Probe:
         """
         gradient, dead = self._gradient(params)
         unknown = torch.full((len(params),), float("nan"))
-        update = torch.full_like(params, float("nan")) if before is None else params - before
-        descent = update if before is None else self._gradient(before)[0].neg_()
-        seen = None if before is None or batch is None else self._gradient(before, batch)[0].neg_()
+        none = torch.full_like(params, float("nan"))
+        update = none if before is None else params - before
+        descent = none if before is None else self._gradient(before)[0].neg_()
+        seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
+        vectors = (gradient, params, update, descent, seen)
         own_carriers = self.problem.network.carriers(params) if transport else {}
         aligned = {
             depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in (transport or {}).items()
         }
         signals = self._signals(params)
-        rows: list[dict[str, str | int | Tensor]] = []
+        rows: list[dict[str, str | int | Tensor]] = [
+            {
+                "layer": "network",
+                "depth": 0,
+                **_directions(*vectors),
+                **dict.fromkeys(("transport_cosine", "dead_fraction", *SIGNALS), unknown),
+            }
+        ]
         for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
-            own = slice(block.start, block.stop)
             rows.append(
                 {
                     "layer": block.name,
                     "depth": block.depth,
-                    "n_weights": block.stop - block.start,
-                    "gradient_norm": gradient[:, own].norm(dim=1),
-                    "weight_norm": params[:, own].norm(dim=1),
-                    "update_norm": update[:, own].norm(dim=1),
-                    "update_cosine": cosine(update[:, own], descent[:, own]),
-                    "batch_cosine": unknown if seen is None else cosine(update[:, own], seen[:, own]),
+                    **_directions(*(vector[:, block.start : block.stop] for vector in vectors)),
                     "transport_cosine": aligned.get(block.depth, unknown),
                     "dead_fraction": unknown if isinstance(dead_fraction, float) else dead_fraction,
                     **{name: values[block.depth - 1] for name, values in signals.items()},
@@ -112,6 +117,20 @@ class Probe:
                 error = layers[index].carry(tapes[index], error)
         own = ([_root_mean_square(one) for one in norms], [one[:, 0] for one in norms], errors[::-1])
         return dict(zip(SIGNALS, own, strict=True))
+
+
+def _directions(
+    gradient: Tensor, weights: Tensor, update: Tensor, descent: Tensor, seen: Tensor
+) -> dict[str, int | Tensor]:
+    """Size, norms and cosines (R,) of vectors (R, d): all weights, or a block's."""
+    return {
+        "n_weights": weights.shape[1],
+        "gradient_norm": gradient.norm(dim=1),
+        "weight_norm": weights.norm(dim=1),
+        "update_norm": update.norm(dim=1),
+        "update_cosine": cosine(update, descent),
+        "batch_cosine": cosine(update, seen),
+    }
 
 
 def _example_norms(values: Tensor) -> Tensor:

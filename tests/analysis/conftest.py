@@ -11,7 +11,7 @@ import pytest
 CHECKPOINTS = 31
 BUDGET = 300.0
 EPOCH_FLOPS = 6e6
-LAYERS = (("linear_1", 650), ("linear_2", 1056), ("linear_3", 330))
+LAYERS = (("network", 2036), ("linear_1", 650), ("linear_2", 1056), ("linear_3", 330))  # by depth
 SCORES = {"image/digits": "accuracy_score", "text/languages": "accuracy_score", "regression/friedman": "r2_score"}
 ARMS = {  # method: signal, score that is approached, epochs until halfway, alignment, seconds an epoch
     "backprop": ("gradient", 0.95, 3, 0.9, 0.01),
@@ -81,7 +81,7 @@ class Study:
                 for split, values in splits.items():
                     curves.append({**at, "split": split, "metric": score, "value": values[point]})
                     curves.append({**at, "split": split, "metric": loss, "value": 1 - values[point]})
-                for depth, (layer, n_weights) in enumerate(LAYERS, 1):
+                for depth, (layer, n_weights) in enumerate(LAYERS):
                     noise = np.sqrt(1 / n_weights) * rng.standard_normal()
                     norm = 10 ** (-0.3 * depth + (-3 * point / 31 if method == "genetic" else 0.2 * noise))
                     known = point > 0 and method != "constant"

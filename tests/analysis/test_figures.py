@@ -119,6 +119,7 @@ def test_gradient_panels_share_an_axis_with_both_zones(tables, rng):
     assert "vanishing: < 10⁻⁴" in shown
     assert "exploding: > 100" in shown
     assert "depth 3: linear_3" in shown
+    assert "network" not in shown  # the whole of it is no layer
 
 
 def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks, rng):
@@ -127,6 +128,7 @@ def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks,
     assert len(figure.axes) == 3
     assert "650 weights\nnull line: ±0.031" in shown
     assert "No update was measured: constant." in shown
+    assert "2,036 weights" not in shown  # of the whole network, which is no layer
 
 
 def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, looks, rng, monkeypatch):

@@ -110,6 +110,15 @@ def test_a_claim_that_nothing_measures_is_not_run(runs):
     assert "**T.d** is not measured. no such task" in page.read_text()
 
 
+def test_a_quantity_may_be_of_the_whole_network(runs):
+    entry = {
+        "where": {"method": "backprop"},
+        "take": {"table": "networks", "column": "n_weights", "checkpoint": "last"},
+    }
+    found = paper.measure({"measure": {"whole": entry}}, paper.load(runs))["whole"]
+    assert found.to_dict() == dict.fromkeys(range(5), 2036)
+
+
 def test_a_row_is_chosen_by_a_bound(runs):
     tables = paper.load(runs)
     found = paper.measure(PAPER, tables)["epochs_to_80"]

@@ -36,7 +36,7 @@ def tables(*arms):
         runs[column] = 1.0
     for column in ("epochs", "examples", "seconds"):
         runs[f"pretraining_{column}"] = 0.0
-    return Tables("s", pd.DataFrame(), pd.DataFrame(), runs, {})
+    return Tables("s", pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), runs, {})
 
 
 def test_summary_by_hand(rng):

@@ -36,6 +36,21 @@ def test_layers_have_the_costs_of_their_checkpoint(study):
     assert (layers["seconds"] == costs.reindex(layers.index)).all()
 
 
+def test_the_whole_network_is_no_layer(study):
+    cell = study.folder / study.cell("backprop", seeds=[0, 1])
+    tables = load(study.folder)
+    assert tables.layers["depth"].unique().tolist() == [1, 2, 3]
+    assert tables.networks["layer"].unique().tolist() == ["network"]
+    assert len(tables.networks) == 2 * 32
+    assert tables.networks["seconds"].notna().all()
+    recorded = pd.read_parquet(cell / "layers.parquet")
+    recorded[recorded["depth"] > 0].to_parquet(cell / "layers.parquet")  # as older tables are
+    older = load(study.folder)
+    pd.testing.assert_frame_equal(older.layers, tables.layers)
+    assert older.networks.empty
+    assert older.networks.columns.equals(tables.networks.columns)
+
+
 def test_arms_are_named_by_what_differs(study):
     study.cell("backprop")
     study.cell("backprop", variant="optimizer=adam")

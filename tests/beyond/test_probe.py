@@ -77,7 +77,7 @@ def test_a_random_step_is_no_descent(at):
 
 def test_norms_are_each_blocks_own(at, close):
     before = at.params - 0.3
-    for row, block in zip(at.probe.measure(at.params, before), at.network.blocks, strict=True):
+    for row, block in zip(at.probe.measure(at.params, before)[1:], at.network.blocks, strict=True):
         own = slice(block.start, block.stop)
         size = block.stop - block.start
         assert (row["layer"], row["depth"], row["n_weights"]) == (block.name, block.depth, size)
@@ -86,10 +86,29 @@ def test_norms_are_each_blocks_own(at, close):
         close(row["update_norm"], torch.full((3,), 0.3 * size**0.5))
 
 
+@pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "cnn", "linear"])
+def test_the_network_comes_first_as_all_blocks_in_one_vector(name, make_probe, close):
+    at = make_probe(name)
+    rng = Stream("noise", SEEDS)
+    before = at.params + 0.1 * rng.normal(at.network.n_weights)
+    inputs = rng.normal(8, *at.probe.problem.spec.input_shape)
+    batch = Batch(inputs, rng.integers(3, 8))
+    whole, *blocks = at.probe.measure(at.params, before, None, batch)
+    assert (whole["layer"], whole["depth"], whole["n_weights"]) == ("network", 0, at.network.n_weights)
+    assert sum(block["n_weights"] for block in blocks) == at.network.n_weights
+    for norm in ("gradient_norm", "weight_norm", "update_norm"):
+        close(whole[norm].square(), sum(block[norm].square() for block in blocks))
+    for column, seen in (("update_cosine", at.probe.batch), ("batch_cosine", batch)):
+        gradient = at.probe.problem.gradient(before, seen)
+        close(whole[column], F.cosine_similarity(before - at.params, gradient, dim=1), rtol=1e-4, atol=1e-6)
+    assert whole.keys() == blocks[0].keys()
+    assert all(whole[column].isnan().all() for column in ("transport_cosine", "dead_fraction", *SIGNALS))
+
+
 def test_the_direction_is_measured_where_the_step_began(at, close):
     before = at.params + 1.0
     start = at.probe.problem.gradient(before, at.probe.batch)
-    for row, block in zip(at.probe.measure(at.params, before), at.network.blocks, strict=True):
+    for row, block in zip(at.probe.measure(at.params, before)[1:], at.network.blocks, strict=True):
         own = slice(block.start, block.stop)
         close(row["update_cosine"], start[:, own].sum(1) / (start[:, own].norm(dim=1) * start[:, own].shape[1] ** 0.5))
 
@@ -117,7 +136,7 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
     final = torch.autograd.grad(total, values, retain_graph=True)[0]
     total.backward()
     expected = [*((own, own.grad) for own in seen), (values, final)]
-    for row, (activation, error) in zip(at.probe.measure(at.params, None), expected, strict=True):
+    for row, (activation, error) in zip(at.probe.measure(at.params, None)[1:], expected, strict=True):
         activation, error = (own.detach().flatten(1, -2).square().sum(1) for own in (activation, error))  # (R, B)
         close(row["activation_norm"], activation.mean(1).sqrt())
         close(row["first_activation_norm"], activation[:, 0].sqrt())
@@ -127,7 +146,7 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
 def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
     network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec())
     rows = Probe(Validation(make_spec()), network, SEEDS).measure(network.init(Stream("init", SEEDS)), None)
-    assert len(rows) == len(network.blocks)
+    assert len(rows) == 1 + len(network.blocks)
     assert all(row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS)
 
 
@@ -154,9 +173,11 @@ def test_on_its_own_batch_gradient_descent_is_steepest_descent():
         before = network.init(Stream("init", seeds))
         state = method.step(method.init(problem, before, rng), batch, problem, rng)
         found[method.signal] = Probe(task, network, seeds).measure(method.params(state), before, None, batch)
-    exact, aligned = found["gradient"], found["error"]
-    for block in exact:
-        assert block["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
-        assert (block["update_cosine"] < 0.99).all()
-    assert aligned[1]["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
-    assert (aligned[0]["batch_cosine"].abs() < 0.5).all()
+    for part in found["gradient"]:
+        assert part["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
+        assert (part["update_cosine"] < 0.99).all()
+    whole, hidden, last = found["error"]
+    assert last["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert (hidden["batch_cosine"].abs() < 0.5).all()
+    assert (whole["batch_cosine"] > hidden["batch_cosine"]).all()
+    assert (whole["batch_cosine"] < 0.99).all()

@@ -112,9 +112,9 @@ def test_the_probe_logs_how_far_weights_and_feedback_are_aligned(make_problem):
     for _ in range(300):
         state = method.step(state, given.sealed, given.problem, given.rng)
     end = probe.measure(state["params"], given.params, method.transport(state, given.problem))
-    assert start[0]["transport_cosine"].isnan().all()
-    assert start[1]["transport_cosine"].abs().max() < 0.2
-    assert (end[1]["transport_cosine"] > start[1]["transport_cosine"] + 0.1).all()
+    assert start[1]["transport_cosine"].isnan().all()
+    assert start[2]["transport_cosine"].abs().max() < 0.2
+    assert (end[2]["transport_cosine"] > start[2]["transport_cosine"] + 0.1).all()
 
 
 def test_a_network_without_layers_is_refused(make_problem, monkeypatch):
