@@ -62,14 +62,25 @@ def mutate_sparse(candidates: Tensor, std: float, rate: float, rng: Stream) -> N
     genes.scatter_add_(1, positions.clamp_(max=genes.shape[1] - 1), noise)
 
 
-def mutate_safe(candidates: Tensor, std: float, problem: Problem, inputs: Tensor, apart: bool, rng: Stream) -> None:
+def mutate_safe(
+    candidates: Tensor,
+    std: float,
+    problem: Problem,
+    inputs: Tensor,
+    apart: bool,
+    limit: float | None,
+    rng: Stream,
+) -> None:
     """Add to every gene normal noise divided by what that gene does to the outputs, in place; see `sensitivities`.
 
-    A gene that does nothing takes the noise as it is.
+    A gene that does nothing takes the noise as it is; none moves by more than `limit`.
     """
     scale = sensitivities(candidates, problem, inputs, apart)
     scale = torch.where(scale == 0, 1.0, scale.clamp_min(SENSITIVITY_FLOOR))
-    candidates.add_(rng.normal(*candidates.shape[1:]) / scale, alpha=std)
+    noise = rng.normal(*candidates.shape[1:]) / scale
+    if limit is not None and std > 0:
+        noise.clamp_(-limit / std, limit / std)
+    candidates.add_(noise, alpha=std)
 
 
 def sensitivities(candidates: Tensor, problem: Problem, inputs: Tensor, apart: bool) -> Tensor:

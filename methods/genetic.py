@@ -15,12 +15,13 @@ A population of networks is evaluated on a batch; the better ones become parents
 
 The `n_elites` of lowest loss survive unchanged and are evaluated again with everyone on the next batch. Safe mutations
 (Lehman et al., 2018) are small where the outputs y_k at inputs i of the batch are sensitive to a weight: S_j, at least
-0.01, and 1 where it is zero. They are told nothing of the targets, but their derivatives travel as an error would.
+0.01, and 1 where it is zero; no weight moves by more than `safe_limit`, where that is set. They are told nothing of the
+targets, but their derivatives travel as an error would.
 
 Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead of the whole training
 set; the answer may be the population's mean, which averages the mutations out; NSGA-II chooses parents from one
 population, not survivors from parents and children, for their losses are of different batches; safe mutations look at
-inputs of the batch, not of a parent's life, and are not clipped.
+inputs of the batch, not of a parent's life.
 Needs: global loss.
 Cost: P forward passes of the batch; with safe mutations, for each child a forward pass and one backward pass an output
 of `n_safe_inputs` inputs besides.
@@ -88,6 +89,8 @@ class Genetic(Method[State]):
     n_decay_generations : int, >= 1
     n_safe_inputs : int, >= 1
         Inputs of the batch at which safe mutations look at the outputs; at most all of them.
+    safe_limit : float, > 0, optional
+        Largest change of a gene by one safe mutation (in the authors' code 0.2 in deep networks, 10 on toys).
     init_std : float, >= 0
         Spread of the first population around the shared initial weights, which are its first candidate.
     n_elites : int, >= 0, < population_size
@@ -113,6 +116,7 @@ class Genetic(Method[State]):
     mutation_decay: float = 0.5
     n_decay_generations: int = 2000
     n_safe_inputs: int = 4
+    safe_limit: float | None = None
     init_std: float = 0.1
     n_elites: int = 1
     solution: str = "mean"
@@ -136,6 +140,8 @@ class Genetic(Method[State]):
         require("mutation_decay", "in (0, 1]", self.mutation_decay, 0 < self.mutation_decay <= 1)
         require("n_decay_generations", ">= 1", self.n_decay_generations, self.n_decay_generations >= 1)
         require("n_safe_inputs", ">= 1", self.n_safe_inputs, self.n_safe_inputs >= 1)
+        limit = self.safe_limit
+        require("safe_limit", "> 0, or null", limit, limit is None or limit > 0)
         require("init_std", ">= 0", self.init_std, self.init_std >= 0)
         require("n_elites", f">= 0 and < population_size ({size})", self.n_elites, 0 <= self.n_elites < size)
         require_one_of("solution", ("best", "mean"), self.solution)
@@ -182,7 +188,8 @@ class Genetic(Method[State]):
             toolbox.register("mutate", mutate_sparse, std=std, rate=self.mutation_rate, rng=rng)
         else:
             inputs, apart = batch.inputs[:, : self.n_safe_inputs], self.mutation == "safe_abs"
-            toolbox.register("mutate", mutate_safe, std=std, problem=problem, inputs=inputs, apart=apart, rng=rng)
+            own = {"inputs": inputs, "apart": apart, "limit": self.safe_limit}
+            toolbox.register("mutate", mutate_safe, std=std, problem=problem, rng=rng, **own)
         return toolbox
 
     def evaluate(self, population: Tensor, problem: Problem, batch: Batch) -> Tensor:

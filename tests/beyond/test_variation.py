@@ -119,7 +119,7 @@ def test_sensitivities_cost_a_forward_pass_and_a_backward_pass_an_output(name, a
     assert ledger.flops == counter.get_total_flops() / 3
 
 
-def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor(population, close):
+def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor_up_to_a_limit(population, close):
     given = population()
     dead = given.network.blocks[1]
     given.candidates[0, 0, dead.start : dead.stop] = -1.0  # its units are off for every input, so these do nothing
@@ -129,5 +129,9 @@ def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor(population, clos
     expected = torch.where(scale == 0, 1.0, scale.clamp_min(0.01))
     noise = Stream("step", range(3)).normal(*given.candidates.shape[1:])
     mutated = given.candidates.clone()
-    mutate_safe(mutated, 0.3, given.problem, given.inputs, True, Stream("step", range(3)))
+    mutate_safe(mutated, 0.3, given.problem, given.inputs, True, None, Stream("step", range(3)))
     close(mutated - given.candidates, 0.3 * noise / expected, rtol=1e-4, atol=1e-5)
+    limited = given.candidates.clone()
+    mutate_safe(limited, 0.3, given.problem, given.inputs, True, 0.2, Stream("step", range(3)))
+    assert ((0.3 * noise / expected).abs() > 0.2).any()
+    close(limited - given.candidates, (0.3 * noise / expected).clamp(-0.2, 0.2), rtol=1e-4, atol=1e-5)

@@ -382,6 +382,7 @@ def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start)
         {"selection": "truncation", "crossover": "none", "mutation": "sparse", "solution": "best"},
         {"selection": "nsga2", "second_objective": "active_connections", "solution": "best"},
         {"mutation": "safe_sum", "mutation_std": 0.01, "solution": "best"},
+        {"mutation": "safe_sum", "mutation_std": 1.0, "safe_limit": 0.1, "solution": "best"},
         {"mutation": "safe_abs", "mutation_std": 0.01, "n_safe_inputs": 4, "solution": "best"},
     ],
 )
@@ -458,6 +459,7 @@ def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_pa
         ({"n_parents": 65, "selection": "nsga2"}, r"^n_parents must be <= population_size \(64\), got 65$"),
         ({"n_elites": 64}, r"^n_elites must be >= 0 and < population_size \(64\), got 64$"),
         ({"mutation_rate": 1.0}, r"^mutation_rate must be in \(0, 1\), got 1.0$"),
+        ({"safe_limit": 0.0}, r"^safe_limit must be > 0, or null, got 0.0$"),
         ({"mutation_decay": 0.0}, r"^mutation_decay must be in \(0, 1\], got 0.0$"),
         ({"crossover": "three_point"}, r"^crossover must be one of uniform, two_point, none; got 'three_point'$"),
     ],
