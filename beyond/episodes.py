@@ -216,7 +216,8 @@ class InnerLoop:
                 parts.insert(0, stage.gradient(tape, error))
                 error = stage.carry(tape, error) if stage.start > start else error
             step = rate[:, start:] if isinstance(rate, Tensor) else rate
-            params = torch.cat([params[:, :start], params[:, start:] - step * torch.cat(parts, 1)], 1)
+            moved = params[:, start:] - step * torch.cat(parts, 1)
+            params = torch.cat([params[:, :start], moved], 1) if start else moved
         return params
 
     def pull_back(

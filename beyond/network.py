@@ -115,12 +115,10 @@ class Network:
     def unflatten(self, params: Tensor) -> list[Weights]:
         """View flat weights (G, n) as each layer's named parameters."""
         views: list[dict[str, Tensor]] = [{} for _ in self.layers]
-        for block in self.blocks:
-            start = block.start
-            for name, shape in block.shapes.items():
-                stop = start + prod(shape)
-                views[block.layer][name] = params[:, start:stop].unflatten(1, shape)
-                start = stop
+        places = [(block.layer, name, shape) for block in self.blocks for name, shape in block.shapes.items()]
+        parts = params.split([prod(shape) for *_, shape in places], 1)  # one step for autograd; slices would be many
+        for (layer, name, shape), part in zip(places, parts, strict=True):
+            views[layer][name] = part.unflatten(1, shape)
         return views  # pyright: ignore[reportReturnType]
 
     def suffix(self, n_blocks: int) -> int:

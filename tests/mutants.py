@@ -19,27 +19,33 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("beyond", "methods", "tasks", "conf", "tests", "hydra_plugins", "pyproject.toml")
+SOURCES = ("analysis", "beyond", "methods", "tasks", "conf", "tests", "hydra_plugins", "pyproject.toml")
 TESTS_FAILED = 1  # pytest's exit status; 2 and more: it could not run them
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A text in a method's file and the faulty text that replaces it."""
+    """A text in a file, its path from the root, and the faulty text that replaces it."""
 
-    method: str
+    path: Path
     right: str
     wrong: str
 
     @property
-    def path(self) -> Path:
-        """The method's file, from the root."""
-        return Path("methods") / f"{self.method}.py"
+    def method(self) -> str:
+        """The method, where the file is a method's."""
+        return self.path.stem
 
     @property
     def test(self) -> Path:
         """The method's test, from the root."""
         return Path("tests") / "methods" / f"test_{self.method}.py"
+
+    def check(self) -> None:
+        """Raise `ValueError` unless the fault would change one place of the file."""
+        count = (ROOT / self.path).read_text().count(self.right)
+        if count != 1 or self.right == self.wrong:
+            raise ValueError(f"the fault of {self.path} must replace a text that occurs once, got {count} times")
 
 
 def fault_of(method: str) -> Fault:
@@ -52,31 +58,30 @@ def fault_of(method: str) -> Fault:
     ]
     if len(named) != 1:
         raise ValueError(f"{test.name} must name one FAULT, got {len(named)}")
-    fault = Fault(method, *named[0])
-    count = (ROOT / fault.path).read_text().count(fault.right)
-    if count != 1 or fault.right == fault.wrong:
-        raise ValueError(f"the FAULT of {method} must replace a text that occurs once, got {count} times")
+    fault = Fault(Path("methods") / f"{method}.py", *named[0])
+    fault.check()
     return fault
 
 
 @contextmanager
-def broken(fault: Fault) -> Iterator[Path]:
-    """A copy of the sources with the fault in it."""
+def copied(*faults: Fault) -> Iterator[Path]:
+    """A copy of the sources with faults in it."""
     with TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in SOURCES:
             source = ROOT / name
             ignore = shutil.ignore_patterns("__pycache__")
             (shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy))
-        target = copy / fault.path
-        target.write_text(target.read_text().replace(fault.right, fault.wrong))
+        for fault in faults:
+            target = copy / fault.path
+            target.write_text(target.read_text().replace(fault.right, fault.wrong))
         yield copy
 
 
 def verdict(fault: Fault) -> tuple[Fault, str, float]:
     """Run the method's test on the fault: caught, missed, or why neither can be said."""
     clock = perf_counter()
-    with broken(fault) as copy:
+    with copied(fault) as copy:
         command = [
             sys.executable,
             "-m",
