@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint types imports unit mutants methods bench clean
+.PHONY: help compare test test-slow check lint types imports unit mutants methods pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -19,7 +19,10 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-bench: $(VENV)/.installed
+$(VENV)/.installed-pages:  ## copy the pages of published results from runs/papers to docs/papers
+	$(BIN)/python -m analysis.paper runs/papers docs/papers
+
+bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
@@ -51,6 +54,9 @@ mutants: $(VENV)/.installed-test  ## one deliberate fault a method: each must be
 
 methods:  ## write docs/methods.md from the heads of the method files
 	$(BIN)/python -m beyond.describe > docs/methods.md
+
+pages:  ## copy the pages of published results from runs/papers to docs/papers
+	$(BIN)/python -m analysis.paper runs/papers docs/papers
 
 bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
 	$(BIN)/python -m benchmarks

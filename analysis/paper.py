@@ -9,6 +9,7 @@ import argparse
 import json
 import operator
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain, product
@@ -62,19 +63,40 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 
 
 def publish_index(folder: str | Path) -> None:
-    """Write `index.md` over the papers that were run below a folder: a row a paper, a count a verdict."""
+    """Write `index.md` over the papers that were run below a folder: a row a paper and scale, a count a verdict."""
+    folder = Path(folder)
+    pages = {write(settings.parent)[2]: settings.parent for settings in sorted(folder.glob(f"*/{SETTINGS}"))}
+    _write_index(folder / "index.md", pages)
+
+
+def collect(folder: Path, out: Path) -> None:
+    """Copy the pages of the papers that were run below a folder, tables left behind; of two scales the full one."""
+    chosen: dict[str, Path] = {}
+    for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
+        chosen[json.loads(settings.read_text())["name"]] = settings.parent
+    pages = {}
+    for name, runs in chosen.items():
+        page = write(runs)[2]
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for path in (page, *page.parent.glob("*.png")):
+            shutil.copy(path, out / name)
+        pages[out / name / page.name] = runs
+    _write_index(out / "README.md", pages)
+
+
+def _write_index(index: Path, pages: Mapping[Path, Path]) -> None:
+    """Write and print a table of pages, given the runs of each."""
     from analysis import canvas
 
-    folder = Path(folder)
-    lines = ["# Published results", "", f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
-    for settings in sorted(folder.glob(f"*/{SETTINGS}")):
-        paper, judged, page = write(settings.parent)
-        counts = [str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS]
-        where = page.relative_to(folder)
-        lines.append(f"| {paper['title']} | {paper['scale']} | {' | '.join(counts)} | [{paper['name']}]({where}) |")
-    index = folder / "index.md"
-    canvas.write(index, "\n".join([*lines, ""]))
-    sys.stdout.write("\n".join([*lines[2:], f"Index: {index}", ""]))
+    lines = [f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
+    for page, runs in pages.items():
+        paper = json.loads((runs / SETTINGS).read_text())
+        verdicts = [one.verdict for one in judge_all(paper, measure(paper, load(runs)))]
+        counts = " | ".join(str(verdicts.count(verdict)) for verdict in VERDICTS)
+        where = page.relative_to(index.parent)
+        lines.append(f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |")
+    canvas.write(index, "\n".join(["# Published results", "", *lines, ""]))
+    sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 
 
 def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
@@ -213,3 +235,7 @@ def differences(page: Path, folder: Path) -> list[str]:
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
     rows = {line for line in printed if line.startswith("| ") and not line.startswith(("| claim", "| quantity"))}
     return lost + [f"on the page, not recomputed: {row}" for row in sorted(rows.difference(expected))]
+
+
+if __name__ == "__main__":  # the runs of papers, and where their pages go
+    collect(*map(Path, sys.argv[1:]))

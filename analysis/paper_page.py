@@ -101,7 +101,7 @@ def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
     for name, values in quantities.items():
         if len(values):
             low, high = bootstrap_interval(values.to_numpy(), rng, 1000)
-            interval = "" if np.isnan(low) else f" [{low:.4g}, {high:.4g}]"
+            interval = f" [{low:.4g}, {high:.4g}]" if np.isfinite(values).all() and np.isfinite(low) else ""
             rows.append(f"| {name} | {values.mean():.4g}{interval} | {len(values)} |")
     return rows
 
@@ -137,14 +137,15 @@ def _figure(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     for index, series in enumerate(spec["series"]):
         look = own[series["name"]]
         aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0  # so that no mark hides another
+        under = 0.8 * (len(spec["series"]) - 1 - index)  # what later ones cover still looks out
         shown = {place: quantities[key] for place, key in series["points"].items() if len(quantities.get(key, ()))}
         if shown:
             mean = np.array([values.mean() for values in shown.values()])
             bounds = np.array([bootstrap_interval(values.to_numpy(), rng, 1000) for values in shown.values()])
             bars = np.nan_to_num([mean - bounds[:, 0], bounds[:, 1] - mean]).clip(0)
             axes.errorbar(
-                [places[place] + aside for place in shown], mean, bars, color=look.colour, marker=look.marker, ms=5,
-                ls="" if categories else look.line, capsize=3,
+                [places[place] + aside for place in shown], mean, bars, color=look.colour, marker=look.marker,
+                ls="" if categories else look.line, ms=5 + under, lw=1.4 + under, capsize=3,
             )  # fmt: skip
         for place, value in series.get("reference", {}).items():
             axes.plot(places[place] + aside, value, "x", color=look.colour, ms=7, mew=1.6, zorder=5)

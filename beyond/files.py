@@ -1,14 +1,23 @@
-"""Files that the system's packages bring: found, unpacked and compared with what was published."""
+"""Files: written so that no reader sees half of one; those of the system's packages, compared with what is known."""
 
 import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from beyond.errors import InputError
 
 SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file beside `path`, then give it that name: write-then-rename."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)  # noqa: PTH105  atomic, and named as such
 
 
 def unpacked(path: str, sha256: str, package: str) -> bytes:

@@ -15,6 +15,7 @@ from beyond.streams import Stream
 
 PROBE_SIZE = 256
 SIGNALS = ("activation_norm", "first_activation_norm", "error_norm")
+JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 
 
 class Probe:
@@ -33,6 +34,10 @@ class Probe:
         indices = Stream("probe", seeds).permutation(task.size("validation"))[:, :n_examples]
         self.batch: Batch = task.batch("validation", indices)
         self.problem = Problem(network, task.spec)
+        try:
+            self._segments = self.problem.layers
+        except UnsupportedError:  # a wrapped module
+            self._segments = ()
 
     def measure(
         self,
@@ -54,6 +59,9 @@ class Probe:
         mean square over examples of an example's norm; `first_activation_norm` is that of the first example alone,
         whose spread over replicas is due to the weights. `error_norm` is the root mean square over examples of the norm
         of the derivative of an example's loss by the same values. NaN for a network without access to its layers.
+
+        `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the whole network's
+        outputs by its inputs at the first example: how much a small change of the inputs grows or fades on its way.
         """
         gradient, dead = self._gradient(params)
         unknown = torch.full((len(params),), float("nan"))
@@ -73,6 +81,7 @@ class Probe:
                 "depth": 0,
                 **_directions(*vectors),
                 **dict.fromkeys(("transport_cosine", "dead_fraction", *SIGNALS), unknown),
+                **self._jacobian(params),
             }
         ]
         for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
@@ -84,6 +93,7 @@ class Probe:
                     "transport_cosine": aligned.get(block.depth, unknown),
                     "dead_fraction": unknown if isinstance(dead_fraction, float) else dead_fraction,
                     **{name: values[block.depth - 1] for name, values in signals.items()},
+                    **dict.fromkeys(JACOBIAN, unknown),
                 }
             )
         return rows
@@ -97,9 +107,8 @@ class Probe:
     def _signals(self, params: Tensor) -> dict[str, list[Tensor]]:
         """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""
         network, batch = self.problem.network, self.batch
-        try:
-            layers = self.problem.layers
-        except UnsupportedError:  # a wrapped module
+        layers = self._segments
+        if not layers:
             return dict.fromkeys(SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks))
         ends = [block.layer - 1 for block in network.blocks[1:]] + [len(layers) - 1]
         values, tapes, norms = batch.inputs, [], []
@@ -117,6 +126,25 @@ class Probe:
                 error = layers[index].carry(tapes[index], error)
         own = ([_root_mean_square(one) for one in norms], [one[:, 0] for one in norms], errors[::-1])
         return dict(zip(SIGNALS, own, strict=True))
+
+    def _jacobian(self, params: Tensor) -> dict[str, Tensor]:
+        """Singular values (R,) of the derivative of the outputs by the inputs at the first example.
+
+        In float64: in a deep network they span more than float32 can tell apart. NaN where that derivative is not
+        finite, where inputs are symbols, and for a network without access to its layers.
+        """
+        network, spec = self.problem.network, self.problem.spec
+        found = torch.full((len(params), len(JACOBIAN)), float("nan"))
+        if self._segments and not spec.n_symbols:
+            n_outputs = spec.n_outputs
+            copies = self.batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)  # one for each output
+            _, tape = network.forward(params.double(), copies)
+            errors = torch.eye(n_outputs, dtype=torch.float64).expand(len(params), -1, -1)
+            jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
+            finite = jacobian.isfinite().all(2).all(1)
+            values = torch.linalg.svdvals(jacobian[finite])
+            found[finite] = torch.stack([values[:, 0], values.median(1).values, values[:, -1]], 1).float()
+        return dict(zip(JACOBIAN, found.unbind(1), strict=True))
 
 
 def _directions(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,6 +18,7 @@ import pandas as pd
 import torch
 
 from beyond.errors import InputError
+from beyond.files import write_whole
 from beyond.loop import Progress
 
 TABLES = ("curves", "layers", "runs")
@@ -76,19 +76,15 @@ class RunFolder:
         for name in TABLES:
             self._rows[name] += getattr(progress, name)
         if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
-            self._write("state.pt", lambda path: torch.save({"snapshot": progress.snapshot, "rows": self._rows}, path))
+            saved = {"snapshot": progress.snapshot, "rows": self._rows}
+            write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
             self._saved_at = monotonic()
 
     def close(self, manifest: dict[str, Any]) -> None:
         """Write the tables and the manifest; the run is finished."""
         for name in TABLES:
             table = pd.DataFrame(self._rows[name])
-            self._write(f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+            write_whole(self.path / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-        self._write("manifest.json", lambda path: path.write_text(text))
+        write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
         (self.path / "state.pt").unlink(missing_ok=True)
-
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        part = self.path / f"{name}.part"
-        write(part)
-        os.replace(part, self.path / name)  # noqa: PTH105  atomic, and named as such

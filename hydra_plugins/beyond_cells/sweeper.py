@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from beyond.files import write_whole
 from beyond.run import check
 
 
@@ -50,7 +51,7 @@ class CellSweeper(BasicSweeper):
         if "paper" in self.config:
             paper: Any = OmegaConf.to_container(self.config.paper, resolve=True)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "paper.json").write_text(json.dumps(paper, indent=1))
+            write_whole(folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1)))
         resolve_name(self.publish)(folder)
         if any(job.return_value == "failed" for job in chain.from_iterable(returns)):
             sys.exit("beyond: some runs failed; the report lists them with their reasons")

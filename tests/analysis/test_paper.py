@@ -1,6 +1,7 @@
 """A page of a study with known numbers: quantities, verdicts, figure, and that a changed number is found."""
 
 import json
+import shutil
 
 import pytest
 
@@ -176,3 +177,16 @@ def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
     row = next(line for line in (runs.parent / "index.md").read_text().splitlines() if "A toy result" in line)
     assert row == f"| A toy result | fast | 1 | 1 | 0 | 1 | [toy]({runs.name}/page/index.md) |"
     assert row in capsys.readouterr().out
+
+
+def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs, tmp_path):
+    full = runs.parent / "toy-full"
+    shutil.copytree(runs, full)
+    (full / paper.SETTINGS).write_text(json.dumps({**PAPER, "scale": "full"}))
+    paper.collect(runs.parent, tmp_path / "out")
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert found == ["README.md", "toy/figure-1.png", "toy/index.md"]
+    assert "scale=full" in (tmp_path / "out" / "toy" / "index.md").read_text()
+    assert (
+        "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |" in (tmp_path / "out" / "README.md").read_text()
+    )

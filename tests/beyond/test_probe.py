@@ -1,5 +1,6 @@
 """The yardstick itself: cosines of known updates, norms by hand."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from beyond import catalog
 from beyond.contracts import Batch
 from beyond.module import ModuleNetwork
 from beyond.optimizers import SGD
-from beyond.probe import SIGNALS, Probe, cosine
+from beyond.probe import JACOBIAN, SIGNALS, Probe, cosine
 from beyond.problem import Problem
 from beyond.streams import Stream
 from methods.backprop import Backprop
@@ -181,3 +182,23 @@ def test_on_its_own_batch_gradient_descent_is_steepest_descent():
     assert (hidden["batch_cosine"].abs() < 0.5).all()
     assert (whole["batch_cosine"] > hidden["batch_cosine"]).all()
     assert (whole["batch_cosine"] < 0.99).all()
+
+
+def test_singular_values_are_those_of_automatic_differentiations_jacobian(at):
+    rows = at.probe.measure(at.params, None)
+    for replica in range(len(SEEDS)):
+        own, first = at.params[[replica]].double(), at.probe.batch.inputs[replica, 0].double()
+        outputs = partial(at.network.outputs, own)
+        jacobian = torch.autograd.functional.jacobian(outputs, first[None, None]).flatten(0, 2).flatten(1)
+        expected = torch.linalg.svdvals(jacobian)
+        for name, value in zip(JACOBIAN, (expected[0], expected.median(), expected[-1]), strict=True):
+            assert rows[0][name][replica] == pytest.approx(value.item(), rel=1e-5)
+    assert all(row[name].isnan().all() for row in rows[1:] for name in JACOBIAN)
+
+
+def test_singular_values_are_unknown_where_weights_are_not_finite(make_probe):
+    at = make_probe("mlp")
+    params = at.params.clone()
+    params[1, 0] = float("inf")
+    found = at.probe.measure(params, None)[0]["jacobian_largest"]
+    assert found.isnan().tolist() == [False, True, False]
