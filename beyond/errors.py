@@ -7,6 +7,10 @@ class InputError(ValueError):
     """A parameter outside its range, or a name nobody knows. The message is one line."""
 
 
+class MissingDataError(InputError):
+    """Data that a task needs are not on this machine. The message is one line that says how to get them."""
+
+
 class UnsupportedError(Exception):
     """A method cannot serve this task or network. The message says why, in one line."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from beyond.errors import InputError
+from beyond.errors import InputError, MissingDataError
 
 SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
 
@@ -21,7 +21,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def unpacked(path: str, sha256: str, package: str) -> bytes:
-    """Contents of a gzip file, or `InputError` naming the package that brings it.
+    """Contents of a gzip file, or `MissingDataError` naming the package that brings it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def unpacked(path: str, sha256: str, package: str) -> bytes:
     folders = (os.environ.get("XDG_DATA_DIRS") or SHARED).split(":")
     found = next((file for folder in folders if (file := Path(folder, path)).is_file()), None)
     if found is None:
-        raise InputError(f"{path} is not on this machine: apt install {package}")
+        raise MissingDataError(f"{path} is not on this machine: apt install {package}")
     try:
         contents = gzip.decompress(found.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from beyond import catalog
-from beyond.errors import InputError
+from beyond.errors import MissingDataError
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,7 +21,7 @@ def load_task():
         task = catalog.load("task", name)
         try:
             task.size("train")
-        except InputError as missing:
+        except MissingDataError as missing:
             pytest.skip(str(missing))
         return task
 
