@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from beyond.cell import Cell
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SCALES = ("fast", "full")  # of a published result's runs
 PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
 FREE = (
     "method",
@@ -55,7 +56,7 @@ def main() -> None:
 
         return show()
     if "+paper=all" in sys.argv[1:]:
-        sys.exit(_every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"]))
+        return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
     register_resolvers()
     plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
@@ -88,13 +89,15 @@ def application(config: DictConfig) -> str:
     return status
 
 
-def _every_paper(arguments: list[str]) -> int:
+def _every_paper(arguments: list[str]) -> None:
     """Run every paper, each in a process of its own, then write their index; the exit status is 1 if any failed."""
-    runs = next((line.partition("=")[2] for line in arguments if line.startswith("runs=")), "runs")
+    settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if settings.get("scale", "fast") not in SCALES:  # one line for all of them
+        sys.exit(f"beyond: scale must be one of {', '.join(SCALES)}; got {settings['scale']!r}")
     commands = [[sys.executable, "-m", "beyond.run", f"+paper={name}", *arguments] for name in names("paper")]
     failed = [command for command in commands if subprocess.run(command, check=False).returncode]
-    resolve_name("analysis.paper.publish_index")(Path(runs) / "papers")
-    return min(len(failed), 1)
+    resolve_name("analysis.paper.publish_index")(Path(settings.get("runs", "runs")) / "papers")
+    sys.exit(min(len(failed), 1))
 
 
 def register_resolvers() -> None:
@@ -105,7 +108,7 @@ def register_resolvers() -> None:
 
 def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
     """Choose between two values by the paper's scale."""
-    require_one_of("scale", ("fast", "full"), _root_.scale)
+    require_one_of("scale", SCALES, _root_.scale)
     return full if _root_.scale == "full" else fast
 
 
@@ -150,6 +153,8 @@ def _tunes(line: str) -> bool:
 def _explain(error: Exception) -> str:
     """One line for an error; for Hydra's, with the known names where one was unknown."""
     text = " ".join(str(error).split())
+    if raised := re.match(r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text):
+        return raised[1]
     if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study|paper)/([^']*)'", text):
         group, name = unknown.groups()
         return f"unknown {group} {name!r}; known: {', '.join(names(group))}"

@@ -10,9 +10,7 @@ from analysis import paper
 from beyond.catalog import CONF, names
 from beyond.cell import prepare
 from beyond.errors import MissingDataError
-from beyond.run import read_cell, register_resolvers
-
-SCALES = ("fast", "full")
+from beyond.run import SCALES, read_cell, register_resolvers
 
 
 def composed(*overrides):
