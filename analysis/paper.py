@@ -50,7 +50,8 @@ def publish(folder: str | Path) -> None:
 def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     """Write `page/index.md` and its figure into the folder of a paper's runs."""
     from analysis import canvas
-    from analysis.paper_page import draw, markdown
+    from analysis.paper_figures import draw
+    from analysis.paper_page import markdown
 
     paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
     quantities = measure(paper, tables)
@@ -135,13 +136,18 @@ def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
     """Read the claims of a paper; raise `TableError` where one, or a figure, names what is not measured."""
     claims = [Claim.of(entry) for entry in paper["claims"]]
     used = {f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims}
-    for figure in paper.get("figures", ()):
-        used[f"figure {figure['title']!r}"] = [key for one in figure["series"] for key in one["points"].values()]
+    used |= {f"figure {figure['title']!r}": _drawn(figure) for figure in paper.get("figures", ())}
     known = set(quantities_of(paper))
     for user, wanted in used.items():
         if unknown := sorted(set(wanted) - known):
             raise TableError(f"{user} names what the paper does not measure: {', '.join(unknown)}")
     return claims
+
+
+def _drawn(figure: Mapping[str, Any]) -> list[str]:
+    """Quantities that a figure names."""
+    points = [name for series in figure["series"] for name in series.get("points", {}).values()]
+    return points + [name for series in figure["series"] if "values" in series for name in names(series["values"])]
 
 
 def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:

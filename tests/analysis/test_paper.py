@@ -43,6 +43,9 @@ PAPER = {
     "figures": [{"title": "Scores", "x": "method", "y": "test accuracy, %", "series": [
         {"name": "ours", "points": {"backprop": "backprop_test", "genetic": "genetic_test"},
          "reference": {"backprop": 95}},
+    ]}, {"title": "Scatter", "x": "test accuracy, %", "y": "density", "reference": "normal", "series": [
+        {"name": "backprop", "values": "2 * backprop_test", "normal": [180, 4]},
+        {"name": "pepita", "values": "pepita_test", "normal": [0, 1]},
     ]}],
 }  # fmt: skip
 
@@ -185,7 +188,7 @@ def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs,
     (full / paper.SETTINGS).write_text(json.dumps({**PAPER, "scale": "full"}))
     paper.collect(runs.parent, tmp_path / "out")
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
-    assert found == ["README.md", "toy/figure-1.png", "toy/index.md"]
+    assert found == ["README.md", "toy/figure-1.png", "toy/figure-2.png", "toy/index.md"]
     assert "scale=full" in (tmp_path / "out" / "toy" / "index.md").read_text()
     assert (
         "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |" in (tmp_path / "out" / "README.md").read_text()
