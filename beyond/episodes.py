@@ -151,6 +151,15 @@ def rows_of(batch: Batch, n_examples: int) -> Batch:
     return Batch(by_episode(batch.inputs, n_examples), by_episode(batch.targets, n_examples))
 
 
+def in_lanes(batch: Batch, problem: Problem) -> tuple[Batch, Batch, Problem, int]:
+    """Return queries and support with a row (lane) an episode, the problem of the lanes, and how many a replica has."""
+    episode = require_episodes(problem.spec)
+    assert batch.support is not None
+    queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
+    n_episodes = len(queries.inputs) // len(batch.inputs)
+    return queries, support, problem.lanes(n_episodes), n_episodes
+
+
 def require_episodes(spec: TaskSpec) -> Episode:
     """Return the task's episode; raise `UnsupportedError` where it has none."""
     if spec.episode is None:

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, adaptation_variants, require_adaptation, require_episodes, rows_of
+from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_adaptation, require_episodes
 from beyond.errors import require, require_one_of
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
@@ -98,11 +98,8 @@ class MAML(Method[State]):
 
     def gradient(self, params: Tensor, batch: Batch, problem: Problem) -> Tensor:
         """Derivative (R, n) of the queries' loss after adaptation, averaged over the episodes."""
-        episode = require_episodes(problem.spec)
-        assert batch.support is not None
-        queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
-        n_episodes = len(queries.inputs) // len(params)
-        lanes, inner = problem.lanes(n_episodes), self._inner(self.n_inner_steps)
+        queries, support, lanes, n_episodes = in_lanes(batch, problem)
+        inner = self._inner(self.n_inner_steps)
         with torch.set_grad_enabled(self.order == "second"):
             start = params.repeat_interleave(n_episodes, 0).requires_grad_(self.order == "second")  # (R * E, n)
             adapted = inner.adapt(start, self.inner_rate, support, lanes)

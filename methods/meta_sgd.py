@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, adaptation_variants, require_adaptation, require_episodes, rows_of
+from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_adaptation, require_episodes
 from beyond.errors import require
 from beyond.optimizers import Optimizer
 from beyond.problem import Problem
@@ -91,11 +91,8 @@ class MetaSGD(Method[State]):
 
     def gradient(self, params: Tensor, rates: Tensor, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         """Derivatives (R, n) of the queries' loss after adaptation for weights and rates, averaged over episodes."""
-        episode = require_episodes(problem.spec)
-        assert batch.support is not None
-        queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
-        n_episodes = len(queries.inputs) // len(params)
-        lanes, inner = problem.lanes(n_episodes), InnerLoop(self.n_inner_steps)
+        queries, support, lanes, n_episodes = in_lanes(batch, problem)
+        inner = InnerLoop(self.n_inner_steps)
         start, rate = (values.repeat_interleave(n_episodes, 0).requires_grad_() for values in (params, rates))
         with torch.enable_grad():
             adapted = inner.adapt(start, rate, support, lanes)

@@ -31,6 +31,7 @@ from beyond.episodes import (
     adaptation_variants,
     by_episode,
     end_to_end,
+    in_lanes,
     require_adaptation,
     require_episodes,
     rows_of,
@@ -91,18 +92,15 @@ class Reptile(Method[State]):
         return {"params": params}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        episode, n_replicas = require_episodes(problem.spec), len(state["params"])
-        assert batch.support is not None
-        queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
+        queries, support, lanes, n_episodes = in_lanes(batch, problem)
         examples = Batch(
             torch.cat([support.inputs, queries.inputs], 1), torch.cat([support.targets, queries.targets], 1)
         )
-        n_episodes = len(queries.inputs) // n_replicas
         rows = self._minibatches(examples.targets.shape[1], n_episodes, rng)  # (R * E, K, inner_batch_size)
-        lanes = torch.arange(len(rows)).unsqueeze(1)
-        minibatches = [Batch(examples.inputs[lanes, own], examples.targets[lanes, own]) for own in rows.unbind(1)]
-        ends = self._train(state["params"].repeat_interleave(n_episodes, 0), minibatches, problem.lanes(n_episodes))
-        return {"params": torch.lerp(state["params"], ends.unflatten(0, (n_replicas, -1)).mean(1), self.outer_rate)}
+        own = torch.arange(len(rows)).unsqueeze(1)
+        minibatches = [Batch(examples.inputs[own, drawn], examples.targets[own, drawn]) for drawn in rows.unbind(1)]
+        ends = self._train(state["params"].repeat_interleave(n_episodes, 0), minibatches, lanes)
+        return {"params": torch.lerp(state["params"], ends.unflatten(0, (-1, n_episodes)).mean(1), self.outer_rate)}
 
     def params(self, state: State) -> Tensor:
         return state["params"]
