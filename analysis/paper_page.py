@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.claims import Judged
+from analysis.claims import VERDICTS, Judged
 from analysis.statistics import bootstrap_interval
 from analysis.tables import Tables
 
@@ -41,6 +41,8 @@ def markdown(
         "",
         f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work on one core each.",
         "",
+        _counted(judged),
+        "",
         "| claim | published | how it is known | measured [95 % interval] | seeds | verdict |",
         "|---|---|---|---|---|---|",
         *claim_rows(judged),
@@ -48,10 +50,8 @@ def markdown(
         *map(_criterion, judged),
         "",
         *itertools.chain.from_iterable((f"![{alt}]({name}.png)", "") for name, alt in figures),
-        "## What differs from the source",
-        "",
-        *(f"- {line}" for line in paper.get("departures", ["Nothing known."])),
-        "",
+        *_section("What is not reproduced, and why", paper.get("findings", ())),
+        *_section("What differs from the source", paper.get("departures", ["Nothing known."])),
         "## Quantities",
         "",
         "Means over seeds with percentile bootstrap intervals, from the run tables.",
@@ -62,6 +62,18 @@ def markdown(
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _counted(judged: Sequence[Judged]) -> str:
+    """How many claims have each verdict."""
+    verdicts = [one.verdict for one in judged]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+    return f"{len(judged)} claims: {', '.join(counts)}."
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    """A titled list; nothing without lines."""
+    return [f"## {title}", "", *(f"- {line}" for line in lines), ""] if lines else []
 
 
 def _criterion(one: Judged) -> str:

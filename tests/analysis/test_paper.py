@@ -10,6 +10,7 @@ from analysis.tables import TableError
 
 PAPER = {
     "name": "toy", "scale": "fast", "title": "A toy result", "citation": "Somebody (2026).", "departures": ["a port"],
+    "findings": ["it rained"],
     "measure": {
         "{method}_test": {
             "for": {"method": ["backprop", "genetic", "pepita"]}, "where": {"method": "{method}"},
@@ -142,7 +143,17 @@ def test_the_page_has_verdicts_figure_departures_and_provenance(runs):
     _, judged, page = paper.write(runs)
     assert [one.verdict for one in judged] == ["reproduced", "relation holds", "not run"]
     text = page.read_text()
-    for part in ("Somebody (2026).", "beyond +paper=toy", "0123abc", "| 40 |", "a port", "half of it", "figure-1.png"):
+    for part in (
+        "Somebody (2026).",
+        "beyond +paper=toy",
+        "0123abc",
+        "| 40 |",
+        "a port",
+        "half of it",
+        "figure-1.png",
+        "3 claims: 1 reproduced, 1 relation holds, 1 not run.",
+        "and why\n\n- it rained\n",
+    ):
         assert part in text
     assert (page.parent / "figure-1.svg").exists()
     assert paper.write(runs)[2].read_text() == text
