@@ -66,8 +66,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 def publish_index(folder: str | Path) -> None:
     """Write `index.md` over the papers that were run below a folder: a row a paper and scale, a count a verdict."""
     folder = Path(folder)
-    pages = {write(settings.parent)[2]: settings.parent for settings in sorted(folder.glob(f"*/{SETTINGS}"))}
-    _write_index(folder / "index.md", pages)
+    _write_index(folder / "index.md", [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))])
 
 
 def collect(folder: Path, out: Path) -> None:
@@ -75,25 +74,23 @@ def collect(folder: Path, out: Path) -> None:
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
         chosen[json.loads(settings.read_text())["name"]] = settings.parent
-    pages = {}
+    pages = []
     for name, runs in chosen.items():
-        page = write(runs)[2]
+        paper, judged, page = write(runs)
         (out / name).mkdir(parents=True, exist_ok=True)
         for path in (page, *page.parent.glob("*.png")):
             shutil.copy(path, out / name)
-        pages[out / name / page.name] = runs
+        pages.append((paper, judged, out / name / page.name))
     _write_index(out / "README.md", pages)
 
 
-def _write_index(index: Path, pages: Mapping[Path, Path]) -> None:
-    """Write and print a table of pages, given the runs of each."""
+def _write_index(index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]) -> None:
+    """Write and print a table of papers, their verdicts and pages."""
     from analysis import canvas
 
     lines = [f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
-    for page, runs in pages.items():
-        paper = json.loads((runs / SETTINGS).read_text())
-        verdicts = [one.verdict for one in judge_all(paper, measure(paper, load(runs)))]
-        counts = " | ".join(str(verdicts.count(verdict)) for verdict in VERDICTS)
+    for paper, judged, page in pages:
+        counts = " | ".join(str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS)
         where = page.relative_to(index.parent)
         lines.append(f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |")
     canvas.write(index, "\n".join(["# Published results", "", *lines, ""]))
