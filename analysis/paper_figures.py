@@ -94,7 +94,7 @@ def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
 
 def _panel(spec: Mapping[str, Any], note: str, entries: Sequence[tuple[Any, str]]) -> tuple[Figure, Axes]:
     """One titled panel that scales to what is drawn on it."""
-    figure, (axes,) = panels(1, 1, 3.4, spec["title"], note, entries)
+    figure, (axes,) = panels(1, 1, 3.4, spec["title"], note, entries, left=0.9)
     axes.set_autoscale_on(True)
     axes.set(xlabel=spec["x"], ylabel=spec["y"])
     axes.grid(visible=True, color="#e6e6e6", lw=0.7)
