@@ -204,7 +204,7 @@ def _shared(series: Sequence[pd.Series]) -> list[Any]:
 
 
 def _interval(expression: str, quantities: Mapping[str, pd.Series], seeds: list[Any], rng: Generator) -> str:
-    """95 % percentile bootstrap interval over seeds, which stay paired; empty for fewer than two."""
+    """95 % percentile bootstrap interval over seeds, which stay paired; empty for fewer than two, or if infinite."""
     own = {name: quantities[name] for name in names(expression)}
     if len(seeds) < 2 or not own:
         return ""
@@ -215,8 +215,8 @@ def _interval(expression: str, quantities: Mapping[str, pd.Series], seeds: list[
             name: pd.Series(one.loc[seeds].to_numpy()[drawn], index=range(len(seeds))) for name, one in own.items()
         }
         draws.append(float(np.mean(evaluate(expression, again))))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f" [{_text(low)}, {_text(high)}]"
+    low, high = np.quantile(draws, [0.025, 0.975]) if np.isfinite(draws).all() else (np.nan, np.nan)
+    return "" if np.isnan(low) else f" [{_text(low)}, {_text(high)}]"
 
 
 def _text(value: float) -> str:
