@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from beyond.problem import Problem
 from beyond.streams import Stream
 
 PROBE_SIZE = 256
+GROUP = 1 << 24  # weights measured at once, which bounds the memory of their copies in float64
 SIGNALS = ("activation_norm", "first_activation_norm", "error_norm")
 JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 
@@ -45,7 +47,7 @@ class Probe:
         before: Tensor | None,
         transport: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
-    ) -> list[dict[str, str | int | Tensor]]:
+    ) -> list[dict[str, Any]]:
         """For the network and for each block, norms (R,) at weights `params`, and the last update's, begun at `before`.
 
         The whole network comes first, as the layer "network" of depth 0; what only a block has is NaN there.
@@ -63,25 +65,42 @@ class Probe:
         `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the whole network's
         outputs by its inputs at the first example: how much a small change of the inputs grows or fades on its way.
         """
-        gradient, dead = self._gradient(params)
+        size = max(1, GROUP // params.shape[1])
+        parts = []
+        for first in range(0, len(params), size):
+            own = slice(first, first + size)
+            carriers = {depth: carrier[own] for depth, carrier in (transport or {}).items()}
+            seen = None if batch is None else _replicas(batch, own)
+            old = None if before is None else before[own]
+            parts.append(self._measure(params[own], old, carriers, seen, _replicas(self.batch, own)))
+        return [
+            {name: torch.cat(found) if isinstance(found[0], Tensor) else found[0] for name, found in columns.items()}
+            for columns in (
+                {name: [row[name] for row in rows] for name in rows[0]} for rows in zip(*parts, strict=True)
+            )
+        ]
+
+    def _measure(
+        self, params: Tensor, before: Tensor | None, transport: Mapping[int, Tensor], batch: Batch | None, probe: Batch
+    ) -> list[dict[str, Any]]:
+        """Measure some of the replicas, on their own part of the probe."""
+        gradient, dead = self._gradient(params, probe)
         unknown = torch.full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
         update = none if before is None else params - before
-        descent = none if before is None else self._gradient(before)[0].neg_()
+        descent = none if before is None else self._gradient(before, probe)[0].neg_()
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         vectors = (gradient, params, update, descent, seen)
         own_carriers = self.problem.network.carriers(params) if transport else {}
-        aligned = {
-            depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in (transport or {}).items()
-        }
-        signals = self._signals(params)
-        rows: list[dict[str, str | int | Tensor]] = [
+        aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in transport.items()}
+        signals = self._signals(params, probe)
+        rows: list[dict[str, Any]] = [
             {
                 "layer": "network",
                 "depth": 0,
                 **_directions(*vectors),
                 **dict.fromkeys(("transport_cosine", "dead_fraction", *SIGNALS), unknown),
-                **self._jacobian(params),
+                **self._jacobian(params, probe),
             }
         ]
         for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
@@ -98,15 +117,14 @@ class Probe:
             )
         return rows
 
-    def _gradient(self, params: Tensor, batch: Batch | None = None) -> tuple[Tensor, list[float | Tensor]]:
-        batch = batch or self.batch
+    def _gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, list[float | Tensor]]:
         outputs, tape = self.problem.forward(params, batch.inputs)
         gradient = self.problem.backward(tape, self.problem.error(outputs, batch.targets))
         return gradient, self.problem.network.dead_fraction(tape)
 
-    def _signals(self, params: Tensor) -> dict[str, list[Tensor]]:
+    def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
         """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""
-        network, batch = self.problem.network, self.batch
+        network = self.problem.network
         layers = self._segments
         if not layers:
             return dict.fromkeys(SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks))
@@ -127,7 +145,7 @@ class Probe:
         own = ([_root_mean_square(one) for one in norms], [one[:, 0] for one in norms], errors[::-1])
         return dict(zip(SIGNALS, own, strict=True))
 
-    def _jacobian(self, params: Tensor) -> dict[str, Tensor]:
+    def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.
 
         In float64: in a deep network they span more than float32 can tell apart. NaN where that derivative is not
@@ -137,7 +155,7 @@ class Probe:
         found = torch.full((len(params), len(JACOBIAN)), float("nan"))
         if self._segments and not spec.n_symbols:
             n_outputs = spec.n_outputs
-            copies = self.batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)  # one for each output
+            copies = batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)  # one for each output
             _, tape = network.forward(params.double(), copies)
             errors = torch.eye(n_outputs, dtype=torch.float64).expand(len(params), -1, -1)
             jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
@@ -145,6 +163,11 @@ class Probe:
             values = torch.linalg.svdvals(jacobian[finite])
             found[finite] = torch.stack([values[:, 0], values.quantile(0.5, 1), values[:, -1]], 1).float()
         return dict(zip(JACOBIAN, found.unbind(1), strict=True))
+
+
+def _replicas(batch: Batch, own: slice) -> Batch:
+    """Inputs and targets of some replicas."""
+    return Batch(batch.inputs[own], batch.targets[own])
 
 
 def _directions(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from beyond import catalog
+from beyond import catalog, probe
 from beyond.contracts import Batch
 from beyond.module import ModuleNetwork
 from beyond.optimizers import SGD
@@ -202,3 +202,15 @@ def test_singular_values_are_unknown_where_weights_are_not_finite(make_probe):
     params[1, 0] = float("inf")
     found = at.probe.measure(params, None)[0]["jacobian_largest"]
     assert found.isnan().tolist() == [False, True, False]
+
+
+def test_what_is_measured_does_not_depend_on_how_many_replicas_are_at_once(at, monkeypatch):
+    step = at.params - 0.1 * at.gradient
+    whole = at.probe.measure(step, at.params, None, at.probe.batch)
+    monkeypatch.setattr(probe, "GROUP", 2 * at.params.shape[1])  # two replicas, then one
+    for row, expected in zip(at.probe.measure(step, at.params, None, at.probe.batch), whole, strict=True):
+        for name, value in expected.items():
+            if isinstance(value, torch.Tensor):
+                torch.testing.assert_close(row[name], value, rtol=1e-4, atol=1e-6, equal_nan=True)
+            else:
+                assert row[name] == value
