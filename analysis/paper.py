@@ -25,6 +25,10 @@ from analysis.tables import Frame, TableError, Tables, load
 
 SEED = 0  # of the intervals
 BOUNDS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+INTRODUCTION = (
+    "Claims by verdict. A page has each claim with what was measured, figures, the command and the commit of its runs;",
+    "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
+)
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
 
 
@@ -93,7 +97,7 @@ def _write_index(index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[
         counts = " | ".join(str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS)
         where = page.relative_to(index.parent)
         lines.append(f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |")
-    canvas.write(index, "\n".join(["# Published results", "", *lines, ""]))
+    canvas.write(index, "\n".join(["# Published results", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 
 
