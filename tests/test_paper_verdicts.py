@@ -99,7 +99,7 @@ def verdicts(name, runs, sources):
     return {one.claim.id: one.verdict for one in paper.judge_all(own, paper.measure(own, paper.load(folder)))}
 
 
-@pytest.mark.parametrize("name", ["feedback_alignment", "deep_linear"])
+@pytest.mark.parametrize("name", ["feedback_alignment", "equilibrium_propagation"])
 def test_every_claim_of_the_fast_form_holds(name, tmp_path):
     with copied() as sources:
         assert set(verdicts(name, tmp_path, sources).values()) <= GOOD
