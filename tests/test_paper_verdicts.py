@@ -29,8 +29,8 @@ class Case:
     paper : str
     claims : list of str
     fault : Fault
-    arms : list of int, optional
-        Lines of overrides that are run, by their place in the settings; None runs all.
+    arms : list of str, optional
+        Texts of the lines of overrides that are run; None runs all.
     less : dict
         Texts in those lines, and what replaces them, where the claims need only part of a sweep.
     """
@@ -38,7 +38,7 @@ class Case:
     paper: str
     claims: list[str]
     fault: Fault
-    arms: list[int] | None = None
+    arms: list[str] | None = None
     less: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,26 +51,27 @@ CASES = [
         "deep_linear", ["A3.c1", "A3.c2", "A3.c3", "A3.c4"],
         Fault(settings("deep_linear"), "learning_rate=0.001 network.hidden=[10] network.initialisation=identity",
               "learning_rate=0.00103 network.hidden=[10] network.initialisation=identity"),
-        arms=[0],
+        arms=["network.initialisation=identity"],
     ),
     Case(
         "mnist1d", ["A1.a"],
         Fault(settings("mnist1d"), "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.0001"),
-        arms=[0],
+        arms=["cnn1d"],
         less={"${scaled:'cnn1d,linear','gru,cnn1d,linear'}": "linear", "features=false,true": "features=false"},
     ),
     Case("feedback_alignment", ["A6.a4"], fault_of("feedback_alignment")),
     Case(
         "safe_mutations", ["A11.a''"],
         Fault(Path("beyond/variation.py"), "if apart else 1", "if not apart else 1"),
-        arms=[0], less={"case=washout,medium,easy": "case=washout"},
+        arms=["task=regression/gains"], less={"case=washout,medium,easy": "case=washout"},
     ),
     Case(
         "forward_gradient", ["B6.a'"], fault_of("forward_gradient"),
-        arms=[2, 4], less={"n_tangents=256,64,16": "n_tangents=16"},
+        arms=["network=linear task.train_size=300 method=forward_gradient method.n_tangents=256", "seeds=1000"],
+        less={"n_tangents=256,64,16": "n_tangents=16"},
     ),
-    Case("equilibrium_propagation", ["B8.a"], fault_of("equilibrium_propagation"), arms=[2, 3]),
-    Case("predictive_coding", ["B9.a", "B9.a'"], fault_of("predictive_coding"), arms=[2, 3]),
+    Case("equilibrium_propagation", ["B8.a"], fault_of("equilibrium_propagation"), arms=["budget.steps=1 method"]),
+    Case("predictive_coding", ["B9.a", "B9.a'"], fault_of("predictive_coding"), arms=["${paper.one_step}"]),
 ]  # fmt: skip
 
 
@@ -78,7 +79,8 @@ def shorten(path, arms, less):
     """Leave only some of a paper's cells."""
     whole = yaml.safe_load(path.read_text())
     sweeper = whole["hydra"]["sweeper"]
-    sweeper["arms"] = sweeper["arms"] if arms is None else [sweeper["arms"][index] for index in arms]
+    if arms is not None:
+        sweeper["arms"] = [line for line in sweeper["arms"] if any(text in line for text in arms)]
     for key in ("arms", "tasks"):
         for text, shorter in less.items():
             sweeper[key] = [line.replace(text, shorter) for line in sweeper.get(key, [])]
