@@ -22,7 +22,19 @@ from analysis.tables import TableError
 DRAWS = 1000
 HOW = ("read", "recalled", "exact", "measured")
 VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
-Value = Any  # a Series by seed, or a number
+Value = Any  # a Series by seed, a number, or an array (draws, seeds) of resampled seeds
+
+
+def _over_seeds(statistic: Callable[..., Any], **options: Any) -> Callable[[Value], Value]:
+    """Take a statistic over seeds: a number of a Series, a column (draws, 1) of resampled seeds."""
+
+    def apply(value: Value) -> Value:
+        if isinstance(value, np.ndarray) and value.ndim == 2:
+            return statistic(value, axis=1, keepdims=True, **options)
+        return float(statistic(np.asarray(value), **options))
+
+    return apply
+
 
 _OPERATORS: dict[type, Callable[..., Value]] = {
     ast.Add: operator.add,
@@ -50,12 +62,12 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "distance": lambda ratio, cosine: np.sqrt((ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)),
     "min": lambda *values: reduce(np.minimum, values),
     "max": lambda *values: reduce(np.maximum, values),
-    "mean": lambda value: float(np.mean(value)),
-    "median": lambda value: float(np.median(value)),
-    "var": lambda value: float(np.var(value, ddof=1)),
-    "std": lambda value: float(np.std(value, ddof=1)),
-    "smallest": lambda value: float(np.min(value)),
-    "largest": lambda value: float(np.max(value)),
+    "mean": _over_seeds(np.mean),
+    "median": _over_seeds(np.median),
+    "var": _over_seeds(np.var, ddof=1),
+    "std": _over_seeds(np.std, ddof=1),
+    "smallest": _over_seeds(np.min),
+    "largest": _over_seeds(np.max),
 }
 
 
@@ -172,12 +184,12 @@ def _parse(expression: str) -> ast.expr:
         raise TableError(f"not an expression: {expression}") from error
 
 
-def _value(node: ast.expr, quantities: Mapping[str, pd.Series]) -> Value:
+def _value(node: ast.expr, quantities: Mapping[str, Any]) -> Value:
     match node:
         case ast.Constant(value=int() | float() as number):
             return number
         case ast.Name(id=name):
-            if name not in quantities or quantities[name].empty:
+            if name not in quantities or not len(quantities[name]):
                 raise NotRunError(name)
             return quantities[name]
         case ast.UnaryOp(op=kind, operand=operand) if type(kind) in _OPERATORS:
@@ -205,16 +217,11 @@ def _shared(series: Sequence[pd.Series]) -> list[Any]:
 
 def _interval(expression: str, quantities: Mapping[str, pd.Series], seeds: list[Any], rng: Generator) -> str:
     """95 % percentile bootstrap interval over seeds, which stay paired; empty for fewer than two, or if infinite."""
-    own = {name: quantities[name] for name in names(expression)}
-    if len(seeds) < 2 or not own:
+    if len(seeds) < 2:
         return ""
-    draws = []
-    for _ in range(DRAWS):
-        drawn = rng.choice(len(seeds), len(seeds))
-        again = {
-            name: pd.Series(one.loc[seeds].to_numpy()[drawn], index=range(len(seeds))) for name, one in own.items()
-        }
-        draws.append(float(np.mean(evaluate(expression, again))))
+    drawn = rng.integers(0, len(seeds), (DRAWS, len(seeds)))
+    again = {name: quantities[name].loc[seeds].to_numpy(float)[drawn] for name in names(expression)}
+    draws = np.mean(_value(_parse(expression), again), axis=1)
     low, high = np.quantile(draws, [0.025, 0.975]) if np.isfinite(draws).all() else (np.nan, np.nan)
     return "" if np.isnan(low) else f" [{_text(low)}, {_text(high)}]"
 
