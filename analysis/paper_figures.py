@@ -51,7 +51,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     for index, series in enumerate(spec["series"]):
         look = own[series["name"]]
         aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0  # so that no mark hides another
-        under = 0.8 * (len(spec["series"]) - 1 - index)  # what later ones cover still looks out
+        under = 1.6 * (1 - (index + 1) / len(spec["series"]))  # wider, so that what later ones cover looks out
         shown = {place: quantities[key] for place, key in series["points"].items() if len(quantities.get(key, ()))}
         if shown:
             mean = np.array([values.mean() for values in shown.values()])
