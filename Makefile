@@ -41,7 +41,7 @@ imports:  ## who may import whom
 	$(BIN)/lint-imports
 
 unit:  ## tests, without the slow ones
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/pytest -m slow
