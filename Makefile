@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint types imports unit mutants methods pages bench clean
+.PHONY: help compare test test-slow check lint types imports unit mutants mutants-sample methods pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -28,7 +28,7 @@ compare: $(VENV)/.installed  ## install, run the default study, print its summar
 
 test: $(VENV)/.installed-test check  ## install with the test tools, then run all checks
 
-check: lint types imports unit  ## what CI runs
+check: lint types imports unit mutants-sample  ## what CI runs
 
 lint:  ## style
 	$(BIN)/ruff check .
@@ -46,8 +46,11 @@ unit:  ## tests, without the slow ones
 test-slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/pytest -m slow
 
-mutants: $(VENV)/.installed-test  ## one deliberate fault a method: each must be caught by that method's own test
+mutants: $(VENV)/.installed-test  ## every deliberate fault: each must be caught by the test that names it (nightly)
 	$(BIN)/python -m tests.mutants
+
+mutants-sample:  ## twelve of the deliberate faults, chosen by the date
+	$(BIN)/python -m tests.mutants --sample 12
 
 methods:  ## write docs/methods.md from the heads of the method files
 	$(BIN)/python -m beyond.describe > docs/methods.md

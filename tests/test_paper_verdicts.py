@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analysis import paper
-from tests.mutants import Fault, copied, fault_of
+from tests.mutants import Fault, copied, named_in
 
 GOOD = {"reproduced", "relation holds"}
 
@@ -46,6 +46,11 @@ def settings(name):
     return Path("conf") / "paper" / f"{name}.yaml"
 
 
+def first_of(method):
+    """The first fault that a method's test names."""
+    return named_in(Path("tests") / "methods" / f"test_{method}.py")[0]
+
+
 CASES = [
     Case(
         "deep_linear", ["A3.c1", "A3.c2", "A3.c3", "A3.c4"],
@@ -59,19 +64,19 @@ CASES = [
         arms=["cnn1d"],
         less={"${scaled:'cnn1d,linear','gru,cnn1d,linear'}": "linear", "features=false,true": "features=false"},
     ),
-    Case("feedback_alignment", ["A6.a4"], fault_of("feedback_alignment")),
+    Case("feedback_alignment", ["A6.a4"], first_of("feedback_alignment")),
     Case(
         "safe_mutations", ["A11.a''"],
         Fault(Path("beyond/variation.py"), "if apart else 1", "if not apart else 1"),
         arms=["task=regression/gains"], less={"case=washout,medium,easy": "case=washout"},
     ),
     Case(
-        "forward_gradient", ["B6.a'"], fault_of("forward_gradient"),
+        "forward_gradient", ["B6.a'"], first_of("forward_gradient"),
         arms=["network=linear task.train_size=300 method=forward_gradient method.n_tangents=256", "seeds=1000"],
         less={"n_tangents=256,64,16": "n_tangents=16"},
     ),
-    Case("equilibrium_propagation", ["B8.a"], fault_of("equilibrium_propagation"), arms=["budget.steps=1 method"]),
-    Case("predictive_coding", ["B9.a", "B9.a'"], fault_of("predictive_coding"), arms=["${paper.one_step}"]),
+    Case("equilibrium_propagation", ["B8.a"], first_of("equilibrium_propagation"), arms=["budget.steps=1 method"]),
+    Case("predictive_coding", ["B9.a", "B9.a'"], first_of("predictive_coding"), arms=["${paper.one_step}"]),
 ]  # fmt: skip
 
 
@@ -109,7 +114,6 @@ def test_every_claim_of_the_fast_form_holds(name, tmp_path):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.paper)
 def test_a_fault_turns_the_verdict(case, tmp_path):
-    case.fault.check()
     for faults, expected in (((), GOOD), ((case.fault,), {"not reproduced"})):
         with copied(*faults) as sources:
             shorten(sources / settings(case.paper), case.arms, case.less)

@@ -21,7 +21,10 @@ from beyond.problem import seal
 from beyond.streams import Stream
 from methods.actor_critic import ActorCritic
 
-FAULT = ("problem.reward(actions, batch) - values ", "problem.reward(actions, batch) + values ")  # a sign
+FAULTS = [
+    # a sign
+    ("methods/actor_critic.py", "problem.reward(actions, batch) - values ", "problem.reward(actions, batch) + values "),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
 N_INPUTS = 2

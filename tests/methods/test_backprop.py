@@ -6,7 +6,10 @@ import torch
 from beyond.optimizers import SGD, Adam
 from methods.backprop import Backprop
 
-FAULT = ("gradient = problem.backward(", "gradient = -problem.backward(")  # uphill
+FAULTS = [
+    # uphill
+    ("methods/backprop.py", "gradient = problem.backward(", "gradient = -problem.backward("),
+]
 
 
 @pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])

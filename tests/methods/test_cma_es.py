@@ -18,7 +18,9 @@ from beyond.streams import Stream
 from methods.cma_es import CMAES, Constants
 
 # The covariance grows along the paths and steps of the root's inverse: the whitened draws instead of the steps.
-FAULT = ("rows = torch.cat([steps,", "rows = torch.cat([normal,")
+FAULTS = [
+    ("methods/cma_es.py", "rows = torch.cat([steps,", "rows = torch.cat([normal,"),
+]
 
 N_WEIGHTS = 8
 GOAL = 1e-8

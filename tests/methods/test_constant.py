@@ -6,7 +6,10 @@ from beyond import catalog
 from beyond.contracts import Batch
 from methods.constant import Constant
 
-FAULT = ("counts.float().add(1).log()", "-counts.float().add(1).log()")  # the rarest class
+FAULTS = [
+    # the rarest class
+    ("methods/constant.py", "counts.float().add(1).log()", "-counts.float().add(1).log()"),
+]
 
 
 def test_answers_with_the_majority_class(make_problem):

@@ -10,7 +10,10 @@ from methods.backprop import Backprop
 from methods.direct_feedback_alignment import DirectFeedbackAlignment
 from methods.feedback_alignment import FeedbackAlignment
 
-FAULT = ("[*errors, error]", "[*reversed(errors), error]")  # every hidden layer hears another one's error
+FAULTS = [
+    # every hidden layer hears another one's error
+    ("methods/direct_feedback_alignment.py", "[*errors, error]", "[*reversed(errors), error]"),
+]
 PLAIN = SGD(learning_rate=0.5)
 
 

@@ -12,7 +12,9 @@ from beyond.optimizers import SGD
 from methods.equilibrium_propagation import EquilibriumPropagation
 
 # Uphill instead of downhill.
-FAULT = ("scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)")
+FAULTS = [
+    ("methods/equilibrium_propagation.py", "scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)"),
+]
 
 SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
 

@@ -22,7 +22,9 @@ from beyond.streams import Stream
 from methods.evolution_strategy import EvolutionStrategy, centred_ranks
 
 # The mirrored candidate counts with the wrong sign: the method climbs.
-FAULT = ("slopes = (above - below)", "slopes = (below - above)")
+FAULTS = [
+    ("methods/evolution_strategy.py", "slopes = (above - below)", "slopes = (below - above)"),
+]
 
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the estimate
 SIDE = 24  # of the one weight matrix of a linear problem

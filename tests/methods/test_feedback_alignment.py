@@ -20,7 +20,9 @@ from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 
 # The error is carried through the forward weights after all.
-FAULT = ("self.transport(state, problem))\n        params", "None)\n        params")
+FAULTS = [
+    ("methods/feedback_alignment.py", "self.transport(state, problem))\n        params", "None)\n        params"),
+]
 PLAIN = SGD(learning_rate=0.5)
 NETWORKS = [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4)), MLP(())]
 

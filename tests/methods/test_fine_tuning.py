@@ -14,7 +14,10 @@ from methods.backprop import Backprop
 from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer
 
-FAULT = ("[start[:, :head], params[:, head:]]", "[params[:, :head], start[:, head:]]")  # the wrong part is kept
+FAULTS = [
+    # the wrong part is kept
+    ("methods/fine_tuning.py", "[start[:, :head], params[:, head:]]", "[params[:, :head], start[:, head:]]"),
+]
 
 
 def curves(method, task):

@@ -12,7 +12,9 @@ from beyond.optimizers import SGD
 from methods.forward_forward import ForwardForward
 
 # A layer would be asked to be quiet for the true label and active for a wrong one.
-FAULT = ("sign[n_examples:] = -1", "sign[:n_examples] = -1")
+FAULTS = [
+    ("methods/forward_forward.py", "sign[n_examples:] = -1", "sign[:n_examples] = -1"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]
 

@@ -11,7 +11,14 @@ from beyond.network import MLP
 from beyond.optimizers import SGD
 from methods.forward_gradient import ForwardGradient
 
-FAULT = ("(slopes.unsqueeze(2) * tangents).mean(1)", "(slopes.unsqueeze(2) * tangents).sum(1)")  # grows with K
+FAULTS = [
+    # grows with K
+    (
+        "methods/forward_gradient.py",
+        "(slopes.unsqueeze(2) * tangents).mean(1)",
+        "(slopes.unsqueeze(2) * tangents).sum(1)",
+    ),
+]
 
 
 def estimate(given, method, rng=None):

@@ -19,7 +19,13 @@ from beyond.streams import Stream, global_generators
 from methods.genetic import Genetic
 
 # The higher loss is the better one.
-FAULT = ("tuple(-objective for objective in objectives)", "tuple(objective for objective in objectives)")
+FAULTS = [
+    (
+        "methods/genetic.py",
+        "tuple(-objective for objective in objectives)",
+        "tuple(objective for objective in objectives)",
+    ),
+]
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
 RANKS = torch.tensor([3, 8, 1, 5, 2, 7, 4, 6])

@@ -15,7 +15,9 @@ from beyond.optimizers import SGD
 from methods.hebbian import Hebbian
 
 # Without the lower triangle every unit sees what all units leave: a subspace, but not its axes.
-FAULT = (".tril() @ weight", " @ weight")
+FAULTS = [
+    ("methods/hebbian.py", ".tril() @ weight", " @ weight"),
+]
 
 
 def stacked(*layers):

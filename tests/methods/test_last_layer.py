@@ -7,7 +7,10 @@ from beyond.network import MLP
 from beyond.optimizers import SGD
 from methods.last_layer import LastLayer
 
-FAULT = ("self.optimizer.update(gradient,", "self.optimizer.update(-gradient,")  # uphill
+FAULTS = [
+    # uphill
+    ("methods/last_layer.py", "self.optimizer.update(gradient,", "self.optimizer.update(-gradient,"),
+]
 
 
 def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):

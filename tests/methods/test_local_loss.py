@@ -9,7 +9,9 @@ from beyond.optimizers import SGD
 from methods.local_loss import LocalLoss, _match_error, _target_similarity
 
 # Similarity matching would count each pair of examples once, the derivative twice.
-FAULT = ("d_rows = 4 / z.shape[1] ** 2", "d_rows = 2 / z.shape[1] ** 2")
+FAULTS = [
+    ("methods/local_loss.py", "d_rows = 4 / z.shape[1] ** 2", "d_rows = 2 / z.shape[1] ** 2"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
 

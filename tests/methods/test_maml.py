@@ -18,7 +18,9 @@ from beyond.streams import Stream
 from methods.maml import MAML
 
 # The queries' gradient is taken where adaptation starts instead of where it ends.
-FAULT = ("lanes.gradient(adapted, queries)", "lanes.gradient(start, queries)")
+FAULTS = [
+    ("methods/maml.py", "lanes.gradient(adapted, queries)", "lanes.gradient(start, queries)"),
+]
 
 TINY = {
     "regression/sinusoids": (MLP((4, 3), activation="tanh"), {"shots": 3, "n_query": 4}),

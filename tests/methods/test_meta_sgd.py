@@ -15,7 +15,9 @@ from methods.maml import MAML
 from methods.meta_sgd import MetaSGD
 
 # The derivatives for weights and rates change places.
-FAULT = ("for_start, for_rate = inner", "for_rate, for_start = inner")
+FAULTS = [
+    ("methods/meta_sgd.py", "for_start, for_rate = inner", "for_rate, for_start = inner"),
+]
 
 TINY = {
     "regression/sinusoids": (MLP((4, 3), activation="tanh"), {"shots": 3, "n_query": 4}),

@@ -9,7 +9,9 @@ from beyond.optimizers import SGD
 from methods.mono_forward import MonoForward
 
 # Each layer would climb its own loss through its projection.
-FAULT = ("(error @ projection).view(h.shape)", "(-error @ projection).view(h.shape)")
+FAULTS = [
+    ("methods/mono_forward.py", "(error @ projection).view(h.shape)", "(-error @ projection).view(h.shape)"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
 

@@ -15,10 +15,13 @@ from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
 
 # A unit is given the noise of its neighbour in the draw, not its own.
-FAULT = (
-    "perturbed.append((layer, tape, noise.unflatten(1, (self.n_draws, n_examples))))",
-    "perturbed.append((layer, tape, noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2)))",
-)
+FAULTS = [
+    (
+        "methods/node_perturbation.py",
+        "perturbed.append((layer, tape, noise.unflatten(1, (self.n_draws, n_examples))))",
+        "perturbed.append((layer, tape, noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2)))",
+    ),
+]
 LINEAR = SimpleNamespace(build=lambda spec: Network([Linear(2), Linear(2), Linear(1)], spec.input_shape, he))
 
 

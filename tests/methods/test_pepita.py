@@ -10,7 +10,9 @@ from beyond.optimizers import SGD
 from methods.pepita import Pepita
 
 # A layer would move away from its activities of the first pass.
-FAULT = ("(activities[index + 1] - modulated)", "(modulated - activities[index + 1])")
+FAULTS = [
+    ("methods/pepita.py", "(activities[index + 1] - modulated)", "(modulated - activities[index + 1])"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the direction
 
 

@@ -14,7 +14,10 @@ from beyond.policies import Gaussian, Softmax, policy_of
 from beyond.streams import Stream
 from methods.ppo import PPO
 
-FAULT = ("kept = ratio * advantage <= limited", "kept = ratio * advantage >= limited")  # the wrong branch is cut
+FAULTS = [
+    # the wrong branch is cut
+    ("methods/ppo.py", "kept = ratio * advantage <= limited", "kept = ratio * advantage >= limited"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
 

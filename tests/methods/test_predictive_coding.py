@@ -15,7 +15,9 @@ from beyond.optimizers import SGD
 from methods.predictive_coding import PredictiveCoding
 
 # Predictions follow the values: with those of the forward pass kept, there is nothing left to settle.
-FAULT = ('if self.variant == "free":', 'if self.variant != "free":')
+FAULTS = [
+    ("methods/predictive_coding.py", 'if self.variant == "free":', 'if self.variant != "free":'),
+]
 
 
 def direction(given, **settings):

@@ -10,10 +10,13 @@ from beyond.optimizers import SGD
 from methods.prototypes import Prototypes
 
 # Distances in the other direction: the furthest class wins.
-FAULT = (
-    "nearness = 2 * queries @ prototypes.mT - prototypes.square()",
-    "nearness = -2 * queries @ prototypes.mT + prototypes.square()",
-)
+FAULTS = [
+    (
+        "methods/prototypes.py",
+        "nearness = 2 * queries @ prototypes.mT - prototypes.square()",
+        "nearness = -2 * queries @ prototypes.mT + prototypes.square()",
+    ),
+]
 
 NETWORKS = {"mlp": MLP((6, 4), activation="tanh"), "cnn": CNN((3,))}
 SETTINGS = {"ways": 3, "shots": 2, "queries": 4}

@@ -15,7 +15,10 @@ from beyond.problem import seal
 from beyond.streams import Stream
 from methods.q_learning import QLearning
 
-FAULT = ("values.gather(2, actions) - problem", "values.gather(2, actions) + problem")  # a sign
+FAULTS = [
+    # a sign
+    ("methods/q_learning.py", "values.gather(2, actions) - problem", "values.gather(2, actions) + problem"),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
 

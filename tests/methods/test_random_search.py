@@ -9,7 +9,10 @@ from beyond.problem import Problem
 from beyond.streams import Stream
 from methods.random_search import RandomSearch
 
-FAULT = (".argmin(1)", ".argmax(1)")  # the worst candidate
+FAULTS = [
+    # the worst candidate
+    ("methods/random_search.py", ".argmin(1)", ".argmax(1)"),
+]
 
 
 def loss_by_hand(given, weights, replica):

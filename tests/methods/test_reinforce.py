@@ -24,7 +24,9 @@ from beyond.streams import Stream
 from methods.reinforce import Reinforce
 
 # A baseline that sees its action.
-FAULT = ("rewards - expected_reward(", "rewards + expected_reward(")
+FAULTS = [
+    ("methods/reinforce.py", "rewards - expected_reward(", "rewards + expected_reward("),
+]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
 VALUES = {"task": "regression/diabetes"}

@@ -10,7 +10,9 @@ from beyond.optimizers import SGD, Adam
 from methods.reptile import Reptile
 
 # The starting weights move away from where the episodes lead.
-FAULT = (".mean(1), self.outer_rate)", ".mean(1), -self.outer_rate)")
+FAULTS = [
+    ("methods/reptile.py", ".mean(1), self.outer_rate)", ".mean(1), -self.outer_rate)"),
+]
 
 TASKS = ["regression/sinusoids", "image/glyphs"]
 

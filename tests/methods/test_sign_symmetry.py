@@ -8,7 +8,10 @@ from beyond.optimizers import SGD
 from methods.backprop import Backprop
 from methods.sign_symmetry import SignSymmetry
 
-FAULT = ('state["params"].sign()', 'state["params"].sign().neg()')  # the error is carried back upside down
+FAULTS = [
+    # the error is carried back upside down
+    ("methods/sign_symmetry.py", 'state["params"].sign()', 'state["params"].sign().neg()'),
+]
 PLAIN = SGD(learning_rate=0.5)
 KINDS = ["uniform", "batchwise", "fixed"]
 

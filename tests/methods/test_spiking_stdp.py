@@ -19,7 +19,13 @@ from beyond.streams import Stream
 from methods.spiking_stdp import SpikingSTDP
 
 # A spike that arrives after the neuron's own depresses the synapse: the sign of that half of the window.
-FAULT = ("self.a_plus * later - self.a_minus * earlier", "self.a_plus * later + self.a_minus * earlier")
+FAULTS = [
+    (
+        "methods/spiking_stdp.py",
+        "self.a_plus * later - self.a_minus * earlier",
+        "self.a_plus * later + self.a_minus * earlier",
+    ),
+]
 
 PLAIN = SGD(learning_rate=1.0)  # weights change by what the rule asks for
 

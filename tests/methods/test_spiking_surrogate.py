@@ -16,7 +16,13 @@ from beyond.problem import Problem
 from methods.spiking_surrogate import SpikingSurrogate
 
 # The derivative of the fast sigmoid x / (1 + slope |x|) is 1 / (1 + slope |x|)^2: without the square it is none.
-FAULT = ("(1 + self.surrogate_slope * distance).square()", "(1 + self.surrogate_slope * distance)")
+FAULTS = [
+    (
+        "methods/spiking_surrogate.py",
+        "(1 + self.surrogate_slope * distance).square()",
+        "(1 + self.surrogate_slope * distance)",
+    ),
+]
 
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 

@@ -13,7 +13,9 @@ from beyond.optimizers import SGD
 from methods.target_propagation import TargetPropagation
 
 # Targets on the wrong side of the activities.
-FAULT = ("target = below + (wanted - found)", "target = below - (wanted - found)")
+FAULTS = [
+    ("methods/target_propagation.py", "target = below + (wanted - found)", "target = below - (wanted - found)"),
+]
 
 
 def step(given, **settings):
