@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,6 +47,7 @@ _CURVES = (
     "metric",
     "value",
 )
+_PREDICTIONS = ("run_id", "seed", "example", "output", "target", "prediction", "probability", "confidence", "brier")
 _LAYERS = ("run_id", "task", "seed", "checkpoint", "layer", "depth", "n_weights", "gradient_norm", "update_cosine")
 
 
@@ -71,6 +72,9 @@ class Tables:
         By cell.
     unfinished : tuple of str
         Cells that have begun and are not in the tables.
+    predictions : DataFrame
+        One row a replica, test example and output, at the selected checkpoint; empty where none were recorded. Columns
+        as recorded, and `task`, `arm`. `example` is its number in the task's source.
     """
 
     study: str
@@ -80,6 +84,7 @@ class Tables:
     runs: Frame
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
+    predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, "task", "arm"]))
 
     @property
     def tasks(self) -> list[str]:
@@ -130,6 +135,7 @@ def load(folder: str | Path) -> Tables:
         curves=curves.sort_values([*replica, "checkpoint", "split", "metric"], ignore_index=True),
         layers=layers[layers["depth"] > 0].reset_index(drop=True),
         networks=layers[layers["depth"] == 0].reset_index(drop=True),
+        predictions=_predictions(cells, runs),
         runs=runs.sort_values(replica, ignore_index=True),
         manifests={cell.name: _manifest(cell / "manifest.json") for cell in cells},
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
@@ -153,6 +159,20 @@ def _read(cells: list[Path], name: str, required: Sequence[str], optional: Seque
         raise TableError(f"the {name} tables lack the columns {', '.join(missing)}")
     absent = [column for column in optional if column not in table]
     return table.assign(**dict.fromkeys(absent, np.nan))
+
+
+def _predictions(cells: list[Path], runs: Frame) -> Frame:
+    """Read all predictions, classes and values as float32: both are exact in it, and one column holds both."""
+    parts = []
+    for cell in cells:
+        part = _read([cell], "predictions", _PREDICTIONS)
+        if len(part):
+            numbers = ("target", "prediction", "probability", "confidence", "brier")
+            parts.append(part[list(_PREDICTIONS)].astype(dict.fromkeys(numbers, np.float32)))
+    if not parts:
+        return pd.DataFrame(columns=[*_PREDICTIONS, "task", "arm"])
+    labels = runs[["run_id", "seed", "task", "arm"]].astype({"task": "category", "arm": "category"})
+    return pd.concat(parts).merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 
 
 def _labelled(runs: Frame) -> Frame:

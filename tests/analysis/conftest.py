@@ -113,6 +113,37 @@ class Study:
         self.write(run_id, curves, layers, runs)
         return run_id
 
+    def predict(self, run_id, seeds=range(5), n_examples=60, n_test=40, skill=0.8):
+        """Write a cell's predictions as they are recorded; return them.
+
+        Each seed tests examples of its own, of three classes or values; the same ones are hard for every arm.
+        """
+        values = "regression" in run_id
+        hardness = np.random.default_rng(7).uniform(-0.3, 0.3, n_examples)
+        parts = []
+        for seed in seeds:
+            split, own = np.random.default_rng(seed), np.random.default_rng([seed, len(run_id)])
+            example = np.sort(split.permutation(n_examples)[:n_test]).astype(np.int32)
+            part = {"run_id": run_id, "seed": seed, "example": example, "output": np.int16(0)}
+            if values:
+                target = (100 * np.sin(example)).astype(np.float32)
+                part |= {"target": target, "prediction": target + np.float32(20) * own.standard_normal(n_test)}
+                part |= dict.fromkeys(("probability", "confidence", "brier"), np.full(n_test, np.nan))
+            else:
+                right = own.random(n_test) < skill - hardness[example]
+                target = example % 3
+                confidence = own.uniform(0.4, 1, n_test)
+                part |= {"target": target, "prediction": np.where(right, target, (target + 1) % 3)}
+                chance = np.where(right, confidence, 1 - confidence)
+                part |= {"probability": chance, "confidence": confidence, "brier": 2 * (1 - chance) ** 2}
+            parts.append(pd.DataFrame(part))
+        table = pd.concat(parts)
+        kind = np.float32 if values else np.int16
+        table = table.astype({"run_id": "category", "target": kind, "prediction": kind}
+                             | dict.fromkeys(("probability", "confidence", "brier"), np.float16))  # fmt: skip
+        table.to_parquet(self.folder / run_id.replace("/", "-") / "predictions.parquet", index=False)
+        return table
+
     def write(self, run_id, curves, layers, runs):
         cell = self.folder / run_id.replace("/", "-")
         cell.mkdir(parents=True)

@@ -1,0 +1,107 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from analysis.calibration import (
+    bins,
+    by_class,
+    calibration,
+    confusion,
+    expected_calibration_error,
+    reliability,
+)
+
+FAULTS = [
+    ("analysis/calibration.py", '("called", "prediction", predictions)', '("called", "target", predictions)'),
+    ("analysis/calibration.py", 'groupby(["arm", "target"]', 'groupby(["arm", "prediction"]'),
+    (
+        "analysis/calibration.py",
+        "np.abs((np.asarray(right, float) - confidence) @ member)",
+        "np.abs(np.asarray(right, float) - confidence) @ member",
+    ),
+    (
+        "analysis/calibration.py",
+        "np.ceil(np.asarray(confidence, float) * n_bins).astype(int) - 1",
+        "np.floor(np.asarray(confidence, float) * n_bins).astype(int)",
+    ),
+    ("analysis/calibration.py", "< confidence).astype(float)", "< 0.5).astype(float)"),
+]
+
+
+@pytest.fixture
+def predictions(rng):
+    n = 400
+    target = rng.integers(0, 4, n)
+    table = pd.DataFrame({"arm": np.repeat(["a", "b"], n // 2), "seed": np.tile([0, 1], n // 2), "target": target})
+    table["prediction"] = np.where(rng.random(n) < 0.6, target, rng.integers(0, 3, n))
+    table["confidence"] = rng.uniform(0.3, 1, n).astype(np.float16)
+    table["brier"] = rng.uniform(0, 2, n).astype(np.float16)
+    return table
+
+
+def test_recall_and_precision_equal_scikit_learn_s(predictions):
+    found = by_class(predictions)
+    for (arm, seed), own in predictions.groupby(["arm", "seed"]):
+        precision, recall, _, n = precision_recall_fscore_support(
+            own["target"], own["prediction"], zero_division=np.nan
+        )
+        mine = found[(found["arm"] == arm) & (found["seed"] == seed)]
+        assert mine["target"].tolist() == [0, 1, 2, 3]
+        np.testing.assert_allclose(mine["recall"], recall)
+        np.testing.assert_allclose(mine["precision"], precision)
+        assert mine["n"].tolist() == n.tolist()
+
+
+def test_confusion_equals_scikit_learn_s(predictions):
+    found = confusion(predictions)
+    for arm, own in predictions.groupby("arm"):
+        mine = found[found["arm"] == arm].set_index(["target", "prediction"])
+        every = pd.MultiIndex.from_product([range(4), range(4)])
+        counts = mine["n"].reindex(every, fill_value=0).to_numpy().reshape(4, 4)
+        assert (counts == confusion_matrix(own["target"], own["prediction"])).all()
+        assert mine.groupby("target")["share"].sum().to_numpy() == pytest.approx(1)
+
+
+def test_bins_contain_their_upper_edge():
+    assert bins([0.0, 0.05, 0.1, 0.11, 0.5, 1.0]).tolist() == [0, 0, 0, 1, 4, 9]
+
+
+def test_expected_calibration_error_by_hand():
+    confidence, right = [0.55, 0.58, 0.95, 0.91], [1, 0, 1, 1]
+    expected = 0.5 * abs(0.5 - 0.565) + 0.5 * abs(1 - 0.93)
+    assert expected_calibration_error(confidence, right) == pytest.approx(expected)
+    assert expected_calibration_error(confidence, [right, right]) == pytest.approx(np.full(2, expected))
+
+
+def test_reliability_equals_scikit_learn_s(predictions):
+    found = reliability(predictions)
+    for (arm, seed), own in predictions.groupby(["arm", "seed"]):
+        right = own["target"] == own["prediction"]
+        accuracy, confidence = calibration_curve(right, own["confidence"].astype(float), n_bins=10)
+        mine = found[(found["arm"] == arm) & (found["seed"] == seed)]
+        np.testing.assert_allclose(mine["accuracy"], accuracy)
+        np.testing.assert_allclose(mine["confidence"], confidence)
+        assert mine["n"].sum() == len(own)
+
+
+def test_a_calibrated_network_errs_as_expected_and_an_overconfident_one_more(rng):
+    n = 2000
+    confidence = rng.uniform(0.5, 1, n)
+    right = rng.random((2, n)) < np.stack([confidence, confidence - 0.2])
+    table = pd.DataFrame({"arm": np.repeat(["calibrated", "overconfident"], n), "seed": 0, "target": 0, "brier": 0.5})
+    table["prediction"], table["confidence"] = 1 - right.ravel(), np.tile(confidence, 2)
+    one, two = calibration(table, rng).to_dict("records")
+    assert abs(one["overconfidence"]) < 0.03
+    assert one["ece"] < 2 * one["ece_if_calibrated"]
+    assert two["overconfidence"] == pytest.approx(0.2, abs=0.03)
+    assert two["ece"] > 5 * two["ece_if_calibrated"]
+    assert one["brier"] == 0.5
+
+
+def test_half_precision_costs_no_more_than_is_said(rng):
+    confidence = rng.uniform(0.5, 1, 1000)
+    assert np.abs(confidence.astype(np.float16) - confidence).max() <= 0.00025
+    brier = rng.uniform(0, 2, 1000)
+    assert np.abs(brier.astype(np.float16) - brier).max() <= 0.0005

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import cohen_kappa_score
+
+from analysis.consistency import other_seeds, same_seed
+
+FAULTS = [
+    ("analysis/consistency.py", "(n * both - p * q) * share", "(n * both - p * p) * share"),
+    ("analysis/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
+    ("analysis/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
+    ("analysis/consistency.py", "(count - 1) / count", "1 / count"),
+    ("analysis/consistency.py", "known @ (b**2).T", "known @ b.T"),
+]
+
+
+def failing(rng, seeds, examples, tested, own=1.0, easy=(1.0, 1.5)):
+    """Errors of two arms; `own` is how much an example's hardness, common to both, weighs."""
+    hardness = rng.normal(0, own, examples)
+    latent = hardness + rng.normal(0, 0.2, (1, seeds, 1)) + rng.normal(size=(2, seeds, examples))
+    errors = (latent < -np.array(easy)[:, None, None]).astype(float)
+    for seed in range(seeds):
+        errors[:, seed, rng.permutation(examples)[tested:]] = np.nan
+    return errors
+
+
+def test_one_seed_equals_scikit_learn_and_scipy(rng):
+    errors, residuals = (rng.random((3, 2, 50)) < 0.3).astype(float), rng.normal(size=(3, 2, 50))
+    for seed in range(2):
+        kappa = same_seed(errors[:, seed : seed + 1], classes=True)
+        correlation = same_seed(residuals[:, seed : seed + 1], classes=False)
+        for i, j in np.ndindex(3, 3):
+            one, two = errors[i, seed], errors[j, seed]
+            assert kappa.value[i, j] == pytest.approx(cohen_kappa_score(one, two))
+            assert kappa.observed[i, j] == pytest.approx((one == two).mean())
+            p, q = one.mean(), two.mean()
+            assert kappa.expected[i, j] == pytest.approx(p * q + (1 - p) * (1 - q))
+            expected = pearsonr(residuals[i, seed], residuals[j, seed]).statistic
+            assert correlation.value[i, j] == pytest.approx(expected)
+    assert np.isnan(correlation.observed).all()
+
+
+def test_other_seeds_equal_scikit_learn_on_shared_examples(rng):
+    errors = failing(rng, 2, 60, 40)
+    found = other_seeds(errors, classes=True)
+    for i, j in ((0, 0), (1, 1)):  # two seeds make one pair of networks within an arm
+        shared = np.isfinite(errors[i, 0]) & np.isfinite(errors[j, 1])
+        assert found.value[i, j] == pytest.approx(cohen_kappa_score(errors[i, 0, shared], errors[j, 1, shared]))
+    weights, kappas = [], []
+    for s, t in ((0, 1), (1, 0)):
+        shared = np.isfinite(errors[0, s]) & np.isfinite(errors[1, t])
+        one, two = errors[0, s, shared], errors[1, t, shared]
+        p, q = one.mean(), two.mean()
+        weights.append(len(one) * (p + q - 2 * p * q))
+        kappas.append(cohen_kappa_score(one, two))
+    assert found.value[0, 1] == pytest.approx(np.average(kappas, weights=weights))
+
+
+def test_independent_errors_have_none_and_equal_ones_all(rng):
+    independent = (rng.random((2, 20, 2000)) < np.array([0.1, 0.4])[:, None, None]).astype(float)
+    for found in (same_seed(independent, classes=True), other_seeds(independent, classes=True)):
+        assert abs(found.value[0, 1]) < 0.02
+        assert found.low[0, 1] < 0 < found.high[0, 1]
+    same = np.broadcast_to(independent[:1, :1], (2, 4, 2000))
+    for found in (same_seed(same, classes=True), other_seeds(same, classes=True)):
+        assert found.value == pytest.approx(np.ones((2, 2)))
+        assert found.low == pytest.approx(np.ones((2, 2)))
+
+
+def test_no_errors_and_errors_alone_are_not_compared(rng):
+    errors = (rng.random((4, 3, 30)) < 0.4).astype(float)
+    errors[0], errors[1] = 0, 1
+    errors[3, 1:] = np.nan
+    found = same_seed(errors, classes=True)
+    assert np.isnan(np.diag(found.value)[:2]).all()  # always right, or always wrong, twice
+    assert found.value[0, 1] == 0 == found.value[0, 2]
+    assert found.n_seeds[2, 3] == 1
+    assert np.isnan(found.low[2, 3])
+    assert np.isfinite(found.value[2, 3])
+    assert np.isnan(other_seeds(errors, classes=True).value[3, 3])
+
+
+@pytest.mark.parametrize("own", [0.0, 1.0])
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_the_intervals_cover(rng, own, seeds):
+    long = failing(np.random.default_rng(1), 60, 20_000, 20_000, own)
+    same, other = same_seed(long, classes=True).value, other_seeds(long, classes=True).value
+    inside = []
+    for _ in range(200):
+        errors = failing(rng, seeds, 900, 150, own)
+        one, two = same_seed(errors, classes=True), other_seeds(errors, classes=True)
+        inside.append([
+            one.low[0, 1] <= same[0, 1] <= one.high[0, 1],
+            two.low[0, 1] <= other[0, 1] <= two.high[0, 1],
+            two.low[0, 0] <= other[0, 0] <= two.high[0, 0],
+        ])  # fmt: skip
+    assert (np.mean(inside, axis=0) > 0.91).all()

@@ -1,0 +1,113 @@
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from statsmodels.stats.anova import anova_lm
+
+from analysis.crossed import components, shares, two_way
+
+FAULTS = [
+    ("analysis/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
+    ("analysis/crossed.py", "[n - n_examples, 0, n - n_examples]", "[n - n_seeds, 0, n - n_examples]"),
+    ("analysis/crossed.py", "if np.allclose(np.dot(which, told), which) else np.nan", ""),
+    ("analysis/crossed.py", "found.example * (known.sum(0) ** 2).sum() / n**2", "0"),
+    ("analysis/crossed.py", "seeds / (seeds - 1)", "1.0"),
+    ("analysis/crossed.py", "- (spread - found.seed)", ""),
+]
+
+
+def crossing(rng, seeds, examples, tested, of_seed, of_example, of_rest):
+    """Draw scores with known components; each seed tests its own examples."""
+    scores = rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, of_example, examples)
+    scores = scores + rng.normal(0, of_rest, scores.shape)
+    for own in scores:
+        own[rng.permutation(examples)[tested:]] = np.nan
+    return scores
+
+
+def test_a_complete_crossing_is_the_analysis_of_variance(rng):
+    scores = crossing(rng, 6, 25, 25, 1, 2, 1)
+    seed, example = np.indices(scores.shape)
+    table = pd.DataFrame({"y": scores.ravel(), "seed": seed.ravel(), "example": example.ravel()})
+    squares = anova_lm(smf.ols("y ~ C(seed) + C(example)", table).fit())
+    mean = squares["sum_sq"] / squares["df"]
+    found = components(scores)
+    assert found.residual == pytest.approx(mean["Residual"])
+    assert found.seed == pytest.approx((mean["C(seed)"] - mean["Residual"]) / 25)
+    assert found.example == pytest.approx((mean["C(example)"] - mean["Residual"]) / 6)
+    assert found.rest == pytest.approx(found.example + found.residual)
+
+
+@pytest.mark.parametrize("tested", [40, 12])
+def test_planted_components_are_recovered_without_bias(rng, tested):
+    found = [components(crossing(rng, 8, 40, tested, 0.5, 1, 1.5)) for _ in range(600)]
+    for name, truth in (("seed", 0.25), ("example", 1), ("residual", 2.25), ("rest", 3.25)):
+        values = np.array([getattr(own, name) for own in found])
+        assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(len(values)), name
+
+
+def test_components_that_nothing_tells_apart_are_not_given(rng):
+    disjoint = np.full((4, 40), np.nan)
+    for seed in range(4):
+        disjoint[seed, 10 * seed : 10 * seed + 10] = rng.normal(size=10)
+    found = components(disjoint)
+    assert np.isnan([found.example, found.residual]).all()
+    assert np.isfinite([found.seed, found.rest]).all()
+    assert found.rest == pytest.approx(np.mean([np.nanvar(own, ddof=1) for own in disjoint]))
+    split = shares(disjoint)
+    assert np.isnan([split.example, split.residual]).all()
+    assert 0 <= split.seed_low <= split.seed <= split.seed_high <= 1
+    alone = components(rng.normal(size=(1, 40)))
+    assert np.isnan([alone.seed, alone.example, alone.residual]).all()
+    assert np.isnan(shares(rng.normal(size=(1, 40))).seed)
+    assert np.isnan(components(np.full((3, 4), np.nan)).rest)
+
+
+def test_shares_add_up_and_their_interval_covers(rng):
+    truth, inside = 0.1**2 / (0.1**2 + (0.5**2 + 1) / 100), []
+    for _ in range(300):
+        found = shares(crossing(rng, 10, 300, 100, 0.1, 0.5, 1))
+        assert found.seed + found.example + found.residual == pytest.approx(1)
+        inside.append(found.seed_low <= truth <= found.seed_high)
+    assert 0.92 <= np.mean(inside) <= 0.985
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize(("examples", "tested"), [(150, 150), (400, 80)])
+@pytest.mark.parametrize("of_seed", [0.05, 0.25])
+def test_the_two_way_interval_covers_where_one_over_seeds_does_not(rng, seeds, examples, tested, of_seed):
+    inside, over_seeds = [], []
+    for _ in range(400):
+        scores = crossing(rng, seeds, examples, tested, of_seed, 1, 1)
+        found = two_way(scores)
+        inside.append(found.low <= 0 <= found.high)
+        replicas = np.nanmean(scores, 1)
+        over_seeds.append(abs(replicas.mean()) <= 2.262 * replicas.std(ddof=1) / np.sqrt(seeds))
+    assert 0.92 <= np.mean(inside) <= 0.99
+    if tested == examples and of_seed < 0.1:
+        assert np.mean(over_seeds) < 0.8
+
+
+def test_without_examples_of_their_own_the_interval_is_student_s(rng):
+    scores = np.repeat(rng.normal(size=(5, 1)), 2000, axis=1)  # every example of a seed alike
+    found = two_way(scores)
+    of_seed = scores[:, 0]
+    assert found.error == pytest.approx(of_seed.std(ddof=1) / np.sqrt(5), rel=1e-3)
+    assert found.freedom == pytest.approx(4, rel=1e-2)
+
+
+def test_the_two_way_variance_adds_what_seeds_examples_and_cells_contribute(rng):
+    scores = crossing(rng, 12, 300, 300, 0.3, 2, 1)
+    found = components(scores)
+    assert two_way(scores).error ** 2 == pytest.approx(
+        found.seed / 12 + found.example / 300 + found.residual / 3600, rel=1e-9
+    )
+
+
+def test_one_seed_has_a_mean_and_no_interval(rng):
+    found = two_way(rng.normal(size=(1, 20)))
+    assert np.isfinite(found.mean)
+    assert np.isnan([found.error, found.low, found.high]).all()
+    assert np.isnan(two_way(np.full((2, 3), np.nan)).mean)
+    equal = two_way(np.ones((3, 4)))
+    assert (equal.low, equal.mean, equal.high) == (1, 1, 1)

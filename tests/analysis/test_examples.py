@@ -1,0 +1,79 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, r2_score
+
+from analysis.examples import outcomes, r2_parts
+from analysis.tables import TableError, load
+
+FAULTS = [
+    (
+        "analysis/examples.py",
+        "1 - squares / np.where(varies, variance, 1)",
+        "1 - squares / np.where(varies, variance + 1, 1)",
+    ),
+    ("analysis/examples.py", "if len(np.unique(place)) < len(place)", "if len(np.unique(place)) > len(place)"),
+    ("analysis/examples.py", "met.astype(float))", "1.0)"),
+]
+
+
+def test_an_older_study_has_no_predictions(study):
+    study.cell("backprop")
+    tables = load(study.folder)
+    assert tables.predictions.empty
+    assert list(outcomes(tables)) == []
+
+
+def test_predictions_are_read_as_recorded_beside_their_arm(study):
+    recorded = study.predict(study.cell("backprop"))
+    study.predict(study.cell("genetic", "regression/friedman"))
+    own = load(study.folder).predictions
+    own = own[own["arm"] == "backprop"]
+    assert set(own["task"]) == {"image/digits"}
+    for column in ("seed", "example", "target", "prediction"):
+        assert (own[column].to_numpy() == recorded[column].to_numpy()).all()
+    for column in ("probability", "confidence", "brier"):
+        assert (own[column].to_numpy() == recorded[column].to_numpy(np.float32)).all()
+
+
+def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
+    classes, values = study.predict(study.cell("backprop")), study.predict(study.cell("genetic", "regression/friedman"))
+    study.predict(study.cell("reinforce"), seeds=range(1, 4))
+    digits, friedman = outcomes(load(study.folder))
+    assert (digits.arms, digits.classes, friedman.classes) == (["backprop", "reinforce"], True, False)
+    assert digits.seeds.tolist() == [0, 1, 2, 3, 4]
+    assert np.isnan(digits.scores[1, 0]).all()  # no checkpoint at that seed
+    for found, table, score in ((digits, classes, accuracy_score), (friedman, values, r2_score)):
+        for seed, own in table.groupby("seed"):
+            tested = np.isin(found.examples, own["example"])
+            scores = found.scores[0, seed]
+            assert np.isfinite(scores).tolist() == tested.tolist()
+            assert np.nanmean(scores) == pytest.approx(score(*own[["target", "prediction"]].to_numpy(float).T))
+    assert np.nanmax(np.abs(friedman.errors)) > 20
+
+
+def test_parts_of_r2_for_several_outputs_and_missing_examples(rng):
+    targets, predictions = rng.normal(size=(2, 4, 30, 3))
+    missing = rng.random((4, 30)) < 0.3
+    targets[missing] = np.nan
+    parts = r2_parts(targets, predictions)
+    for replica in range(4):
+        kept = ~missing[replica]
+        expected = r2_score(targets[replica, kept], predictions[replica, kept])
+        assert parts[replica, kept].mean() == pytest.approx(expected)
+        assert np.isnan(parts[replica, ~kept]).all()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"), [([[0.1, 1.0], [0.1, 2.0]], 1.0), ([[0.11, 1.0], [0.11, 2.0]], 0.5)]
+)
+def test_targets_that_do_not_vary_count_as_met_or_not(predicted, expected):
+    assert r2_parts(np.array([[0.1, 1.0], [0.1, 2.0]]), np.array(predicted)).mean() == pytest.approx(expected)
+
+
+def test_an_example_twice_in_one_replica_is_refused(study):
+    run_id = study.cell("backprop")
+    table = study.predict(run_id)
+    pd.concat([table, table.tail(1)]).to_parquet(study.folder / run_id.replace("/", "-") / "predictions.parquet")
+    with pytest.raises(TableError, match="a replica on image/digits predicts the same example twice"):
+        list(outcomes(load(study.folder)))
