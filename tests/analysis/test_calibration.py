@@ -14,7 +14,7 @@ from analysis.calibration import (
 )
 
 FAULTS = [
-    ("analysis/calibration.py", '("called", "prediction", predictions)', '("called", "target", predictions)'),
+    ("analysis/calibration.py", 'count(predictions, "prediction")', 'count(predictions, "target")'),
     ("analysis/calibration.py", 'groupby(["arm", "target"]', 'groupby(["arm", "prediction"]'),
     (
         "analysis/calibration.py",
