@@ -172,13 +172,6 @@ def adaptation_variants(method: Any) -> dict[str, Any]:
     return {f"after_{n}_steps": replace(method, n_adaptation_steps=n, also_after=()) for n in method.also_after}
 
 
-def require_adaptation(method: Any) -> None:
-    """Refuse numbers of steps before a prediction that are none."""
-    require("n_adaptation_steps", ">= 0", method.n_adaptation_steps, method.n_adaptation_steps >= 0)
-    for n_steps in method.also_after:
-        require("also_after", "integers >= 0", n_steps, is_integer(n_steps, 0))
-
-
 @dataclass(frozen=True)
 class InnerLoop:
     """Gradient descent on the support of each episode, every row (lane) of the weights with its own, and the way back.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, fields
-from math import isfinite
+from typing import Annotated
 
-from beyond.errors import InputError, require, require_one_of
+from beyond.errors import InputError, require_one_of
+from beyond.settings import OneOf, Positive, checked, settings
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Ledger:
 CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
 
 
-@dataclass(frozen=True)
+@settings
 class Budget:
     """What a replica may spend, in one currency.
 
@@ -75,13 +76,8 @@ class Budget:
     amount : float, > 0
     """
 
-    currency: str
-    amount: float
-
-    def __post_init__(self) -> None:
-        require_one_of("budget", CURRENCIES, self.currency)
-        ok = isinstance(self.amount, int | float) and isfinite(self.amount) and self.amount > 0
-        require(f"budget.{self.currency}", "> 0", self.amount, ok)
+    currency: Annotated[str, OneOf(CURRENCIES)]
+    amount: Positive
 
     @classmethod
     def of(cls, amounts: Mapping[str, float | None]) -> Budget:
@@ -91,7 +87,8 @@ class Budget:
         chosen = {currency: amount for currency, amount in amounts.items() if amount is not None}
         if len(chosen) != 1:
             raise InputError(f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got {chosen or 'none'}")
-        return cls(*next(iter(chosen.items())))
+        currency, amount = next(iter(chosen.items()))
+        return cls(currency, checked(f"budget.{currency}", Positive, amount))
 
     def spent(self, ledger: Ledger, epoch_flops: int) -> float:
         """Fraction of the budget that is spent; above 1 it is exceeded."""

@@ -8,20 +8,21 @@ new weights and the new state. A learning rate may be one number, or one a repli
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
 from beyond.errors import require
+from beyond.settings import BelowOne, NonNegative, Positive, settings
 
 OptimizerState = dict[str, Any]
+PerReplica = Positive | Annotated[tuple[Positive, ...], MinLen(1)]  # one number, or one a replica
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Optimizer(ABC):
     """Turns a gradient into a change of the weights.
 
@@ -30,11 +31,7 @@ class Optimizer(ABC):
     learning_rate : float, or one float a replica, > 0
     """
 
-    learning_rate: float | Sequence[float] = 0.01
-
-    def __post_init__(self) -> None:
-        rates = self.learning_rate if isinstance(self.learning_rate, Sequence) else [self.learning_rate]
-        require("learning_rate", "> 0", self.learning_rate, len(rates) > 0 and all(rate > 0 for rate in rates))
+    learning_rate: PerReplica = 0.01
 
     def init(self, params: Tensor) -> OptimizerState:
         """State before the first step, for weights (R, n)."""
@@ -46,7 +43,7 @@ class Optimizer(ABC):
 
     def descend(self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: float = 1.0) -> Tensor:
         """Return params - learning_rate * scale * direction / divisor."""
-        if isinstance(self.learning_rate, Sequence):
+        if isinstance(self.learning_rate, tuple):
             require(
                 "learning_rate",
                 f"one number, or one for each of {len(params)} replicas",
@@ -61,7 +58,7 @@ class Optimizer(ABC):
         return torch.addcdiv(params, direction, divisor, value=step)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum as torch.optim.SGD has it (Sutskever et al., 2013, for Nesterov's).
 
@@ -75,12 +72,10 @@ class SGD(Optimizer):
         Needs momentum > 0.
     """
 
-    momentum: float = 0.0
+    momentum: BelowOne = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require("momentum", "in [0, 1)", self.momentum, 0 <= self.momentum < 1)
         require("momentum", "> 0 with nesterov", self.momentum, self.momentum > 0 or not self.nesterov)
 
     def init(self, params: Tensor) -> OptimizerState:
@@ -94,7 +89,7 @@ class SGD(Optimizer):
         return self.descend(params, direction), {"velocity": velocity}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class RMSprop(Optimizer):
     """Gradient divided by the root of its running mean square (Tieleman & Hinton, 2012).
 
@@ -107,14 +102,9 @@ class RMSprop(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: float | Sequence[float] = 0.001
-    decay: float = 0.99
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("decay", "in [0, 1)", self.decay, 0 <= self.decay < 1)
-        require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
+    learning_rate: PerReplica = 0.001
+    decay: BelowOne = 0.99
+    epsilon: Positive = 1e-8
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"square": torch.zeros_like(params)}
@@ -124,7 +114,7 @@ class RMSprop(Optimizer):
         return self.descend(params, gradient, square.sqrt().add_(self.epsilon)), {"square": square}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Adam(Optimizer):
     """Adam (Kingma & Ba, 2015, algorithm 1).
 
@@ -138,16 +128,10 @@ class Adam(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: float | Sequence[float] = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("beta1", "in [0, 1)", self.beta1, 0 <= self.beta1 < 1)
-        require("beta2", "in [0, 1)", self.beta2, 0 <= self.beta2 < 1)
-        require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
+    learning_rate: PerReplica = 0.001
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-8
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"mean": torch.zeros_like(params), "square": torch.zeros_like(params), "n_steps": 0}
@@ -163,7 +147,7 @@ class Adam(Optimizer):
         return params, {"mean": mean, "square": square, "n_steps": n_steps}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): first w <- w - learning_rate weight_decay w.
 
@@ -172,11 +156,7 @@ class AdamW(Adam):
     weight_decay : float, >= 0
     """
 
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("weight_decay", ">= 0", self.weight_decay, self.weight_decay >= 0)
+    weight_decay: NonNegative = 0.01
 
     def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
         return super().update(gradient, state, self.descend(params, params, scale=self.weight_decay))

@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.errors import UnsupportedError
 from beyond.layers import Embedding, ReLU, Sigmoid, Tanh
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
-CODES = ("direct", "rate", "latency")
+Code = Literal["direct", "rate", "latency"]  # how inputs are fed
+Reset = Literal["soft", "hard"]
 Jitter = Callable[..., Tensor]  # from (T, B, *shape) to numbers that broadcast to (R, T, B, *shape)
 
 
@@ -69,7 +71,7 @@ def evenly_spread(n_steps: int, *shape: int) -> Tensor:
     return (0.5 + steps.unsqueeze(1) + cells).frac().float().view(1, n_steps, 1, *shape)
 
 
-@dataclass(frozen=True)
+@settings
 class Neurons:
     """Leaky integrate-and-fire neurons in discrete time.
 
@@ -88,16 +90,10 @@ class Neurons:
         Subtract the threshold after a spike, or start again from zero.
     """
 
-    n_steps: int
-    decay: float
-    threshold: float
-    reset: str
-
-    def __post_init__(self) -> None:
-        require("n_steps", ">= 1", self.n_steps, self.n_steps >= 1)
-        require("decay", "in [0, 1]", self.decay, 0 <= self.decay <= 1)
-        require("threshold", "> 0", self.threshold, self.threshold > 0)
-        require_one_of("reset", ("soft", "hard"), self.reset)
+    n_steps: PositiveInt
+    decay: UnitInterval
+    threshold: Positive
+    reset: Reset
 
     def run(self, currents: Tensor, jitter: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Let the neurons integrate currents and fire.
@@ -166,7 +162,6 @@ def is_spiking(segment: Segment) -> bool:
 
 def check(problem: Problem, code: str) -> None:
     """Refuse a code that the task's inputs have no use for."""
-    require_one_of("code", CODES, code)
     if code != "direct" and isinstance(problem.layers[0].layers[0], Embedding):
         raise UnsupportedError(f"symbols have no strength for the {code} code to tell; code=direct feeds their vectors")
 

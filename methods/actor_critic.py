@@ -23,7 +23,6 @@ Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846, doi:10.1
 value_weight and entropy bonus: arXiv:1602.01783.
 """
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, TypedDict
 
@@ -31,10 +30,10 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.policies import policy_of
 from beyond.problem import Problem
+from beyond.settings import NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -46,7 +45,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class ActorCritic(Method[State]):
     """Make actions that earned more than the critic expected likelier.
 
@@ -69,19 +68,12 @@ class ActorCritic(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    n_actions: int = 1
-    value_weight: float = 0.5
-    entropy_bonus: float = 0.1
-    action_std: float = 0.5
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_actions", ">= 1", self.n_actions, self.n_actions >= 1)
-        require("value_weight", ">= 0", self.value_weight, self.value_weight >= 0)
-        require("entropy_bonus", ">= 0", self.entropy_bonus, self.entropy_bonus >= 0)
-        require("action_std", "> 0", self.action_std, self.action_std > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    n_actions: PositiveInt = 1
+    value_weight: NonNegative = 0.5
+    entropy_bonus: NonNegative = 0.1
+    action_std: Positive = 0.5
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         critic = params.new_zeros(len(params), prod(problem.stages[-1].input_shape) + 1)

@@ -16,16 +16,15 @@ Check: the chain rule equals automatic differentiation (tests/methods/test_backp
 Source: Nature 323, 533-536, doi:10.1038/323533a0.
 """
 
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import NonNegative, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -36,7 +35,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class Backprop(Method[State]):
     """Follow the exact gradient of the loss on each batch.
 
@@ -54,15 +53,10 @@ class Backprop(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    engine: str = "chain_rule"
-    gradient_noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("engine", ("chain_rule", "autograd"), self.engine)
-        require("gradient_noise", ">= 0", self.gradient_noise, self.gradient_noise >= 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    engine: Literal["chain_rule", "autograd"] = "chain_rule"
+    gradient_noise: NonNegative = 0.0
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params)}

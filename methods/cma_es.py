@@ -30,14 +30,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, lgamma, log, sqrt
-from typing import ClassVar, NotRequired, TypedDict
+from typing import Annotated, ClassVar, NotRequired, TypedDict
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
 from beyond.problem import Problem
+from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -54,7 +55,7 @@ class State(TypedDict):
     generation: int
 
 
-@dataclass(frozen=True)
+@settings
 class CMAES(Method[State]):
     """Adapt mean, step size and covariance of a normal distribution to its better candidates.
 
@@ -72,16 +73,10 @@ class CMAES(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    population_size: int = 64
-    batch_size: int = 64
-    step_size: float = 0.05
-    max_full: int = 64
-
-    def __post_init__(self) -> None:
-        require("population_size", ">= 4", self.population_size, self.population_size >= 4)
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("step_size", "> 0", self.step_size, self.step_size > 0)
-        require("max_full", ">= 0", self.max_full, self.max_full >= 0)
+    population_size: Annotated[int, Ge(4)] = 64
+    batch_size: PositiveInt = 64
+    step_size: Positive = 0.05
+    max_full: NonNegativeInt = 64
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         n_replicas, n_weights = params.shape

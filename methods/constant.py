@@ -13,7 +13,7 @@ Source: the zero rule; there is no paper.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, TypedDict
 
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.problem import Problem
+from beyond.settings import settings
 from beyond.streams import Stream
 
 
@@ -32,7 +33,7 @@ class State(TypedDict):
     n_steps: int
 
 
-@dataclass(frozen=True)
+@settings
 class Constant(Method[State]):
     """Answer without looking at the input."""
 

@@ -16,17 +16,16 @@ weights above as B_l, it is backpropagation (tests/methods/test_direct_feedback_
 Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596.
 """
 
-from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -38,7 +37,7 @@ class State(TypedDict):
     feedback: list[Tensor]  # (R, n_outputs, units) for each stage but the last; never changed
 
 
-@dataclass(frozen=True)
+@settings
 class DirectFeedbackAlignment(Method[State]):
     """Send the error from the outputs straight to every hidden layer.
 
@@ -57,15 +56,10 @@ class DirectFeedbackAlignment(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    feedback_scale: float = 1.0
-    feedback_fan: str = "in"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("feedback_scale", "> 0", self.feedback_scale, self.feedback_scale > 0)
-        require_one_of("feedback_fan", ("in", "out"), self.feedback_fan)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    feedback_scale: Positive = 1.0
+    feedback_fan: Literal["in", "out"] = "in"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         n_outputs, draw = problem.spec.n_outputs, problem.network.initialisation

@@ -30,19 +30,19 @@ Source: Frontiers in Computational Neuroscience 11, 24, arXiv:1602.05179; symmet
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.errors import UnsupportedError
 from beyond.layers import Embedding, Flatten, Linear, ReLU, Sigmoid, Tanh
 from beyond.network import Tape
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import Positive, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 Nudge = Callable[[Tensor], Tensor | float]
@@ -72,7 +72,7 @@ class Equilibrium(NamedTuple):
     tapes: list[Tape]
 
 
-@dataclass(frozen=True)
+@settings
 class EquilibriumPropagation(Method[State]):
     """Compare a circuit at rest with the same circuit pulled towards a lower loss.
 
@@ -94,21 +94,13 @@ class EquilibriumPropagation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    nudging: str = "symmetric"
-    beta: float = 0.1
-    n_free: int = 20
-    n_nudged: int = 8
-    step_size: float = 0.5
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("nudging", ("symmetric", "one_sided"), self.nudging)
-        require("beta", "> 0", self.beta, self.beta > 0)
-        require("n_free", ">= 1", self.n_free, self.n_free >= 1)
-        require("n_nudged", ">= 1", self.n_nudged, self.n_nudged >= 1)
-        require("step_size", "in (0, 1]", self.step_size, 0 < self.step_size <= 1)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    nudging: Literal["symmetric", "one_sided"] = "symmetric"
+    beta: Positive = 0.1
+    n_free: PositiveInt = 20
+    n_nudged: PositiveInt = 8
+    step_size: UpToOne = 0.5
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         n_hidden = len(circuit_of(problem).hidden)

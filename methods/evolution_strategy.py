@@ -22,7 +22,6 @@ Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any, ClassVar, TypedDict
 
@@ -30,9 +29,9 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -43,7 +42,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class EvolutionStrategy(Method[State]):
     """Estimate the gradient from the losses of mirrored pairs of networks.
 
@@ -65,18 +64,12 @@ class EvolutionStrategy(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    optimizer: Optimizer
-    batch_size: int = 64
-    n_pairs: int = 32
-    noise_std: float = 0.05
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 64
+    n_pairs: PositiveInt = 32
+    noise_std: Positive = 0.05
     ranks: bool = True
-    rank: int | None = None
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_pairs", ">= 1", self.n_pairs, self.n_pairs >= 1)
-        require("noise_std", "> 0", self.noise_std, self.noise_std > 0)
-        require("rank", ">= 1 or null", self.rank, self.rank is None or self.rank >= 1)
+    rank: PositiveInt | None = None
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params)}

@@ -19,16 +19,15 @@ Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -40,7 +39,7 @@ class State(TypedDict):
     feedback: Tensor  # (R, n); never changed
 
 
-@dataclass(frozen=True)
+@settings
 class FeedbackAlignment(Method[State]):
     """Carry the error back through fixed random weights.
 
@@ -59,15 +58,10 @@ class FeedbackAlignment(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    feedback_scale: float = 1.0
-    feedback_fan: str = "in"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("feedback_scale", "> 0", self.feedback_scale, self.feedback_scale > 0)
-        require_one_of("feedback_fan", ("in", "out"), self.feedback_fan)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    feedback_scale: Positive = 1.0
+    feedback_fan: Literal["in", "out"] = "in"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         feedback = self.feedback_scale * problem.network.init(rng)

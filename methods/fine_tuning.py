@@ -14,7 +14,6 @@ Check: with zero source epochs it equals backpropagation, step by step (tests/me
 Source: Advances in Neural Information Processing Systems 27, arXiv:1411.1792.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -22,8 +21,9 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import UnsupportedError, require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -34,7 +34,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class FineTuning(Method[State]):
     """Pre-train on the task's source, then adapt all layers, the head, or the last few.
 
@@ -54,16 +54,11 @@ class FineTuning(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    source_epochs: int = 20
-    n_layers: int | None = None
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    source_epochs: NonNegativeInt = 20
+    n_layers: PositiveInt | None = None
     keep_head: bool = False
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("source_epochs", ">= 0", self.source_epochs, self.source_epochs >= 0)
-        require("n_layers", ">= 1 or null", self.n_layers, self.n_layers is None or self.n_layers >= 1)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         if problem.source is None:

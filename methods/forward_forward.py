@@ -26,19 +26,19 @@ Source: arXiv:2212.13345.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.errors import UnsupportedError, require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.errors import UnsupportedError
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 SMALLEST = 1e-6  # added to the mean square that activities are divided by: none may be on
@@ -51,7 +51,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class ForwardForward(Method[State]):
     """Teach every hidden layer to tell a right label from a wrong one by how active it is.
 
@@ -71,17 +71,11 @@ class ForwardForward(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    threshold: float = 0.5
-    label_scale: float = 4.0
-    negatives: str = "uniform"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("threshold", "> 0", self.threshold, self.threshold > 0)
-        require("label_scale", "> 0", self.label_scale, self.label_scale > 0)
-        require_one_of("negatives", ("uniform", "hard"), self.negatives)
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 32
+    threshold: Positive = 0.5
+    label_scale: Positive = 4.0
+    negatives: Literal["uniform", "hard"] = "uniform"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         spec = problem.spec

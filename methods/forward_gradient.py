@@ -17,15 +17,14 @@ Check: equals v (v . grad L) with the gradient that backpropagation computes (te
 Source: arXiv:2202.08587; the cosine: arXiv:2410.17764.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -36,7 +35,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class ForwardGradient(Method[State]):
     """Follow the exact derivatives of the loss along random directions in weight space.
 
@@ -54,15 +53,10 @@ class ForwardGradient(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 64
-    n_tangents: int = 16
-    tangent: str = "normal"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_tangents", ">= 1", self.n_tangents, self.n_tangents >= 1)
-        require_one_of("tangent", ("normal", "rademacher"), self.tangent)
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 64
+    n_tangents: PositiveInt = 16
+    tangent: Literal["normal", "rademacher"] = "normal"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params)}

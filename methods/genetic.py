@@ -32,18 +32,19 @@ al., 2002, doi:10.1109/4235.996017; DEAP: JMLR 13, 2171-2175.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval
 from deap import base, tools
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
+from beyond.errors import require
 from beyond.problem import Problem
+from beyond.settings import NonNegative, NonNegativeInt, Positive, PositiveInt, UnitInterval, UpToOne, settings
 from beyond.streams import Stream, global_generators
 from beyond.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
 
@@ -57,7 +58,7 @@ class State(TypedDict):
     statistics: dict[str, Tensor]  # min, mean, max and std of the last generation's losses, each (R,)
 
 
-@dataclass(frozen=True)
+@settings
 class Genetic(Method[State]):
     """Breed the candidates with the lowest loss.
 
@@ -101,50 +102,31 @@ class Genetic(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    population_size: int = 64
-    batch_size: int = 64
-    selection: str = "tournament"
-    tournament_size: int = 3
-    n_parents: int = 16
-    second_objective: str = "weight_norm"
-    active_threshold: float = 0.01
-    crossover: str = "uniform"
-    crossover_rate: float = 1.0
-    mutation: str = "gaussian"
-    mutation_std: float = 0.01
-    mutation_rate: float = 0.05
-    mutation_decay: float = 0.5
-    n_decay_generations: int = 2000
-    n_safe_inputs: int = 4
-    safe_limit: float | None = None
-    init_std: float = 0.1
-    n_elites: int = 1
-    solution: str = "mean"
+    population_size: Annotated[int, Ge(2)] = 64
+    batch_size: PositiveInt = 64
+    selection: Literal["tournament", "truncation", "nsga2"] = "tournament"
+    tournament_size: PositiveInt = 3
+    n_parents: PositiveInt = 16
+    second_objective: Literal["weight_norm", "active_connections"] = "weight_norm"
+    active_threshold: NonNegative = 0.01
+    crossover: Literal["uniform", "two_point", "none"] = "uniform"
+    crossover_rate: UnitInterval = 1.0
+    mutation: Literal["gaussian", "sparse", "safe_sum", "safe_abs"] = "gaussian"
+    mutation_std: NonNegative = 0.01
+    mutation_rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    mutation_decay: UpToOne = 0.5
+    n_decay_generations: PositiveInt = 2000
+    n_safe_inputs: PositiveInt = 4
+    safe_limit: Positive | None = None
+    init_std: NonNegative = 0.1
+    n_elites: NonNegativeInt = 1
+    solution: Literal["best", "mean"] = "mean"
 
     def __post_init__(self) -> None:
         size = self.population_size
-        require("population_size", ">= 2", size, size >= 2)
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("selection", ("tournament", "truncation", "nsga2"), self.selection)
-        require("tournament_size", ">= 1", self.tournament_size, self.tournament_size >= 1)
-        require("n_parents", ">= 1", self.n_parents, self.n_parents >= 1)
         if self.selection != "tournament":
             require("n_parents", f"<= population_size ({size})", self.n_parents, self.n_parents <= size)
-        require_one_of("second_objective", ("weight_norm", "active_connections"), self.second_objective)
-        require("active_threshold", ">= 0", self.active_threshold, self.active_threshold >= 0)
-        require_one_of("crossover", ("uniform", "two_point", "none"), self.crossover)
-        require("crossover_rate", "in [0, 1]", self.crossover_rate, 0 <= self.crossover_rate <= 1)
-        require_one_of("mutation", ("gaussian", "sparse", "safe_sum", "safe_abs"), self.mutation)
-        require("mutation_std", ">= 0", self.mutation_std, self.mutation_std >= 0)
-        require("mutation_rate", "in (0, 1)", self.mutation_rate, 0 < self.mutation_rate < 1)
-        require("mutation_decay", "in (0, 1]", self.mutation_decay, 0 < self.mutation_decay <= 1)
-        require("n_decay_generations", ">= 1", self.n_decay_generations, self.n_decay_generations >= 1)
-        require("n_safe_inputs", ">= 1", self.n_safe_inputs, self.n_safe_inputs >= 1)
-        limit = self.safe_limit
-        require("safe_limit", "> 0, or null", limit, limit is None or limit > 0)
-        require("init_std", ">= 0", self.init_std, self.init_std >= 0)
-        require("n_elites", f">= 0 and < population_size ({size})", self.n_elites, 0 <= self.n_elites < size)
-        require_one_of("solution", ("best", "mean"), self.solution)
+        require("n_elites", f"< population_size ({size})", self.n_elites, self.n_elites < size)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         spread = rng.normal(self.population_size, params.shape[1]) * self.init_std

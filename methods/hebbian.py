@@ -25,20 +25,20 @@ doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
 from beyond.image_layers import Conv2d
 from beyond.layers import Linear
 from beyond.network import Tape
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import BelowOne, Positive, settings
 from beyond.streams import Stream
 
 
@@ -49,7 +49,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class Hebbian(Method[State]):
     """Hidden layers find features by correlation alone; the output layer learns to read them.
 
@@ -69,17 +69,11 @@ class Hebbian(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    rule: str = "competitive"
-    hebbian_rate: float = 0.02
-    temperature: float = 0.03
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 2", self.batch_size, self.batch_size >= 2)
-        require_one_of("rule", ("oja", "competitive"), self.rule)
-        require("hebbian_rate", "in [0, 1)", self.hebbian_rate, 0 <= self.hebbian_rate < 1)
-        require("temperature", "> 0", self.temperature, self.temperature > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: Annotated[int, Ge(2)] = 32
+    rule: Literal["oja", "competitive"] = "competitive"
+    hebbian_rate: BelowOne = 0.02
+    temperature: Positive = 0.03
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params[:, problem.layers[-1].start :])}

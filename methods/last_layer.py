@@ -12,16 +12,15 @@ Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 
 read-out).
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -32,7 +31,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class LastLayer(Method[State]):
     """Train the last layer, leave the others as they were drawn.
 
@@ -46,11 +45,8 @@ class LastLayer(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params[:, problem.network.suffix(1) :])}

@@ -24,7 +24,6 @@ another layer are zero (tests/methods/test_local_loss.py).
 Source: Proceedings of ICML 2019, PMLR 97, 4839-4850, arXiv:1901.06656 (the loss there called predsim).
 """
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, TypedDict
 
@@ -33,9 +32,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
 SQUARED_LENGTH = 1e-8  # added to every row's, so that an example to which no unit answers is like no other
@@ -50,7 +49,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class LocalLoss(Method[State]):
     """Train each layer to predict the targets, and to see examples as alike as their targets are.
 
@@ -66,13 +65,9 @@ class LocalLoss(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    similarity_weight: float = 0.9
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("similarity_weight", "in [0, 1]", self.similarity_weight, 0 <= self.similarity_weight <= 1)
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 32
+    similarity_weight: UnitInterval = 0.9
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         widths = [prod(stage.output_shape) for stage in problem.stages[:-1]]

@@ -23,17 +23,16 @@ Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_adaptation, require_episodes
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -44,7 +43,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class MAML(Method[State]):
     """Learn where to start from.
 
@@ -70,22 +69,14 @@ class MAML(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 25
-    inner_rate: float = 0.01
-    n_inner_steps: int = 1
-    n_adaptation_steps: int = 1
-    also_after: tuple[int, ...] = ()
-    order: str = "second"
-    scope: str = "all"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("inner_rate", "> 0", self.inner_rate, self.inner_rate > 0)
-        require("n_inner_steps", ">= 0", self.n_inner_steps, self.n_inner_steps >= 0)
-        require_adaptation(self)
-        require_one_of("order", ("second", "first"), self.order)
-        require_one_of("scope", ("all", "last_layer"), self.scope)
+    optimizer: Optimizer = Adam(learning_rate=0.001)
+    batch_size: PositiveInt = 25
+    inner_rate: Positive = 0.01
+    n_inner_steps: NonNegativeInt = 1
+    n_adaptation_steps: NonNegativeInt = 1
+    also_after: tuple[NonNegativeInt, ...] = ()
+    order: Literal["second", "first"] = "second"
+    scope: Literal["all", "last_layer"] = "all"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)

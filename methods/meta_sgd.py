@@ -20,17 +20,16 @@ Source: arXiv:1707.09835.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_adaptation, require_episodes
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import NonNegative, NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -42,7 +41,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class MetaSGD(Method[State]):
     """Learn where to start from, and every weight's learning rate.
 
@@ -64,18 +63,12 @@ class MetaSGD(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 25
-    initial_rate: float = 0.01
-    n_inner_steps: int = 1
-    n_adaptation_steps: int = 1
-    also_after: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("initial_rate", ">= 0", self.initial_rate, self.initial_rate >= 0)
-        require("n_inner_steps", ">= 1", self.n_inner_steps, self.n_inner_steps >= 1)
-        require_adaptation(self)
+    optimizer: Optimizer = Adam(learning_rate=0.001)
+    batch_size: PositiveInt = 25
+    initial_rate: NonNegative = 0.01
+    n_inner_steps: PositiveInt = 1
+    n_adaptation_steps: NonNegativeInt = 1
+    also_after: tuple[NonNegativeInt, ...] = ()
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)

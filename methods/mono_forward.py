@@ -19,17 +19,16 @@ zero (tests/methods/test_mono_forward.py).
 Source: arXiv:2501.09238.
 """
 
-from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -41,7 +40,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class MonoForward(Method[State]):
     """Train each layer by a read-out of its own.
 
@@ -57,13 +56,9 @@ class MonoForward(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    prediction: str = "last"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("prediction", ("last", "sum"), self.prediction)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    prediction: Literal["last", "sum"] = "last"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         widths = [prod(stage.output_shape) for stage in problem.stages[:-1]]

@@ -23,16 +23,15 @@ Source: Neural Computation 17, 2699-2718, doi:10.1162/089976605774320539; Procee
 doi:10.1109/5.58323.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -43,7 +42,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class NodePerturbation(Method[State]):
     """Reward units for noise after which the loss fell.
 
@@ -61,15 +60,10 @@ class NodePerturbation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    n_draws: int = 4
-    noise_std: float = 0.01
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_draws", ">= 1", self.n_draws, self.n_draws >= 1)
-        require("noise_std", "> 0", self.noise_std, self.noise_std > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 32
+    n_draws: PositiveInt = 4
+    noise_std: Positive = 0.01
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         _ = problem.layers  # a network without access to them is refused here

@@ -19,7 +19,6 @@ Check: a step equals the definition worked by hand on plain tensors (tests/metho
 Source: Proceedings of ICML 2022, PMLR 162, 4937-4955, arXiv:2201.11665, algorithm 1.
 """
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, TypedDict
 
@@ -27,10 +26,10 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -42,7 +41,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class Pepita(Method[State]):
     """Show the network its error at the input, and learn from what that changes.
 
@@ -59,13 +58,9 @@ class Pepita(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    feedback_std: float = 0.05
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("feedback_std", "> 0", self.feedback_std, self.feedback_std > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    feedback_std: Positive = 0.05
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         first = problem.stages[0]

@@ -27,17 +27,17 @@ Check: the first update without a cut is REINFORCE's, and every update's gradien
 Source: arXiv:1707.06347, equation 7.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.errors import require
+from beyond.optimizers import Adam, Optimizer
 from beyond.policies import expected_reward, policy_of
 from beyond.problem import Problem
+from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
 
 
@@ -49,7 +49,7 @@ class State(TypedDict):
     mean_reward: Tensor  # (R,)
 
 
-@dataclass(frozen=True)
+@settings
 class PPO(Method[State]):
     """Make actions that earned more than expected likelier, several times over but not far.
 
@@ -81,28 +81,21 @@ class PPO(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer
-    batch_size: int = 64
-    n_actions: int = 1
-    n_epochs: int = 2
-    n_minibatches: int = 2
-    clip: float = 0.2
-    baseline: str = "running_mean"
-    baseline_decay: float = 0.9
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 64
+    n_actions: PositiveInt = 1
+    n_epochs: PositiveInt = 2
+    n_minibatches: PositiveInt = 2
+    clip: PositiveOrInf = 0.2
+    baseline: Literal["none", "running_mean", "leave_one_out"] = "running_mean"
+    baseline_decay: BelowOne = 0.9
     normalise_advantages: bool = False
-    entropy_bonus: float = 0.1
-    action_std: float = 0.5
+    entropy_bonus: NonNegative = 0.1
+    action_std: Positive = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "n_actions", "n_epochs", "n_minibatches"):
-            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
-        require("clip", "> 0", self.clip, self.clip > 0)
-        require_one_of("baseline", ("none", "running_mean", "leave_one_out"), self.baseline)
         enough = self.n_actions >= 2 or self.baseline != "leave_one_out"
         require("n_actions", ">= 2 with baseline leave_one_out", self.n_actions, enough)
-        require("baseline_decay", "in [0, 1)", self.baseline_decay, 0 <= self.baseline_decay < 1)
-        require("entropy_bonus", ">= 0", self.entropy_bonus, self.entropy_bonus >= 0)
-        require("action_std", "> 0", self.action_std, self.action_std > 0)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}

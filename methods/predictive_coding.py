@@ -28,17 +28,17 @@ moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.errors import UnsupportedError
 from beyond.layers import Dropout
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 
@@ -49,7 +49,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class PredictiveCoding(Method[State]):
     """Let the activities settle, then reduce what is left of each prediction error.
 
@@ -69,17 +69,11 @@ class PredictiveCoding(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    variant: str = "free"
-    n_inference: int = 4
-    inference_rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("variant", ("free", "fixed_prediction"), self.variant)
-        require("n_inference", ">= 1", self.n_inference, self.n_inference >= 1)
-        require("inference_rate", "in (0, 1]", self.inference_rate, 0 < self.inference_rate <= 1)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    variant: Literal["free", "fixed_prediction"] = "free"
+    n_inference: PositiveInt = 4
+    inference_rate: UpToOne = 0.1
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         dropout = any(isinstance(layer, Dropout) for stage in problem.stages for layer in stage.layers)

@@ -18,7 +18,6 @@ Source: NeurIPS 2017, arXiv:1703.05175.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -26,10 +25,11 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.episodes import by_episode, end_to_end, require_episodes
-from beyond.errors import UnsupportedError, require
-from beyond.optimizers import Optimizer
+from beyond.errors import UnsupportedError
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -40,7 +40,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class Prototypes(Method[State]):
     """Learn features in which a class is near its mean.
 
@@ -54,11 +54,8 @@ class Prototypes(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 16
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+    optimizer: Optimizer = Adam(learning_rate=0.001)
+    batch_size: PositiveInt = 16
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)

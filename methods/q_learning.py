@@ -20,17 +20,17 @@ Check: the values become the mean rewards, and the gradient equals automatic dif
 Source: Machine Learning 8, 279-292, doi:10.1007/BF00992698.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.errors import UnsupportedError, require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.errors import UnsupportedError
+from beyond.optimizers import Adam, Optimizer
 from beyond.policies import Softmax
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
 
@@ -42,7 +42,7 @@ class State(TypedDict):
     n_steps: int
 
 
-@dataclass(frozen=True)
+@settings
 class QLearning(Method[State]):
     """Learn what each action earns; for classes only.
 
@@ -66,23 +66,14 @@ class QLearning(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    n_actions: int = 1
-    exploration: str = "epsilon_greedy"
-    epsilon: float = 0.2
-    final_epsilon: float = 0.1
-    n_decay_steps: int = 1000
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_actions", ">= 1", self.n_actions, self.n_actions >= 1)
-        require_one_of("exploration", ("epsilon_greedy", "softmax"), self.exploration)
-        require("epsilon", "in [0, 1]", self.epsilon, 0 <= self.epsilon <= 1)
-        require("final_epsilon", "in [0, 1]", self.final_epsilon, 0 <= self.final_epsilon <= 1)
-        require("n_decay_steps", ">= 1", self.n_decay_steps, self.n_decay_steps >= 1)
-        require("temperature", "> 0", self.temperature, self.temperature > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    n_actions: PositiveInt = 1
+    exploration: Literal["epsilon_greedy", "softmax"] = "epsilon_greedy"
+    epsilon: UnitInterval = 0.2
+    final_epsilon: UnitInterval = 0.1
+    n_decay_steps: PositiveInt = 1000
+    temperature: Positive = 0.1
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         if problem.spec.target is not TargetKind.CLASSES:

@@ -13,7 +13,6 @@ Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control f
 Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
 """
 
-from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, TypedDict
 
@@ -21,8 +20,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -32,7 +31,7 @@ class State(TypedDict):
     params: Tensor  # (R, n)
 
 
-@dataclass(frozen=True)
+@settings
 class RandomSearch(Method[State]):
     """Draw fresh networks; keep the best of them and the incumbent.
 
@@ -46,12 +45,8 @@ class RandomSearch(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    n_candidates: int = 64
-    batch_size: int = 256
-
-    def __post_init__(self) -> None:
-        require("n_candidates", ">= 1", self.n_candidates, self.n_candidates >= 1)
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
+    n_candidates: PositiveInt = 64
+    batch_size: PositiveInt = 256
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params}

@@ -20,7 +20,6 @@ Source: arXiv:1803.02999.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, TypedDict
 
 import torch
@@ -32,13 +31,12 @@ from beyond.episodes import (
     by_episode,
     end_to_end,
     in_lanes,
-    require_adaptation,
     require_episodes,
     rows_of,
 )
-from beyond.errors import require
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import NonNegativeInt, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 
@@ -48,7 +46,7 @@ class State(TypedDict):
     params: Tensor  # (R, n)
 
 
-@dataclass(frozen=True)
+@settings
 class Reptile(Method[State]):
     """Move towards the weights that each episode leads to.
 
@@ -72,20 +70,13 @@ class Reptile(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 5
-    outer_rate: float = 0.1
-    n_inner_steps: int = 10
-    inner_batch_size: int = 10
-    n_adaptation_steps: int = 10
-    also_after: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("outer_rate", "in (0, 1]", self.outer_rate, 0 < self.outer_rate <= 1)
-        require("n_inner_steps", ">= 1", self.n_inner_steps, self.n_inner_steps >= 1)
-        require("inner_batch_size", ">= 1", self.inner_batch_size, self.inner_batch_size >= 1)
-        require_adaptation(self)
+    optimizer: Optimizer = Adam(learning_rate=0.005)
+    batch_size: PositiveInt = 5
+    outer_rate: UpToOne = 0.1
+    n_inner_steps: PositiveInt = 10
+    inner_batch_size: PositiveInt = 10
+    n_adaptation_steps: NonNegativeInt = 10
+    also_after: tuple[NonNegativeInt, ...] = ()
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)

@@ -20,16 +20,15 @@ Source: AAAI 2016, arXiv:1510.05067; arXiv:1811.03567; arXiv:1812.06488.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -41,7 +40,7 @@ class State(TypedDict):
     magnitudes: Tensor  # (R, n)
 
 
-@dataclass(frozen=True)
+@settings
 class SignSymmetry(Method[State]):
     """Carry the error back through the signs of the weights.
 
@@ -57,13 +56,9 @@ class SignSymmetry(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    magnitude: str = "uniform"
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("magnitude", ("uniform", "batchwise", "fixed"), self.magnitude)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         magnitudes = problem.network.init(rng).abs()

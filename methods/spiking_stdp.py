@@ -35,18 +35,18 @@ doi:10.1093/cercor/bhl152; Frontiers in Neural Circuits 9, 85, doi:10.3389/fncir
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.errors import UnsupportedError, require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.errors import UnsupportedError, require
+from beyond.optimizers import Adam, Optimizer
 from beyond.policies import Softmax
 from beyond.problem import Problem
-from beyond.spiking import CODES, Neurons, Passage, check, count, escape_noise, simulate, trace
+from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, UnitInterval, settings
+from beyond.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
 from beyond.streams import Stream
 
 
@@ -58,7 +58,7 @@ class State(TypedDict):
     mean_reward: Tensor  # (R,)
 
 
-@dataclass(frozen=True)
+@settings
 class SpikingSTDP(Method[State]):
     """Strengthen what fired in order before a reward above expectation.
 
@@ -97,40 +97,27 @@ class SpikingSTDP(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    n_trials: int = 4
-    baseline: str = "leave_one_out"
-    reward_decay: float = 0.9
-    rule: str = "window"
-    a_plus: float = 1.0
-    a_minus: float = 0.2
-    plus_decay: float = 0.8
-    minus_decay: float = 0.8
-    n_steps: int = 4
-    code: str = "direct"
-    decay: float = 0.9
-    threshold: float = 1.0
-    reset: str = "soft"
-    escape_noise: float = 1.0
-    output_noise: float = 2.0
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    n_trials: PositiveInt = 4
+    baseline: Literal["running_mean", "leave_one_out"] = "leave_one_out"
+    reward_decay: BelowOne = 0.9
+    rule: Literal["window", "likelihood"] = "window"
+    a_plus: NonNegative = 1.0
+    a_minus: NonNegative = 0.2
+    plus_decay: UnitInterval = 0.8
+    minus_decay: UnitInterval = 0.8
+    n_steps: PositiveInt = 4
+    code: Code = "direct"
+    decay: UnitInterval = 0.9
+    threshold: Positive = 1.0
+    reset: Reset = "soft"
+    escape_noise: Positive = 1.0
+    output_noise: Positive = 2.0
 
     def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_trials", ">= 1", self.n_trials, self.n_trials >= 1)
-        require_one_of("baseline", ("running_mean", "leave_one_out"), self.baseline)
         enough = self.n_trials >= 2 or self.baseline != "leave_one_out"
         require("n_trials", ">= 2 with baseline leave_one_out", self.n_trials, enough)
-        require("reward_decay", "in [0, 1)", self.reward_decay, 0 <= self.reward_decay < 1)
-        require_one_of("rule", ("window", "likelihood"), self.rule)
-        for name in ("a_plus", "a_minus"):
-            require(name, ">= 0", getattr(self, name), getattr(self, name) >= 0)
-        for name in ("plus_decay", "minus_decay"):
-            require(name, "in [0, 1]", getattr(self, name), 0 <= getattr(self, name) <= 1)
-        require_one_of("code", CODES, self.code)
-        for name in ("escape_noise", "output_noise"):
-            require(name, "> 0", getattr(self, name), getattr(self, name) > 0)
-        _ = self.neurons  # which checks its own settings
 
     @property
     def neurons(self) -> Neurons:

@@ -28,18 +28,18 @@ Source: arXiv:1705.11146 (the surrogate); IEEE Signal Processing Magazine 36, 51
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import UnsupportedError, require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.errors import UnsupportedError
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
-from beyond.spiking import CODES, Neurons, Passage, check, count, is_spiking, simulate
+from beyond.settings import NonNegative, Positive, PositiveInt, UnitInterval, settings
+from beyond.spiking import Code, Neurons, Passage, Reset, check, count, is_spiking, simulate
 from beyond.streams import Stream
 
 
@@ -50,7 +50,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class SpikingSurrogate(Method[State]):
     """Follow the surrogate gradient of a spiking network's loss.
 
@@ -81,24 +81,16 @@ class SpikingSurrogate(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    n_steps: int = 8
-    code: str = "direct"
-    readout: str = "mean"
-    decay: float = 0.9
-    threshold: float = 1.0
-    reset: str = "soft"
-    surrogate_slope: float = 2.0
-    spike_cost: float = 0.0
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require_one_of("code", CODES, self.code)
-        require_one_of("readout", ("mean", "max"), self.readout)
-        require("surrogate_slope", ">= 0", self.surrogate_slope, self.surrogate_slope >= 0)
-        require("spike_cost", ">= 0", self.spike_cost, self.spike_cost >= 0)
-        _ = self.neurons  # which checks its own settings
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    n_steps: PositiveInt = 8
+    code: Code = "direct"
+    readout: Literal["mean", "max"] = "mean"
+    decay: UnitInterval = 0.9
+    threshold: Positive = 1.0
+    reset: Reset = "soft"
+    surrogate_slope: NonNegative = 2.0
+    spike_cost: NonNegative = 0.0
 
     @property
     def neurons(self) -> Neurons:

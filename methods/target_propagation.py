@@ -24,7 +24,6 @@ Source: ECML PKDD 2015, arXiv:1412.7525.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, TypedDict
 
@@ -32,13 +31,13 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
 from beyond.initialisations import INITIALISATIONS
 from beyond.layers import Linear, ReLU, Sigmoid, Tanh
 from beyond.network import Network
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
+from beyond.settings import NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -51,7 +50,7 @@ class State(TypedDict):
     inverse_optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class TargetPropagation(Method[State]):
     """Give each stage a target through learned inverses.
 
@@ -69,15 +68,10 @@ class TargetPropagation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer
-    batch_size: int = 32
-    target_rate: float = 0.1
-    noise_std: float = 0.3
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("target_rate", "> 0", self.target_rate, self.target_rate > 0)
-        require("noise_std", ">= 0", self.noise_std, self.noise_std >= 0)
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+    target_rate: Positive = 0.1
+    noise_std: NonNegative = 0.3
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]

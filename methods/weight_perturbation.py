@@ -19,16 +19,15 @@ Source: IEEE Transactions on Automatic Control 37, 332-341, doi:10.1109/9.119632
 arXiv:2410.17764.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require, require_one_of
-from beyond.optimizers import Optimizer
+from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -39,7 +38,7 @@ class State(TypedDict):
     optimizer: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class WeightPerturbation(Method[State]):
     """Follow the slopes of the loss along random directions in weight space.
 
@@ -59,17 +58,11 @@ class WeightPerturbation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    optimizer: Optimizer
-    batch_size: int = 64
-    n_directions: int = 16
-    perturbation: str = "rademacher"
-    perturbation_std: float = 0.01
-
-    def __post_init__(self) -> None:
-        require("batch_size", ">= 1", self.batch_size, self.batch_size >= 1)
-        require("n_directions", ">= 1", self.n_directions, self.n_directions >= 1)
-        require_one_of("perturbation", ("rademacher", "normal"), self.perturbation)
-        require("perturbation_std", "> 0", self.perturbation_std, self.perturbation_std > 0)
+    optimizer: Optimizer = Adam(learning_rate=0.01)
+    batch_size: PositiveInt = 64
+    n_directions: PositiveInt = 16
+    perturbation: Literal["rademacher", "normal"] = "rademacher"
+    perturbation_std: Positive = 0.01
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         return {"params": params, "optimizer": self.optimizer.init(params)}

@@ -1,0 +1,250 @@
+"""Settings are declared once: a class says of each field its type, its range or choices, and its default.
+
+    @settings
+    class Hebbian(Method[State]):
+        batch_size: Annotated[int, Ge(2)] = 32
+        rule: Literal["competitive", "oja"] = "competitive"
+        hebbian_rate: BelowOne = 0.02
+
+Such a class is a frozen dataclass whose fields pydantic checks, strictly: 32.5, true and "32" are no integers, "no" is
+no truth value, NaN and infinity are no numbers. An integer where a number is asked for becomes a float, and a list a
+tuple, so that equal settings are equal objects. Conditions between fields stand in `__post_init__`, see
+`beyond.errors.require`. What is refused raises `InputError`, in one line.
+
+Metadata that pydantic does not know is left alone: `Annotated[float, Gt(0), ...]` has room for more than a range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from math import isinf
+from numbers import Real
+from os import cpu_count
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, MinLen
+from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, core_schema
+
+from beyond.errors import InputError, require
+
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+PositiveOrInf = Annotated[float, Gt(0), AllowInfNan(True)]
+UnitInterval = Annotated[float, Interval(ge=0, le=1)]  # [0, 1]
+BelowOne = Annotated[float, Interval(ge=0, lt=1)]  # [0, 1)
+UpToOne = Annotated[float, Interval(gt=0, le=1)]  # (0, 1]
+
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+KINDS = {int: "an integer", float: "", bool: "true or false", str: "text", NoneType: "null"}
+Class = TypeVar("Class", bound=type)
+
+
+class OneOf:
+    """Metadata of a text: names that stand elsewhere, such as the keys of a table of functions."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
+
+class Says(str):
+    """Metadata: what the annotation allows, where that is better said than put together."""
+
+    __slots__ = ()
+
+
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings(cls: Class, /) -> Class: ...
+
+
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings(*, kw_only: bool) -> Callable[[Class], Class]: ...
+
+
+def settings(cls: Any = None, /, *, kw_only: bool = False) -> Any:
+    """Make a class a frozen dataclass whose fields are checked against their annotations; see the head of the file."""
+    return _made(cls, kw_only) if cls is not None else lambda own: _made(own, kw_only)
+
+
+def _made(cls: type, kw_only: bool) -> type:
+    made: Any = dataclass(cls, frozen=True, kw_only=kw_only, config=STRICT)
+    check = made.__init__
+
+    @wraps(check)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            check(self, *map(_as_tuple, args), **{key: _as_tuple(value) for key, value in kwargs.items()})
+        except ValidationError as error:
+            raise _refusal(made, error, args, kwargs) from None
+
+    made.__init__ = init
+    made.__settings__ = made
+    return made
+
+
+def is_settings(value: object) -> bool:
+    """Say whether a class was made by `settings`, itself and not merely one that it inherits from."""
+    return vars(value).get("__settings__") is value if isinstance(value, type) else False
+
+
+def checked(name: str, declared: Any, value: Any) -> Any:
+    """Return one value as an annotation has it; raise `InputError` if it is not."""
+    try:
+        return TypeAdapter(declared, config=STRICT).validate_python(_as_tuple(value))
+    except ValidationError:
+        raise InputError(_must_be(name, declared, value)) from None
+
+
+def _as_tuple(value: Any) -> Any:
+    """YAML has lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _refusal(cls: type, error: ValidationError, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Exception:
+    """What to raise for the first field that is not as declared."""
+    known = [field.name for field in dataclasses.fields(cls) if field.init]
+    names = ", ".join(known) or "none"
+    errors = error.errors(include_url=False)
+    first = next((own for own in errors if own["type"].startswith("unexpected")), errors[0])
+    if (cause := first.get("ctx", {}).get("error")) is not None:  # raised by `__post_init__`
+        return cause
+    place, kind = first["loc"][0], first["type"]
+    if kind == "unexpected_positional_argument":
+        return InputError(f"settings of {cls.__name__} must be given by name; known: {names}")
+    if kind == "unexpected_keyword_argument":
+        return InputError(f"unknown setting {place!r} of {cls.__name__}; known: {names}")
+    by_place = [field.name for field in dataclasses.fields(cls) if field.init and not field.kw_only]
+    name = by_place[place] if isinstance(place, int) else place
+    declared = get_type_hints(cls, include_extras=True)[name]
+    if kind == "missing":
+        return InputError(f"{name} must be {describe(declared)}, got nothing")
+    given = dict(zip(by_place, args, strict=False)) | dict(kwargs)
+    return InputError(_must_be(name, declared, given.get(name, first["input"])))
+
+
+def _must_be(name: str, declared: Any, value: object) -> str:
+    text = describe(declared)
+    return f"{name} must be {_kind(declared, value)}{text}{';' if text.startswith('one of') else ','} got {value!r}"
+
+
+def _kind(declared: Any, value: object) -> str:
+    """What a bare range leaves unsaid, where that is what is wrong: `> 0` is of numbers, and of finite ones."""
+    if not any(describe(declared).startswith(sign) for sign in (">", "<", "in ")):
+        return ""
+    listed = isinstance(value, tuple | list) and any(_single(part) is not part for part in get_args(declared))
+    if isinstance(value, bool) or not (listed or isinstance(value, Real)):
+        return "a number "
+    return "finite and " if isinstance(value, float) and isinf(value) else ""
+
+
+def describe(declared: Any) -> str:
+    """What an annotation allows, in words: `an integer >= 1`, `in [0, 1)`, `one of oja, competitive, or null`."""
+    origin, arguments = get_origin(declared), get_args(declared)
+    if origin is Annotated:
+        for item in arguments[1:]:
+            if isinstance(item, Says):
+                return str(item)
+            if isinstance(item, OneOf):
+                return f"one of {', '.join(item.names)}"
+        return " ".join(filter(None, [describe(arguments[0]), _range(arguments[1:])]))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in (Union, UnionType):
+        return ", or ".join(dict.fromkeys(describe(_single(argument)) for argument in arguments))
+    if origin is tuple:
+        return f"a list, each {describe(arguments[0]) or 'a number'}"
+    if declared in KINDS:
+        return KINDS[declared]
+    name = declared.__name__
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _single(declared: Any) -> Any:
+    """What a list is of, and any other type itself: a union of one and several is described by the one."""
+    inner = get_args(declared)[0] if get_origin(declared) is Annotated else declared
+    return get_args(inner)[0] if get_origin(inner) is tuple else declared
+
+
+def _range(metadata: Iterable[object]) -> str:
+    """`>= 1`, `in [0, 1)`; empty if there is none."""
+    limits = [part for item in metadata for part in (item if isinstance(item, GroupedMetadata) else [item])]
+    lower = next((limit for limit in limits if isinstance(limit, Ge | Gt)), None)
+    upper = next((limit for limit in limits if isinstance(limit, Le | Lt)), None)
+    if lower and upper:
+        opening = f"[{_bound(lower.ge)}" if isinstance(lower, Ge) else f"({_bound(lower.gt)}"
+        return f"in {opening}, {_bound(upper.le)}]" if isinstance(upper, Le) else f"in {opening}, {_bound(upper.lt)})"
+    if lower:
+        return f">= {_bound(lower.ge)}" if isinstance(lower, Ge) else f"> {_bound(lower.gt)}"
+    if upper:
+        return f"<= {_bound(upper.le)}" if isinstance(upper, Le) else f"< {_bound(upper.lt)}"
+    return ""
+
+
+def _bound(value: Any) -> str:
+    """A limit in print, `2^63` rather than its digits."""
+    if isinstance(value, int) and value >= 1 << 16 and value.bit_count() == 1:
+        return f"2^{value.bit_length() - 1}"
+    return str(value)
+
+
+Text = Annotated[str, MinLen(1), Says("text that is not empty")]
+Seed = Annotated[int, Interval(ge=0, lt=1 << 63)]
+SEEDS = Says("a count >= 1 or a list of distinct seeds in [0, 2^63)")
+
+
+@settings(kw_only=True)
+class RunSettings:
+    """What a run is told besides task, method, network, optimizer and budget.
+
+    Parameters
+    ----------
+    seeds : int, >= 1, or tuple of distinct int in [0, 2^63)
+        10 means seeds 0 to 9.
+    threads : int, >= 1
+        Of one process, at most four for each core.
+    time_limit : float, > 0, optional
+        Seconds of step time; a run that takes longer counts as failed.
+    save_every : float, >= 0
+        Seconds between saved states of an unfinished run.
+    runs : str
+        Where results go.
+    study_name : str
+        Folder below `runs`.
+    """
+
+    seeds: Annotated[PositiveInt | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 5
+    threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
+    time_limit: Positive | None = None
+    save_every: NonNegative = 5.0
+    runs: Text = "runs"
+    study_name: Text = "adhoc"
+
+    def __post_init__(self) -> None:
+        require("seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list))
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds themselves."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
