@@ -54,7 +54,7 @@ def generation() -> None:
     )  # fmt: skip
     rng = Stream("step", [0])
     sealed = seal(batch, method.signal)
-    state = method.init(problem, problem.network.init(Stream("init", [0])), rng)
+    state = method.init(problem, problem.fresh_weights(Stream("init", [0])), rng)
     competitors: Competitors = {"ours": lambda: method.step(state, sealed, problem, rng)}
     competitors["DEAP eaSimple, lists"] = peers.deap_generation(genomes, x, y)
     add(competitors, "EvoTorch", lambda: peers.evotorch_generation(genomes, x, y))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from beyond.network import Network
     from beyond.problem import Problem
     from beyond.streams import Stream
+    from beyond.trainable import Network
 
 State = TypeVar("State", bound=Mapping[str, Any])
 SPLITS = ("train", "validation", "test")

@@ -234,11 +234,11 @@ class InnerLoop:
         """
         if not self.n_steps:
             return (gradient, *(torch.zeros_like(origin) for origin in origins[1:]))
-        network, stages = problem.network, problem.stages
-        backward = network.backward_flops()
-        flops = self.n_steps * (4 * backward - 2 * network.forward_flops)
+        stages = problem.stages
+        forward, backward = problem.pass_flops()
+        flops = self.n_steps * (4 * backward - 2 * forward)
         if self.last_layer and len(stages) > 1:
-            head = network.backward_flops(stages[-1].start)  # one product
+            _, head = problem.pass_flops(stages[-1].start)  # one product
             flops = self.n_steps * 4 * head + backward - 2 * head
         problem.charge(support.inputs.shape[1] * flops)
         return torch.autograd.grad(adapted, origins, gradient)

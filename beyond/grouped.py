@@ -8,8 +8,8 @@ from torch import Tensor
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require
-from beyond.layers import Flops, Layer, Shape, Weights
-from beyond.network import Network, initialisation_of
+from beyond.layers import Flops, Layer, Role, Shape, Weights
+from beyond.network import LayeredNetwork, initialisation_of
 from beyond.streams import Stream
 
 
@@ -19,6 +19,8 @@ class GroupedLinear(Layer):
 
     As many groups as features is a diagonal map.
     """
+
+    role = Role.GROUPED
 
     n_out: int
     n_groups: int
@@ -84,7 +86,7 @@ class Grouped:
         """`grouped-2`."""
         return f"grouped-{self.n_groups}"
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task."""
         layer = GroupedLinear(spec.n_outputs, self.n_groups)
-        return Network([layer], spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork([layer], spec.input_shape, initialisation_of(self.initialisation, self.init_std))

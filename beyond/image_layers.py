@@ -16,13 +16,15 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from beyond.errors import require
-from beyond.layers import Flops, Layer, Shape, Weights
+from beyond.layers import Flops, Layer, Role, Shape, Weights
 from beyond.streams import Stream
 
 
 @dataclass(frozen=True)
 class Conv2d(Layer):
     """Cross-correlation of images, weight (G, n_out, n_in, kernel, kernel), bias (G, n_out)."""
+
+    role = Role.CONVOLUTION
 
     n_out: int
     kernel: int = 3
@@ -83,6 +85,8 @@ class Conv2d(Layer):
 class MaxPool2d(Layer):
     """Largest value of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
 
+    role = Role.POOLING
+
     size: int = 2
 
     def __post_init__(self) -> None:
@@ -107,6 +111,8 @@ class MaxPool2d(Layer):
 @dataclass(frozen=True)
 class AvgPool2d(Layer):
     """Mean of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+
+    role = Role.POOLING
 
     size: int = 2
 

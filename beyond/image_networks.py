@@ -8,7 +8,7 @@ from beyond.contracts import TaskSpec
 from beyond.errors import require_one_of
 from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network import Network, initialisation_of
+from beyond.network import LayeredNetwork, initialisation_of
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class LeNet:
         """`lenet`."""
         return "lenet"
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task; its inputs must be images."""
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         activation = ACTIVATIONS[self.activation]
         layers: list[Layer] = [Conv2d(6, 5, padding=2), pool(2), activation(), Conv2d(16, 5), pool(2), activation()]
         layers += [Conv2d(120, 5), activation(), Flatten(), Linear(84), activation(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))

@@ -17,8 +17,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +40,41 @@ class Flops(NamedTuple):
     gradients: int = 0
 
 
+class Role(StrEnum):
+    """What a layer is, for rules that must know: they act on this answer and refuse what they have no rule for."""
+
+    DENSE = "dense"  # z = W x + b
+    CONVOLUTION = "convolution"  # the same map of every patch; weight (n_out, n_in, ...), bias (n_out,)
+    GROUPED = "grouped"  # a map of each group of features
+    EMBEDDING = "embedding"  # a vector for each symbol
+    RECURRENT = "recurrent"  # sums that come back to themselves in time
+    RESIDUAL = "residual"  # a map and its activation, added to their input
+    NORMALISATION = "normalisation"
+    ACTIVATION = "activation"  # one unit, one value: neurons
+    POOLING = "pooling"
+    RESHAPING = "reshaping"  # values as they are, perhaps in another shape
+    NOISE = "noise"  # draws in training, the identity otherwise
+    UNKNOWN = "unknown"
+
+
+SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})  # outputs are weighted sums of inputs
+WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
+ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}  # an error passes back through one matrix at most
+
+
 class Layer(ABC):
-    """One layer; it holds no weights. `shape` is that of one input example, without G and B."""
+    """One layer; it holds no weights. `shape` is that of one input example, without G and B.
+
+    Attributes
+    ----------
+    role : Role
+        Of a layer that does not say, every rule that asks must think the worst.
+    bounded : bool
+        Whether an activation's values are.
+    """
+
+    role: ClassVar[Role] = Role.UNKNOWN
+    bounded: ClassVar[bool] = False
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of one output example."""
@@ -70,10 +104,16 @@ class Layer(ABC):
         """Return the derivative for each parameter, summed over the batch."""
         return {}
 
+    def off(self, cache: Any) -> Tensor | None:
+        """Say which values (G, ..., B) are off and carry no error back; None where units have no such state."""
+        return None
+
 
 @dataclass(frozen=True)
 class Linear(Layer):
     """z = W x + b, weight (G, n_out, n_in), bias (G, n_out)."""
+
+    role = Role.DENSE
 
     n_out: int
 
@@ -115,6 +155,8 @@ class Embedding(Layer):
     weight (G, n_symbols, n_features). Symbols have no derivative, so it can only come first.
     """
 
+    role = Role.EMBEDDING
+
     n_symbols: int
     n_features: int
 
@@ -152,6 +194,8 @@ class Embedding(Layer):
 class Flatten(Layer):
     """(G, ..., B) to (G, features, B), in the order of the axes."""
 
+    role = Role.RESHAPING
+
     def output_shape(self, shape: Shape) -> Shape:
         return (prod(shape),)
 
@@ -166,6 +210,8 @@ class Flatten(Layer):
 class Identity(Layer):
     """The input, unchanged: the activation of a linear network."""
 
+    role = Role.RESHAPING
+
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
         return x, None
 
@@ -177,6 +223,8 @@ class Identity(Layer):
 class ReLU(Layer):
     """max(x, 0)."""
 
+    role = Role.ACTIVATION
+
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         y = x.relu()
         return y, y
@@ -184,10 +232,16 @@ class ReLU(Layer):
     def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
         return dy * (cache > 0)
 
+    def off(self, cache: Tensor) -> Tensor:
+        return cache <= 0
+
 
 @dataclass(frozen=True)
 class Tanh(Layer):
     """tanh x; its derivative is 1 - y^2."""
+
+    role = Role.ACTIVATION
+    bounded = True
 
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         y = x.tanh()
@@ -201,6 +255,9 @@ class Tanh(Layer):
 class Sigmoid(Layer):
     """1 / (1 + exp(-x)); its derivative is y (1 - y)."""
 
+    role = Role.ACTIVATION
+    bounded = True
+
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         y = x.sigmoid()
         return y, y
@@ -212,6 +269,8 @@ class Sigmoid(Layer):
 @dataclass(frozen=True)
 class Dropout(Layer):
     """In training, zero each value with probability `rate` and divide the rest by 1 - rate; otherwise the identity."""
+
+    role = Role.NOISE
 
     rate: float = 0.5
 
@@ -231,6 +290,8 @@ class Dropout(Layer):
 @dataclass(frozen=True)
 class Residual(Layer):
     """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016, figure 2)."""
+
+    role = Role.RESIDUAL
 
     inner: Layer
     activation: Layer
@@ -263,10 +324,15 @@ class Residual(Layer):
         inner, active = cache
         return self.inner.gradients(inner, self.activation.carry({}, active, dy))
 
+    def off(self, cache: tuple[Any, Any]) -> Tensor | None:
+        return self.activation.off(cache[1])
+
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
     """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias, each (G, features)."""
+
+    role = Role.NORMALISATION
 
     epsilon: float = 1e-5
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from beyond.contracts import SPLITS, Batch, Method, Task
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget, Ledger
-from beyond.network import Network
 from beyond.outcome import Outcome
 from beyond.probe import Probe
 from beyond.problem import Problem, SourceProblem, seal
 from beyond.sampler import Sampler
 from beyond.streams import Stream
+from beyond.trainable import Network
 
 Row = dict[str, Any]
 

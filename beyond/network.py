@@ -28,39 +28,14 @@ from beyond.layers import (
     Layer,
     LayerNorm,
     Linear,
-    ReLU,
     Residual,
     Weights,
 )
 from beyond.streams import Stream
-
-CACHE_BYTES = 1 << 21  # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
-
-
-@dataclass(frozen=True)
-class Block:
-    """One layer's weights: the slice [start, stop) of the flat vector.
-
-    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers.
-    """
-
-    name: str
-    depth: int
-    layer: int
-    start: int
-    stop: int
-    shapes: Mapping[str, tuple[int, ...]]
+from beyond.trainable import CACHE_BYTES, Block, Network, Tape
 
 
-@dataclass(frozen=True)
-class Tape:
-    """What a forward pass leaves for the backward pass: each layer's weights and cache."""
-
-    weights: Sequence[Weights]
-    caches: Sequence[Any]
-
-
-class Network:
+class LayeredNetwork(Network):
     """Stacked layers.
 
     Parameters
@@ -82,8 +57,9 @@ class Network:
             shapes = layer.parameters(self.shapes[-1])
             if shapes:
                 stop = start + sum(prod(shape) for shape in shapes.values())
-                depth = len(blocks) + 1
-                blocks.append(Block(f"{type(layer).__name__.lower()}_{depth}", depth, index, start, stop, shapes))
+                depth, fans = len(blocks) + 1, layer.fans(self.shapes[-1])
+                name = f"{type(layer).__name__.lower()}_{depth}"
+                blocks.append(Block(name, depth, index, start, stop, shapes, all(fans), fans))
                 start = stop
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         self.blocks = tuple(blocks)
@@ -98,16 +74,14 @@ class Network:
         }
 
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
-        """Draw weights for `n_copies` networks a replica, shape (R * n_copies, n)."""
         n_total = len(rng.generators) * n_copies
         biases = self.initialisation in DRAW_BIASES
         parts: list[Tensor] = []
         for block in self.blocks:
-            fans = self.layers[block.layer].fans(self.shapes[block.layer])
             for name, shape in block.shapes.items():
-                if self._is_drawn(block.layer) and (biases or name.startswith("weight")):
+                if block.drawn and (biases or name.startswith("weight")):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
-                    parts.append(self.initialisation(draws, *fans).flatten(1))
+                    parts.append(self.initialisation(draws, *block.fans).flatten(1))
                 else:
                     parts.append(torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0))
         return torch.cat(parts, 1)
@@ -121,15 +95,7 @@ class Network:
             views[layer][name] = part.unflatten(1, shape)
         return views  # pyright: ignore[reportReturnType]
 
-    def suffix(self, n_blocks: int) -> int:
-        """Where the weights of the last `n_blocks` layers begin in the flat vector."""
-        return self.blocks[-n_blocks].start
-
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go back on.
-
-        With an `rng` layers that draw (dropout) are in training; without, they are not.
-        """
         x = inputs.movedim(1, -1)
         weights = self.unflatten(params)
         caches: list[Any] = []
@@ -138,12 +104,8 @@ class Network:
             caches.append(cache)
         return x.movedim(-1, 1), Tape(weights, caches)
 
-    def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs alone, out of training."""
-        return self.forward(params, inputs)[0]
-
     def backward(
-        self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
+        self, tape: Tape, error: Tensor, *, start: int = 0, transport: Mapping[int, Tensor] | None = None
     ) -> Tensor:
         """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for weights[start:].
 
@@ -177,51 +139,45 @@ class Network:
         return dy.movedim(-1, 1)
 
     def backward_flops(self, start: int = 0) -> int:
-        """Cost an example of `backward` from the end to the block that begins at `start`."""
         return self._backward_flops[start]
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
         """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
         views = self.unflatten(params)
-        return {block.depth: views[block.layer]["weight"] for block in self.blocks if self._is_drawn(block.layer)}
+        return {block.depth: views[block.layer]["weight"] for block in self.blocks if block.drawn}
 
     @cached_property
-    def single_layers(self) -> list[Network]:
-        """Each layer as a network of its own; a wrapped module has none."""
+    def single_layers(self) -> list[LayeredNetwork]:
+        """Each layer as a network of its own."""
         return self._cut(list(range(len(self.layers))))
 
     @cached_property
-    def stages(self) -> list[Network]:
+    def stages(self) -> list[LayeredNetwork]:
         """Each block with drawn weights, and the layers up to the next one, as a network of its own.
 
         Layers in front of the first block belong to its stage.
         """
-        cuts = [block.layer for block in self.blocks if self._is_drawn(block.layer)]
+        cuts = [block.layer for block in self.blocks if block.drawn]
         return self._cut([0, *cuts[1:]])
 
-    def _cut(self, cuts: list[int]) -> list[Network]:
+    def _cut(self, cuts: list[int]) -> list[LayeredNetwork]:
         return [
-            Network(self.layers[first:last], self.shapes[first], self.initialisation)
+            LayeredNetwork(self.layers[first:last], self.shapes[first], self.initialisation)
             for first, last in pairwise([*cuts, len(self.layers)])
         ]
 
-    def _is_drawn(self, layer: int) -> bool:
-        """Say whether a layer's weights are drawn at random; those of a normalisation are not."""
-        return all(self.layers[layer].fans(self.shapes[layer]))
-
     def chunk_size(self, batch_size: int) -> int:
-        """How many candidates to evaluate at once so that their activations stay in the cache."""
         widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])  # what comes before is shared
         return max(1, CACHE_BYTES // (8 * widest * batch_size))  # input and output of a layer, 4 bytes each
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
-        """For each block, the fraction (R,) of its ReLU units that are off for every example; NaN without ReLU."""
-        fractions: list[float | Tensor] = [float("nan")] * len(self.blocks)
+        fractions = super().dead_fraction(tape)
         depth = 0
         for layer, own, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
             depth += bool(own)
-            if isinstance(layer, ReLU) and depth:
-                fractions[depth - 1] = (cache.flatten(1, -2) <= 0).all(-1).float().mean(-1)
+            off = layer.off(cache)
+            if off is not None and depth:
+                fractions[depth - 1] = off.all(-1).flatten(1).float().mean(-1)
         return fractions
 
 
@@ -279,7 +235,7 @@ class MLP:
         kind = ["residual"] if self.residual else []
         return "-".join(["mlp", *widths, *kind]) if self.hidden else "linear"
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task."""
         layers = _entry(spec, self.embedding)
         for below, width in zip((0, *self.hidden), self.hidden, strict=False):
@@ -290,7 +246,7 @@ class MLP:
                 layers += [linear, *([LayerNorm()] if self.layer_norm else []), activation]
             layers += [Dropout(self.dropout)] if self.dropout else []
         layers.append(Linear(spec.n_outputs))
-        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 @dataclass(frozen=True)
@@ -325,7 +281,7 @@ class CNN:
         """`cnn-16-32`."""
         return "-".join(["cnn", *map(str, self.channels)])
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task; its inputs must be images."""
         layers: list[Layer] = []
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
@@ -333,7 +289,7 @@ class CNN:
             # Pooling first makes a cheaper activation; for max pooling and a monotone activation the two commute.
             layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Task
-from beyond.errors import UnsupportedError
-from beyond.network import Network
+from beyond.network import LayeredNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
+from beyond.trainable import Network
 
 PROBE_SIZE = 256
 GROUP = 1 << 24  # weights measured at once, which bounds the memory of their copies in float64
@@ -36,10 +36,9 @@ class Probe:
         indices = Stream("probe", seeds).permutation(task.size("validation"))[:, :n_examples]
         self.batch: Batch = task.batch("validation", indices)
         self.problem = Problem(network, task.spec)
-        try:
-            self._segments = self.problem.layers
-        except UnsupportedError:  # a wrapped module
-            self._segments = ()
+        self._network = network
+        self._layered = network if isinstance(network, LayeredNetwork) else None  # None: a wrapped module
+        self._segments = self.problem.layers if self._layered else ()
 
     def measure(
         self,
@@ -91,7 +90,7 @@ class Probe:
         descent = none if before is None else self._gradient(before, probe)[0].neg_()
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         vectors = (gradient, params, update, descent, seen)
-        own_carriers = self.problem.network.carriers(params) if transport else {}
+        own_carriers = self.problem.carriers(params) if transport else {}
         aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in transport.items()}
         signals = self._signals(params, probe)
         rows: list[dict[str, Any]] = [
@@ -103,7 +102,7 @@ class Probe:
                 **self._jacobian(params, probe),
             }
         ]
-        for block, dead_fraction in zip(self.problem.network.blocks, dead, strict=True):
+        for block, dead_fraction in zip(self._network.blocks, dead, strict=True):
             rows.append(
                 {
                     "layer": block.name,
@@ -120,11 +119,11 @@ class Probe:
     def _gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, list[float | Tensor]]:
         outputs, tape = self.problem.forward(params, batch.inputs)
         gradient = self.problem.backward(tape, self.problem.error(outputs, batch.targets))
-        return gradient, self.problem.network.dead_fraction(tape)
+        return gradient, self._network.dead_fraction(tape)
 
     def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
         """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""
-        network = self.problem.network
+        network = self._network
         layers = self._segments
         if not layers:
             return dict.fromkeys(SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks))
@@ -151,9 +150,9 @@ class Probe:
         In float64: in a deep network they span more than float32 can tell apart. NaN where that derivative is not
         finite, where inputs are symbols, and for a network without access to its layers.
         """
-        network, spec = self.problem.network, self.problem.spec
+        network, spec = self._layered, self.problem.spec
         found = torch.full((len(params), len(JACOBIAN)), float("nan"))
-        if self._segments and not spec.n_symbols:
+        if network and not spec.n_symbols:
             n_outputs = spec.n_outputs
             copies = batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)  # one for each output
             _, tape = network.forward(params.double(), copies)

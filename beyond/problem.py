@@ -1,8 +1,10 @@
-"""What a method is handed: the only door to the network. Every question it asks is charged to the ledger."""
+"""What a method is handed: the only door to the network. Every question it asks is charged to the ledger, and so is
+every product of matrices that a method makes by itself: `matmul` knows its cost from the shapes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 
 import torch
@@ -11,11 +13,14 @@ from torch.func import jvp, vmap
 
 from beyond import losses
 from beyond.contracts import Batch, SealedTargets, Signal, Task, TaskSpec
+from beyond.errors import UnsupportedError
+from beyond.layers import Role
 from beyond.ledger import Ledger
-from beyond.network import Network, Tape
+from beyond.network import LayeredNetwork
 from beyond.sampler import Sampler
-from beyond.segments import Segment
+from beyond.segments import Charge, Segment
 from beyond.streams import Stream
+from beyond.trainable import Block, Network, Tape
 
 SEALED = {Signal.LOSS, Signal.REWARD}  # signals whose methods never see targets
 
@@ -43,7 +48,7 @@ class Problem:
         signal: Signal = Signal.GRADIENT,
         source: SourceProblem | None = None,
     ) -> None:
-        self.network = network
+        self._network = network
         self.spec = spec
         self.ledger = ledger
         self.signal = signal
@@ -54,12 +59,12 @@ class Problem:
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one a candidate for weights (R * P, n)."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
-        return self.network.outputs(params, inputs)
+        return self._network.outputs(params, inputs)
 
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
         """Outputs and the tape to go back on; with an `rng` dropout is in training."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
-        return self.network.forward(params, inputs, rng)
+        return self._network.forward(params, inputs, rng)
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
         """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over the batch."""
@@ -69,11 +74,16 @@ class Problem:
     def backward(
         self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
     ) -> Tensor:
-        """Gradient of weights[start:] from the error at the outputs, by the chain rule; see `Network.backward`."""
+        """Gradient of weights[start:] from the error at the outputs, by the chain rule.
+
+        `transport` maps a block's depth to the tensor that replaces its weights on the way back, see `carriers`.
+        """
         if self.signal is Signal.LOCAL:
             raise PermissionError("a method whose signal is local may not ask for the error behind the outputs")
         self._charge_backward(error.shape[1], start)
-        return self.network.backward(tape, error, transport, start)
+        if transport:
+            return self._layered.backward(tape, error, start=start, transport=transport)
+        return self._network.backward(tape, error, start=start)
 
     def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:
         """Gradient (R, n) of the loss by automatic differentiation: one forward and one backward pass."""
@@ -94,9 +104,9 @@ class Problem:
         targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the derivative of the loss along a direction")
 
         def loss(weights: Tensor) -> Tensor:
-            return losses.loss(self.spec.target, self.network.outputs(weights, batch.inputs), targets)
+            return losses.loss(self.spec.target, self._network.outputs(weights, batch.inputs), targets)
 
-        batch_size, network = batch.inputs.shape[1], self.network
+        batch_size, network = batch.inputs.shape[1], self._network
         self._charge_forward(batch_size)
         self._charge_backward(batch_size * tangents.shape[1], 0)
         # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all tangents.
@@ -116,7 +126,7 @@ class Problem:
         n_replicas, n_candidates, n_weights = population.shape
         batch_size = batch.inputs.shape[1]
         self._charge_forward(n_candidates * batch_size)
-        size = self.network.chunk_size(batch_size)
+        size = self._network.chunk_size(batch_size)
         replicas = max(1, size // n_candidates)  # small populations: several replicas in one chunk
         result = population.new_empty(n_replicas, n_candidates)
         for row in range(0, n_replicas, replicas):
@@ -124,7 +134,7 @@ class Problem:
             for first in range(0, n_candidates, size):
                 columns = slice(first, first + size)
                 candidates = population[rows, columns].reshape(-1, n_weights)
-                outputs = self.network.outputs(candidates, batch.inputs[rows])
+                outputs = self._network.outputs(candidates, batch.inputs[rows])
                 loss = losses.loss(self.spec.target, outputs, targets[rows])
                 result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
         return result
@@ -141,24 +151,77 @@ class Problem:
         allowed = set(Signal) - {Signal.LOSS}  # which is one number for a batch
         return losses.reward(self.spec.target, actions, self._unseal(batch.targets, allowed, "the reward"))
 
+    @property
+    def n_weights(self) -> int:
+        """Weights of one network."""
+        return self._network.n_weights
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """Each layer's weights, from the input on: where they stand in the flat vector, their names and shapes."""
+        return self._network.blocks
+
+    def suffix(self, n_blocks: int) -> int:
+        """Where the weights of the last `n_blocks` layers begin in the flat vector."""
+        return self._network.suffix(n_blocks)
+
+    def fresh_weights(self, rng: Stream) -> Tensor:
+        """Draw weights (R, n) from the distribution that the initial weights come from."""
+        return self._network.init(rng)
+
     def fresh_population(self, rng: Stream, n_candidates: int) -> Tensor:
         """Draw candidates (R, P, n) from the distribution that the initial weights come from."""
-        return self.network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
+        return self._network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
+
+    def fresh_matrices(self, rng: Stream, shape: tuple[int, int], fans: tuple[int, int]) -> Tensor:
+        """Draw matrices (R, *shape) as the network draws the weights of units with these inputs and outputs."""
+        return self._layered.initialisation(rng.normal(*shape), *fans)
+
+    def carriers(self, params: Tensor) -> dict[int, Tensor]:
+        """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
+        return self._layered.carriers(params)
 
     @property
     def layers(self) -> Sequence[Segment]:
         """Each layer by itself, from the input on; their weights end to end are the network's."""
-        return self._segments(self.network.single_layers)
+        return self._segments(self._layered.single_layers, self._charge_part)
 
     @property
     def stages(self) -> Sequence[Segment]:
         """Each layer with drawn weights, together with the layers up to the next such one."""
-        return self._segments(self.network.stages)
+        return self._segments(self._layered.stages, self._charge_part)
+
+    def own_segments(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
+        """Networks that a method makes for itself, whose weights are end to end in a vector of its own."""
+        return self._segments(networks, lambda n_examples, flops, _: self.charge(n_examples * flops))
+
+    def require_roles(self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None) -> None:
+        """Refuse, in the name of a rule, one of the first `n_layers` layers whose role it has no answer to.
+
+        `lack` says what the rule would need.
+        """
+        for index, layer in enumerate(self._layered.layers[:n_layers]):
+            if layer.role not in known:
+                name = next((block.name for block in self.blocks if block.layer == index), type(layer).__name__.lower())
+                raise UnsupportedError(f"{rule} has no rule for {name} ({layer.role}): {lack}")
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """Product of a method's own matrices, (R, ..., m, k) and (R, ..., k, n); charged 2 m k n for each."""
+        product = a @ b
+        self.charge(2 * a.shape[-1] * product[0].numel())
+        return product
 
     def charge(self, flops: int) -> None:
-        """Charge operations that a method makes by itself, outside the network: a replica's products of matrices."""
+        """Charge a replica's products that torch makes out of sight; those in sight go through `matmul`.
+
+        The one such place is automatic differentiation through an inner loop: its products are not a method's to call.
+        """
         if self.ledger is not None:
             self.ledger.charge(flops=flops * self._n_lanes)
+
+    def pass_flops(self, start: int = 0) -> tuple[int, int]:
+        """Operations an example of a forward pass, and of a backward pass from the end to the block at `start`."""
+        return self._network.forward_flops, self._network.backward_flops(start)
 
     def count(self, **activity: Tensor) -> None:
         """Add to what a prediction is measured by, each (R,): `spikes`, and `accumulates` (additions they cause)."""
@@ -171,10 +234,17 @@ class Problem:
         twin._n_lanes = self._n_lanes * n_lanes
         return twin
 
-    def _segments(self, networks: Sequence[Network]) -> list[Segment]:
+    @property
+    def _layered(self) -> LayeredNetwork:
+        """The network, where there are layers to be asked for."""
+        if not isinstance(self._network, LayeredNetwork):
+            raise UnsupportedError("a wrapped torch module gives no access to its layers")
+        return self._network
+
+    def _segments(self, networks: Sequence[LayeredNetwork], charge: Charge) -> list[Segment]:
         segments: list[Segment] = []
         for network in networks:
-            segments.append(Segment(network, segments[-1].stop if segments else 0, self._charge_part))
+            segments.append(Segment(network, segments[-1].stop if segments else 0, charge))
         return segments
 
     def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
@@ -183,19 +253,19 @@ class Problem:
             return
         total = n_examples * flops * self._n_lanes
         if direction == "forward":
-            self.ledger.charge(forward=total / self.network.forward_flops, flops=total)
+            self.ledger.charge(forward=total / self._network.forward_flops, flops=total)
         else:
-            self.ledger.charge(backward=total / self.network.backward_flops(), flops=total)
+            self.ledger.charge(backward=total / self._network.backward_flops(), flops=total)
 
     def _charge_forward(self, n_examples: int) -> None:
         if self.ledger is not None:
             n_examples *= self._n_lanes
-            self.ledger.charge(forward=n_examples, flops=n_examples * self.network.forward_flops)
+            self.ledger.charge(forward=n_examples, flops=n_examples * self._network.forward_flops)
 
     def _charge_backward(self, n_examples: int, start: int) -> None:
         if self.ledger is not None:
             n_examples *= self._n_lanes
-            self.ledger.charge(backward=n_examples, flops=n_examples * self.network.backward_flops(start))
+            self.ledger.charge(backward=n_examples, flops=n_examples * self._network.backward_flops(start))
 
     def _unseal(self, targets: Tensor | SealedTargets, allowed: set[Signal], question: str) -> Tensor:
         if self.signal not in allowed:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from beyond.layers import Layer
-from beyond.network import Network, Tape
+from beyond.layers import Layer, Role
+from beyond.network import LayeredNetwork
 from beyond.streams import Stream
+from beyond.trainable import Tape
 
 Charge = Callable[[int, int, str], None]
 
@@ -18,7 +19,7 @@ class Segment:
 
     Parameters
     ----------
-    network : Network
+    network : LayeredNetwork
         The layers.
     start : int
         Where their weights begin in the whole network's flat vector.
@@ -30,15 +31,19 @@ class Segment:
     start, stop : int
         The slice of the flat vector that holds the segment's weights; empty for a layer without weights.
     layers : tuple of Layer
+    role : Role
+        Of the layer whose weights it has; of the first one where none has any.
     input_shape, output_shape : tuple of int
         Of one example.
     """
 
-    def __init__(self, network: Network, start: int, charge: Charge) -> None:
+    def __init__(self, network: LayeredNetwork, start: int, charge: Charge) -> None:
         self._network = network
         self._charge = charge
         self.start, self.stop = start, start + network.n_weights
         self.layers: tuple[Layer, ...] = network.layers
+        drawn = next((block.layer for block in network.blocks if block.drawn), 0)
+        self.role: Role = self.layers[drawn].role
         self.input_shape, self.output_shape = network.shapes[0], network.shapes[-1]
 
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:

@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.errors import require
-from beyond.layers import Flops, Layer, Shape, Weights
+from beyond.layers import Flops, Layer, Role, Shape, Weights
 from beyond.streams import Stream
 
 
 @dataclass(frozen=True)
 class Channels(Layer):
     """(length * n_channels,) numbers, time after time, to a sequence (n_channels, length)."""
+
+    role = Role.RESHAPING
 
     n_channels: int = 1
 
@@ -52,6 +54,8 @@ class Conv1d(Layer):
 
     Windows are laid side by side, which makes it one product of matrices.
     """
+
+    role = Role.CONVOLUTION
 
     n_out: int
     kernel: int = 3
@@ -131,6 +135,8 @@ class GRU(Layer):
     bias and bias_hidden (G, D * 3 n_hidden) likewise. The second direction, which has weights of its own, reads the
     sequence from its end; outputs (G, D * n_hidden, length, B) are in the order of the input.
     """
+
+    role = Role.RECURRENT
 
     n_hidden: int
     bidirectional: bool = False

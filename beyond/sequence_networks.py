@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from beyond.contracts import TaskSpec
 from beyond.errors import require, require_one_of
 from beyond.layers import ACTIVATIONS, Embedding, Flatten, Layer, Linear
-from beyond.network import Network, initialisation_of
+from beyond.network import LayeredNetwork, initialisation_of
 from beyond.sequence_layers import GRU, Channels, Conv1d
 
 
@@ -53,13 +53,13 @@ class CNN1d:
         """`cnn1d-25-25-25`."""
         return "-".join(["cnn1d", *map(str, self.channels)])
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task; its inputs must be sequences."""
         layers = _entry(spec, self.embedding)
         for n_channels, kernel in zip(self.channels, self.kernels, strict=True):
             layers += [Conv1d(n_channels, kernel, self.stride, self.padding), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class Recurrent:
         """`gru-6`."""
         return f"gru-{self.hidden}"
 
-    def build(self, spec: TaskSpec) -> Network:
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task; its inputs must be sequences."""
         layers = [*_entry(spec, self.embedding), GRU(self.hidden, self.bidirectional)]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
 def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:

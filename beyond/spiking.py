@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from beyond.errors import UnsupportedError
-from beyond.layers import Embedding, ReLU, Sigmoid, Tanh
+from beyond.layers import SUMS, WEIGHTLESS, Role
 from beyond.problem import Problem
 from beyond.segments import Segment
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
@@ -157,12 +157,15 @@ class Passage:
 
 def is_spiking(segment: Segment) -> bool:
     """Say whether a layer's place is taken by neurons: it is an activation."""
-    return isinstance(segment.layers[0], ReLU | Tanh | Sigmoid)
+    return segment.role is Role.ACTIVATION
 
 
-def check(problem: Problem, code: str) -> None:
-    """Refuse a code that the task's inputs have no use for."""
-    if code != "direct" and isinstance(problem.layers[0].layers[0], Embedding):
+def check(problem: Problem, rule: str, code: str) -> None:
+    """Refuse layers whose activations neurons cannot replace, and a code that the task's inputs have no use for."""
+    problem.require_roles(rule, SUMS | WEIGHTLESS | {Role.NORMALISATION}, "neurons cannot take its activations' place")
+    if not any(is_spiking(segment) for segment in problem.layers):
+        raise UnsupportedError(f"{rule} has no place for neurons: this network has no activations")
+    if code != "direct" and problem.spec.n_symbols:
         raise UnsupportedError(f"symbols have no strength for the {code} code to tell; code=direct feeds their vectors")
 
 

@@ -88,9 +88,8 @@ class ActorCritic(Method[State]):
             tapes.append(tape)
         outputs, head_tape = head.forward(params, hidden, rng)
         features = hidden.flatten(2)  # (R, B, n_features)
-        n_inputs, n_features = features.shape[1:]
-        problem.charge(2 * n_inputs * n_features)
-        values = features @ value_weights.unsqueeze(2) + value_bias.unsqueeze(1)  # (R, B, 1)
+        n_inputs = features.shape[1]
+        values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)  # (R, B, 1)
 
         policy = policy_of(problem.spec.target, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
@@ -99,8 +98,8 @@ class ActorCritic(Method[State]):
         actor_error = -ascent / n_inputs
         critic_error = -advantages.mean(2, keepdim=True) / n_inputs  # (R, B, 1)
 
-        problem.charge(2 * n_inputs * n_features)
-        critic_gradient = torch.cat([(features.mT @ critic_error).squeeze(2), critic_error.sum(1)], 1)
+        from_features = problem.matmul(features.mT, critic_error).squeeze(2)
+        critic_gradient = torch.cat([from_features, critic_error.sum(1)], 1)
         gradients = [head.gradient(head_tape, actor_error), critic_gradient]
         if trunk:
             from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(hidden.shape)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.layers import ONE_MATRIX
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
@@ -62,11 +63,12 @@ class DirectFeedbackAlignment(Method[State]):
     feedback_fan: Literal["in", "out"] = "in"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        n_outputs, draw = problem.spec.n_outputs, problem.network.initialisation
+        problem.require_roles("direct_feedback_alignment", ONE_MATRIX, "errors go back in time through its weights")
+        n_outputs = problem.spec.n_outputs
         sizes = [prod(stage.output_shape) for stage in problem.stages[:-1]]
         fans = [(units, n_outputs) if self.feedback_fan == "in" else (n_outputs, units) for units in sizes]
         feedback = [
-            self.feedback_scale * draw(rng.normal(n_outputs, units), *own)
+            self.feedback_scale * problem.fresh_matrices(rng, (n_outputs, units), own)
             for units, own in zip(sizes, fans, strict=True)
         ]
         return {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
@@ -77,7 +79,7 @@ class DirectFeedbackAlignment(Method[State]):
             h, tape = stage.forward(state["params"], h, rng)
             tapes.append(tape)
         error = problem.error(h, batch.targets)  # (R, B, n_outputs)
-        errors = [self._send(error, matrix, problem) for matrix in state["feedback"]]
+        errors = [problem.matmul(error, matrix) for matrix in state["feedback"]]  # (R, B, units)
         gradient = torch.cat(
             [
                 stage.gradient(tape, own.unflatten(2, stage.output_shape))
@@ -90,8 +92,3 @@ class DirectFeedbackAlignment(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
-
-    def _send(self, error: Tensor, matrix: Tensor, problem: Problem) -> Tensor:
-        """Error (R, B, units) at a hidden layer's output."""
-        problem.charge(2 * error.shape[1] * matrix[0].numel())
-        return error @ matrix

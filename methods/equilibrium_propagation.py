@@ -37,13 +37,13 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import UnsupportedError
-from beyond.layers import Embedding, Flatten, Linear, ReLU, Sigmoid, Tanh
-from beyond.network import Tape
+from beyond.layers import Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
 from beyond.settings import Positive, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
+from beyond.trainable import Tape
 
 Nudge = Callable[[Tensor], Tensor | float]
 
@@ -188,16 +188,18 @@ class EquilibriumPropagation(Method[State]):
 
 
 def circuit_of(problem: Problem) -> Circuit:
-    """Sort the layers into their roles, or say why that cannot be done."""
+    """Sort the layers by their roles, or say why that cannot be done."""
+    known = {Role.DENSE, Role.ACTIVATION, Role.EMBEDDING, Role.RESHAPING}
+    problem.require_roles("equilibrium_propagation", known, "states need fully connected layers and their activations")
     layers = list(problem.layers)
-    entry = [layers.pop(0)] if isinstance(layers[0].layers[0], Flatten | Embedding) else []
+    entry = [layers.pop(0)] if layers[0].role in (Role.RESHAPING, Role.EMBEDDING) else []
     hidden, activations, readout = layers[:-1:2], layers[1::2], layers[-1]
     if not hidden:
-        raise UnsupportedError("equilibrium propagation needs a hidden layer")
-    linear = all(isinstance(segment.layers[0], Linear) for segment in [*hidden, readout])
-    alternate = len(layers) % 2 and all(isinstance(s.layers[0], ReLU | Tanh | Sigmoid) for s in activations)
+        raise UnsupportedError("equilibrium_propagation needs a hidden layer")
+    linear = all(segment.role is Role.DENSE for segment in [*hidden, readout])
+    alternate = len(layers) % 2 and all(segment.role is Role.ACTIVATION for segment in activations)
     if not (linear and alternate):
-        raise UnsupportedError("needs fully connected layers with one activation between them and nothing else")
-    if len(hidden) > 1 and any(isinstance(segment.layers[0], ReLU) for segment in activations):
+        raise UnsupportedError("equilibrium_propagation needs one activation behind each hidden layer, nothing else")
+    if len(hidden) > 1 and not all(segment.layers[0].bounded for segment in activations):
         raise UnsupportedError("hidden layers of ReLU that excite each other never settle: use tanh or sigmoid")
     return Circuit(entry, hidden, activations, readout)

@@ -22,7 +22,7 @@ Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -83,8 +83,7 @@ class EvolutionStrategy(Method[State]):
             losses = centred_ranks(losses)
         above, below = losses.chunk(2, 1)
         slopes = (above - below) / (2 * self.n_pairs * self.noise_std)  # (R, K)
-        gradient = (slopes.unsqueeze(1) @ directions).squeeze(1)
-        problem.charge(2 * directions[0].numel())
+        gradient = problem.matmul(slopes.unsqueeze(1), directions).squeeze(1)
         params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
         return {"params": params, "optimizer": optimizer}
 
@@ -94,9 +93,9 @@ class EvolutionStrategy(Method[State]):
     def directions(self, problem: Problem, rng: Stream) -> Tensor:
         """Draw directions (R, K, n) of mean 0 and covariance I."""
         if self.rank is None:
-            return rng.normal(self.n_pairs, problem.network.n_weights)
+            return rng.normal(self.n_pairs, problem.n_weights)
         parts: list[Tensor] = []
-        for block in problem.network.blocks:
+        for block in problem.blocks:
             for shape in block.shapes.values():
                 if len(shape) == 1:  # a bias or a gain
                     parts.append(rng.normal(self.n_pairs, *shape))
@@ -104,11 +103,16 @@ class EvolutionStrategy(Method[State]):
                 n_out, n_in = shape[0], prod(shape[1:])  # a kernel is the matrix that multiplies its patches
                 left = rng.normal(self.n_pairs, n_out, self.rank)
                 right = rng.normal(self.n_pairs, n_in, self.rank)
-                parts.append((left @ right.mT / sqrt(self.rank)).flatten(2))
-                problem.charge(2 * self.n_pairs * n_out * n_in * self.rank)
+                parts.append((problem.matmul(left, right.mT) / sqrt(self.rank)).flatten(2))
         return torch.cat(parts, 2)
 
 
 def centred_ranks(losses: Tensor) -> Tensor:
-    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; a loss that is not a number ranks last."""
-    return losses.argsort(1).argsort(1) / (losses.shape[1] - 1) - 0.5
+    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share the mean of their ranks.
+
+    A loss that is not a number, or infinite, ranks last.
+    """
+    losses = losses.nan_to_num(inf, inf)
+    ordered = losses.sort(1).values
+    n_smaller, n_no_larger = torch.searchsorted(ordered, losses), torch.searchsorted(ordered, losses, right=True)
+    return (n_smaller + n_no_larger - 1) / 2 / (losses.shape[1] - 1) - 0.5

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.layers import ONE_MATRIX
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
@@ -64,13 +65,14 @@ class FeedbackAlignment(Method[State]):
     feedback_fan: Literal["in", "out"] = "in"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        feedback = self.feedback_scale * problem.network.init(rng)
+        problem.require_roles("feedback_alignment", ONE_MATRIX, "errors go back in time through its weights")
+        feedback = self.feedback_scale * problem.fresh_weights(rng)
         if self.feedback_fan == "out":
-            for carrier in problem.network.carriers(feedback).values():  # views (R, n_out, n_in, ...)
-                carrier *= sqrt(carrier.shape[2] / carrier.shape[1])
-        state: State = {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
-        self.transport(state, problem)  # a network without access to its layers is refused here
-        return state
+            fans = {block.depth: block.fans for block in problem.blocks}
+            for depth, carrier in problem.carriers(feedback).items():  # views
+                fan_in, fan_out = fans[depth]
+                carrier *= sqrt(fan_in / fan_out)
+        return {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
@@ -83,5 +85,5 @@ class FeedbackAlignment(Method[State]):
         return state["params"]
 
     def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
-        carriers = problem.network.carriers(state["feedback"])
+        carriers = problem.carriers(state["feedback"])
         return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first

@@ -63,12 +63,12 @@ class FineTuning(Method[State]):
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         if problem.source is None:
             raise UnsupportedError(f"{problem.spec.name} has no source task to learn from first")
-        n_blocks = len(problem.network.blocks)
+        n_blocks = len(problem.blocks)
         require("n_layers", f"at most {n_blocks} for this network", self.n_layers, (self.n_layers or 1) <= n_blocks)
         pretrained: State = {"params": params, "optimizer": self.optimizer.init(params)}
         for batch in problem.source.batches(self.source_epochs, self.batch_size):
             pretrained = self._descend(pretrained, batch, problem.source, rng, start=0)
-        head = problem.network.suffix(1)
+        head = problem.suffix(1)
         start = pretrained["params"]
         if not self.keep_head:
             start = torch.cat([start[:, :head], params[:, head:]], 1)
@@ -89,4 +89,4 @@ class FineTuning(Method[State]):
         return {"params": torch.cat([frozen, trained], 1), "optimizer": optimizer}
 
     def _first_weight(self, problem: Problem) -> int:
-        return 0 if self.n_layers is None else problem.network.suffix(self.n_layers)
+        return 0 if self.n_layers is None else problem.suffix(self.n_layers)

@@ -25,6 +25,7 @@ doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import torch
@@ -32,14 +33,16 @@ from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.image_layers import Conv2d
-from beyond.layers import Linear
-from beyond.network import Tape
+from beyond.layers import WEIGHTLESS, Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
 from beyond.settings import BelowOne, Positive, settings
 from beyond.streams import Stream
+from beyond.trainable import Tape
+
+LEARNING = frozenset({Role.DENSE, Role.CONVOLUTION})
+STILL = WEIGHTLESS | {Role.EMBEDDING, Role.NORMALISATION}
 
 
 class State(TypedDict):
@@ -76,17 +79,20 @@ class Hebbian(Method[State]):
     temperature: Positive = 0.03
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params[:, problem.layers[-1].start :])}
+        hidden, readout = parts_of(problem)
+        lack = "a correlation needs a map's inputs and sums"
+        problem.require_roles("hebbian", LEARNING | STILL, lack, len(hidden))
+        return {"params": params, "optimizer": self.optimizer.init(params[:, readout.start :])}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         params = state["params"]
-        *hidden, readout = problem.layers
+        hidden, readout = parts_of(problem)
         parts, activity = [], batch.inputs
         for segment in hidden:
             below = activity
             activity, tape = segment.forward(params, below, rng)
             own = params[:, segment.start : segment.stop]
-            learns = isinstance(segment.layers[0], Linear | Conv2d)
+            learns = segment.role in LEARNING
             parts.append(self._learn(own, segment, below, activity, tape, problem) if learns else own)
 
         outputs, tape = readout.forward(params, activity, rng)
@@ -113,8 +119,8 @@ class Hebbian(Method[State]):
             return segment.gradient(tape, images)[:, :-n_units].unflatten(1, (n_units, -1))
 
         if self.rule == "oja":
-            problem.charge(2 * n_units**2 * (sums.shape[1] + weight.shape[2]))
-            decay = (centred.mT @ centred / sums.shape[1]).tril() @ weight
+            correlations = problem.matmul(centred.mT, centred) / sums.shape[1]  # (R, k, k)
+            decay = problem.matmul(correlations.tril(), weight)
             change = (correlate(centred) - decay) / size.square()
         else:
             wins = torch.softmax(centred / (self.temperature * size), -1)
@@ -123,3 +129,9 @@ class Hebbian(Method[State]):
             change = (correlate(wins) - decay) / (share * size)
         weight = weight + self.hebbian_rate * change
         return torch.cat([weight.flatten(1), bias - self.hebbian_rate * sums.mean(1)], 1)
+
+
+def parts_of(problem: Problem) -> tuple[Sequence[Segment], Segment]:
+    """Return the hidden layers, and the read-out: the last stage, whatever it is made of, follows its own gradient."""
+    readout = problem.stages[-1]
+    return problem.layers[: -len(readout.layers)], readout

@@ -49,10 +49,10 @@ class LastLayer(Method[State]):
     batch_size: PositiveInt = 32
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params[:, problem.network.suffix(1) :])}
+        return {"params": params, "optimizer": self.optimizer.init(params[:, problem.suffix(1) :])}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        frozen, trained = state["params"].tensor_split([problem.network.suffix(1)], 1)
+        frozen, trained = state["params"].tensor_split([problem.suffix(1)], 1)
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         gradient = problem.backward(tape, problem.error(outputs, batch.targets), start=frozen.shape[1])
         trained, optimizer = self.optimizer.update(gradient, state["optimizer"], trained)

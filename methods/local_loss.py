@@ -84,14 +84,13 @@ class LocalLoss(Method[State]):
         for stage, classifier, linear_map in zip(hidden, classifiers, maps, strict=True):
             x, tape = stage.forward(params, x, rng)
             h = x.flatten(2)  # (R, B, features)
-            dz = (1 - self.similarity_weight) * problem.error(h @ classifier.mT, batch.targets)  # (R, B, n_outputs)
-            dp = self.similarity_weight * _match_error(h @ linear_map.mT, target_similarity)  # (R, B, features)
-            classifier_gradients.append(dz.mT @ h)
-            map_gradients.append(dp.mT @ h)
-            gradients.append(stage.gradient(tape, (dz @ classifier + dp @ linear_map).view(x.shape)))
-            n_examples, width = h.shape[1:]
-            products = 3 * n_examples * (classifier[0].numel() + width**2) + 2 * n_examples**2 * width
-            problem.charge(2 * products)
+            predicted, seen = problem.matmul(h, classifier.mT), problem.matmul(h, linear_map.mT)
+            dz = (1 - self.similarity_weight) * problem.error(predicted, batch.targets)  # (R, B, n_outputs)
+            dp = self.similarity_weight * _match_error(seen, target_similarity, problem)  # (R, B, features)
+            classifier_gradients.append(problem.matmul(dz.mT, h))
+            map_gradients.append(problem.matmul(dp.mT, h))
+            error = problem.matmul(dz, classifier) + problem.matmul(dp, linear_map)
+            gradients.append(stage.gradient(tape, error.view(x.shape)))
         outputs, tape = output.forward(params, x, rng)
         gradients.append(output.gradient(tape, problem.error(outputs, batch.targets)))
 
@@ -111,11 +110,12 @@ class LocalLoss(Method[State]):
         return state["params"]
 
 
-def _match_error(z: Tensor, target_similarity: Tensor) -> Tensor:
+def _match_error(z: Tensor, target_similarity: Tensor, problem: Problem) -> Tensor:
     """Derivative of the similarity loss at z (R, B, features)."""
     z = z - z.mean(-1, keepdim=True)
     rows, inverse_length = _normalised(z)
-    d_rows = 4 / z.shape[1] ** 2 * (rows @ rows.mT - target_similarity) @ rows
+    surplus = problem.matmul(rows, rows.mT) - target_similarity
+    d_rows = 4 / z.shape[1] ** 2 * problem.matmul(surplus, rows)
     # Every row of `d_rows` is a mixture of centred rows: the mean that was taken off has nothing to give back.
     return inverse_length * (d_rows - rows * (rows * d_rows).sum(-1, keepdim=True))
 
@@ -125,9 +125,8 @@ def _target_similarity(targets: Tensor, problem: Problem) -> Tensor:
     n_outputs = problem.spec.n_outputs
     if problem.spec.target is TargetKind.CLASSES:
         targets = F.one_hot(targets, n_outputs) - 1 / n_outputs
-    problem.charge(2 * targets.shape[1] ** 2 * n_outputs)
     rows, _ = _normalised(targets)
-    return rows @ rows.mT
+    return problem.matmul(rows, rows.mT)
 
 
 def _normalised(rows: Tensor) -> tuple[Tensor, Tensor]:

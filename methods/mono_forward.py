@@ -76,10 +76,9 @@ class MonoForward(Method[State]):
         for stage, projection in zip(hidden, projections, strict=True):
             h, tape = stage.forward(params, h, rng)
             a = h.flatten(2)  # (R, B, features)
-            error = problem.error(a @ projection.mT, batch.targets)  # (R, B, n_outputs)
-            projection_gradients.append(error.mT @ a)
-            gradients.append(stage.gradient(tape, (error @ projection).view(h.shape)))
-            problem.charge(3 * 2 * a.shape[1] * projection[0].numel())
+            error = problem.error(problem.matmul(a, projection.mT), batch.targets)  # (R, B, n_outputs)
+            projection_gradients.append(problem.matmul(error.mT, a))
+            gradients.append(stage.gradient(tape, problem.matmul(error, projection).view(h.shape)))
         outputs, tape = output.forward(params, h, rng)
         gradients.append(output.gradient(tape, problem.error(outputs, batch.targets)))
 
@@ -102,8 +101,7 @@ class MonoForward(Method[State]):
         answers, h = [], inputs
         for stage, projection in zip(hidden, state["projections"], strict=True):
             h, _ = stage.forward(state["params"], h)
-            answers.append(h.flatten(2) @ projection.mT)
-            problem.charge(2 * h.shape[1] * projection[0].numel())
+            answers.append(problem.matmul(h.flatten(2), projection.mT))
         answers.append(output.forward(state["params"], h)[0])
         # The mean ranks classes as the sum does, and is an answer in the right units where values are asked for.
         return torch.stack(answers).mean(0)

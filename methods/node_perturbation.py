@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.layers import SUMS, WEIGHTLESS, Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
@@ -66,7 +67,8 @@ class NodePerturbation(Method[State]):
     noise_std: Positive = 0.01
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        _ = problem.layers  # a network without access to them is refused here
+        known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
+        problem.require_roles("node_perturbation", known, "the noise must reach its units before they answer")
         return {"params": params, "optimizer": self.optimizer.init(params)}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.layers import SUMS, WEIGHTLESS, Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
@@ -63,6 +64,8 @@ class Pepita(Method[State]):
     feedback_std: Positive = 0.05
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
+        problem.require_roles("pepita", known, "what it does between its inputs and its units is not to be seen")
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
         feedback = rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)
@@ -78,8 +81,7 @@ class Pepita(Method[State]):
 
         rng.restore(masks)  # dropout, where there is any, is the same in both passes
         n_examples = error.shape[1]
-        modulation = n_examples * error @ state["feedback"].mT  # F e, (R, B, features)
-        problem.charge(2 * n_examples * state["feedback"][0].numel())
+        modulation = n_examples * problem.matmul(error, state["feedback"].mT)  # F e, (R, B, features)
         gradients = []
         singles = iter(problem.layers)
         modulated = batch.inputs

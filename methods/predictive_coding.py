@@ -34,8 +34,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import UnsupportedError
-from beyond.layers import Dropout
+from beyond.layers import Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, UpToOne, settings
@@ -76,9 +75,8 @@ class PredictiveCoding(Method[State]):
     inference_rate: UpToOne = 0.1
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        dropout = any(isinstance(layer, Dropout) for stage in problem.stages for layer in stage.layers)
-        if dropout and self.variant == "free":
-            raise UnsupportedError("predictions that follow the values cannot draw dropout anew at every move")
+        known = set(Role) - ({Role.NOISE} if self.variant == "free" else set())
+        problem.require_roles("predictive_coding", known, "predictions that follow the values cannot draw at each move")
         return {"params": params, "optimizer": self.optimizer.init(params)}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:

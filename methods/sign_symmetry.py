@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.layers import ONE_MATRIX
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
@@ -61,16 +62,15 @@ class SignSymmetry(Method[State]):
     magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        magnitudes = problem.network.init(rng).abs()
+        problem.require_roles("sign_symmetry", ONE_MATRIX, "errors go back in time through its weights")
+        magnitudes = problem.fresh_weights(rng).abs()
         if self.magnitude == "uniform":
             magnitudes = root_mean_squares(problem, magnitudes)
-        state: State = {"params": params, "optimizer": self.optimizer.init(params), "magnitudes": magnitudes}
-        self.transport(state, problem)  # a network without access to its layers is refused here
-        return state
+        return {"params": params, "optimizer": self.optimizer.init(params), "magnitudes": magnitudes}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         if self.magnitude == "batchwise":
-            state = {**state, "magnitudes": problem.network.init(rng).abs()}
+            state = {**state, "magnitudes": problem.fresh_weights(rng).abs()}
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         error = problem.error(outputs, batch.targets)
         gradient = problem.backward(tape, error, self.transport(state, problem))
@@ -81,14 +81,14 @@ class SignSymmetry(Method[State]):
         return state["params"]
 
     def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
-        carriers = problem.network.carriers(state["magnitudes"] * state["params"].sign())
+        carriers = problem.carriers(state["magnitudes"] * state["params"].sign())
         return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first
 
 
 def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:
     """Replace drawn weights (R, n) by their root mean square over the replica's matrix."""
     uniform = torch.zeros_like(drawn)
-    levels = problem.network.carriers(drawn)
-    for depth, own in problem.network.carriers(uniform).items():  # views
+    levels = problem.carriers(drawn)
+    for depth, own in problem.carriers(uniform).items():  # views
         own.copy_(levels[depth].flatten(1).square().mean(1).sqrt().view(-1, *(1 for _ in own.shape[1:])).expand_as(own))
     return uniform

@@ -42,6 +42,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError, require
+from beyond.layers import SUMS
 from beyond.optimizers import Adam, Optimizer
 from beyond.policies import Softmax
 from beyond.problem import Problem
@@ -125,7 +126,7 @@ class SpikingSTDP(Method[State]):
         return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        check(problem, self.code)
+        check(problem, "spiking_stdp", self.code)
         if problem.spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
         return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
@@ -182,7 +183,7 @@ class SpikingSTDP(Method[State]):
                 ):  # a constant input meets the spikes of all steps
                     error = error.unflatten(1, (-1, modulation.shape[1])).sum(1)
                 parts.insert(0, segment.gradient(passage.tape, error))
-                error = None if segment.stop > segment.start else segment.carry(passage.tape, error)
+                error = None if segment.role in SUMS else segment.carry(passage.tape, error)
         return torch.cat(parts, 1)
 
     def _timing(self, spikes: Tensor, potentials: Tensor) -> Tensor:

@@ -35,11 +35,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.errors import UnsupportedError
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, UnitInterval, settings
-from beyond.spiking import Code, Neurons, Passage, Reset, check, count, is_spiking, simulate
+from beyond.spiking import Code, Neurons, Passage, Reset, check, count, simulate
 from beyond.streams import Stream
 
 
@@ -98,9 +97,7 @@ class SpikingSurrogate(Method[State]):
         return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        check(problem, self.code)
-        if not any(is_spiking(segment) for segment in problem.layers):
-            raise UnsupportedError("a network without activations has no place for spiking neurons")
+        check(problem, "spiking_surrogate", self.code)
         return {"params": params, "optimizer": self.optimizer.init(params)}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:

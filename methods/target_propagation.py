@@ -24,6 +24,7 @@ Source: ECML PKDD 2015, arXiv:1412.7525.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar, TypedDict
 
@@ -32,8 +33,8 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.initialisations import INITIALISATIONS
-from beyond.layers import Linear, ReLU, Sigmoid, Tanh
-from beyond.network import Network
+from beyond.layers import SUMS, WEIGHTLESS, Linear, Role
+from beyond.network import LayeredNetwork
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
@@ -74,6 +75,8 @@ class TargetPropagation(Method[State]):
     noise_std: NonNegative = 0.3
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        lack = "an inverse needs the activation behind it"
+        problem.require_roles("target_propagation", SUMS | WEIGHTLESS | {Role.NORMALISATION}, lack)
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]
         inverses = torch.cat([params[:, :0], *drawn], 1)
         return {
@@ -124,20 +127,16 @@ class TargetPropagation(Method[State]):
         return state["params"]
 
 
-def inverse_networks(problem: Problem) -> list[Network]:
+def inverse_networks(problem: Problem) -> list[LayeredNetwork]:
     """One affine map and an activation back through each stage but the first, between flattened activities."""
     networks = []
     for below, stage in zip(problem.stages, problem.stages[1:], strict=False):
-        activation = [layer for layer in below.layers if isinstance(layer, ReLU | Tanh | Sigmoid)]
+        activation = [layer for layer in below.layers if layer.role is Role.ACTIVATION]
         layers = [Linear(prod(stage.input_shape)), *activation]
-        networks.append(Network(layers, (prod(stage.output_shape),), INITIALISATIONS["lecun"]))
+        networks.append(LayeredNetwork(layers, (prod(stage.output_shape),), INITIALISATIONS["lecun"]))
     return networks
 
 
-def inverse_segments(problem: Problem) -> list[Segment]:
+def inverse_segments(problem: Problem) -> Sequence[Segment]:
     """Return the inverses as parts of one flat vector of weights; what they multiply is charged."""
-    segments: list[Segment] = []
-    for network in inverse_networks(problem):
-        start = segments[-1].stop if segments else 0
-        segments.append(Segment(network, start, lambda n_examples, flops, _: problem.charge(n_examples * flops)))
-    return segments
+    return problem.own_segments(inverse_networks(problem))

@@ -10,7 +10,7 @@ from beyond.contracts import TargetKind, TaskSpec
 from beyond.image_layers import Conv2d
 from beyond.initialisations import he, uniform
 from beyond.layers import Flatten, Linear, ReLU, Tanh
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.sequence_layers import GRU, Conv1d
 from beyond.sequence_networks import CNN1d, Recurrent
 from beyond.streams import Stream
@@ -22,7 +22,7 @@ class Strided:
 
     def build(self, spec):
         layers = [Conv2d(3, 3, stride=2, padding=1), ReLU(), Conv2d(2, 2), Tanh(), Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, he)
+        return LayeredNetwork(layers, spec.input_shape, he)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stacked:
 
     def build(self, spec):
         layers = [Conv1d(3), GRU(2, bidirectional=True), Tanh(), GRU(3), Flatten(), Linear(spec.n_outputs)]
-        return Network(layers, spec.input_shape, uniform)
+        return LayeredNetwork(layers, spec.input_shape, uniform)
 
 
 # Architecture, shape of one input, number of symbols (0: real-valued).

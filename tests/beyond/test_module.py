@@ -13,8 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import losses
 from beyond.errors import InputError, UnsupportedError
+from beyond.layers import Role
 from beyond.module import Module, ModuleNetwork
 from beyond.network import MLP
+from beyond.problem import Problem
 from beyond.streams import Stream
 
 SEEDS = [0, 1, 2]
@@ -116,15 +118,117 @@ def test_symbols_reach_the_module_as_integers(make_spec):
     assert network.backward(tape, outputs).shape == (3, network.n_weights)
 
 
-def test_buffers_are_refused(make_spec):
-    with pytest.raises(InputError, match=r"^factory must be a module without buffers, got 'Sequential'$"):
-        ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)), make_spec())
+def frozen():
+    module = sequential()
+    module[2].requires_grad_(False)
+    return module
 
 
-def test_what_needs_layers_is_unsupported_or_unknown(twins):
-    outputs, tape = twins.wrapped.forward(twins.params, twins.inputs)
-    with pytest.raises(UnsupportedError, match="gives no access to its layers"):
-        twins.wrapped.backward(tape, outputs, transport={1: torch.zeros(3, 5, 6)})
+class Tied(nn.Module):
+    """Two layers that share a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.below, self.above, self.out = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.above.weight = self.below.weight
+
+    def forward(self, x):
+        return self.out(self.above(self.below(x).tanh()).tanh())
+
+
+class Gated(nn.Module):
+    """A recurrence that torch's kernels run in one piece."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.out = nn.GRU(1, 4, batch_first=True), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.out(self.gru(x.unsqueeze(2))[0].flatten(1))
+
+
+def broken():
+    raise RuntimeError("no such file:\n  weights.pt")
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
+         "a module without buffers, got 'Sequential with 1.running_mean'"),
+        (frozen, "a module that trains all its weights, got 'Sequential with 2.weight, 2.bias frozen'"),
+        (lambda: nn.Linear(6, 4), r"a module whose outputs have shape \(B, 3\), got \(1, 4\)"),
+        (lambda: nn.Linear(5, 3), r"a module for inputs of shape \(6,\), got RuntimeError: mat1 and mat2 .*"),
+        (lambda: nn.Linear, "a function that returns a torch.nn.Module, got 'type'"),
+        (lambda: nn.ReLU(), "a module with weights, got 'ReLU'"),
+        (lambda: nn.Linear(6), "a function of input_shape and n_outputs that makes a module, got TypeError: .*"),
+        (broken, "a function of .* that makes a module, got RuntimeError: no such file: weights.pt"),
+        (Gated, "a module that runs under torch.func.vmap, got .*"),
+        (lambda: nn.Bilinear(6, 6, 3), r"a module for inputs of shape \(6,\), got TypeError: .*"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused_in_one_line(factory, message, make_spec):
+    with pytest.raises(InputError, match=f"^factory must be {message}$") as error:
+        ModuleNetwork(factory, make_spec())
+    assert "\n" not in str(error.value)
+
+
+def test_tied_weights_are_one_weight(make_spec, close):
+    network, rng = ModuleNetwork(Tied, make_spec()), Stream("test", SEEDS)
+    params, inputs = network.init(rng), rng.normal(4, 6)
+    assert network.n_weights == 6 * 6 + 2 * 6 + 6 * 3 + 3
+    outputs, tape = network.forward(params, inputs)
+    gradient = network.backward(tape, torch.ones_like(outputs))
+    for own, x, y, g in zip(params, inputs, outputs, gradient, strict=True):
+        module = Tied()
+        nn.utils.vector_to_parameters(own, module.parameters())
+        found = module(x)
+        close(y, found)
+        close(g, torch.cat([part.flatten() for part in torch.autograd.grad(found.sum(), module.parameters())]))
+
+
+@pytest.mark.parametrize("drop", [nn.Dropout(0.5), nn.Dropout1d(0.5), nn.AlphaDropout(0.5)])
+def test_what_draws_is_on_in_training_alone_and_each_replica_draws_its_own(drop, make_spec, close):
+    network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 40), drop, nn.Linear(40, 3)), make_spec())
+    params, inputs = network.init(Stream("init", SEEDS)), Stream("data", [0]).normal(5, 6).expand(3, -1, -1)
+    calm = network.outputs(params, inputs)
+    assert torch.equal(network.forward(params, inputs)[0], calm)
+    before = torch.get_rng_state()
+    outputs, tape = network.forward(params, inputs, Stream("step", SEEDS))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.allclose(outputs, calm)
+    for row, seed in enumerate(SEEDS):
+        own = slice(row, row + 1)
+        alone, own_tape = network.forward(params[own], inputs[own], Stream("step", [seed]))
+        close(outputs[own], alone)
+        error = torch.ones_like(alone)
+        close(network.backward(tape, torch.ones_like(outputs))[own], network.backward(own_tape, error))
+    same = params[:1].expand(3, -1)
+    drawn = network.forward(same, inputs, Stream("step", SEEDS))[0]
+    assert not torch.allclose(drawn[0], drawn[1])
+
+
+def test_dropout_halves_and_doubles_as_torch_does(make_spec, close):
+    network = ModuleNetwork(lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3, bias=False)), make_spec())
+    params = torch.ones(1, network.n_weights)
+    sums = network.forward(params, torch.ones(1, 4000, 6), Stream("step", [0]))[0][0, :, 0] / 2
+    counts = torch.bincount(sums.round().long(), minlength=7) / 4000
+    close(counts, torch.tensor([math.comb(6, k) / 64 for k in range(7)]), rtol=0, atol=0.03)
+
+
+def test_what_needs_layers_is_refused_by_the_door_or_unknown(twins, make_spec):
+    problem = Problem(twins.wrapped, make_spec())
+    outputs, tape = problem.forward(twins.params, twins.inputs)
+    for question in (
+        lambda: problem.layers,
+        lambda: problem.stages,
+        lambda: problem.carriers(twins.params),
+        lambda: problem.fresh_matrices(Stream("step", SEEDS), (3, 5), (5, 3)),
+        lambda: problem.backward(tape, outputs, {1: torch.zeros(3, 5, 6)}),
+        lambda: problem.require_roles("a rule", set(Role), "nothing"),
+    ):
+        with pytest.raises(UnsupportedError, match=r"^a wrapped torch module gives no access to its layers$"):
+            question()
     assert all(math.isnan(fraction) for fraction in twins.wrapped.dead_fraction(tape))
 
 

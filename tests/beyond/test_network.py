@@ -13,7 +13,7 @@ from beyond.errors import InputError
 from beyond.image_layers import Conv2d, MaxPool2d
 from beyond.initialisations import INITIALISATIONS, he
 from beyond.layers import Flatten, Linear, ReLU, Tanh
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.sequence_layers import GRU
 from beyond.sequence_networks import CNN1d, Recurrent
 from beyond.streams import Stream
@@ -65,7 +65,7 @@ def test_a_population_on_its_replicas_inputs_is_the_loop_over_candidates(case, c
 
 
 def test_weightless_layers_in_front_leave_the_inputs_shared(close):
-    network = Network([Tanh(), MaxPool2d(), Flatten(), Linear(2)], (1, 4, 5), he)
+    network = LayeredNetwork([Tanh(), MaxPool2d(), Flatten(), Linear(2)], (1, 4, 5), he)
     population, inputs = network.init(Stream("init", [0, 1]), 3), Stream("data", [0, 1]).normal(4, 1, 4, 5)
     together = network.outputs(population, inputs)
     for copy in range(6):
@@ -128,10 +128,10 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
     rng = Stream("transport", SEEDS)
     error = rng.normal(4, 3)
     own = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
-    close(network.backward(tape, error, own), network.backward(tape, error), rtol=0, atol=0)
+    close(network.backward(tape, error, transport=own), network.backward(tape, error), rtol=0, atol=0)
 
     b2, b3 = rng.normal(4, 5), rng.normal(3, 4)
-    views = network.unflatten(network.backward(tape, error, {2: b2, 3: b3}))
+    views = network.unflatten(network.backward(tape, error, transport={2: b2, 3: b3}))
     hidden = [case.inputs.mT, tape.caches[1], tape.caches[3]]  # each block's input, (R, features, B)
     delta3 = error.mT
     delta2 = (b3.mT @ delta3) * (hidden[2] > 0)
@@ -177,7 +177,7 @@ def test_biases_are_drawn_as_weights_where_the_initialisation_draws_them(make_sp
 
 
 def test_a_recurrent_layer_starts_as_torchs():
-    network = Network([GRU(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
+    network = LayeredNetwork([GRU(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
     (own,) = network.unflatten(network.init(Stream("init", SEEDS)))
     theirs = torch.nn.GRU(2, 9, bidirectional=True)
     assert network.n_weights == sum(weight.numel() for weight in theirs.parameters())
@@ -218,7 +218,7 @@ def test_dead_fraction_by_hand(make_spec):
 
 
 def test_dead_fraction_of_a_convolution_counts_every_place_of_every_channel():
-    network = Network([Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he)
+    network = LayeredNetwork([Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he)
     params, inputs = torch.zeros(1, network.n_weights), torch.zeros(1, 3, 1, 4, 4)
     first = network.unflatten(params)[0]
     first["bias"][0] = torch.tensor([-1.0, -1.0, -1.0, 1.0])

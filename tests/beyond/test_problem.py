@@ -18,7 +18,7 @@ QUESTIONS = {
     "outputs of a population": lambda at: at.problem.outputs(at.population.flatten(0, 1), at.batch.inputs),
     "forward": lambda at: at.problem.forward(at.params, at.batch.inputs),
     "chain rule": lambda at: chain_rule(at),
-    "chain rule for the last layer": lambda at: chain_rule(at, at.problem.network.suffix(1)),
+    "chain rule for the last layer": lambda at: chain_rule(at, at.network.suffix(1)),
     "error": lambda at: at.problem.error(torch.zeros(R, B, 3), at.batch.targets),
     "gradient": lambda at: at.problem.gradient(at.params, at.batch),
     "directional derivative": lambda at: at.problem.directional_derivative(at.params, at.population, at.batch),
@@ -96,6 +96,7 @@ def ask(make_case):
         steps = torch.linspace(0.5, 1.5, n_candidates).view(1, -1, 1)
         return SimpleNamespace(
             problem=Problem(case.network, case.spec, Ledger(), signal),
+            network=case.network,
             params=case.params,
             population=case.params.unsqueeze(1) * steps,
             targets=case.targets,
@@ -176,7 +177,7 @@ def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     at = ask(target=target, n_candidates=n_candidates)
     one = 8 * max(5, 4, 3) * B  # bytes a candidate: input and output of the widest layer
     monkeypatch.setattr(network, "CACHE_BYTES", one * chunk)
-    assert at.problem.network.chunk_size(B) == chunk
+    assert at.network.chunk_size(B) == chunk
     with FlopCounterMode(display=False) as counter:
         together = at.problem.population_loss(at.population, at.batch)
     assert at.problem.ledger.flops * R == counter.get_total_flops()  # nobody is evaluated twice
@@ -184,13 +185,13 @@ def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     for replica in range(R):
         own = slice(replica, replica + 1)
         for candidate in range(n_candidates):
-            outputs = at.problem.network.outputs(at.population[own, candidate], at.batch.inputs[own])
+            outputs = at.network.outputs(at.population[own, candidate], at.batch.inputs[own])
             close(together[own, candidate], losses.loss(target, outputs, at.targets[own]))
 
 
 def test_loss_is_the_mean_over_the_batch(ask, close):
     at = ask()
-    outputs = at.problem.network.outputs(at.params, at.batch.inputs)
+    outputs = at.network.outputs(at.params, at.batch.inputs)
     expected = [
         torch.nn.functional.cross_entropy(own, targets) for own, targets in zip(outputs, at.targets, strict=True)
     ]
@@ -200,8 +201,8 @@ def test_loss_is_the_mean_over_the_batch(ask, close):
 def test_a_fresh_population_is_drawn_as_initial_weights_are(ask):
     at = ask()
     population = at.problem.fresh_population(Stream("init", range(R)), P)
-    assert torch.equal(population.flatten(0, 1), at.problem.network.init(Stream("init", range(R)), P))
-    assert population.shape == (R, P, at.problem.network.n_weights)
+    assert torch.equal(population.flatten(0, 1), at.network.init(Stream("init", range(R)), P))
+    assert population.shape == (R, P, at.network.n_weights)
 
 
 def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
@@ -216,7 +217,7 @@ def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
         def batch(self, split, indices):
             return Batch(indices, indices)
 
-    source = SourceProblem(Source(), at.problem.network, [0, 1], Signal.LOSS)
+    source = SourceProblem(Source(), at.network, [0, 1], Signal.LOSS)
     batches = list(source.batches(n_epochs=3, batch_size=5))
     seen = torch.cat([batch.inputs for batch in batches], 1).unflatten(1, (3, 10))
     assert torch.equal(seen.sort(-1).values, torch.arange(10).expand(2, 3, -1))

@@ -179,9 +179,9 @@ def test_activity_of_a_convolution(make):
 
 def test_symbols_have_no_strength(make):
     given = make(task="text/languages")
-    check(given.problem, "direct")
+    check(given.problem, "spiking", "direct")
     with pytest.raises(UnsupportedError, match="symbols have no strength"):
-        check(given.problem, "rate")
+        check(given.problem, "spiking", "rate")
 
 
 @pytest.mark.parametrize(("key", "bad"), [("n_steps", 0), ("decay", 1.5), ("threshold", 0.0), ("reset", "none")])

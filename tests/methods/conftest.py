@@ -25,6 +25,7 @@ def make_problem():
         return SimpleNamespace(
             task=made,
             problem=problem,
+            network=built,
             params=built.init(Stream("init", seeds)),
             batch=batch,
             sealed=batch if method is None else seal(batch, method.signal),

@@ -39,7 +39,7 @@ def changes(method, given, critic):
 
 
 def any_critic(problem, n_replicas):
-    width = ActorCritic(PLAIN).init(problem, torch.zeros(1, problem.network.n_weights), None)["critic"].shape[1]
+    width = ActorCritic(PLAIN).init(problem, torch.zeros(1, problem.n_weights), None)["critic"].shape[1]
     return 0.2 * Stream("critic", [0]).normal(width).expand(n_replicas, -1)
 
 
@@ -53,7 +53,7 @@ def enumerate_outcomes(method, given, n):
 def true_gradient(given, expected_reward):
     """Gradient (n,) of minus the expected reward, averaged over the inputs."""
     params = given.params[:1].clone().requires_grad_()
-    outputs = given.problem.network.outputs(params, given.batch.inputs[:1])[0]
+    outputs = given.network.outputs(params, given.batch.inputs[:1])[0]
     return torch.autograd.grad(-expected_reward(outputs).mean(), params)[0][0]
 
 
@@ -154,7 +154,7 @@ def test_a_step_costs_one_pass_each_way_and_the_critic(make_problem):
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
-    ledger, network = given.problem.ledger, given.problem.network
+    ledger, network = given.problem.ledger, given.network
     assert (ledger.forward, ledger.backward) == pytest.approx((16, 16))
     assert ledger.flops == 16 * (network.forward_flops + network.backward_flops() + 4 * 32)
 

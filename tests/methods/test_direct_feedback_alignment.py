@@ -37,7 +37,7 @@ def test_a_step_by_hand(make_problem, close):
     method = DirectFeedbackAlignment(PLAIN, feedback_scale=2.0)
     given = make_problem(method, network=MLP((9, 9), activation="tanh"))  # equal widths: only the order differs
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2, w3 = (own["weight"] for own in given.problem.network.unflatten(given.params) if own)
+    w1, w2, w3 = (own["weight"] for own in given.network.unflatten(given.params) if own)
     b1, b2 = state["feedback"]
     x = given.batch.inputs.flatten(2)
     h1 = torch.tanh(x @ w1.mT)
@@ -45,7 +45,7 @@ def test_a_step_by_hand(make_problem, close):
     e = given.problem.error(h2 @ w3.mT, given.batch.targets)
     expected = (((e @ b1) * (1 - h1**2)).mT @ x, ((e @ b2) * (1 - h2**2)).mT @ h1, e.mT @ h2)
     end = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    found = [own["weight"] for own in given.problem.network.unflatten((given.params - end) / 0.5) if own]
+    found = [own["weight"] for own in given.network.unflatten((given.params - end) / 0.5) if own]
     for own, by_hand in zip(found, expected, strict=True):
         close(own, by_hand, rtol=1e-3, atol=1e-6)
 
@@ -56,7 +56,7 @@ def test_in_a_linear_network_the_product_of_the_weights_above_makes_it_backpropa
         given = make_problem(method, "text/languages", network=MLP(()))  # an embedding and a linear layer
         state = method.init(given.problem, given.params, given.rng)
         if "feedback" in state:
-            state["feedback"] = [given.problem.network.carriers(given.params)[2]]
+            state["feedback"] = [given.network.carriers(given.params)[2]]
         ends.append(method.params(method.step(state, given.sealed, given.problem, given.rng)))
     close(*ends, rtol=1e-4, atol=1e-6)
 

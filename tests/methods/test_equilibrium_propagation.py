@@ -40,7 +40,7 @@ def direction(given, **settings):
 def gradient_at_equilibrium(given, rho) -> torch.Tensor:
     """Derivative of the loss through 300 moves of the free circuit, written by hand."""
     weights = given.params.clone().requires_grad_()
-    named = [own for own in given.problem.network.unflatten(weights) if own]
+    named = [own for own in given.network.unflatten(weights) if own]
     x = given.batch.inputs
     if not x.is_floating_point():
         table = named.pop(0)["weight"]  # (R, n_symbols, n_features)
@@ -83,7 +83,7 @@ def test_every_layer_counts(make_problem, deep_network):
     """The order alone could hide a layer whose gradient is small."""
     given = precise(make_problem(task="text/languages", network=deep_network))
     exact, update = gradient_at_equilibrium(given, torch.tanh), direction(given, beta=0.01)
-    for block in given.problem.network.blocks:
+    for block in given.network.blocks:
         own = slice(block.start, block.stop)
         torch.testing.assert_close(update[:, own], exact[:, own], rtol=1e-3, atol=1e-6)
 

@@ -11,7 +11,7 @@ from beyond.errors import UnsupportedError
 from beyond.initialisations import gaussian
 from beyond.layers import Linear
 from beyond.module import Module
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from beyond.probe import Probe, cosine
 from beyond.problem import Problem
@@ -46,8 +46,8 @@ def test_a_step_by_hand(make_problem, close):
     method = FeedbackAlignment(PLAIN, feedback_scale=2.0)
     given = make_problem(method, network=MLP((12, 9), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2, w3 = (own["weight"] for own in given.problem.network.unflatten(given.params) if own)
-    _, b2, b3 = (own["weight"] for own in given.problem.network.unflatten(state["feedback"]) if own)
+    w1, w2, w3 = (own["weight"] for own in given.network.unflatten(given.params) if own)
+    _, b2, b3 = (own["weight"] for own in given.network.unflatten(state["feedback"]) if own)
     x = given.batch.inputs.flatten(2)
     h1 = torch.tanh(x @ w1.mT)
     h2 = torch.tanh(h1 @ w2.mT)
@@ -55,7 +55,7 @@ def test_a_step_by_hand(make_problem, close):
     e2 = (e3 @ b3) * (1 - h2**2)
     e1 = (e2 @ b2) * (1 - h1**2)
     end = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    found = [own["weight"] for own in given.problem.network.unflatten((given.params - end) / 0.5) if own]
+    found = [own["weight"] for own in given.network.unflatten((given.params - end) / 0.5) if own]
     for own, expected in zip(found, (e1.mT @ x, e2.mT @ h1, e3.mT @ h2), strict=True):
         close(own, expected, rtol=1e-3, atol=1e-6)
 
@@ -66,7 +66,7 @@ def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make
     state = method.init(given.problem, given.params, given.rng)
     after = method.step(state, given.sealed, given.problem, given.rng)
     assert torch.equal(after["feedback"], state["feedback"])
-    carriers = given.problem.network.carriers(given.params)
+    carriers = given.network.carriers(given.params)
     assert set(method.transport(state, given.problem)) == {2, 3}  # below the first layer nothing is carried
     for depth, own in method.transport(state, given.problem).items():
         assert own.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
@@ -88,10 +88,10 @@ def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradient
     """The source's 30-20-10 network learns a random linear map: from about 90 degrees to below 45."""
     rng = Stream("linear", range(8))
     spec = TaskSpec("test/linear", (30,), 10, TargetKind.VALUES, MLP(), "r2_score", (0, 0, 0))
-    problem = Problem(Network([Linear(20), Linear(10)], (30,), gaussian(0.01)), spec)
+    problem = Problem(LayeredNetwork([Linear(20), Linear(10)], (30,), gaussian(0.01)), spec)
     teacher = 2 * rng.uniform(10, 30) - 1
     method = FeedbackAlignment(SGD(learning_rate=0.005), feedback_scale=29)  # standard deviation 0.29
-    state = method.init(problem, problem.network.init(rng), rng)
+    state = method.init(problem, problem.fresh_weights(rng), rng)
     hidden = slice(0, problem.stages[0].stop)
     angles = []
     for _ in range(2000):
@@ -108,7 +108,7 @@ def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradient
 def test_the_probe_logs_how_far_weights_and_feedback_are_aligned(make_problem):
     method = FeedbackAlignment(SGD(learning_rate=0.2))
     given = make_problem(method, batch_size=64)
-    probe = Probe(given.task, given.problem.network, given.seeds)
+    probe = Probe(given.task, given.network, given.seeds)
     state = method.init(given.problem, given.params, given.rng)
     start = probe.measure(given.params, None, method.transport(state, given.problem))
     for _ in range(300):

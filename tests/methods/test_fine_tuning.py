@@ -43,7 +43,7 @@ def test_without_source_epochs_the_head_only_equals_the_last_layer():
 
 def given_source(make_problem, method):
     given = make_problem(method)
-    given.problem.source = SourceProblem(given.task.source, given.problem.network, given.seeds, method.signal)
+    given.problem.source = SourceProblem(given.task.source, given.network, given.seeds, method.signal)
     return given
 
 
@@ -53,12 +53,12 @@ def test_it_starts_from_backpropagation_on_the_source(keep_head, make_problem, c
     given = given_source(make_problem, method)
     start = method.params(method.init(given.problem, given.params, given.rng))
 
-    source = SourceProblem(given.task.source, given.problem.network, given.seeds, method.signal)
+    source = SourceProblem(given.task.source, given.network, given.seeds, method.signal)
     by_hand = Backprop(SGD(learning_rate=0.1))
     state = by_hand.init(source, given.params, given.rng)
     for batch in source.batches(1, 32):
         state = by_hand.step(state, batch, source, given.rng)
-    expected, head = by_hand.params(state), given.problem.network.suffix(1)
+    expected, head = by_hand.params(state), given.network.suffix(1)
     assert not torch.equal(expected, given.params)
     close(start[:, :head], expected[:, :head], rtol=0, atol=0)
     close(start[:, head:], (expected if keep_head else given.params)[:, head:], rtol=0, atol=0)
@@ -69,7 +69,7 @@ def test_frozen_layers_stay(make_problem, close):
     given = given_source(make_problem, method)
     before = method.init(given.problem, given.params, given.rng)
     after = method.step(before, given.sealed, given.problem, given.rng)
-    head = given.problem.network.suffix(1)
+    head = given.network.suffix(1)
     close(method.params(after)[:, :head], method.params(before)[:, :head], rtol=0, atol=0)
     assert not torch.equal(method.params(after)[:, head:], method.params(before)[:, head:])
 

@@ -13,7 +13,7 @@ from beyond.contracts import Batch, TargetKind, TaskSpec
 from beyond.errors import InputError
 from beyond.initialisations import he
 from beyond.layers import Layer
-from beyond.network import Network
+from beyond.network import LayeredNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream, global_generators
 from methods.genetic import Genetic
@@ -53,7 +53,7 @@ def advance(given, n_steps=1):
 
 
 def population_loss(given, population):
-    return Problem(given.problem.network, given.task.spec).population_loss(population, given.batch)
+    return Problem(given.network, given.task.spec).population_loss(population, given.batch)
 
 
 def select(n_replicas=N_REPLICAS, **settings):
@@ -283,7 +283,7 @@ def climb(mutation, std, n_steps, n_seeds, init_range=1.0):
     spec = TaskSpec("test/toy", (2,), 2, TargetKind.VALUES, None, "r2_score", (0.1, 0.2, 0.3))
     method = Genetic(population_size=2, n_elites=1, selection="truncation", n_parents=1, crossover="none", init_std=0.0,
                      mutation=mutation, mutation_std=std, mutation_decay=1.0, solution="best")  # fmt: skip
-    problem = Problem(Network([Unequal()], (2,), he), spec, signal=method.signal)
+    problem = Problem(LayeredNetwork([Unequal()], (2,), he), spec, signal=method.signal)
     examples = torch.tensor(list(TOYS.values())).repeat_interleave(n_seeds, 0)
     batch, rng = Batch(examples, examples), Stream("step", range(len(examples)))
     state = method.init(problem, init_range * (2 * rng.uniform(2) - 1), rng)
@@ -334,7 +334,7 @@ def test_a_population_is_evaluated_as_one_network_after_another(start):
     together = population_loss(given, given.state["population"])
     for replica in range(2):
         own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
-        observer = Problem(given.problem.network, given.task.spec)
+        observer = Problem(given.network, given.task.spec)
         alone = [float(observer.loss(weights.unsqueeze(0), own)) for weights in given.state["population"][replica]]
         assert_close(together[replica], torch.tensor(alone), rtol=1e-5, atol=1e-6)
 
@@ -418,7 +418,7 @@ def test_everyone_is_evaluated_again_on_the_next_batch(start):
     advance(given)
     permuted = (given.batch.targets + 1) % 10
     given.batch = given.sealed = Batch(given.batch.inputs, permuted)
-    given.problem = Problem(given.problem.network, given.task.spec, signal=given.method.signal)
+    given.problem = Problem(given.network, given.task.spec, signal=given.method.signal)
     before = given.state["population"]
     order = population_loss(given, before).argsort(1)
     after = advance(given)["population"]

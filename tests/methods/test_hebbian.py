@@ -10,18 +10,18 @@ from beyond.errors import InputError
 from beyond.image_layers import Conv2d
 from beyond.initialisations import lecun
 from beyond.layers import Flatten, Linear, ReLU
-from beyond.network import MLP, Network
+from beyond.network import MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.hebbian import Hebbian
 
 # Without the lower triangle every unit sees what all units leave: a subspace, but not its axes.
 FAULTS = [
-    ("methods/hebbian.py", ".tril() @ weight", " @ weight"),
+    ("methods/hebbian.py", "correlations.tril(), weight", "correlations, weight"),
 ]
 
 
 def stacked(*layers):
-    return SimpleNamespace(build=lambda spec: Network(layers, spec.input_shape, lecun))
+    return SimpleNamespace(build=lambda spec: LayeredNetwork(layers, spec.input_shape, lecun))
 
 
 def learn(given, n_steps, **settings):
@@ -29,7 +29,7 @@ def learn(given, n_steps, **settings):
     state = method.init(given.problem, given.params, given.rng)
     for _ in range(n_steps):
         state = method.step(state, given.batch, given.problem, given.rng)
-    return given.problem.network.unflatten(method.params(state))
+    return given.network.unflatten(method.params(state))
 
 
 def degrees(vectors, axes):
@@ -65,7 +65,7 @@ def test_a_step_is_the_rule_summed_example_by_example(rule, make_problem, close)
     given = make_problem(task="text/languages", network=MLP(hidden=(5, 4)))
     given.params = given.params + 0.1 * torch.randn(given.params.shape, generator=torch.Generator().manual_seed(0))
     embedding, first, _, second, *_ = learn(given, 1, rule=rule, hebbian_rate=0.1, temperature=0.7)
-    before = given.problem.network.unflatten(given.params)
+    before = given.network.unflatten(given.params)
     close(embedding["weight"], before[0]["weight"], rtol=0, atol=0)
     for r in range(2):
         x = before[0]["weight"][r][given.batch.inputs[r]].flatten(1)  # (B, n_in)

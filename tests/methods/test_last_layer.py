@@ -20,12 +20,12 @@ def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):
     for _ in range(4):
         state = method.step(state, given.sealed, given.problem, given.rng)
     final = method.params(state)
-    head = given.problem.network.suffix(1)
+    head = given.network.suffix(1)
     close(final[:, :head], given.params[:, :head], rtol=0, atol=0)
     for replica in range(2):
         first, second, last = (
             {name: own[replica] for name, own in layer.items()}
-            for layer in given.problem.network.unflatten(given.params)
+            for layer in given.network.unflatten(given.params)
             if layer
         )
         h = given.batch.inputs[replica].flatten(1)

@@ -114,11 +114,12 @@ def test_with_one_value_targets_are_alike_on_the_same_side_of_the_mean(make_prob
     close(_target_similarity(given.batch.targets, given.problem), signs @ signs.mT)
 
 
-def test_two_examples_at_an_angle(close):
+def test_two_examples_at_an_angle(make_problem, close):
     """Two rows at angle t, wanted apart (-1): the loss is (cos t + 1)^2 / 2, its slope -(cos t + 1) sin t / radius."""
     t, radius = torch.tensor(0.7), 3.0
     across, along = torch.tensor([1.0, -1.0, 0.0]) / 2**0.5, torch.tensor([1.0, 1.0, -2.0]) / 6**0.5  # centred
     rows = torch.stack([radius * across, radius * (t.cos() * across + t.sin() * along)])[None]
-    error = _match_error(rows, torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]]))[0, 1]
+    given, _, _ = start(make_problem, "regression/diabetes")
+    error = _match_error(rows, torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]]), given.problem)[0, 1]
     turning = -t.sin() * across + t.cos() * along  # the way in which the second row turns as t grows
     close(error, -(t.cos() + 1) * t.sin() / radius * turning, rtol=1e-5, atol=1e-6)

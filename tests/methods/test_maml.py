@@ -63,7 +63,7 @@ def episodes(given):
 
 
 def loss(given, weights, examples):
-    outputs = given.problem.network.outputs(weights.unsqueeze(0), examples[0])
+    outputs = given.network.outputs(weights.unsqueeze(0), examples[0])
     return losses.loss(given.task.spec.target, outputs, examples[1])[0]
 
 
@@ -90,7 +90,7 @@ def test_the_gradient_equals_finite_differences(task, scope, n_steps, make_episo
     given = make_episodes(method, task)
     gradient = method.gradient(given.params, given.batch, given.problem)
     assert gradient.dtype == torch.float64
-    start = given.problem.network.suffix(1) if scope == "last_layer" else 0
+    start = given.network.suffix(1) if scope == "last_layer" else 0
     for _ in range(4):
         direction = torch.nn.functional.normalize(given.rng.normal(given.params.shape[1]).double())
         ends = [objective(given, given.params + step * direction, 0.1, n_steps, start) for step in (1e-5, -1e-5)]
@@ -128,9 +128,9 @@ def test_a_prediction_adapts_to_each_episode_by_itself(task, scope, make_episode
     state = method.init(given.problem, given.params, given.rng)
     outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)
     assert outputs.shape == (*given.batch.inputs.shape[:2], given.task.spec.n_outputs)
-    start = given.problem.network.suffix(1) if scope == "last_layer" else 0
+    start = given.network.suffix(1) if scope == "last_layer" else 0
     ends = [
-        given.problem.network.outputs(adapted(given, given.params[r], support, 0.1, 3, start).unsqueeze(0), queries[0])
+        given.network.outputs(adapted(given, given.params[r], support, 0.1, 3, start).unsqueeze(0), queries[0])
         for r, support, queries in episodes(given)
     ]
     close(outputs, torch.stack([torch.cat(ends[:3], 1)[0], torch.cat(ends[3:], 1)[0]]), rtol=1e-9)

@@ -60,7 +60,7 @@ def objective(given, params, rates, n_steps):
             )
 
             def loss(weights, examples):
-                outputs = given.problem.network.outputs(weights.unsqueeze(0), examples[0])
+                outputs = given.network.outputs(weights.unsqueeze(0), examples[0])
                 return losses.loss(given.task.spec.target, outputs, examples[1])[0]
 
             weights = params[replica]

@@ -10,7 +10,7 @@ from methods.mono_forward import MonoForward
 
 # Each layer would climb its own loss through its projection.
 FAULTS = [
-    ("methods/mono_forward.py", "(error @ projection).view(h.shape)", "(-error @ projection).view(h.shape)"),
+    ("methods/mono_forward.py", "matmul(error, projection).view(h.shape)", "matmul(-error, projection).view(h.shape)"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 

@@ -9,7 +9,7 @@ from beyond.contracts import Batch
 from beyond.initialisations import he
 from beyond.layers import Linear
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
@@ -22,11 +22,11 @@ FAULTS = [
         "perturbed.append((layer, tape, noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2)))",
     ),
 ]
-LINEAR = SimpleNamespace(build=lambda spec: Network([Linear(2), Linear(2), Linear(1)], spec.input_shape, he))
+LINEAR = SimpleNamespace(build=lambda spec: LayeredNetwork([Linear(2), Linear(2), Linear(1)], spec.input_shape, he))
 
 
 def true_gradient(given):
-    return Problem(given.problem.network, given.task.spec).gradient(given.params, given.batch)
+    return Problem(given.network, given.task.spec).gradient(given.params, given.batch)
 
 
 def estimate(given, method, rng=None):
@@ -88,7 +88,7 @@ def test_every_kind_of_layer_comes_to_its_gradient(task, network, make_problem):
     method = NodePerturbation(SGD(learning_rate=1.0), n_draws=4000, noise_std=0.01)
     given = make_problem(method, task, network=network, batch_size=2)
     estimated, exact = estimate(given, method), true_gradient(given)
-    for block in given.problem.network.blocks:
+    for block in given.network.blocks:
         own, other = estimated[:, block.start : block.stop], exact[:, block.start : block.stop]
         assert (torch.cosine_similarity(own, other, 1) > 0.95).all(), block.name
         assert (((own * other).sum(1) / other.square().sum(1) - 1).abs() < 0.15).all(), block.name

@@ -33,7 +33,7 @@ def error_by_hand(outputs, targets):
 @pytest.mark.parametrize("task", ["image/digits", "regression/diabetes"])
 def test_a_step_equals_the_definition(task, make_problem, close):
     given, before, direction = stepped(make_problem, task, MLP(hidden=(7, 5), activation="tanh"))
-    views = [view for view in given.problem.network.unflatten(before["params"]) if view]
+    views = [view for view in given.network.unflatten(before["params"]) if view]
     for r in range(2):
         (w1, b1), (w2, b2), (w3, b3) = ((view["weight"][r], view["bias"][r]) for view in views)
         x, y = given.batch.inputs[r].flatten(1), given.batch.targets[r]
@@ -54,7 +54,7 @@ def test_a_step_equals_the_definition(task, make_problem, close):
 def test_convolutions(make_problem, close):
     """Differences behind pooling belong to the units that won in the second pass."""
     given, before, direction = stepped(make_problem, network=CNN(channels=(3,)))
-    views = [view for view in given.problem.network.unflatten(before["params"]) if view]
+    views = [view for view in given.network.unflatten(before["params"]) if view]
     for r in range(2):
         (kernel, b1), (w2, b2) = ((view["weight"][r], view["bias"][r]) for view in views)
         x, y = given.batch.inputs[r], given.batch.targets[r]
@@ -71,7 +71,7 @@ def test_convolutions(make_problem, close):
 
 def test_symbols_are_modulated_behind_the_embedding(make_problem, close):
     given, before, direction = stepped(make_problem, "text/languages")
-    views = [view for view in given.problem.network.unflatten(before["params"]) if view]
+    views = [view for view in given.network.unflatten(before["params"]) if view]
     for r in range(2):
         vectors = views[0]["weight"][r]  # (symbols, features)
         (w1, b1), (w2, b2) = ((view["weight"][r], view["bias"][r]) for view in views[1:])

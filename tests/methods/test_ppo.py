@@ -67,7 +67,7 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(task, ra
     )  # fmt: skip
     given = make_problem(method, task, network=MLP(hidden=(8,), activation="tanh"))
     twin = make_problem(task=task)
-    network, kind = given.problem.network, str(given.task.spec.target)
+    network, kind = given.network, str(given.task.spec.target)
     actions = policy_of(given.task.spec.target, network.outputs(given.params, given.batch.inputs), 0.5).sample(
         3, twin.rng
     )

@@ -10,7 +10,7 @@ from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
 from beyond.initialisations import lecun
 from beyond.layers import Linear
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.predictive_coding import PredictiveCoding
 
@@ -56,11 +56,11 @@ def test_at_rate_one_each_move_reaches_one_stage_further_down(make_problem, deep
 
 def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem, close):
     layers = [Linear(6), Linear(5), Linear(1)]
-    network = SimpleNamespace(build=lambda spec: Network(layers, spec.input_shape, lecun))
+    network = SimpleNamespace(build=lambda spec: LayeredNetwork(layers, spec.input_shape, lecun))
     given = make_problem(task="regression/diabetes", network=network)
     given.params = given.params + 0.1 * torch.randn(given.params.shape, generator=torch.Generator().manual_seed(0))
     update = direction(given, variant="free", n_inference=400, inference_rate=0.3)
-    steps, layered = given.problem.network.unflatten(update), given.problem.network.unflatten(given.params)
+    steps, layered = given.network.unflatten(update), given.network.unflatten(given.params)
     for r in range(2):
         (w1, b1), (w2, b2), (w3, b3) = ((own["weight"][r], own["bias"][r]) for own in layered)
         x, y = given.batch.inputs[r].T, given.batch.targets[r].T  # a column an example

@@ -36,7 +36,7 @@ def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploratio
     assert 0 < rewards.mean() < 1
 
     leaf = given.params.clone().requires_grad_()
-    taken = given.problem.network.outputs(leaf, given.batch.inputs).gather(2, actions)
+    taken = given.network.outputs(leaf, given.batch.inputs).gather(2, actions)
     loss = 0.5 * (taken - rewards).square().mean((1, 2))
     close(change, torch.autograd.grad(loss.sum(), leaf)[0], rtol=1e-4, atol=1e-6)
 

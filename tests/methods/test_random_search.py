@@ -17,7 +17,7 @@ FAULTS = [
 
 def loss_by_hand(given, weights, replica):
     """Loss of one network (n,) on its replica's batch."""
-    observer = Problem(given.problem.network, given.task.spec)
+    observer = Problem(given.network, given.task.spec)
     own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
     return float(observer.loss(weights.unsqueeze(0), own))
 
@@ -59,9 +59,7 @@ def test_candidates_come_from_the_distribution_of_the_initial_weights(make_probl
     terrible = torch.full_like(given.params, 50.0)  # so that the newcomer wins
     terrible[:, -1] = 500.0
     drawn = method.params(method.step({"params": terrible}, given.sealed, given.problem, given.rng))
-    for own, initial in zip(
-        given.problem.network.unflatten(drawn), given.problem.network.unflatten(given.params), strict=True
-    ):
+    for own, initial in zip(given.network.unflatten(drawn), given.network.unflatten(given.params), strict=True):
         for name in own:
             assert own[name].mean() == pytest.approx(float(initial[name].mean()), abs=0.005)
             assert own[name].std() == pytest.approx(float(initial[name].std()), rel=0.01)

@@ -57,7 +57,7 @@ def estimate(method, given, rng=None, mean_reward=0.0):
 def true_gradient(given, expected_reward):
     """Gradient (n_weights,) of minus the expected reward, averaged over the inputs."""
     params = given.params[:1].clone().requires_grad_()
-    outputs = given.problem.network.outputs(params, given.batch.inputs[:1])[0]
+    outputs = given.network.outputs(params, given.batch.inputs[:1])[0]
     return torch.autograd.grad(-expected_reward(outputs).mean(), params)[0][0]
 
 

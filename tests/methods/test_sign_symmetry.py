@@ -40,7 +40,7 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
         after = method.step(after, given.sealed, given.problem, given.rng)
     flipped = before["params"].sign() != after["params"].sign()
     assert flipped.any()
-    weights = given.problem.network.carriers(after["params"])
+    weights = given.network.carriers(after["params"])
     first, last = (method.transport(state, given.problem) for state in (before, after))
     assert set(last) == {2, 3}
     for depth, own in last.items():
@@ -52,19 +52,19 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
 
 
 def weights_std(given, depth):
-    return given.problem.network.carriers(given.params)[depth].square().mean().sqrt()
+    return given.network.carriers(given.params)[depth].square().mean().sqrt()
 
 
 def test_a_step_by_hand(make_problem, close):
     method = SignSymmetry(PLAIN)
     given = make_problem(method, network=MLP((12,), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2 = (own["weight"] for own in given.problem.network.unflatten(given.params) if own)
-    m2 = [own["weight"] for own in given.problem.network.unflatten(state["magnitudes"]) if own][1]
+    w1, w2 = (own["weight"] for own in given.network.unflatten(given.params) if own)
+    m2 = [own["weight"] for own in given.network.unflatten(state["magnitudes"]) if own][1]
     x = given.batch.inputs.flatten(2)
     h = torch.tanh(x @ w1.mT)
     e = given.problem.error(h @ w2.mT, given.batch.targets)
     expected = ((e @ (m2 * w2.sign())) * (1 - h**2)).mT @ x
     end = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    found = next(own["weight"] for own in given.problem.network.unflatten((given.params - end) / 0.5) if own)
+    found = next(own["weight"] for own in given.network.unflatten((given.params - end) / 0.5) if own)
     close(found, expected, rtol=1e-3, atol=1e-6)

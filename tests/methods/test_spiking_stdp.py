@@ -76,7 +76,7 @@ def relive(method, given):
 
 def log_likelihood(method, given, params, inputs, spikes, actions):
     """Log probability (R, B * K) of all spikes and actions, one time step at a time."""
-    network, n_replicas = given.problem.network, len(params)
+    network, n_replicas = given.network, len(params)
     weights = network.unflatten(params)
     total, currents = torch.zeros(actions.shape), []
     potentials = [torch.zeros(1)] * len(spikes)
@@ -175,7 +175,7 @@ def test_an_embedding_stays_as_it_was_drawn(make_problem):
     method = SpikingSTDP(PLAIN)
     given = make_problem(method, "text/languages")
     after = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
-    embedding, *others = given.problem.network.blocks
+    embedding, *others = given.network.blocks
     change = method.params(after) - given.params
     assert (change[:, : embedding.stop] == 0).all()
     assert all(change[:, block.start : block.stop].abs().max() > 0 for block in others)
@@ -185,7 +185,7 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     method = SpikingSTDP(PLAIN)
     given = make_problem(method)
     state = method.init(given.problem, given.params, given.rng)
-    meters = [Problem(given.problem.network, given.task.spec, signal=Signal.REWARD) for _ in range(2)]
+    meters = [Problem(given.network, given.task.spec, signal=Signal.REWARD) for _ in range(2)]
     first, second = (method.predict(state, meter, given.batch.inputs) for meter in meters)
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()

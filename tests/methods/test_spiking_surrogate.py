@@ -60,7 +60,7 @@ def apply(layer, weights, x):
 def reference_gradient(method, given, replica):
     """Gradient (n,) of one replica's loss by unrolling the network in time."""
     params = given.params[replica].clone().requires_grad_()
-    weights = [{key: value[0] for key, value in own.items()} for own in given.problem.network.unflatten(params[None])]
+    weights = [{key: value[0] for key, value in own.items()} for own in given.network.unflatten(params[None])]
     inputs, targets = given.batch.inputs[replica], given.batch.targets[replica]
     if method.code == "latency":
         first = ((1 - inputs.abs().tanh()) * method.n_steps).floor()
@@ -69,7 +69,7 @@ def reference_gradient(method, given, replica):
         trains = [inputs] * method.n_steps
     potentials, fired, out, peak, cost = {}, {}, [], 0.0, 0.0
     for x in trains:
-        for index, (layer, own) in enumerate(zip(given.problem.network.layers, weights, strict=True)):
+        for index, (layer, own) in enumerate(zip(given.network.layers, weights, strict=True)):
             if type(layer).__name__ not in ("ReLU", "Tanh", "Sigmoid"):
                 x = apply(layer, own, x)
                 continue
@@ -116,7 +116,7 @@ def test_a_step_follows_the_gradient_by_automatic_differentiation(task, network,
     given = make_problem(method, task, network=network, batch_size=7)
     expected = torch.stack([reference_gradient(method, given, replica) for replica in range(2)])
     close(gradient(method, given), expected, rtol=1e-4, atol=1e-6)
-    for block in given.problem.network.blocks:
+    for block in given.network.blocks:
         assert expected[:, block.start : block.stop].abs().max() > 1e-4
 
 
@@ -142,7 +142,7 @@ def test_a_step_follows_the_gradient_of_snntorch(reset, make_problem, close):
 def test_with_the_true_derivative_hidden_weights_never_move(make_problem):
     method = SpikingSurrogate(PLAIN, surrogate_slope=1e30)
     given = make_problem(method)
-    last = given.problem.network.suffix(1)
+    last = given.network.suffix(1)
     change = gradient(method, given)
     assert (change[:, :last] == 0).all()
     assert change[:, last:].abs().max() > 1e-3
@@ -160,7 +160,7 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     method = SpikingSurrogate(PLAIN, code="rate", n_steps=20)
     given = make_problem(method)
     state = method.init(given.problem, given.params, given.rng)
-    meters = [Problem(given.problem.network, given.task.spec) for _ in range(2)]
+    meters = [Problem(given.network, given.task.spec) for _ in range(2)]
     first, second = (method.predict(state, meter, given.batch.inputs) for meter in meters)
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()
@@ -183,7 +183,7 @@ def test_a_cost_makes_spikes_rarer(make_problem):
 def test_a_network_without_activations_is_refused(make_problem):
     method = SpikingSurrogate(PLAIN)
     given = make_problem(method, network=MLP(hidden=()))
-    with pytest.raises(UnsupportedError, match="no place for spiking neurons"):
+    with pytest.raises(UnsupportedError, match="no place for neurons"):
         method.init(given.problem, given.params, given.rng)
 
 

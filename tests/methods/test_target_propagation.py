@@ -8,7 +8,7 @@ import torch
 from beyond import losses
 from beyond.initialisations import orthogonal
 from beyond.layers import Linear
-from beyond.network import CNN, MLP, Network
+from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.target_propagation import TargetPropagation
 
@@ -26,7 +26,7 @@ def step(given, **settings):
 
 def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem, close):
     """The stack from stage l+1 up is J; a target lies at h_l - rate J^-1 d loss / d outputs."""
-    network = SimpleNamespace(build=lambda spec: Network([Linear(10)] * 3, spec.input_shape, orthogonal))
+    network = SimpleNamespace(build=lambda spec: LayeredNetwork([Linear(10)] * 3, spec.input_shape, orthogonal))
     given = make_problem(task="regression/diabetes", network=network)
     generator = torch.Generator().manual_seed(0)
     given.params = given.params + 0.05 * torch.randn(given.params.shape, generator=generator)
@@ -35,7 +35,7 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
 
     method = TargetPropagation(SGD(learning_rate=1.0), target_rate=0.7, noise_std=0.2)
     state = method.init(given.problem, given.params, given.rng)
-    first, second, third = given.problem.network.unflatten(given.params)
+    first, second, third = given.network.unflatten(given.params)
     inverses = []
     for own in (second, third):  # V = W^-1, c = -W^-1 b
         inverse = torch.linalg.inv(own["weight"])
@@ -51,7 +51,7 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
     ]:
         delta = 0.7 * torch.linalg.solve(jacobian, (outputs - targets).mT).mT  # h_l - t_l, an example a row
         expected = torch.einsum("rbo,rbi->roi", delta, below) / 16
-        update = given.problem.network.unflatten(given.params - after["params"])[own]
+        update = given.network.unflatten(given.params - after["params"])[own]
         close(update["weight"], expected, rtol=1e-3, atol=1e-5)
         close(update["bias"], delta.mean(1), rtol=1e-3, atol=1e-5)
     close(after["inverses"], state["inverses"], rtol=1e-4, atol=1e-5)  # nothing is left to learn

@@ -18,7 +18,7 @@ FAULTS = [
 
 
 def true_gradient(given):
-    return Problem(given.problem.network, given.task.spec).gradient(given.params, given.batch)
+    return Problem(given.network, given.task.spec).gradient(given.params, given.batch)
 
 
 def estimate(given, method, rng=None):

@@ -8,7 +8,7 @@ from beyond import catalog
 from beyond.errors import InputError
 from beyond.initialisations import he
 from beyond.layers import Linear
-from beyond.network import Network
+from beyond.network import LayeredNetwork
 from beyond.problem import Problem
 
 NAME = "regression/linear_teacher"
@@ -67,7 +67,7 @@ def test_the_score_of_a_mode_is_the_learnt_part_of_it(task):
 def test_a_balanced_linear_network_follows_the_law(task):
     """Half-time of a mode, 1 / (2 s) ln((s - a) / a), from a balanced start a u v^T aligned with the map."""
     start, rate = 1e-4, 1e-3
-    network = Network([Linear(4), Linear(10)], (10,), he)
+    network = LayeredNetwork([Linear(4), Linear(10)], (10,), he)
     u, s, v = task.modes
     weights = [np.sqrt(start) * v.T, np.zeros(4), np.sqrt(start) * u, np.zeros(10)]
     params = torch.from_numpy(np.concatenate([part.ravel() for part in weights])).float().unsqueeze(0)
