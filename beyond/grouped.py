@@ -9,7 +9,8 @@ from torch import Tensor
 from beyond.contracts import TaskSpec
 from beyond.errors import require
 from beyond.layers import Flops, Layer, Role, Shape, Weights
-from beyond.network import LayeredNetwork, initialisation_of
+from beyond.network import InitialisationName, LayeredNetwork, initialisation_of
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -61,7 +62,7 @@ class GroupedLinear(Layer):
         return {"weight": dy.unflatten(1, (self.n_groups, -1)) @ cache.mT}
 
 
-@dataclass(frozen=True)
+@settings
 class Grouped:
     """One grouped linear layer from inputs to outputs, which must be vectors.
 
@@ -73,13 +74,9 @@ class Grouped:
         As in `MLP`.
     """
 
-    n_groups: int = 2
-    initialisation: str = "uniform"
-    init_std: float = 0.1
-
-    def __post_init__(self) -> None:
-        require("n_groups", ">= 1", self.n_groups, self.n_groups >= 1)
-        initialisation_of(self.initialisation, self.init_std)
+    n_groups: PositiveInt = 2
+    initialisation: InitialisationName = "uniform"
+    init_std: Positive = 0.1
 
     @property
     def name(self) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 from beyond.contracts import TaskSpec
-from beyond.errors import require_one_of
 from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network import LayeredNetwork, initialisation_of
+from beyond.network import Activation, InitialisationName, LayeredNetwork, initialisation_of
+from beyond.settings import Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class LeNet:
     """Convolutions of 5x5 to 6, 16 and 120 channels, then 84 units and a read-out (LeCun et al., 1998).
 
@@ -26,15 +26,10 @@ class LeNet:
         As in `MLP`.
     """
 
-    activation: str = "relu"
-    pool: str = "max"
-    initialisation: str = "he"
-    init_std: float = 0.1
-
-    def __post_init__(self) -> None:
-        require_one_of("activation", ACTIVATIONS, self.activation)
-        require_one_of("pool", ("max", "average"), self.pool)
-        initialisation_of(self.initialisation, self.init_std)
+    activation: Activation = "relu"
+    pool: Literal["max", "average"] = "max"
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
 
     @property
     def name(self) -> str:

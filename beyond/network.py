@@ -7,17 +7,16 @@ so optimizers, mutations and cosines work on plain vectors and the last k layers
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from math import prod
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import TaskSpec
-from beyond.errors import require, require_one_of
+from beyond.errors import require
 from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.initialisations import DRAW_BIASES, INITIALISATIONS, Initialisation, gaussian, identity
 from beyond.layers import (
@@ -31,8 +30,13 @@ from beyond.layers import (
     Residual,
     Weights,
 )
+from beyond.settings import BelowOne, OneOf, Positive, PositiveInt, settings
 from beyond.streams import Stream
 from beyond.trainable import CACHE_BYTES, Block, Network, Tape
+
+SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations with a scale of their own
+Activation = Annotated[str, OneOf(ACTIVATIONS)]
+InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 
 
 class LayeredNetwork(Network):
@@ -181,7 +185,7 @@ class LayeredNetwork(Network):
         return fractions
 
 
-@dataclass(frozen=True)
+@settings
 class MLP:
     """Fully connected layers with an activation between them.
 
@@ -207,23 +211,17 @@ class MLP:
         Standard deviation for "gaussian", scale for "identity"; the others do not use it.
     """
 
-    hidden: tuple[int, ...] = (32,)
-    activation: str = "relu"
-    embedding: int = 8
-    dropout: float = 0.0
+    hidden: tuple[PositiveInt, ...] = (32,)
+    activation: Activation = "relu"
+    embedding: PositiveInt = 8
+    dropout: BelowOne = 0.0
     layer_norm: bool = False
     residual: bool = False
-    initialisation: str = "he"
-    init_std: float = 0.1
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
-        require_one_of("activation", ACTIVATIONS, self.activation)
-        require("embedding", ">= 1", self.embedding, self.embedding >= 1)
-        require("dropout", "in [0, 1)", self.dropout, 0 <= self.dropout < 1)
-        for width in self.hidden:
-            require("hidden", "widths >= 1", width, width >= 1)
         require("residual", "false with layer_norm", self.residual, not (self.residual and self.layer_norm))
-        initialisation_of(self.initialisation, self.init_std)
 
     @property
     def name(self) -> str:
@@ -249,7 +247,7 @@ class MLP:
         return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
-@dataclass(frozen=True)
+@settings
 class CNN:
     """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out; for images.
 
@@ -263,18 +261,11 @@ class CNN:
         As in `MLP`.
     """
 
-    channels: tuple[int, ...] = (16, 32)
-    activation: str = "relu"
-    pool: str = "max"
-    initialisation: str = "he"
-    init_std: float = 0.1
-
-    def __post_init__(self) -> None:
-        require_one_of("activation", ACTIVATIONS, self.activation)
-        require_one_of("pool", ("max", "average"), self.pool)
-        for n_channels in self.channels:
-            require("channels", ">= 1", n_channels, n_channels >= 1)
-        initialisation_of(self.initialisation, self.init_std)
+    channels: tuple[PositiveInt, ...] = (16, 32)
+    activation: Activation = "relu"
+    pool: Literal["max", "average"] = "max"
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
 
     @property
     def name(self) -> str:
@@ -300,7 +291,4 @@ def _entry(spec: TaskSpec, embedding: int) -> list[Layer]:
 
 def initialisation_of(name: str, std: float) -> Initialisation:
     """Return an initialisation by its name; `std` is the scale of "gaussian" and "identity"."""
-    require_one_of("initialisation", [*INITIALISATIONS, "gaussian", "identity"], name)
-    require("init_std", "> 0", std, std > 0)
-    scaled = {"gaussian": gaussian, "identity": identity}
-    return scaled[name](std) if name in scaled else INITIALISATIONS[name]
+    return SCALED[name](std) if name in SCALED else INITIALISATIONS[name]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from beyond.contracts import TaskSpec
-from beyond.errors import require, require_one_of
+from beyond.errors import require
 from beyond.layers import ACTIVATIONS, Embedding, Flatten, Layer, Linear
-from beyond.network import LayeredNetwork, initialisation_of
+from beyond.network import Activation, InitialisationName, LayeredNetwork, initialisation_of
 from beyond.sequence_layers import GRU, Channels, Conv1d
+from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 
 
-@dataclass(frozen=True)
+@settings
 class CNN1d:
     """Convolutions along time, each followed by an activation, then a linear read-out of every time.
 
@@ -28,25 +27,17 @@ class CNN1d:
         As in `MLP`.
     """
 
-    channels: tuple[int, ...] = (25, 25, 25)
-    kernels: tuple[int, ...] = (5, 3, 3)
-    stride: int = 2
-    padding: int = 1
-    activation: str = "relu"
-    embedding: int = 8
-    initialisation: str = "he"
-    init_std: float = 0.1
+    channels: tuple[PositiveInt, ...] = (25, 25, 25)
+    kernels: tuple[PositiveInt, ...] = (5, 3, 3)
+    stride: PositiveInt = 2
+    padding: NonNegativeInt = 1
+    activation: Activation = "relu"
+    embedding: PositiveInt = 8
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
-        require_one_of("activation", ACTIVATIONS, self.activation)
-        require("embedding", ">= 1", self.embedding, self.embedding >= 1)
         require("kernels", "as many as channels", self.kernels, len(self.kernels) == len(self.channels))
-        for name in ("channels", "kernels"):
-            for value in getattr(self, name):
-                require(name, ">= 1", value, value >= 1)
-        require("stride", ">= 1", self.stride, self.stride >= 1)
-        require("padding", ">= 0", self.padding, self.padding >= 0)
-        initialisation_of(self.initialisation, self.init_std)
 
     @property
     def name(self) -> str:
@@ -62,7 +53,7 @@ class CNN1d:
         return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
 
 
-@dataclass(frozen=True)
+@settings
 class Recurrent:
     """Gated recurrent units, then a linear read-out of their states at every time.
 
@@ -78,16 +69,11 @@ class Recurrent:
         As in `MLP`; all of a recurrent layer's weights take its number of units for their fan.
     """
 
-    hidden: int = 6
+    hidden: PositiveInt = 6
     bidirectional: bool = True
-    embedding: int = 8
-    initialisation: str = "uniform"
-    init_std: float = 0.1
-
-    def __post_init__(self) -> None:
-        require("hidden", ">= 1", self.hidden, self.hidden >= 1)
-        require("embedding", ">= 1", self.embedding, self.embedding >= 1)
-        initialisation_of(self.initialisation, self.init_std)
+    embedding: PositiveInt = 8
+    initialisation: InitialisationName = "uniform"
+    init_std: Positive = 0.1
 
     @property
     def name(self) -> str:
