@@ -67,7 +67,7 @@ def population() -> tuple[Problem, Tensor, Batch, Tensor, Tensor]:
     network = task.spec.network.build(task.spec)
     problem = Problem(network, task.spec, signal=Signal.LOSS)
     genomes = network.init(Stream("init", [0]), 256)
-    batch = task.batch("train", torch.arange(512).unsqueeze(0))
+    batch = task.at([0]).batch("train", torch.arange(512).unsqueeze(0))
     return problem, genomes, batch, batch.inputs[0].flatten(1), batch.targets[0]
 
 
@@ -76,8 +76,9 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     task = catalog.load("task", "image/digits")
     method, network = adam(batch_size), task.spec.network.build(task.spec)
     seeds = list(range(n_replicas))
-    orders = [Stream("data", seeds).integers(task.size("train"), batch_size) for _ in range(n_steps)]
-    plain = [task.batch("train", order) for order in orders]
+    splits = task.at(seeds)
+    orders = [Stream("data", seeds).integers(splits.size("train"), batch_size) for _ in range(n_steps)]
+    plain = [splits.batch("train", order) for order in orders]
     batches: list[tuple[Tensor, Tensor]] = [(batch.inputs.flatten(2), batch.targets) for batch in plain]
     problem, rng = Problem(network, task.spec), Stream("step", seeds)
     start = method.init(problem, network.init(Stream("init", seeds)), rng)
@@ -85,7 +86,7 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     def ours() -> None:
         state = start
         for order in orders:  # gathering the batch is part of our time, and not of the peers'
-            state = method.step(state, task.batch("train", order), problem, rng)
+            state = method.step(state, splits.batch("train", order), problem, rng)
 
     competitors: Competitors = {"ours, batches gathered": ours}
     competitors["bare torch loop"] = peers.torch_steps(n_replicas, batches)
@@ -110,17 +111,18 @@ def harness() -> None:
     task = catalog.load("task", "image/digits")
     network, seeds, n_epochs = task.spec.network.build(task.spec), [0], 200
     method = adam(32)
-    n_steps = n_epochs * task.size("train") // 32
+    splits = task.at(seeds)
+    n_steps = n_epochs * splits.size("train") // 32
 
     def bare() -> None:
         sampler, problem, rng = (
-            Sampler(task.size("train"), 32, Stream("data", seeds)),
+            Sampler(splits.size("train"), 32, Stream("data", seeds)),
             Problem(network, task.spec),
             Stream("step", seeds),
         )
         state = method.init(problem, network.init(Stream("init", seeds)), rng)
         for _ in range(n_steps):
-            state = method.step(state, task.batch("train", sampler.next()), problem, rng)
+            state = method.step(state, splits.batch("train", sampler.next()), problem, rng)
 
     def whole() -> None:
         for _ in train(Setup(method, task, network, seeds, Budget("epochs", n_epochs))):

@@ -85,7 +85,7 @@ def prepare(cell: Cell) -> Setup:
         method_settings["optimizer"] = settings["optimizer"]
     method = _construct("method", method_settings)
     task = _task(json.dumps(settings["task"], sort_keys=True))
-    task.size("train")  # what only shows with the data
+    task.at(seeds)  # what only shows with the data
     architecture = _construct("network", settings["network"]) if settings["network"] else task.spec.network
     identity = {
         "run_id": cell.run_id,

@@ -6,7 +6,7 @@ Shapes are written with R replicas (seeds), B examples of a batch, n weights of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -36,7 +36,7 @@ class TargetKind(StrEnum):
     """What a task asks for."""
 
     CLASSES = "classes"  # targets (R, B) int64; outputs are logits
-    VALUES = "values"  # targets (R, B, n_outputs) float32, standardised by the training part
+    VALUES = "values"  # targets (R, B, n_outputs) float32, standardised by the training part of the replica
 
 
 class SealedTargets:
@@ -129,8 +129,59 @@ class TaskSpec:
     episode: Episode | None = None
 
 
+class Splits(Protocol):
+    """A task's data as the repetitions of some seeds see them: R replicas, each with its own split or all with one.
+
+    There is one copy of the data; a replica has rows of it, and how it scales them. Splits are of one size in all.
+    """
+
+    @property
+    def origin(self) -> str:
+        """Where the splits come from.
+
+        "own": each seed draws its own. "source": the source fixes test and validation split. Digits: the `split_seed`
+        of the one split that all replicas share.
+        """
+        ...
+
+    def size(self, split: str) -> int:
+        """Count the examples of a split, or its episodes: of one replica."""
+        ...
+
+    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+        """Examples (or episodes) of a split, by their places in it.
+
+        Parameters
+        ----------
+        indices : Tensor of shape (R, B), or (1, B) for the same places in every replica
+            The answer then has R replicas too, or one that stands for all (where they share a split).
+        rng : Stream, optional
+            Augmentation, where the task has it, happens only on the training split and only with one.
+        """
+        ...
+
+    def ids(self, split: str, indices: Tensor) -> Tensor:
+        """Numbers, int64 of shape (R or 1, B), that the source knows the examples by: rows of its data.
+
+        Episodes have none: their queries, (R or 1, E * n_query), are counted within the split.
+        """
+        ...
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Targets or outputs (R, B, n_outputs) in the task's own units; as they are where nothing was scaled."""
+        ...
+
+
 class Task(Protocol):
-    """Data with fixed splits, a loss (by its target kind) and scores with a stated direction."""
+    """Data, a loss (by its target kind) and scores with a stated direction.
+
+    Attributes
+    ----------
+    PACKAGES : tuple of str
+        Distributions that make or ship its data: another version may give other examples.
+    """
+
+    PACKAGES: ClassVar[tuple[str, ...]]
 
     @property
     def spec(self) -> TaskSpec:
@@ -142,15 +193,8 @@ class Task(Protocol):
         """A related task to learn from first, of the same input and output shapes; None if there is none."""
         ...
 
-    def size(self, split: str) -> int:
-        """Count the examples of a split, or its episodes."""
-        ...
-
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
-        """Examples (or episodes) of a split, by `indices` of shape (R, B); each replica its own.
-
-        Augmentation, where the task has it, happens only on the training split and only with an `rng`.
-        """
+    def at(self, seeds: Sequence[int]) -> Splits:
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
         ...
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -158,7 +202,7 @@ class Task(Protocol):
         ...
 
     def checksum(self) -> str:
-        """Hex digest of every split's inputs and targets."""
+        """Hex digest of the raw data, whatever the split."""
         ...
 
 

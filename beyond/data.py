@@ -1,7 +1,7 @@
 """How task data is prepared and served: the same for every task.
 
 A task file says what its examples are (`examples`) and what the harness must know (`spec`); `ArrayTask` splits,
-thins, scales, corrupts and serves them. All of it depends on `split_seed` alone, never on a run's seed.
+thins, scales, corrupts and serves them: for each seed anew, or all from one `split_seed`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from beyond import losses, metrics
-from beyond.contracts import SPLITS, Batch, TargetKind
-from beyond.errors import require, require_one_of
+from beyond.contracts import SPLITS, TargetKind
+from beyond.errors import require
+from beyond.splits import ArraySplits, Column, Scale, Served, replace_labels, stratified_order
+from beyond.streams import derive_seed
 
 if TYPE_CHECKING:
     from beyond.contracts import Task, TaskSpec
@@ -59,9 +61,9 @@ class ArrayTask(ABC):
 
     Parameters
     ----------
-    split_seed : int, >= 0
-        Fixes which examples are train, validation and test (stratified by class where there are classes), which of
-        them `train_size` and `shots` keep, and the label noise.
+    split_seed : int, optional, >= 0
+        Fixes, for every seed, which examples are train, validation and test (stratified by class where there are
+        classes), which of them `train_size` and `shots` keep, and the label noise. None: each seed draws its own.
     train_size : int, optional, >= 1
         Keep this many training examples, stratified; None keeps all. A smaller set is part of every larger one.
     shots : int, optional, >= 1
@@ -69,18 +71,22 @@ class ArrayTask(ABC):
     label_noise : float
         Classes: the fraction in [0, 1] of training labels replaced by a label drawn uniformly, which may be the old
         one. Values: the standard deviation, >= 0, of normal noise added to standardised training targets.
+    noisy_validation : bool
+        Whether validation targets are corrupted too, in the same way; those of the test split never are.
     source_data : str, optional
         Which of the task's `SOURCES` to learn from first; None for no related task.
     """
 
     SOURCES: ClassVar[tuple[str, ...]] = ()
+    PACKAGES: ClassVar[tuple[str, ...]] = ()
     VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
     TEST_FRACTION: ClassVar = 0.15
 
-    split_seed: int = 0
+    split_seed: int | None = None
     train_size: int | None = None
     shots: int | None = None
     label_noise: float = 0.0
+    noisy_validation: bool = False
     source_data: str | None = None
 
     @property
@@ -110,65 +116,86 @@ class ArrayTask(ABC):
 
     def __post_init__(self) -> None:
         classes = self.spec.target is TargetKind.CLASSES
-        require("split_seed", "an integer >= 0", self.split_seed, is_integer(self.split_seed, 0))
-        for name in ("train_size", "shots"):
+        for name, lowest in (("split_seed", 0), ("train_size", 1), ("shots", 1)):
             value = getattr(self, name)
-            require(name, "an integer >= 1, or null", value, value is None or is_integer(value, 1))
+            require(name, f"an integer >= {lowest}, or null", value, value is None or is_integer(value, lowest))
         require("shots", "null where train_size is set", self.shots, self.shots is None or self.train_size is None)
         require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
         upper, allowed = (1.0, "in [0, 1]") if classes else (float("inf"), "finite and >= 0")
         noise = self.label_noise
         require("label_noise", allowed, noise, 0 <= noise <= upper and noise != float("inf"))
+        require("noisy_validation", "true or false", self.noisy_validation, isinstance(self.noisy_validation, bool))
         known = ", ".join([*self.SOURCES, "null"])
         source = self.source_data
         require("source_data", f"one of {known}", source, source is None or source in self.SOURCES)
 
-    def size(self, split: str) -> int:
-        """Count the examples of a split."""
-        return len(self._split(split)[0])
-
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
-        """Examples by `indices` (R, B); the training split is augmented when given an `rng`."""
-        inputs, targets = (_rows(values, indices) for values in self._split(split))
-        if rng is not None and split == "train":
-            inputs = self.augment(inputs, rng)
-        return Batch(inputs, targets)
+    def at(self, seeds: Sequence[int]) -> ArraySplits:
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
+        if self.split_seed is not None:
+            return self._made((self.split_seed,))
+        return self._made(tuple(derive_seed("split", seed) for seed in seeds))
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,): accuracy and cross-entropy for classes; R2 and half the squared error for values."""
         return scores(self.spec.target, outputs, targets)
 
     def checksum(self) -> str:
-        """SHA-256 over every split's inputs and targets."""
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            for tensor in self._split(split):
-                digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
-
-    def _split(self, split: str) -> tuple[Tensor, Tensor]:
-        require_one_of("split", SPLITS, split)
-        return self._splits[split]
+        """SHA-256 over the raw inputs and targets."""
+        raw = self.examples()
+        return digest(raw.inputs, raw.targets)
 
     @cached_property
-    def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Inputs and targets of each split, prepared when first asked for."""
+    def _made(self) -> Callable[[tuple[int, ...]], ArraySplits]:
+        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
+
+    @cached_property
+    def _raw(self) -> tuple[Examples, Column, Column]:
+        return self._load()
+
+    def _load(self) -> tuple[Examples, Column, Column]:
+        """Raw examples, and their inputs and targets as tensors."""
         raw = self.examples()
-        order_rng, noise_rng = np.random.default_rng(self.split_seed).spawn(2)
-        rows = self._divide(raw, order_rng)
+        return raw, Column(_tensor(raw.inputs)), Column(_tensor(raw.targets))
+
+    def _make(self, drawn: tuple[int, ...]) -> ArraySplits:
+        """Split, thin, scale and corrupt, by each of the seeds `drawn`."""
+        shared = self.split_seed is not None
+        raw, inputs, targets = self._load() if shared else self._raw
+        generators = [np.random.default_rng(seed).spawn(3) for seed in drawn]
+        divided = [self._divide(raw, own[0]) for own in generators]
+        rows = {split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS}
         train = rows["train"]
 
-        inputs, targets = raw.inputs, raw.targets
-        if raw.scaling != "none":
-            inputs = standardise(inputs, train, per_feature=raw.scaling == "feature")
+        scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
+        values = self.spec.target is TargetKind.VALUES
+        units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
+        corrupted = {"train": 1} | ({"validation": 2} if self.noisy_validation else {}) if self.label_noise else {}
+        noisy = {
+            split: self._corrupt(targets.values[rows[split]], units, [own[which] for own in generators])
+            for split, which in corrupted.items()
+        }
+        fixed = raw.n_test is not None and raw.n_validation is not None
+        return ArraySplits(
+            origin="source" if fixed else str(self.split_seed) if shared else "own",
+            rows=rows,
+            inputs=_served(inputs, scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
+            targets=_served(targets, units, shared, torch.float64),
+            noisy=noisy,
+            units=units,
+            augment=self.augment,
+        )
+
+    def _corrupt(self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""
         if self.spec.target is TargetKind.CLASSES:
-            noisy = replace_labels(targets[train], self.label_noise, self.spec.n_outputs, noise_rng)
-        else:
-            if raw.target_scaling == "feature":
-                targets = standardise(targets, train, per_feature=True)
-            noisy = targets[train] + self.label_noise * noise_rng.standard_normal(targets[train].shape)
-        own = {name: targets[indices] for name, indices in rows.items()} | {"train": noisy}
-        return {name: (_tensor(inputs[indices]), _tensor(own[name])) for name, indices in rows.items()}
+            labels = [
+                replace_labels(own, self.label_noise, self.spec.n_outputs, rng)
+                for own, rng in zip(targets.numpy(), generators, strict=True)
+            ]
+            return torch.from_numpy(np.stack(labels))
+        clean = targets if units is None else units.apply(targets)
+        noise = np.stack([rng.standard_normal(targets.shape[1:]) for rng in generators])
+        return (clean + self.label_noise * torch.from_numpy(noise)).float()
 
     def _divide(self, raw: Examples, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Rows of each split, the training part thinned."""
@@ -241,35 +268,8 @@ def select_classes(raw: Examples, labels: range) -> Examples:
     return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation)
 
 
-def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle so that every stretch of the order holds each class in proportion, to about one example.
-
-    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) a class.
-    """
-    place = np.empty(len(classes))
-    for label in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == label))
-        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
-    return np.argsort(place, kind="stable")
-
-
-def standardise(values: np.ndarray, train: np.ndarray, per_feature: bool) -> np.ndarray:
-    """Shift and scale by mean and standard deviation of the rows `train`; a constant feature becomes 0."""
-    axis = 0 if per_feature else None
-    mean, std = values[train].mean(axis), values[train].std(axis)
-    return (values - mean) / np.where(std > 0, std, 1.0)
-
-
-def replace_labels(labels: np.ndarray, fraction: float, n_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Replace a fraction of the labels by labels drawn uniformly; a smaller fraction is part of a larger one."""
-    noisy = rng.integers(0, n_classes, len(labels))
-    kept = rng.permutation(len(labels))[round(fraction * len(labels)) :]
-    noisy[kept] = labels[kept]
-    return noisy
-
-
 def jitter(
-    inputs: Tensor, rng: Stream, shift: int, axes: Sequence[int], fill: float | None, noise_std: float
+    inputs: Tensor, rng: Stream, shift: int, axes: Sequence[int], fill: Tensor | float | None, noise_std: float
 ) -> Tensor:
     """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal noise."""
     for axis in axes if shift else ():
@@ -278,10 +278,10 @@ def jitter(
     return inputs + noise_std * rng.normal(*inputs.shape[1:]) if noise_std else inputs
 
 
-def move(inputs: Tensor, axis: int, steps: Tensor, fill: float | None) -> Tensor:
+def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) -> Tensor:
     """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards higher indices.
 
-    What enters is `fill`; with None, what left at the other end.
+    What enters is `fill`, one number or each example's own (R, B); with None, what left at the other end.
     """
     length = inputs.shape[axis]
     origin = torch.arange(length) - steps.unsqueeze(-1)  # (R, B, length): where each value comes from
@@ -289,7 +289,10 @@ def move(inputs: Tensor, axis: int, steps: Tensor, fill: float | None) -> Tensor
     shape[axis] = length
     moved = inputs.gather(axis, (origin % length).view(shape).expand_as(inputs))
     outside = (origin < 0) | (origin >= length)
-    return moved if fill is None else moved.masked_fill(outside.view(shape), fill)
+    if fill is None:
+        return moved
+    entering = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:])) if isinstance(fill, Tensor) else fill
+    return torch.where(outside.view(shape), entering, moved)
 
 
 def require_jitter(shift: int, noise_std: float, length: int) -> None:
@@ -303,11 +306,25 @@ def is_integer(value: object, lowest: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
-def _rows(values: Tensor, indices: Tensor) -> Tensor:
-    """Rows by indices (R, B), shape (R, B, ...): values[indices], several times faster on wide batches."""
-    return values.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 over arrays: their shapes, types and contents."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str} {array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def _served(column: Column, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
+    """Values as batches take them: scaled once where all replicas share a split, otherwise in `dtype` to be scaled."""
+    if scale is not None and shared:
+        return Served(column.scaled(scale))
+    values = column.values
+    if scale is not None or values.is_floating_point():
+        values = values.to(dtype)
+    return Served(values, None if scale is None else scale.to(dtype))
 
 
 def _tensor(values: np.ndarray) -> Tensor:
-    """As int64 (symbols, classes) or float32."""
-    return torch.from_numpy(values.astype(np.int64 if values.dtype.kind == "i" else np.float32))
+    """Whole numbers (symbols, classes) as int64, others as they are."""
+    return torch.from_numpy(values.astype(np.int64, copy=False) if values.dtype.kind == "i" else values)

@@ -26,6 +26,7 @@ from gymnasium.vector.utils import batch_space
 
 from beyond import catalog, losses
 from beyond.contracts import SPLITS, Batch, TargetKind, Task
+from beyond.data import is_integer
 from beyond.errors import require, require_one_of
 
 Info = dict[str, Any]
@@ -45,7 +46,8 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     Episode: `reset` draws an example uniformly, with replacement; the first step ends the episode (terminated, never
     truncated) and shows the same example again. Training examples are not augmented.
 
-    Arguments: `split`, and the task's own settings, as `gymnasium.make("beyond/image-digits-v0", train_size=200)`.
+    Arguments: `split`, `repetition`, and the task's own settings, as `gymnasium.make("beyond/image-digits-v0",
+    train_size=200)`.
 
     Version history: v0, the first.
 
@@ -54,14 +56,16 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     task : str
         As on the command line, `image/digits`; the id sets it.
     split : {"train", "validation", "test"}
+    repetition : int, >= 0
+        Whose split: that of a run's replica with this seed. (The seed of `reset` decides what is drawn from it.)
     **settings
         Replace those of the task.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium's own annotation
 
-    def __init__(self, task: str, split: str = "train", **settings: Any) -> None:
-        self.bandit = _load(task, split, **settings)
+    def __init__(self, task: str, split: str = "train", repetition: int = 0, **settings: Any) -> None:
+        self.bandit = _load(task, split, repetition, **settings)
         self.observation_space, self.action_space = self.bandit.observation_space(), self.bandit.action_space()
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[np.ndarray, Info]:
@@ -82,17 +86,19 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     Parameters
     ----------
-    task, split, **settings
+    task, split, repetition, **settings
         As in `TaskEnv`.
     num_envs : int, >= 1
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
-    def __init__(self, task: str, num_envs: int = 1, split: str = "train", **settings: Any) -> None:
+    def __init__(
+        self, task: str, num_envs: int = 1, split: str = "train", repetition: int = 0, **settings: Any
+    ) -> None:
         require("num_envs", ">= 1", num_envs, num_envs >= 1)
         self.num_envs = num_envs
-        self.bandit = _load(task, split, **settings)
+        self.bandit = _load(task, split, repetition, **settings)
         self.single_observation_space = self.bandit.observation_space()
         self.single_action_space = self.bandit.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -121,15 +127,19 @@ class Bandit:
     ----------
     task : Task
     split : {"train", "validation", "test"}
+    repetition : int, >= 0
+        The seed whose split is shown.
     """
 
-    def __init__(self, task: Task, split: str) -> None:
+    def __init__(self, task: Task, split: str, repetition: int = 0) -> None:
         require_one_of("split", SPLITS, split)
+        require("repetition", "an integer >= 0", repetition, is_integer(repetition, 0))
         require("task", "one of single examples, not of episodes", task.spec.name, task.spec.episode is None)
         self.task = task
         self.split = split
-        self.size = task.size(split)
-        parts = {name: task.batch(name, torch.arange(task.size(name)).unsqueeze(0)) for name in SPLITS}
+        self.splits = task.at([repetition])
+        self.size = self.splits.size(split)
+        parts = {name: self.splits.batch(name, torch.arange(self.splits.size(name)).unsqueeze(0)) for name in SPLITS}
         self.lowest = min(float(part.inputs.min()) for part in parts.values())
         self.highest = max(float(part.inputs.max()) for part in parts.values())
         self.furthest = float(parts["train"].targets.abs().max())
@@ -162,12 +172,12 @@ class Bandit:
         return earned.flatten().double().numpy()
 
     def _batch(self, indices: np.ndarray) -> Batch:
-        return self.task.batch(self.split, torch.from_numpy(indices).unsqueeze(0))
+        return self.splits.batch(self.split, torch.from_numpy(indices).unsqueeze(0))
 
 
 @lru_cache(maxsize=8)  # a vector of single environments reads the data once
-def _load(task: str, split: str, **settings: Any) -> Bandit:
-    return Bandit(catalog.load("task", task, **settings), split)
+def _load(task: str, split: str, repetition: int, **settings: Any) -> Bandit:
+    return Bandit(catalog.load("task", task, **settings), split, repetition)
 
 
 def register_all() -> None:

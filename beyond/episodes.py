@@ -6,11 +6,10 @@ the three splits are disjoint. An episode shows `n_support` labelled examples of
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,8 +17,10 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
-from beyond.data import is_integer, scores
+from beyond.data import digest, is_integer, scores
 from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.splits import pick
+from beyond.streams import derive_seed
 
 if TYPE_CHECKING:
     from beyond.contracts import Episode, Task, TaskSpec
@@ -31,21 +32,22 @@ if TYPE_CHECKING:
 class EpisodeTask(ABC):
     """A family of small tasks, each an episode.
 
-    An episode is what sets its small task apart, fixed by `split_seed`, and numbers in [0, 1) that pick its examples.
-    Those are fixed too, but for training episodes that are given an `rng`: they draw fresh examples at every visit.
+    An episode is what sets its small task apart, and numbers in [0, 1) that pick its examples; each seed draws its
+    own episodes. They are fixed, but training episodes that are given an `rng` draw fresh examples at every visit.
 
     Parameters
     ----------
-    split_seed : int, >= 0
-        Fixes the episodes of every split.
+    split_seed : int, optional, >= 0
+        Fixes, for every seed, the episodes of every split. None: each seed draws its own.
     train_size : int, optional, >= 1
         Keep this many training episodes; None keeps all. A smaller set is part of every larger one.
     """
 
+    PACKAGES: ClassVar[tuple[str, ...]] = ()
     SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
     N_DRAWS: ClassVar[int]  # numbers that pick one example
 
-    split_seed: int = 0
+    split_seed: int | None = None
     train_size: int | None = None
 
     @property
@@ -74,66 +76,98 @@ class EpisodeTask(ABC):
         return None
 
     def __post_init__(self) -> None:
-        require("split_seed", "an integer >= 0", self.split_seed, is_integer(self.split_seed, 0))
-        value = self.train_size
-        require("train_size", "an integer >= 1, or null", value, value is None or is_integer(value, 1))
+        for name, lowest in (("split_seed", 0), ("train_size", 1)):
+            value = getattr(self, name)
+            require(name, f"an integer >= {lowest}, or null", value, value is None or is_integer(value, lowest))
 
-    def size(self, split: str) -> int:
-        """Count the episodes of a split."""
-        return len(self._split(split)[0])
-
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
-        """Episodes by `indices` (R, E); those of the training split draw fresh examples when given an `rng`."""
-        families, draws = self._split(split)
-        own = families[indices]
-        picked = draws[indices] if rng is None or split != "train" else rng.uniform(indices.shape[1], *draws.shape[1:])
-        inputs, targets = self.examples(own, picked)
-        n_support = self._episode.n_support
-        shown, asked = (
-            [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]
-            for rows in (slice(n_support), slice(n_support, None))
-        )
-        return Batch(asked[0], asked[1], Batch(shown[0], shown[1]))
+    def at(self, seeds: Sequence[int]) -> EpisodeSplits:
+        """Return the episodes that the repetitions of these seeds see."""
+        if self.split_seed is not None:
+            return self._made((self.split_seed,))
+        return self._made(tuple(derive_seed("split", seed) for seed in seeds))
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,), over the queries of all episodes: those of `ArrayTask`."""
         return scores(self.spec.target, outputs, targets)
 
     def checksum(self) -> str:
-        """SHA-256 over every split's inputs and targets, queries and support."""
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            queries = self.batch(split, torch.arange(self.size(split)).unsqueeze(0))
-            for part in (queries, queries.support):
-                for tensor in (part.inputs, part.targets) if part is not None else ():
-                    digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-    def _split(self, split: str) -> tuple[Tensor, Tensor]:
-        require_one_of("split", SPLITS, split)
-        return self._splits[split]
-
-    @property
-    def _episode(self) -> Episode:
-        episode = self.spec.episode
-        if episode is None:
-            raise TypeError(f"the spec of {self.spec.name} names no episode")
-        return episode
+        """SHA-256 over what one seed draws: every split's inputs and targets, queries and support."""
+        drawn = replace(self, train_size=None)._make((0,))
+        batches = [drawn.batch(split, torch.arange(drawn.size(split)).unsqueeze(0)) for split in SPLITS]
+        shown = [part for queries in batches for part in (queries, queries.support) if part is not None]
+        return digest(*(tensor.numpy() for part in shown for tensor in (part.inputs, part.targets)))
 
     @cached_property
-    def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Families (N, ...) and draws (N, B, N_DRAWS) of each split."""
+    def _made(self) -> Callable[[tuple[int, ...]], EpisodeSplits]:
+        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
+
+    def _make(self, drawn: tuple[int, ...]) -> EpisodeSplits:
+        """Draw the episodes of each of the seeds `drawn`."""
         most = self.SIZES["train"]
         allowed = f"at most {most}, the training part of {self.spec.name}"
         require("train_size", allowed, self.train_size, self.train_size is None or self.train_size <= most)
-        n_examples = self._episode.n_support + self._episode.n_query
+        episode = self.spec.episode
+        if episode is None:
+            raise TypeError(f"the spec of {self.spec.name} names no episode")
+        n_examples = episode.n_support + episode.n_query
         parts: dict[str, tuple[Tensor, Tensor]] = {}
-        for rng, split in zip(np.random.default_rng(self.split_seed).spawn(len(SPLITS)), SPLITS, strict=True):
-            families = self.families(split, self.SIZES[split], rng)
-            draws = rng.random((self.SIZES[split], n_examples, self.N_DRAWS), np.float32)
-            kept = slice(self.train_size if split == "train" else None)
-            parts[split] = torch.from_numpy(families[kept]), torch.from_numpy(draws[kept])
-        return parts
+        generators = [np.random.default_rng(seed).spawn(len(SPLITS)) for seed in drawn]
+        for split, rngs in zip(SPLITS, zip(*generators, strict=True), strict=True):
+            size, kept = self.SIZES[split], slice(self.train_size if split == "train" else None)
+            families = np.stack([self.families(split, size, rng)[kept] for rng in rngs])
+            draws = np.stack([rng.random((size, n_examples, self.N_DRAWS), np.float32)[kept] for rng in rngs])
+            parts[split] = torch.from_numpy(families), torch.from_numpy(draws)
+        origin = "own" if self.split_seed is None else str(self.split_seed)
+        return EpisodeSplits(origin, parts, episode, self.examples)
+
+
+@dataclass(frozen=True)
+class EpisodeSplits:
+    """Episodes of S splits, one a replica, or one for all.
+
+    Attributes
+    ----------
+    origin : str
+        See `Splits`.
+    parts : dict of str to (Tensor of shape (S, N, ...), Tensor of shape (S, N, n_support + n_query, N_DRAWS))
+        Of each split, the families of its episodes and the numbers that pick their examples.
+    episode : Episode
+    examples : callable
+        See `EpisodeTask.examples`.
+    """
+
+    origin: str
+    parts: Mapping[str, tuple[Tensor, Tensor]]
+    episode: Episode
+    examples: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+    def size(self, split: str) -> int:
+        require_one_of("split", SPLITS, split)
+        return self.parts[split][0].shape[1]
+
+    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+        require_one_of("split", SPLITS, split)
+        families, draws = self.parts[split]
+        own = pick(families, indices)
+        if rng is None or split != "train":
+            picked = pick(draws, indices)
+        else:
+            picked = rng.uniform(indices.shape[1], *draws.shape[2:])
+        inputs, targets = self.examples(own, picked)
+        n_support = self.episode.n_support
+        shown, asked = (
+            [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]
+            for rows in (slice(n_support), slice(n_support, None))
+        )
+        return Batch(asked[0], asked[1], Batch(shown[0], shown[1]))
+
+    def ids(self, split: str, indices: Tensor) -> Tensor:
+        require_one_of("split", SPLITS, split)
+        n_query = self.episode.n_query
+        return (n_query * indices.unsqueeze(2) + torch.arange(n_query)).flatten(1)
+
+    def in_units(self, values: Tensor) -> Tensor:
+        return values
 
 
 def by_episode(values: Tensor, n_examples: int) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from beyond.contracts import SPLITS, Batch, Method, Task
+from beyond.contracts import Batch, Method, Task
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget, Ledger
 from beyond.outcome import Outcome
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 GRID = tuple(10 ** (-3 + step / 10) for step in range(31))
 ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
 INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
-EVALUATION_CHUNK = 4096  # examples; bounds the memory of an evaluation
+EVALUATION_CHUNK = 8192  # examples of all replicas together; bounds the memory of an evaluation
 ROUNDING = 1e-9  # relative; a budget that is met exactly is not exceeded
 
 
@@ -122,16 +122,14 @@ class _Run:
         self.problem = Problem(network, task.spec, self.ledger, method.signal, source)
         self.observer = Problem(network, task.spec, signal=method.signal)
         self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
-        n_train = task.size("train")
+        self.splits = task.at(seeds)
+        n_train = self.splits.size("train")
         n_queries = 1 if task.spec.episode is None else task.spec.episode.n_query
         self.epoch_flops = n_train * n_queries * (network.forward_flops + network.backward_flops())
         self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
         self.augmentation = Stream("augment", seeds)
         self.rng = Stream("step", seeds)
-        self.probe = Probe(task, network, seeds)
-        everything = {split: torch.arange(task.size(split)).unsqueeze(0) for split in SPLITS}
-        self.examples = {split: task.batch(split, everything[split]) for split in ("train", "validation")}
-        self.test_indices = everything["test"]
+        self.probe = Probe(self.splits, task.spec, network, seeds)
         self.outcomes = [Outcome(setup.task.spec.targets) for _ in seeds]
         self.kept: dict[int, Any] = {}  # states that are some replica's best so far, by checkpoint
         self.state: Any = None
@@ -154,7 +152,7 @@ class _Run:
         n_replicas, limit = len(setup.seeds), setup.time_limit
         evaluated = True
         while not method.done(self.state) and any(outcome.alive for outcome in self.outcomes):
-            drawn = setup.task.batch("train", self.sampler.next(), self.augmentation)
+            drawn = self.splits.batch("train", self.sampler.next(), self.augmentation)
             batch = seal(drawn, method.signal)
             before = self.ledger.copy()
             clock = perf_counter()
@@ -198,7 +196,7 @@ class _Run:
     def checkpoint(self, index: int) -> Progress:
         """Evaluate the current solution and keep it where it is a replica's best."""
         costs = self.costs()
-        scores = {split: self.scores(self.state, self.examples[split]) for split in ("train", "validation")}
+        scores = {split: self.scores(self.state, split) for split in ("train", "validation")}
         curves: list[Row] = []
         for replica, outcome in enumerate(self.outcomes):
             if not outcome.alive:
@@ -220,9 +218,8 @@ class _Run:
     def finish(self) -> Progress:
         """Touch the test split, once: each replica at its best checkpoint and at the end."""
         curves: list[Row] = []
-        test = self.setup.task.batch("test", self.test_indices)
-        at = {key: self.test_scores(state, test) for key, state in self.kept.items()}
-        end = self.test_scores(self.state, test) if any(outcome.alive for outcome in self.outcomes) else {}
+        at = {key: self.test_scores(state) for key, state in self.kept.items()}
+        end = self.test_scores(self.state) if any(outcome.alive for outcome in self.outcomes) else {}
         for replica, outcome in enumerate(self.outcomes):
             best, last = outcome.best_checkpoint, outcome.last_checkpoint
             if best in at:
@@ -240,21 +237,21 @@ class _Run:
         ]
         return Progress(self.spent(), nan, curves, [], runs, {})
 
-    def test_scores(self, state: Any, batch: Batch) -> dict[str, Tensor]:
-        """Scores (R,) as `scores`, and those of the method's variants under their names."""
-        found = self.scores(state, batch)
+    def test_scores(self, state: Any) -> dict[str, Tensor]:
+        """Scores (R,) on the test split, and those of the method's variants under their names."""
+        found = self.scores(state, "test")
         for name, variant in self.setup.method.variants().items():
-            found |= {f"{name}_{metric}": own for metric, own in self.scores(state, batch, variant).items()}
+            found |= {f"{name}_{metric}": own for metric, own in self.scores(state, "test", variant).items()}
         return found
 
-    def scores(self, state: Any, batch: Batch, method: Method | None = None) -> dict[str, Tensor]:
-        """Scores (R,) of the current solution on a whole split, whose tensors have one replica for all."""
-        outputs = torch.cat([self.predictions(state, chunk, self.observer, method) for chunk in self.chunks(batch)], 1)
-        targets = batch.targets.expand(len(outputs), *batch.targets.shape[1:])
-        return self.setup.task.score(outputs, targets)
+    def scores(self, state: Any, split: str, method: Method | None = None) -> dict[str, Tensor]:
+        """Scores (R,) of the current solution on a whole split, by the run's method or a variant."""
+        found = [(self.predictions(state, chunk, self.observer, method), chunk.targets) for chunk in self.chunks(split)]
+        outputs, targets = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        return self.setup.task.score(outputs, targets.expand(len(outputs), *targets.shape[1:]))
 
     def predictions(self, state: Any, batch: Batch, problem: Problem, method: Method | None = None) -> Tensor:
-        """Outputs (R, B, n_outputs) for a batch with one replica for all, by the run's method or a variant."""
+        """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
         n_replicas = len(self.setup.seeds)
         inputs = batch.inputs.expand(n_replicas, *batch.inputs.shape[1:])
         support = None
@@ -264,22 +261,17 @@ class _Run:
             support = Batch(shown, answers)
         return (method or self.setup.method).predict(state, problem, inputs, support)
 
-    def chunks(self, batch: Batch) -> Iterator[Batch]:
+    def chunks(self, split: str) -> Iterator[Batch]:
         """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""
         episode = self.setup.task.spec.episode
-        n_query, n_support = (1, 0) if episode is None else (episode.n_query, episode.n_support)
-        size = max(1, EVALUATION_CHUNK // n_query)
-        for first in range(0, batch.inputs.shape[1] // n_query, size):
-            queries = slice(first * n_query, (first + size) * n_query)
-            support = batch.support
-            if support is not None:
-                own = slice(first * n_support, (first + size) * n_support)
-                support = Batch(support.inputs[:, own], support.targets[:, own])
-            yield Batch(batch.inputs[:, queries], batch.targets[:, queries], support)
+        n_queries = 1 if episode is None else episode.n_query
+        size = max(1, EVALUATION_CHUNK // (n_queries * len(self.setup.seeds)))
+        for indices in torch.arange(self.splits.size(split)).split(size):
+            yield self.splits.batch(split, indices.unsqueeze(0))
 
     def inference(self, state: Any) -> list[Row]:
         """Cost of a prediction, for each replica: operations, spikes, and the additions that spikes cause."""
-        sample = next(self.chunks(self.examples["validation"]))
+        sample = next(self.chunks("validation"))
         n_examples, n_replicas = sample.inputs.shape[1], len(self.outcomes)
         ledger = Ledger()
         meter = Problem(self.setup.network, self.setup.task.spec, ledger, self.setup.method.signal)

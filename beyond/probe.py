@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Task
+from beyond.contracts import Batch, Splits, TaskSpec
 from beyond.network import LayeredNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
@@ -25,17 +25,19 @@ class Probe:
 
     Parameters
     ----------
-    task : Task
+    splits : Splits
+    spec : TaskSpec
+        Of the task.
     network : Network
     seeds : list of int
         One a replica.
     """
 
-    def __init__(self, task: Task, network: Network, seeds: list[int]) -> None:
-        n_examples = min(PROBE_SIZE, task.size("validation"))
-        indices = Stream("probe", seeds).permutation(task.size("validation"))[:, :n_examples]
-        self.batch: Batch = task.batch("validation", indices)
-        self.problem = Problem(network, task.spec)
+    def __init__(self, splits: Splits, spec: TaskSpec, network: Network, seeds: list[int]) -> None:
+        size = splits.size("validation")
+        indices = Stream("probe", seeds).permutation(size)[:, :PROBE_SIZE]
+        self.batch: Batch = splits.batch("validation", indices)
+        self.problem = Problem(network, spec)
         self._network = network
         self._layered = network if isinstance(network, LayeredNetwork) else None  # None: a wrapped module
         self._segments = self.problem.layers if self._layered else ()

@@ -296,11 +296,12 @@ class SourceProblem(Problem):
     def __init__(self, task: Task, network: Network, seeds: list[int], signal: Signal) -> None:
         super().__init__(network, task.spec, Ledger(), signal)
         self._task = task
-        self._seeds = seeds
+        self._seeds = seeds  # its data is prepared when asked for
 
     def batches(self, n_epochs: int, batch_size: int) -> Iterator[Batch]:
         """Training batches for `n_epochs` passes over the source's training set."""
-        size = self._task.size("train")
+        splits = self._task.at(self._seeds)
+        size = splits.size("train")
         sampler = Sampler(size, min(batch_size, size), Stream("source", self._seeds))
         for _ in range(n_epochs * size // sampler.batch_size):
-            yield seal(self._task.batch("train", sampler.next()), self.signal)
+            yield seal(splits.batch("train", sampler.next()), self.signal)

@@ -48,12 +48,21 @@ def scaled(scaling, inputs=None, **settings):
     return Toy(raw=Examples(inputs, CLASSES, scaling=scaling), **settings)
 
 
-def inputs(task, split="train"):
-    return task.batch(split, torch.arange(task.size(split)).unsqueeze(0)).inputs[0]
+def whole(task, split, seed=0):
+    splits = task.at([seed])
+    return splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0))
 
 
-def targets(task, split="train"):
-    return task.batch(split, torch.arange(task.size(split)).unsqueeze(0)).targets[0]
+def inputs(task, split="train", seed=0):
+    return whole(task, split, seed).inputs[0]
+
+
+def targets(task, split="train", seed=0):
+    return whole(task, split, seed).targets[0]
+
+
+def sizes(task):
+    return [task.at([0]).size(split) for split in SPLITS]
 
 
 def rows(task, split="train"):
@@ -65,7 +74,7 @@ def rows(task, split="train"):
 
 def test_every_example_is_in_one_split_with_its_own_target():
     for task, truth in ((Toy(), CLASSES), (Toy(split_seed=3), CLASSES)):
-        assert [task.size(split) for split in SPLITS] == [140, 30, 30]
+        assert sizes(task) == [140, 30, 30]
         assert sorted(row for split in SPLITS for row in rows(task, split)) == list(range(200))
         for split in SPLITS:
             assert targets(task, split).tolist() == truth[rows(task, split)].tolist()
@@ -75,7 +84,7 @@ def test_every_example_is_in_one_split_with_its_own_target():
 def test_a_test_split_that_the_source_fixes_is_kept():
     task = Toy(raw=Examples(ROWS, CLASSES, n_test=40, scaling="none"))
     assert rows(task, "test") == list(range(160, 200))
-    assert [task.size(split) for split in SPLITS] == [136, 24, 40]
+    assert sizes(task) == [136, 24, 40]
 
 
 def test_a_validation_split_that_the_source_fixes_is_kept():
@@ -85,7 +94,7 @@ def test_a_validation_split_that_the_source_fixes_is_kept():
     assert sorted(rows(task)) == list(range(135))
     drawn_test = Toy(raw=Examples(ROWS, CLASSES, n_validation=25, scaling="none"))
     assert rows(drawn_test, "validation") == list(range(175, 200))
-    assert [drawn_test.size(split) for split in SPLITS] == [149, 25, 26]
+    assert sizes(drawn_test) == [149, 25, 26]
     assert sorted(rows(drawn_test) + rows(drawn_test, "test")) == list(range(175))
 
 
@@ -210,9 +219,13 @@ def test_noise_of_values_has_the_given_deviation():
 
 def test_each_replica_has_its_own_examples():
     indices = torch.tensor([[3, 1, 3], [0, 2, 139]])
-    batch = Toy().batch("train", indices)
-    assert torch.equal(batch.inputs, inputs(Toy())[indices])
-    assert torch.equal(batch.targets, targets(Toy())[indices])
+    batch = Toy(split_seed=0).at([0, 1]).batch("train", indices)
+    assert torch.equal(batch.inputs, inputs(Toy(split_seed=0))[indices])
+    assert torch.equal(batch.targets, targets(Toy(split_seed=0))[indices])
+    own = Toy().at([3, 8]).batch("train", indices)
+    for replica, seed in enumerate((3, 8)):
+        assert torch.equal(own.inputs[replica], inputs(Toy(), seed=seed)[indices[replica]])
+        assert torch.equal(own.targets[replica], targets(Toy(), seed=seed)[indices[replica]])
 
 
 def test_only_the_training_split_is_augmented_and_only_with_a_stream():
@@ -222,14 +235,16 @@ def test_only_the_training_split_is_augmented_and_only_with_a_stream():
 
     indices = torch.arange(6).view(2, 3)
     for split, rng, same in (("train", [0, 1], False), ("train", None, True), ("test", [0, 1], True)):
-        batch = Noisy().batch(split, indices, rng and Stream("augment", rng))
-        assert torch.equal(batch.inputs, Toy().batch(split, indices).inputs) is same
+        batch = Noisy().at([0, 1]).batch(split, indices, rng and Stream("augment", rng))
+        assert torch.equal(batch.inputs, Toy().at([0, 1]).batch(split, indices).inputs) is same
 
 
-def test_a_checksum_tells_the_data_apart():
-    same, others = Toy().checksum(), [Toy(split_seed=1), Toy(label_noise=0.5), Toy(train_size=139), scaled("none")]
-    assert Toy().checksum() == same
-    assert len({same, *(task.checksum() for task in others)}) == 5
+def test_a_checksum_tells_raw_data_apart_and_nothing_else():
+    for same in (Toy(split_seed=1), Toy(label_noise=0.5), Toy(train_size=139), Toy(raw=replace(RAW, n_test=40))):
+        assert same.checksum() == Toy().checksum()
+    others = (ROWS + (ROWS == 199), CLASSES), (ROWS, CLASSES % 2), (ROWS[:, :, None], CLASSES), (ROWS * 1.0, CLASSES)
+    checksums = {Toy(raw=Examples(*arrays, scaling="none")).checksum() for arrays in others}
+    assert len({Toy().checksum(), *checksums}) == 5
 
 
 # ------------------------------------------------------------------------------------------------- source tasks
@@ -300,8 +315,8 @@ def test_a_replica_is_varied_alone_as_in_the_stack():
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [
-        (Toy, {"split_seed": -1}, "split_seed must be an integer >= 0, got -1"),
-        (Toy, {"split_seed": True}, "split_seed must be an integer >= 0, got True"),
+        (Toy, {"split_seed": -1}, "split_seed must be an integer >= 0, or null, got -1"),
+        (Toy, {"split_seed": True}, "split_seed must be an integer >= 0, or null, got True"),
         (Toy, {"train_size": 0}, "train_size must be an integer >= 1, or null, got 0"),
         (Toy, {"shots": 1.5}, "shots must be an integer >= 1, or null, got 1.5"),
         (Toy, {"shots": 2, "train_size": 9}, "shots must be null where train_size is set, got 2"),
@@ -328,15 +343,15 @@ def test_bad_settings_are_refused_at_once(make, settings, message):
 )
 def test_what_only_shows_with_the_data_is_refused_before_training(settings, message):
     task = Toy(**settings)
-    for question in (lambda: task.size("train"), lambda: task.batch("test", torch.zeros(1, 1, dtype=torch.int64))):
+    for split_seed in (None, 3):
         with pytest.raises(InputError) as caught:
-            question()
+            replace(task, split_seed=split_seed).at([0, 1])
         assert str(caught.value) == message
 
 
 def test_an_unknown_split_is_refused():
     with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'dev'$"):
-        Toy().size("dev")
+        Toy().at([0]).size("dev")
 
 
 @pytest.mark.parametrize(("shift", "noise_std", "name"), [(8, 0, "shift"), (1.0, 0, "shift"), (0, -1.0, "noise_std")])

@@ -36,7 +36,7 @@ def environment(task: str) -> str:
 
 def examples(task: str, split: str, **settings):
     made = catalog.load("task", task, **settings)
-    batch = made.batch(split, torch.arange(made.size(split)).unsqueeze(0))
+    batch = made.at([0]).batch(split, torch.arange(made.at([0]).size(split)).unsqueeze(0))
     return batch.inputs[0].numpy(), batch.targets[0].numpy()
 
 

@@ -17,6 +17,6 @@ def test_ppo_learns_the_digits():
     learner.learn(total_timesteps=50 * 64 * 16)
 
     task = catalog.load("task", "image/digits")
-    batch = task.batch("validation", torch.arange(task.size("validation")).unsqueeze(0))
+    batch = task.at([0]).batch("validation", torch.arange(task.at([0]).size("validation")).unsqueeze(0))
     actions, _ = learner.predict(batch.inputs[0].numpy(), deterministic=True)
     assert (actions == batch.targets[0].numpy()).mean() >= 0.9  # measured: 0.97

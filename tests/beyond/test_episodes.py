@@ -37,40 +37,57 @@ class Slopes(EpisodeTask):
 
 
 def test_an_episode_keeps_its_family_and_its_order():
-    task, indices = Slopes(), torch.tensor([[4, 0], [1, 4]])
-    batch = task.batch("train", indices)
+    splits, indices = Slopes(split_seed=0).at([5, 6]), torch.tensor([[4, 0], [1, 4]])
+    batch = splits.batch("train", indices)
     assert batch.inputs.shape == (2, 6, 2)
     assert batch.support.inputs.shape == (2, 4, 2)
-    slopes = task._splits["train"][0][indices]  # (R, E, 1)
+    slopes = splits.parts["train"][0][0, indices]  # (R, E, 1)
     for own, size in ((batch, 3), (batch.support, 2)):
         expected = slopes.repeat_interleave(size, 1) * own.inputs.sum(2, keepdim=True)
         torch.testing.assert_close(own.targets, expected)
     assert torch.equal(batch.inputs[0, :3], batch.inputs[1, 3:])
-    drawn = task._splits["train"][1][4]
+    drawn = splits.parts["train"][1][0, 4]
     assert torch.equal(torch.cat([batch.support.inputs[0, :2], batch.inputs[0, :3]]), drawn)
 
 
 def test_fresh_examples_are_of_the_same_families():
-    task, indices = Slopes(), torch.arange(20).unsqueeze(0)
-    batch = task.batch("train", indices, Stream("augment", [0]))
-    assert not torch.isin(batch.inputs, task.batch("train", indices).inputs).any()
+    splits, indices = Slopes().at([0]), torch.arange(20).unsqueeze(0)
+    batch = splits.batch("train", indices, Stream("augment", [0]))
+    assert not torch.isin(batch.inputs, splits.batch("train", indices).inputs).any()
     slopes = (batch.targets / batch.inputs.sum(2, keepdim=True)).view(20, 3)
-    torch.testing.assert_close(slopes, task._splits["train"][0].expand(20, 3))
+    torch.testing.assert_close(slopes, splits.parts["train"][0][0].expand(20, 3))
 
 
 def test_splits_have_families_of_their_own_and_small_training_sets_are_nested():
-    families = [Slopes()._splits[split][0] for split in ("train", "validation", "test")]
-    assert len(torch.cat(families).unique()) == 32
-    assert torch.equal(Slopes(train_size=6)._splits["train"][0], families[0][:6])
-    assert Slopes(train_size=6).size("train") == 6
+    splits, small = Slopes().at([0, 1]), Slopes(train_size=6).at([0, 1])
+    families = [splits.parts[split][0] for split in ("train", "validation", "test")]
+    assert len(torch.cat(families, 1).unique()) == 64  # nor do two seeds share any
+    assert torch.equal(small.parts["train"][0], families[0][:, :6])
+    assert small.size("train") == 6
     with pytest.raises(InputError, match=r"^train_size must be at most 20, the training part of test/slopes, got 21$"):
-        Slopes(train_size=21).size("train")
+        Slopes(train_size=21).at([0])
     with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'tset'$"):
-        Slopes().size("tset")
+        Slopes().at([0]).size("tset")
 
 
-def test_the_checksum_covers_queries_and_support():
-    assert Slopes().checksum() == Slopes().checksum() != Slopes(split_seed=1).checksum()
+def test_the_checksum_covers_queries_and_support_and_no_seed():
+    class Doubled(Slopes):
+        def examples(self, families, draws):
+            inputs, targets = super().examples(families, draws)
+            return inputs, 2 * targets
+
+    assert Slopes().checksum() == Slopes(split_seed=1).checksum() != Doubled().checksum()
+
+
+def test_each_replica_has_the_episodes_of_its_seed():
+    splits, indices = Slopes().at([7, 8]), torch.tensor([[4, 0], [1, 4]])
+    both = splits.batch("test", indices)
+    for replica, seed in enumerate((7, 8)):
+        own = Slopes().at([seed]).batch("test", indices[replica : replica + 1])
+        assert torch.equal(own.inputs[0], both.inputs[replica])
+        assert torch.equal(own.support.targets[0], both.support.targets[replica])
+    assert splits.ids("test", torch.tensor([[4, 0]])).tolist() == [[12, 13, 14, 0, 1, 2]]
+    assert [Slopes().at([7]).origin, Slopes(split_seed=3).at([7]).origin] == ["own", "3"]
 
 
 def test_rows_are_cut_and_joined_in_the_order_of_replicas_then_episodes():
@@ -94,7 +111,7 @@ def test_adaptation_is_gradient_descent_row_by_row(last_layer, rate):
     task, rng = Slopes(), Stream("test", [0, 1, 2])
     network = task.spec.network.build(task.spec)
     problem, params = Problem(network, task.spec, Ledger()), network.init(rng)
-    batch = task.batch("train", torch.arange(3).unsqueeze(1)).support
+    batch = task.at([0, 1, 2]).batch("train", torch.arange(3).unsqueeze(1)).support
     adapted = InnerLoop(4, last_layer).adapt(params, rate, batch, problem)
     expected = params
     for _ in range(4):

@@ -166,6 +166,12 @@ def setup(method=None, seeds=SEEDS, time_limit=None, task=None, **budget):
     return Setup(method or Descent(), task, network, list(seeds), Budget.of(amounts), {"method": "toy"}, time_limit)
 
 
+def whole(of, split):
+    """All examples of a split, as each replica sees them."""
+    splits = of.task.at(of.seeds)
+    return splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0))
+
+
 def run(of, snapshot=None, before=None):
     """The three tables, and what was yielded; `before` holds rows from before the snapshot."""
     rows = {name: list((before or {}).get(name, [])) for name in ("curves", "layers", "runs")}
@@ -240,7 +246,7 @@ def test_the_budget_is_never_exceeded_and_used_to_the_last_step(budget):
 
 def test_the_ledger_of_backpropagation_is_steps_times_batch_and_epochs_are_passes():
     of = setup(epochs=4)
-    n_train = of.task.size("train")
+    n_train = of.task.at([0]).size("train")
     tables, _ = run(of)
     row = tables["runs"].iloc[0]
     assert row["steps"] == 4 * n_train // 8
@@ -261,7 +267,7 @@ def test_every_point_of_the_curve_carries_what_was_spent_in_every_currency():
 def test_a_training_set_smaller_than_the_batch_is_taken_whole():
     of = setup(Descent(batch_size=1000), steps=3)
     tables, _ = run(of)
-    assert tables["runs"]["forward"].tolist() == [3 * of.task.size("train")] * 3
+    assert tables["runs"]["forward"].tolist() == [3 * of.task.at([0]).size("train")] * 3
 
 
 def test_a_step_that_costs_more_than_the_budget_is_not_taken():
@@ -465,7 +471,7 @@ def test_variants_are_scored_on_the_test_split_alone_and_change_nothing_else():
     own = curves["metric"].str.startswith("opposite_")
     assert_same({**tables, "curves": curves[~own].reset_index(drop=True)}, run(setup())[0])
     assert set(curves[own]["split"]) == {"test"}
-    test = of.task.batch("test", torch.arange(of.task.size("test")).expand(3, -1))
+    test = whole(of, "test")
     outputs = of.network.outputs(yielded[-2].snapshot["state"]["params"], test.inputs)
     expected = of.task.score(-outputs, test.targets)["accuracy_score"]
     at_the_end = own & (curves["metric"] == "opposite_accuracy_score") & (curves["checkpoint"] == len(GRID))
@@ -490,7 +496,7 @@ def test_the_reported_test_score_is_that_of_the_best_weights(close):
     for progress in yielded[:-1]:
         index = progress.layers[0]["checkpoint"]
         kept[index] = progress.snapshot["state"]["params"]
-    test = of.task.batch("test", torch.arange(of.task.size("test")).expand(3, -1))
+    test = whole(of, "test")
     for replica, row in tables["runs"].iterrows():
         outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)
         expected = of.task.score(outputs, test.targets)

@@ -22,7 +22,7 @@ SEEDS = [0, 1, 2]
 
 
 class Validation:
-    """A task that has nothing but 40 random examples to validate on."""
+    """Splits that have nothing but 40 random examples to validate on."""
 
     def __init__(self, spec):
         self.spec = spec
@@ -44,7 +44,7 @@ def make_probe(make_case):
 
     def make(name):
         case = make_case(name)
-        probe = Probe(Validation(case.spec), case.network, SEEDS)
+        probe = Probe(Validation(case.spec), case.spec, case.network, SEEDS)
         return SimpleNamespace(
             probe=probe,
             network=case.network,
@@ -62,7 +62,7 @@ def at(request, make_probe):
 
 
 @pytest.mark.parametrize(("learning_rate", "expected"), [(0.1, 1.0), (-0.1, -1.0), (1e-4, 1.0)])
-def test_a_gradient_step_on_the_probe_batch_has_cosine_one_and_its_opposite_minus_one(
+def test_a_gradient_step_on_the_yardstickbatch_has_cosine_one_and_its_opposite_minus_one(
     at, learning_rate, expected, close
 ):
     rows = at.probe.measure(at.params - learning_rate * at.gradient, at.params)
@@ -146,7 +146,9 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
 
 def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
     network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec())
-    rows = Probe(Validation(make_spec()), network, SEEDS).measure(network.init(Stream("init", SEEDS)), None)
+    rows = Probe(Validation(make_spec()), make_spec(), network, SEEDS).measure(
+        network.init(Stream("init", SEEDS)), None
+    )
     assert len(rows) == 1 + len(network.blocks)
     assert all(row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS)
 
@@ -167,13 +169,15 @@ def test_cosine_of_tiny_vectors_does_not_underflow():
 def test_on_its_own_batch_gradient_descent_is_steepest_descent():
     task = catalog.load("task", "image/digits")
     network, seeds = task.spec.network.build(task.spec), [0, 1]
-    batch = task.batch("train", Stream("data", seeds).integers(task.size("train"), 16))
+    splits = task.at(seeds)
+    batch = splits.batch("train", Stream("data", seeds).integers(splits.size("train"), 16))
     found = {}
     for method in (Backprop(SGD(learning_rate=0.1)), FeedbackAlignment(SGD(learning_rate=0.1))):
         problem, rng = Problem(network, task.spec, signal=method.signal), Stream("step", seeds)
         before = network.init(Stream("init", seeds))
         state = method.step(method.init(problem, before, rng), batch, problem, rng)
-        found[method.signal] = Probe(task, network, seeds).measure(method.params(state), before, None, batch)
+        yardstick = Probe(splits, task.spec, network, seeds)
+        found[method.signal] = yardstick.measure(method.params(state), before, None, batch)
     for part in found["gradient"]:
         assert part["batch_cosine"].tolist() == pytest.approx([1, 1], abs=1e-5)
         assert (part["update_cosine"] < 0.99).all()

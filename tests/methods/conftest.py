@@ -20,8 +20,8 @@ def make_problem():
         built = (network or made.spec.network).build(made.spec)
         signal = {} if method is None else {"signal": method.signal}
         problem = Problem(built, made.spec, **signal)
-        indices = Stream("data", seeds).integers(made.size("train"), batch_size)
-        batch = made.batch("train", indices)
+        splits = made.at(seeds)
+        batch = splits.batch("train", Stream("data", seeds).integers(splits.size("train"), batch_size))
         return SimpleNamespace(
             task=made,
             problem=problem,

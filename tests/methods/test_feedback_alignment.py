@@ -108,7 +108,7 @@ def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradient
 def test_the_probe_logs_how_far_weights_and_feedback_are_aligned(make_problem):
     method = FeedbackAlignment(SGD(learning_rate=0.2))
     given = make_problem(method, batch_size=64)
-    probe = Probe(given.task, given.network, given.seeds)
+    probe = Probe(given.task.at(given.seeds), given.task.spec, given.network, given.seeds)
     state = method.init(given.problem, given.params, given.rng)
     start = probe.measure(given.params, None, method.transport(state, given.problem))
     for _ in range(300):

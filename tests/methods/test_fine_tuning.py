@@ -80,7 +80,7 @@ def test_pre_training_is_charged_to_its_own_column():
     method = FineTuning(Adam(learning_rate=0.01), source_epochs=2)
     *_, last = train(Setup(method, task, network, [0], Budget("epochs", 5)))
     row = last.runs[0]
-    n_source = 2 * task.source.size("train") // 32 * 32
+    n_source = 2 * task.source.at([0]).size("train") // 32 * 32
     assert row["pretraining_forward"] == row["pretraining_backward"] == n_source
     assert row["pretraining_flops"] == n_source * (network.forward_flops + network.backward_flops())
     assert row["epochs"] <= 5

@@ -8,7 +8,7 @@ from beyond import catalog
 
 @pytest.fixture(scope="module")
 def task():
-    return catalog.load("task", "regression/diabetes")
+    return catalog.load("task", "regression/diabetes", split_seed=0)
 
 
 def test_measurements_and_progression_are_in_their_own_units(task):

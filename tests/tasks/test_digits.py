@@ -16,7 +16,7 @@ UCI = "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"
 
 @pytest.fixture(scope="module")
 def task():
-    return catalog.load("task", "image/digits")
+    return catalog.load("task", "image/digits", split_seed=0)
 
 
 def test_the_pixels_and_labels_are_ucis(task):
@@ -66,9 +66,14 @@ def test_half_of_the_classes_can_be_the_source(task):
 
 def test_a_shift_moves_the_image_and_background_enters(task):
     first = torch.zeros(1, 200, dtype=torch.int64)
-    moved = catalog.load("task", "image/digits", shift=1).batch("train", first, Stream("augment", [0])).inputs[0, :, 0]
-    image = task.batch("train", first).inputs[0, 0, 0]
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), value=task.batch("train", first).inputs.min().item())
+    moved = (
+        catalog.load("task", "image/digits", shift=1, split_seed=0)
+        .at([0])
+        .batch("train", first, Stream("augment", [0]))
+        .inputs[0, :, 0]
+    )
+    image = task.at([0]).batch("train", first).inputs[0, 0, 0]
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), value=task.at([0]).batch("train", first).inputs.min().item())
     allowed = [padded[1 - down : 9 - down, 1 - right : 9 - right] for down in (-1, 0, 1) for right in (-1, 0, 1)]
     kinds = [next(kind for kind, one in enumerate(allowed) if torch.equal(one, image)) for image in moved]
     assert set(kinds) == set(range(9))

@@ -20,7 +20,7 @@ def test_without_spread_every_pair_is_the_sources(case):
 @pytest.mark.parametrize("case", PAIRS)
 def test_the_training_part_can_be_the_sources(case):
     task = catalog.load("task", "regression/gains", case=case, spread=0.0, train_size=2, split_seed=1)
-    targets = task.batch("train", torch.arange(2).unsqueeze(0)).targets[0]
+    targets = task.at([0]).batch("train", torch.arange(2).unsqueeze(0)).targets[0]
     assert sorted(map(tuple, targets.tolist())) == sorted(PAIRS[case])
 
 
@@ -32,7 +32,7 @@ def test_amplitudes_spread_and_pairs_stay_together(case):
     np.testing.assert_allclose(amplitudes[:, 0], amplitudes[:, 1])
     assert 0.5 < amplitudes.min() < 0.6 < 1.4 < amplitudes.max() < 1.5
     for split in ("train", "validation", "test"):
-        batch = task.batch(split, torch.arange(task.size(split)).unsqueeze(0))
+        batch = task.at([0]).batch(split, torch.arange(task.at([0]).size(split)).unsqueeze(0))
         of_split = batch.targets[0].abs().amax(1).unique(return_counts=True)[1]
         assert set(of_split.tolist()) == {2}
 
@@ -40,7 +40,7 @@ def test_amplitudes_spread_and_pairs_stay_together(case):
 @pytest.mark.parametrize("case", PAIRS)
 def test_the_default_network_solves_it(case):
     task = catalog.load("task", "regression/gains", case=case)
-    batch = task.batch("train", torch.arange(task.size("train")).unsqueeze(0))
+    batch = task.at([0]).batch("train", torch.arange(task.at([0]).size("train")).unsqueeze(0))
     network = task.spec.network.build(task.spec)
     scores = task.score(network.outputs(torch.tensor([[0.01, 10.0]]), batch.inputs), batch.targets)
     assert scores["squared_error_loss"].item() == pytest.approx(0, abs=1e-10)
@@ -50,10 +50,12 @@ def test_derivatives_cancel_in_washout_alone():
     together = {}
     for case in PAIRS:
         task = catalog.load("task", "regression/gains", case=case)
-        batch = task.batch("train", torch.arange(task.size("train")).unsqueeze(0))
+        batch = task.at([0]).batch("train", torch.arange(task.at([0]).size("train")).unsqueeze(0))
         problem = Problem(task.spec.network.build(task.spec), task.spec)
         candidates = torch.ones(1, 1, 2)
-        together[case] = sensitivities(candidates, problem, batch.inputs, apart=False)[0, 0] / task.size("train")
+        together[case] = sensitivities(candidates, problem, batch.inputs, apart=False)[0, 0] / task.at([0]).size(
+            "train"
+        )
         apart = sensitivities(candidates, problem, batch.inputs, apart=True)[0, 0]
         np.testing.assert_allclose(apart, batch.inputs[0].abs().mean(0), rtol=1e-5)
     assert together["washout"].abs().max() < 1e-5

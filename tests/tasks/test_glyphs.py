@@ -11,7 +11,7 @@ from tasks import glyphs
 
 @pytest.fixture(scope="module")
 def task():
-    return catalog.load("task", "image/glyphs")
+    return catalog.load("task", "image/glyphs", split_seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ def test_look_alikes_are_left_out(names):
 
 def test_an_episode_has_as_many_images_of_each_of_its_letters():
     few = catalog.load("task", "image/glyphs", ways=3, shots=2, queries=4)
-    batch = few.batch("test", torch.arange(5).unsqueeze(0))
+    batch = few.at([0]).batch("test", torch.arange(5).unsqueeze(0))
     for own, n_images in ((batch, 4), (batch.support, 2)):
         for labels in own.targets[0].unflatten(0, (5, -1)):
             assert labels.bincount().tolist() == [n_images] * 3
-    families = few._splits["test"][0]
+    families = few.at([0]).parts["test"][0][0]
     assert all(len(set(letters)) == 3 for letters in families.tolist())
     assert set(families.flatten().tolist()) <= set(glyphs.letters()["test"].tolist())
 
@@ -85,7 +85,7 @@ def test_a_placement_turns_sizes_and_moves(task):
 
 
 def test_pixels_are_scaled_by_the_training_letters(task):
-    inputs = task.batch("train", torch.arange(500).unsqueeze(0)).inputs
+    inputs = task.at([0]).batch("train", torch.arange(500).unsqueeze(0)).inputs
     assert inputs.mean() == pytest.approx(0, abs=0.05)
     assert inputs.std() == pytest.approx(0.9, abs=0.05)  # of images as rendered it is 1: placing them blurs
 
@@ -93,14 +93,16 @@ def test_pixels_are_scaled_by_the_training_letters(task):
 def test_fresh_images_show_the_same_letters(task):
     """Each is nearest, on average, to the fixed images of its own letter."""
     indices = torch.arange(100).unsqueeze(0)
-    fixed, fresh = (task.batch("train", indices, rng).inputs[0].flatten(1) for rng in (None, Stream("augment", [0])))
+    fixed, fresh = (
+        task.at([0]).batch("train", indices, rng).inputs[0].flatten(1) for rng in (None, Stream("augment", [0]))
+    )
     means = fixed.unflatten(0, (100, 5, 5)).mean(1)  # (episodes, letters, pixels)
     nearest = torch.cdist(fresh.unflatten(0, (100, 25)), means).argmin(2)
     assert (nearest == torch.arange(25) % 5).float().mean() > 0.85
 
 
 def test_the_reference_is_that_of_the_datasheet(task):
-    batch = task.batch("test", torch.arange(400).unsqueeze(0))
+    batch = task.at([0]).batch("test", torch.arange(400).unsqueeze(0))
     queries, support = (own.inputs[0].flatten(1).unflatten(0, (400, -1)) for own in (batch, batch.support))
     nearest = torch.cdist(queries, support).argmin(2)  # the support shows letter 0 to 4 in turn
     assert (nearest == batch.targets[0].unflatten(0, (400, -1))).float().mean() == pytest.approx(0.62, abs=0.01)

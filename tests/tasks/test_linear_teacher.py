@@ -56,7 +56,7 @@ def test_the_score_of_a_mode_is_the_learnt_part_of_it(task):
     u, s, v = task.modes
     learnt = np.array([0.25, 1.0, 0.0, -0.5])
     own = (u * s * learnt) @ v.T
-    batch = task.batch("train", torch.arange(200).unsqueeze(0))
+    batch = task.at([0]).batch("train", torch.arange(200).unsqueeze(0))
     scores = task.score(batch.inputs @ torch.from_numpy(own.T).float(), batch.targets)
     assert [scores[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx(learnt, abs=1e-5)
     beyond = task.score(1.25 * batch.targets, batch.targets)
@@ -71,7 +71,7 @@ def test_a_balanced_linear_network_follows_the_law(task):
     u, s, v = task.modes
     weights = [np.sqrt(start) * v.T, np.zeros(4), np.sqrt(start) * u, np.zeros(10)]
     params = torch.from_numpy(np.concatenate([part.ravel() for part in weights])).float().unsqueeze(0)
-    problem, batch = Problem(network, task.spec), task.batch("train", torch.arange(200).unsqueeze(0))
+    problem, batch = Problem(network, task.spec), task.at([0]).batch("train", torch.arange(200).unsqueeze(0))
     half: dict[str, float] = {}
     for step in range(1, 2600):
         outputs, tape = problem.forward(params, batch.inputs)

@@ -19,7 +19,7 @@ LABELS = "6feec4a017698c7fe237c8854cbd2e338c6dd5c16240f6fa79daefaaa129e169"
 
 @pytest.fixture(scope="module")
 def task():
-    return catalog.load("task", "image/mnist1d")
+    return catalog.load("task", "image/mnist1d", split_seed=0)
 
 
 def test_the_generated_data_is_the_published_data(task):
@@ -67,21 +67,26 @@ def test_the_source_is_the_other_classes_with_features_in_the_same_order(shuffle
     whole = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
     assert np.array_equal(task.source.examples().inputs, whole.inputs[whole.targets < 5])
     assert np.array_equal(task.examples().inputs, whole.inputs[whole.targets >= 5])
-    assert [task.source.size("test"), task.size("test")] == [507, 493]  # of the published 1,000
+    assert [task.source.at([0]).size("test"), task.at([0]).size("test")] == [507, 493]  # of the published 1,000
     assert np.array_equal(task.examples().targets[-493:] + 5, whole.targets[4000:][whole.targets[4000:] >= 5])
 
 
 def test_a_shift_turns_the_signal_around(task):
     first = torch.zeros(1, 100, dtype=torch.int64)
-    turned = catalog.load("task", "image/mnist1d", shift=2).batch("train", first, Stream("augment", [0])).inputs[0]
-    allowed = [task.batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
+    turned = (
+        catalog.load("task", "image/mnist1d", shift=2, split_seed=0)
+        .at([0])
+        .batch("train", first, Stream("augment", [0]))
+        .inputs[0]
+    )
+    allowed = [task.at([0]).batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
     assert {next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned} == set(range(5))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_fresh_validation_leaves_the_published_splits_whole(shuffle, arrays, task):
     fresh = catalog.load("task", "image/mnist1d", fresh_validation=700, shuffle_features=shuffle)
-    assert [fresh.size(split) for split in SPLITS] == [4000, 700, 1000]
+    assert [fresh.at([0]).size(split) for split in SPLITS] == [4000, 700, 1000]
     published = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
     inputs, targets = arrays(fresh, "train")
     order, other = np.lexsort(inputs.T), np.lexsort(published.inputs[:4000].astype(np.float32).T)
@@ -101,11 +106,11 @@ def test_fresh_validation_signals_are_others_of_the_same_kind(arrays):
 
 def test_the_generator_makes_as_many_signals_as_asked():
     task = catalog.load("task", "image/mnist1d", n_samples=600, train_fraction=0.25)
-    assert [task.size(split) for split in SPLITS] == [128, 22, 450]
+    assert [task.at([0]).size(split) for split in SPLITS] == [128, 22, 450]
     assert np.bincount(task.examples().targets).tolist() == [60] * 10
     part = catalog.load("task", "image/mnist1d", n_samples=600, fresh_validation=50, source_data="classes")
-    assert part.size("validation") + part.source.size("validation") == 50
-    assert part.size("test") + part.source.size("test") == 120
+    assert part.at([0]).size("validation") + part.source.at([0]).size("validation") == 50
+    assert part.at([0]).size("test") + part.source.at([0]).size("test") == 120
 
 
 @pytest.mark.parametrize(

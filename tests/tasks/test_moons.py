@@ -9,7 +9,7 @@ from beyond.errors import InputError
 
 @pytest.fixture(scope="module")
 def task():
-    return catalog.load("task", "tabular/moons")
+    return catalog.load("task", "tabular/moons", split_seed=0)
 
 
 def residuals(raw):

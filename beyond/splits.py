@@ -1,0 +1,178 @@
+"""What each replica sees of a task's data: rows of one copy, scaled by its own training part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyond.contracts import SPLITS, Batch
+from beyond.errors import require_one_of
+from beyond.streams import Stream
+
+BLOCK = 4096  # rows worked on at once in float64, which bounds the memory of their copies
+NOISE = 4  # a spread of so many units in the last place is rounding, not variation
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation over the training part of each of S splits, float64.
+
+    Attributes
+    ----------
+    mean, std : Tensor of shape (S, 1, *feature_shape), or (S, 1, 1, ...) where all features are scaled as one
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Standardise values (R, B, *feature_shape)."""
+        return (values - self.mean) / self.std
+
+    def undo(self, values: Tensor) -> Tensor:
+        """Turn standardised values (R, B, *feature_shape) back into the task's units."""
+        return (values * self.std + self.mean).to(values.dtype)
+
+    def to(self, dtype: torch.dtype) -> Scale:
+        """Return the same scale in the type of the values that it is for."""
+        return Scale(self.mean.to(dtype), self.std.to(dtype))
+
+
+@dataclass(frozen=True)
+class Column:
+    """Inputs or targets of every example in the source's order, (N, *feature_shape), unscaled."""
+
+    values: Tensor
+
+    def scale(self, rows: Tensor, per_feature: bool) -> Scale:
+        """Scale of each split by its training rows (S, n): each feature, or all as one.
+
+        A feature whose spread is rounding noise counts as constant: it is only shifted, to 0.
+        """
+        centres = self.values.double() if per_feature else self._moments[1]
+        within = torch.zeros(()) if per_feature else self._moments[0]
+        means, stds = [], []
+        for own in rows:
+            values = centres[own]
+            mean = values[0] + (values - values[0]).mean(0)  # exact where all are equal
+            std = ((values - mean).square().mean(0) + (within[own].mean() if within.dim() else 0)).sqrt()
+            constant = std <= NOISE * self._precision * mean.abs()
+            means.append(torch.where(constant, values[0], mean))
+            stds.append(torch.where(constant, 1.0, std))
+        shape = (len(rows), 1, *(self.values.shape[1:] if per_feature else [1] * (self.values.dim() - 1)))
+        return Scale(torch.stack(means).view(shape), torch.stack(stds).view(shape))
+
+    def scaled(self, scale: Scale) -> Tensor:
+        """All values by one scale, float32."""
+        result = torch.empty(self.values.shape)
+        for own, block in zip(result.split(BLOCK), self.values.split(BLOCK), strict=True):
+            own.copy_(scale.apply(block.double().unsqueeze(0))[0])
+        return result
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Variance and mean (N,) over the features of each example."""
+        blocks = [torch.var_mean(block.flatten(1).double(), 1, correction=0) for block in self.values.split(BLOCK)]
+        variances, means = zip(*blocks, strict=True)
+        return torch.cat(variances), torch.cat(means)
+
+    @property
+    def _precision(self) -> float:
+        return torch.finfo(self.values.dtype if self.values.is_floating_point() else torch.float64).eps
+
+
+@dataclass(frozen=True)
+class Served:
+    """Values of every example, (N, ...), as a batch takes them: scaled beforehand, or on the way out."""
+
+    values: Tensor
+    scale: Scale | None = None
+
+    def at(self, rows: Tensor) -> Tensor:
+        """Values of rows (R, B), shape (R, B, ...)."""
+        own = take(self.values, rows)
+        if self.scale is not None:
+            own = own.sub_(self.scale.mean).div_(self.scale.std)
+        return own.float() if own.is_floating_point() else own
+
+
+@dataclass(frozen=True)
+class ArraySplits:
+    """Splits of examples that fit in memory: S index tables, one a replica, or one for all.
+
+    Attributes
+    ----------
+    origin : str
+        See `Splits`.
+    rows : dict of str to Tensor of shape (S, n)
+        Rows of the data that each split has.
+    inputs, targets : Served
+    noisy : dict of str to Tensor of shape (S, n, ...)
+        Targets that stand in for the true ones of a whole split.
+    units : Scale, optional
+        Of the targets.
+    augment : callable
+        Varies training inputs (R, B, *input_shape), given a stream.
+    """
+
+    origin: str
+    rows: Mapping[str, Tensor]
+    inputs: Served
+    targets: Served
+    noisy: Mapping[str, Tensor]
+    units: Scale | None
+    augment: Callable[[Tensor, Stream], Tensor]
+
+    def size(self, split: str) -> int:
+        require_one_of("split", SPLITS, split)
+        return self.rows[split].shape[1]
+
+    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+        rows = self.ids(split, indices)
+        inputs = self.inputs.at(rows)
+        if rng is not None and split == "train":
+            inputs = self.augment(inputs, rng)
+        return Batch(inputs, pick(self.noisy[split], indices) if split in self.noisy else self.targets.at(rows))
+
+    def ids(self, split: str, indices: Tensor) -> Tensor:
+        require_one_of("split", SPLITS, split)
+        return pick(self.rows[split], indices)
+
+    def in_units(self, values: Tensor) -> Tensor:
+        return values if self.units is None else self.units.undo(values)
+
+
+def take(values: Tensor, rows: Tensor) -> Tensor:
+    """values[rows], shape (R, B, ...): several times faster on wide batches."""
+    return values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
+
+def pick(table: Tensor, indices: Tensor) -> Tensor:
+    """Entries (R or 1, B, ...) of a table (S, n, ...), a row a replica or one for all, by `indices` (R or 1, B)."""
+    starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)
+    return take(table.flatten(0, 1), indices + starts)
+
+
+def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shuffle so that every stretch of the order holds each class in proportion, to about one example.
+
+    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) a class.
+    """
+    place = np.empty(len(classes))
+    for label in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == label))
+        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(place, kind="stable")
+
+
+def replace_labels(labels: np.ndarray, fraction: float, n_classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Replace a fraction of the labels by labels drawn uniformly; a smaller fraction is part of a larger one."""
+    noisy = rng.integers(0, n_classes, len(labels))
+    kept = rng.permutation(len(labels))[round(fraction * len(labels)) :]
+    noisy[kept] = labels[kept]
+    return noisy
