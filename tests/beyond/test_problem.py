@@ -206,10 +206,14 @@ def test_a_fresh_population_is_drawn_as_initial_weights_are(ask):
 
 
 def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
-    at = ask(signal=Signal.LOSS)
+    given = ask(signal=Signal.LOSS)
 
     class Source:
-        spec = at.problem.spec
+        spec = given.problem.spec
+
+        def at(self, seeds):
+            assert seeds == [0, 1]
+            return self
 
         def size(self, split):
             return 10
@@ -217,15 +221,15 @@ def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
         def batch(self, split, indices):
             return Batch(indices, indices)
 
-    source = SourceProblem(Source(), at.network, [0, 1], Signal.LOSS)
+    source = SourceProblem(Source(), given.network, [0, 1], Signal.LOSS)
     batches = list(source.batches(n_epochs=3, batch_size=5))
     seen = torch.cat([batch.inputs for batch in batches], 1).unflatten(1, (3, 10))
     assert torch.equal(seen.sort(-1).values, torch.arange(10).expand(2, 3, -1))
     assert not torch.equal(seen[0], seen[1])
     assert not isinstance(batches[0].targets, torch.Tensor)
-    source.outputs(at.params[:2], torch.zeros(2, 7, 6))
+    source.outputs(given.params[:2], torch.zeros(2, 7, 6))
     assert source.ledger.forward == 7
-    assert at.problem.ledger == Ledger()
+    assert given.problem.ledger == Ledger()
     assert [len(list(source.batches(1, size))) for size in (3, 10, 99)] == [3, 1, 1]
 
 
