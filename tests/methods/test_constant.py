@@ -9,10 +9,13 @@ from methods.constant import Constant
 FAULTS = [
     # the rarest class
     ("methods/constant.py", "counts.float().add(1).log()", "-counts.float().add(1).log()"),
+    # certain of itself
+    ("methods/constant.py", "add(1).log()", "add(1)"),
+    ("methods/constant.py", "batch.targets.mean(1)", "batch.targets.median(1).values"),
 ]
 
 
-def test_answers_with_the_majority_class(make_problem):
+def test_answers_with_the_majority_class(make_problem, close):
     method = Constant()
     given = make_problem(method, batch_size=5)
     targets = torch.tensor([[3, 3, 1, 3, 2], [0, 1, 1, 2, 4]])
@@ -22,6 +25,8 @@ def test_answers_with_the_majority_class(make_problem):
     assert outputs.shape == (2, 5, 10)
     assert outputs.argmax(-1).tolist() == [[3] * 5, [1] * 5]
     assert given.task.score(outputs, targets)["accuracy_score"].tolist() == [0.6000000238418579, 0.4000000059604645]
+    counts = torch.tensor([[0, 1, 1, 3, 0, 0, 0, 0, 0, 0], [1, 2, 1, 0, 1, 0, 0, 0, 0, 0]])
+    close(outputs.softmax(-1), ((counts + 1) / 15).unsqueeze(1).expand(-1, 5, -1))  # by the rule of succession
     assert method.done(state)
 
 

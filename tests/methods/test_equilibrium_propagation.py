@@ -11,9 +11,12 @@ from beyond.network import CNN, MLP
 from beyond.optimizers import SGD
 from methods.equilibrium_propagation import EquilibriumPropagation
 
-# Uphill instead of downhill.
 FAULTS = [
+    # Uphill instead of downhill.
     ("methods/equilibrium_propagation.py", "scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)"),
+    # The second nudged phase starts where the first one ended.
+    ("methods/equilibrium_propagation.py", "params, free, nudge(-self.beta)", "params, nudged, nudge(-self.beta)"),
+    ("methods/equilibrium_propagation.py", "2 * self.beta", "self.beta"),
 ]
 
 SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
@@ -32,13 +35,13 @@ def precise(given):
 
 def direction(given, **settings):
     """The weights' step down, which is the gradient that the optimizer was handed."""
-    method = EquilibriumPropagation(SGD(learning_rate=1.0), **SETTLED, **settings)
+    method = EquilibriumPropagation(SGD(learning_rate=1.0), **(SETTLED | settings))
     state = method.init(given.problem, given.params, given.rng)
     return given.params - method.params(method.step(state, given.batch, given.problem, given.rng))
 
 
-def gradient_at_equilibrium(given, rho) -> torch.Tensor:
-    """Derivative of the loss through 300 moves of the free circuit, written by hand."""
+def gradient_at_equilibrium(given, rho, n_moves=300) -> torch.Tensor:
+    """Derivative of the loss through the last moves, of 300, of the free circuit, written by hand."""
     weights = given.params.clone().requires_grad_()
     named = [own for own in given.network.unflatten(weights) if own]
     x = given.batch.inputs
@@ -52,7 +55,9 @@ def gradient_at_equilibrium(given, rho) -> torch.Tensor:
         return torch.einsum("roi,rbi->rbo", pair[0], s) + pair[1]
 
     states = [torch.zeros(*x.shape[:2], pair[0].shape[1], dtype=x.dtype) for pair in hidden]
-    for _ in range(300):
+    for move in range(300):
+        if move == 300 - n_moves:
+            states = [state.detach() for state in states]
         moved = []
         for i in range(len(hidden)):
             total = affine(hidden[i], states[i - 1] if i else x)
@@ -77,6 +82,17 @@ def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(task, nudging,
     slope = np.polyfit(np.log(betas), np.log(errors), 1)[0]
     assert slope == pytest.approx(order, abs=0.1)
     assert errors[-1] < 0.02
+
+
+@pytest.mark.parametrize("n_moves", [2, 3, 5])
+def test_a_few_nudged_moves_give_the_gradient_through_as_many_moves(n_moves, make_problem, deep_network):
+    """As Ernoult et al. (2019) prove of each move: settled only half, a phase must still start at the free state."""
+    given = precise(make_problem(network=deep_network))
+    exact = gradient_at_equilibrium(given, torch.tanh, n_moves)
+    update = direction(given, beta=0.001, n_nudged=n_moves)
+    torch.testing.assert_close(update, exact, rtol=1e-3, atol=1e-7)
+    whole = gradient_at_equilibrium(given, torch.tanh)
+    assert (exact - whole).norm() > 0.01 * whole.norm()
 
 
 def test_every_layer_counts(make_problem, deep_network):

@@ -24,6 +24,14 @@ from methods.evolution_strategy import EvolutionStrategy, centred_ranks
 # The mirrored candidate counts with the wrong sign: the method climbs.
 FAULTS = [
     ("methods/evolution_strategy.py", "slopes = (above - below)", "slopes = (below - above)"),
+    # A candidate is ranked among its own half: those above the weights, or those below.
+    (
+        "methods/evolution_strategy.py",
+        "losses = centred_ranks(losses)",
+        "losses = torch.cat([centred_ranks(half) for half in losses.chunk(2, 1)], 1)",
+    ),
+    ("methods/evolution_strategy.py", "(2 * self.n_pairs * self.noise_std)", "(self.n_pairs * self.noise_std)"),
+    ("methods/evolution_strategy.py", "/ sqrt(self.rank)", "/ self.rank"),
 ]
 
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the estimate
@@ -123,6 +131,17 @@ def test_losses_that_are_all_equal_say_nothing():
     problem = linear(torch.zeros(SIDE * SIDE))
     change = estimate(EvolutionStrategy(PLAIN, noise_std=1e-12), problem, torch.zeros(3, SIDE * SIDE))
     assert change.abs().max() == 0
+
+
+def test_a_candidate_is_ranked_among_all_of_both_halves(close):
+    slope, params = Stream("slope", [0]).normal(SIDE * SIDE)[0], torch.zeros(3, SIDE * SIDE)
+    method = EvolutionStrategy(PLAIN, n_pairs=6, noise_std=0.1)
+    found = estimate(method, linear(slope), params)
+    directions = method.directions(linear(slope), Stream("step", range(3)))
+    along = directions @ slope
+    ranks = torch.from_numpy(rankdata(torch.cat([along, -along], 1).numpy(), axis=1)).float() / 11
+    above, below = ranks.chunk(2, 1)
+    close(found, torch.einsum("rk,rkn->rn", above - below, directions) / (2 * 6 * 0.1), rtol=1e-4, atol=1e-5)
 
 
 def test_a_monotone_change_of_the_loss_changes_nothing_with_ranks():

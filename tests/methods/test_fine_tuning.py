@@ -15,6 +15,15 @@ from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer
 
 FAULTS = [
+    # what the optimizer remembers of the source is carried over
+    (
+        "methods/fine_tuning.py",
+        "self.optimizer.init(start[:, self._first_weight(problem) :])",
+        'pretrained["optimizer"] if self.n_layers is None else self.optimizer.init(start[:, head:])',
+    ),
+    # what stays frozen later is frozen on the source too
+    ("methods/fine_tuning.py", "rng, start=0)", "rng, start=self._first_weight(problem))"),
+    ("methods/fine_tuning.py", "self.source_epochs, self.batch_size", "self.source_epochs, 32"),
     # the wrong part is kept
     ("methods/fine_tuning.py", "[start[:, :head], params[:, head:]]", "[params[:, :head], start[:, head:]]"),
 ]
@@ -47,21 +56,33 @@ def given_source(make_problem, method):
     return given
 
 
+@pytest.mark.parametrize("n_layers", [None, 1])
 @pytest.mark.parametrize("keep_head", [True, False])
-def test_it_starts_from_backpropagation_on_the_source(keep_head, make_problem, close):
-    method = FineTuning(SGD(learning_rate=0.1), source_epochs=1, keep_head=keep_head)
+def test_it_starts_from_backpropagation_on_the_source(keep_head, n_layers, make_problem, close):
+    method = FineTuning(SGD(learning_rate=0.1), batch_size=16, source_epochs=1, n_layers=n_layers, keep_head=keep_head)
     given = given_source(make_problem, method)
     start = method.params(method.init(given.problem, given.params, given.rng))
 
     source = SourceProblem(given.task.source, given.network, given.seeds, method.signal)
     by_hand = Backprop(SGD(learning_rate=0.1))
     state = by_hand.init(source, given.params, given.rng)
-    for batch in source.batches(1, 32):
+    for batch in source.batches(1, 16):
         state = by_hand.step(state, batch, source, given.rng)
     expected, head = by_hand.params(state), given.network.suffix(1)
     assert not torch.equal(expected, given.params)
     close(start[:, :head], expected[:, :head], rtol=0, atol=0)
     close(start[:, head:], (expected if keep_head else given.params)[:, head:], rtol=0, atol=0)
+
+
+def test_adapting_the_optimizer_remembers_nothing_of_the_source(make_problem, close):
+    method, by_hand = FineTuning(Adam(learning_rate=0.01), source_epochs=1), Backprop(Adam(learning_rate=0.01))
+    given = given_source(make_problem, method)
+    state = method.init(given.problem, given.params, given.rng)
+    afresh = by_hand.init(given.problem, method.params(state), given.rng)
+    for _ in range(3):
+        state = method.step(state, given.sealed, given.problem, given.rng)
+        afresh = by_hand.step(afresh, given.sealed, given.problem, given.rng)
+    close(method.params(state), by_hand.params(afresh), rtol=0, atol=0)
 
 
 def test_frozen_layers_stay(make_problem, close):

@@ -25,6 +25,9 @@ FAULTS = [
         "tuple(-objective for objective in objectives)",
         "tuple(objective for objective in objectives)",
     ),
+    # Safe mutations look at the whole batch.
+    ("methods/genetic.py", "batch.inputs[:, : self.n_safe_inputs]", "batch.inputs"),
+    ("methods/genetic.py", "tournsize=self.tournament_size", "tournsize=3"),
 ]
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
@@ -269,6 +272,24 @@ class Unequal(Layer):
 
     def gradients(self, cache, dy):
         return {"weight": (dy * cache).sum(-1)}
+
+
+@pytest.mark.parametrize("n_safe_inputs", [1, 3])
+def test_safe_mutations_look_at_as_many_inputs_as_asked_for(n_safe_inputs, start):
+    given = start(Genetic(mutation="safe_sum", n_safe_inputs=n_safe_inputs))
+    inputs = given.sealed.inputs.clone()
+    children = []
+    for beyond in (0, 1):  # what the other inputs are makes no difference
+        inputs[:, n_safe_inputs:] = beyond
+        toolbox = given.method.toolbox(0, Batch(inputs, None), given.problem, Stream("step", given.seeds))
+        children.append(given.state["population"][:, :2].clone())
+        toolbox.mutate(children[-1])
+    assert torch.equal(*children)
+    inputs[:, n_safe_inputs - 1] = 0
+    toolbox = given.method.toolbox(0, Batch(inputs, None), given.problem, Stream("step", given.seeds))
+    other = given.state["population"][:, :2].clone()
+    toolbox.mutate(other)
+    assert not torch.equal(other, children[0])
 
 
 TOYS = {  # inputs, which are the targets too

@@ -3,11 +3,18 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from beyond.ledger import Ledger
 from beyond.network import MLP
 from beyond.optimizers import SGD
 from methods.last_layer import LastLayer
 
 FAULTS = [
+    # the whole way back is made, and charged
+    (
+        "methods/last_layer.py",
+        "problem.error(outputs, batch.targets), start=frozen.shape[1])",
+        "problem.error(outputs, batch.targets))[:, frozen.shape[1] :]",
+    ),
     # uphill
     ("methods/last_layer.py", "self.optimizer.update(gradient,", "self.optimizer.update(-gradient,"),
 ]
@@ -39,3 +46,11 @@ def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):
                 weight -= 0.3 * gradients[0]
                 bias -= 0.3 * gradients[1]
         close(final[replica, head:], torch.cat([weight.flatten(), bias]).detach())
+
+
+def test_a_step_costs_a_forward_pass_and_the_last_layers_gradient(make_problem):
+    method = LastLayer(SGD(learning_rate=0.3))
+    given = make_problem(method, batch_size=16, network=MLP(hidden=(12, 9)))
+    given.problem.ledger = Ledger()
+    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    assert given.problem.ledger.flops == 16 * 2 * (64 * 12 + 12 * 9 + 2 * 9 * 10)

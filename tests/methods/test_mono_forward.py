@@ -11,6 +11,8 @@ from methods.mono_forward import MonoForward
 # Each layer would climb its own loss through its projection.
 FAULTS = [
     ("methods/mono_forward.py", "matmul(error, projection).view(h.shape)", "matmul(-error, projection).view(h.shape)"),
+    ("methods/mono_forward.py", "/ width**0.5", "/ width"),
+    ("methods/mono_forward.py", "torch.stack(answers).mean(0)", "torch.stack(answers).sum(0)"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
@@ -72,6 +74,11 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
     assert torch.equal(changed["params"][:, : first.stop], after["params"][:, : first.stop])
     assert torch.equal(changed["projections"][0], after["projections"][0])
     assert not torch.equal(changed["projections"][1] - 1, after["projections"][1])
+
+
+def test_projections_keep_the_variance_of_activities(make_problem):
+    _, _, before, _ = stepped(make_problem, network=MLP(hidden=(400, 100)))
+    assert [float(own.var()) for own in before["projections"]] == pytest.approx([1 / 400, 1 / 100], rel=0.1)
 
 
 @pytest.mark.parametrize("prediction", ["last", "sum"])

@@ -12,6 +12,9 @@ from methods.pepita import Pepita
 # A layer would move away from its activities of the first pass.
 FAULTS = [
     ("methods/pepita.py", "(activities[index + 1] - modulated)", "(modulated - activities[index + 1])"),
+    ("methods/pepita.py", "self.feedback_std / width**0.5", "self.feedback_std / width"),
+    # Other units are dropped in the second pass.
+    ("methods/pepita.py", "rng.restore(masks)  #", "#"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the direction
 
@@ -88,6 +91,14 @@ def test_symbols_are_modulated_behind_the_embedding(make_problem, close):
         d_w1 = (h - h_e).T @ (embedded + modulation) / len(x)
         by_hand = [d_vectors.flatten(), d_w1.flatten(), (h - h_e).mean(0), (e.T @ h_e).flatten() / len(x), e.mean(0)]
         close(direction[r], torch.cat(by_hand), rtol=1e-4, atol=1e-6)
+
+
+def test_feedback_moves_an_input_by_about_its_standard_deviation(make_problem):
+    method = Pepita(PLAIN, feedback_std=0.3)
+    given = make_problem(method)
+    feedback = method.init(given.problem, given.params, given.rng)["feedback"]
+    assert feedback.shape == (2, 64, 10)
+    assert float(feedback.norm(dim=1).square().mean().sqrt()) == pytest.approx(0.3, rel=0.1)  # of an error of length 1
 
 
 def test_where_there_is_no_error_nothing_changes(make_problem):

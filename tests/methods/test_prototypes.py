@@ -16,6 +16,8 @@ FAULTS = [
         "nearness = 2 * queries @ prototypes.mT - prototypes.square()",
         "nearness = -2 * queries @ prototypes.mT + prototypes.square()",
     ),
+    # The prototype of one example would be half of it.
+    ("methods/prototypes.py", ".clamp(min=1)", ".clamp(min=2)"),
 ]
 
 NETWORKS = {"mlp": MLP((6, 4), activation="tanh"), "cnn": CNN((3,))}
@@ -24,8 +26,8 @@ SETTINGS = {"ways": 3, "shots": 2, "queries": 4}
 
 @pytest.fixture
 def make_episodes(make_problem):
-    def make(network):
-        return make_problem(Prototypes(SGD()), "image/glyphs", batch_size=2, network=network, **SETTINGS)
+    def make(network, **settings):
+        return make_problem(Prototypes(SGD()), "image/glyphs", batch_size=2, network=network, **(SETTINGS | settings))
 
     return make
 
@@ -53,9 +55,10 @@ def definition(given, params, replica):
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("shots", [1, 2])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_outputs_are_minus_squared_distances_to_class_means(network, make_episodes, close):
-    given = make_episodes(NETWORKS[network])
+def test_outputs_are_minus_squared_distances_to_class_means(network, shots, make_episodes, close):
+    given = make_episodes(NETWORKS[network], shots=shots)
     method = Prototypes(SGD())
     state = method.init(given.problem, given.params, given.rng)
     outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)

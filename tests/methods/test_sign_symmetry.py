@@ -1,16 +1,23 @@
 """Oracles: backpropagation, where magnitudes are the weights' own; and the definition of each kind of magnitude."""
 
+from math import prod
+
 import pytest
 import torch
 
 from beyond.network import CNN, MLP
 from beyond.optimizers import SGD
+from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.sign_symmetry import SignSymmetry
 
 FAULTS = [
     # the error is carried back upside down
     ("methods/sign_symmetry.py", 'state["params"].sign()', 'state["params"].sign().neg()'),
+    # the mean absolute value instead of the root mean square
+    ("methods/sign_symmetry.py", ".square().mean(1).sqrt()", ".mean(1)"),
+    # drawn once, as if magnitude were fixed
+    ("methods/sign_symmetry.py", 'if self.magnitude == "batchwise":', 'if self.magnitude == "batch":'),
 ]
 PLAIN = SGD(learning_rate=0.5)
 KINDS = ["uniform", "batchwise", "fixed"]
@@ -49,6 +56,17 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
         spread = own.abs().flatten(1).std(1)
         assert (spread < 1e-7).all() if magnitude == "uniform" else (spread > 1e-3).all()
         assert own.square().mean().sqrt() == pytest.approx(float(weights_std(given, depth)), rel=0.2)
+
+
+def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(make_problem, deep_network, close):
+    method = SignSymmetry(PLAIN)
+    given = make_problem(method, network=deep_network)
+    carried = method.transport(method.init(given.problem, given.params, given.rng), given.problem)
+    drawn = given.problem.network.init(Stream("step", given.seeds))
+    for block in given.problem.network.blocks[1:]:
+        own = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
+        level = own.square().mean(1).sqrt()
+        close(carried[block.depth].abs(), level[:, None, None].expand_as(carried[block.depth]), rtol=1e-5)
 
 
 def weights_std(given, depth):

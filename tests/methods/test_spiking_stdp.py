@@ -25,6 +25,10 @@ FAULTS = [
         "self.a_plus * later - self.a_minus * earlier",
         "self.a_plus * later + self.a_minus * earlier",
     ),
+    # Predictions by neurons that never fire by chance.
+    ("methods/spiking_stdp.py", "jitter=noise)\n        count", "jitter=None)\n        count"),
+    # A reward is compared with a mean that leaves a part of it in.
+    ("methods/spiking_stdp.py", "(self.n_trials - 1)", "self.n_trials"),
 ]
 
 PLAIN = SGD(learning_rate=1.0)  # weights change by what the rule asks for
@@ -190,6 +194,18 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()
     close(meters[0].activity["accumulates"], 10 * meters[0].activity["spikes"])
+
+
+def test_predictions_are_near_the_mean_of_runs_left_to_chance(make_problem):
+    method = SpikingSTDP(PLAIN, n_steps=30, escape_noise=2.0)
+    given = make_problem(method)
+    settings = given.problem, given.params, given.batch.inputs, method.neurons, method.code
+    runs = [simulate(*settings, given.rng, escape_noise(2.0, given.rng))[0] for _ in range(40)]
+    mean = torch.stack(runs).mean((0, 2)) / method.output_noise
+    state = method.init(given.problem, given.params, given.rng)
+    predicted = method.predict(state, given.problem, given.batch.inputs)
+    never_by_chance = simulate(*settings)[0].mean(1) / method.output_noise
+    assert (predicted - mean).norm() < 0.4 * (never_by_chance - mean).norm()
 
 
 def test_values_are_refused(make_problem):
