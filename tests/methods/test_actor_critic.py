@@ -24,6 +24,10 @@ from methods.actor_critic import ActorCritic
 FAULTS = [
     # a sign
     ("methods/actor_critic.py", "problem.reward(actions, batch) - values ", "problem.reward(actions, batch) + values "),
+    # A setting is ignored.
+    ("methods/actor_critic.py", "self.value_weight * critic_error * value_weights", "critic_error * value_weights"),
+    # The critic's bias learns as much less as the batch is large.
+    ("methods/actor_critic.py", "critic_error.sum(1)], 1)", "critic_error.mean(1)], 1)"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate

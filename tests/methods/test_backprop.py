@@ -9,6 +9,8 @@ from methods.backprop import Backprop
 FAULTS = [
     # uphill
     ("methods/backprop.py", "gradient = problem.backward(", "gradient = -problem.backward("),
+    # The noise of a replica follows the gradients of all.
+    ("methods/backprop.py", "gradient.norm(dim=1, keepdim=True)", "gradient.norm()"),
 ]
 
 

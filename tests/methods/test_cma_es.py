@@ -17,9 +17,11 @@ from beyond.network import MLP
 from beyond.streams import Stream
 from methods.cma_es import CMAES, Constants
 
-# The covariance grows along the paths and steps of the root's inverse: the whitened draws instead of the steps.
 FAULTS = [
+    # The covariance grows along the paths and steps of the root's inverse: the whitened draws instead of the steps.
     ("methods/cma_es.py", "rows = torch.cat([steps,", "rows = torch.cat([normal,"),
+    # The path grows while the step size lags behind.
+    ("methods/cma_es.py", "steady * c.path_gain", "c.path_gain"),
 ]
 
 N_WEIGHTS = 8

@@ -13,6 +13,8 @@ from methods.feedback_alignment import FeedbackAlignment
 FAULTS = [
     # every hidden layer hears another one's error
     ("methods/direct_feedback_alignment.py", "[*errors, error]", "[*reversed(errors), error]"),
+    # A setting is ignored.
+    ("methods/direct_feedback_alignment.py", "self.feedback_scale * draw", "draw"),
 ]
 PLAIN = SGD(learning_rate=0.5)
 

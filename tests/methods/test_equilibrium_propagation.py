@@ -17,6 +17,7 @@ FAULTS = [
     # The second nudged phase starts where the first one ended.
     ("methods/equilibrium_propagation.py", "params, free, nudge(-self.beta)", "params, nudged, nudge(-self.beta)"),
     ("methods/equilibrium_propagation.py", "2 * self.beta", "self.beta"),
+    ("methods/equilibrium_propagation.py", "lambda _: 0.0, self.n_free", "lambda _: 0.0, self.n_nudged"),
 ]
 
 SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
@@ -128,6 +129,23 @@ def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep
     state = method.init(given.problem, given.params, given.rng)
     inputs = given.batch.inputs
     close(method.predict(state, given.problem, inputs), given.problem.outputs(given.params, inputs), atol=1e-5)
+
+
+def test_one_free_move_by_hand(make_problem, deep_network, close):
+    given = make_problem(network=deep_network)
+    method = EquilibriumPropagation(SGD(), n_free=1, step_size=1.0)
+    (w1, b1), (w2, b2), (w3, b3) = (
+        (own["weight"], own["bias"].unsqueeze(1)) for own in given.problem.network.unflatten(given.params) if own
+    )
+    x = given.batch.inputs.flatten(2)
+    start = torch.tanh(x @ w1.mT + b1)
+    top = torch.tanh(start @ w2.mT + b2)  # the second layer moves with the first, whose move it does not see yet
+    state = method.init(given.problem, given.params, given.rng)
+    close(method.predict(state, given.problem, given.batch.inputs), top @ w3.mT + b3, atol=1e-6)
+    twice = EquilibriumPropagation(SGD(), n_free=2, step_size=1.0)
+    moved = torch.tanh(x @ w1.mT + b1 + top @ w2)
+    expected = torch.tanh(moved @ w2.mT + b2) @ w3.mT + b3
+    close(twice.predict(state, given.problem, given.batch.inputs), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

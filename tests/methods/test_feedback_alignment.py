@@ -19,9 +19,14 @@ from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 
-# The error is carried through the forward weights after all.
 FAULTS = [
+    # The error is carried through the forward weights after all.
     ("methods/feedback_alignment.py", "self.transport(state, problem))\n        params", "None)\n        params"),
+    (
+        "methods/feedback_alignment.py",
+        "sqrt(carrier.shape[2] / carrier.shape[1])",
+        "carrier.shape[2] / carrier.shape[1]",
+    ),
 ]
 PLAIN = SGD(learning_rate=0.5)
 NETWORKS = [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4)), MLP(())]

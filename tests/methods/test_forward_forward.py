@@ -11,9 +11,11 @@ from beyond.network import CNN, MLP
 from beyond.optimizers import SGD
 from methods.forward_forward import ForwardForward
 
-# A layer would be asked to be quiet for the true label and active for a wrong one.
 FAULTS = [
+    # A layer would be asked to be quiet for the true label and active for a wrong one.
     ("methods/forward_forward.py", "sign[n_examples:] = -1", "sign[:n_examples] = -1"),
+    # The next layer hears how active this one was.
+    ("methods/forward_forward.py", "h = _normalised(h)\n        trained", "trained"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]

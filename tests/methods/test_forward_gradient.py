@@ -18,6 +18,11 @@ FAULTS = [
         "(slopes.unsqueeze(2) * tangents).mean(1)",
         "(slopes.unsqueeze(2) * tangents).sum(1)",
     ),
+    (
+        "methods/forward_gradient.py",
+        "2.0 * rng.integers(2, self.n_tangents, n_weights) - 1",
+        "1.0 * rng.integers(2, self.n_tangents, n_weights)",
+    ),
 ]
 
 

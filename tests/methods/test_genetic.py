@@ -18,8 +18,8 @@ from beyond.problem import Problem
 from beyond.streams import Stream, global_generators
 from methods.genetic import Genetic
 
-# The higher loss is the better one.
 FAULTS = [
+    # The higher loss is the better one.
     (
         "methods/genetic.py",
         "tuple(-objective for objective in objectives)",
@@ -28,6 +28,7 @@ FAULTS = [
     # Safe mutations look at the whole batch.
     ("methods/genetic.py", "batch.inputs[:, : self.n_safe_inputs]", "batch.inputs"),
     ("methods/genetic.py", "tournsize=self.tournament_size", "tournsize=3"),
+    ("methods/genetic.py", "generation // self.n_decay_generations", "generation / self.n_decay_generations"),
 ]
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].

@@ -14,9 +14,11 @@ from beyond.network import MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.hebbian import Hebbian
 
-# Without the lower triangle every unit sees what all units leave: a subspace, but not its axes.
 FAULTS = [
+    # Without the lower triangle every unit sees what all units leave: a subspace, but not its axes.
     ("methods/hebbian.py", "correlations.tril(), weight", "correlations, weight"),
+    # The variance of a sample instead of the batch's own.
+    ("methods/hebbian.py", "correction=0", "correction=1"),
 ]
 
 

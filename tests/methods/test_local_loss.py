@@ -8,9 +8,11 @@ from beyond.network import CNN, MLP
 from beyond.optimizers import SGD
 from methods.local_loss import LocalLoss, _match_error, _target_similarity
 
-# Similarity matching would count each pair of examples once, the derivative twice.
 FAULTS = [
+    # Similarity matching would count each pair of examples once, the derivative twice.
     ("methods/local_loss.py", "d_rows = 4 / z.shape[1] ** 2", "d_rows = 2 / z.shape[1] ** 2"),
+    # The mean over the batch instead of the units.
+    ("methods/local_loss.py", "z = z - z.mean(-1, keepdim=True)", "z = z - z.mean(1, keepdim=True)"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 

@@ -17,9 +17,11 @@ from beyond.sampler import Sampler
 from beyond.streams import Stream
 from methods.maml import MAML
 
-# The queries' gradient is taken where adaptation starts instead of where it ends.
 FAULTS = [
+    # The queries' gradient is taken where adaptation starts instead of where it ends.
     ("methods/maml.py", "lanes.gradient(adapted, queries)", "lanes.gradient(start, queries)"),
+    # Adapted as in training, whatever is asked for.
+    ("methods/maml.py", "self._inner(self.n_adaptation_steps)", "self._inner(self.n_inner_steps)"),
 ]
 
 TINY = {

@@ -14,9 +14,10 @@ from beyond.optimizers import SGD
 from methods.maml import MAML
 from methods.meta_sgd import MetaSGD
 
-# The derivatives for weights and rates change places.
 FAULTS = [
+    # The derivatives for weights and rates change places.
     ("methods/meta_sgd.py", "for_start, for_rate = inner", "for_rate, for_start = inner"),
+    ("methods/meta_sgd.py", "for_rate.unflatten(0, shape).mean(1)", "for_rate.unflatten(0, shape).sum(1)"),
 ]
 
 TINY = {

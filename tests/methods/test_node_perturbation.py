@@ -14,13 +14,15 @@ from beyond.optimizers import SGD
 from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
 
-# A unit is given the noise of its neighbour in the draw, not its own.
 FAULTS = [
+    # A unit is given the noise of its neighbour in the draw, not its own.
     (
         "methods/node_perturbation.py",
         "perturbed.append((layer, tape, noise.unflatten(1, (self.n_draws, n_examples))))",
         "perturbed.append((layer, tape, noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2)))",
     ),
+    # The sum over examples instead of the mean.
+    ("methods/node_perturbation.py", "(self.noise_std * n_examples)", "self.noise_std"),
 ]
 LINEAR = SimpleNamespace(build=lambda spec: LayeredNetwork([Linear(2), Linear(2), Linear(1)], spec.input_shape, he))
 

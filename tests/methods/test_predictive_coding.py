@@ -14,9 +14,11 @@ from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.predictive_coding import PredictiveCoding
 
-# Predictions follow the values: with those of the forward pass kept, there is nothing left to settle.
 FAULTS = [
+    # Predictions follow the values: with those of the forward pass kept, there is nothing left to settle.
     ("methods/predictive_coding.py", 'if self.variant == "free":', 'if self.variant != "free":'),
+    # The loss of a batch instead of an example's own.
+    ("methods/predictive_coding.py", "batch.targets) * batch.inputs.shape[1]", "batch.targets)"),
 ]
 
 

@@ -18,6 +18,8 @@ from methods.q_learning import QLearning
 FAULTS = [
     # a sign
     ("methods/q_learning.py", "values.gather(2, actions) - problem", "values.gather(2, actions) + problem"),
+    # A sum over actions instead of the mean.
+    ("methods/q_learning.py", "surprise / surprise[0].numel()", "surprise / surprise.shape[1]"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 

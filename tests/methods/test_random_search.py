@@ -12,6 +12,8 @@ from methods.random_search import RandomSearch
 FAULTS = [
     # the worst candidate
     ("methods/random_search.py", ".argmin(1)", ".argmax(1)"),
+    # A network without a loss wins.
+    ("methods/random_search.py", ".nan_to_num(inf, inf)", ""),
 ]
 
 

@@ -23,9 +23,16 @@ from beyond.problem import seal
 from beyond.streams import Stream
 from methods.reinforce import Reinforce
 
-# A baseline that sees its action.
 FAULTS = [
+    # A baseline that sees its action.
     ("methods/reinforce.py", "rewards - expected_reward(", "rewards + expected_reward("),
+    ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
+    # The running mean forgets at once.
+    (
+        "methods/reinforce.py",
+        'rewards.mean((1, 2)), state["mean_reward"], self',
+        'state["mean_reward"], rewards.mean((1, 2)), self',
+    ),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate

@@ -9,9 +9,15 @@ from beyond.ledger import Ledger
 from beyond.optimizers import SGD, Adam
 from methods.reptile import Reptile
 
-# The starting weights move away from where the episodes lead.
 FAULTS = [
+    # The starting weights move away from where the episodes lead.
     ("methods/reptile.py", ".mean(1), self.outer_rate)", ".mean(1), -self.outer_rate)"),
+    # The inner optimizer forgets at every step.
+    (
+        "methods/reptile.py",
+        "memory = self.optimizer.init(params)\n        for minibatch in minibatches:\n",
+        "for minibatch in minibatches:\n            memory = self.optimizer.init(params)\n",
+    ),
 ]
 
 TASKS = ["regression/sinusoids", "image/glyphs"]

@@ -15,13 +15,15 @@ from beyond.optimizers import SGD
 from beyond.problem import Problem
 from methods.spiking_surrogate import SpikingSurrogate
 
-# The derivative of the fast sigmoid x / (1 + slope |x|) is 1 / (1 + slope |x|)^2: without the square it is none.
 FAULTS = [
+    # The derivative of the fast sigmoid x / (1 + slope |x|) is 1 / (1 + slope |x|)^2: without the square it is none.
     (
         "methods/spiking_surrogate.py",
         "(1 + self.surrogate_slope * distance).square()",
         "(1 + self.surrogate_slope * distance)",
     ),
+    # A constant input learns from the mean over time.
+    ("methods/spiking_surrogate.py", "error = error.sum(1, keepdim=True)", "error = error.mean(1, keepdim=True)"),
 ]
 
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient

@@ -12,9 +12,15 @@ from beyond.network import CNN, MLP, LayeredNetwork
 from beyond.optimizers import SGD
 from methods.target_propagation import TargetPropagation
 
-# Targets on the wrong side of the activities.
 FAULTS = [
+    # Targets on the wrong side of the activities.
     ("methods/target_propagation.py", "target = below + (wanted - found)", "target = below - (wanted - found)"),
+    # The inverse learns nothing of the neighbourhood.
+    (
+        "methods/target_propagation.py",
+        "code, _ = stages[i].forward(params, corrupted)",
+        "code, _ = stages[i].forward(params, below)",
+    ),
 ]
 
 
