@@ -14,7 +14,7 @@ FAULTS = [
     # every hidden layer hears another one's error
     ("methods/direct_feedback_alignment.py", "[*errors, error]", "[*reversed(errors), error]"),
     # A setting is ignored.
-    ("methods/direct_feedback_alignment.py", "self.feedback_scale * draw", "draw"),
+    ("methods/direct_feedback_alignment.py", "self.feedback_scale * problem", "problem"),
 ]
 PLAIN = SGD(learning_rate=0.5)
 

@@ -48,6 +48,6 @@ def test_units_that_are_dropped_teach_the_output_layer_nothing(name, make_proble
     given = make_problem(method, network=MLP((200,), activation="sigmoid", dropout=0.5), batch_size=1)
     state = method.init(given.problem, given.params, given.rng)
     after = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    weights = [own["weight"] for own in given.problem.network.unflatten(after - method.params(state)) if own][-1]
+    weights = [own["weight"] for own in given.network.unflatten(after - method.params(state)) if own][-1]
     silent = (weights == 0).all(1).float().mean(1)  # (R,), of 200 hidden units
     assert ((silent - 0.5).abs() < 0.15).all()  # four standard deviations of the share

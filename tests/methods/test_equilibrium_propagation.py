@@ -135,7 +135,7 @@ def test_one_free_move_by_hand(make_problem, deep_network, close):
     given = make_problem(network=deep_network)
     method = EquilibriumPropagation(SGD(), n_free=1, step_size=1.0)
     (w1, b1), (w2, b2), (w3, b3) = (
-        (own["weight"], own["bias"].unsqueeze(1)) for own in given.problem.network.unflatten(given.params) if own
+        (own["weight"], own["bias"].unsqueeze(1)) for own in given.network.unflatten(given.params) if own
     )
     x = given.batch.inputs.flatten(2)
     start = torch.tanh(x @ w1.mT + b1)

@@ -22,11 +22,7 @@ from methods.feedback_alignment import FeedbackAlignment
 FAULTS = [
     # The error is carried through the forward weights after all.
     ("methods/feedback_alignment.py", "self.transport(state, problem))\n        params", "None)\n        params"),
-    (
-        "methods/feedback_alignment.py",
-        "sqrt(carrier.shape[2] / carrier.shape[1])",
-        "carrier.shape[2] / carrier.shape[1]",
-    ),
+    ("methods/feedback_alignment.py", "sqrt(fan_in / fan_out)", "fan_in / fan_out"),
 ]
 PLAIN = SGD(learning_rate=0.5)
 NETWORKS = [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4)), MLP(())]

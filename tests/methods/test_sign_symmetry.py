@@ -62,8 +62,8 @@ def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(make_pr
     method = SignSymmetry(PLAIN)
     given = make_problem(method, network=deep_network)
     carried = method.transport(method.init(given.problem, given.params, given.rng), given.problem)
-    drawn = given.problem.network.init(Stream("step", given.seeds))
-    for block in given.problem.network.blocks[1:]:
+    drawn = given.network.init(Stream("step", given.seeds))
+    for block in given.network.blocks[1:]:
         own = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
         level = own.square().mean(1).sqrt()
         close(carried[block.depth].abs(), level[:, None, None].expand_as(carried[block.depth]), rtol=1e-5)
