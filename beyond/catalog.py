@@ -1,6 +1,7 @@
 """What there is to choose from: the YAML files below `conf/`, and the objects they describe."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -22,6 +23,14 @@ def read(group: str, name: str) -> dict[str, Any]:
     """Return the settings of one choice; raise `InputError` listing the known names if there is none such."""
     require_one_of(group, names(group), name)
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+
+
+@cache
+def choices() -> dict[str, str]:
+    """Return the choice that stands in each group until another is made: `{"method": "backprop", ...}`."""
+    entries = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    chosen = {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}
+    return {group: name for group, name in chosen.items() if " " not in group}
 
 
 def build(settings: Any) -> Any:

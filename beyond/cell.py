@@ -1,20 +1,15 @@
-"""One cell of a study: settings in, a finished run folder out."""
+"""One cell of a study: an arm and its seeds in, a finished run folder out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
-import platform
-import resource
-import subprocess
-import sys
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import version
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,21 +19,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from beyond.catalog import CONF, build
+from beyond import provenance
+from beyond.arm import Arm
+from beyond.catalog import build
 from beyond.contracts import Task
-from beyond.errors import InputError, UnsupportedError, require, require_one_of
+from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.ledger import Budget
 from beyond.loop import Setup, skip, train
 from beyond.record import RunFolder
+from beyond.settings import RunSettings
 
-DISPLAY = ("runs", "study_name", "save_every")  # settings that cannot change a result
-KNOWN = ("task", "method", "network", "optimizer", "budget", "seeds", "threads", "time_limit", *DISPLAY)
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
+GROUPS = ("task", "method", "network", "optimizer", "budget")
+STATUSES = ("finished", "skipped", "untrained", "diverged", "failed")  # from best to worst
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings of one run, and what they are called.
+    """Settings of one run.
 
     Attributes
     ----------
@@ -46,62 +43,172 @@ class Cell:
         The resolved configuration.
     method : str
         Its name in the catalogue.
-    default_network : bool
-        Whether the network is the task's own.
-    variant : str
-        Settings that differ from the defaults, as text.
     """
 
     settings: dict[str, Any]
     method: str
-    default_network: bool
-    variant: str
+
+    @cached_property
+    def run(self) -> RunSettings:
+        """Settings that no group has; raises `InputError` for one that is unknown or out of range."""
+        own = {name: value for name, value in self.settings.items() if name not in GROUPS}
+        for name in own:
+            require_one_of("setting", [*GROUPS, *(field.name for field in fields(RunSettings))], name)
+        return RunSettings(**own)
+
+    @cached_property
+    def arm(self) -> Arm:
+        """What is trained; raises `InputError` for a setting that is out of range."""
+        settings, threads = self.settings, self.run.threads
+        budget = Budget.of(settings["budget"])
+        method_settings = dict(settings["method"])
+        if settings["optimizer"]:
+            if "optimizer" not in method_settings:
+                raise InputError(f"optimizer must be default for method {self.method}, which has none to replace")
+            method_settings["optimizer"] = settings["optimizer"]
+        method = _construct("method", method_settings)
+        task = _task(json.dumps(settings["task"], sort_keys=True))
+        network = _construct("network", settings["network"]) if settings["network"] else task.spec.network
+        return Arm(self.method, method, task, network, budget, threads)
+
+    @property
+    def seeds(self) -> list[int]:
+        """One a replica."""
+        return list(self.run.seed_list)
 
     @property
     def run_id(self) -> str:
-        """Hash of all that can change a result."""
-        decisive = {key: value for key, value in self.settings.items() if key not in DISPLAY}
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+        """Hash of all that can change a result: first the arm's, then the seeds'."""
+        return f"{self.arm.id}-{hashlib.sha256(repr(self.seeds).encode()).hexdigest()[:6]}"
+
+    @property
+    def study(self) -> Path:
+        """The folder of its study."""
+        return Path(self.run.runs) / self.run.study_name
 
     @property
     def folder(self) -> Path:
         """Where the run is recorded."""
-        return Path(self.settings["runs"]) / self.settings["study_name"] / self.run_id
+        return self.study / self.run_id
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Files that decide the result, and their hashes."""
+        return provenance.sources(self.arm.method, self.arm.task, self.arm.architecture)
+
+    def of_seeds(self, seeds: list[int]) -> Cell:
+        """Return the same arm with other seeds."""
+        return self if seeds == self.seeds else replace(self, settings={**self.settings, "seeds": seeds})
+
+
+@dataclass(frozen=True)
+class Before:
+    """A finished cell, of the same arm, found in the study.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : dict
+    changed : list of str
+        Files, or "its data", that are no longer what they were.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    changed: list[str]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.manifest["seeds"]
+
+    @property
+    def status(self) -> str:
+        return self.manifest["status"]
+
+    def asked_again(self, rerun: str) -> bool:
+        """Say whether `rerun` asks for this cell."""
+        return rerun == "all" or (rerun == "stale" and bool(self.changed)) or rerun == self.status == "failed"
+
+    def line(self, arm: Arm) -> str:
+        """What to tell of it."""
+        told = f"{self.status} before" + (f" ({'; '.join(reasons)})" if (reasons := self.manifest["reasons"]) else "")
+        if self.status == "failed":
+            told += "; rerun=failed tries it again"
+        if self.changed:
+            told += f"; stale: what made it has changed ({', '.join(self.changed)}); rerun=stale trains it again"
+        return f"{arm.label}: {told}, seeds {spans(self.seeds)}, in {self.path}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study has of a cell's arm, and what is left to do.
+
+    Attributes
+    ----------
+    kept, again : list of Before
+        Cells that stay as they are; and those that are given up and trained again.
+    seeds : list of int
+        To be trained.
+    """
+
+    kept: list[Before]
+    again: list[Before]
+    seeds: list[int]
+
+
+def plan(cell: Cell) -> Plan:
+    """Look for what is there already: a seed is trained once in an arm.
+
+    Raises
+    ------
+    InputError
+        If new seeds would join those that other code, or other data, have trained; or if the study was made by a
+        version that named its cells otherwise.
+    """
+    earlier = next((path for path in cell.study.glob("*/manifest.json") if "-" not in path.parent.name), None)
+    if earlier is not None:
+        raise InputError(
+            f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with this one's: "
+            "choose another study_name or runs"
+        )
+    found = [
+        before for path in sorted(cell.study.glob(f"{cell.arm.id}-*/manifest.json")) if (before := _before(cell, path))
+    ]
+    own = set(cell.seeds)
+    again = [one for one in found if own.intersection(one.seeds) and one.asked_again(cell.run.rerun)]
+    kept = [one for one in found if one not in again]
+    there = {seed for one in kept for seed in one.seeds}
+    wanted = [*cell.seeds, *(seed for one in again for seed in one.seeds)]
+    seeds = [seed for seed in dict.fromkeys(wanted) if seed not in there]
+    stale = next((one for one in kept if one.changed), None)
+    if seeds and stale:
+        raise InputError(
+            f"seeds {spans(seeds)} of {cell.arm.label} would join seeds {spans(stale.seeds)}, which are stale "
+            f"({', '.join(stale.changed)} changed): rerun=stale trains these again"
+        )
+    return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)
 
 
 def prepare(cell: Cell) -> Setup:
     """Build task, method and network; raise `InputError` for a setting that is out of range."""
-    settings = cell.settings
-    for name in settings:
-        require_one_of("setting", KNOWN, name)
-    require("threads", ">= 1", settings["threads"], settings["threads"] >= 1)
-    require("time_limit", "> 0 or null", settings["time_limit"], (settings["time_limit"] or 1) > 0)
-    budget = Budget.of(settings["budget"])
-    seeds = _seeds(settings["seeds"])
-    method_settings = dict(settings["method"])
-    if settings["optimizer"]:
-        if "optimizer" not in method_settings:
-            raise InputError(f"optimizer must be default for method {cell.method}, which has none to replace")
-        method_settings["optimizer"] = settings["optimizer"]
-    method = _construct("method", method_settings)
-    task = _task(json.dumps(settings["task"], sort_keys=True))
-    task.at(seeds)  # what only shows with the data
-    architecture = _construct("network", settings["network"]) if settings["network"] else task.spec.network
+    arm = cell.arm
+    arm.task.at(cell.seeds)  # what only shows with the data
     identity = {
         "run_id": cell.run_id,
-        "study": settings["study_name"],
-        "method": cell.method,
-        "signal": str(method.signal),
-        "task": task.spec.name,
-        "network": architecture.name,
-        "default_network": cell.default_network,
-        "variant": cell.variant,
+        "study": cell.run.study_name,
+        "method": arm.name,
+        "signal": str(arm.method.signal),
+        "task": arm.task.spec.name,
+        "network": arm.architecture.name,
+        "default_network": arm.default_network,
+        "variant": arm.variant,
     }
-    return Setup(method, task, architecture.build(task.spec), seeds, budget, identity, settings["time_limit"])
+    network = arm.architecture.build(arm.task.spec)
+    return Setup(arm.method, arm.task, network, cell.seeds, arm.budget, identity, cell.run.time_limit)
 
 
 def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
-    """Train one cell, or go on with it, or leave it alone if it is finished; return its worst status.
+    """Train what the study lacks of a cell, or go on with it; return the worst status among its replicas.
 
     Parameters
     ----------
@@ -111,37 +218,100 @@ def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
         Draw a progress bar; otherwise print one line at the end.
     """
     console = Console(stderr=True)
-    folder = RunFolder(cell.folder, cell.settings["save_every"])
-    label = f"{cell.method} on {cell.settings['task']['_target_'].rpartition('.')[2]}"
-    if folder.finished:
-        manifest = json.loads((folder.path / "manifest.json").read_text())
-        older = "" if manifest["commit"] == _git("rev-parse", "HEAD") else " by another commit of the code"
-        console.print(
-            f"{label}: finished before{older}, in {folder.path}", highlight=False, markup=False, soft_wrap=True
-        )
-        return manifest["status"]
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
-    torch.set_num_threads(cell.settings["threads"])
-    with threadpool_limits(cell.settings["threads"]):
-        setup = prepare(cell)
-        label = f"{cell.method} on {setup.task.spec.name} ({setup.identity['network']})"
-        with folder.locked(), _log(folder.path):
-            clock = perf_counter()
-            rows = _train(setup, folder, keep_skipped, console if bar else None, label)
-            wall = perf_counter() - clock
-            status = max((row["status"] for row in rows), key=["finished", "skipped", "diverged", "failed"].index)
-            folder.close(_manifest(cell, setup, rows, status, wall))
+    torch.set_num_threads(cell.run.threads)
+    with threadpool_limits(cell.run.threads):
+        todo = plan(cell)
+        for before in todo.kept:
+            say(console, before.line(cell.arm))
+        statuses = [before.status for before in todo.kept]
+        if todo.seeds:
+            setup = prepare(cell.of_seeds(todo.seeds))
+            give_up(todo.again)
+            statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, bar))
+    return worst(statuses)
+
+
+def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bool) -> str:
+    """Train all seeds of a cell; return its worst status."""
+    folder = RunFolder(cell.folder, cell.run.save_every, cell.sources)
+    with folder.locked(cell.seeds), _log(folder.path):
+        _refuse_overlap(cell)
+        snapshot = folder.resume()
+        if folder.outdated:
+            say(console, f"{cell.arm.label}: begun by other code ({', '.join(folder.outdated)} changed), starts anew")
+        clock = perf_counter()
+        try:
+            rows = _train(setup, folder, snapshot, keep_skipped, console if bar else None, cell.arm.label)
+        except UnsupportedError:
+            folder.remove()
+            raise
+        wall = perf_counter() - clock
+        status = worst([row["status"] for row in rows])
+        folder.close(_manifest(cell, setup, rows, status, wall))
     scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
-    result = f"test {setup.task.spec.score} {sum(scores) / len(scores):.3f}" if scores else rows[0]["reason"]
-    console.print(
-        f"{label}: {status}, {result}, {wall:.1f} s, in {folder.path}", highlight=False, markup=False, soft_wrap=True
-    )
+    result = f"{', '.join(sorted({row['reason'] for row in rows if row['reason']}))}"
+    if scores:
+        result = f"test {setup.task.spec.score} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
+    cost = f"{wall:.1f} s in total, {wall / len(rows):.1f} s a replica"
+    say(console, f"{cell.arm.label}: {status}, {result}, {cost}, in {folder.path}")
     return status
 
 
-def _train(setup: Setup, folder: RunFolder, keep_skipped: bool, console: Console | None, label: str) -> list[dict]:
+def worst(statuses: list[str]) -> str:
+    """Return the worst of several statuses."""
+    return max(statuses, key=STATUSES.index)
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line, however long, as it is."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def give_up(cells: Iterable[Before]) -> None:
+    """Delete cells that are to be trained again."""
+    for before in cells:
+        (before.path / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(before.path)
+
+
+def spans(seeds: list[int]) -> str:
+    """Write seeds, ranges as such: "0 to 4, 7"."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and parts[-1][-1] == seed - 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
+
+
+def _before(cell: Cell, path: Path) -> Before:
+    """Read a finished cell, and compare what made it with what there is now."""
+    manifest = json.loads(path.read_text())
+    changed = provenance.changed(manifest["sources"], cell.sources)
+    if manifest["data_sha256"] != _checksum(json.dumps(cell.settings["task"], sort_keys=True)):
+        changed.append("its data")
+    return Before(path.parent, manifest, changed)
+
+
+def _refuse_overlap(cell: Cell) -> None:
+    """Raise `InputError` if another process trains one of the seeds, or has just done so; ours is locked already."""
+    for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
+        if path != cell.folder and RunFolder(path).claims(cell.seeds):
+            raise InputError(f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}")
+
+
+def _train(
+    setup: Setup,
+    folder: RunFolder,
+    snapshot: dict[str, Any] | None,
+    keep_skipped: bool,
+    console: Console | None,
+    label: str,
+) -> list[dict]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} % of budget"),
         TextColumn("validation {task.fields[score]:.3f}"),
@@ -151,7 +321,7 @@ def _train(setup: Setup, folder: RunFolder, keep_skipped: bool, console: Console
     with Progress(*columns, console=console, disable=console is None or not console.is_terminal) as bar:
         task_id = bar.add_task(label, total=1.0, score=float("nan"))
         try:
-            for progress in train(setup, folder.resume()):
+            for progress in train(setup, snapshot):
                 folder.add(progress)
                 rows = progress.runs
                 if not rows:
@@ -166,17 +336,15 @@ def _train(setup: Setup, folder: RunFolder, keep_skipped: bool, console: Console
     return rows
 
 
-def _seeds(value: int | list[int]) -> list[int]:
-    seeds = list(range(value)) if isinstance(value, int) else list(value)
-    ok = bool(seeds) and len(set(seeds)) == len(seeds) and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
-    require("seeds", "a count >= 1 or a list of distinct seeds >= 0", value, ok)
-    return seeds
-
-
 @lru_cache(maxsize=8)
 def _task(settings: str) -> Task:
     """Tasks are immutable and slow to load: those of one study share them."""
     return _construct("task", json.loads(settings))
+
+
+@lru_cache(maxsize=8)
+def _checksum(settings: str) -> str:
+    return _task(settings).checksum()
 
 
 def _construct(group: str, settings: dict[str, Any]) -> Any:
@@ -209,29 +377,11 @@ def _manifest(cell: Cell, setup: Setup, rows: list[dict], status: str, wall: flo
         "identity": setup.identity,
         "settings": cell.settings,
         "seeds": setup.seeds,
-        "data_sha256": setup.task.checksum(),
-        "packages": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "processor": _processor(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": cell.settings["threads"],
+        "source_digest": provenance.digest(cell.sources),
+        "sources": cell.sources,
+        "data_sha256": _checksum(json.dumps(cell.settings["task"], sort_keys=True)),
+        "packages": provenance.packages(getattr(setup.task, "PACKAGES", ())),
+        "threads": cell.run.threads,
         "wall_seconds": wall,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024),
+        **provenance.machine(),
     }
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=CONF, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

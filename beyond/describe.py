@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import getdoc
@@ -86,10 +87,12 @@ def markdown() -> str:
     return "\n".join([HEAD, *meanings, "", *lines, ""])
 
 
-def show() -> None:
-    """Print the same, as narrow as a terminal."""
+def show(chosen: Sequence[str] = ()) -> None:
+    """Print the same of the methods chosen, or of all, as narrow as a terminal."""
+    for name in chosen:
+        require_one_of("method", names("method"), name)
     shown = Table("method", "signal", "rule and source, needs, cost of a step, oracle", box=box.SIMPLE, show_lines=True)
-    for own in map(describe, names("method")):
+    for own in map(describe, chosen or names("method")):
         needs = ", ".join(own.needs) or "none of the five"
         told = f"{own.title}\nneeds   {needs}\ncost    {own.cost}\noracle  {own.check}"
         shown.add_row(own.name, own.signal, told)

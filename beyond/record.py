@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from beyond.errors import InputError
 from beyond.files import write_whole
 from beyond.loop import Progress
+from beyond.provenance import changed
 
 TABLES = ("curves", "layers", "runs")
 
@@ -32,10 +34,19 @@ class RunFolder:
     path : Path
     save_every : float
         Seconds between saved states; 0 saves at every checkpoint.
+    sources : dict of str to str, optional
+        Files that decide the result, and their hashes: only a state that the same have saved is gone on from.
+
+    Attributes
+    ----------
+    outdated : list of str
+        After `resume`: files that have changed since the state was saved that was not taken up.
     """
 
-    def __init__(self, path: Path, save_every: float = 5.0) -> None:
+    def __init__(self, path: Path, save_every: float = 5.0, sources: Mapping[str, str] | None = None) -> None:
         self.path = path
+        self.outdated: list[str] = []
+        self._sources = dict(sources or {})
         self._save_every = save_every
         self._saved_at = monotonic()
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
@@ -46,11 +57,17 @@ class RunFolder:
         return (self.path / "manifest.json").exists()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; raise `InputError` if it cannot be written or another process holds it."""
+    def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
+        """Hold the folder for this process; raise `InputError` if it cannot be written or another process holds it.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            Which other processes are told that this one trains.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("w")
+            lock = (self.path / "lock").open("a")
         except OSError as error:
             raise InputError(
                 f"runs must be a folder that can be written, got {str(self.path)!r} ({error.strerror})"
@@ -60,14 +77,35 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise InputError(f"another process is writing {str(self.path)!r}") from None
+            lock.truncate(0)
+            lock.write(json.dumps(list(seeds)))
+            lock.flush()
             yield
 
+    def claims(self, seeds: Sequence[int]) -> bool:
+        """Say whether one of these seeds is trained here, by a process that holds the folder, or has been."""
+        try:
+            lock = (self.path / "lock").open()
+        except FileNotFoundError:
+            return False
+        with lock:
+            if not set(seeds).intersection(json.loads(lock.read() or "[]")):
+                return False
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return self.finished
+
     def resume(self) -> dict[str, Any] | None:
-        """Take up the rows of an unfinished run and return its snapshot; None if there is none."""
+        """Take up the rows of an unfinished run and return its snapshot; None if there is none, or it is outdated."""
         path = self.path / "state.pt"
         if not path.exists():
             return None
         saved = torch.load(path, weights_only=True)
+        self.outdated = changed(saved["sources"], self._sources)
+        if self.outdated:  # one curve is of one program
+            return None
         self._rows = saved["rows"]
         return saved["snapshot"]
 
@@ -76,9 +114,16 @@ class RunFolder:
         for name in TABLES:
             self._rows[name] += getattr(progress, name)
         if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
-            saved = {"snapshot": progress.snapshot, "rows": self._rows}
+            saved = {"snapshot": progress.snapshot, "rows": self._rows, "sources": self._sources}
             write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
             self._saved_at = monotonic()
+
+    def remove(self) -> None:
+        """Delete the folder, and those above it that are empty then: its study's, and that of all runs."""
+        shutil.rmtree(self.path)
+        for above in (self.path.parent, self.path.parent.parent):
+            with suppress(OSError):
+                above.rmdir()
 
     def close(self, manifest: dict[str, Any]) -> None:
         """Write the tables and the manifest; the run is finished."""

@@ -14,16 +14,17 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONF, names, read
+from beyond.catalog import CONF, names
 from beyond.errors import InputError, UnsupportedError, require_one_of
+from beyond.explain import explain, refuse_twice
 
 if TYPE_CHECKING:
     from beyond.cell import Cell
@@ -31,30 +32,14 @@ if TYPE_CHECKING:
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SCALES = ("fast", "full")  # of a published result's runs
 PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
-FREE = (
-    "method",
-    "task",
-    "network",
-    "study",
-    "study_name",
-    "seeds",
-    "runs",
-    "threads",
-    "save_every",
-    "budget",
-    *PAPER,
-    "hydra",
-)
 
 
 def main() -> None:
     """Console script `beyond`: bad input is one line and exit status 1."""
     for variable in THREAD_VARIABLES:  # read once, when the numerical libraries load; two pools fight
         os.environ.setdefault(variable, "1")
-    if sys.argv[1:] == ["--methods"]:
-        from beyond.describe import show
-
-        return show()
+    if "--methods" in sys.argv[1:]:
+        return _describe(sys.argv[1:])
     if "+paper=all" in sys.argv[1:]:
         return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
@@ -64,13 +49,29 @@ def main() -> None:
 
     plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
     try:
+        refuse_twice(sys.argv[1:])
+        sys.argv[1:] = _for_each_cell(sys.argv[1:])
         application()
     except (InputError, UnsupportedError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"beyond: {_explain(error)}")
+        sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     except OSError as error:
         sys.exit(f"beyond: {error.strerror}: {error.filename!r}")
     except KeyboardInterrupt:
         sys.exit("beyond: stopped; the same command goes on from here")
+
+
+def _for_each_cell(arguments: list[str]) -> list[str]:
+    """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of config.yaml."""
+    sweeps = {"-m", "--multirun"}.intersection(arguments) or any(re.match(r"\+(study|paper)=", a) for a in arguments)
+    if not sweeps or {"--cfg", "-c"}.intersection(arguments):
+        return arguments
+    parser = OverridesParser.create()
+    single = [
+        re.match(r"(method|task|network|optimizer|budget)\.", argument)
+        and not parser.parse_override(argument).is_sweep_override()
+        for argument in arguments
+    ]
+    return [re.sub("=(.*)", r"=choice(\1)", a) if alone else a for a, alone in zip(arguments, single, strict=True)]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -83,10 +84,20 @@ def application(config: DictConfig) -> str:
     try:
         status = run_cell(read_cell(config), keep_skipped=False, bar=True)
     except (InputError, UnsupportedError, OmegaConfBaseException) as error:  # before Hydra adds lines of its own
-        sys.exit(f"beyond: {_explain(error)}")
+        sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     if status == "failed":
         sys.exit(1)
     return status
+
+
+def _describe(arguments: list[str]) -> None:
+    """Print what is known of the methods that are named, or of all."""
+    from beyond.describe import show
+
+    try:
+        show([argument for argument in arguments if argument != "--methods"])
+    except InputError as error:
+        sys.exit(f"beyond: {error}")
 
 
 def _every_paper(arguments: list[str]) -> None:
@@ -122,62 +133,16 @@ def _span(first: int, stop: int) -> str:
     return f"[{','.join(map(str, range(first, stop)))}]"
 
 
-def check(config: DictConfig) -> None:
-    """Raise `InputError` for settings that are out of range; nothing is trained or written."""
-    from beyond.cell import prepare
-
-    prepare(read_cell(config))
-
-
 def read_cell(config: DictConfig) -> Cell:
     """Plain settings of one run, from Hydra's."""
     from beyond.cell import Cell
 
     hydra_config = config.hydra if "hydra" in config else HydraConfig.get()
-    choices: dict[str, Any] = hydra_config.runtime.choices
-    overrides = [line.lstrip("+") for line in hydra_config.overrides.task]
-    variant = sorted(line for line in overrides if line.partition("=")[0].partition(".")[0] not in FREE or _tunes(line))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     for key in PAPER:
         plain.pop(key, None)
-    default_network = choices["network"] == "default"
-    return Cell(plain, method=choices["method"], default_network=default_network, variant=", ".join(variant))
-
-
-def _tunes(line: str) -> bool:
-    """Say whether an override tunes a method, task or network rather than choosing one."""
-    return line.startswith(("method.", "task.", "network."))
-
-
-def _explain(error: Exception) -> str:
-    """One line for an error; for Hydra's, with the known names where one was unknown."""
-    text = " ".join(str(error).split())
-    if raised := re.match(r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text):
-        return raised[1]
-    if unknown := re.search(r"Could not find '(task|method|network|optimizer|budget|study|paper)/([^']*)'", text):
-        group, name = unknown.groups()
-        return f"unknown {group} {name!r}; known: {', '.join(names(group))}"
-    if unknown := re.search(r"Could not override '([^']*)'", text):
-        return f"unknown key {unknown[1]!r}; known: {', '.join(_siblings(unknown[1], sys.argv)) or 'none'}"
-    return text
-
-
-def _siblings(key: str, arguments: list[str]) -> list[str]:
-    """Keys that stand where `key` should, given the choices on the command line."""
-    settings: Any = yaml.safe_load((CONF / "config.yaml").read_text())
-    defaults = dict(next(iter(entry.items())) for entry in settings.pop("defaults") if isinstance(entry, dict))
-    groups = [name for name in defaults if not name.startswith("override ")]
-    parent, *path = key.split(".")[:-1] or [""]
-    if not parent:
-        return sorted([*groups, *settings])
-    if parent not in groups:
-        return []
-    chosen = next((line.partition("=")[2] for line in arguments if line.startswith(f"{parent}=")), defaults[parent])
-    inner: Any = read(parent, chosen)
-    for step in path:
-        inner = inner.get(step, {}) if isinstance(inner, dict) else {}
-    return sorted(name for name in inner if name != "_target_")
+    return Cell(plain, method=hydra_config.runtime.choices["method"])
 
 
 if __name__ == "__main__":

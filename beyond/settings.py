@@ -232,14 +232,17 @@ class RunSettings:
         Where results go.
     study_name : str
         Folder below `runs`.
+    rerun : {"none", "stale", "failed", "all"}
+        Finished cells to train again: those that other code or data have made, those that failed.
     """
 
-    seeds: Annotated[PositiveInt | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 5
+    seeds: Annotated[PositiveInt | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 10
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0
     runs: Text = "runs"
     study_name: Text = "adhoc"
+    rerun: Literal["none", "stale", "failed", "all"] = "none"
 
     def __post_init__(self) -> None:
         require("seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list))

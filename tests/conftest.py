@@ -1,10 +1,13 @@
 """What every test file may ask for."""
 
+import sys
+
 import pytest
 import torch
 
 from beyond import catalog
 from beyond.errors import MissingDataError
+from beyond.run import main
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,3 +29,22 @@ def load_task():
         return task
 
     return load
+
+
+@pytest.fixture
+def beyond(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command in `tmp_path`, in this process: exit status, what it told and showed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["beyond", *arguments])
+        status, message = 0, ""
+        try:
+            main()
+        except SystemExit as end:
+            status, message = (1, f"{end.code}\n") if isinstance(end.code, str) else (end.code or 0, "")
+        written = capsys.readouterr()
+        return status, written.err + message, written.out
+
+    return run

@@ -1,6 +1,7 @@
 """What a user sees: help, one clear line for bad input, sweeps, studies."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,18 @@ import pytest
 
 from beyond.catalog import names
 
-BEYOND = [sys.executable, "-m", "beyond.run"]
-
-
-def beyond(*arguments, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "200"}
-    return subprocess.run([*BEYOND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
 
 def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
-    done = beyond("--help", cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "beyond.run", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.count("\n  beyond ") >= 3
     for group in ("task", "method", "network", "optimizer", "budget", "study"):
         assert f"\n  {group} " in done.stdout
+
+
+SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["+paper=all", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
-        (["method.nope=1"], "unknown key 'method.nope'; known: batch_size, engine, gradient_noise, optimizer"),
+        (["method.nope=1"], "unknown key 'method.nope' of method backprop; known: batch_size, engine, "),
         (["nope=1"], "unknown key 'nope'; known: budget,"),
         (["+nope=1"], "setting must be one of task, method,"),
         (["method.optimizer.learning_rate=-0.1"], "learning_rate must be > 0, got -0.1"),
@@ -44,8 +43,38 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         (["method=fine_tuning", "task=regression/diabetes"], "regression/diabetes has no source task"),
         (["method=constant", "optimizer=adam"], "optimizer must be default for method constant"),
         (["network=cnn", "task=regression/diabetes"], "Conv2d input must be an image"),
-        (["seeds=0"], "seeds must be a count >= 1 or a list of distinct seeds >= 0, got 0"),
-        (["seeds=[1,1]"], "seeds must be a count >= 1 or a list of distinct seeds >= 0, got [1, 1]"),
+        (["seeds=0"], f"{SEEDS}, got 0"),
+        (["seeds=[1,1]"], f"{SEEDS}, got [1, 1]"),
+        (["seeds=[]"], f"{SEEDS}, got []"),
+        (["seeds=2.0"], f"{SEEDS}, got 2.0"),
+        (["seeds=null"], f"{SEEDS}, got None"),
+        (["seeds=true"], f"{SEEDS}, got True"),
+        (["seeds=[0,1.5]"], f"{SEEDS}, got [0, 1.5]"),
+        (["seeds=[0,9223372036854775808]"], f"{SEEDS}, got [0, 9223372036854775808]"),
+        (["threads=0"], "threads must be an integer in [1, "),
+        (["threads=1.5"], "threads must be an integer in [1, "),
+        (["threads=null"], "threads must be an integer in [1, "),
+        (["threads=1000000"], "threads must be an integer in [1, "),
+        (["time_limit=0"], "time_limit must be > 0"),
+        (["time_limit=abc"], "time_limit must be a number > 0"),
+        (["save_every=null"], "save_every must be a number >= 0"),
+        (["save_every=-1"], "save_every must be >= 0, got -1"),
+        (["rerun=yes"], "rerun must be one of none, stale, failed, all; got 'yes'"),
+        (["budget.epochs=true"], "budget.epochs must be a number > 0, got True"),
+        (["-m", "method.batchsize=32", "method=backprop,constant"],
+         "unknown key 'method.batchsize' of method backprop; known: batch_size, engine, "),
+        (["-m", "method=backprop,genetic", "method.optimizer.learning_rate=0.001,0.01"],
+         "unknown key 'method.optimizer.learning_rate' of method genetic; known: active_threshold, batch_size, "),
+        (["-m", "method=backprop,genetic", "optimizer.learning_rate=0.001,0.01"],
+         "unknown key 'optimizer.learning_rate' of optimizer default; known: none; it is a key of adam, adamw, "
+         "momentum, nesterov, rmsprop, sgd; method.optimizer.learning_rate tunes the method's own"),
+        (["network.hidden=[64,64]"],
+         "unknown key 'network.hidden' of network default; known: none; it is a key of deep, gru, linear, mlp"),
+        (["-m", "method=backprop,genetic", "method=constant"],
+         "method must be given once, got backprop,genetic and constant"),
+        (["+study=quick", "method=genetic", "task=tabular/moons"],
+         "no line of the study has method=genetic and task=tabular/moons; its lines have method: actor_critic, "),
+        (["--methods", "nope"], "method must be one of actor_critic, "),
         (["network=module"], "Missing mandatory value: factory"),
         (["network=module", "network.factory=math:nope"], "factory must be package.module:function, got 'math:nope'"),
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
@@ -54,20 +83,20 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         (["-m", "seeds=1,0"], "seeds must be a count >= 1"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_clear_line_before_any_training(arguments, message, tmp_path):
-    done = beyond(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"beyond: {message}")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-    assert not list(tmp_path.rglob("*.parquet"))
+def test_bad_input_is_one_clear_line_before_any_training(arguments, message, beyond, tmp_path):
+    status, told, shown = beyond(*arguments)
+    assert status == 1
+    assert told.startswith(f"beyond: {message}")
+    assert told.count("\n") == 1
+    assert shown == ""
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_line_of_a_study_may_sweep_by_itself(tmp_path):
+def test_a_line_of_a_study_may_sweep_by_itself(beyond, tmp_path):
     arms = 'hydra.sweeper.arms=["method=glob(*feedback*)","method=backprop network=linear,default"]'
     tasks = 'hydra.sweeper.tasks=["task=image/digits budget.epochs=1"]'
-    done = beyond("+study=everything", arms, tasks, "seeds=1", "hydra/launcher=basic", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, told, _ = beyond("+study=everything", arms, tasks, "seeds=1", "hydra/launcher=basic")
+    assert status == 0, told
     runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/everything/*/runs.parquet"))
     assert sorted(zip(runs["method"], runs["network"], strict=True)) == [
         ("backprop", "linear"), ("backprop", "mlp-32"),
@@ -75,35 +104,46 @@ def test_a_line_of_a_study_may_sweep_by_itself(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_methods_are_described(tmp_path):
-    done = beyond("--methods", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_the_methods_are_described(beyond):
+    status, told, shown = beyond("--methods")
+    assert status == 0, told
     for name in names("method"):
-        assert f" {name} " in done.stdout
-    assert "backward locking" in done.stdout
+        assert f" {name} " in shown
+    assert "backward locking" in shown
 
 
-def test_a_sweep_has_a_row_for_every_cell_and_a_report(tmp_path):
-    sweep = [
-        "-m",
-        "method=backprop,fine_tuning,constant",
-        "task=image/digits,regression/diabetes",
-        "seeds=2",
-        "budget.epochs=1",
-    ]
-    done = beyond(*sweep, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_one_method_is_described(beyond):
+    status, told, shown = beyond("--methods", "genetic")
+    assert status == 0, told
+    assert " genetic " in shown
+    assert " backprop " not in shown
+
+
+def test_a_sweep_has_a_row_for_every_cell_and_a_report(beyond, tmp_path):
+    methods, tasks = "method=backprop,fine_tuning,constant", "task=image/digits,regression/diabetes"
+    status, told, shown = beyond("-m", methods, tasks, "seeds=2", "budget.epochs=1")
+    assert status == 0, told
     runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/adhoc/*/runs.parquet"))
     assert len(runs) == 3 * 2 * 2
     skipped = runs[runs["status"] == "skipped"]
     assert set(zip(skipped["method"], skipped["task"], strict=True)) == {("fine_tuning", "regression/diabetes")}
     assert (tmp_path / "runs" / "adhoc" / "report" / "index.html").exists()
-    assert "report" in done.stdout
+    assert "report" in shown
 
 
-def test_an_optimizer_of_choice_is_part_of_the_variant(tmp_path):
-    done = beyond("optimizer=sgd", "optimizer.learning_rate=0.2", "seeds=[3]", "budget.epochs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    runs = pd.read_parquet(next(tmp_path.glob("runs/adhoc/*/runs.parquet")))
-    assert runs["variant"].tolist() == ["optimizer.learning_rate=0.2, optimizer=sgd"]
-    assert runs["seed"].tolist() == [3]
+def test_a_setting_of_a_sweep_may_be_one_that_the_standing_choices_lack(beyond, tmp_path):
+    sweep = ["-m", "method=genetic,cma_es", "method.population_size=8", "budget=steps", "budget.steps=1", "seeds=1"]
+    status, told, _ = beyond(*sweep, "hydra.sweeper.publish=builtins.print")
+    assert status == 0, told
+    runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/adhoc/*/runs.parquet"))
+    assert set(runs["variant"]) == {"population_size=8, budget.steps=1"}
+
+
+def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
+    status, told, _ = beyond("method=backprop", "task=regression/diabetes", "budget.epochs=2", "seeds=4")
+    assert status == 0
+    assert told.count("\n") == 1
+    assert "finished, test r2_score " in told
+    assert "(4 of 4 replicas)" in told
+    total, share = (float(re.search(rf"([0-9.]+) s {what}", told)[1]) for what in ("in total", "a replica"))
+    assert share == pytest.approx(total / 4, abs=0.06)

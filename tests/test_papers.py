@@ -1,5 +1,8 @@
 """Every published result's settings, without training: cells that can be built, and quantities that they answer."""
 
+from collections import Counter
+from itertools import chain
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -29,15 +32,25 @@ def cells(name, scale):
         for arm in sweeper["arms"]:
             for cell in BasicSweeper.split_arguments(parser.parse_overrides(f"{task} {arm}".split()), None)[0]:
                 own = read_cell(composed(*chosen, *cell))
-                yield {"settings": own.settings, "identity": prepare(own).identity}
+                yield {"settings": own.settings, "identity": prepare(own).identity, "seeds": own.seeds}
+
+
+def twice(manifests):
+    """Seeds that two cells of one arm have: they are trained in one of them alone."""
+    count = Counter(
+        (cell["identity"]["run_id"].partition("-")[0], seed) for cell in manifests for seed in cell["seeds"]
+    )
+    return [key for key, n in count.items() if n > 1]
 
 
 @pytest.mark.parametrize("name", names("paper"))
 def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(name):
     try:
-        manifests = [manifest for scale in SCALES for manifest in cells(name, scale)]
+        by_scale = [list(cells(name, scale)) for scale in SCALES]
     except MissingDataError as error:
         pytest.skip(str(error))
+    assert [twice(one) for one in by_scale] == [[], []]
+    manifests = list(chain.from_iterable(by_scale))
     settings = OmegaConf.to_container(composed(f"+paper={name}").paper, resolve=True)
     assert paper.claims_of(settings)
     missing = [

@@ -1,24 +1,38 @@
 """The cells of a sweep: checked, all of them, before the first one is trained; then trained, then reported."""
 
+from __future__ import annotations
+
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from beyond.errors import InputError
+from beyond.explain import explain
 from beyond.files import write_whole
-from beyond.run import check
+from beyond.run import read_cell
+
+if TYPE_CHECKING:
+    from beyond.cell import Before
+
+CHOICES = ("method", "task", "network", "optimizer")
 
 
 class CellSweeper(BasicSweeper):
     """Every combination of the swept values, once for every task and every arm of a study.
+
+    What the user types counts: a choice of method, task, network or optimizer takes those lines of the study that agree
+    with it; any other setting takes the place of the line's.
 
     Parameters
     ----------
@@ -42,6 +56,7 @@ class CellSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish = publish
+        self.before: list[str] = []  # statuses of the cells that are left alone
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
@@ -53,20 +68,84 @@ class CellSweeper(BasicSweeper):
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1)))
         resolve_name(self.publish)(folder)
-        if any(job.return_value == "failed" for job in chain.from_iterable(returns)):
+        if "failed" in [*self.before, *(job.return_value for job in chain.from_iterable(returns))]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return returns
 
     def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        cells = BasicSweeper.split_arguments(overrides, None)[0]
+        typed = BasicSweeper.split_arguments(overrides, None)[0]
         lines = [BasicSweeper.split_arguments(parser.parse_overrides(line), None)[0] for line in self.lines]
-        every = [[*cell, *line] for cell in cells for line in chain.from_iterable(lines)]
-        return list(self.split_overrides_to_chunks(every, max_batch_size))  # pyright: ignore[reportReturnType]
+        every = [cell for own in typed for cell in combined(own, list(chain.from_iterable(lines)))]
+        jobs = self._planned(every)
+        return list(self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1))  # pyright: ignore[reportReturnType]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Refuse the sweep if any cell's settings are out of range."""
-        for overrides in batch:
-            config: Any = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))  # pyright: ignore
-            check(config)
+        """Nothing: all cells are checked before the first batch."""
+
+    def _planned(self, every: Iterable[list[str]]) -> list[list[str]]:
+        """Refuse the sweep if a setting is out of range; return what is left to train, each seed of an arm once."""
+        from rich.console import Console
+
+        from beyond.cell import give_up, plan, prepare, say
+
+        console, jobs = Console(stderr=True), list[list[str]]()
+        lines: dict[Path, str] = {}
+        given_up: dict[Path, Before] = {}
+        taken: dict[str, set[int]] = {}
+        for overrides in every:
+            try:
+                config: Any = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))  # pyright: ignore
+                cell = read_cell(config)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
+            prepare(cell)
+            todo, own = plan(cell), taken.setdefault(cell.arm.id, set())
+            lines |= {before.path: before.line(cell.arm) for before in todo.kept}
+            self.before += [before.status for before in todo.kept]
+            given_up |= {before.path: before for before in todo.again}
+            seeds = [seed for seed in todo.seeds if seed not in own]
+            own.update(seeds)
+            if seeds:
+                rest = [entry for entry in overrides if _key(entry) not in ("rerun", "seeds")]
+                typed = [entry for entry in overrides if _key(entry) == "seeds" and seeds == cell.seeds]
+                chosen = [] if seeds == cell.seeds else [f"seeds=[{','.join(map(str, seeds))}]"]
+                jobs.append([*rest, *typed, *chosen, "rerun=none"])
+        give_up(given_up.values())
+        for line in lines.values():
+            say(console, line)
+        return jobs
+
+
+def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
+    """Overrides of the cells that a user's overrides and a study's lines make together.
+
+    Raises
+    ------
+    InputError
+        If no line agrees with what the user chose.
+    """
+    own = {_key(entry): entry.partition("=")[2] for entry in typed}
+    budget = any(key.partition(".")[0] == "budget" for key in own)
+    cells: list[list[str]] = []
+    for line in lines:
+        pairs = {_key(entry): entry.partition("=")[2] for entry in line}
+        if any(own.get(key, pairs[key]) != pairs[key] for key in CHOICES if key in pairs):
+            continue
+        lost = {key for key in pairs if key in own or (budget and key.partition(".")[0] == "budget")}
+        cells.append([*typed, *(entry for entry in line if _key(entry) not in lost)])
+    if not cells:
+        chosen = [f"{key}={own[key]}" for key in CHOICES if key in own]
+        known = {key: sorted({_value(line, key) for line in lines} - {""}) for key in CHOICES if key in own}
+        there = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items() if values)
+        raise InputError(f"no line of the study has {' and '.join(chosen)}; its lines have {there}")
+    return cells
+
+
+def _key(entry: str) -> str:
+    return entry.lstrip("+").partition("=")[0]
+
+
+def _value(line: list[str], key: str) -> str:
+    return next((entry.partition("=")[2] for entry in line if _key(entry) == key), "")

@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 
 import pandas as pd
 import pytest
 
 from beyond import catalog
-from beyond.cell import Cell, run_cell
+from beyond.cell import Cell, prepare, run_cell, spans, worst
+from beyond.errors import InputError
+from beyond.loop import train
+from beyond.provenance import digest
+from beyond.record import RunFolder
 
 CHILD = (
     "import json, sys; from beyond.cell import Cell, run_cell; run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
@@ -32,10 +37,11 @@ def cell(tmp_path):
             "threads": 1,
             "time_limit": None,
             "save_every": 0,
+            "rerun": "none",
             "study_name": "test",
             "runs": str(tmp_path / runs),
         }
-        return Cell(settings, method=method, default_network=True, variant="")
+        return Cell(settings, method=method)
 
     return make
 
@@ -58,7 +64,7 @@ def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(
         if run_cell(whole, keep_skipped=True, bar=False) != "skipped":
             break
     killed = cell(method, "killed", **of)
-    arguments = {"settings": killed.settings, "method": method, "default_network": True, "variant": ""}
+    arguments = {"settings": killed.settings, "method": method}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -98,6 +104,46 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
     assert cell("backprop", "a").run_id != cell("backprop", "a", label_noise=0.1).run_id
 
 
+def test_a_run_that_other_code_began_starts_anew_and_says_so(cell, capsys):
+    whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
+    run_cell(whole, keep_skipped=False, bar=False)
+    folder = RunFolder(begun.folder, 0, {**begun.sources, "methods/backprop.py": "0"})
+    with folder.locked(begun.seeds):
+        for progress in islice(train(prepare(begun)), 5):
+            folder.add(progress)
+    capsys.readouterr()
+    run_cell(begun, keep_skipped=False, bar=False)
+    assert "begun by other code (methods/backprop.py changed), starts anew" in capsys.readouterr().err
+    assert_same_tables(whole, begun)
+
+
+def test_a_seed_that_another_process_trains_is_refused(cell):
+    one = cell("backprop", "shared", epochs=1)
+    other = one.of_seeds([1, 2, 3])
+    assert other.arm.id == one.arm.id
+    with RunFolder(other.folder).locked(other.seeds), pytest.raises(InputError, match="another process is writing"):
+        run_cell(one, keep_skipped=False, bar=False)
+    with RunFolder(other.folder).locked([4]):
+        assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+
+
+def test_equal_numbers_are_equal_settings(cell):
+    assert cell("backprop", "a", epochs=40).run_id == cell("backprop", "a", epochs=40.0).run_id
+    assert cell("backprop", "a", label_noise=0).run_id == cell("backprop", "a", label_noise=0.0).run_id
+    assert cell("backprop", "a").of_seeds([0, 1]).run_id == cell("backprop", "a").run_id
+    assert cell("backprop", "a").of_seeds([2]).run_id != cell("backprop", "a").run_id
+    assert cell("backprop", "a").of_seeds([2]).arm.id == cell("backprop", "a").arm.id
+
+
+def test_statuses_from_best_to_worst():
+    assert worst(["finished", "untrained", "skipped"]) == "untrained"
+    assert worst(["untrained", "failed", "diverged"]) == "failed"
+
+
+def test_seeds_are_written_as_spans():
+    assert spans([0, 1, 2, 4, 7, 8]) == "0 to 2, 4, 7 to 8"
+
+
 def test_the_manifest_says_where_the_tables_come_from(cell):
     one = cell("backprop", "manifest", epochs=1)
     run_cell(one, keep_skipped=False, bar=False)
@@ -107,6 +153,9 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
     assert len(manifest["data_sha256"]) == 64
     assert manifest["packages"]["torch"]
     assert manifest["wall_seconds"] > 0
+    assert manifest["sources"] == one.sources
+    assert manifest["source_digest"] == digest(one.sources)
+    assert manifest["identity"]["variant"] == "budget.epochs=1"
 
 
 def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):

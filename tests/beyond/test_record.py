@@ -68,6 +68,32 @@ def test_what_was_saved_comes_back(folder):
     assert RunFolder(folder.path).resume() is None
 
 
+def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
+    first = RunFolder(tmp_path, save_every=0, sources={"a.py": "1", "b.py": "2"})
+    first.add(progress(0))
+    same = RunFolder(tmp_path, sources={"b.py": "2", "a.py": "1"})
+    assert same.resume()["ledger"]["steps"] == 0
+    assert same.outdated == []
+    other = RunFolder(tmp_path, sources={"a.py": "1", "b.py": "3"})
+    assert other.resume() is None
+    assert other.outdated == ["b.py"]
+    other.add(progress(0))
+    other.close({})
+    assert len(pd.read_parquet(tmp_path / "curves.parquet")) == 1
+
+
+def test_seeds_are_claimed_by_who_trains_them_and_by_who_has(tmp_path):
+    folder = RunFolder(tmp_path / "cell")
+    assert not folder.claims([1])
+    with folder.locked([0, 1]):
+        assert RunFolder(folder.path).claims([1, 2])
+        assert not RunFolder(folder.path).claims([2, 3])
+    assert not folder.claims([1])  # its process ended before the run did
+    folder.close({})
+    assert folder.claims([1, 2])
+    assert not folder.claims([2, 3])
+
+
 def test_rows_newer_than_the_saved_state_are_not_taken_up(tmp_path):
     first = RunFolder(tmp_path, save_every=0)
     first.add(progress(0))

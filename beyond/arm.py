@@ -1,0 +1,128 @@
+"""An arm: what is trained, told from what was typed.
+
+Commands that build equal objects are one arm: its name is a hash of all that these objects are made of, and its label
+says where they differ from the defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+from beyond import catalog
+from beyond.contracts import Architecture, Method, Task
+from beyond.ledger import Budget
+from beyond.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method on a task, with everything but its seeds that can change a result.
+
+    Attributes
+    ----------
+    name : str
+        The method's, in the catalogue.
+    method, task, architecture, budget
+    threads : int
+        Sums of other parts are rounded otherwise.
+    """
+
+    name: str
+    method: Method
+    task: Task
+    architecture: Architecture
+    budget: Budget
+    threads: int
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of what it is made of, 12 hex digits."""
+        decisive = (self.method, self.task, self.architecture, self.budget, self.threads)
+        return hashlib.sha256(_text(decisive).encode()).hexdigest()[:12]
+
+    @property
+    def default_network(self) -> bool:
+        """Whether the network is the task's own."""
+        return same(self.architecture, self.task.spec.network)
+
+    @cached_property
+    def variant(self) -> str:
+        """Settings that differ from the defaults, as text: "batch_size=64, optimizer.learning_rate=0.1, threads=2"."""
+        own = self.task.spec.network
+        network = own if type(own) is type(self.architecture) else defaults(type(self.architecture))
+        found = differences(self.method, defaults(type(self.method)))
+        found += differences(self.architecture, network, "network.")
+        found += differences(self.task, defaults(type(self.task)), "task.")
+        if not same(self.budget, Budget.of(catalog.read("budget", catalog.choices()["budget"]))):
+            found.append(f"budget.{self.budget.currency}={shown(self.budget.amount)}")
+        if self.threads != RunSettings().threads:
+            found.append(f"threads={self.threads}")
+        return ", ".join(found)
+
+    @property
+    def label(self) -> str:
+        """For people: method, task, network, and what differs from the defaults."""
+        variant = f" [{self.variant}]" if self.variant else ""
+        return f"{self.name} on {self.task.spec.name} ({self.architecture.name}){variant}"
+
+
+def plain(value: Any) -> Any:
+    """Return what an object is made of, as JSON knows it; numbers that are equal become the same."""
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+        return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **own}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def same(a: object, b: object) -> bool:
+    """Say whether two objects are made of the same."""
+    return _text(a) == _text(b)
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """Return the defaults of a dataclass's fields; a field without one is missing."""
+    found: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.default is not MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not MISSING:
+            found[field.name] = field.default_factory()
+    return found
+
+
+def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
+    """Settings of an object that differ from another's, or from `defaults`, as `name=value`; its parts' come last."""
+    flat: list[str] = []
+    nested: list[str] = []
+    others = usual if isinstance(usual, Mapping) else vars(usual)
+    for field in fields(value):
+        own, other = getattr(value, field.name), others.get(field.name, MISSING)
+        if not field.init or same(own, other):
+            continue
+        name = prefix + field.name
+        if not is_dataclass(own):
+            flat.append(f"{name}={shown(own)}")
+        elif type(own) is type(other):
+            nested += differences(own, other, f"{name}.")
+        else:
+            nested += [f"{name}={type(own).__name__.lower()}", *differences(own, defaults(type(own)), f"{name}.")]
+    return flat + nested
+
+
+def shown(value: Any) -> str:
+    """Write a value as it may be typed: `0.1`, `null`, `true`, `[64,64]`."""
+    value = plain(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _text(value: object) -> str:
+    return json.dumps(plain(value), sort_keys=True, default=repr)

@@ -1,0 +1,80 @@
+"""One line for an error of the command line: what was typed, and what may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+from beyond import catalog
+from beyond.errors import InputError
+
+GROUPS = ("task", "method", "network", "optimizer", "budget", "study", "paper")
+
+
+def refuse_twice(arguments: Sequence[str]) -> None:
+    """Raise `InputError` for a key that is given twice: one of its values would be lost."""
+    given: dict[str, str] = {}
+    for key, value in _pairs(arguments):
+        if key in given:
+            raise InputError(f"{key} must be given once, got {given[key]} and {value}")
+        given[key] = value
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> str:
+    """One line for an error that `arguments` led to; with the known names where one was unknown."""
+    text = " ".join(str(error).split())
+    if raised := re.match(r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text):
+        return raised[1]
+    if unknown := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
+        group, name = unknown.groups()
+        return f"unknown {group} {name!r}; known: {', '.join(catalog.names(group))}"
+    if unknown := re.search(r"Could not override '([^']*)'", text) or re.search(
+        r"Key '([\w.]+)' is not in struct", text
+    ):
+        return _unknown_key(unknown[1], arguments)
+    return text
+
+
+def _unknown_key(key: str, arguments: Sequence[str]) -> str:
+    """Say which choices lack a key, and which keys or choices there are."""
+    group, _, path = key.partition(".")
+    chosen = catalog.choices()
+    if group not in chosen or not path:
+        from beyond.settings import RunSettings
+
+        known = sorted([*chosen, *(field.name for field in fields(RunSettings))])
+        return f"unknown key {key!r}; known: {', '.join(known)}"
+    names = _matching(group, dict(_pairs(arguments)).get(group, chosen[group])) or [chosen[group]]
+    lacking = next((name for name in names if path not in _paths(catalog.read(group, name))), names[0])
+    own, parent, siblings = _paths(catalog.read(group, lacking)), path, list[str]()
+    while parent and not siblings:
+        parent = parent.rpartition(".")[0]
+        siblings = [inner for inner in own if inner.rpartition(".")[0] == parent]
+    having = [name for name in catalog.names(group) if path in _paths(catalog.read(group, name))]
+    line = f"unknown key {key!r} of {group} {lacking}; known: {', '.join(sorted(siblings)) or 'none'}"
+    if having:
+        line += f"; it is a key of {', '.join(having)}"
+    return f"{line}; method.{key} tunes the method's own" if group == "optimizer" and lacking == "default" else line
+
+
+def _pairs(arguments: Iterable[str]) -> list[tuple[str, str]]:
+    """Keys and values of overrides: `+a.b=1` has the key `a.b`."""
+    split = [argument.lstrip("+").partition("=") for argument in arguments if not argument.startswith("-")]
+    return [(key, value) for key, sign, value in split if sign]
+
+
+def _matching(group: str, typed: str) -> list[str]:
+    """Choices that a value of a group stands for: one, several with commas, or a pattern."""
+    patterns = re.sub(r"^(?:glob|choice)\((.*)\)$", r"\1", typed).split(",")
+    return [name for name in catalog.names(group) if any(fnmatchcase(name, pattern.strip()) for pattern in patterns)]
+
+
+def _paths(settings: Any, prefix: str = "") -> list[str]:
+    """Keys of nested settings, dotted; each level too."""
+    if not isinstance(settings, dict):
+        return []
+    own = [key for key in settings if key != "_target_"]
+    return [path for key in own for path in (f"{prefix}{key}", *_paths(settings[key], f"{prefix}{key}."))]

@@ -1,0 +1,85 @@
+"""Which source files decide a result, and which changes of them count."""
+
+import importlib
+import sys
+
+import pytest
+
+from beyond import catalog, provenance
+from beyond.module import Module
+from beyond.provenance import changed, digest, sources
+
+NETWORK = '''"""A network of one's own."""
+from typing import TYPE_CHECKING
+
+from torch import nn
+{imports}
+if TYPE_CHECKING:
+    import nowhere
+
+
+def net(input_shape, n_outputs):
+    """Make it."""
+    return nn.Linear({width}, n_outputs)  # a comment
+'''
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Return a function that writes a module of a user's and hashes the sources of a network from it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text, **further):
+        for name, contents in {"own_network": text, **further}.items():
+            (tmp_path / f"{name}.py").write_text(contents)
+        for name in ("own_network", "own_parts"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        for cached in (provenance._read, provenance._file, provenance._root):
+            cached.cache_clear()
+        return sources(Module("own_network:net"))
+
+    yield write
+    for name in ("own_network", "own_parts"):
+        sys.modules.pop(name, None)
+
+
+def test_a_rule_brings_its_file_what_it_imports_and_the_loop_but_no_other_rule():
+    found = sources(catalog.load("method", "genetic"), catalog.load("task", "image/digits"))
+    assert {"methods/genetic.py", "beyond/variation.py", "tasks/digits.py", "beyond/data.py"} <= set(found)
+    assert {"beyond/loop.py", "beyond/probe.py", "beyond/layers.py", "beyond/__init__.py"} <= set(found)
+    assert not {"methods/backprop.py", "tasks/moons.py", "beyond/cell.py", "beyond/run.py"} & set(found)
+    assert all(name.startswith(("beyond/", "methods/", "tasks/")) for name in found)
+
+
+def test_a_part_brings_its_file():
+    """The optimizer in a method's field, whatever module it is from."""
+    assert "beyond/optimizers.py" in sources(catalog.load("method", "backprop"))
+
+
+def test_what_changes_nothing_does_not_count(own):
+    first = own(NETWORK.format(imports="", width=64))
+    other = NETWORK.format(imports="\n\n", width=64).replace("a comment", "another").replace("Make it", "It is made")
+    assert own(other) == first
+    assert digest(own(other)) == digest(first)
+    again = own(NETWORK.format(imports="", width=32))
+    assert changed(first, again) == ["own_network.py"]
+    assert digest(again) != digest(first)
+
+
+def test_a_users_file_counts_with_what_it_imports_of_his_own(own):
+    text = NETWORK.format(imports="from own_parts import width", width="width")
+    first = own(text, own_parts="width = 64\n")
+    assert {"own_network.py", "own_parts.py"} < set(first)
+    assert changed(first, own(text, own_parts="width = 32\n")) == ["own_parts.py"]
+    assert not any(name.startswith(("torch", "typing", "nowhere")) for name in first)
+
+
+def test_a_file_that_came_or_went_has_changed():
+    assert changed({"a": "1", "b": "2"}, {"b": "2", "c": "3"}) == ["a", "c"]
+
+
+def test_versions_are_of_what_decides_and_of_what_a_task_names():
+    found = provenance.packages(["mnist1d"])
+    assert {"python", "torch", "numpy", "mnist1d"} <= set(found)
+    assert "mnist1d" not in provenance.packages()

@@ -1,0 +1,180 @@
+"""What was run, not what was typed: arms and seeds of a study that grows, from the command line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from analysis.tables import load
+
+QUICK = ("budget=steps", "budget.steps=2")
+SILENT = "hydra.sweeper.publish=builtins.print"  # instead of a report, which takes seconds
+
+
+@pytest.fixture
+def arms(tmp_path):
+    """Return a function that reads each arm's seeds, by task and arm, as the report does."""
+
+    def read(study="adhoc"):
+        runs = load(tmp_path / "runs" / study).runs
+        return {key: sorted(group["seed"]) for key, group in runs.groupby(["task", "arm"])}
+
+    return read
+
+
+def variants(tmp_path, study="adhoc"):
+    runs = pd.concat(map(pd.read_parquet, tmp_path.glob(f"runs/{study}/*/runs.parquet")))
+    return sorted(set(runs["variant"]))
+
+
+def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, arms, tmp_path):
+    assert beyond("method=genetic", *QUICK, "seeds=2")[0] == 0
+    sweep = ["-m", "method=backprop,genetic", "task=image/digits,regression/diabetes", *QUICK, "seeds=4"]
+    status, told, shown = beyond(*sweep)
+    assert status == 0, told
+    assert "genetic on image/digits (mlp-32) [budget.steps=2]: finished before, seeds 0 to 1, in" in told
+    assert "report" in shown
+    assert set(map(tuple, arms().values())) == {(0, 1, 2, 3)}
+    assert len(arms()) == 4
+    tables = {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")}
+    assert beyond(*sweep, SILENT)[1].count("finished before") == 5  # genetic on digits in two cells
+    assert {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")} == tables
+
+
+def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_path):
+    """Backpropagation's replicas are stacked: equal to float rounding, see the contract of methods."""
+    for runs, seeds in (("grown", ["seeds=2", "seeds=4"]), ("whole", ["seeds=4"])):
+        for one in seeds:
+            assert beyond("method=backprop", "budget.epochs=3", one, f"runs={runs}")[0] == 0
+    grown, whole = (load(tmp_path / runs / "adhoc").runs for runs in ("grown", "whole"))
+    assert grown["seed"].tolist() == whole["seed"].tolist() == [0, 1, 2, 3]
+    assert set(grown["arm"]) == {"backprop"}
+    assert grown["best_validation_loss"].tolist() == pytest.approx(whole["best_validation_loss"].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("commands", "labels"),
+    [
+        ([["-m", SILENT, "method=constant", "budget.epochs=10,100"]], ["", "budget.epochs=10"]),
+        ([["method=constant", "threads=1"], ["method=constant", "threads=2"]], ["", "threads=2"]),
+        ([["method=constant", "budget=quick", "seeds=[0,1]"], ["method=constant", "budget.epochs=50", "seeds=[2,3]"]],
+         ["budget.epochs=10", "budget.epochs=50"]),
+    ],
+)  # fmt: skip
+def test_cells_that_differ_are_arms_that_differ(commands, labels, beyond, tmp_path):
+    for command in commands:
+        status, told, _ = beyond(*command, "seeds=2") if "seeds" not in " ".join(command) else beyond(*command)
+        assert status == 0, told
+    assert variants(tmp_path) == labels
+    assert load(tmp_path / "runs" / "adhoc").runs.groupby("arm").size().tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "label"),
+    [
+        (["method.batch_size=32"], "task.train_size=64"),
+        (["network=mlp", "network.hidden=[32]", "threads=1", "task.label_noise=0"], "task.train_size=64"),
+        (["method.optimizer.learning_rate=3e-3", "budget.epochs=100.0", "time_limit=99"], "task.train_size=64"),
+        (["optimizer=adam", "optimizer.learning_rate=0.003"], "task.train_size=64"),
+        (["budget.epochs=7", "optimizer=sgd", "optimizer.learning_rate=0.2", "method.batch_size=64"],
+         "batch_size=64, optimizer=sgd, optimizer.learning_rate=0.2, task.train_size=64, budget.epochs=7"),
+        (["network=linear", "method.optimizer.learning_rate=1"],
+         "optimizer.learning_rate=1, network.hidden=[], task.train_size=64"),
+    ],
+)  # fmt: skip
+def test_a_label_is_of_the_settings_whatever_was_typed(typed, label, beyond, tmp_path):
+    assert beyond("method=backprop", "task.train_size=64", "seeds=1", *typed)[0] == 0
+    assert variants(tmp_path) == [label]
+
+
+def test_one_arm_typed_in_two_ways_is_trained_once(beyond, tmp_path):
+    assert beyond("method=backprop", "method.batch_size=32", *QUICK, "seeds=1")[0] == 0
+    status, told, _ = beyond(
+        "-m", SILENT, "method=backprop", "network=default,mlp", "budget=steps", "budget.steps=2.0", "seeds=1"
+    )
+    assert status == 0
+    assert told.count("finished before") == told.count("\n") == 1
+    assert len(list(tmp_path.glob("runs/adhoc/*/runs.parquet"))) == 1
+
+
+@pytest.mark.parametrize(("launcher", "times"), [("basic", 2), ("joblib", 1)])
+def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyond, arms):
+    sweep = ["-m", "method=constant,constant", "seeds=2,3,[1,4]", f"hydra/launcher={launcher}", "rerun=all", SILENT]
+    for _ in range(times):
+        status, told, _ = beyond(*sweep)
+        assert status == 0, told
+        assert arms() == {("image/digits", "constant"): [0, 1, 2, 4]}
+
+
+def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
+    assert beyond("+study=comparison", "task=regression/diabetes", "method=constant,last_layer", "budget.epochs=1",
+                  "method.batch_size=16", "hydra/launcher=basic", "seeds=2", SILENT)[0] == 1  # fmt: skip
+    status, told, _ = beyond("+study=comparison", "task=regression/diabetes", "method=constant,last_layer",
+                             "budget.epochs=1", "hydra/launcher=basic", "seeds=2", SILENT)  # fmt: skip
+    assert status == 0, told
+    assert {arm for _, arm in arms("comparison")} == {"constant", "last_layer"}
+    assert set(map(tuple, arms("comparison").values())) == {(0, 1)}
+    assert variants(tmp_path, "comparison") == ["budget.epochs=1"]
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.fixture
+def trained(beyond, tmp_path):
+    """A finished cell; and a function that says what happens when the same, or more, is asked for again."""
+    command = ("method=genetic", "task=regression/diabetes", *QUICK)
+    assert beyond(*command, "seeds=2")[0] == 0
+    folder = next(tmp_path.glob("runs/adhoc/*-*"))
+    return folder, lambda *more: beyond(*command, *more)
+
+
+def alter(folder, **parts):
+    """Make the manifest say that something else has made the cell."""
+    manifest = {**manifest_of(folder), **parts}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")])
+def test_a_cell_is_stale_when_what_made_it_has_changed(part, name, trained):
+    folder, again = trained
+    fresh = manifest_of(folder)
+    before = {"sources": {**fresh["sources"], "methods/genetic.py": "0"}, "data_sha256": "0"}[part]
+    alter(folder, **{part: before})
+    status, told, _ = again("seeds=2")
+    assert status == 0
+    assert f"finished before; stale: what made it has changed ({name}); rerun=stale trains it again" in told
+    assert manifest_of(folder)[part] == before
+    status, told, _ = again("seeds=3")
+    assert status == 1
+    assert told.startswith("beyond: seeds 2 of genetic on regression/diabetes (mlp-16) [budget.steps=2] would join")
+    assert told.count("\n") == 1
+    status, told, _ = again("seeds=2", "rerun=stale")
+    assert "before" not in told
+    assert manifest_of(folder)[part] == fresh[part]
+    alter(folder, **{part: before})
+    assert again("seeds=3", "rerun=stale")[0] == 0
+    (whole,) = folder.parent.glob("*-*")
+    assert manifest_of(whole)["seeds"] == [0, 1, 2]
+    assert "finished before, seeds 0 to 2" in again("seeds=1", "rerun=stale")[1]
+
+
+def test_a_cell_that_failed_is_tried_again_when_asked(beyond):
+    command = ("method=backprop", "task=regression/diabetes", *QUICK, "seeds=1")
+    assert beyond(*command, "time_limit=1e-9")[0] == 1
+    status, told, _ = beyond(*command)
+    assert status == 1
+    assert "failed before (time limit of 1e-09 s); rerun=failed tries it again" in told
+    status, told, _ = beyond(*command, "rerun=failed")
+    assert status == 0
+    assert "finished, test r2_score" in told
+    assert "finished before" in beyond(*command, "rerun=failed")[1]
+
+
+def test_runs_of_an_earlier_version_are_not_compared(trained):
+    folder, again = trained
+    folder.rename(folder.parent / "0123456789ab")
+    status, told, _ = again("seeds=2")
+    assert status == 1
+    assert "has runs of an earlier version" in told
