@@ -15,18 +15,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.random import Generator
 
+from analysis.statistics import RESOLUTION, mean_interval
 from analysis.tables import TableError
 
-DRAWS = 1000
 HOW = ("read", "recalled", "exact", "measured")
 VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
-Value = Any  # a Series by seed, a number, or an array (draws, seeds) of resampled seeds
+Value = Any  # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 
 
 def _over_seeds(statistic: Callable[..., Any], **options: Any) -> Callable[[Value], Value]:
-    """Take a statistic over seeds: a number of a Series, a column (draws, 1) of resampled seeds."""
+    """Take a statistic over seeds: a number of a Series, a column (n, 1) of an array."""
 
     def apply(value: Value) -> Value:
         if isinstance(value, np.ndarray) and value.ndim == 2:
@@ -44,11 +43,12 @@ _OPERATORS: dict[type, Callable[..., Value]] = {
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
 }
+# of left less right, and how far rounding may have carried it: equal numbers are equal, whichever side they fell on
 _COMPARISONS: dict[type, Callable[[float, float], bool]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+    ast.Lt: lambda gap, slack: gap < -slack,
+    ast.LtE: lambda gap, slack: gap <= slack,
+    ast.Gt: lambda gap, slack: gap > slack,
+    ast.GtE: lambda gap, slack: gap >= -slack,
 }
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "abs": abs,
@@ -69,6 +69,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "smallest": _over_seeds(np.min),
     "largest": _over_seeds(np.max),
 }
+_NOT_SMOOTH = {"median", "smallest", "largest"}  # leaving out one seed says nothing about how these scatter
 
 
 class NotRunError(Exception):
@@ -131,7 +132,7 @@ class Judged:
     n_seeds: int
 
 
-def judge(claim: Claim, quantities: Mapping[str, pd.Series], rng: Generator) -> Judged:
+def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
     """Evaluate a claim; it is `not run` where it has no expression or a quantity was not measured at this scale."""
     try:
         parts = [_compare(expression, quantities) for expression in claim.holds]
@@ -142,7 +143,8 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series], rng: Generator) -> 
     sides = {shown: value for _, shown, value in parts}
     shared = {shown: _shared([quantities[name] for name in names(shown)]) for shown in sides}
     measured = [
-        f"{shown} = {_text(value)}{_interval(shown, quantities, shared[shown], rng)}" for shown, value in sides.items()
+        f"{shown} = {_text(value)}{_interval(shown, value, quantities, shared[shown])}"
+        for shown, value in sides.items()
     ]
     n_seeds = min(map(len, shared.values()))
     if not all(ok for ok, *_ in parts):
@@ -169,12 +171,22 @@ def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool
         raise TableError(f"a claim must compare: {expression}")
     sides = [node.left, *node.comparators]
     values = [float(np.mean(_value(side, quantities))) for side in sides]
+    slack = [_rounding(side, value, quantities) for side, value in zip(sides, values, strict=True)]
     truths = [
-        _COMPARISONS[type(kind)](left, right)
-        for kind, left, right in zip(node.ops, values[:-1], values[1:], strict=True)
+        _COMPARISONS[type(kind)](values[place] - values[place + 1], slack[place] + slack[place + 1])
+        for place, kind in enumerate(node.ops)
     ]
     shown = next(index for index, side in enumerate(sides) if names(ast.unparse(side)))
     return all(truths), ast.unparse(sides[shown]), values[shown]
+
+
+def _rounding(node: ast.expr, value: float, quantities: Mapping[str, pd.Series]) -> float:
+    """How far a side may be off because its quantities, one by one, were float32."""
+    moved = [
+        float(np.mean(_value(node, {**quantities, name: quantities[name] * (1 + RESOLUTION)}))) - value
+        for name in names(ast.unparse(node))
+    ]
+    return float(np.abs([change for change in moved if np.isfinite(change)]).sum())
 
 
 def _parse(expression: str) -> ast.expr:
@@ -215,15 +227,25 @@ def _shared(series: Sequence[pd.Series]) -> list[Any]:
     return list(shared.unique())
 
 
-def _interval(expression: str, quantities: Mapping[str, pd.Series], seeds: list[Any], rng: Generator) -> str:
-    """95 % percentile bootstrap interval over seeds, which stay paired; empty for fewer than two, or if infinite."""
-    if len(seeds) < 2:
+def _interval(expression: str, value: float, quantities: Mapping[str, pd.Series], seeds: list[Any]) -> str:
+    """Write the interval over seeds, which stay paired; empty for fewer than two, if infinite, of order statistics.
+
+    It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what is found without
+    one seed, around what was found: of a mean, these are the seeds' own values.
+    """
+    node, n = _parse(expression), len(seeds)
+    called = {part.func.id for part in ast.walk(node) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    if n < 2 or called & _NOT_SMOOTH:
         return ""
-    drawn = rng.integers(0, len(seeds), (DRAWS, len(seeds)))
-    again = {name: quantities[name].loc[seeds].to_numpy(float)[drawn] for name in names(expression)}
-    draws = np.mean(_value(_parse(expression), again), axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975]) if np.isfinite(draws).all() else (np.nan, np.nan)
-    return "" if np.isnan(low) else f" [{_text(low)}, {_text(high)}]"
+    others = np.arange(n)[None].repeat(n, 0)[~np.eye(n, dtype=bool)].reshape(n, n - 1)
+    without = {name: quantities[name].loc[seeds].to_numpy(float)[others] for name in names(expression)}
+    with np.errstate(invalid="ignore"):
+        left_out = np.mean(_value(node, without), axis=1)
+        pseudo = value + (n - 1) * (left_out.mean() - left_out)
+    if not np.isfinite(pseudo).all():
+        return ""
+    low, high = map(float, mean_interval(pseudo))
+    return f" [{_text(low)}, {_text(high)}]"
 
 
 def _text(value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from analysis.statistics import at_least
 from analysis.tables import Frame, TableError
 
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -50,7 +51,7 @@ def crossing(rows: Frame, column: str, level: float, at: str = "step", scale: st
 
 def _first(at: np.ndarray, values: np.ndarray, level: float, scale: Callable[[np.ndarray], np.ndarray]) -> float:
     """Find where values first reach a level; `at` increases."""
-    beyond = values >= level if values[0] < level else values <= level
+    beyond = at_least(values, level) if values[0] < level else at_least(level, values)
     if not beyond.any():
         return np.inf
     after = int(beyond.argmax())
@@ -60,4 +61,5 @@ def _first(at: np.ndarray, values: np.ndarray, level: float, scale: Callable[[np
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = scale(ends)
     low, middle, high = shown if np.isfinite(shown).all() else ends
-    return float(at[after - 1] + (at[after] - at[after - 1]) * (middle - low) / (high - low))
+    share = min((middle - low) / (high - low), 1.0)  # an end may be below the level by its rounding
+    return float(at[after - 1] + (at[after] - at[after - 1]) * share)

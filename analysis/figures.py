@@ -6,14 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.canvas import looks, save, style
 from analysis.tables import Frame, Tables
-
-SEED = 0  # of the drawn intervals
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,12 @@ def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[D
     with style():
         keep("", results.overview(summary))
         for task in tables.tasks:
-            rng = np.random.default_rng(SEED)
             keep(task, results.final_scores(tables, summary, task, own))
-            keep(task, training.convergence(tables, task, own, rng))
+            keep(task, training.convergence(tables, task, own))
             keep(task, results.cost_to_target(tables, targets, task, own))
-            keep(task, training.generalisation_gap(tables, task, own, rng))
-            keep(task, training.gradient_norms(tables, task, rng))
-            keep(task, training.update_cosine(tables, task, own, rng))
+            keep(task, training.generalisation_gap(tables, task, own))
+            keep(task, training.gradient_norms(tables, task))
+            keep(task, training.update_cosine(tables, task, own))
     return drawn
 
 

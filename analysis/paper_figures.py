@@ -17,9 +17,7 @@ from scipy.stats import norm
 from analysis import canvas
 from analysis.canvas import INK, looks, panels, save, style
 from analysis.claims import NotRunError, evaluate
-from analysis.statistics import bootstrap_interval
-
-SEED = 0  # of the drawn intervals
+from analysis.statistics import INTERVAL, mean_interval
 
 
 def draw(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Path) -> list[tuple[str, str]]:
@@ -46,8 +44,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     along = list(dict.fromkeys(place for series in spec["series"] for place in series["points"]))
     categories = any(isinstance(_number(name), str) for name in along)
     places = {name: float(index if categories else _number(name)) for index, name in enumerate(along)}
-    figure, axes = _panel(spec, "Marks: mean and 95 % bootstrap interval over seeds.", entries)
-    rng = np.random.default_rng(SEED)
+    figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.", entries)
     for index, series in enumerate(spec["series"]):
         look = own[series["name"]]
         aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0  # so that no mark hides another
@@ -55,7 +52,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
         shown = {place: quantities[key] for place, key in series["points"].items() if len(quantities.get(key, ()))}
         if shown:
             mean = np.array([values.mean() for values in shown.values()])
-            bounds = np.array([bootstrap_interval(values.to_numpy(), rng, 1000) for values in shown.values()])
+            bounds = np.array([mean_interval(values.to_numpy()) for values in shown.values()])
             bars = np.nan_to_num([mean - bounds[:, 0], bounds[:, 1] - mean]).clip(0)
             axes.errorbar(
                 [places[place] + aside for place in shown], mean, bars, color=look.colour, marker=look.marker,

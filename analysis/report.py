@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from analysis.figures import Drawn
     from analysis.tables import Frame, Tables
 
-SEED = 0  # of the intervals and Monte Carlo tests
 _TEMPLATE = "report.html.j2"
 
 
@@ -60,7 +59,6 @@ def write(folder: str | Path, out: str | Path | None = None, reference: str | No
 
 def print_summary(tables: Tables) -> None:
     """Print a table for each task: arms, scores, ranks and costs."""
-    import numpy as np
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -69,7 +67,7 @@ def print_summary(tables: Tables) -> None:
     from analysis.report_tables import printed_columns
     from analysis.summaries import summary
 
-    console, table = Console(), summary(tables, np.random.default_rng(SEED))
+    console, table = Console(), summary(tables)
     for task in tables.tasks:
         rows = printed_columns(table[table["task"] == task])
         printed = Table(
@@ -84,19 +82,18 @@ def print_summary(tables: Tables) -> None:
 
 def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> Path:
     import jinja2
-    import numpy as np
 
     from analysis import report_tables as shown
-    from analysis import summaries
+    from analysis import sentences, summaries
     from analysis.canvas import write as write_file
     from analysis.figures import draw
+    from analysis.statistics import INTERVAL
 
     out = folder / "report" if out is None else Path(out)
-    rng = np.random.default_rng(SEED)
-    summary = summaries.summary(tables, rng)
+    summary = summaries.summary(tables)
     frames = {
         "summary": summary,
-        "paired_differences": summaries.paired_differences(tables, rng, reference),
+        "paired_differences": summaries.paired_differences(tables, reference),
         "cost_to_target": summaries.cost_to_target(tables),
         "failures": summaries.failures(tables),
     }
@@ -111,10 +108,12 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         study=tables.study,
         arms=tables.arms,
         figures={figure.name: _figure(figure) for figure in drawn if not figure.task},
-        compared=shown.compared(tables),
-        warnings=shown.warnings(tables),
+        compared=sentences.compared(tables),
+        covered=sentences.covered(tables),
+        warnings=sentences.warnings(tables),
         sections=[_section(tables, frames, drawn, task) for task in tables.tasks],
-        failures=frames["failures"],
+        failures=shown.failure_columns(frames["failures"]),
+        interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
         unfinished=tables.unfinished,
         command=_command(folder, reference),
@@ -128,17 +127,20 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
 def _section(tables: Tables, frames: Mapping[str, Frame], drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
     """All that the page says of one task."""
     from analysis import report_tables as shown
+    from analysis import sentences
+    from analysis.ranking import ranking
 
     own = {name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty}
     differences = own.get("paired_differences")
+    reference = None if differences is None or differences.empty else differences["reference"].iloc[0]
     return {
         "task": task,
         "score": tables.score(task),
-        "headline": shown.headline(own["summary"], differences),
+        "headline": sentences.headline(tables, own["summary"], ranking(tables, task), reference),
         "scores": shown.score_columns(own["summary"]),
         "costs": shown.cost_columns(own["summary"]),
-        "differences": None if differences is None or differences.empty else shown.difference_columns(differences),
-        "reference": None if differences is None or differences.empty else differences["reference"].iloc[0],
+        "differences": None if reference is None else shown.difference_columns(differences),
+        "reference": reference,
         "targets": shown.target_columns(own["cost_to_target"]) if "cost_to_target" in own else None,
         "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
     }

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import MIN_SEEDS
-from analysis.summaries import ranges
-from analysis.tables import COSTS, LEVELS, STATUSES, Frame, Tables, higher_is_better
+from analysis.statistics import INTERVAL
+from analysis.tables import COSTS, LEVELS, STATUSES, Frame
 
 NONE = "-"
 _COST_NAMES = {"epochs": "epochs", "examples": "examples", "flops": "FLOPs", "seconds": "seconds"}
@@ -34,33 +33,63 @@ def score_text(value: float) -> str:
     return number(value) if pd.isna(value) or abs(value) >= 100 else f"{value:.3f}"
 
 
+def share(value: float) -> str:
+    """Write a share in per cent: 99.5 %; a dash for unknown."""
+    return NONE if pd.isna(value) else f"{100 * value:.3g} %"
+
+
 def interval(mean: float, low: float, high: float) -> str:
     """Write a mean and its interval: 0.950 [0.941, 0.957]."""
     return score_text(mean) + ("" if np.isnan(low) else f" [{score_text(low)}, {score_text(high)}]")
 
 
+def rank_text(first: float, last: float, group: str, note: str) -> str:
+    """Write a rank interval and the letters of the tie groups: 1-3 ab; why there is none in their place."""
+    if pd.isna(first):
+        return f"not ranked: {note}"
+    return f"{first:.0f}{f'-{last:.0f}' if last > first else ''} {group}"
+
+
+def ranks(summary: Frame) -> list[str]:
+    """Rank intervals of a summary, in words."""
+    return [rank_text(*row) for row in summary[["rank_first", "rank_last", "group", "rank_note"]].to_numpy()]
+
+
+def means(summary: Frame) -> list[str]:
+    """Means of a summary with their intervals, and of how many replicas where some did not finish."""
+    begun = summary[list(STATUSES)].sum(axis=1)
+    rows = zip(*(summary[name] for name in ("mean", "low", "high", "n_seeds")), begun, strict=True)
+    return [
+        interval(mean, low, high) + (f" ({done} of {n})" if 0 < done < n else "") for mean, low, high, done, n in rows
+    ]
+
+
 def score_columns(summary: Frame) -> Frame:
     """Scores of one task."""
+    gains = summary[["selected_gain", "selected_low", "selected_high"]].to_numpy()
     return pd.DataFrame(
         {
             "arm": summary["arm"],
             "signal": summary["signal"],
             "replicas": [", ".join(f"{row[s]} {s}" for s in STATUSES if row[s]) for row in summary.to_dict("records")],
-            "mean [95 % interval]": [interval(*row) for row in summary[["mean", "low", "high"]].to_numpy()],
+            "mean [95 % interval]": means(summary),
+            "rank": ranks(summary),
             "best": summary["best"].map(score_text),
             "std": summary["std"].map(score_text),
             "at the end": summary["final_mean"].map(score_text),
-            "overfitting": summary["overfitting_cost"].map(score_text),
-            "rank": [f"{rank:.1f}" if rank > 0 else note for rank, note in summary[["rank", "rank_note"]].to_numpy()],
+            "selected - end [95 %]": [interval(*row) for row in gains],
             "epochs": summary["epochs"].map(number),
-            "seconds": summary["seconds"].map(number),
+            "seconds a replica": summary["seconds"].map(number),
+            "seconds of the run": summary["total_seconds"].map(number),
         }
     )
 
 
 def printed_columns(summary: Frame) -> Frame:
     """Scores of one task, narrow enough for a terminal."""
-    shown = score_columns(summary).rename(columns={"mean [95 % interval]": "mean [95 %]"})
+    shown = score_columns(summary).rename(
+        columns={"mean [95 % interval]": "mean [95 %]", "seconds a replica": "seconds"}
+    )
     begun = summary[list(STATUSES)].sum(axis=1)
     finished = [f"{done}/{n}" for done, n in zip(summary["finished"], begun, strict=True)]
     return shown.assign(finished=finished)[["arm", "mean [95 %]", "rank", "finished", "seconds"]]
@@ -69,7 +98,9 @@ def printed_columns(summary: Frame) -> Frame:
 def cost_columns(summary: Frame) -> Frame:
     """Costs of one task, pre-training apart and added."""
     columns = {"arm": summary["arm"]}
+    columns["budget spent"] = summary["spent"].map(share)
     columns |= {_COST_NAMES[cost]: summary[cost].map(number) for cost in COSTS}
+    columns["seconds of the run"] = summary["total_seconds"].map(number)
     for cost in ("flops", "seconds"):
         before = summary[f"pretraining_{cost}"]
         columns[f"pre-training {_COST_NAMES[cost]}"] = before.map(number)
@@ -94,7 +125,7 @@ def difference_columns(differences: Frame) -> Frame:
             "pairs": differences["n"].map(str),
             "difference [95 % interval]": [interval(*row) for row in differences[["mean", "low", "high"]].to_numpy()],
             "p": differences["p"].map(number),
-            "p (Holm)": differences["p_holm"].map(number),
+            "p (all pairs)": differences["p_corrected"].map(number),
             "smallest p": differences["smallest_p"].map(number),
             "d_z": differences["d_z"].map(number),
         }
@@ -113,88 +144,9 @@ def target_columns(targets: Frame) -> Frame:
     return pd.DataFrame(columns)
 
 
-def headline(summary: Frame, differences: Frame | None) -> str:
-    """Say in two sentences which arm has the highest mean, and how sure that is."""
-    rows = summary[summary["n_seeds"] > 0]
-    if rows.empty:
-        return "No arm has a test score."
-    best, score = rows.iloc[0], rows["score"].iloc[0]
-    sense = "highest" if higher_is_better(score) else "lowest"
-    text = (
-        f"{best['arm']} has the {sense} mean test {score}, {interval(best['mean'], best['low'], best['high'])} over "
-        f"{best['n_seeds']} seed{'s' if best['n_seeds'] != 1 else ''}"
-    )
-    if len(rows) > 1:
-        second = rows.iloc[1]
-        text += f"; {second['arm']} follows with {interval(second['mean'], second['low'], second['high'])}"
-    text += "."
-    if differences is not None and not differences.empty:
-        worse = (differences["p_holm"] < 0.05).sum()
-        text += (
-            f" {worse} of {len(differences)} arms differ from {differences['reference'].iloc[0]} at p < 0.05 after "
-            f"Holm's correction"
-        )
-        least = differences["smallest_p"].min() * len(differences)
-        few = f"; with so few seeds none could (the smallest corrected p is {number(min(least, 1))})."
-        text += few if least >= 0.05 else "."
-    return text
-
-
-def compared(tables: Tables) -> Frame:
-    """What was compared: one row a task."""
-    rows = []
-    for task in tables.tasks:
-        runs = tables.runs[tables.runs["task"] == task]
-        ran = runs[runs["status"] != "skipped"]
-        default = runs.loc[runs["default_network"], "network"]
-        networks = dict.fromkeys([*default, *runs["network"]])
-        budgets = [f"{number(amount)} {currency}" for amount, currency in _budgets(ran)]
-        rows.append(
-            {
-                "task": task,
-                "score": tables.score(task),
-                "networks": ", ".join(networks),
-                "weights": ", ".join(dict.fromkeys(number(n) for n in ran["n_weights"].dropna().sort_values())) or NONE,
-                "arms": str(runs["arm"].nunique()),
-                "seeds": ranges(ran["seed"].drop_duplicates()) or NONE,
-                "budget a replica": " or ".join(budgets) or NONE,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def warnings(tables: Tables) -> list[str]:
-    """What makes the comparison weaker than it looks."""
-    found = []
-    for task in tables.tasks:
-        runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
-        if len(_budgets(runs)) > 1:
-            found.append(f"{task}: budgets differ between runs, so the arms were not given the same compute.")
-        seeds = runs.groupby("arm")["seed"].agg(frozenset)
-        if len(set(seeds)) > 1:
-            found.append(f"{task}: not all arms ran the same seeds; ranks and differences use the shared ones only.")
-        few = sorted(arm for arm, own in seeds.items() if len(own) < MIN_SEEDS)
-        if few:
-            found.append(f"{task}: fewer than {MIN_SEEDS} seeds, not ranked: {', '.join(map(str, few))}.")
-    commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
-    if len(commits) > 1:
-        found.append(f"The runs come from {len(commits)} commits of the code.")
-    if any(m.get("dirty") for m in tables.manifests.values()):
-        found.append("Some runs were made from a working tree with changes that were not committed.")
-    processors = {str(m["processor"]) for m in tables.manifests.values() if m.get("processor")}
-    if len(processors) > 1:
-        found.append(f"The runs come from {len(processors)} kinds of processor: seconds are not comparable.")
-    missing = [cell for cell, manifest in tables.manifests.items() if not manifest]
-    if missing:
-        found.append(f"No manifest: {', '.join(missing)}.")
-    return found
-
-
-def _budgets(runs: Frame) -> list[tuple[float, str]]:
-    if "budget_currency" not in runs:
-        return []
-    pairs = runs[["budget", "budget_currency"]].dropna().drop_duplicates()
-    return [(float(amount), str(currency)) for amount, currency in pairs.sort_values("budget").to_numpy()]
+def failure_columns(failures: Frame) -> Frame:
+    """Replicas that did not finish."""
+    return failures.assign(spent=failures["spent"].map(share)).rename(columns={"spent": "budget spent"})
 
 
 def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -234,7 +186,8 @@ def latex(name: str, frame: Frame) -> str:
     shown.insert(0, "task", frame["task"])
     header, *body = (" & ".join(map(_escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()])
     head = f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}"
-    return "\n".join([head, r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""])
+    said = f"% Brackets: {INTERVAL}."
+    return "\n".join([head, r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", said, ""])
 
 
 def _rounded(frame: Frame) -> Frame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
@@ -22,10 +23,9 @@ from analysis.canvas import (
     score_ticks,
     wrapped,
 )
-from analysis.report_tables import interval, score_text
-from analysis.statistics import Array
-from analysis.summaries import RESULT
-from analysis.tables import LEVELS, Frame, Tables, higher_is_better
+from analysis.report_tables import interval, ranks, score_text
+from analysis.statistics import INTERVAL, Array
+from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
 from analysis.training_figures import Picture, seeds
 
 _CURRENCIES = {"epochs": "backprop epochs", "seconds": "seconds a replica"}
@@ -43,15 +43,17 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
     limits = score_limits(np.concatenate(list(values.values())), score)
     absent = own.loc[own["n_seeds"] == 0, "arm"]
     note = (
-        f"Marks: seeds, a cross where one diverged or failed. Black: mean and 95 % bootstrap interval of the mean over "
-        f"{seeds(rows['n_seeds'])}.\n{off_axis(values, limits, 'seeds')}"
+        f"Marks: seeds, a cross where one diverged or failed. Black: mean and {INTERVAL} over "
+        f"{seeds(rows['n_seeds'])} that finished; then the rank interval, and letters shared by arms that are not "
+        f"told apart.\n{off_axis(values, limits, 'seeds')}"
     )
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
     arms = [str(arm) for arm in rows["arm"]]
     left = _margin(arms)
     title = f"{task}: test score at the best validation"
-    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left, right=1.9)
-    for place, (arm, mean, low, high) in enumerate(zip(arms, rows["mean"], rows["low"], rows["high"], strict=True)):
+    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left, right=2.6)
+    columns = (rows["mean"], rows["low"], rows["high"], rows["rank_first"], ranks(rows))
+    for place, (arm, mean, low, high, first, rank) in enumerate(zip(arms, *columns, strict=True)):
         finished = (replicas.loc[replicas["arm"] == arm, "status"] == "finished").to_numpy()
         colour, heights = looks[arm].colour, _spread(place, len(values[arm]))
         for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
@@ -59,7 +61,7 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
             axes.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
         axes.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
         axes.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
-        text = interval(mean, low, high)
+        text = f"{interval(mean, low, high)}   {'-' if np.isnan(first) else rank}"
         axes.text(1.01, place, text, va="center", transform=axes.get_yaxis_transform())
     axes.set(xlim=limits, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
     draw_ticks(axes, "x", score_ticks(limits))
@@ -118,31 +120,35 @@ def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: A
 
 
 def overview(summary: Frame) -> Picture | None:
-    """Mean score and rank of every arm on every task."""
-    wide = summary.pivot_table(index="arm", columns="task", values=["rank", "mean"], dropna=False)
+    """Mean score and rank interval of every arm on every task; ties have one colour, that of the interval's middle."""
+    middle = (summary["rank_first"] + summary["rank_last"]) / 2
+    places = ("  (" + pd.Series(ranks(summary), summary.index) + ")").where(middle.notna(), "")
+    table = summary.assign(middle=middle, place=places, text=summary["mean"].map(score_text))
+    wide = table.pivot_table(index="arm", columns="task", values="middle", dropna=False)
     if wide.empty:
         return None
-    ranks, means = (wide[name] if name in wide else wide["mean"] * np.nan for name in ("rank", "mean"))
-    order = ranks.mean(axis=1).sort_values(na_position="last", kind="stable").index
-    ranks, means, arms = ranks.loc[order], means.loc[order], [str(arm) for arm in order]
+    wide = wide.loc[wide.mean(axis=1).sort_values(na_position="last", kind="stable").index]
+    arms, tasks = [str(arm) for arm in wide.index], [str(task) for task in wide]
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
-    cell = (WIDTH - left) / ranks.shape[1]  # inches
-    note = "Dark: good rank, the average over seeds of the place among all arms of the task. White: not ranked."
+    cell = (WIDTH - left) / len(tasks)  # inches
+    note = (
+        "Dark: good rank, the middle of its interval. In brackets: the interval, and letters shared by arms that are "
+        "not told apart. White: not ranked."
+    )
     figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
-    last = max(2.0, ranks.max(axis=None, skipna=True)) if ranks.notna().any(axis=None) else 2.0
+    last = max(2.0, wide.max(axis=None, skipna=True)) if wide.notna().any(axis=None) else 2.0
     palette = sns.color_palette("crest_r", as_cmap=True).with_extremes(bad="white")
     sns.heatmap(
-        ranks, ax=axes, cmap=palette, vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white",
+        wide, ax=axes, cmap=palette, vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white",
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
-    for (y, x), mean in np.ndenumerate(means.to_numpy()):
-        rank = ranks.iloc[y, x]
-        text = score_text(mean) + ("" if np.isnan(rank) or cell < 1.3 else f"  (rank {rank:.1f})")
-        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="white" if rank < 0.7 * last else INK)
-    draw_ticks(axes, "x", {place + 0.5: wrapped(str(task), cell) for place, task in enumerate(ranks)})
+    for arm, task, rank, text, place in table[["arm", "task", "middle", "text", "place"]].to_numpy():
+        at, colour = (tasks.index(task) + 0.5, arms.index(arm) + 0.5), "white" if rank < 0.7 * last else INK
+        axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)
+    draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
     _draw_rows(axes, arms, left, shift=0.5)
-    axes.set(xlabel="", ylabel="", xlim=(0, ranks.shape[1]))
-    alt = f"Heat map: mean test score and rank of {len(arms)} arms on {ranks.shape[1]} tasks."
+    axes.set(xlabel="", ylabel="", xlim=(0, len(tasks)))
+    alt = f"Heat map: mean test score and rank interval of {len(arms)} arms on {len(tasks)} tasks."
     return Picture("overview", alt, figure)
 
 

@@ -1,4 +1,8 @@
-"""Tables made from the runs table: scores and ranks, paired differences, cost to target, failures."""
+"""Tables made from the runs table: scores and rank intervals, paired differences, cost to target, failures.
+
+A score counts where its replica finished. An arm is ranked if every replica did, over the seeds that all ranked arms
+share; one that lost replicas has the mean of the others, and how many they are.
+"""
 
 from __future__ import annotations
 
@@ -6,92 +10,95 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from numpy.random import Generator
 
-from analysis.statistics import MIN_SEEDS, average_ranks, bootstrap_interval, holm, paired
-from analysis.tables import COSTS, LEVELS, STATUSES, Frame, TableError, Tables, higher_is_better
-
-RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
+from analysis.ranking import ranking
+from analysis.statistics import mean_interval, merged, paired, stream
+from analysis.tables import COSTS, LEVELS, RESULT, STATUSES, Frame, TableError, Tables, higher_is_better, limits_of
 
 _MEANS = {
     "final_mean": "final_test_score",
     **{cost: cost for cost in COSTS},
     **{f"pretraining_{cost}": f"pretraining_{cost}" for cost in COSTS},
-    **{name: name for name in ("rewards", "n_weights", "state_bytes")},
+    **{name: name for name in ("total_seconds", "spent", "rewards", "n_weights", "state_bytes")},
     **{f"inference_{name}": f"inference_{name}" for name in ("flops", "spikes", "accumulates")},
 }
 
 
-def summary(tables: Tables, rng: Generator) -> Frame:
-    """One row for each arm of each task, the best first.
+def summary(tables: Tables) -> Frame:
+    """One row for each arm of each task: ranked arms by their mean, the best first, then the others.
 
-    `mean` is of the test score at the best validation, over the `n_seeds` replicas that have one; `low` and `high`
-    are its bootstrap interval, `final_mean` the mean at the end, `overfitting_cost` the validation score lost between
-    the best checkpoint and the end. Costs are means over replicas; pre-training is in columns of its own.
+    `mean` is of the test score at the best validation, over the `n_seeds` replicas that finished; `low` and `high` are
+    its interval, `final_mean` the mean at the end. `selected_gain` with its interval is the test score of the selected
+    checkpoint less that of the end, at the same seeds and so that positive is better: what selection gained, or lost.
+    `rank_first` to `rank_last` is the rank interval, `group` the letters of the tie groups, `rank` the mean place over
+    seeds; `rank_note` says why an arm has none. Costs are means over replicas, `spent` the share of the budget;
+    pre-training is in columns of its own.
     """
-    rows = []
-    for (task, arm), replicas in tables.runs.groupby(["task", "arm"]):
+    rows, ranked = [], []
+    for task, runs in tables.runs.groupby("task"):
         score = tables.score(str(task))
         sign = 1 if higher_is_better(score) else -1
-        values = _finite(replicas[RESULT])
-        low, high = bootstrap_interval(values, rng) if len(values) else (np.nan, np.nan)
-        row = {"task": task, "arm": arm, "signal": replicas["signal"].iloc[0], "score": score, "n_seeds": len(values)}
-        row |= {status: int((replicas["status"] == status).sum()) for status in STATUSES}
-        row |= {"mean": _mean(values), "low": float(low), "high": float(high)}
-        row["best"] = sign * (sign * values).max() if len(values) else np.nan
-        row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        row["overfitting_cost"] = _mean(sign * (replicas["best_validation_score"] - replicas["final_validation_score"]))
-        ran = replicas[replicas["status"] != "skipped"]
-        rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
-    table = pd.DataFrame(rows)
-    ranked = pd.concat([_ranks(replicas) for _, replicas in tables.runs.groupby("task")])
-    table = table.merge(ranked, on=["task", "arm"], how="left")
-    ascending = np.where(table["score"].map(higher_is_better), -1, 1) * table["mean"]
-    order = table.assign(order=ascending).sort_values(["task", "order", "arm"], na_position="last")
-    return order.drop(columns="order").reset_index(drop=True)
+        ranked.append(_ranks(tables, str(task)))
+        for arm, replicas in runs.groupby("arm"):
+            done = replicas[(replicas["status"] == "finished") & np.isfinite(replicas[RESULT])]
+            values = done[RESULT].to_numpy(float)
+            row = {
+                "task": task,
+                "arm": arm,
+                "signal": replicas["signal"].iloc[0],
+                "score": score,
+                "n_seeds": len(values),
+            }
+            row |= {status: int((replicas["status"] == status).sum()) for status in STATUSES}
+            row["mean"] = _mean(values)
+            row["low"], row["high"] = map(float, mean_interval(values, limits_of(score)))
+            row["best"] = sign * (sign * values).max() if len(values) else np.nan
+            row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
+            gain = paired(sign * values, sign * done["final_test_score"], stream(str(task), str(arm), "selected"))
+            row |= {"selected_gain": gain.mean, "selected_low": gain.low, "selected_high": gain.high}
+            ran = replicas[replicas["status"] != "skipped"]
+            rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
+    table = pd.DataFrame(rows).merge(pd.concat(ranked), on=["task", "arm"], how="left")
+    ascending = merged(np.where(table["score"].map(higher_is_better), -1, 1) * table["mean"])
+    order = table.assign(order=ascending, below=table["rank"].isna())
+    order = order.sort_values(["task", "below", "order", "arm"], na_position="last")
+    return order.drop(columns=["order", "below"]).reset_index(drop=True)
 
 
-def _ranks(replicas: Frame) -> Frame:
-    """Rank the arms of one task within each seed they share, and average; say why where that is refused.
-
-    A replica that failed or diverged is last at its seed. Skipped ones are not ranked.
-    """
-    sign = 1 if higher_is_better(replicas["score"].iloc[0]) else -1
-    valid = replicas["status"] == "finished"
-    table = replicas.assign(value=(sign * replicas[RESULT]).where(valid))
-    ran = table[table["status"] != "skipped"]
-    n_seeds = ran.groupby("arm")["seed"].nunique().reindex(table["arm"].unique(), fill_value=0)
-    candidates = n_seeds.index[n_seeds >= MIN_SEEDS]
-    wide = ran[ran["arm"].isin(candidates)].pivot_table(index="arm", columns="seed", values="value", dropna=False)
-    tried = ran[ran["arm"].isin(candidates)].pivot_table(index="arm", columns="seed", aggfunc="size")
-    shared = tried.columns[tried.notna().all()] if len(tried) else []
-    note = pd.Series("", n_seeds.index)
-    note[n_seeds < MIN_SEEDS] = f"fewer than {MIN_SEEDS} seeds"
-    note[n_seeds == 0] = "skipped"
-    rank = pd.Series(np.nan, n_seeds.index)
-    if len(shared) >= MIN_SEEDS:
-        wide = wide.reindex(index=candidates, columns=shared)
-        rank[candidates] = average_ranks(wide)
-    else:
-        note[candidates] = f"fewer than {MIN_SEEDS} seeds shared by all arms"
-    return pd.DataFrame(
-        {"task": replicas["task"].iloc[0], "arm": n_seeds.index, "rank": rank.array, "rank_note": note.array}
-    )
+def _ranks(tables: Tables, task: str) -> Frame:
+    """Ranks of the arms of one task."""
+    order = ranking(tables, task)
+    known = order.ties
+    columns = ["task", "arm", "rank", "rank_first", "rank_last", "group", "rank_note"]
+    places = zip(order.arms, order.rank, known.first, known.last, known.letters, strict=True)
+    rows = [[task, *place, ""] for place in places]
+    rows += [[task, arm, *[np.nan] * 3, "", note] for arm, note in order.unranked.items()]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str | None:
-    """Return the arm others are compared with: `preferred` if it has results, else the best by validation score."""
-    replicas = tables.runs[(tables.runs["task"] == task) & tables.runs[RESULT].notna()]
+    """Return the arm others are compared with: `preferred` if it has results, else the best by validation score.
+
+    A method's name is enough if one arm alone has it, with the task's own network.
+    """
+    replicas = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] == "finished")]
+    replicas = replicas[replicas[RESULT].notna()]
     if replicas.empty:
         return None
     if preferred in set(replicas["arm"]):
         return preferred
+    own = replicas[(replicas["method"] == preferred) & replicas["default_network"]]["arm"].unique()
+    if len(own) == 1:
+        return str(own[0])
     validation = replicas.groupby("arm")["best_validation_score"].mean()
     return str(validation.idxmax() if higher_is_better(tables.score(task)) else validation.idxmin())
 
 
-def paired_differences(tables: Tables, rng: Generator, reference: str | None = None) -> Frame:
-    """Each arm's score minus the reference arm's at the same seeds; `p_holm` corrects over the arms of the task.
+def paired_differences(tables: Tables, reference: str | None = None) -> Frame:
+    """Each arm's score minus the reference arm's at the same seeds, where both finished.
+
+    `p_corrected` is for all pairs of ranked arms of the task, those without the reference included: the same numbers
+    that make the tie groups.
 
     Raises
     ------
@@ -101,16 +108,20 @@ def paired_differences(tables: Tables, rng: Generator, reference: str | None = N
     if reference is not None and reference not in tables.arms:
         raise TableError(f"no arm has the name {reference}; known: {', '.join(tables.arms)}")
     parts = []
+    done = tables.runs[tables.runs["status"] == "finished"]
     for task in tables.tasks:
         name = reference_arm(tables, task, reference or "backprop")
         if name is None:
             continue
-        wide = tables.runs[tables.runs["task"] == task].pivot_table(index="seed", columns="arm", values=RESULT)
+        wide = done[done["task"] == task].pivot_table(index="seed", columns="arm", values=RESULT)
         others = [arm for arm in wide if arm != name]
-        rows = [asdict(paired(wide[arm], wide[name], rng)) for arm in others]
+        rows = [asdict(paired(wide[arm], wide[name], stream(task, str(arm), name))) for arm in others]
         part: Frame = pd.DataFrame(rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"])
-        part = part.assign(task=task, arm=others, reference=name, p_holm=holm(part["p"]))
-        part = part[["task", "arm", "reference", "n", "mean", "low", "high", "p", "p_holm", "smallest_p", "d_z"]]
+        order = ranking(tables, task)
+        part = part.assign(
+            task=task, arm=others, reference=name, p_corrected=[order.p(str(arm), name) for arm in others]
+        )
+        part = part[["task", "arm", "reference", "n", "mean", "low", "high", "p", "p_corrected", "smallest_p", "d_z"]]
         ascending = not higher_is_better(tables.score(task))
         parts.append(part.sort_values(["mean", "arm"], ascending=[ascending, True]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -119,10 +130,10 @@ def paired_differences(tables: Tables, rng: Generator, reference: str | None = N
 def cost_to_target(tables: Tables) -> Frame:
     """Median cost over seeds until the validation score meets each target; a miss is infinite.
 
-    `reached` of `n` replicas met it. Skipped replicas are not counted, failed ones are misses.
+    `reached` of `n` replicas met it. Skipped and untrained replicas are not counted, failed ones are misses.
     """
     rows = []
-    ran = tables.runs[tables.runs["status"] != "skipped"]
+    ran = tables.runs[~tables.runs["status"].isin(["skipped", "untrained"])]
     for (task, arm), replicas in ran.groupby(["task", "arm"]):
         for level in LEVELS:
             target = replicas[f"target_{level}"].dropna()
@@ -137,13 +148,20 @@ def cost_to_target(tables: Tables) -> Frame:
 
 
 def failures(tables: Tables) -> Frame:
-    """Replicas that did not finish, those of one arm with the same reason together."""
+    """Replicas that did not finish, those of one arm with the same reason together; `spent` of their budget."""
     bad = tables.runs[tables.runs["status"] != "finished"]
     rows = [
-        {"task": task, "arm": arm, "status": status, "seeds": ranges(group["seed"]), "reason": reason}
+        {
+            "task": task,
+            "arm": arm,
+            "status": status,
+            "seeds": ranges(group["seed"]),
+            "reason": reason,
+            "spent": _mean(group["spent"]),
+        }
         for (task, arm, status, reason), group in bad.groupby(["task", "arm", "status", "reason"])
     ]
-    return pd.DataFrame(rows, columns=["task", "arm", "status", "seeds", "reason"])
+    return pd.DataFrame(rows, columns=["task", "arm", "status", "seeds", "reason", "spent"])
 
 
 def ranges(seeds: pd.Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.statistics import RESOLUTION
+
 Frame: TypeAlias = Any  # a pandas DataFrame: its own types are unions that no checker can follow
 
 COSTS = ("epochs", "examples", "flops", "seconds")
 LEVELS = ("easy", "medium", "hard")
-STATUSES = ("finished", "diverged", "failed", "skipped")
+STATUSES = ("finished", "diverged", "failed", "untrained", "skipped")
+RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
 
 _LEDGER = ("epochs", "forward", "backward", "flops", "steps", "seconds")
 _MOMENTS = ("best", "easy", "medium", "hard")
@@ -30,6 +34,8 @@ _RUN_NUMBERS = (
     "rewards",
     *(f"{cost}_to_{moment}" for moment in _MOMENTS for cost in _LEDGER),
     *(f"target_{level}" for level in LEVELS),
+    "total_seconds",
+    *(f"n_{split}" for split in ("train", "validation", "test")),
     "n_weights",
     "inference_flops",
     "inference_spikes",
@@ -67,7 +73,8 @@ class Tables:
         the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers' depth 0,
         the whole network as one; it has no row where none was recorded.
     runs : DataFrame
-        One row a replica, with its `arm`: what is compared, named so that it differs from every other on its task.
+        One row a replica, with its `arm`: what is compared, named so that it differs from every other on its task; and
+        `settings`, in which all arms of its task differ from the defaults alike; and the share of its budget `spent`.
     manifests : dict of str to dict
         By cell.
     unfinished : tuple of str
@@ -75,6 +82,8 @@ class Tables:
     predictions : DataFrame
         One row a replica, test example and output, at the selected checkpoint; empty where none were recorded. Columns
         as recorded, and `task`, `arm`. `example` is its number in the task's source.
+    repeated : tuple of str
+        Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
     """
 
     study: str
@@ -85,6 +94,7 @@ class Tables:
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
     predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, "task", "arm"]))
+    repeated: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> list[str]:
@@ -106,13 +116,18 @@ def higher_is_better(score: str) -> bool:
     return not score.endswith(("_error", "_loss"))
 
 
+def limits_of(score: str) -> tuple[float, float]:
+    """Read from a score's name what it cannot leave."""
+    return {"accuracy_score": (0.0, 1.0), "r2_score": (-np.inf, 1.0)}.get(score, (-np.inf, np.inf))
+
+
 def load(folder: str | Path) -> Tables:
     """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and `manifest.json`.
 
     Raises
     ------
     TableError
-        If there is no such folder or no table in it, if a column is missing, or if a seed occurs twice in one arm.
+        If there is no such folder or no table in it, or if a column is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -120,7 +135,7 @@ def load(folder: str | Path) -> Tables:
     cells = sorted(path.parent for path in folder.glob("*/runs.parquet"))
     if not cells:
         raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'runs.parquet'}")
-    runs = _labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS))
+    runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS)))
     curves = _join(_read(cells, "curves", _CURVES), runs)
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
     layers = _join(_read(cells, "layers", _LAYERS), runs)
@@ -139,6 +154,7 @@ def load(folder: str | Path) -> Tables:
         runs=runs.sort_values(replica, ignore_index=True),
         manifests={cell.name: _manifest(cell / "manifest.json") for cell in cells},
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
+        repeated=repeated,
     )
 
 
@@ -176,10 +192,11 @@ def _predictions(cells: list[Path], runs: Frame) -> Frame:
 
 
 def _labelled(runs: Frame) -> Frame:
-    """Name each row's arm, and refuse a seed that occurs twice in one."""
+    """Complete the columns and name each row's arm."""
     if runs.empty:
         raise TableError("the runs tables hold no row")
-    text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in ("variant", "reason")}
+    words = ("variant", "reason", "split", "budget_currency")
+    text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in words}
     default = runs["default_network"].fillna(True).astype(bool) if "default_network" in runs else True
     numbers = {name: runs[name].astype(float) for name in _RUN_NUMBERS}
     runs = runs.assign(**text, **numbers, default_network=default)
@@ -187,18 +204,53 @@ def _labelled(runs: Frame) -> Frame:
     for moment in _MOMENTS:
         runs[f"examples_to_{moment}"] = runs[f"forward_to_{moment}"] + 2 * runs[f"backward_to_{moment}"]
     runs["pretraining_examples"] = runs["pretraining_forward"] + 2 * runs["pretraining_backward"]
-    several = runs.groupby(["task", "method", "network"])["variant"].transform("nunique") > 1
+    amounts = [runs[cost].where(runs["budget_currency"] == cost) for cost in (*COSTS, "steps")]
+    runs["spent"] = pd.concat(amounts, axis=1).max(axis=1) / runs["budget"]
+    return pd.concat([_named(own) for _, own in runs.groupby("task")], ignore_index=True)
+
+
+def _named(runs: Frame) -> Frame:
+    """Name the arms of one task: method, network, and the settings that not all of its arms share.
+
+    Budget and split name themselves where a method's arms would otherwise have one name.
+    """
     arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
-    runs["arm"] = arm.where(~several | (runs["variant"] == ""), arm + " [" + runs["variant"] + "]")
-    twice = runs[runs.duplicated(["task", "arm", "seed"], keep=False)]
-    if not twice.empty:
-        first = twice.iloc[0]
-        same = twice[(twice[["task", "arm", "seed"]] == first[["task", "arm", "seed"]]).all(axis=1)]
-        raise TableError(
-            f"seed {first['seed']} of {first['arm']} on {first['task']} occurs {len(same)} times, in the runs "
-            f"{', '.join(sorted(set(same['run_id'])))}: a seed may count once in an arm"
+    settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
+    shared = set.intersection(*map(set, settings.values()))
+    own = {variant: ", ".join(part for part in parts if part not in shared) for variant, parts in settings.items()}
+    inside = runs["variant"].map(own)
+    amounts = runs["budget"].map("{:g}".format) + " " + runs["budget_currency"]
+    for name, values in (("budget", amounts), ("split", runs["split"])):
+        differ = values.groupby([arm, inside]).transform("nunique") > 1
+        inside = inside.where(~differ, inside + inside.map(lambda text: ", " if text else "") + f"{name}=" + values)
+    arm = arm.where(inside == "", arm + " [" + inside + "]")
+    return runs.assign(arm=arm, settings=", ".join(sorted(shared)))
+
+
+def _settings(variant: str) -> list[str]:
+    """Take `name=value, name=[1, 2]` apart, at the commas outside of brackets."""
+    return [part for part in re.split(r", (?![^\[({]*[\])}])", variant) if part]
+
+
+def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
+    """Count a seed once in an arm: in the run that has the most seeds; say where there were several, and how far apart.
+
+    Two runs of one arm share a seed where a study went on with more seeds.
+    """
+    key = ["task", "arm", "seed"]
+    size = runs.groupby("run_id")["seed"].transform("size")
+    runs = runs.assign(size=size).sort_values(["size", "run_id"], ascending=[False, True], kind="stable")
+    again = runs.duplicated(key)
+    lines = []
+    both = runs[runs.duplicated(key, keep=False)]
+    for (task, arm), own in both.groupby(["task", "arm"]):
+        apart = own.groupby("seed")[RESULT].agg(lambda scores: scores.max() - scores.min()).max()
+        scores = "with equal scores" if not apart > RESOLUTION else f"whose scores differ by up to {apart:.2g}"
+        lines.append(
+            f"{task}: {own['seed'].nunique()} seeds of {arm} were trained in {own['run_id'].nunique()} runs, {scores}; "
+            f"each counts once, in the run with the most seeds ({own['run_id'].iloc[0]})."
         )
-    return runs
+    return runs[~again].drop(columns="size"), tuple(lines)
 
 
 def _join(frame: Frame, runs: Frame) -> Frame:

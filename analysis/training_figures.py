@@ -13,11 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.random import Generator
 
 from analysis import canvas
 from analysis.canvas import FAINT, INK, CostAxis, Look, draw_band, panels, short
-from analysis.statistics import Array
+from analysis.statistics import INTERVAL, Array
 from analysis.tables import Tables
 from analysis.trajectories import GRADIENT_RANGE, Band, alignment, gap_bands, gradient_bands, score_bands
 
@@ -52,10 +51,10 @@ class Picture:
     figure: Figure
 
 
-def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+def convergence(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     """Validation score against each cost; where arms are many, a row for each signal against two of them."""
     score = tables.score(task)
-    costs = {cost: score_bands(tables, task, cost, rng) for cost in _COSTS}
+    costs = {cost: score_bands(tables, task, cost) for cost in _COSTS}
     bands = costs["epochs"]
     if not bands:
         return None
@@ -77,10 +76,10 @@ def convergence(tables: Tables, task: str, looks: dict[str, Look], rng: Generato
     return Picture("convergence", alt, figure)
 
 
-def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     """Training minus validation score; where arms are many, a row for each signal."""
     score = tables.score(task)
-    bands = gap_bands(tables, task, "epochs", rng)
+    bands = gap_bands(tables, task, "epochs")
     if not bands:
         return None
     limits = canvas.score_limits(_joined(band.mean for band in bands.values()), f"gap of {score}")
@@ -98,9 +97,9 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look], rng: G
     return Picture("generalisation-gap", alt, figure)
 
 
-def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
+def gradient_norms(tables: Tables, task: str) -> Picture | None:
     """Norm of the true gradient at every layer, a panel an arm."""
-    arms = gradient_bands(tables, task, "epochs", rng)
+    arms = gradient_bands(tables, task, "epochs")
     if not arms:
         return None
     every = [band for own in arms.values() for band in own.values()]
@@ -134,9 +133,9 @@ def gradient_norms(tables: Tables, task: str, rng: Generator) -> Picture | None:
     return Picture("gradient-norm", alt, figure)
 
 
-def update_cosine(tables: Tables, task: str, looks: dict[str, Look], rng: Generator) -> Picture | None:
+def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     """Cosine between update and negative true gradient, a panel a layer; where arms are many, a row for each signal."""
-    layers = alignment(tables, task, "epochs", rng)
+    layers = alignment(tables, task, "epochs")
     if not layers:
         return None
     arms = sorted({arm for layer in layers for arm in layer.bands})
@@ -277,7 +276,7 @@ def _fitted(bands: dict[str, Band], limits: tuple[float, float]) -> tuple[dict[s
 def _note(line: str, bands: Iterable[Band], more: str = "") -> str:
     """Say what line and band are, and what is missing."""
     bands = list(bands)
-    text = f"{line}. Band: 95 % bootstrap interval of the mean over {seeds(band.n for band in bands)}.\n{more}"
+    text = f"{line}. Band: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
     if any(band.lost.any() for band in bands):
         text += "\nCross: a replica diverged or failed; the line goes on, faint, over the others."
     return text

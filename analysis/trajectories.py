@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 
-from analysis.statistics import Array, bootstrap_interval
-from analysis.tables import Frame, Tables
+from analysis.statistics import UNBOUNDED, Array, mean_interval
+from analysis.tables import Frame, Tables, limits_of
 
-DRAWS = 2_000  # resamples of a drawn band; on paper it cannot be told from one of 10,000
 MAX_POINTS = 100
 GRADIENT_RANGE = (1e-12, 1e12)  # norms outside, zero among them, count as these
 
@@ -22,7 +20,7 @@ class Band:
     Attributes
     ----------
     cost, mean, low, high : arrays of shape (n_points,)
-        Interval: 95 % bootstrap interval of the mean; NaN for one replica.
+        95 % interval of the mean; NaN for one replica.
     lost : array of shape (n_points,)
         How many replicas had diverged or failed by then; the mean is over the others.
     n : int
@@ -46,7 +44,7 @@ def forward_fill(costs: Array, values: Array, grid: Array) -> Array:
     return np.where(last >= 0, values[last.clip(0)], np.nan)
 
 
-def band(replicas: Frame, cost: str, rng: Generator) -> Band:
+def band(replicas: Frame, cost: str, limits: tuple[float, float] = UNBOUNDED) -> Band:
     """Average one arm's replicas on the union of their costs.
 
     A replica that finished keeps its last value to the end of the arm; one that diverged or failed has none after it.
@@ -55,6 +53,8 @@ def band(replicas: Frame, cost: str, rng: Generator) -> Band:
     ----------
     replicas : DataFrame
         Columns seed, status, value and the named cost, sorted by seed and in order of training.
+    limits : (float, float)
+        What no mean can leave.
     """
     starts = np.flatnonzero(np.diff(replicas["seed"].to_numpy())) + 1
     finished = (replicas["status"] == "finished").to_numpy()
@@ -68,30 +68,30 @@ def band(replicas: Frame, cost: str, rng: Generator) -> Band:
     values[over] = np.nan
     with np.errstate(invalid="ignore"):
         mean = np.nansum(values, axis=0) / np.isfinite(values).sum(axis=0)
-    low, high = bootstrap_interval(values, rng, DRAWS)
+    low, high = mean_interval(values, limits)
     return Band(grid, mean, low, high, over.sum(axis=0), len(own))
 
 
-def score_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, Band]:
+def score_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
     """Validation score by arm, along a cost."""
-    return _bands(_scores(tables, task, "validation"), cost, rng)
+    return _bands(_scores(tables, task, "validation"), cost, limits_of(tables.score(task)))
 
 
-def gap_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, Band]:
+def gap_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
     """Training minus validation score by arm, along a cost."""
     key = ["arm", "seed", "checkpoint"]
     train = _scores(tables, task, "train")[[*key, "value"]]
     both = _scores(tables, task, "validation").merge(train, on=key, suffixes=("_validation", "_train"))
-    return _bands(both.assign(value=both["value_train"] - both["value_validation"]), cost, rng)
+    return _bands(both.assign(value=both["value_train"] - both["value_validation"]), cost)
 
 
-def gradient_bands(tables: Tables, task: str, cost: str, rng: Generator) -> dict[str, dict[int, Band]]:
+def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, Band]]:
     """log10 of the gradient norm by arm and depth, along a cost: its mean over seeds is the geometric mean."""
     rows = tables.layers[tables.layers["task"] == task]
     logs = np.log10(rows["gradient_norm"].clip(*GRADIENT_RANGE))
     rows = rows.assign(value=logs).dropna(subset=["value", cost])
     return {
-        str(arm): {int(str(depth)): band(part, cost, rng) for depth, part in own.groupby("depth")}
+        str(arm): {int(str(depth)): band(part, cost) for depth, part in own.groupby("depth")}
         for arm, own in rows.groupby("arm")
     }
 
@@ -107,16 +107,14 @@ class LayerAlignment:
     bands: dict[str, Band]
 
 
-def alignment(tables: Tables, task: str, cost: str, rng: Generator) -> list[LayerAlignment]:
+def alignment(tables: Tables, task: str, cost: str) -> list[LayerAlignment]:
     """Update cosine at each layer, from the input on; rows without an update are left out."""
     rows = tables.layers[tables.layers["task"] == task]
     rows = rows.assign(value=rows["update_cosine"]).dropna(subset=["value", cost])
     panels = []
     for (network, _, layer), own in rows.groupby(["network", "depth", "layer"]):
         d = int(own["n_weights"].iloc[0])
-        panels.append(
-            LayerAlignment(str(network), str(layer), d, float(np.sqrt(2 / (np.pi * d))), _bands(own, cost, rng))
-        )
+        panels.append(LayerAlignment(str(network), str(layer), d, float(np.sqrt(2 / (np.pi * d))), _bands(own, cost)))
     return panels
 
 
@@ -126,5 +124,5 @@ def _scores(tables: Tables, task: str, split: str) -> Frame:
     return rows[np.isfinite(rows["value"].to_numpy(float))]
 
 
-def _bands(rows: Frame, cost: str, rng: Generator) -> dict[str, Band]:
-    return {str(arm): band(part, cost, rng) for arm, part in rows.groupby("arm")}
+def _bands(rows: Frame, cost: str, limits: tuple[float, float] = UNBOUNDED) -> dict[str, Band]:
+    return {str(arm): band(part, cost, limits) for arm, part in rows.groupby("arm")}

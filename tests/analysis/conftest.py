@@ -98,7 +98,13 @@ class Study:
                 row[f"best_{split}_score"], row[f"best_{split}_loss"] = values[best], 1 - values[best]
                 end = np.nan if lost else values[-1]
                 row[f"final_{split}_score"], row[f"final_{split}_loss"] = end, 1 - end
-            row |= {"budget": BUDGET, "budget_currency": "epochs"}
+            row |= {"budget": BUDGET, "budget_currency": "epochs", "split": "own"}
+            row |= {
+                "n_train": 1000,
+                "n_validation": 200,
+                "n_test": 270,
+                "total_seconds": costs["seconds"][-1] * len(seeds),
+            }
             row |= {name: cost[stop - 1] for name, cost in costs.items()}
             row |= {f"{name}_to_best": cost[best] for name, cost in costs.items()}
             for target, name in ((0.5, "easy"), (0.8, "medium"), (0.9, "hard")):

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.claims import Claim, NotRunError, evaluate, judge
+from analysis.statistics import mean_interval
 from analysis.tables import TableError
 
 A = pd.Series([90.0, 92.0, 94.0], index=[0, 1, 2])
@@ -18,8 +20,8 @@ def claim(*holds, how="read", published="30", **more):
     )
 
 
-def verdict(rng, *holds, **more):
-    return judge(claim(*holds, **more), QUANTITIES, rng).verdict
+def verdict(*holds, **more):
+    return judge(claim(*holds, **more), QUANTITIES).verdict
 
 
 @pytest.mark.parametrize(
@@ -44,28 +46,61 @@ def test_expressions(expression, value):
     assert np.mean(evaluate(expression, QUANTITIES)) == pytest.approx(value)
 
 
-def test_verdicts(rng):
-    assert verdict(rng, "a - b >= 30") == "reproduced"
-    assert verdict(rng, "a - b >= 30", published="") == "relation holds"
-    assert verdict(rng, "a - b >= 40") == "not reproduced"
-    assert verdict(rng, "91 <= a <= 93") == "reproduced"
-    assert verdict(rng, "91 <= a <= 91.5") == "not reproduced"
-    assert verdict(rng, "a > 91", "b > 99") == "not reproduced"
-    assert verdict(rng, "a > 91", "absent > 1") == "not run"
+def test_verdicts():
+    assert verdict("a - b >= 30") == "reproduced"
+    assert verdict("a - b >= 30", published="") == "relation holds"
+    assert verdict("a - b >= 40") == "not reproduced"
+    assert verdict("91 <= a <= 93") == "reproduced"
+    assert verdict("91 <= a <= 91.5") == "not reproduced"
+    assert verdict("a > 91", "b > 99") == "not reproduced"
+    assert verdict("a > 91", "absent > 1") == "not run"
 
 
-def test_what_was_measured_is_the_side_with_quantities_and_its_interval(rng):
-    judged = judge(claim("30 <= a - b"), QUANTITIES, rng)
-    assert judged.measured == "a - b = 33 [32, 34]"
+def test_what_was_measured_is_the_side_with_quantities_and_its_interval():
+    judged = judge(claim("30 <= a - b"), QUANTITIES)  # 32 and 34 at the seeds that both have
+    half = stats.t.ppf(0.975, 1)
+    assert judged.measured == f"a - b = 33 [{33 - half:.4g}, {33 + half:.4g}]"
     assert judged.n_seeds == 2
 
 
-def test_an_interval_of_a_variance_is_over_resampled_seeds(rng):
+def test_an_interval_of_a_mean_is_that_of_the_values():
+    low, high = mean_interval(A)
+    assert judge(claim("a > 1"), QUANTITIES).measured == f"a = 92 [{low:.4g}, {high:.4g}]"
+    assert judge(claim("mean(a) > 1"), QUANTITIES).measured == f"mean(a) = 92 [{low:.4g}, {high:.4g}]"
+
+
+def bounds(shown):
+    return tuple(float(part) for part in shown.split("[")[1].rstrip("]").split(","))
+
+
+def test_an_interval_of_a_variance_is_the_jackknifes():
     draws = pd.Series(np.random.default_rng(1).standard_normal(400))
-    shown = judge(claim("var(x) > 0"), {"x": draws}, rng).measured
-    low, high = (float(part) for part in shown.split("[")[1].rstrip("]").split(","))
+    low, high = bounds(judge(claim("var(x) > 0"), {"x": draws}).measured)
     assert low < draws.var() < high
-    assert 0.15 < high - low < 0.45  # 2 * 1.96 * sqrt(2 / 400) = 0.28
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(2 / 400), rel=0.25)
+
+
+def test_intervals_of_a_ratio_hold_it_as_often_as_they_say():
+    rng, held = np.random.default_rng(2), []
+    for _ in range(300):
+        x, y = (pd.Series(rng.normal(mean, 0.2, 10)) for mean in (1.0, 2.0))
+        low, high = bounds(judge(claim("mean(x) / mean(y) > 0"), {"x": x, "y": y}).measured)
+        held.append(low <= 0.5 <= high)
+    assert np.mean(held) > 0.92
+
+
+def test_order_statistics_have_no_interval():
+    for name in ("smallest", "largest", "median"):
+        assert "[" not in judge(claim(f"{name}(a) > 1"), QUANTITIES).measured
+
+
+def test_equal_numbers_are_equal_in_float32():
+    right = pd.Series(np.float32([243, 242]) / np.float32(270)).astype(float)
+    reached = {"x": right[:1], "y": right[1:].reset_index(drop=True)}
+    for holds, is_so in (("x >= 0.9", True), ("x <= 0.9", True), ("x > 0.9", False), ("x < 0.9", False),
+                         ("x - y >= 1 / 270", True), ("x - y > 1 / 270", False), ("x - y <= 1 / 270", True),
+                         ("y >= 0.9", False), ("y < 0.9", True), ("10 ** (x * 1e-3) > 1.002", True)):  # fmt: skip
+        assert (judge(claim(holds), reached).verdict == "reproduced") == is_so, holds
 
 
 @pytest.mark.parametrize(

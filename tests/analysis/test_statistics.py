@@ -4,42 +4,116 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import average_ranks, bootstrap_interval, holm, paired, sign_flip_p, smallest_p
+from analysis.statistics import (
+    at_least,
+    average_ranks,
+    holm,
+    mean_interval,
+    merged,
+    paired,
+    sign_flip_p,
+    smallest_p,
+    stream,
+)
+
+EXAMPLES = 270
 
 
-def test_interval_of_two_values_is_their_range(rng):
-    low, high = bootstrap_interval([0.0, 1.0], rng)  # both resampled means have probability 1/4
-    assert (low, high) == (0.0, 1.0)
+def counts(*right):
+    """Accuracies as they were recorded: float32."""
+    return np.float32(right) / np.float32(EXAMPLES)
 
 
-def test_interval_equals_the_quantiles_of_all_resamples(rng):
-    values = np.array([0.1, 0.2, 0.25, 0.7, 0.9])
-    every = np.array(list(itertools.product(values, repeat=5))).mean(1)  # 5^5 equally likely resamples
-    low, high = bootstrap_interval(values, rng, draws=200_000)
-    assert (low, high) == pytest.approx(np.quantile(every, [0.025, 0.975]), abs=0.01)
+def test_without_skewness_the_interval_is_the_textbooks():
+    for values in ([0.0, 1.0], [1.0, 2.0, 6.0, 10.0, 11.0], [-3.0, 0.0, 0.0, 3.0]):
+        n = len(values)
+        half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
+        low, high = mean_interval(values)
+        assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
 
 
-def test_interval_agrees_with_scipy_and_the_normal_limit(rng):
-    values = rng.standard_normal(400)
-    low, high = bootstrap_interval(values, rng)
-    reference = stats.bootstrap((values,), np.mean, method="percentile", rng=1).confidence_interval
-    assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.01)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_corrected_t_of_either_end_is_students_quantile(rng, level):
+    values = rng.exponential(size=7)
+    skewness = stats.skew(values)
+    for end, side in zip(mean_interval(values, level=level), (1, -1), strict=True):
+        t = (values.mean() - end) / values.std(ddof=1)
+        corrected = t + skewness / 3 * t**2 + skewness**2 / 27 * t**3 + skewness / (6 * 7)
+        assert corrected == pytest.approx(side * stats.t.ppf((1 + level) / 2, 6) / np.sqrt(7))
+
+
+def test_the_interval_follows_shift_scale_and_mirror(rng):
+    values = rng.exponential(size=6)
+    low, high = mean_interval(values)
+    assert mean_interval(3 + 2 * values) == pytest.approx((3 + 2 * low, 3 + 2 * high))
+    assert mean_interval(-values) == pytest.approx((-high, -low))
+    assert high - values.mean() > values.mean() - low  # the far tail may hide more
+
+
+def test_the_interval_is_near_the_studentised_bootstrap(rng):
+    values = rng.gamma(2, size=60)
+    drawn = rng.choice(values, (20_000, 60))
+    t = (drawn.mean(1) - values.mean()) / drawn.std(1, ddof=1)
+    expected = values.mean() - values.std(ddof=1) * np.quantile(t, [0.975, 0.025])
+    plain = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
+    found = np.array(mean_interval(values))
+    assert np.abs(found - expected).max() < 0.4 * np.abs(np.array(plain) - expected).max()
+
+
+def test_equal_values_have_a_point():
+    assert mean_interval([0.3] * 5) == (0.3, 0.3)
+    assert mean_interval(counts(243, 243, 243)) == pytest.approx((0.9, 0.9))
+    noisy = np.array([0.9, np.nextafter(np.float32(0.9), np.float32(1))])
+    assert mean_interval(noisy)[0] == mean_interval(noisy)[1]  # they differ by rounding alone
+    assert mean_interval(np.zeros(4)) == (0, 0)
+
+
+def test_an_interval_is_cut_where_no_mean_can_be():
+    low, high = mean_interval([0.97, 0.98, 1.0], (0, 1))
+    assert high == 1
+    assert low == mean_interval([0.97, 0.98, 1.0])[0]
 
 
 def test_interval_treats_columns_apart_and_leaves_out_what_is_missing(rng):
-    table = np.array([[0.0, 5.0, np.nan, 0.0], [1.0, 5.0, 2.0, np.inf], [np.nan, 5.0, np.nan, 1.0]])
-    low, high = bootstrap_interval(table, rng)
-    np.testing.assert_array_equal(low, [0, 5, np.nan, 0])  # the third column has one value, hence no interval
-    np.testing.assert_array_equal(high, [1, 5, np.nan, 1])
+    none, one, two = (np.where(np.arange(3) < n, rng.random(3), np.nan) for n in range(3))
+    table = np.column_stack([none, one, two, [0.0, np.inf, 1.0], [5.0] * 3, rng.exponential(size=3)])
+    low, high = mean_interval(table)
+    expected = [mean_interval(column[np.isfinite(column)]) for column in table.T]
+    np.testing.assert_allclose(np.array([low, high]).T, expected)
+    assert np.isnan(low).tolist() == [True, True, False, False, False, False]
 
 
-def test_interval_is_a_function_of_the_generator():
-    values = np.arange(5.0)
-    first, second, other = (bootstrap_interval(values, np.random.default_rng(seed), draws=50) for seed in (1, 1, 2))
-    assert first == second
-    assert first != other
+def test_a_stream_is_its_names():
+    first, again, other = (stream(*names).random() for names in (("a", "b"), ("a", "b"), ("ab", "")))
+    assert first == again != other
+
+
+def test_equal_scores_are_equal():
+    assert at_least(counts(243), 0.9)
+    assert not at_least(counts(242), 0.9)
+    assert at_least([0.9, -np.inf, np.inf, np.nan], 0.9).tolist() == [True, False, True, False]
+    mixed = np.array([0.9, np.float64(np.float32(0.9)), counts(90)[0], 90 / 270, -np.inf, np.nan])
+    assert merged(mixed)[0] == merged(mixed)[1]
+    assert merged(mixed)[2] == merged(mixed)[3]
+    assert len(np.unique(merged(np.arange(EXAMPLES) / EXAMPLES))) == EXAMPLES
+
+
+def test_ties_of_counts_are_seen_in_float32(rng):
+    """The right value follows from whole numbers, of which no tie can be missed."""
+    first, second = (256, 243, 246, 264, 258), (260, 242, 248, 268, 259)
+    assert paired(counts(*first), counts(*second), rng).p == 0.1875
+    for _ in range(100):
+        first, second = rng.integers(230, EXAMPLES + 1, (2, 5))
+        exact = sign_flip_p(first - second, rng)
+        assert paired(counts(*first), counts(*second), rng).p == exact
+        assert paired(first / EXAMPLES, second / EXAMPLES, rng).p == exact
+
+
+def test_differences_that_do_not_vary_have_no_effect_size(rng):
+    right = np.array([240, 251, 247, 262, 233])
+    result = paired(counts(*right), counts(*(right - 1)), rng)
+    assert np.isnan(result.d_z)
+    assert (result.low, result.high) == (result.mean, result.mean)
 
 
 def test_sign_flip_by_hand(rng):
@@ -56,6 +130,20 @@ def test_sign_flip_exact_against_scipy(rng):
         (differences,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=np.inf
     )
     assert sign_flip_p(differences, rng) == pytest.approx(reference.pvalue)
+
+
+def test_the_exact_test_counts_every_pattern(rng):
+    for n in (1, 2, 7, 12):
+        differences = rng.integers(-3, 5, n) / 7
+        signs = np.array(list(itertools.product([1, -1], repeat=n)))
+        expected = (np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9).mean()
+        assert sign_flip_p(differences, rng) == expected
+
+
+def test_sign_flip_of_thirty_pairs_is_exact(rng):
+    assert sign_flip_p(np.ones(30), rng) == smallest_p(30) == 2.0**-29
+    heads = stats.binomtest(20, 30).pvalue  # signs of equal differences are coins
+    assert sign_flip_p(np.repeat([1.0, -1.0], [20, 10]), rng) == pytest.approx(heads)
 
 
 def test_sign_flip_by_monte_carlo_is_near_the_t_test(rng):
@@ -79,7 +167,8 @@ def test_paired_by_hand(rng):
     result = paired([3.0, 4.0, 8.0, np.nan], [1.0, 3.0, 5.0, 0.0], rng)  # differences 2, 1, 3
     assert (result.n, result.mean, result.p, result.smallest_p) == (3, 2.0, 0.25, 0.25)
     assert result.d_z == pytest.approx(2.0)
-    assert 1 <= result.low < 2 < result.high <= 3
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    assert (result.low, result.high) == pytest.approx((2 - half, 2 + half))
     assert np.isnan(paired([1.0, 2.0], [0.0, 1.0], rng).d_z)
     assert paired([np.nan], [1.0], rng).n == 0
 
@@ -88,3 +177,4 @@ def test_ranks_by_hand():
     ranks = average_ranks([[0.9, 0.8], [0.7, 0.8], [np.nan, 0.1], [np.nan, np.nan]])
     # first seed: 1, 2, and two failures that share places 3 and 4; second: a tie for 1 and 2, then 3, 4
     np.testing.assert_allclose(ranks, [1.25, 1.75, 3.25, 3.75])
+    np.testing.assert_allclose(average_ranks([[0.9], counts(243)]), [1.5, 1.5])

@@ -55,31 +55,72 @@ def test_arms_are_named_by_what_differs(study):
     study.cell("backprop")
     study.cell("backprop", variant="optimizer=adam")
     study.cell("backprop", network="cnn", default_network=False)
-    study.cell("genetic", variant="method.population_size=9")  # the only variant: the name is enough
+    study.cell("genetic", variant="method.population_size=9")
     study.cell("genetic", "text/languages", network="cnn", default_network=False, variant="a=1")
     study.cell("genetic", "text/languages", network="cnn", default_network=False, variant="a=2")
     arms = load(study.folder).runs.groupby("task")["arm"].unique().map(list).to_dict()
     assert arms == {
-        "image/digits": ["backprop", "backprop (cnn)", "backprop [optimizer=adam]", "genetic"],
+        "image/digits": [
+            "backprop",
+            "backprop (cnn)",
+            "backprop [optimizer=adam]",
+            "genetic [method.population_size=9]",
+        ],
         "text/languages": ["genetic (cnn) [a=1]", "genetic (cnn) [a=2]"],
+    }
+
+
+def test_settings_that_all_arms_share_name_none(study):
+    study.cell("backprop", variant="task.train_size=200, network.hidden=[64, 64]")
+    study.cell("genetic", variant="method.population_size=9, network.hidden=[64, 64], task.train_size=200")
+    tables = load(study.folder)
+    assert tables.arms == ["backprop", "genetic [method.population_size=9]"]
+    assert set(tables.runs["settings"]) == {"network.hidden=[64, 64], task.train_size=200"}
+
+
+def test_arms_that_differ_in_budget_or_split_are_two(study):
+    for seeds, change in (([0, 1, 2], {}), ([3, 4, 5], {"budget": 50.0}), ([6, 7, 8], {"split": "0"})):
+        cell = study.folder / study.cell("backprop", seeds=seeds)
+        runs = pd.read_parquet(cell / "runs.parquet")
+        runs.assign(**change).to_parquet(cell / "runs.parquet")
+    arms = load(study.folder).runs.groupby("arm")["seed"].unique().map(list).to_dict()
+    assert arms == {
+        "backprop [budget=300 epochs, split=0]": [6, 7, 8],
+        "backprop [budget=300 epochs, split=own]": [0, 1, 2],
+        "backprop [budget=50 epochs]": [3, 4, 5],
     }
 
 
 def test_seeds_of_one_arm_may_come_from_two_runs(study):
     study.cell("backprop", seeds=[0, 1])
     study.cell("backprop", seeds=[2, 3])
-    assert load(study.folder).runs["seed"].tolist() == [0, 1, 2, 3]
+    tables = load(study.folder)
+    assert tables.runs["seed"].tolist() == [0, 1, 2, 3]
+    assert tables.repeated == ()
 
 
-def test_a_seed_twice_in_one_arm_is_refused(study):
-    first = study.cell("backprop", seeds=[0, 1])
-    second = study.cell("backprop", seeds=[1, 2])
-    with pytest.raises(
-        TableError, match=r"^seed 1 of backprop on image/digits occurs 2 times, in the runs .*$"
-    ) as info:
-        load(study.folder)
-    assert first in str(info.value)
-    assert second in str(info.value)
+def test_a_seed_counts_once_in_an_arm(study):
+    """As after `seeds=2`, then `seeds=4`."""
+    study.cell("backprop", seeds=[1, 2])
+    more = study.cell("backprop", seeds=[0, 1, 2, 3])
+    tables = load(study.folder)
+    assert tables.runs["seed"].tolist() == [0, 1, 2, 3]
+    assert set(tables.runs["run_id"]) == set(tables.curves["run_id"]) == set(tables.layers["run_id"]) == {more}
+    assert tables.repeated == (
+        f"image/digits: 2 seeds of backprop were trained in 2 runs, with equal scores; each counts once, in the run "
+        f"with the most seeds ({more}).",
+    )
+    path = study.folder / more / "runs.parquet"
+    runs = pd.read_parquet(path)
+    runs.assign(best_test_score=runs["best_test_score"] - 0.02).to_parquet(path)
+    assert "whose scores differ by up to 0.02;" in load(study.folder).repeated[0]
+
+
+def test_the_share_of_the_budget_is_known_in_its_currency(study):
+    cell = study.folder / study.cell("backprop", seeds=[0])
+    runs = pd.read_parquet(cell / "runs.parquet").assign(flops=30.0, budget=40.0, budget_currency="flops")
+    runs.to_parquet(cell / "runs.parquet")
+    assert load(study.folder).runs["spent"].tolist() == [0.75]
 
 
 def test_a_folder_without_tables_is_one_clear_line(tmp_path):

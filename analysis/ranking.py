@@ -1,0 +1,70 @@
+"""Who is ranked on a task, and what is known of the order: the same for tables, figures and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.statistics import MIN_SEEDS, Array, average_ranks, stream
+from analysis.tables import RESULT, STATUSES, Frame, Tables, higher_is_better
+from analysis.ties import Ties, ties
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The arms of one task.
+
+    Attributes
+    ----------
+    arms : list of str
+        Those that are ranked: every replica finished, and they share enough seeds.
+    unranked : dict of str to str
+        The others, and why.
+    rank : array of shape (n_arms,)
+        Mean place over the shared seeds.
+    ties : Ties
+        What the shared seeds say of the order.
+    """
+
+    arms: list[str]
+    unranked: dict[str, str]
+    rank: Array
+    ties: Ties
+
+    def p(self, arm: str, other: str) -> float:
+        """Corrected p of a pair; NaN where one of the two is not ranked."""
+        if arm not in self.arms or other not in self.arms:
+            return np.nan
+        return float(self.ties.p[self.arms.index(arm), self.arms.index(other)])
+
+
+def ranking(tables: Tables, task: str) -> Ranking:
+    """Rank the arms of a task."""
+    runs = tables.runs[tables.runs["task"] == task]
+    notes = {str(arm): _unranked(own) for arm, own in runs.groupby("arm")}
+    candidates = runs[runs["arm"].map(notes) == ""]
+    wide = candidates.pivot_table(index="arm", columns="seed", values=RESULT).dropna(axis=1)
+    if len(wide.columns) < MIN_SEEDS:
+        notes |= dict.fromkeys(wide.index, f"fewer than {MIN_SEEDS} seeds shared by all arms")
+        wide = wide.iloc[:0]
+    scores = wide.to_numpy(float) * (1 if higher_is_better(tables.score(task)) else -1)
+    return Ranking(
+        arms=[str(arm) for arm in wide.index],
+        unranked={arm: note for arm, note in notes.items() if note},
+        rank=average_ranks(scores) if len(scores) else np.empty(0),
+        ties=ties(scores, stream(task, "ties")),
+    )
+
+
+def _unranked(replicas: Frame) -> str:
+    """Say why an arm is not ranked; nothing if it is."""
+    n = len(replicas)
+    counts = {status: int((replicas["status"] == status).sum()) for status in STATUSES if status != "finished"}
+    if whole := [status for status, count in counts.items() if count == n]:
+        return whole[0]
+    if lost := [f"{count} of {n} {status}" for status, count in counts.items() if count]:
+        return ", ".join(lost)
+    if not np.isfinite(replicas[RESULT]).all():
+        return "no test score"
+    return f"fewer than {MIN_SEEDS} seeds" if n < MIN_SEEDS else ""

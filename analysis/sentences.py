@@ -1,0 +1,234 @@
+"""What the report says in words: headlines, what was compared, and what weakens it. No sentence beyond its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.ranking import Ranking
+from analysis.report_tables import NONE, interval, number, score_text, share
+from analysis.statistics import MIN_SEEDS
+from analysis.summaries import ranges
+from analysis.tables import Frame, Tables, higher_is_better
+
+UNSPENT = 0.05  # share of a budget that may be left without a word
+_NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | None) -> str:
+    """Say which arm comes first on a task, if one does, over what, and how small a gap would have shown.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Of this task alone, as are the others.
+    """
+    rows = summary[summary["n_seeds"] > 0]
+    if rows.empty:
+        return "No arm has a test score."
+    task, best = rows["task"].iloc[0], rows.iloc[0]
+    runs = _ran(tables, task)
+    n = order.ties.n if order.arms else int(best["n_seeds"])
+    over = f"Over {n} repetition{'s' if n != 1 else ''}{_of_split(runs)}{_on_examples(runs)}, "
+    sentences = [over + _first(rows, order)]
+    if len(data(tables, task)) > 1:
+        sentences.append("The arms did not see the same data (see Mind): their order means nothing.")
+    if reference in order.arms and len(order.arms) > 1:
+        place, better = order.arms.index(reference), order.ties.better
+        above, below = int(better[:, place].sum()), int(better[place].sum())
+        tied = len(order.arms) - 1 - above - below
+        sentences.append(f"Against {reference}: {above} better, {below} worse, {tied} not told apart.")
+    if np.isfinite(order.ties.smallest_gap):
+        gap = score_text(order.ties.smallest_gap)
+        sentences.append(f"A true gap of {gap} would have shown in 80 % of such studies (the median over pairs).")
+    lost = [f"{arm} ({why})" for arm, why in order.unranked.items() if why != "skipped"]
+    return " ".join([*sentences, *([f"Not ranked: {', '.join(lost)}."] if lost else [])])
+
+
+def _first(rows: Frame, order: Ranking) -> str:
+    """Name a winner, or those that may be first."""
+    best, score = rows.iloc[0], rows["score"].iloc[0]
+    sense = "highest" if higher_is_better(score) else "lowest"
+    value = interval(best["mean"], best["low"], best["high"])
+    highest = f"the {sense} mean test {score} is that of {prepared(best)}: {value}"
+    front = rows[rows["rank_first"] == 1]
+    if len(order.arms) < 2:
+        return f"{highest}; {'nothing else' if order.arms else 'nothing'} is ranked."
+    if not np.isfinite(order.ties.critical):
+        return f"which are too few to tell any two arms apart, whatever their scores, {highest}."
+    if len(front) > 1:
+        return f"{listed(list(map(prepared, front.to_dict('records'))))} are not told apart; {highest}."
+    others = len(order.arms) - 1
+    apart = "the other ranked arm" if others == 1 else f"each of the {counted(others)} other ranked arms"
+    return f"{prepared(best)} comes first: test {score} {value}, told apart from {apart}."
+
+
+def prepared(row: Any) -> str:
+    """Name an arm, and what it had been given before its budget."""
+    before = row["pretraining_epochs"]
+    return row["arm"] + (
+        f" (after {number(before, 4)} epochs of pre-training, not in the budget)" if before > 0 else ""
+    )
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Join names as in a sentence, the last of many only counted: a, b, c and three others."""
+    if len(names) > most:
+        names = [*names[: most - 2], f"{counted(len(names) - most + 2)} others"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def counted(n: int) -> str:
+    """Write a small whole number as a word."""
+    return _NUMERALS[n] if n < len(_NUMERALS) else str(n)
+
+
+def _of_split(runs: Frame) -> str:
+    """Say what the repetitions share: nothing, or one split of the data."""
+    kinds = sorted(set(runs["split"]) - {""})
+    match kinds:
+        case ["own"]:
+            return ", each with its own split"
+        case ["source"]:
+            return " on the one split that the source fixes"
+        case [one]:
+            return f" on one split, number {one}"
+    return " on several kinds of split" if kinds else ""
+
+
+def _on_examples(runs: Frame) -> str:
+    counts = runs["n_test"].dropna()
+    return f" ({_span(counts)} test examples)" if len(counts) else ""
+
+
+def _span(values: pd.Series) -> str:
+    """Write the range of some counts."""
+    return "-".join(f"{value:,.0f}" for value in dict.fromkeys((values.min(), values.max())))
+
+
+def covered(tables: Tables) -> str:
+    """Say over what the intervals of this study's pages are: what differs between its repetitions."""
+    kinds = set(tables.runs.loc[_began(tables.runs), "split"])
+    parts = []
+    if "own" in kinds:
+        parts.append(
+            "A repetition (a seed) has its own split of the data, its own initial weights, order of examples and "
+            "draws: the intervals cover all of these for this data set. They say nothing of other data."
+        )
+    if "source" in kinds:
+        parts.append(
+            "Where the source fixes the split, repetitions differ in weights, order and draws alone: the intervals do "
+            "not cover another choice of test examples."
+        )
+    if fixed := sorted(kinds - {"own", "source", ""}):
+        parts.append(
+            f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals are of that split: on "
+            "another one the order may turn round."
+        )
+    if "" in kinds:
+        parts.append("Where the tables do not say how the data were split, assume one split for all repetitions.")
+    return " ".join(parts)
+
+
+def compared(tables: Tables) -> Frame:
+    """What was compared: one row a task."""
+    rows = []
+    for task in tables.tasks:
+        runs = tables.runs[tables.runs["task"] == task]
+        ran = _ran(tables, task)
+        default = runs.loc[runs["default_network"], "network"]
+        networks = dict.fromkeys([*default, *runs["network"]])
+        budgets = [f"{number(amount)} {currency}" for amount, currency in _budgets(ran)]
+        sizes = [ran[f"n_{split}"].dropna() for split in ("train", "validation", "test")]
+        rows.append(
+            {
+                "task": task,
+                "score": tables.score(task),
+                "networks": ", ".join(networks),
+                "weights": ", ".join(dict.fromkeys(number(n) for n in ran["n_weights"].dropna().sort_values())) or NONE,
+                "arms": str(runs["arm"].nunique()),
+                "seeds": ranges(ran["seed"].drop_duplicates()) or NONE,
+                "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
+                "train / validation / test": " / ".join(_span(own) if len(own) else NONE for own in sizes),
+                "budget a replica": " or ".join(budgets) or NONE,
+                "settings of all arms": ", ".join(dict.fromkeys(runs["settings"])) or "defaults",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def warnings(tables: Tables) -> list[str]:
+    """What makes the comparison weaker than it looks."""
+    found = [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
+    found += tables.repeated
+    commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
+    if len(commits) > 1:
+        found.append(f"The runs come from {len(commits)} commits of the code.")
+    if any(m.get("dirty") for m in tables.manifests.values()):
+        found.append("Some runs were made from a working tree with changes that were not committed.")
+    for name, what in (("processor", "kinds of processor"), ("threads", "numbers of threads")):
+        values = {str(m[name]) for m in tables.manifests.values() if m.get(name)}
+        if len(values) > 1:
+            found.append(f"The runs come from {len(values)} {what}: seconds are not comparable.")
+    missing = [cell for cell, manifest in tables.manifests.items() if not manifest]
+    if missing:
+        found.append(f"No manifest: {', '.join(missing)}.")
+    return found
+
+
+def _of_task(tables: Tables, task: str) -> Iterable[str]:
+    runs = _ran(tables, task)
+    if len(checksums := data(tables, task)) > 1:
+        yield f"the data differ between runs, so scores cannot be compared. {_by_value('Checksum', checksums)}."
+    if len(digests := _by_manifest(tables, task, "source_digest")) > 1:
+        yield f"the code that decides the result differs between runs. {_by_value('Digest', digests)}."
+    if len(_budgets(runs)) > 1:
+        yield "budgets differ between runs, so the arms were not given the same compute."
+    if len(set(runs["split"]) - {""}) > 1:
+        yield f"arms were split differently: {', '.join(sorted(set(runs['split']) - {''}))}."
+    spent = runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
+    if (left := 1 - spent[spent < 1 - UNSPENT]).any():
+        arms = ", ".join(f"{arm} {share(value)}" for arm, value in left.items())
+        yield f"left unspent, as one more step would not have fitted into the budget: {arms}."
+    seeds = runs.groupby("arm")["seed"].agg(frozenset)
+    if len(set(seeds)) > 1:
+        yield "not all arms ran the same seeds; ranks and differences use the shared ones only."
+    few = sorted(arm for arm, own in seeds.items() if len(own) < MIN_SEEDS)
+    if few:
+        yield f"fewer than {MIN_SEEDS} seeds, not ranked: {', '.join(map(str, few))}."
+
+
+def data(tables: Tables, task: str) -> dict[str, list[str]]:
+    """Arms of a task by the checksum of the data that they saw."""
+    return _by_manifest(tables, task, "data_sha256")
+
+
+def _by_manifest(tables: Tables, task: str, key: str) -> dict[str, list[str]]:
+    """Arms of a task by a value of their manifests; those that lack it are left out."""
+    values = {str(m.get("run_id", cell)): m.get(key) for cell, m in tables.manifests.items()}
+    found: dict[str, list[str]] = {}
+    for run_id, arm in _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy():
+        if values.get(run_id):
+            found.setdefault(str(values[run_id]), []).append(arm)
+    return found
+
+
+def _by_value(what: str, arms: dict[str, list[str]]) -> str:
+    return "; ".join(f"{what} {value[:8]}: {', '.join(dict.fromkeys(own))}" for value, own in arms.items())
+
+
+def _ran(tables: Tables, task: str) -> Frame:
+    """Replicas of a task that began."""
+    return tables.runs[(tables.runs["task"] == task) & _began(tables.runs)]
+
+
+def _began(runs: Frame) -> pd.Series:
+    return runs["status"] != "skipped"
+
+
+def _budgets(runs: Frame) -> list[tuple[float, str]]:
+    pairs = runs[["budget", "budget_currency"]].dropna().drop_duplicates()
+    return [(float(amount), str(currency)) for amount, currency in pairs.sort_values("budget").to_numpy()]

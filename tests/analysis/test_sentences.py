@@ -1,0 +1,114 @@
+import pandas as pd
+import pytest
+
+from analysis import sentences
+from analysis.ranking import ranking
+from analysis.summaries import reference_arm, summary
+from analysis.tables import load
+
+TASK = "image/digits"
+
+
+def said(tables):
+    own = summary(tables)
+    return sentences.headline(tables, own[own["task"] == TASK], ranking(tables, TASK), reference_arm(tables, TASK))
+
+
+def change(study, run_id, **columns):
+    path = study.folder / run_id / "runs.parquet"
+    pd.read_parquet(path).assign(**columns).to_parquet(path)
+
+
+def test_a_winner_is_named_where_there_is_one(study):
+    for method in ("backprop", "genetic", "constant"):
+        study.cell(method, seeds=range(10))
+    text = said(load(study.folder))
+    assert text.startswith(
+        "Over 10 repetitions, each with its own split (270 test examples), backprop comes first: test accuracy_score 0."
+    )
+    assert "told apart from each of the two other ranked arms." in text
+    assert "Against backprop: 0 better, 2 worse, 0 not told apart." in text
+    assert "would have shown in 80 % of such studies" in text
+
+
+def test_none_is_named_where_there_is_none(study):
+    runs = [study.cell(method, seeds=range(10)) for method in ("backprop", "genetic", "constant")]
+    score = pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"]
+    change(study, runs[1], best_test_score=score.iloc[::-1].to_numpy())
+    text = said(load(study.folder))
+    assert "backprop and genetic are not told apart; the highest mean test accuracy_score is that of backprop" in text
+    assert "comes first" not in text
+    assert "Against backprop: 0 better, 1 worse, 1 not told apart." in text
+
+
+def test_five_repetitions_name_no_winner(study):
+    for method in ("backprop", "constant"):  # 0.95 against 0.1
+        study.cell(method)
+    text = said(load(study.folder))
+    assert "which are too few to tell any two arms apart, whatever their scores, the highest mean" in text
+    assert "comes first" not in text
+
+
+@pytest.mark.parametrize(
+    ("split", "words", "meaning"),
+    [
+        ("own", ", each with its own split (", "They say nothing of other data."),
+        ("source", " on the one split that the source fixes (", "do not cover another choice of test examples"),
+        ("3", " on one split, number 3 (", "(split_seed 3) the intervals are of that split"),
+        ("", " repetitions (", "do not say how the data were split"),
+    ],
+)
+def test_what_repetitions_share_is_said(study, split, words, meaning):
+    for method in ("backprop", "constant"):
+        change(study, study.cell(method, seeds=range(10)), split=split)
+    tables = load(study.folder)
+    assert words in said(tables)
+    assert meaning in sentences.covered(tables)
+
+
+def test_pre_training_is_said(study):
+    run = study.cell("backprop", seeds=range(10))
+    change(study, run, pretraining_epochs=123.8)
+    study.cell("constant", seeds=range(10))
+    assert "backprop (after 123.8 epochs of pre-training, not in the budget) comes first" in said(load(study.folder))
+
+
+def test_arms_that_are_not_ranked_are_said(study):
+    study.cell("backprop", seeds=range(10))
+    study.cell("reinforce", seeds=range(10), status="diverged")
+    change(study, study.cell("genetic", seeds=range(10)), status="untrained", reason="one step costs more")
+    text = said(load(study.folder))
+    assert "that of backprop" in text
+    assert "; nothing else is ranked." in text
+    assert "Not ranked: genetic (untrained), reinforce (1 of 10 diverged)." in text
+
+
+def test_warnings_name_what_weakens_the_comparison(study):
+    study.cell("backprop", seeds=range(5))
+    study.cell("genetic", seeds=range(2))
+    tables = load(study.folder)
+    assert sentences.warnings(tables) == [
+        "image/digits: not all arms ran the same seeds; ranks and differences use the shared ones only.",
+        "image/digits: fewer than 3 seeds, not ranked: genetic.",
+    ]
+    tables.runs.loc[0, "budget"] = 7
+    tables.runs.loc[0, "split"] = "0"
+    tables.runs.loc[tables.runs["arm"] == "genetic", "spent"] = 0.7
+    one, other = tables.manifests
+    tables.manifests[one] |= {"commit": "f00", "dirty": True, "processor": "another", "threads": 2}
+    for cell, data, code in ((one, "aaaaaaaaaaaa", "c1"), (other, "bbbbbbbbbbbb", "c2")):
+        tables.manifests[cell] |= {"data_sha256": data, "source_digest": code}
+    found = " ".join(sentences.warnings(tables))
+    for part in ("budgets differ", "2 commits", "not committed", "2 kinds of processor", "2 numbers of threads",
+                 "the data differ between runs", "aaaaaaaa: backprop", "bbbbbbbb: genetic", "split differently: 0, own",
+                 "code that decides the result differs", "genetic 30 %"):  # fmt: skip
+        assert part in found, part
+    assert "did not see the same data" in said(tables)
+
+
+def test_names_are_joined_as_in_a_sentence():
+    assert sentences.listed(["a"]) == "a"
+    assert sentences.listed(["a", "b"]) == "a and b"
+    assert sentences.listed(["a", "b", "c", "d"]) == "a, b, c and d"
+    assert sentences.listed(["a", "b", "c", "d", "e"]) == "a, b and three others"
+    assert sentences.listed([]) == ""
