@@ -27,7 +27,7 @@ def by_class(predictions: Frame) -> Frame:
     Recall: share of the class's examples that are recognised; precision: share of the examples called so that are of
     the class. NaN where there is none. Every replica has a row for every class of the task.
     """
-    classes = np.union1d(predictions["target"], predictions["prediction"])
+    classes = np.union1d(predictions["target"], predictions["prediction"]).astype(int)
     replicas = predictions.groupby(_REPLICA, observed=True).size().index
     every = pd.MultiIndex.from_tuples(
         [(*replica, label) for replica in replicas for label in classes], names=[*_REPLICA, "target"]
@@ -52,7 +52,8 @@ def confusion(predictions: Frame) -> Frame:
     share : of the examples of the target's class.
     """
     pair = ["arm", "target", "prediction"]
-    counts: Frame = predictions.groupby(pair, observed=True).size().rename("n").reset_index()
+    whole = predictions.astype({"target": int, "prediction": int})
+    counts: Frame = whole.groupby(pair, observed=True).size().rename("n").reset_index()
     of_class = counts.groupby(["arm", "target"], observed=True)["n"].transform("sum")
     return counts.assign(share=counts["n"] / of_class)
 

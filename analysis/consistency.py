@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.statistics import LEVEL, MIN_SEEDS, Array
@@ -44,6 +44,8 @@ class Matrix:
         Seeds that take part.
     observed, expected : arrays
         Mean agreement, and that of independent errors; NaN for values.
+    without : array of shape (A, A, S)
+        Values that leave out one seed; NaN for a seed that takes no part.
     """
 
     value: Array
@@ -52,6 +54,7 @@ class Matrix:
     n_seeds: Array
     observed: Array
     expected: Array
+    without: Array
 
 
 def same_seed(errors: ArrayLike, classes: bool) -> Matrix:
@@ -105,21 +108,41 @@ def _sums(first: Array, second: Array, classes: bool) -> Array:
     return np.stack([covariance, scale, np.full_like(n, np.nan), np.full_like(n, np.nan), n])
 
 
-def _matrix(totals: Array, of_seed: Array, classes: bool, level: float = LEVEL) -> Matrix:
+def _matrix(totals: Array, of_seed: Array, classes: bool) -> Matrix:
     """Divide the sums over all seeds, (5, A, A), and those without each seed, whose part is (5, A, A, S)."""
     value = _ratio(totals[0], totals[1])
     left = totals[:2, ..., None] - of_seed[:2]
+    rest = _ratio(left[0], left[1], at_least=1e-9 * totals[1][..., None])
     taking_part = of_seed[4] > 0
-    n_seeds = taking_part.sum(-1)
-    without = np.where(taking_part, _ratio(left[0], left[1], at_least=1e-9 * totals[1][..., None]), 0)
-    count = np.maximum(n_seeds, 1)
-    spread = np.where(taking_part, without - (without.sum(-1) / count)[..., None], 0)
-    error = np.sqrt((spread**2).sum(-1) * (count - 1) / count)
-    reach = stats.t.ppf((1 + level) / 2, np.maximum(n_seeds - 1, 1)) * error
-    reach = np.where(n_seeds >= MIN_SEEDS, reach, np.nan)
+    low, high = _jackknife(value, np.where(taking_part, rest, 0), taking_part)
     observed, expected = (_ratio(totals[index], totals[4]) if classes else value * np.nan for index in (2, 3))
-    bounds = np.clip([value - reach, value + reach], -1, 1)
-    return Matrix(value, bounds[0], bounds[1], n_seeds, observed, expected)
+    bounds = np.clip([low, high], -1, 1)
+    return Matrix(
+        value, bounds[0], bounds[1], taking_part.sum(-1), observed, expected, np.where(taking_part, rest, np.nan)
+    )
+
+
+def beside_own(found: Matrix) -> tuple[Array, Array, Array]:
+    """Consistency of two arms less the mean of what each has with itself, from `other_seeds`: value, low and high.
+
+    Below 0 the two fail less alike than two seeds of one of them do. Error rates that differ keep kappa below 1, so
+    that a weaker arm fails less like a better one than like itself, too.
+    """
+    own, own_without = (np.einsum("ii...->i...", values) for values in (found.value, found.without))
+    value = found.value - (own[:, None] + own[None]) / 2
+    without = found.without - (own_without[:, None] + own_without[None]) / 2
+    low, high = _jackknife(value, without, np.ones(without.shape, bool))
+    return value, low, high
+
+
+def _jackknife(value: Array, without: Array, taking_part: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Student's t interval from the values that leave out one seed, (..., S), of those that take part."""
+    n_seeds = taking_part.sum(-1)
+    n = np.maximum(n_seeds, 1)
+    spread = np.where(taking_part, without - (without.sum(-1) / n)[..., None], 0)
+    error = np.sqrt((spread**2).sum(-1) * (n - 1) / n)
+    reach = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n_seeds - 1, 1)) * np.where(n_seeds >= MIN_SEEDS, error, np.nan)
+    return value - reach, value + reach
 
 
 def _ratio(numerator: Array, denominator: Array, at_least: Array | float = 0.0) -> Array:

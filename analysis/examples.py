@@ -15,7 +15,7 @@ from analysis.tables import Frame, TableError, Tables
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The selected checkpoints of one task's replicas, example by example; A arms, S seeds, E examples.
+    """The selected checkpoints of one task's finished replicas, by example; A arms, S seeds, E examples.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Outcomes:
     arms, seeds, examples : sequences of length A, S, E
         Sorted. An example bears its number in the task's source, so it is the same one at every seed.
     scores : array of shape (A, S, E)
-        What an example adds to a replica's headline score, which is the mean over its examples: 1 or 0 for a class that
-        is right or wrong, 1 - squared error / variance of the replica's targets for values (their R2). NaN where the
-        example is not in the test part of that seed, or the arm has no checkpoint there.
+        What an example adds to a replica's headline score, the mean over its examples: 1 or 0 for a class that
+        is right or wrong, a part of R2 for values (`r2_parts`). NaN where the example is not in the test part of that
+        seed, or the arm has no checkpoint there.
     errors : array of shape (A, S, E * n_outputs)
         1 where a class is wrong and 0 where it is right; for values the residual, prediction minus target.
     """
@@ -41,21 +41,23 @@ class Outcomes:
     errors: Array
 
 
-def outcomes(tables: Tables) -> Iterator[Outcomes]:
-    """Give the outcomes of each task that has predictions, in the order of the tasks.
+def recorded(tables: Tables) -> Iterator[tuple[str, Frame]]:
+    """Give each task that has predictions with those of its finished replicas, as its scores count those alone."""
+    finished = tables.predictions[tables.predictions["status"] == "finished"]
+    for task in tables.tasks:
+        own = finished[finished["task"] == task]
+        if len(own):
+            yield task, own
+
+
+def outcomes(task: str, own: Frame) -> Outcomes:
+    """Arrange one task's predictions by arm, seed and example.
 
     Raises
     ------
     TableError
         If a replica lists an example twice.
     """
-    for task in tables.tasks:
-        own = tables.predictions[tables.predictions["task"] == task]
-        if len(own):
-            yield _outcomes(task, own)
-
-
-def _outcomes(task: str, own: Frame) -> Outcomes:
     (arm, arms), (seed, seeds), (example, examples), (output, outputs) = (
         pd.factorize(own[name], sort=True) for name in ("arm", "seed", "example", "output")
     )
@@ -80,8 +82,10 @@ def _outcomes(task: str, own: Frame) -> Outcomes:
 def r2_parts(targets: Array, predictions: Array) -> Array:
     """Split a replica's R2 into one part an example, of which it is the mean.
 
-    A part is 1 - squared error / variance of the targets. Targets that do not vary count 1 in every part where all are
-    met exactly and 0 otherwise, as in the score itself.
+    With squared errors e, squared deviations d of the targets from their mean, and R2 = 1 - mean(e) / mean(d), a part
+    is R2 + ((1 - R2) d - e) / mean(d): R2 is a ratio, and an example far from the mean weighs in both of its sums (its
+    influence function). Targets that do not vary count 1 in every part where all are met exactly and 0 otherwise, as
+    in the score itself.
 
     Parameters
     ----------
@@ -89,13 +93,15 @@ def r2_parts(targets: Array, predictions: Array) -> Array:
         NaN where an example is not in a replica's test part.
     """
     known = ~np.isnan(targets)
-    count = np.maximum(known.sum(-2, keepdims=True), 1)
-    deviation = targets - np.where(known, targets, 0).sum(-2, keepdims=True) / count
-    variance = np.where(known, deviation**2, 0).sum(-2, keepdims=True) / count
-    squares = (predictions - targets) ** 2
-    varies = np.nanmax(targets, -2, initial=-np.inf, keepdims=True) > np.nanmin(
-        targets, -2, initial=np.inf, keepdims=True
-    )
-    met = np.where(known, squares == 0, True).all(-2, keepdims=True)
-    parts = np.where(varies, 1 - squares / np.where(varies, variance, 1), met.astype(float))
+    n = np.maximum(known.sum(-2, keepdims=True), 1)
+
+    def mean(values: Array) -> Array:
+        return np.where(known, values, 0).sum(-2, keepdims=True) / n
+
+    deviations, errors = (targets - mean(targets)) ** 2, (predictions - targets) ** 2
+    top, bottom = np.where(known, targets, -np.inf), np.where(known, targets, np.inf)
+    varies = top.max(-2, keepdims=True) > bottom.min(-2, keepdims=True)
+    spread = np.where(varies, mean(deviations), 1)
+    r2 = 1 - mean(errors) / spread
+    parts = np.where(varies, r2 + ((1 - r2) * deviations - errors) / spread, mean(errors) == 0)
     return np.where(known, parts, np.nan)

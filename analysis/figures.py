@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis import example_figures as examples
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.canvas import looks, save, style
@@ -35,13 +37,15 @@ class Drawn:
     paths: list[Path]
 
 
-def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[Drawn]:
+def draw(tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Frame], folder: Path) -> list[Drawn]:
     """Draw every figure for which there is data, as PNG and SVG in a folder.
 
     Parameters
     ----------
     summary, targets : DataFrame
         From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same numbers.
+    found : dict of str to DataFrame
+        From `example_tables.example_tables`.
     """
     own = looks(_neighbours(tables))
     drawn = []
@@ -60,6 +64,9 @@ def draw(tables: Tables, summary: Frame, targets: Frame, folder: Path) -> list[D
             keep(task, training.generalisation_gap(tables, task, own))
             keep(task, training.gradient_norms(tables, task))
             keep(task, training.update_cosine(tables, task, own))
+            keep(task, examples.error_consistency(found, task))
+            keep(task, examples.reliability(found, task, own))
+            keep(task, examples.recall(found, task))
     return drawn
 
 

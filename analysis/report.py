@@ -86,6 +86,7 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
     from analysis import report_tables as shown
     from analysis import sentences, summaries
     from analysis.canvas import write as write_file
+    from analysis.example_tables import example_tables
     from analysis.figures import draw
     from analysis.statistics import INTERVAL
 
@@ -97,10 +98,12 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         "cost_to_target": summaries.cost_to_target(tables),
         "failures": summaries.failures(tables),
     }
-    for name, frame in frames.items():
+    found = example_tables(tables, reference)
+    for name, frame in (frames | found).items():
         write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
+    for name, frame in frames.items():
         write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
-    drawn = draw(tables, summary, frames["cost_to_target"], out / "figures")
+    drawn = draw(tables, summary, frames["cost_to_target"], found, out / "figures")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -111,21 +114,25 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
         warnings=sentences.warnings(tables),
-        sections=[_section(tables, frames, drawn, task) for task in tables.tasks],
+        sections=[_section(tables, frames, found, drawn, task) for task in tables.tasks],
         failures=shown.failure_columns(frames["failures"]),
         interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
         unfinished=tables.unfinished,
         command=_command(folder, reference),
         tables=sorted(frames),
+        example_tables=sorted(found),
     )
     index = out / "index.html"
     write_file(index, page)
     return index
 
 
-def _section(tables: Tables, frames: Mapping[str, Frame], drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
+def _section(
+    tables: Tables, frames: Mapping[str, Frame], found: Mapping[str, Frame], drawn: Iterable[Drawn], task: str
+) -> dict[str, Any]:
     """All that the page says of one task."""
+    from analysis import example_columns as examples
     from analysis import report_tables as shown
     from analysis import sentences
     from analysis.ranking import ranking
@@ -142,6 +149,7 @@ def _section(tables: Tables, frames: Mapping[str, Frame], drawn: Iterable[Drawn]
         "differences": None if reference is None else shown.difference_columns(differences),
         "reference": reference,
         "targets": shown.target_columns(own["cost_to_target"]) if "cost_to_target" in own else None,
+        "examples": examples.section(tables, found, task),
         "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
     }
 

@@ -54,6 +54,7 @@ _CURVES = (
     "value",
 )
 _PREDICTIONS = ("run_id", "seed", "example", "output", "target", "prediction", "probability", "confidence", "brier")
+_LABELS = ("task", "arm", "status")  # that predictions get from their replica
 _LAYERS = ("run_id", "task", "seed", "checkpoint", "layer", "depth", "n_weights", "gradient_norm", "update_cosine")
 
 
@@ -81,7 +82,7 @@ class Tables:
         Cells that have begun and are not in the tables.
     predictions : DataFrame
         One row a replica, test example and output, at the selected checkpoint; empty where none were recorded. Columns
-        as recorded, and `task`, `arm`. `example` is its number in the task's source.
+        as recorded, and `task`, `arm`, `status`. `example` is its number in the task's source.
     repeated : tuple of str
         Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
     """
@@ -93,7 +94,7 @@ class Tables:
     runs: Frame
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
-    predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, "task", "arm"]))
+    predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS]))
     repeated: tuple[str, ...] = ()
 
     @property
@@ -186,8 +187,8 @@ def _predictions(cells: list[Path], runs: Frame) -> Frame:
             numbers = ("target", "prediction", "probability", "confidence", "brier")
             parts.append(part[list(_PREDICTIONS)].astype(dict.fromkeys(numbers, np.float32)))
     if not parts:
-        return pd.DataFrame(columns=[*_PREDICTIONS, "task", "arm"])
-    labels = runs[["run_id", "seed", "task", "arm"]].astype({"task": "category", "arm": "category"})
+        return pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
+    labels = runs[["run_id", "seed", *_LABELS]].astype(dict.fromkeys(_LABELS, "category"))
     return pd.concat(parts).merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 
 

@@ -3,13 +3,14 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.metrics import cohen_kappa_score
 
-from analysis.consistency import other_seeds, same_seed
+from analysis.consistency import beside_own, other_seeds, same_seed
 
 FAULTS = [
     ("analysis/consistency.py", "(n * both - p * q) * share", "(n * both - p * p) * share"),
     ("analysis/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
     ("analysis/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
-    ("analysis/consistency.py", "(count - 1) / count", "1 / count"),
+    ("analysis/consistency.py", "* (n - 1) / n)", "/ n)"),
+    ("analysis/consistency.py", "own_without[None]) / 2", "own_without[None]) / 4"),
     ("analysis/consistency.py", "known @ (b**2).T", "known @ b.T"),
 ]
 
@@ -95,3 +96,16 @@ def test_the_intervals_cover(rng, own, seeds):
             two.low[0, 0] <= other[0, 0] <= two.high[0, 0],
         ])  # fmt: skip
     assert (np.mean(inside, axis=0) > 0.91).all()
+
+
+def test_one_rule_under_two_names_fails_like_itself_and_another_does_not(rng):
+    alike, apart = [], []
+    for _ in range(150):
+        value, low, high = beside_own(other_seeds(failing(rng, 10, 900, 150, easy=(1, 1)), classes=True))
+        alike.append(low[0, 1] <= 0 <= high[0, 1])
+        hardness = 2 * rng.normal(size=(2, 1, 300))  # of its own for each arm
+        errors = (hardness + rng.normal(size=(2, 10, 300)) < -1).astype(float)
+        apart.append(beside_own(other_seeds(errors, classes=True))[2][0, 1] < 0)
+    assert np.mean(alike) > 0.91
+    assert np.mean(apart) > 0.95
+    assert np.diag(value) == pytest.approx(np.zeros(2))

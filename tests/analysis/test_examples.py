@@ -1,19 +1,18 @@
+from itertools import starmap
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
-from analysis.examples import outcomes, r2_parts
+from analysis.examples import outcomes, r2_parts, recorded
 from analysis.tables import TableError, load
 
 FAULTS = [
-    (
-        "analysis/examples.py",
-        "1 - squares / np.where(varies, variance, 1)",
-        "1 - squares / np.where(varies, variance + 1, 1)",
-    ),
+    ("analysis/examples.py", "(1 - r2) * deviations - errors", "(1 - r2) * spread - errors"),
     ("analysis/examples.py", "if len(np.unique(place)) < len(place)", "if len(np.unique(place)) > len(place)"),
-    ("analysis/examples.py", "met.astype(float))", "1.0)"),
+    ("analysis/examples.py", '== "finished"', '!= "skipped"'),
+    ("analysis/examples.py", "mean(errors) == 0)", "1.0)"),
 ]
 
 
@@ -21,7 +20,7 @@ def test_an_older_study_has_no_predictions(study):
     study.cell("backprop")
     tables = load(study.folder)
     assert tables.predictions.empty
-    assert list(outcomes(tables)) == []
+    assert list(recorded(tables)) == []
 
 
 def test_predictions_are_read_as_recorded_beside_their_arm(study):
@@ -39,7 +38,7 @@ def test_predictions_are_read_as_recorded_beside_their_arm(study):
 def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
     classes, values = study.predict(study.cell("backprop")), study.predict(study.cell("genetic", "regression/friedman"))
     study.predict(study.cell("reinforce"), seeds=range(1, 4))
-    digits, friedman = outcomes(load(study.folder))
+    digits, friedman = starmap(outcomes, recorded(load(study.folder)))
     assert (digits.arms, digits.classes, friedman.classes) == (["backprop", "reinforce"], True, False)
     assert digits.seeds.tolist() == [0, 1, 2, 3, 4]
     assert np.isnan(digits.scores[1, 0]).all()  # no checkpoint at that seed
@@ -50,6 +49,12 @@ def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
             assert np.isfinite(scores).tolist() == tested.tolist()
             assert np.nanmean(scores) == pytest.approx(score(*own[["target", "prediction"]].to_numpy(float).T))
     assert np.nanmax(np.abs(friedman.errors)) > 20
+
+
+def test_a_replica_that_did_not_finish_does_not_count(study):
+    study.predict(study.cell("reinforce", status="diverged"))
+    _, own = next(recorded(load(study.folder)))
+    assert sorted(own["seed"].unique()) == [0, 1, 2, 3]
 
 
 def test_parts_of_r2_for_several_outputs_and_missing_examples(rng):
@@ -71,9 +76,18 @@ def test_targets_that_do_not_vary_count_as_met_or_not(predicted, expected):
     assert r2_parts(np.array([[0.1, 1.0], [0.1, 2.0]]), np.array(predicted)).mean() == pytest.approx(expected)
 
 
+def test_parts_of_r2_vary_as_its_jackknife(rng):
+    n = 400
+    targets = rng.normal(size=(n, 1))
+    for predictions in (targets + 0.5 * rng.normal(size=targets.shape), np.full_like(targets, 2)):
+        without = [r2_score(np.delete(targets, i, 0), np.delete(predictions, i, 0)) for i in range(n)]
+        jackknife = np.sqrt((n - 1) ** 2 / n * np.var(without, ddof=1))
+        assert r2_parts(targets, predictions).std(ddof=1) / np.sqrt(n) == pytest.approx(jackknife, rel=0.04)
+
+
 def test_an_example_twice_in_one_replica_is_refused(study):
     run_id = study.cell("backprop")
     table = study.predict(run_id)
     pd.concat([table, table.tail(1)]).to_parquet(study.folder / run_id.replace("/", "-") / "predictions.parquet")
     with pytest.raises(TableError, match="a replica on image/digits predicts the same example twice"):
-        list(outcomes(load(study.folder)))
+        outcomes(*next(recorded(load(study.folder))))

@@ -1,0 +1,196 @@
+"""Figures of single examples: who fails on the same ones, how far confidence is right, which classes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.spatial.distance import squareform
+
+from analysis.canvas import FAINT, INK, WIDTH, Look, draw_ticks, panels, wrapped
+from analysis.statistics import Array
+from analysis.tables import Frame
+from analysis.training_figures import Picture
+
+FEWEST = 20  # examples, over all seeds, below which a bin of confidence is not drawn
+MOST_CLASSES = 30
+_LETTER = 0.062  # inches, mean width of a letter of a name along the lower edge
+_DIVERGING = sns.color_palette("vlag", as_cmap=True)  # blue below 0, red above, for the colour-blind, too
+_MEASURES = {
+    "kappa": (
+        "error consistency (Cohen's kappa)",
+        "0: independent errors, whatever their rates; 1: the same errors",
+    ),
+    "correlation": ("correlation of residuals (Pearson's)", "0: unrelated residuals; 1: the same ones up to scale"),
+}
+
+
+def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
+    """Consistency of each pair of arms; those that fail alike stand together.
+
+    Below the diagonal two arms at the same seed, above it at other seeds, on it an arm with itself at other seeds.
+    """
+    own = _of(found, "error_consistency", task)
+    if own is None or (own["arm"] == own["other"]).all():
+        return None
+    arms = sorted(set(own["arm"]) | set(own["other"]))
+    parts = [_square(own[own["seeds"] == seeds], arms) for seeds in ("same", "other")]
+    order = _order(np.where(np.isnan(parts[0][0]), parts[1][0], parts[0][0]))
+    same, other = (part[:, order][:, :, order] for part in parts)
+    below = np.tri(len(arms), k=-1, dtype=bool)
+    value, low, high = np.where(below, same, other)
+    arms = [arms[index] for index in order]
+    name, scale = _MEASURES[own["measure"].iloc[0]]
+    note = (
+        f"{scale}. Below the diagonal: two arms at the same seed. Above: at different seeds, on examples that both "
+        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. White: the 95 % interval "
+        f"over seeds holds 0. Blank: not defined."
+    )
+    left, cell = _margin(arms), _cell(arms)
+    bottom = 0.25 + _LETTER * min(max(map(len, arms)), 40)
+    side = cell * len(arms)
+    limit = max(0.1, ceil(10 * float(np.nanmax(np.abs(value), initial=0))) / 10)
+    entries = [
+        (Patch(color=_DIVERGING(0.5 + share / 2)), f"{share * limit:+.2g}") for share in (-1, -0.5, 0.5, 1)
+    ]  # fmt: skip
+    figure, (axes,) = panels(1, 1, side, f"{task}: {name}", note, entries,
+                             left=left, right=WIDTH - left - side, bottom=bottom)  # fmt: skip
+    told = np.isfinite(value) & ~((low <= 0) & (high >= 0)) & np.isfinite(low)
+    colours = _DIVERGING(0.5 + np.where(told, value, 0) / limit / 2)
+    colours[~told] = 1
+    axes.imshow(colours, extent=(0, len(arms), len(arms), 0), aspect="auto", interpolation="none")
+    size = min(8.0, 30 * cell)
+    for (row, column), number in np.ndenumerate(value):
+        if np.isfinite(number):
+            ink = "white" if told[row, column] and abs(number) > 0.7 * limit else INK if told[row, column] else FAINT
+            axes.text(column + 0.5, row + 0.5, _short(number), ha="center", va="center", fontsize=size, color=ink)
+    for place in range(len(arms)):
+        axes.plot(place + np.array([0, 1, 1, 0, 0]), place + np.array([0, 0, 1, 1, 0]), color=INK, lw=0.9)
+    _name_both_sides(axes, arms, left, min(8.0, 40 * cell))
+    alt = f"Matrix: {name} of {len(arms)} arms on {task}, clustered."
+    return Picture("error-consistency", alt, figure)
+
+
+def _square(rows: Frame, arms: Sequence[str]) -> Array:
+    """Value, low and high of each pair of arms, shape (3, A, A), symmetric; NaN where there is none."""
+    place = {arm: index for index, arm in enumerate(arms)}
+    square = np.full((3, len(arms), len(arms)), np.nan)
+    i, j = rows["arm"].map(place).to_numpy(int), rows["other"].map(place).to_numpy(int)
+    square[:, i, j] = square[:, j, i] = rows[["value", "low", "high"]].to_numpy(float).T
+    return square
+
+
+def _order(value: Array) -> list[int]:
+    """Order arms so that consistent ones are neighbours: average linkage on 1 - value, leaves turned to fit."""
+    if len(value) < 3:
+        return list(range(len(value)))
+    distance = 1 - np.nan_to_num(value)
+    np.fill_diagonal(distance, 0)
+    condensed = squareform(distance, checks=False)
+    return leaves_list(optimal_leaf_ordering(linkage(condensed, "average"), condensed)).tolist()
+
+
+def _short(value: float) -> str:
+    """Write a number between -1 and 1 in few letters: .43, -.07, 1."""
+    text = f"{value:.2f}"
+    return {"1.00": "1", "-1.00": "-1", "-0.00": ".00"}.get(text, text.replace("0.", ".", 1))
+
+
+def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -> Picture | None:
+    """Accuracy against confidence, a panel an arm."""
+    table = _of(found, "reliability", task)
+    if table is None:
+        return None
+    own, arms = table[table["n"] >= FEWEST], sorted(table["arm"].unique())
+    columns = min(6, max(4, len(arms)))
+    width = (WIDTH - 0.75 - 0.15 - (columns - 1) * 0.2) / columns
+    names = {arm: wrapped(arm, width) for arm in arms}
+    lines = max(name.count("\n") + 1 for name in names.values())
+    note = (
+        f"Accuracy of the examples in each tenth of confidence (the probability of the class that is named), mean and "
+        f"95 % interval over seeds, at their mean confidence. Below the grey line: too sure of itself. Bars: the "
+        f"tenth's share of the examples. Tenths with fewer than {FEWEST} examples, over all seeds, are not drawn."
+    )
+    figure, axes = panels(len(arms), columns, width, f"{task}: calibration", note, gaps=(0.2, 0.35), headed=lines)
+    counts = table.groupby("arm")["n"].sum()
+    for index, (panel, arm) in enumerate(zip(axes, arms, strict=True)):
+        rows, colour = own[own["arm"] == arm], looks[arm].colour
+        panel.bar(rows["bin"] / 10 + 0.05, rows["n"] / counts[arm], width=0.09, color="#dddddd", lw=0)
+        panel.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
+        panel.fill_between(
+            rows["confidence"], rows["accuracy_low"], rows["accuracy_high"], color=colour, alpha=0.25, lw=0
+        )
+        panel.plot(rows["confidence"], rows["accuracy"], color=colour, marker="o", ms=3, lw=1.2)
+        panel.set(xlim=(0, 1), ylim=(0, 1))
+        panel.set_title(names[arm], loc="left", fontsize=8)
+        ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
+        draw_ticks(panel, "x", ticks, named=index >= len(arms) - columns)
+        draw_ticks(panel, "y", ticks, named=index % columns == 0)
+        if index % columns == 0:
+            panel.set_ylabel("accuracy")
+        if index >= len(arms) - columns:
+            panel.set_xlabel("confidence")
+    alt = f"Reliability diagrams: accuracy on {task} against confidence, {len(arms)} arms."
+    return Picture("calibration", alt, figure)
+
+
+def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
+    """Recall of each class, a row an arm, the best arm on top."""
+    own = _of(found, "classes", task)
+    if own is None or own["target"].nunique() > MOST_CLASSES:
+        return None
+    wide = own.pivot_table(index="arm", columns="target", values="recall", dropna=False)
+    order = wide.mean(axis=1).sort_values(ascending=False, kind="stable").index
+    values, arms = wide.loc[order].to_numpy(float), [str(arm) for arm in order]
+    left = _margin(arms)
+    width = min(WIDTH - left - 0.15, 0.9 * values.shape[1])
+    note = "Share of each class's test examples that are recognised, mean over seeds; intervals are in classes.csv."
+    figure, (axes,) = panels(1, 1, 0.25 * len(arms), f"{task}: recall by class", note,
+                             left=left, right=WIDTH - left - width)  # fmt: skip
+    palette = sns.color_palette("crest", as_cmap=True).with_extremes(bad="white")
+    axes.imshow(np.ma.masked_invalid(values), cmap=palette, vmin=0, vmax=1, aspect="auto", interpolation="none",
+                extent=(0, values.shape[1], len(arms), 0))  # fmt: skip
+    for (row, column), number in np.ndenumerate(values):
+        if np.isfinite(number):
+            ink = "white" if number > 0.55 else INK
+            axes.text(column + 0.5, row + 0.5, f"{number:.2f}", ha="center", va="center", fontsize=7, color=ink)
+    draw_ticks(axes, "x", {place + 0.5: f"{label:g}" for place, label in enumerate(wide.columns)})
+    draw_ticks(axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)})
+    axes.set(xlim=(0, values.shape[1]), ylim=(len(arms), 0), xlabel="class")
+    alt = f"Heat map: recall of {values.shape[1]} classes on {task}, {len(arms)} arms."
+    return Picture("recall", alt, figure)
+
+
+def _of(found: Mapping[str, Frame], name: str, task: str) -> Frame | None:
+    """Rows of one task in one of the tables; None where there are none."""
+    own = found[name][found[name]["task"] == task] if name in found else []
+    return own if len(own) else None
+
+
+def _margin(arms: Sequence[str]) -> float:
+    return min(0.3 + 0.075 * max(map(len, arms)), WIDTH / 3.5)
+
+
+def _cell(arms: Sequence[str]) -> float:
+    """Inches of a square cell: as large as the page lets it be, but no larger than a number needs."""
+    return min(0.5, (WIDTH - _margin(arms) - 0.15) / len(arms))
+
+
+def _name_both_sides(axes: Axes, arms: Sequence[str], left: float, size: float) -> None:
+    """Names of a square's rows on the left, and of its columns below, upright."""
+    axes.set(xlim=(0, len(arms)), ylim=(len(arms), 0))
+    draw_ticks(axes, "x", {}, named=False)
+    draw_ticks(axes, "y", {}, named=False)
+    across, up = axes.get_yaxis_transform(), axes.get_xaxis_transform()
+    height = axes.get_window_extent().height / axes.figure.dpi
+    for place, arm in enumerate(arms):
+        label = wrapped(arm, left - 0.15)
+        axes.text(-0.08 / height, place + 0.5, label, transform=across, ha="right", va="center", fontsize=size,
+                  linespacing=0.9)  # fmt: skip
+        short = arm if len(arm) <= 40 else arm[:39] + "…"
+        axes.text(place + 0.5, -0.08 / height, short, transform=up, ha="center", va="top", fontsize=size, rotation=90)

@@ -1,0 +1,51 @@
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from analysis.example_columns import section
+from analysis.example_tables import example_tables
+from analysis.report import write
+from analysis.tables import load
+
+FAULTS = [
+    ("analysis/report.py", "(frames | found).items()", "frames.items()"),
+    ("analysis/example_columns.py", 'if "own" in splits', 'if "own" not in splits'),
+]
+
+CLASSES = ("error-consistency", "calibration", "recall")
+
+
+def test_a_study_with_predictions_has_a_section_a_task(study):
+    for method in ("backprop", "genetic", "last_layer"):
+        for task in ("image/digits", "regression/friedman"):
+            study.predict(study.cell(method, task, split="own"))
+    page = write(study.folder)
+    text = page.read_text()
+    assert text.count("<h3>Example by example</h3>") == 2
+    assert text.count("its split of the data, initial weights and order") == 2
+    assert "Error consistency" in text
+    assert "Correlation of residuals" in text
+    for name in CLASSES:
+        assert (page.parent / "figures" / f"image-digits-{name}.svg").is_file()
+    assert (page.parent / "figures" / "regression-friedman-error-consistency.png").is_file()
+    assert not (page.parent / "figures" / "regression-friedman-recall.png").exists()
+    for name in ("variance", "error_consistency", "example_differences", "mcnemar", "calibration", "reliability",
+                 "classes", "confusion"):  # fmt: skip
+        assert len(pd.read_csv(page.parent / "tables" / f"{name}.csv")) > 1
+        assert f'href="tables/{name}.csv"' in text
+    assert all(len(alt) > 20 for alt in re.findall(r'alt="([^"]*)"', text))
+
+
+@pytest.mark.parametrize(("split", "said"), [("own", "its split of the data"), ("3", "the training data are the same")])
+def test_what_a_seed_has_of_its_own_is_said(study, split, said):
+    study.predict(study.cell("backprop"))
+    tables = load(study.folder)
+    tables = replace(tables, runs=tables.runs.assign(split=split))
+    assert said in section(tables, example_tables(tables), "image/digits")["seed_covers"]
+
+
+def test_a_study_without_predictions_has_none(report):
+    assert "Example by example" not in report.read_text()
+    assert not (report.parent / "tables" / "variance.csv").exists()

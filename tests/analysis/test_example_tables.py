@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score, recall_score
+
+from analysis import example_columns as shown
+from analysis import example_figures as figures
+from analysis.canvas import looks
+from analysis.example_tables import example_tables
+from analysis.tables import load
+
+FAULTS = [
+    ("analysis/example_tables.py", "two_way(scores - found.scores[at])", "two_way(scores)"),
+    ("analysis/example_tables.py", '("same", same, 1, {})', '("same", same, 2, {})'),
+    (
+        "analysis/example_tables.py",
+        'stream("calibration", task, str(arm))',
+        'stream("calibration", task, str(len(own)))',
+    ),
+    (
+        "analysis/example_figures.py",
+        "below = np.tri(len(arms), k=-1, dtype=bool)",
+        "below = np.tri(len(arms), dtype=bool)",
+    ),
+    ("analysis/example_figures.py", "distance = 1 - np.nan_to_num(value)", "distance = 1 + np.nan_to_num(value)"),
+    ("analysis/example_columns.py", '(known["low"] > 0).sum()', '(known["high"] > 0).sum()'),
+]
+
+
+@pytest.fixture
+def predicted(study):
+    """Three arms on two tasks; genetic is the weaker one."""
+    return {
+        (method, task): study.predict(study.cell(method, task), skill=skill)
+        for method, skill in (("backprop", 0.9), ("genetic", 0.5), ("last_layer", 0.85))
+        for task in ("image/digits", "regression/friedman")
+    }
+
+
+@pytest.fixture
+def made(study, predicted):
+    return example_tables(load(study.folder))
+
+
+def test_a_study_without_predictions_has_no_tables(study):
+    study.cell("backprop")
+    assert example_tables(load(study.folder)) == {}
+
+
+def test_means_agree_with_the_predictions(predicted, made):
+    own = predicted["genetic", "image/digits"]
+    right = own["target"] == own["prediction"]
+    row = made["variance"].set_index(["task", "arm"]).loc["image/digits", "genetic"]
+    assert row["mean"] == pytest.approx(right.mean())
+    assert row["low"] < row["mean"] < row["high"]
+    assert (row["n_seeds"], row["n_test"]) == (5, 40)
+    classes = made["classes"].set_index(["arm", "target"])
+    of_seed = [recall_score(t["target"], t["prediction"], average=None) for _, t in own.groupby("seed")]
+    assert classes.loc["genetic", "recall"].to_numpy() == pytest.approx(np.mean(of_seed, axis=0))
+    calibration = made["calibration"].set_index("arm").loc["genetic"]
+    assert calibration["brier"] == pytest.approx(own["brier"].astype(float).mean())
+    assert calibration["overconfidence"] > 0.1
+
+
+def test_differences_are_to_the_reference(predicted, made):
+    table = made["example_differences"].set_index(["task", "arm"])
+    assert set(table["reference"]) == {"backprop"}
+    scores = [
+        (t["target"] == t["prediction"]).mean()
+        for t in (predicted[arm, "image/digits"] for arm in ("genetic", "backprop"))
+    ]
+    row = table.loc["image/digits", "genetic"]
+    assert row["mean"] == pytest.approx(scores[0] - scores[1])
+    assert row["high"] < 0
+    assert row["only_arm"] - row["only_reference"] == pytest.approx(row["mean"] * 200)
+    assert made["mcnemar"].groupby("arm")["only_arm"].sum()["genetic"] == row["only_arm"]
+    assert table.loc["regression/friedman", "only_arm"].isna().all()
+
+
+def test_consistency_of_every_pair(predicted, made):
+    table = made["error_consistency"]
+    counts = table.groupby(["task", "seeds", "measure"]).size().to_dict()
+    assert counts == {
+        ("image/digits", "same", "kappa"): 3,
+        ("image/digits", "other", "kappa"): 6,
+        ("regression/friedman", "same", "correlation"): 3,
+        ("regression/friedman", "other", "correlation"): 6,
+    }
+    kappas, weights = [], []
+    for seed in range(5):
+        first, second = (
+            (t["target"] != t["prediction"])[t["seed"] == seed]
+            for t in (predicted[arm, "image/digits"] for arm in ("backprop", "genetic"))
+        )
+        p, q = first.mean(), second.mean()
+        kappas.append(cohen_kappa_score(first, second))
+        weights.append(p + q - 2 * p * q)
+    own = table[(table["seeds"] == "same") & (table["arm"] == "backprop") & (table["other"] == "genetic")]
+    assert own["value"].iloc[0] == pytest.approx(np.average(kappas, weights=weights))
+
+
+def test_an_arm_s_numbers_do_not_move_when_another_is_added(study, made):
+    study.predict(study.cell("decoupled_greedy"))
+    more = example_tables(load(study.folder))
+    for name in ("variance", "calibration", "classes", "reliability"):
+        kept = more[name][more[name]["arm"] != "decoupled_greedy"].reset_index(drop=True)
+        assert kept.equals(made[name]), name
+
+
+def test_figures_order_arms_and_show_what_the_table_says(made):
+    picture = figures.error_consistency(made, "image/digits")
+    numbers = [text.get_text() for text in picture.figure.axes[0].texts]
+    assert sum(number.lstrip("-").replace("1", ".1", 1).startswith(".") for number in numbers) == 9
+    assert figures.reliability(made, "image/digits", looks(["backprop", "genetic", "last_layer"]))
+    assert figures.recall(made, "image/digits")
+    for name in ("reliability", "classes"):
+        assert "regression/friedman" not in set(made[name]["task"])
+    assert figures.recall(made, "regression/friedman") is None
+
+
+def test_arms_that_fail_alike_stand_together():
+    value = np.eye(4)
+    value[0, 2] = value[2, 0] = value[1, 3] = value[3, 1] = 0.9
+    order = figures._order(value)
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset((0, 2)), frozenset((1, 3))}
+
+
+def test_half_of_the_matrix_is_of_the_same_seed(made):
+    table = made["error_consistency"].copy()
+    table.loc[table["seeds"] == "same", ["value", "low", "high"]] = 0.5
+    table.loc[table["seeds"] == "other", ["value", "low", "high"]] = 0.25
+    texts = figures.error_consistency({"error_consistency": table}, "image/digits").figure.axes[0].texts
+    places = {
+        (int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in texts if t.get_text()[0] == "."
+    }
+    assert places == {(i, j): ".50" if i > j else ".25" for i in range(3) for j in range(3)}
+
+
+def test_what_a_reader_sees(made):
+    own = {name: table[table["task"] == "image/digits"] for name, table in made.items()}
+    variance = shown.variance_columns(own["variance"])
+    assert variance["share of the seed [95 %]"].str.match(r"(\d+ % \[\d+, \d+\]|-)$").all()
+    assert "p over examples (Holm)" in shown.difference_columns(own["example_differences"])
+    values = made["example_differences"]
+    assert list(shown.difference_columns(values[values["task"] == "regression/friedman"])) == [
+        "arm", "difference [95 %, new seeds and examples]"
+    ]  # fmt: skip
+    assert len(shown.calibration_columns(own["calibration"])) == 3
+    table = own["error_consistency"].assign(low=-0.1, high=0.1)
+    assert "above 0 for 0 of 3 pairs and below 0 for 0" in shown.consistency_sentence(table)
+    table = table.assign(beside_own_low=-0.3, beside_own_high=[-0.1] * (len(table) - 1) + [0.1])
+    assert f"{len(table) - 1} of {len(table)} pairs the two arms fail less alike" in shown.consistency_sentence(table)
+    assert shown.consistency_sentence(table.assign(low=np.nan)) == "No pair of arms has an interval."
