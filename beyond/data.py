@@ -251,7 +251,8 @@ class SourceTask(ArrayTask):
 
 
 def scores(kind: TargetKind, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Scores of shape (R,) for a kind of target: see `ArrayTask.score`."""
+    """Scores of shape (R,) for a kind of target, in float64: see `ArrayTask.score`."""
+    outputs = outputs.double()
     if kind is TargetKind.CLASSES:
         loss = losses.cross_entropy(outputs, targets)
         return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}

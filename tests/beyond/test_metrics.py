@@ -1,9 +1,11 @@
-import numpy as np
+from fractions import Fraction
+
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, r2_score
 
 from beyond import metrics
+from beyond.errors import InputError
 from beyond.streams import Stream
 
 RNG_SEEDS = (0, 1, 2)
@@ -13,25 +15,63 @@ def test_accuracy_is_scikit_learns():
     rng = Stream("test", RNG_SEEDS)
     outputs, targets = rng.normal(50, 4), rng.integers(4, 50)
     expected = [accuracy_score(t, o.argmax(-1)) for o, t in zip(outputs, targets, strict=True)]
-    assert metrics.accuracy(outputs, targets).tolist() == pytest.approx(expected)
+    assert metrics.accuracy(outputs, targets).tolist() == expected
+
+
+@pytest.mark.parametrize("size", [7, 100, 270, 297, 360, 1000])
+def test_accuracy_is_the_number_that_is_written_for_a_count_over_a_size(size):
+    """Every count, each a replica: 243 of 270 is 0.9 and not a hair less, which float32 would make of it."""
+    counts = torch.arange(size + 1)
+    wrong = torch.arange(size) >= counts.unsqueeze(1)  # (R, B)
+    scores = metrics.accuracy(torch.eye(2)[wrong.long()], torch.zeros(size + 1, size, dtype=torch.int64))
+    assert scores.dtype is torch.float64
+    assert scores.tolist() == [float(Fraction(int(count), size)) for count in counts]
 
 
 def test_r2_is_scikit_learns():
     rng = Stream("test", RNG_SEEDS)
     targets = rng.normal(50, 2) * torch.tensor([1.0, 30.0]) + 5  # outputs of other scales count alike
     outputs = targets + rng.normal(50, 2)
-    expected = [r2_score(t.numpy(), o.numpy()) for o, t in zip(outputs, targets, strict=True)]
-    assert metrics.r2(outputs, targets).tolist() == pytest.approx(expected, rel=1e-4)
+    expected = [r2_score(t.double().numpy(), o.double().numpy()) for o, t in zip(outputs, targets, strict=True)]
+    assert metrics.r2(outputs, targets).tolist() == pytest.approx(expected, rel=1e-14)
 
 
-@pytest.mark.parametrize("error", [0.0, 1.0])
-def test_r2_of_targets_that_do_not_vary_is_finite(error):
-    targets = torch.full((1, 5, 1), 2.0)
-    score = metrics.r2(targets + error, targets).item()
-    assert score == r2_score(np.full(5, 2.0), np.full(5, 2.0 + error)) == 1 - error
+@pytest.mark.parametrize("value", [0.1, 2.0, 1 / 3, 1e8])
+@pytest.mark.parametrize("error", [0.0, 1e-8, 1.0])
+@pytest.mark.parametrize("size", [5, 10, 999])
+def test_r2_of_targets_that_do_not_vary_is_scikit_learns(value, error, size):
+    targets = torch.full((1, size, 1), value)
+    outputs = targets.double() + error
+    assert metrics.r2(outputs, targets).item() == (0 if error else 1) == r2_score(targets[0], outputs[0])
+
+
+def test_an_output_that_does_not_vary_and_is_missed_costs_its_own_share_alone():
+    targets = torch.stack([torch.linspace(-1, 1, 9), torch.full((9,), 0.1)], -1).unsqueeze(0)
+    assert metrics.r2(targets + torch.tensor([0.0, 0.01]), targets).item() == 0.5
+
+
+def test_a_small_spread_on_a_large_value_is_still_a_spread():
+    targets = 1e6 + torch.tensor([0.0, 0.25, 0.5, 0.75]).view(1, 4, 1)
+    expected = r2_score(targets[0].double(), targets[0].double() + 0.125)
+    assert metrics.r2(targets + 0.125, targets).item() == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_target_that_is_not_a_number_has_no_score():
+    targets = torch.tensor([0.0, 1.0, float("nan")]).view(1, 3, 1)
+    assert metrics.r2(targets, targets).isnan().all()
+
+
+def test_one_example_has_no_r2():
+    with pytest.raises(InputError, match=r"^examples must be at least 2 to have an R2, got 1$"):
+        metrics.r2(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
 
 
 def test_the_mean_scores_nothing_and_the_truth_everything():
     targets = Stream("test", RNG_SEEDS).normal(50, 1)
-    torch.testing.assert_close(metrics.r2(targets.mean(1, keepdim=True).expand_as(targets), targets), torch.zeros(3))
+    torch.testing.assert_close(
+        metrics.r2(targets.mean(1, keepdim=True).expand_as(targets), targets),
+        torch.zeros(3).double(),
+        rtol=0,
+        atol=1e-7,
+    )
     assert metrics.r2(targets, targets).tolist() == [1, 1, 1]
