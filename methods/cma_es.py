@@ -133,7 +133,8 @@ class CMAES(Method[State]):
             covariance = torch.baddbmm(kept.unsqueeze(2) * covariance, (rows * weights.unsqueeze(1)).mT, rows)
             problem.charge(2 * rows[0].numel() * n_weights)
             if generation % c.eigen_interval == 0:
-                eigenvalues, basis = torch.linalg.eigh(covariance)
+                finite = covariance.isfinite().all(2, keepdim=True).all(1, keepdim=True)  # eigh takes nothing else
+                eigenvalues, basis = torch.linalg.eigh(covariance.where(finite, 0.0))
                 scales = eigenvalues.clamp_min(0).sqrt()
         new: State = {
             "mean": mean + step_size * mean_step,

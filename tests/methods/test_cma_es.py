@@ -276,3 +276,17 @@ def test_the_loss_falls(task, max_full, make_problem):
 def test_bad_settings_are_refused(setting):
     with pytest.raises(InputError, match=f"^{next(iter(setting))} must be"):
         CMAES(**setting)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_replica_whose_covariance_is_no_number_leaves_the_others_alone(bad):
+    method, ends = CMAES(population_size=8, max_full=N_WEIGHTS), []
+    for spoilt in (False, True):
+        problem, rng = Recorded(rosenbrock), Stream("step", range(3))
+        state = method.init(problem, torch.zeros(3, N_WEIGHTS), rng)
+        if spoilt:
+            state["covariance"][1] = bad
+        for _ in range(20):
+            state = method.step(state, None, problem, rng)
+        ends.append(method.params(state)[[0, 2]])
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=0)
