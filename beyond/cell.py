@@ -26,11 +26,11 @@ from beyond.contracts import Task
 from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.ledger import Budget
 from beyond.loop import Setup, skip, train
+from beyond.outcome import STATUSES
 from beyond.record import RunFolder
 from beyond.settings import RunSettings
 
 GROUPS = ("task", "method", "network", "optimizer", "budget")
-STATUSES = ("finished", "skipped", "untrained", "diverged", "failed")  # from best to worst
 
 
 @dataclass(frozen=True)
@@ -377,11 +377,10 @@ def _manifest(cell: Cell, setup: Setup, rows: list[dict], status: str, wall: flo
         "identity": setup.identity,
         "settings": cell.settings,
         "seeds": setup.seeds,
-        "split": rows[0].get("split"),
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
         "data_sha256": _checksum(json.dumps(cell.settings["task"], sort_keys=True)),
-        "packages": provenance.packages(setup.task.PACKAGES),
+        "packages": provenance.packages(getattr(setup.task, "PACKAGES", ())),
         "threads": cell.run.threads,
         "wall_seconds": wall,
         **provenance.machine(),

@@ -32,11 +32,11 @@ class Ledger:
     steps : int
         Changes of the weights.
     seconds : float
-        Step time on the clock; evaluation and recording are off it.
+        Step time on the clock; evaluation, recording and what only the first call of a step costs are off it.
     """
 
-    forward: float = 0
-    backward: float = 0
+    forward: float = 0.0
+    backward: float = 0.0
     flops: int = 0
     rewards: int = 0
     steps: int = 0

@@ -6,17 +6,18 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from math import isfinite, nan
+from math import nan
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Task
+from beyond.contracts import SPLITS, Batch, Method, Task
 from beyond.errors import InputError, UnsupportedError
+from beyond.evaluation import INFERENCE, Evaluation
 from beyond.ledger import Budget, Ledger
 from beyond.outcome import Outcome
+from beyond.predictions import Columns, joined
 from beyond.probe import Probe
 from beyond.problem import Problem, SourceProblem, seal
 from beyond.sampler import Sampler
@@ -27,9 +28,7 @@ Row = dict[str, Any]
 
 # Fractions of the budget at which every method is evaluated: ten a decade, from a thousandth.
 GRID = tuple(10 ** (-3 + step / 10) for step in range(31))
-ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
-INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
-EVALUATION_CHUNK = 8192  # examples of all replicas together; bounds the memory of an evaluation
+UNKNOWN = dict.fromkeys(INFERENCE, nan)
 ROUNDING = 1e-9  # relative; a budget that is met exactly is not exceeded
 
 
@@ -74,6 +73,8 @@ class Progress:
         New rows of the three tables; `runs` comes with the last one only. `layers` has the network as depth 0.
     snapshot : dict
         Hand it to `train` to go on from here.
+    predictions : dict of str to array
+        Columns of the fourth table, see `beyond.predictions`; with the last one only.
     """
 
     spent: float
@@ -82,6 +83,7 @@ class Progress:
     layers: list[Row]
     runs: list[Row]
     snapshot: dict[str, Any]
+    predictions: Columns = field(default_factory=dict)
 
 
 def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Progress]:
@@ -120,12 +122,12 @@ class _Run:
         self.ledger = Ledger()
         source = None if task.source is None else SourceProblem(task.source, network, seeds, method.signal)
         self.problem = Problem(network, task.spec, self.ledger, method.signal, source)
-        self.observer = Problem(network, task.spec, signal=method.signal)
         self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
         self.splits = task.at(seeds)
+        self.evaluation = Evaluation(method, task, network, seeds, self.splits)
+        self.n_examples = {split: self.evaluation.n_examples(split) for split in SPLITS}
+        self.epoch_flops = self.n_examples["train"] * (network.forward_flops + network.backward_flops())
         n_train = self.splits.size("train")
-        n_queries = 1 if task.spec.episode is None else task.spec.episode.n_query
-        self.epoch_flops = n_train * n_queries * (network.forward_flops + network.backward_flops())
         self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
         self.augmentation = Stream("augment", seeds)
         self.rng = Stream("step", seeds)
@@ -146,31 +148,29 @@ class _Run:
         if self.pretraining.flops:
             self.pretraining.seconds += (perf_counter() - clock) / len(self.setup.seeds)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something left to spend, and it would change anything."""
+        left = self.spent() < 1 and any(outcome.alive for outcome in self.outcomes)
+        return left and not self.setup.method.done(self.state)
+
     def advance(self) -> Iterator[int]:
         """Step; yield how many points of the grid are passed whenever that grows, and all of them at the end."""
-        setup, method = self.setup, self.setup.method
-        n_replicas, limit = len(setup.seeds), setup.time_limit
+        setup, limit = self.setup, self.setup.time_limit
+        reason = "the method was done before its first step"
         evaluated = True
-        while not method.done(self.state) and any(outcome.alive for outcome in self.outcomes):
-            drawn = self.splits.batch("train", self.sampler.next(), self.augmentation)
-            batch = seal(drawn, method.signal)
-            before = self.ledger.copy()
-            clock = perf_counter()
-            try:
-                state = method.step(self.state, batch, self.problem, self.rng)
-            except Exception:
-                self.ledger.restore(before)
-                raise
-            self.ledger.seconds += (perf_counter() - clock) / n_replicas
-            self.ledger.steps += 1
-            spent = setup.budget.spent(self.ledger, self.epoch_flops)
+        if self.under_way:
+            self.warm_up()
+        while self.under_way:
+            before, drawn = self.ledger.copy(), self.draw()
+            state = self.step(drawn)
+            spent = self.spent()
             if spent > 1 + ROUNDING:  # such a step is not taken
                 self.ledger.restore(before)
-                if not self.ledger.steps:
-                    for outcome in self.outcomes:
-                        outcome.reason = outcome.reason or "one step costs more than the budget"
+                amount, currency = setup.budget.amount, setup.budget.currency
+                reason = f"one step costs {spent * amount:.4g} {currency}, the budget is {amount:g}"
                 break
-            if spent <= setup.budget.spent(before, self.epoch_flops) and not method.done(state):
+            if spent <= setup.budget.spent(before, self.epoch_flops) and not setup.method.done(state):
                 raise RuntimeError(
                     f"a step spends nothing of the budget in {setup.budget.currency}: it would never end"
                 )
@@ -179,35 +179,56 @@ class _Run:
             if passed > self.n_passed:
                 self.n_passed, evaluated = passed, True
                 yield passed
-            if limit is not None and self.ledger.seconds * n_replicas > limit:
+            if limit is not None and self.total_seconds > limit:
                 self.end("failed", f"time limit of {limit:g} s")
                 break
         if not evaluated:
             yield len(GRID)
+        if not self.ledger.steps:
+            self.end("untrained", reason)
+
+    def draw(self) -> Batch:
+        """Draw the batch of the next step."""
+        return self.splits.batch("train", self.sampler.next(), self.augmentation)
+
+    def step(self, drawn: Batch) -> Any:
+        """Let the method step once, on the clock; a step that fails is not charged."""
+        batch, before = seal(drawn, self.setup.method.signal), self.ledger.copy()
+        clock = perf_counter()
+        try:
+            state = self.setup.method.step(self.state, batch, self.problem, self.rng)
+        except Exception:
+            self.ledger.restore(before)
+            raise
+        self.ledger.seconds += (perf_counter() - clock) / len(self.outcomes)
+        self.ledger.steps += 1
+        return state
+
+    def warm_up(self) -> None:
+        """Step and forget it, as if interrupted: what only a first call costs is not on the method's clock."""
+        before = self.snapshot()
+        try:
+            self.step(self.draw())
+        finally:
+            self.restore(before)
 
     def end(self, status: str, reason: str) -> None:
         """End the replicas that are still alive."""
         for outcome in self.outcomes:
-            if outcome.alive:
-                outcome.status, outcome.reason = status, reason
+            outcome.end(status, reason)
 
     # -------------------------------------------------------------------------------------------- evaluating
 
     def checkpoint(self, index: int) -> Progress:
         """Evaluate the current solution and keep it where it is a replica's best."""
         costs = self.costs()
-        scores = {split: self.scores(self.state, split) for split in ("train", "validation")}
+        scores = {split: self.evaluation.scores(self.state, split) for split in ("train", "validation")}
         curves: list[Row] = []
         for replica, outcome in enumerate(self.outcomes):
-            if not outcome.alive:
-                continue
             own = {split: {name: float(v[replica]) for name, v in scores[split].items()} for split in scores}
-            if not all(isfinite(value) for values in own.values() for value in values.values()):
-                outcome.status, outcome.reason = "diverged", f"a loss is not finite after {self.ledger.steps} steps"
-                continue
-            for split, values in own.items():
-                curves += self.curve_rows(replica, index, costs, split, values)
             outcome.update(index, costs, own, self.setup.task.spec.score)
+            for split, values in own.items() if outcome.alive else ():
+                curves += self.curve_rows(replica, index, costs, split, values)
         layers = self.layer_rows(index)
         best = {outcome.best_checkpoint for outcome in self.outcomes}
         self.kept = {key: state for key, state in {**self.kept, index: self.state}.items() if key in best}
@@ -217,72 +238,38 @@ class _Run:
 
     def finish(self) -> Progress:
         """Touch the test split, once: each replica at its best checkpoint and at the end."""
+        setup, outcomes = self.setup, self.outcomes
+        states, ends = dict(self.kept), {outcome.last_checkpoint for outcome in outcomes if outcome.alive}
+        states |= dict.fromkeys(ends, self.state)
+        at = {
+            key: self.evaluation.test(
+                state, [r for r, o in enumerate(outcomes) if o.best_checkpoint == key], setup.identity.get("run_id", "")
+            )
+            for key, state in states.items()
+        }
         curves: list[Row] = []
-        at = {key: self.test_scores(state) for key, state in self.kept.items()}
-        end = self.test_scores(self.state) if any(outcome.alive for outcome in self.outcomes) else {}
-        for replica, outcome in enumerate(self.outcomes):
+        runs: list[Row] = []
+        for replica, outcome in enumerate(outcomes):
             best, last = outcome.best_checkpoint, outcome.last_checkpoint
+            scores = {key: {name: float(v[replica]) for name, v in tested.scores.items()} for key, tested in at.items()}
             if best in at:
-                outcome.best["test"] = {name: float(values[replica]) for name, values in at[best].items()}
-                curves += self.curve_rows(replica, best, outcome.best_costs, "test", outcome.best["test"])
+                outcome.best["test"] = scores[best]
+                curves += self.curve_rows(replica, best, outcome.best_costs, "test", scores[best])
             if outcome.alive:
-                outcome.final["test"] = {name: float(values[replica]) for name, values in end.items()}
+                outcome.final["test"] = scores[last]
                 if last != best:
-                    curves += self.curve_rows(replica, last, self.costs(), "test", outcome.final["test"])
-        cost = {key: self.inference(state) for key, state in self.kept.items()}
-        unknown = [dict.fromkeys(INFERENCE, nan)] * len(self.outcomes)
-        runs = [
-            self.run_row(replica, cost.get(outcome.best_checkpoint, unknown)[replica])
-            for replica, outcome in enumerate(self.outcomes)
-        ]
-        return Progress(self.spent(), nan, curves, [], runs, {})
-
-    def test_scores(self, state: Any) -> dict[str, Tensor]:
-        """Scores (R,) on the test split, and those of the method's variants under their names."""
-        found = self.scores(state, "test")
-        for name, variant in self.setup.method.variants().items():
-            found |= {f"{name}_{metric}": own for metric, own in self.scores(state, "test", variant).items()}
-        return found
-
-    def scores(self, state: Any, split: str, method: Method | None = None) -> dict[str, Tensor]:
-        """Scores (R,) of the current solution on a whole split, by the run's method or a variant."""
-        found = [(self.predictions(state, chunk, self.observer, method), chunk.targets) for chunk in self.chunks(split)]
-        outputs, targets = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-        return self.setup.task.score(outputs, targets.expand(len(outputs), *targets.shape[1:]))
-
-    def predictions(self, state: Any, batch: Batch, problem: Problem, method: Method | None = None) -> Tensor:
-        """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
-        n_replicas = len(self.setup.seeds)
-        inputs = batch.inputs.expand(n_replicas, *batch.inputs.shape[1:])
-        support = None
-        if batch.support is not None:
-            own = batch.support
-            shown, answers = (part.expand(n_replicas, *part.shape[1:]) for part in (own.inputs, own.targets))
-            support = Batch(shown, answers)
-        return (method or self.setup.method).predict(state, problem, inputs, support)
-
-    def chunks(self, split: str) -> Iterator[Batch]:
-        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""
-        episode = self.setup.task.spec.episode
-        n_queries = 1 if episode is None else episode.n_query
-        size = max(1, EVALUATION_CHUNK // (n_queries * len(self.setup.seeds)))
-        for indices in torch.arange(self.splits.size(split)).split(size):
-            yield self.splits.batch(split, indices.unsqueeze(0))
-
-    def inference(self, state: Any) -> list[Row]:
-        """Cost of a prediction, for each replica: operations, spikes, and the additions that spikes cause."""
-        sample = next(self.chunks("validation"))
-        n_examples, n_replicas = sample.inputs.shape[1], len(self.outcomes)
-        ledger = Ledger()
-        meter = Problem(self.setup.network, self.setup.task.spec, ledger, self.setup.method.signal)
-        self.predictions(state, sample, meter)
-        none = torch.zeros(n_replicas)
-        rates = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
-        flops = ledger.flops / n_examples
-        return [dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*rates, strict=True)]
+                    curves += self.curve_rows(replica, last, self.costs(), "test", scores[last])
+            runs.append(self.run_row(replica, at[best].inference[replica] if best in at else UNKNOWN))
+        tables = [at[o.best_checkpoint].predictions[r] for r, o in enumerate(outcomes) if o.best_checkpoint in at]
+        predictions = joined(setup.task.spec.target, tables)
+        return Progress(self.spent(), nan, curves, [], runs, {}, predictions)
 
     def spent(self) -> float:
         return self.setup.budget.spent(self.ledger, self.epoch_flops)
+
+    @property
+    def total_seconds(self) -> float:
+        return self.ledger.seconds * len(self.outcomes)
 
     def costs(self) -> dict[str, float]:
         return self.ledger.costs(self.epoch_flops)
@@ -299,7 +286,7 @@ class _Run:
     def layer_rows(self, index: int) -> list[Row]:
         method = self.setup.method
         before = None if self.previous is None else method.params(self.previous)
-        transport = method.transport(self.state, self.observer)
+        transport = method.transport(self.state, self.evaluation.problem)
         measured = self.probe.measure(method.params(self.state), before, transport, self.batch)
         return [
             {
@@ -321,7 +308,11 @@ class _Run:
             **outcome.row(setup.task.spec.score),
             "budget": setup.budget.amount,
             "budget_currency": setup.budget.currency,
+            "unspent": max(0.0, 1 - self.spent()),
             **self.costs(),
+            "total_seconds": self.total_seconds,
+            "split": self.splits.origin,
+            **{f"n_{split}": n_examples for split, n_examples in self.n_examples.items()},
             "n_weights": setup.network.n_weights,
             **inference,
             **{f"pretraining_{name}": cost for name, cost in self.pretraining.costs(self.epoch_flops).items()},

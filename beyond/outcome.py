@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf, nan
+from math import inf, isfinite, nan
 from typing import Any
 
 from beyond.contracts import SPLITS
 from beyond.ledger import COST_NAMES
 
+# From best to worst: `skipped` never began, `untrained` took no step, the last two ended before their budget did.
+STATUSES = ("finished", "skipped", "untrained", "diverged", "failed")
 LEVELS = ("easy", "medium", "hard")
+# A loss this many times that at the start, or 1 if that was less, is divergence, finite or not. Squared errors are
+# standardised: such outputs are a thousand times too large. In nats of cross-entropy the right class has the
+# probability exp(-1e6). The largest that any method recovered from, on any of our tasks, is given in the tests.
+DIVERGENCE = 1e6
 Scores = dict[str, dict[str, float]]  # by split, by metric
 
 
@@ -22,8 +28,9 @@ class Outcome:
     reason: str = ""
     best_checkpoint: int = -1
     last_checkpoint: int = -1
-    best: dict[str, dict[str, float]] = field(default_factory=dict)
-    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    start: Scores = field(default_factory=dict)
+    best: Scores = field(default_factory=dict)
+    final: Scores = field(default_factory=dict)
     best_costs: dict[str, float] = field(default_factory=dict)
     target_costs: list[dict[str, float]] = field(default_factory=lambda: [{} for _ in LEVELS])
 
@@ -31,8 +38,31 @@ class Outcome:
     def alive(self) -> bool:
         return self.status == "finished"
 
-    def update(self, index: int, costs: dict[str, float], scores: dict[str, dict[str, float]], score: str) -> None:
-        """Select by validation score; the earliest of equals wins."""
+    def end(self, status: str, reason: str) -> None:
+        """Stop here, if it has not ended before."""
+        if self.alive:
+            self.status, self.reason = status, reason
+
+    def update(self, index: int, costs: dict[str, float], scores: Scores, score: str) -> None:
+        """Take scores in, unless it has ended or diverged; select by validation score, the first of equals.
+
+        Parameters
+        ----------
+        index : int
+            Of the checkpoint.
+        costs : dict of str to float
+            What was spent so far, in every currency.
+        scores : dict of str to dict of str to float
+            On training and validation split.
+        score : str
+            The metric that selects.
+        """
+        reason = self._divergence(scores, costs["steps"])
+        if reason:
+            self.end("diverged", reason)
+        if not self.alive:
+            return
+        self.start = self.start or dict(scores)
         self.last_checkpoint, self.final = index, scores
         reached = scores["validation"][score]
         if self.best_checkpoint < 0 or reached > self.best["validation"][score]:
@@ -40,6 +70,17 @@ class Outcome:
         for target, hit in zip(self.targets, self.target_costs, strict=True):
             if not hit and reached >= target:
                 hit.update(costs)
+
+    def _divergence(self, scores: Scores, n_steps: float) -> str:
+        """Say why these are scores of a replica that diverged; empty if they are not."""
+        for split, values in scores.items():
+            for metric, value in values.items():
+                if not isfinite(value):
+                    return f"a loss is not finite after {n_steps} steps"
+                start = self.start.get(split, values)[metric]
+                if metric.endswith("_loss") and value > DIVERGENCE * max(1.0, start):
+                    return f"a loss of {value:.3g} after {n_steps} steps, from {start:.3g} at the start"
+        return ""
 
     def row(self, score: str) -> dict[str, Any]:
         """Columns of the runs table, for the task's headline `score`."""

@@ -1,4 +1,6 @@
-"""One yardstick for every method: the true gradient on a fixed batch that nothing is trained on."""
+"""One yardstick for every method: the true gradient on a fixed batch that nothing is trained on, and beside it that on
+as many training examples.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 
 
 class Probe:
-    """Measures network and layers on a fixed batch of validation examples, each replica its own.
+    """Measures network and layers on fixed batches, each replica its own.
+
+    `batch` has `PROBE_SIZE` validation examples, or all if they are fewer; `train_batch` as many training examples,
+    without augmentation. Both are drawn by the seed alone. What is not said to be on training examples is measured on
+    `batch`.
 
     Parameters
     ----------
@@ -34,9 +40,10 @@ class Probe:
     """
 
     def __init__(self, splits: Splits, spec: TaskSpec, network: Network, seeds: list[int]) -> None:
-        size = splits.size("validation")
-        indices = Stream("probe", seeds).permutation(size)[:, :PROBE_SIZE]
+        stream = Stream("probe", seeds)
+        indices = stream.permutation(splits.size("validation"))[:, :PROBE_SIZE]
         self.batch: Batch = splits.batch("validation", indices)
+        self.train_batch: Batch = splits.batch("train", stream.permutation(splits.size("train"))[:, : indices.shape[1]])
         self.problem = Problem(network, spec)
         self._network = network
         self._layered = network if isinstance(network, LayeredNetwork) else None  # None: a wrapped module
@@ -52,6 +59,9 @@ class Probe:
         """For the network and for each block, norms (R,) at weights `params`, and the last update's, begun at `before`.
 
         The whole network comes first, as the layer "network" of depth 0; what only a block has is NaN there.
+
+        `gradient_norm` is that of the gradient of the loss on validation examples, `train_gradient_norm` on training
+        examples: the second may vanish where the first does not.
 
         `update_cosine` is the cosine between the update and the negative true gradient at `before`; it and
         `update_norm` are NaN without an update. `batch_cosine` is that with the negative gradient on the batch that the
@@ -73,7 +83,8 @@ class Probe:
             carriers = {depth: carrier[own] for depth, carrier in (transport or {}).items()}
             seen = None if batch is None else _replicas(batch, own)
             old = None if before is None else before[own]
-            parts.append(self._measure(params[own], old, carriers, seen, _replicas(self.batch, own)))
+            fixed = _replicas(self.batch, own), _replicas(self.train_batch, own)
+            parts.append(self._measure(params[own], old, carriers, seen, *fixed))
         return [
             {name: torch.cat(found) if isinstance(found[0], Tensor) else found[0] for name, found in columns.items()}
             for columns in (
@@ -82,16 +93,23 @@ class Probe:
         ]
 
     def _measure(
-        self, params: Tensor, before: Tensor | None, transport: Mapping[int, Tensor], batch: Batch | None, probe: Batch
+        self,
+        params: Tensor,
+        before: Tensor | None,
+        transport: Mapping[int, Tensor],
+        batch: Batch | None,
+        probe: Batch,
+        train: Batch,
     ) -> list[dict[str, Any]]:
-        """Measure some of the replicas, on their own part of the probe."""
+        """Measure some of the replicas, on their own part of the fixed batches."""
         gradient, dead = self._gradient(params, probe)
+        train_gradient, _ = self._gradient(params, train)
         unknown = torch.full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
         update = none if before is None else params - before
         descent = none if before is None else self._gradient(before, probe)[0].neg_()
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
-        vectors = (gradient, params, update, descent, seen)
+        vectors = (gradient, train_gradient, params, update, descent, seen)
         own_carriers = self.problem.carriers(params) if transport else {}
         aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in transport.items()}
         signals = self._signals(params, probe)
@@ -160,9 +178,10 @@ class Probe:
             _, tape = network.forward(params.double(), copies)
             errors = torch.eye(n_outputs, dtype=torch.float64).expand(len(params), -1, -1)
             jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
-            finite = jacobian.isfinite().all(2).all(1)
-            values = torch.linalg.svdvals(jacobian[finite])
-            found[finite] = torch.stack([values[:, 0], values.quantile(0.5, 1), values[:, -1]], 1).float()
+            finite = jacobian.isfinite().flatten(1).all(1, keepdim=True)  # (R, 1)
+            values = torch.linalg.svdvals(jacobian.where(finite.unsqueeze(2), 0.0))
+            own = torch.stack([values[:, 0], values.quantile(0.5, 1), values[:, -1]], 1).float()
+            found = found.where(~finite, own)
         return dict(zip(JACOBIAN, found.unbind(1), strict=True))
 
 
@@ -172,12 +191,13 @@ def _replicas(batch: Batch, own: slice) -> Batch:
 
 
 def _directions(
-    gradient: Tensor, weights: Tensor, update: Tensor, descent: Tensor, seen: Tensor
+    gradient: Tensor, train_gradient: Tensor, weights: Tensor, update: Tensor, descent: Tensor, seen: Tensor
 ) -> dict[str, int | Tensor]:
     """Size, norms and cosines (R,) of vectors (R, d): all weights, or a block's."""
     return {
         "n_weights": weights.shape[1],
         "gradient_norm": gradient.norm(dim=1),
+        "train_gradient_norm": train_gradient.norm(dim=1),
         "weight_norm": weights.norm(dim=1),
         "update_norm": update.norm(dim=1),
         "update_cosine": cosine(update, descent),

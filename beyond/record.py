@@ -18,12 +18,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.files import write_whole
 from beyond.loop import Progress
+from beyond.predictions import Columns, joined, write
 from beyond.provenance import changed
 
-TABLES = ("curves", "layers", "runs")
+TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
 
 
 class RunFolder:
@@ -50,6 +52,7 @@ class RunFolder:
         self._save_every = save_every
         self._saved_at = monotonic()
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        self._predictions: Columns = joined(TargetKind.CLASSES, [])
 
     @property
     def finished(self) -> bool:
@@ -113,6 +116,7 @@ class RunFolder:
         """Take new rows; save the state if the last save is old enough."""
         for name in TABLES:
             self._rows[name] += getattr(progress, name)
+        self._predictions = progress.predictions or self._predictions
         if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
             saved = {"snapshot": progress.snapshot, "rows": self._rows, "sources": self._sources}
             write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
@@ -130,6 +134,7 @@ class RunFolder:
         for name in TABLES:
             table = pd.DataFrame(self._rows[name])
             write_whole(self.path / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+        write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
         write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
         (self.path / "state.pt").unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def cell(tmp_path):
 
 
 def tables(cell):
-    for name in ("curves", "layers", "runs"):
+    for name in ("curves", "layers", "runs", "predictions"):
         table = pd.read_parquet(cell.folder / f"{name}.parquet")
         yield table[[column for column in table.columns if "seconds" not in column]]
 
@@ -78,7 +78,8 @@ def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(
     run_cell(killed, keep_skipped=True, bar=False)
     assert_same_tables(killed, whole)
     left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
-    assert left == {"curves.parquet", "layers.parquet", "runs.parquet", "manifest.json", "log.txt", "lock"}
+    tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}
+    assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock"}
 
 
 def test_the_same_settings_twice_give_the_same_bytes_but_for_the_clock(cell):

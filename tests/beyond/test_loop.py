@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
+from sklearn.metrics import r2_score
 
-from beyond import loop
-from beyond.contracts import Method, Signal, TargetKind, TaskSpec
+from beyond import evaluation, loop, probe
+from beyond.contracts import SPLITS, Method, Signal, TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES, Budget
@@ -274,11 +277,25 @@ def test_a_step_that_costs_more_than_the_budget_is_not_taken():
     tables, _ = run(setup(epochs=0.05))
     rows = tables["runs"]
     assert (rows[["steps", "forward", "backward", "flops"]] == 0).all(axis=None)
-    assert set(rows["status"]) == {"finished"}
-    assert set(rows["reason"]) == {"one step costs more than the budget"}
+    assert set(rows["status"]) == {"untrained"}
+    assert set(rows["reason"]) == {"one step costs 0.1429 epochs, the budget is 0.05"}  # 8 of 56 examples
+    assert set(rows["unspent"]) == {1.0}
     assert rows["best_test_score"].notna().all()
+    assert rows.filter(like="final_").isna().all(axis=None)
     assert tables["curves"]["checkpoint"].unique().tolist() == [0]
     assert not tables["curves"].duplicated(["seed", "split", "metric"]).any()  # the best is the end: tested once
+
+
+def test_a_method_that_is_done_before_its_first_step_has_not_trained():
+    rows = run(setup(Finite(at=0)))[0]["runs"]
+    assert set(rows["status"]) == {"untrained"}
+    assert set(rows["reason"]) == {"the method was done before its first step"}
+
+
+@pytest.mark.parametrize(("budget", "unspent"), [({"steps": 4}, 0), ({"examples": 100}, 0.04), ({"epochs": 4}, 0)])
+def test_what_is_left_of_the_budget_is_told(budget, unspent):
+    rows = run(setup(**budget))[0]["runs"]
+    assert rows["unspent"].tolist() == pytest.approx([unspent] * 3)  # a step costs 8 + 2 * 8 examples
 
 
 def test_a_method_that_is_done_ends_early():
@@ -289,6 +306,7 @@ def test_a_method_that_is_done_ends_early():
     assert (rows["reason"] == "").all()
     assert tables["curves"].query("split == 'validation'")["step"].max() == 7
     assert rows["final_test_score"].notna().all()
+    assert rows["unspent"].tolist() == pytest.approx([1 - 7 * 8 / 56 / 20] * 3)
 
 
 # ------------------------------------------------------------------------------------------- replicas and resuming
@@ -344,6 +362,41 @@ def test_a_replica_that_diverges_ends_alone():
         assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
     assert tables["curves"].query("seed == 1")["step"].max() < 20
     assert np.isfinite(tables["curves"]["value"]).all()
+
+
+class Exploding(Descent):
+    """One replica's weights are a thousand billion times too large after step `at`: no number overflows."""
+
+    def step(self, state, batch, problem, rng):
+        state = super().step(state, batch, problem, rng)
+        if state["n_steps"] == self.at:
+            state["params"][1] *= 1e12
+        return state
+
+
+def test_a_loss_beyond_all_measure_has_diverged_though_it_is_finite():
+    whole, _ = run(setup(steps=50))
+    tables, _ = run(setup(Exploding(at=20), steps=50))
+    rows = tables["runs"].set_index("seed")
+    assert rows["status"].tolist() == ["finished", "diverged", "finished"]
+    assert re.fullmatch(r"a loss of \d\S*e\+\d\d after 20 steps, from \d\S* at the start", rows.loc[1, "reason"])
+    assert rows.loc[1, "best_test_score"] >= 0
+    assert tables["curves"].query("seed == 1")["step"].max() < 20
+    for seed in (0, 2):
+        assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
+
+
+@pytest.mark.parametrize("lost", [[2], [0, 1], [1, 2], [0]])
+def test_whoever_diverges_the_others_are_measured_on(lost, monkeypatch):
+    """A group of the probe may be without a replica that is alive."""
+    of = setup(Diverging(at=20), steps=50)
+    monkeypatch.setattr(Diverging, "lost", lost)
+    monkeypatch.setattr(probe, "GROUP", of.network.n_weights)  # one replica at a time
+    whole, _ = run(setup(steps=50))
+    tables, _ = run(of)
+    assert tables["runs"]["status"].tolist() == ["diverged" if seed in lost else "finished" for seed in SEEDS]
+    for seed in set(SEEDS) - set(lost):
+        assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
 
 
 @pytest.mark.parametrize("at", [0, 20])
@@ -418,6 +471,7 @@ def test_a_skipped_method_has_a_row_a_seed_and_a_reason():
     assert set(rows["status"]) == {"skipped"}
     assert set(rows["reason"]) == {"no hands"}
     assert not progress.curves
+    assert {len(column) for column in progress.predictions.values()} == {0}
     assert set(rows.columns) == set(run(setup(epochs=1))[0]["runs"].columns)
 
 
@@ -432,8 +486,68 @@ def test_beyond_the_time_limit_a_run_counts_as_failed(clock):
 
 
 def test_seconds_are_step_time_shared_by_the_replicas_and_evaluation_is_off_the_clock(clock):
-    assert set(run(setup(Ticking(), steps=5))[0]["runs"]["seconds"]) == {5 * 6 / 3}
+    rows = run(setup(Ticking(), steps=5))[0]["runs"]
+    assert set(rows["seconds"]) == {5 * 6 / 3}
+    assert set(rows["total_seconds"]) == {5 * 6}
     assert set(run(setup(Ticking(), seconds=9))[0]["runs"]["steps"]) == {4}
+
+
+class ColdStart(Ticking):
+    """The first call of a process takes 100 seconds more than the others."""
+
+    warm = False
+
+    def step(self, state, batch, problem, rng):
+        Ticking.now += 0 if ColdStart.warm else 100
+        ColdStart.warm = True
+        return super().step(state, batch, problem, rng)
+
+
+def test_what_only_a_first_call_costs_is_off_the_clock(clock, monkeypatch):
+    monkeypatch.setattr(ColdStart, "warm", False)
+    rows = run(setup(ColdStart(), steps=5))[0]["runs"]
+    assert ColdStart.warm
+    assert set(rows["total_seconds"]) == {5 * 6}
+    assert set(rows["steps"]) == {5}
+
+
+def test_a_resumed_run_is_warmed_up_too(clock, monkeypatch):
+    monkeypatch.setattr(ColdStart, "warm", False)
+    _, yielded = run(setup(ColdStart(), steps=5))
+    monkeypatch.setattr(ColdStart, "warm", False)  # another process
+    assert set(run(setup(ColdStart(), steps=5), yielded[3].snapshot)[0]["runs"]["total_seconds"]) == {5 * 6}
+
+
+class Recording(Descent):
+    """Remembers what its steps were given."""
+
+    seen: ClassVar[list] = []
+
+    def step(self, state, batch, problem, rng):
+        self.seen.append((state["params"], batch.inputs, rng.state(), problem.ledger.copy()))
+        return super().step(state, batch, problem, rng)
+
+
+def test_warming_up_is_the_first_step_forgotten(monkeypatch):
+    monkeypatch.setattr(Recording, "seen", [])
+    rows = run(setup(Recording(), steps=5))[0]["runs"]
+    warm, first, second, *_ = Recording.seen
+    assert len(Recording.seen) == 6
+    assert set(rows["forward"]) == {5 * 8}
+    assert not torch.equal(first[0], second[0])
+    torch.testing.assert_close(warm[:3], first[:3], rtol=0, atol=0)
+    assert warm[3] == first[3]
+
+
+def test_a_method_that_is_done_is_not_warmed_up(monkeypatch):
+    monkeypatch.setattr(Recording, "seen", [])
+
+    class Done(Recording):
+        def done(self, state):
+            return True
+
+    run(setup(Done()))
+    assert not Recording.seen
 
 
 # -------------------------------------------------------------------------------------------------- selection
@@ -506,7 +620,7 @@ def test_the_reported_test_score_is_that_of_the_best_weights(close):
 
 def test_scores_do_not_depend_on_the_chunks_of_an_evaluation(monkeypatch):
     whole, _ = run(setup(epochs=1))
-    monkeypatch.setattr(loop, "EVALUATION_CHUNK", 7)
+    monkeypatch.setattr(evaluation, "EVALUATION_CHUNK", 7)
     assert_same(run(setup(epochs=1))[0], whole, rtol=1e-5)
 
 
@@ -532,3 +646,122 @@ def test_pretraining_is_charged_to_its_own_columns():
     assert (plain["runs"]["pretraining_flops"] == 0).all()
     for name in ("epochs", "forward", "backward", "flops", "steps"):
         assert tables["runs"][name].equals(plain["runs"][name])
+
+
+def test_a_run_says_how_many_examples_it_had_and_whose_split():
+    of = setup(epochs=1)
+    splits = of.task.at(SEEDS)
+    rows = run(of)[0]["runs"]
+    for split in SPLITS:
+        assert set(rows[f"n_{split}"]) == {splits.size(split)}
+    assert rows["n_train"][0] + rows["n_validation"][0] + rows["n_test"][0] == 80
+    assert set(rows["split"]) == {"own"}
+    assert set(run(setup(task=Blobs(split_seed=3), epochs=1))[0]["runs"]["split"]) == {"3"}
+
+
+# ------------------------------------------------------------------------------------------------- predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Blobs):
+    """Two values to predict, in units of their own."""
+
+    @property
+    def spec(self):
+        return TaskSpec("test/line", (2,), 2, TargetKind.VALUES, MLP((4,)), "r2_score", (0.1, 0.5, 2.0))
+
+    def examples(self):
+        inputs = super().examples().inputs
+        return Examples(inputs, inputs @ np.array([[30.0, 0.1], [-10.0, 0.2]]) + np.array([500.0, 0.0]))
+
+
+@pytest.fixture(
+    params=[Blobs(), Blobs(split_seed=0), Line(), Line(split_seed=0)],
+    ids=["classes", "classes, one split", "values", "values, one split"],
+)
+def answered(request):
+    """A run on a task of each kind, and its predictions."""
+    of = replace(setup(Diverging(at=20), task=request.param, steps=50), identity={"run_id": "abc"})
+    tables, yielded = run(of)
+    return of, tables, yielded, pd.DataFrame(yielded[-1].predictions)
+
+
+def test_there_is_a_row_a_replica_test_example_and_output(answered):
+    of, _, yielded, predictions = answered
+    splits = of.task.at(SEEDS)
+    ids = splits.ids("test", torch.arange(splits.size("test")).unsqueeze(0)).expand(3, -1)
+    assert all(not progress.predictions for progress in yielded[:-1])
+    assert set(predictions["run_id"]) == {"abc"}
+    n_outputs = 1 if of.task.spec.target is TargetKind.CLASSES else 2
+    for seed in SEEDS:  # one of them has diverged, after its best checkpoint
+        own = predictions[predictions["seed"] == seed]
+        expected = [(int(i), output) for i in ids[seed].sort().values for output in range(n_outputs)]
+        assert list(zip(own["example"], own["output"], strict=True)) == expected
+    assert predictions["seed"].is_monotonic_increasing
+
+
+def test_targets_are_the_raw_examples_own(answered):
+    of, _, _, predictions = answered
+    raw = of.task.examples().targets
+    targets = raw[predictions["example"]] if raw.ndim == 1 else raw[predictions["example"], predictions["output"]]
+    np.testing.assert_allclose(predictions["target"], targets, rtol=1e-5)
+
+
+def test_the_recorded_test_score_follows_from_the_predictions(answered):
+    of, tables, _, predictions = answered
+    for seed, row in tables["runs"].set_index("seed").iterrows():
+        own = predictions[predictions["seed"] == seed]
+        if of.task.spec.target is TargetKind.CLASSES:
+            assert (own["target"] == own["prediction"]).mean() == row["best_test_score"]
+        else:
+            wide = own.pivot_table(index="example", columns="output", values=["target", "prediction"])
+            found = r2_score(wide["target"], wide["prediction"])
+            assert found == pytest.approx(row["best_test_score"], rel=1e-5)
+
+
+def test_probabilities_are_those_of_the_best_weights():
+    of = setup(steps=50)
+    tables, yielded = run(of)
+    predictions = pd.DataFrame(yielded[-1].predictions)
+    kept = {progress.layers[0]["checkpoint"]: progress.snapshot["state"]["params"] for progress in yielded[:-1]}
+    test, splits = whole(of, "test"), of.task.at(SEEDS)
+    ids = splits.ids("test", torch.arange(splits.size("test")).unsqueeze(0))
+    for replica, row in tables["runs"].iterrows():
+        order = ids[replica].argsort()
+        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)[replica][order].numpy()
+        targets = test.targets[replica][order].numpy()
+        shares = softmax(outputs.astype(float), axis=1)
+        own, each = predictions[predictions["seed"] == row["seed"]], np.arange(len(targets))
+        np.testing.assert_allclose(own["probability"], shares[each, targets], atol=1e-3)
+        np.testing.assert_allclose(own["confidence"], shares.max(1), atol=1e-3)
+        np.testing.assert_allclose(own["brier"], ((shares - np.eye(3)[targets]) ** 2).sum(1), atol=2e-3)
+        assert own["prediction"].tolist() == shares.argmax(1).tolist()
+        loss = -np.log(shares[each, targets]).mean()
+        assert loss == pytest.approx(row["best_test_loss"], rel=1e-6)
+
+
+def test_who_diverged_before_any_checkpoint_has_no_predictions(monkeypatch):
+    monkeypatch.setattr(AllDiverging, "lost", [1])
+
+    class FromTheStart(Descent):
+        def init(self, problem, params, rng):
+            params[1] = math.nan
+            return super().init(problem, params, rng)
+
+    _, yielded = run(setup(FromTheStart(), steps=5))
+    assert set(yielded[-1].predictions["seed"].tolist()) == {0, 2}
+
+
+def test_what_a_prediction_costs_does_not_depend_on_the_replicas_beside_it(monkeypatch):
+    class Spiking(Descent):
+        """Its first inputs are those that spike."""
+
+        def predict(self, state, problem, inputs, support=None):
+            problem.count(spikes=inputs.abs().sum((1, 2)))
+            return super().predict(state, problem, inputs)
+
+    monkeypatch.setattr(evaluation, "EVALUATION_CHUNK", 12)  # four examples of three replicas
+    stacked, alone = run(setup(Spiking(), steps=5))[0]["runs"], run(setup(Spiking(), seeds=[1], steps=5))[0]["runs"]
+    for name in ("inference_flops", "inference_spikes"):
+        assert stacked[name][1] == pytest.approx(alone[name][0], rel=1e-6)
+        assert stacked[name][1] > 0

@@ -2,6 +2,7 @@
 
 from functools import partial
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -21,21 +22,23 @@ from methods.feedback_alignment import FeedbackAlignment
 SEEDS = [0, 1, 2]
 
 
-class Validation:
-    """Splits that have nothing but 40 random examples to validate on."""
+class Examples:
+    """Splits that have nothing but 40 random examples to validate on and 60 to train on, which nobody may vary."""
+
+    SIZES: ClassVar = {"validation": 40, "train": 60}
 
     def __init__(self, spec):
         self.spec = spec
 
     def size(self, split):
-        assert split == "validation"
-        return 40
+        return self.SIZES[split]
 
-    def batch(self, split, indices):
-        rng = Stream(split, [0])
+    def batch(self, split, indices, rng=None):
+        assert rng is None
+        stream, size = Stream(split, [0]), self.size(split)
         shape, n_symbols = self.spec.input_shape, self.spec.n_symbols
-        inputs = (rng.integers(n_symbols, 40, *shape) if n_symbols else rng.normal(40, *shape))[0]
-        return Batch(inputs[indices], rng.integers(3, 40)[0][indices])
+        inputs = (stream.integers(n_symbols, size, *shape) if n_symbols else stream.normal(size, *shape))[0]
+        return Batch(inputs[indices], stream.integers(3, size)[0][indices])
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def make_probe(make_case):
 
     def make(name):
         case = make_case(name)
-        probe = Probe(Validation(case.spec), case.spec, case.network, SEEDS)
+        probe = Probe(Examples(case.spec), case.spec, case.network, SEEDS)
         return SimpleNamespace(
             probe=probe,
             network=case.network,
@@ -62,7 +65,7 @@ def at(request, make_probe):
 
 
 @pytest.mark.parametrize(("learning_rate", "expected"), [(0.1, 1.0), (-0.1, -1.0), (1e-4, 1.0)])
-def test_a_gradient_step_on_the_yardstickbatch_has_cosine_one_and_its_opposite_minus_one(
+def test_a_gradient_step_on_the_probe_batch_has_cosine_one_and_its_opposite_minus_one(
     at, learning_rate, expected, close
 ):
     rows = at.probe.measure(at.params - learning_rate * at.gradient, at.params)
@@ -85,6 +88,27 @@ def test_norms_are_each_blocks_own(at, close):
         close(row["weight_norm"], at.params[:, own].square().sum(1).sqrt())
         close(row["gradient_norm"], at.gradient[:, own].square().sum(1).sqrt())
         close(row["update_norm"], torch.full((3,), 0.3 * size**0.5))
+
+
+def test_the_training_gradient_is_of_as_many_training_examples(at, close):
+    assert at.probe.batch.inputs.shape[:2] == at.probe.train_batch.inputs.shape[:2] == (3, 40)
+    gradient = at.probe.problem.gradient(at.params, at.probe.train_batch)
+    whole, *blocks = at.probe.measure(at.params, None)
+    for row, block in zip(blocks, at.network.blocks, strict=True):
+        close(row["train_gradient_norm"], gradient[:, block.start : block.stop].norm(dim=1))
+    close(whole["train_gradient_norm"], gradient.norm(dim=1))
+    assert not torch.allclose(whole["train_gradient_norm"], whole["gradient_norm"])
+
+
+def test_the_training_gradient_vanishes_where_the_training_examples_are_learnt(make_probe):
+    """Descend on them alone: their gradient fades, that on validation examples does not."""
+    at = make_probe("linear")
+    params = at.params
+    for _ in range(1000):
+        params = params - 0.5 * at.probe.problem.gradient(params, at.probe.train_batch)
+    before, after = at.probe.measure(at.params, None)[0], at.probe.measure(params, None)[0]
+    assert (after["train_gradient_norm"] < 0.01 * before["train_gradient_norm"]).all()
+    assert (after["gradient_norm"] > 0.1 * before["gradient_norm"]).all()
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "cnn", "linear"])
@@ -146,17 +170,16 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
 
 def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
     network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec())
-    rows = Probe(Validation(make_spec()), make_spec(), network, SEEDS).measure(
-        network.init(Stream("init", SEEDS)), None
-    )
+    probe = Probe(Examples(make_spec()), make_spec(), network, SEEDS)
+    rows = probe.measure(network.init(Stream("init", SEEDS)), None)
     assert len(rows) == 1 + len(network.blocks)
     assert all(row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS)
 
 
-def test_each_replica_has_its_own_fixed_batch(at):
-    inputs = at.probe.batch.inputs
-    assert inputs.shape[:2] == (3, 40)  # at most what there is
-    assert not torch.equal(inputs[0], inputs[1])
+def test_each_replica_has_its_own_fixed_batches(at):
+    for batch in (at.probe.batch, at.probe.train_batch):
+        assert batch.inputs.shape[:2] == (3, 40)  # at most what there is
+        assert not torch.equal(batch.inputs[0], batch.inputs[1])
 
 
 def test_cosine_of_tiny_vectors_does_not_underflow():
@@ -206,6 +229,17 @@ def test_singular_values_are_unknown_where_weights_are_not_finite(make_probe):
     params[1, 0] = float("inf")
     found = at.probe.measure(params, None)[0]["jacobian_largest"]
     assert found.isnan().tolist() == [False, True, False]
+
+
+def test_a_group_whose_replicas_are_all_lost_is_measured_as_unknown(make_probe, monkeypatch):
+    at = make_probe("mlp")
+    monkeypatch.setattr(probe, "GROUP", at.network.n_weights)  # one replica at a time
+    params = at.params.clone()
+    params[2] = float("nan")
+    expected, found = at.probe.measure(at.params, None)[0], at.probe.measure(params, None)[0]
+    for name in JACOBIAN:
+        assert found[name].isnan().tolist() == [False, False, True]
+        assert torch.equal(found[name][:2], expected[name][:2])
 
 
 def test_what_is_measured_does_not_depend_on_how_many_replicas_are_at_once(at, monkeypatch):

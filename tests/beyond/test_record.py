@@ -9,15 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.loop import Progress
+from beyond.predictions import columns, joined
 from beyond.record import TABLES, RunFolder
-
-FAULTS = [
-    ("beyond/record.py", "if self.outdated:  # one", "if not self._sources:  # one"),
-    ("beyond/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
-    ("beyond/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
-]
 
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
 
@@ -25,7 +21,10 @@ HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LO
 def progress(step, snapshot=True):
     row = {"seed": 0, "step": step, "value": math.inf if step else math.nan, "split": "train", "default": True}
     state = {"state": {"params": torch.full((2, 3), float(step))}, "ledger": {"steps": step}, "kept": {step: step}}
-    return Progress(0.1 * step, 0.5, [row], [row, row], [] if snapshot else [row], state if snapshot else {})
+    if snapshot:
+        return Progress(0.1 * step, 0.5, [row], [row, row], [], state)
+    one = columns(TargetKind.CLASSES, "a", 0, torch.tensor([5]), torch.tensor([1]), torch.tensor([[0.0, 1.0]]))
+    return Progress(0.1 * step, 0.5, [row], [row, row], [row], {}, one)
 
 
 @pytest.fixture
@@ -43,18 +42,22 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     folder.add(progress(0))
     folder.add(progress(1, snapshot=False))
     folder.close({"status": "finished", "seeds": [0]})
-    assert files(folder) == {"curves.parquet", "layers.parquet", "runs.parquet", "manifest.json", "lock"}
+    tables = {f"{name}.parquet" for name in (*TABLES, "predictions")}
+    assert files(folder) == {*tables, "manifest.json", "lock"}
     assert {name: len(pd.read_parquet(folder.path / f"{name}.parquet")) for name in TABLES} == {
         "curves": 2,
         "layers": 4,
         "runs": 1,
     }
+    predictions = pd.read_parquet(folder.path / "predictions.parquet")
+    assert predictions[["run_id", "example", "target", "prediction"]].values.tolist() == [["a", 5, 1, 1]]
     assert json.loads((folder.path / "manifest.json").read_text()) == {"status": "finished", "seeds": [0]}
 
 
 def test_it_is_finished_once_it_has_a_manifest(folder):
     assert not folder.finished
     folder.add(progress(0))
+    folder.add(progress(1, snapshot=False))
     assert not folder.finished
     folder.close({})
     assert folder.finished
@@ -107,7 +110,7 @@ def test_rows_newer_than_the_saved_state_are_not_taken_up(tmp_path):
     first.add(progress(1))
     second = RunFolder(tmp_path)
     assert second.resume()["ledger"]["steps"] == 0
-    second.add(progress(1))
+    second.add(progress(1, snapshot=False))
     second.close({})
     assert pd.read_parquet(tmp_path / "curves.parquet")["step"].tolist() == [0, 1]
 
@@ -151,8 +154,9 @@ def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypa
 
 
 def test_a_skipped_run_closes_without_curves(folder):
-    folder.add(Progress(0.0, math.nan, [], [], progress(0).curves, {}))
+    folder.add(Progress(0.0, math.nan, [], [], progress(0).curves, {}, joined(TargetKind.CLASSES, [])))
     folder.close({})
+    assert len(pd.read_parquet(folder.path / "predictions.parquet")) == 0
     assert len(pd.read_parquet(folder.path / "curves.parquet")) == 0
     assert len(pd.read_parquet(folder.path / "runs.parquet")) == 1
 
