@@ -11,7 +11,30 @@ from beyond.contracts import SPLITS, TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
 from beyond.errors import InputError
 from beyond.network import MLP
-from beyond.streams import Stream
+from beyond.streams import Stream, derive_seed
+
+FAULTS = [
+    # all replicas see the first one's split
+    (
+        "beyond/splits.py",
+        "starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)",
+        "starts = torch.zeros(1, 1, dtype=torch.int64)",
+    ),
+    # the spread of the images' means instead of their pixels
+    ("beyond/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
+    # shuffled, but not stratified
+    ("beyond/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
+    ("beyond/splits.py", 'if rng is not None and split == "train":', "if rng is not None:"),
+    ("beyond/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
+    ("beyond/data.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
+    # held-out examples set the scale
+    ("beyond/data.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
+    # noise that depends on who else is in the stack
+    ("beyond/data.py", "own[which] for own in generators", "generators[0][which] for own in generators"),
+    ("beyond/data.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
+    ("beyond/data.py", "[members[: self.shots] for members in by_class]", "[train[: self.shots * len(by_class)]]"),
+    ("beyond/data.py", 'origin="source" if fixed else', "origin="),
+]
 
 CLASS_SIZES = (30, 60, 110)
 CLASSES = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], CLASS_SIZES))
@@ -226,6 +249,21 @@ def test_each_replica_has_its_own_examples():
     for replica, seed in enumerate((3, 8)):
         assert torch.equal(own.inputs[replica], inputs(Toy(), seed=seed)[indices[replica]])
         assert torch.equal(own.targets[replica], targets(Toy(), seed=seed)[indices[replica]])
+
+
+@pytest.mark.parametrize("task", [Toy(label_noise=0.7), values(label_noise=0.7)], ids=["classes", "values"])
+def test_a_replicas_noise_is_its_seeds_alone(task):
+    splits = task.at([3, 8])
+    together = splits.batch("train", torch.arange(splits.size("train")).unsqueeze(0)).targets
+    assert torch.equal(together, torch.stack([targets(task, seed=seed) for seed in (3, 8)]))
+
+
+def test_a_split_is_drawn_from_the_seeds_own_stream_and_says_so():
+    assert inputs(Toy(), seed=5).tolist() == inputs(Toy(split_seed=derive_seed("split", 5))).tolist()
+    assert [Toy().at([5]).origin, Toy(split_seed=4).at([5]).origin] == ["own", "4"]
+    fixed = {"n_test": 40, "n_validation": 20}
+    assert Toy(raw=replace(RAW, n_test=40)).at([5]).origin == "own"
+    assert Toy(raw=replace(RAW, **fixed)).at([5]).origin == "source"
 
 
 def test_only_the_training_split_is_augmented_and_only_with_a_stream():

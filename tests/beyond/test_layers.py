@@ -20,6 +20,17 @@ from beyond.layers import (
 from beyond.sequence_layers import GRU, Channels, Conv1d
 from beyond.streams import Stream
 
+FAULTS = [
+    ("beyond/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
+    # dropout that shrinks the mean
+    ("beyond/layers.py", "/ (1 - self.rate)", "* 1.0"),
+    # nothing goes past a residual connection's layer
+    ("beyond/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
+    ("beyond/layers.py", "(dn - dn.mean(1, keepdim=True) -", "(dn -"),
+    # as if all symbols of a sequence fed one unit
+    ("beyond/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
+]
+
 R, P, B = 3, 5, 4
 TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-13}}
 
@@ -226,6 +237,18 @@ def test_embedded_letters_lie_end_to_end():
     weight = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])
     y, _ = Embedding(3, 2).forward({"weight": weight}, torch.tensor([[[2], [0]]]))
     assert y[0, :, 0].tolist() == [5.0, 6.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(Linear(4), (5,)), (Conv2d(6, 3), (2, 9, 9)), (Conv1d(6, stride=1), (2, 9))]
+)
+def test_fans_are_torchs(layer, shape):
+    weight = torch.empty(layer.parameters(shape)["weight"])
+    assert layer.fans(shape) == torch.nn.init._calculate_fan_in_and_fan_out(weight)
+
+
+def test_one_symbol_at_a_time_feeds_an_embedding():
+    assert Embedding(27, 3).fans((12,)) == (1, 3)
 
 
 def test_dropout_without_a_stream_is_the_identity():

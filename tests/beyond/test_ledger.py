@@ -5,6 +5,14 @@ import pytest
 from beyond.errors import InputError
 from beyond.ledger import COST_NAMES, CURRENCIES, Budget, Ledger
 
+FAULTS = [
+    # a backward pass costs twice a forward pass
+    ("beyond/ledger.py", "ledger.forward + 2 * ledger.backward", "ledger.forward + ledger.backward"),
+    ("beyond/ledger.py", "return copy(self)", "return self"),
+    # a step that is not taken leaves its passes behind
+    ("beyond/ledger.py", "vars(self).update(vars(earlier))", "self.flops = earlier.flops"),
+]
+
 
 def test_one_pass_of_backpropagation_is_one_epoch(make_case):
     network = make_case("mlp").network
@@ -32,6 +40,10 @@ def test_charges_add_up_and_a_copy_is_apart():
     ledger.charge(backward=2, flops=5)
     assert ledger == Ledger(forward=3, backward=2, flops=15)
     assert before == Ledger(forward=3, flops=10)
+    ledger.seconds, ledger.steps = 1.5, 2
+    ledger.charge(rewards=4)
+    ledger.restore(before)
+    assert ledger == before is not ledger
 
 
 def test_every_currency_is_in_the_costs():

@@ -12,6 +12,13 @@ from beyond.ledger import Ledger
 from beyond.problem import Problem, SourceProblem, seal
 from beyond.streams import Stream
 
+FAULTS = [
+    # a method told the loss alone gets its derivative
+    ("beyond/problem.py", "allowed = set(Signal) - SEALED", "allowed = set(Signal)"),
+    ("beyond/problem.py", "self.ledger.charge(flops=flops * self._n_lanes)", "self.ledger.charge(flops=flops)"),
+    ("beyond/problem.py", 'Stream("source", self._seeds)', 'Stream("source", [0 for _ in self._seeds])'),
+]
+
 R, P, B = 3, 4, 5
 QUESTIONS = {
     "outputs": lambda at: at.problem.outputs(at.params, at.batch.inputs),

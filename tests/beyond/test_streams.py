@@ -8,6 +8,14 @@ import torch
 
 from beyond.streams import Stream, derive_seed, global_generators
 
+FAULTS = [
+    # all streams of a seed draw the same
+    ("beyond/streams.py", 'f"{name}:{seed}"', 'f"{seed}"'),
+    # all replicas draw the same
+    ("beyond/streams.py", "derive_seed(name, seed)) for", "derive_seed(name, seeds[0])) for"),
+    ("beyond/streams.py", "random.setstate(python_state)", "pass"),
+]
+
 SEEDS = [4, 0, 9]
 DRAWS = {
     "normal": lambda stream: stream.normal(2, 5),

@@ -33,6 +33,8 @@ FAULTS = [
         'rewards.mean((1, 2)), state["mean_reward"], self',
         'state["mean_reward"], rewards.mean((1, 2)), self',
     ),
+    ("beyond/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
+    ("beyond/policies.py", "- weights.sum(-1, keepdim=True) * self.probabilities", "- self.probabilities"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
