@@ -9,6 +9,19 @@ from analysis.claims import Claim, NotRunError, evaluate, judge
 from analysis.statistics import mean_interval
 from analysis.tables import TableError
 
+FAULTS = [
+    ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
+    ("analysis/claims.py", "ast.LtE: lambda gap, slack: gap <= slack", "ast.LtE: lambda gap, slack: gap < -slack"),
+    # seeds are paired by their place
+    (
+        "analysis/claims.py",
+        "value.loc[seeds] if isinstance(value, pd.Series) else value for value in values]",
+        "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in values]",
+    ),
+    # a relation counts as a number that was reproduced
+    ("analysis/claims.py", '"reproduced" if claim.published', '"reproduced" if claim.how != "recalled"'),
+]
+
 A = pd.Series([90.0, 92.0, 94.0], index=[0, 1, 2])
 B = pd.Series([60.0, 60.0, 63.0], index=[1, 2, 3])
 QUANTITIES = {"a": A, "b": B, "absent": pd.Series(dtype=float)}

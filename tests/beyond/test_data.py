@@ -34,6 +34,7 @@ FAULTS = [
     ("beyond/data.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
     ("beyond/data.py", "[members[: self.shots] for members in by_class]", "[train[: self.shots * len(by_class)]]"),
     ("beyond/data.py", 'origin="source" if fixed else', "origin="),
+    ("beyond/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
 ]
 
 CLASS_SIZES = (30, 60, 110)
@@ -175,6 +176,30 @@ def test_each_feature_is_scaled_by_the_training_part():
     own = inputs(scaled("feature"))
     torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
     torch.testing.assert_close(own.std(0, correction=0), torch.ones(2, 1, 1))
+
+
+def test_values_go_back_into_the_units_they_came_in():
+    splits = Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES * 1.0, scaling="none")).at([3, 8])
+    indices = torch.arange(139).unsqueeze(0)
+    back = splits.in_units(splits.batch("train", indices).targets)
+    raw = torch.from_numpy(VALUES[splits.ids("train", indices)]).float()
+    torch.testing.assert_close(back, raw, rtol=1e-5, atol=1e-4)
+    classes = torch.tensor([[2, 0]])
+    assert torch.equal(Toy().at([0]).in_units(classes), classes)
+
+
+@pytest.mark.parametrize("constant", [14.62, -0.1, 1e5, 3.3e-7])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_feature_that_varies_in_held_out_examples_alone_is_only_shifted(constant, seed):
+    plain = Toy(split_seed=seed)
+    odd = int(inputs(plain, "test")[0, 0])
+    feature = np.full((200, 1), constant)
+    feature[odd] += 0.01
+    task = Toy(split_seed=seed, raw=Examples(feature, CLASSES, scaling="feature"))
+    assert inputs(task).tolist() == [[0.0]] * len(inputs(task))
+    held_out = inputs(task, "test").flatten()
+    assert held_out[0].item() == pytest.approx(0.01, rel=1e-4)
+    assert held_out[1:].tolist() == [0.0] * (len(held_out) - 1)
 
 
 def test_images_are_scaled_as_one():

@@ -19,6 +19,14 @@ from beyond.variation import (
     uniform_swaps,
 )
 
+FAULTS = [
+    # the first gene never mutates
+    ("beyond/variation.py", "gaps.cumsum(1) - 1", "gaps.cumsum(1)"),
+    # grows with the inputs looked at
+    ("beyond/variation.py", "-1).mean(2).square()", "-1).sum(2).square()"),
+    ("beyond/variation.py", "(genes < second)", "(genes <= second)"),
+]
+
 
 def test_neighbours_swap_the_genes_that_are_named():
     candidates = torch.arange(24.0).view(2, 4, 3)
@@ -77,6 +85,12 @@ def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
     assert abs(both - rate**2) <= 5 * (rate**2 / n_genes) ** 0.5
     last = hit.flatten(1)[:, -n_genes // 30 :].float()  # the draws reach the last gene
     assert abs(last.mean() - rate) <= 4 * (rate * (1 - rate) / last.numel()) ** 0.5
+
+
+def test_sparse_mutation_reaches_the_first_gene_as_often():
+    children = torch.zeros(2000, 1, 3)
+    mutate_sparse(children, 0.3, 0.4, Stream("step", range(2000)))
+    assert ((children != 0).float().mean((0, 1)) - 0.4).abs().max() < 5 * (0.24 / 2000) ** 0.5
 
 
 # ---------------------------------------------------------------------------------------------- safe mutations
