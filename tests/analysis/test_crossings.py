@@ -8,7 +8,11 @@ from analysis.crossings import crossing
 from analysis.tables import TableError
 
 FAULTS = [
-    ("analysis/crossings.py", "at_least(values, level) if values[0] < level else at_least(level, values)", "at_least(values, level)"),
+    (
+        "analysis/crossings.py",
+        "at_least(values, level) if values[0] < level else at_least(level, values)",
+        "at_least(values, level)",
+    ),
     ("analysis/crossings.py", "rows.sort_values(at).groupby", "rows.groupby"),
     ("analysis/crossings.py", "np.isfinite(shown).all()", "True"),
 ]
