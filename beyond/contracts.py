@@ -163,7 +163,7 @@ class Splits(Protocol):
     def ids(self, split: str, indices: Tensor) -> Tensor:
         """Numbers, int64 of shape (R or 1, B), that the source knows the examples by: rows of its data.
 
-        Episodes have none: their queries, (R or 1, E * n_query), are counted within the split.
+        Episodes are drawn: their queries, (R or 1, E * n_query), are counted from a number that is a split's own.
         """
         ...
 

@@ -118,7 +118,7 @@ class EpisodeTask(ABC):
             draws = np.stack([rng.random((size, n_examples, self.N_DRAWS), np.float32)[kept] for rng in rngs])
             parts[split] = torch.from_numpy(families), torch.from_numpy(draws)
         origin = "own" if self.split_seed is None else str(self.split_seed)
-        return EpisodeSplits(origin, parts, episode, self.examples)
+        return EpisodeSplits(origin, drawn, parts, episode, self.examples)
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class EpisodeSplits:
     ----------
     origin : str
         See `Splits`.
+    drawn : tuple of int
+        What each of the splits was drawn from.
     parts : dict of str to (Tensor of shape (S, N, ...), Tensor of shape (S, N, n_support + n_query, N_DRAWS))
         Of each split, the families of its episodes and the numbers that pick their examples.
     episode : Episode
@@ -137,6 +139,7 @@ class EpisodeSplits:
     """
 
     origin: str
+    drawn: tuple[int, ...]
     parts: Mapping[str, tuple[Tensor, Tensor]]
     episode: Episode
     examples: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -164,7 +167,9 @@ class EpisodeSplits:
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
         n_query = self.episode.n_query
-        return (n_query * indices.unsqueeze(2) + torch.arange(n_query)).flatten(1)
+        count = n_query * self.size(split)
+        first = torch.tensor([[count * (seed % (2**31 // count))] for seed in self.drawn])  # (S, 1)
+        return first + (n_query * indices.unsqueeze(2) + torch.arange(n_query)).flatten(1)
 
     def in_units(self, values: Tensor) -> Tensor:
         return values

@@ -97,8 +97,16 @@ def test_each_replica_has_the_episodes_of_its_seed():
         own = Slopes().at([seed]).batch("test", indices[replica : replica + 1])
         assert torch.equal(own.inputs[0], both.inputs[replica])
         assert torch.equal(own.support.targets[0], both.support.targets[replica])
-    assert splits.ids("test", torch.tensor([[4, 0]])).tolist() == [[12, 13, 14, 0, 1, 2]]
     assert [Slopes().at([7]).origin, Slopes(split_seed=3).at([7]).origin] == ["own", "3"]
+
+
+def test_a_query_has_one_number_wherever_its_split_is_drawn_and_no_other_query_has_it():
+    every = torch.arange(7).unsqueeze(0)
+    assert Slopes(split_seed=0).at([7, 8]).ids("test", torch.tensor([[4, 0]])).tolist() == [[12, 13, 14, 0, 1, 2]]
+    both = Slopes().at([7, 8]).ids("test", every)
+    assert len(both.unique()) == 2 * 7 * 3
+    assert 0 <= both.min() <= both.max() < 2**31
+    assert torch.equal(both[1:], Slopes().at([8]).ids("test", every))
 
 
 def test_rows_are_cut_and_joined_in_the_order_of_replicas_then_episodes():
