@@ -36,7 +36,7 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     sentences = [over + _first(rows, order)]
     if len(data(tables, task)) > 1:
         sentences.append("The arms did not see the same data (see Mind): their order means nothing.")
-    if reference in order.arms and len(order.arms) > 1:
+    if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
         tied = len(order.arms) - 1 - above - below

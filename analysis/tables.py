@@ -213,13 +213,21 @@ def _labelled(runs: Frame) -> Frame:
 def _named(runs: Frame) -> Frame:
     """Name the arms of one task: method, network, and the settings that not all of its arms share.
 
-    Budget and split name themselves where a method's arms would otherwise have one name.
+    A network's name stands for the settings that all who have it share. Budget and split name themselves where a
+    method's arms would otherwise have one name.
     """
     arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
     settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
     shared = set.intersection(*map(set, settings.values()))
-    own = {variant: ", ".join(part for part in parts if part not in shared) for variant, parts in settings.items()}
-    inside = runs["variant"].map(own)
+    implied = {
+        network: {part for part in set.intersection(*(set(settings[v]) for v in own)) if part.startswith("network.")}
+        for network, own in runs.groupby("network")["variant"].unique().items()
+    }
+    told = [
+        ", ".join(part for part in settings[variant] if part not in shared | implied[network])
+        for variant, network in runs[["variant", "network"]].to_numpy()
+    ]
+    inside = pd.Series(told, runs.index, dtype=object)
     amounts = runs["budget"].map("{:g}".format) + " " + runs["budget_currency"]
     for name, values in (("budget", amounts), ("split", runs["split"])):
         differ = values.groupby([arm, inside]).transform("nunique") > 1

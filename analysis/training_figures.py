@@ -149,11 +149,13 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
     every = [band for layer in layers for band in layer.bands.values()]
     note = _note("Line: mean cosine, on an axis that is stretched near zero (square root)", every, more)
-    null_line = (Line2D([], [], color=FAINT, ls="--", lw=1), "null line: random direction")
+    null_line = (
+        Line2D([], [], color=FAINT, ls="--", lw=1),
+        "null: 95 % of the means of random directions",
+    )
     several = len({layer.network for layer in layers}) > 1
     titles = [
-        f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\n"
-        f"null line: ±{layer.null:.2g}"
+        f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\nnull: ±{layer.null:.2g}"
         for layer in layers
     ]
     columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)

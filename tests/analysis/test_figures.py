@@ -130,7 +130,7 @@ def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks)
     figure = training.update_cosine(tables, TASK, looks).figure
     shown = texts(figure)
     assert len(figure.axes) == 3
-    assert "650 weights\nnull line: ±0.031" in shown
+    assert "650 weights\nnull: ±0.034" in shown
     assert "No update was measured: constant." in shown
     assert "2,036 weights" not in shown  # of the whole network, which is no layer
 

@@ -27,7 +27,7 @@ def test_a_winner_is_named_where_there_is_one(study):
         "Over 10 repetitions, each with its own split (270 test examples), backprop comes first: test accuracy_score 0."
     )
     assert "told apart from each of the two other ranked arms." in text
-    assert "Against backprop: 0 better, 2 worse, 0 not told apart." in text
+    assert "Against backprop" not in text  # which has been said
     assert "would have shown in 80 % of such studies" in text
 
 

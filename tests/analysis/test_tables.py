@@ -78,6 +78,19 @@ def test_settings_that_all_arms_share_name_none(study):
     assert set(tables.runs["settings"]) == {"network.hidden=[64, 64], task.train_size=200"}
 
 
+def test_the_name_of_a_network_stands_for_what_it_is(study):
+    study.cell("backprop")
+    study.cell("backprop", network="linear", default_network=False, variant="network.hidden=[], rate=2")
+    for width in (8, 16):
+        study.cell("backprop", network="cnn", default_network=False, variant=f"network.width={width}, network.depth=3")
+    assert load(study.folder).arms == [
+        "backprop",
+        "backprop (cnn) [network.width=16]",
+        "backprop (cnn) [network.width=8]",
+        "backprop (linear) [rate=2]",
+    ]
+
+
 def test_arms_that_differ_in_budget_or_split_are_two(study):
     for seeds, change in (([0, 1, 2], {}), ([3, 4, 5], {"budget": 50.0}), ([6, 7, 8], {"split": "0"})):
         cell = study.folder / study.cell("backprop", seeds=seeds)
