@@ -30,7 +30,7 @@ SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
     [
         (["method=nope"], "unknown method 'nope'; known: actor_critic, backprop,"),
         (["task=nope"], "unknown task 'nope'; known: image/digits, image/"),
-        (["+study=nope"], "unknown study 'nope'; known: comparison, everything, quick"),
+        (["+study=nope"], "unknown study 'nope'; known: comparison, coverage, everything, quick"),
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["+paper=all", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
