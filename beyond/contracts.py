@@ -242,6 +242,10 @@ class Method(ABC, Generic[State]):
         """
         return None
 
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        """Names of the blocks (see `Problem.blocks`) that no step changes, by the rule itself; by default none."""
+        return ()
+
     def variants(self) -> Mapping[str, Method[State]]:
         """Other ways to predict from the same state, by name: at the end the harness scores them on the test split too.
 

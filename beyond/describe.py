@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from beyond import matrix
 from beyond.catalog import names, read
 from beyond.errors import require_one_of
 
@@ -31,6 +32,13 @@ Made from the heads of the files in `methods/` by `make methods`; `beyond --meth
 The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the derivative at the
 outputs, `loss` numbers that say how large the loss is, `reward` a number for each action of its own, `local` the
 targets and what each layer can see by itself. An x says that the rule needs
+"""
+COMBINATIONS = f"""## On what they run
+
+Every method at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network, see
+`beyond/matrix.py`. A combination trains every layer, leaves some alone as the rule itself asks (`Method.left_alone`),
+or is refused in one line before training; named are the kinds on which that happens with at least one choice. A test
+runs them all.
 """
 HEADING = re.compile(r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL)
 
@@ -84,7 +92,7 @@ def markdown() -> str:
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
-    return "\n".join([HEAD, *meanings, "", *lines, ""])
+    return "\n".join([HEAD, *meanings, "", *lines, "", COMBINATIONS, matrix.markdown(), ""])
 
 
 def show(chosen: Sequence[str] = ()) -> None:

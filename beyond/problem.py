@@ -4,7 +4,7 @@ every product of matrices that a method makes by itself: `matmul` knows its cost
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 
 import torch
@@ -160,6 +160,11 @@ class Problem:
     def blocks(self) -> Sequence[Block]:
         """Each layer's weights, from the input on: where they stand in the flat vector, their names and shapes."""
         return self._network.blocks
+
+    def names_of(self, segments: Iterable[Segment]) -> list[str]:
+        """Names of the blocks whose weights are in these parts of the network."""
+        spans = [(segment.start, segment.stop) for segment in segments]
+        return [block.name for block in self.blocks if any(a <= block.start < b for a, b in spans)]
 
     def suffix(self, n_blocks: int) -> int:
         """Where the weights of the last `n_blocks` layers begin in the flat vector."""

@@ -161,9 +161,10 @@ class GRU(Layer):
         return self.n_hidden, self.n_hidden  # what comes back weighs more than what comes in, as in torch
 
     def flops(self, shape: Shape) -> Flops:
-        n_rows = 2 * 3 * self.n_directions * self.n_hidden * shape[1]  # operations for each column of the weights
-        own, recurrent = n_rows * shape[0], n_rows * self.n_hidden
-        return Flops(own + recurrent, recurrent + own, recurrent + own + recurrent)
+        n_rows = 2 * 3 * self.n_directions * self.n_hidden  # operations for each column of the weights, a time
+        own, recurrent, back = n_rows * shape[0] * shape[1], n_rows * self.n_hidden * shape[1], n_rows * self.n_hidden
+        back *= shape[1] - 1  # an error goes back from every time but the first
+        return Flops(own + recurrent, back + own, back + own + recurrent)
 
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Unrolled]:
         n_hidden, n_copies = self.n_hidden, len(weights["weight"])
@@ -206,7 +207,7 @@ class GRU(Layer):
         """Errors at W x + b, (G, D * 3 n_hidden, length, B), and at U h + c, (length, G * D, 3 n_hidden, B).
 
         Every error is that of the state times a factor that the forward pass fixed; the loop back through time only
-        gathers the state's. It costs a product a time, for `carry` and for `gradients` alike.
+        gathers the state's. It costs a product a time but the first, for `carry` and for `gradients` alike.
         """
         reset, update = cache.gates.chunk(2, 2)
         candidate = (1 - update) * (1 - cache.candidate.square())
@@ -219,7 +220,8 @@ class GRU(Layer):
         for time in range(len(own_dy) - 1, -1, -1):
             error = own_dy[time] + later
             torch.mul(at_recurrent[time], error.unsqueeze(1), out=recurrent[time])
-            later = torch.baddbmm(error * update[time], cache.weight_hidden.mT, recurrent[time].flatten(1, 2))
+            if time:  # the first state is zero for everyone
+                later = torch.baddbmm(error * update[time], cache.weight_hidden.mT, recurrent[time].flatten(1, 2))
             states.append(error)
         at_candidate = candidate * torch.stack(states[::-1])
         driven = torch.cat([recurrent[:, :, :2].flatten(2, 3), at_candidate], 2)

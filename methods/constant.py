@@ -13,6 +13,7 @@ Source: the zero rule; there is no paper.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import field
 from typing import ClassVar, TypedDict
 
@@ -54,6 +55,9 @@ class Constant(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return [block.name for block in problem.blocks]
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         return state["outputs"].unsqueeze(1).expand(-1, inputs.shape[1], -1)

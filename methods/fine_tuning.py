@@ -14,6 +14,7 @@ Check: with zero source epochs it equals backpropagation, step by step (tests/me
 Source: Advances in Neural Information Processing Systems 27, arXiv:1411.1792.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -79,6 +80,9 @@ class FineTuning(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return [block.name for block in problem.blocks if block.start < self._first_weight(problem)]
 
     def _descend(self, state: State, batch: Batch, problem: Problem, rng: Stream, start: int) -> State:
         """One step of backpropagation on weights[start:]."""

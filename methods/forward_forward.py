@@ -3,7 +3,8 @@
 Two forward passes and no backward pass: one of images that carry their own label, one of images that carry a wrong one.
 Each layer learns to be active in the first and quiet in the second.
 
-    h_0   = x, its first features replaced by the label, one-hot     h_l = f(W_l hat_{l-1} + b_l)
+    h_0   = x + label_scale p_c                                      h_l = f(W_l hat_{l-1} + b_l)
+    p_c   = a random direction of length 1 in the space of inputs for each class c, at right angles to the others'
     G_l   = mean of h_l^2 over the layer's units                     goodness
     hat_l = h_l / sqrt(mean of h_l^2)                                passed on: its length says nothing
     loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one; mean over the batch
@@ -11,16 +12,19 @@ Each layer learns to be active in the first and quiet in the second.
 
     prediction: the label with which the goodness, summed over the layers, is largest; every label is tried
 
-Departures: the task's network is a stack of hidden layers and an output layer: the output layer takes no part and stays
-as it was drawn; the first hidden layer's goodness counts in a prediction (the source leaves it out, but here it may be
-the only one); the wrong label is drawn uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by
-the network itself, where the source asks a read-out of its own; no weight decay and no peer normalisation.
+Departures: the label is added to the whole input, as Scodellaro et al. (2023) add a pattern, where the source
+overwrites the blank border of an image: other inputs have none to spare; goodness is the mean of squares, not their
+sum, so that theta does not depend on a layer's width; the input itself is not normalised; the task's network is a stack
+of hidden layers and an output layer: the output layer takes no part and stays as it was drawn; the first hidden layer's
+goodness counts in a prediction (the source leaves it out, but here it may be the only one); the wrong label is drawn
+uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by the network itself, where the source asks
+a read-out of its own; no weight decay and no peer normalisation.
 Needs: separate phases.
 Cost: 2 forward passes and the weights' half of 2 backward passes, all through the hidden layers alone; with hard
 negatives one forward pass more for each label. A prediction is one forward pass for each label.
 Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for every other layer is
 zero; a prediction equals trying the labels one by one by hand (tests/methods/test_forward_forward.py).
-Source: arXiv:2212.13345.
+Source: arXiv:2212.13345; labels over the whole input: arXiv:2312.14924.
 """
 
 from __future__ import annotations
@@ -30,11 +34,11 @@ from math import prod
 from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError
+from beyond.initialisations import orthogonal
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.segments import Segment
@@ -48,6 +52,7 @@ class State(TypedDict):
     """Weights, and what the optimizer remembers of the hidden layers'."""
 
     params: Tensor  # (R, n)
+    labels: Tensor  # p, (R, n_outputs, features); never changed
     optimizer: dict[str, Any]
 
 
@@ -64,7 +69,7 @@ class ForwardForward(Method[State]):
     threshold : float, > 0
         Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units never exceed 1.
     label_scale : float, > 0
-        Value that the label's own feature takes among zeros, in units of the inputs.
+        Length of what a label adds to the inputs.
     negatives : {"uniform", "hard"}
         Which wrong label: any, or rather one that the network takes for right.
     """
@@ -85,12 +90,14 @@ class ForwardForward(Method[State]):
             raise UnsupportedError("forward_forward needs real-valued inputs with at least one feature for each class")
         if len(problem.stages) < 2:
             raise UnsupportedError("forward_forward trains hidden layers; this network has none")
-        return {"params": params, "optimizer": self.optimizer.init(params[:, : problem.stages[-1].start])}
+        labels = orthogonal(rng.normal(spec.n_outputs, prod(spec.input_shape)), 0, 0)
+        memory = self.optimizer.init(params[:, : problem.stages[-1].start])
+        return {"params": params, "labels": labels, "optimizer": memory}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         hidden, (trained, untouched) = problem.stages[:-1], state["params"].tensor_split([problem.stages[-1].start], 1)
         labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)  # (R, 2 B)
-        h = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, problem)
+        h = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, state)
         n_examples = batch.targets.shape[1]
         sign = torch.ones(2 * n_examples)
         sign[n_examples:] = -1  # of the goodness that is wanted
@@ -101,24 +108,26 @@ class ForwardForward(Method[State]):
             gradients.append(stage.gradient(tape, _expand(slope, h) * 2 * h / h[0, 0].numel()))
             h = _normalised(h)
         trained, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], trained)
-        return {"params": torch.cat([trained, untouched], 1), "optimizer": optimizer}
+        return {**state, "params": torch.cat([trained, untouched], 1), "optimizer": optimizer}
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return problem.names_of(problem.stages[-1:])
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         goodness = []
         for label in range(problem.spec.n_outputs):
             labels = torch.full(inputs.shape[:2], label)
-            labelled = self._with_labels(inputs, labels, problem)
+            labelled = self._with_labels(inputs, labels, state)
             goodness.append(_summed_goodness(state["params"], labelled, problem.stages[:-1]))
         return torch.stack(goodness, -1)
 
-    def _with_labels(self, inputs: Tensor, labels: Tensor, problem: Problem) -> Tensor:
-        """Inputs (R, B, ...) whose first features are the label's (R, B)."""
-        label = self.label_scale * F.one_hot(labels, problem.spec.n_outputs)
-        rest = inputs.flatten(2)[..., problem.spec.n_outputs :]
-        return torch.cat([label, rest], 2).view(inputs.shape)
+    def _with_labels(self, inputs: Tensor, labels: Tensor, state: State) -> Tensor:
+        """Inputs (R, B, ...) with their labels (R, B) added to them."""
+        patterns = state["labels"][torch.arange(len(labels)).unsqueeze(1), labels]  # (R, B, features)
+        return inputs + self.label_scale * patterns.view(inputs.shape)
 
     def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         """Draw a label (R, B) for each example that is not its own."""

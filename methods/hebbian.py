@@ -103,6 +103,10 @@ class Hebbian(Method[State]):
     def params(self, state: State) -> Tensor:
         return state["params"]
 
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        hidden, _ = parts_of(problem)
+        return problem.names_of(layer for layer in hidden if layer.role in STILL or not self.hebbian_rate)
+
     def _learn(self, own: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem) -> Tensor:
         """Return a layer's new weights and biases (R, k n_in + k); a convolution's examples are its patches."""
         n_units, tiny = segment.output_shape[0], torch.finfo(own.dtype).tiny

@@ -12,6 +12,7 @@ Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 
 read-out).
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -60,3 +61,6 @@ class LastLayer(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return [block.name for block in problem.blocks[:-1]]

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.layers import ONE_MATRIX, Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
@@ -80,6 +81,8 @@ class MAML(Method[State]):
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)
+        known = ONE_MATRIX if self.order == "second" else set(Role)
+        problem.require_roles("maml", known, "steps through time are not differentiated twice")
         return {"params": params, "optimizer": self.optimizer.init(params)}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:

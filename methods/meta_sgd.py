@@ -27,6 +27,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.layers import ONE_MATRIX
 from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegative, NonNegativeInt, PositiveInt, settings
@@ -72,6 +73,7 @@ class MetaSGD(Method[State]):
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)
+        problem.require_roles("meta_sgd", ONE_MATRIX, "steps through time are not differentiated twice")
         rates = torch.full_like(params, self.initial_rate)
         return {"params": params, "rates": rates, "optimizer": self.optimizer.init(torch.cat([params, rates], 1))}
 

@@ -6,7 +6,7 @@ the support of class c in an episode,
     p_c    = mean over S_c of f(x)                     prototypes
     z_c(x) = -|f(x) - p_c|^2                           the outputs for a query x
     g      = the chain rule, applied to the queries' cross-entropy, through queries and prototypes alike
-                                                       handed to the optimizer; zero for the last layer
+                                                       handed to the optimizer; the last layer stays
 
 Departures: the network's own hidden layers instead of four convolutions; as many classes in training as in the test.
 Needs: weight transport, global loss, stored activations, backward locking.
@@ -63,37 +63,47 @@ class Prototypes(Method[State]):
             raise UnsupportedError("a prototype is the mean of a class, and this task has values instead of classes")
         if len(problem.stages) < 2:
             raise UnsupportedError("prototypes are means of hidden features, and this network has no hidden layer")
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {"params": params, "optimizer": self.optimizer.init(params[:, : problem.stages[-1].start])}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         assert batch.support is not None
+        trained, unused = state["params"].tensor_split([problem.stages[-1].start], 1)
         gradient = self.gradient(state["params"], batch, batch.support, problem, rng)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
+        trained, optimizer = self.optimizer.update(gradient, state["optimizer"], trained)
+        return {"params": torch.cat([trained, unused], 1), "optimizer": optimizer}
 
     def gradient(
         self, params: Tensor, queries: Batch, support: Batch, problem: Problem, rng: Stream | None = None
     ) -> Tensor:
-        """Derivative (R, n) of the queries' loss."""
-        x, tapes, n_support = torch.cat([support.inputs, queries.inputs], 1), [], support.inputs.shape[1]
+        """Derivative of the queries' loss for the weights of all layers but the last, (R, m)."""
+        x, tapes = torch.cat([support.inputs, queries.inputs], 1), []
         stages = _embedding(problem)
         for stage in stages:
             x, tape = stage.forward(params, x, rng)
             tapes.append(tape)
-        with torch.enable_grad():
-            features = x.detach().requires_grad_()  # (R, E * (n_support + n_query), ...)
-            outputs = _outputs(features[:, :n_support], features[:, n_support:], support.targets, problem)
-            loss = problem.example_losses(outputs, queries).mean(1).sum()  # replicas do not mix
-        error = torch.autograd.grad(loss, features)[0]
-        problem.charge(2 * _product_flops(features[:, n_support:], problem))
-        gradient = torch.zeros_like(params)
+        episode, n_shown = require_episodes(problem.spec), support.inputs.shape[1]
+        shown, asked = _cut(x[:, :n_shown], episode.n_support), _cut(x[:, n_shown:], episode.n_query)
+        classes = by_episode(support.targets, episode.n_support)
+        lanes = problem.lanes(len(asked) // len(x))
+        prototypes, sizes = _prototypes(shown, classes, problem.spec.n_outputs)
+        outputs = end_to_end(_nearness(asked, prototypes, lanes), len(x))
+        error = by_episode(problem.error(outputs, queries.targets), episode.n_query)  # (R * E, n_query, n_classes)
+
+        for_asked = 2 * (lanes.matmul(error, prototypes) - asked * error.sum(2, keepdim=True))
+        for_prototypes = 2 * (lanes.matmul(error.mT, asked) - prototypes * error.sum(1).unsqueeze(2))
+        for_shown = (for_prototypes / sizes)[torch.arange(len(classes)).unsqueeze(1), classes]
+        error = torch.cat([end_to_end(part, len(x)) for part in (for_shown, for_asked)], 1).view(x.shape)
+        gradients: list[Tensor] = []
         for stage, tape in zip(reversed(stages), reversed(tapes), strict=True):
-            gradient[:, stage.start : stage.stop] = stage.gradient(tape, error)
+            gradients.insert(0, stage.gradient(tape, error))
             error = stage.carry(tape, error) if stage.start else error
-        return gradient
+        return torch.cat(gradients, 1)
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return problem.names_of(problem.stages[-1:])
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:
@@ -101,37 +111,32 @@ class Prototypes(Method[State]):
         shown, asked = support.inputs, inputs
         for stage in _embedding(problem):
             (shown, _), (asked, _) = stage.forward(state["params"], shown), stage.forward(state["params"], asked)
-        return _outputs(shown, asked, support.targets, problem)
+        episode = require_episodes(problem.spec)
+        classes = by_episode(support.targets, episode.n_support)
+        prototypes, _ = _prototypes(_cut(shown, episode.n_support), classes, problem.spec.n_outputs)
+        queries = _cut(asked, episode.n_query)
+        lanes = problem.lanes(len(queries) // len(asked))
+        return end_to_end(_nearness(queries, prototypes, lanes), len(asked))
 
 
 def _embedding(problem: Problem) -> Sequence[Segment]:
     return problem.stages[:-1]
 
 
-def _outputs(shown: Tensor, asked: Tensor, labels: Tensor, problem: Problem) -> Tensor:
-    """Minus the squared distance to each prototype, (R, E * n_query, n_classes).
-
-    Parameters
-    ----------
-    shown, asked : Tensor of shape (R, E * n_support, ...) and (R, E * n_query, ...)
-        Features of support and queries.
-    labels : Tensor of shape (R, E * n_support)
-        Classes of the support.
-    """
-    episode = require_episodes(problem.spec)
-    support, queries = (
-        by_episode(values.flatten(2), size) for values, size in ((shown, episode.n_support), (asked, episode.n_query))
-    )
-    classes = by_episode(labels, episode.n_support)  # (R * E, n_support)
-    members = torch.nn.functional.one_hot(classes, problem.spec.n_outputs).to(support.dtype)
-    sums = support.new_zeros(len(support), problem.spec.n_outputs, support.shape[2])
-    sums = sums.index_put((torch.arange(len(support)).unsqueeze(1), classes), support, accumulate=True)
-    prototypes = sums / members.sum(1).clamp(min=1).unsqueeze(2)  # (R * E, n_classes, d)
-    problem.charge(_product_flops(asked, problem))
-    nearness = 2 * queries @ prototypes.mT - prototypes.square().sum(2).unsqueeze(1)
-    return end_to_end(nearness - queries.square().sum(2, keepdim=True), len(asked))
+def _cut(features: Tensor, n_examples: int) -> Tensor:
+    """Features (R, E * n_examples, ...) as a row an episode, (R * E, n_examples, d)."""
+    return by_episode(features.flatten(2), n_examples)
 
 
-def _product_flops(asked: Tensor, problem: Problem) -> int:
-    """Operations of a replica's product of query features (R, E * n_query, ...) and prototypes."""
-    return 2 * asked[0].numel() * problem.spec.n_outputs
+def _prototypes(support: Tensor, classes: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Means (R * E, n_classes, d) of each class's support, and how many examples each has, (R * E, n_classes, 1)."""
+    sizes = torch.nn.functional.one_hot(classes, n_classes).sum(1).clamp(min=1).unsqueeze(2).to(support.dtype)
+    sums = support.new_zeros(len(support), n_classes, support.shape[2])
+    rows = torch.arange(len(support)).unsqueeze(1)
+    return sums.index_put((rows, classes), support, accumulate=True) / sizes, sizes
+
+
+def _nearness(queries: Tensor, prototypes: Tensor, lanes: Problem) -> Tensor:
+    """Minus the squared distances (R * E, n_query, n_classes)."""
+    nearness = 2 * lanes.matmul(queries, prototypes.mT) - prototypes.square().sum(2).unsqueeze(1)
+    return nearness - queries.square().sum(2, keepdim=True)

@@ -13,6 +13,7 @@ Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control f
 Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
 """
 
+from collections.abc import Sequence
 from math import inf
 from typing import ClassVar, TypedDict
 
@@ -59,3 +60,6 @@ class RandomSearch(Method[State]):
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return [block.name for block in problem.blocks if not block.drawn]  # alike in all networks that it draws

@@ -11,7 +11,8 @@ Minibatches are cut in turn from the episode's examples in random order, a new o
 takes `n_adaptation_steps` such steps on the episode's whole support first. Support and queries play no different parts
 in training, and nothing is differentiated twice.
 
-Departures: the outer rate is constant, not annealed; the inner optimizer starts anew with each episode. Dropout is off.
+Departures: the outer rate is constant, not annealed; the inner optimizer starts anew with each episode,
+and its first moment decays by Adam's usual 0.9 where the authors' code has 0. Dropout is off.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: for each inner step a forward and a backward pass of a minibatch.
 Check: with one inner step on all examples and outer rate 1 a step is SGD's on the joint loss; with several it is the

@@ -42,7 +42,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError, require
-from beyond.layers import SUMS
+from beyond.layers import SUMS, Role
 from beyond.optimizers import Adam, Optimizer
 from beyond.policies import Softmax
 from beyond.problem import Problem
@@ -129,7 +129,8 @@ class SpikingSTDP(Method[State]):
         check(problem, "spiking_stdp", self.code)
         if problem.spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
-        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+        memory = self.optimizer.init(params[:, first_weight(problem) :])
+        return {"params": params, "optimizer": memory, "mean_reward": torch.zeros(len(params))}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         inputs = batch.inputs.repeat_interleave(self.n_trials, 1)  # (R, B * K, ...)
@@ -141,12 +142,17 @@ class SpikingSTDP(Method[State]):
         modulation = (rewards - self._expected(rewards, state["mean_reward"])).flatten(1)  # (R, B * K)
         timing = self._output_timing(actions, policy.probabilities)
         change = self._changes(passages, timing, modulation / modulation.shape[1])
-        params, optimizer = self.optimizer.update(-change, state["optimizer"], state["params"])
+        first = first_weight(problem)
+        still, trained = state["params"].tensor_split([first], 1)
+        trained, optimizer = self.optimizer.update(-change[:, first:], state["optimizer"], trained)
         mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.reward_decay)
-        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
+        return {"params": torch.cat([still, trained], 1), "optimizer": optimizer, "mean_reward": mean_reward}
 
     def params(self, state: State) -> Tensor:
         return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        return problem.names_of(layer for layer in problem.layers if layer.role is Role.EMBEDDING)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         noise = escape_noise(self.escape_noise)
@@ -204,6 +210,12 @@ class SpikingSTDP(Method[State]):
         before = fired.new_zeros(len(fired), self.n_steps - 1, *fired.shape[1:])
         spikes = torch.cat([before, fired.unsqueeze(1)], 1)
         return self._timing(spikes, spikes)
+
+
+def first_weight(problem: Problem) -> int:
+    """Where the weights that learn begin: behind an embedding, which has no neurons of its own."""
+    first = problem.layers[0]
+    return first.stop if first.role is Role.EMBEDDING else 0
 
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:

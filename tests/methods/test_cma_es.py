@@ -2,7 +2,8 @@
 
 import warnings
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, permutations
+from math import inf, isnan, nan
 
 import cma
 import numpy as np
@@ -15,7 +16,7 @@ from beyond.errors import InputError
 from beyond.ledger import Ledger
 from beyond.network import MLP
 from beyond.streams import Stream
-from methods.cma_es import CMAES, Constants
+from methods.cma_es import CMAES, Constants, rank_weights
 
 FAULTS = [
     # The covariance grows along the paths and steps of the root's inverse: the whitened draws instead of the steps.
@@ -51,8 +52,8 @@ class Recorded:
         self.losses = self.function(population.double().numpy())
         return torch.from_numpy(self.losses)
 
-    def charge(self, flops):
-        pass
+    def matmul(self, a, b):
+        return a @ b
 
 
 def package(start, sigma, population_size, seed=1, **settings):
@@ -216,6 +217,20 @@ def test_the_diagonal_is_the_tutorials_update_by_hand():
         np.testing.assert_allclose(state["covariance"][replica], diagonal, rtol=1e-9)
         np.testing.assert_allclose(state["mean"][replica], mean, rtol=1e-9)
         assert state["step_size"][replica].item() == pytest.approx(sigma)
+
+
+@pytest.mark.parametrize("losses", [[3.0, 1.0, 2.0, 2.0, 1.0, 2.0], [0.5] * 6, [1.0, inf, 0.0, nan, inf, 2.0]])
+def test_weights_of_equals_are_the_mean_over_every_order_of_them(losses):
+    by_rank = [0.5, 0.3, 0.2]
+    found = []
+    for order in permutations(range(6)):
+        known = [inf if isnan(loss) else loss for loss in losses]
+        if all(known[a] <= known[b] for a, b in pairwise(order)):
+            rank = {candidate: place for place, candidate in enumerate(order)}
+            found.append([[*by_rank, 0.0, 0.0, 0.0][rank[candidate]] for candidate in range(6)])
+    expected = torch.tensor(found, dtype=torch.float64).mean(0)
+    weights = rank_weights(torch.tensor([losses, losses[::-1]]), by_rank)[:, 0]
+    torch.testing.assert_close(weights, torch.stack([expected, expected.flip(0)]))
 
 
 @pytest.mark.parametrize("max_full", [0, 1000])

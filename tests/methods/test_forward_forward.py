@@ -34,12 +34,12 @@ def start(make_problem, network, made=Told, **settings):
     return given, method, method.init(given.problem, given.params, given.rng)
 
 
-def with_label(images, label, scale):
-    """Images (B, 1, 8, 8) of one replica, their first ten pixels the label's, (B,)."""
-    flat = images.flatten(1).clone()
-    flat[:, :10] = 0
-    flat[torch.arange(len(flat)), label] = scale
-    return flat.view(images.shape)
+def with_labels(state, inputs, labels, scale):
+    """Inputs (R, B, ...) and the patterns of their labels (R, B), example by example."""
+    return torch.stack([
+        torch.stack([x + scale * own[label].view(x.shape) for x, label in zip(*pair, strict=True)])
+        for own, *pair in zip(state["labels"], inputs, labels, strict=True)
+    ])  # fmt: skip
 
 
 def goodness_of_layers(given, params, images):
@@ -57,10 +57,7 @@ def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_pro
     given, method, before = start(make_problem, network, threshold=0.7, label_scale=3.0)
     after = method.step(before, given.sealed, given.problem, given.rng)
     targets = given.batch.targets
-    shown = [
-        torch.stack([with_label(*pair, 3.0) for pair in zip(given.batch.inputs, labels, strict=True)])
-        for labels in (targets, (targets + 1) % 10)
-    ]
+    shown = [with_labels(before, given.batch.inputs, labels, 3.0) for labels in (targets, (targets + 1) % 10)]
     params = before["params"].clone().requires_grad_()
     hidden = given.problem.stages[:-1]
     for stage, right, wrong in zip(hidden, *(goodness_of_layers(given, params, one) for one in shown), strict=True):
@@ -94,18 +91,29 @@ def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, clo
     method = ForwardForward(PLAIN)
     plain, louder = (
         method.predict({**state, "params": params}, given.problem, given.batch.inputs)
-        - first_layer_alone(given, params)
+        - first_layer_alone(given, state, params)
         for params in (state["params"], twice)
     )
     close(plain, louder, rtol=1e-3, atol=1e-4)
 
 
-def first_layer_alone(given, params):
-    labelled = [
-        torch.stack([with_label(images, torch.full((16,), label), 4.0) for images in given.batch.inputs])
-        for label in range(10)
-    ]
+def first_layer_alone(given, state, params):
+    labels = [torch.full((2, 16), label) for label in range(10)]
+    labelled = [with_labels(state, given.batch.inputs, own, 4.0) for own in labels]
     return torch.stack([goodness_of_layers(given, params, one)[0] for one in labelled], -1)
+
+
+@pytest.mark.parametrize(("task", "n_classes", "n_features"), [("tabular/moons", 2, 2), ("image/mnist1d", 10, 40)])
+def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, close):
+    """Labels lie at right angles in the space of inputs, and two inputs stay as far apart as they are."""
+    method = ForwardForward(PLAIN)
+    given = make_problem(method, task)
+    state = method.init(given.problem, given.params, given.rng)
+    assert state["labels"].shape == (2, n_classes, n_features)
+    close(state["labels"] @ state["labels"].mT, torch.eye(n_classes).expand(2, -1, -1), rtol=0, atol=1e-5)
+    labels = torch.ones_like(given.batch.targets)
+    shown = method._with_labels(given.batch.inputs, labels, state)
+    close(shown[:, 1:] - shown[:, :-1], given.batch.inputs[:, 1:] - given.batch.inputs[:, :-1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -114,7 +122,7 @@ def test_a_prediction_tries_every_label(network, make_problem, close):
     outputs = method.predict(state, given.problem, given.batch.inputs)
     assert outputs.shape == (2, 16, 10)
     for label in range(10):
-        shown = torch.stack([with_label(images, torch.full((16,), label), 1.5) for images in given.batch.inputs])
+        shown = with_labels(state, given.batch.inputs, torch.full((2, 16), label), 1.5)
         close(outputs[..., label], sum(goodness_of_layers(given, state["params"], shown)))
 
 

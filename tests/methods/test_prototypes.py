@@ -13,8 +13,8 @@ from methods.prototypes import Prototypes
 FAULTS = [
     (
         "methods/prototypes.py",
-        "nearness = 2 * queries @ prototypes.mT - prototypes.square()",
-        "nearness = -2 * queries @ prototypes.mT + prototypes.square()",
+        "nearness = 2 * lanes.matmul(queries, prototypes.mT) - prototypes.square()",
+        "nearness = -2 * lanes.matmul(queries, prototypes.mT) + prototypes.square()",
     ),
     # The prototype of one example would be half of it.
     ("methods/prototypes.py", ".clamp(min=1)", ".clamp(min=2)"),
@@ -75,10 +75,10 @@ def test_the_gradient_equals_automatic_differentiation(network, make_episodes, c
         def loss(params, own=replica):
             return torch.nn.functional.cross_entropy(definition(given, params, own), given.batch.targets[own])
 
-        close(gradient[replica], grad(loss)(given.params[replica]), rtol=1e-3, atol=1e-5)
-    last = given.problem.stages[-1]
-    assert (gradient[:, last.start :] == 0).all()
-    assert (gradient[:, : last.start] != 0).any()
+        expected = grad(loss)(given.params[replica])
+        n_used = given.problem.stages[-1].start
+        close(gradient[replica], expected[:n_used], rtol=1e-3, atol=1e-5)
+        assert (expected[n_used:] == 0).all()
 
 
 def test_what_it_cannot_serve_is_refused(make_problem):

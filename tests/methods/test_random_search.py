@@ -42,6 +42,14 @@ def test_a_step_keeps_the_argmin_by_hand(make_problem):
     assert 0 < sum(kept) < len(kept)  # both the incumbent and a newcomer have won
 
 
+def test_rivals_that_are_no_better_change_nothing(make_problem, monkeypatch):
+    method = RandomSearch(n_candidates=5)
+    given = make_problem(method)
+    monkeypatch.setattr(given.problem, "population_loss", lambda population, _: torch.ones(population.shape[:2]))
+    state = method.step({"params": given.params}, given.sealed, given.problem, given.rng)
+    assert torch.equal(method.params(state), given.params)
+
+
 def test_the_loss_never_rises_on_a_fixed_batch_and_falls(make_problem):
     method = RandomSearch(n_candidates=20)
     given = make_problem(method, batch_size=64)
