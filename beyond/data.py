@@ -20,6 +20,7 @@ from torch import Tensor
 from beyond import losses, metrics
 from beyond.contracts import SPLITS, TargetKind
 from beyond.errors import require
+from beyond.screening import require_examples, screen
 from beyond.splits import ArraySplits, Column, Scale, Served, replace_labels, stratified_order
 from beyond.streams import derive_seed
 
@@ -155,6 +156,7 @@ class ArrayTask(ABC):
     def _load(self) -> tuple[Examples, Column, Column]:
         """Raw examples, and their inputs and targets as tensors."""
         raw = self.examples()
+        screen(raw.inputs, raw.targets, self.spec)
         return raw, Column(_tensor(raw.inputs)), Column(_tensor(raw.targets))
 
     def _make(self, drawn: tuple[int, ...]) -> ArraySplits:
@@ -164,6 +166,7 @@ class ArrayTask(ABC):
         generators = [np.random.default_rng(seed).spawn(3) for seed in drawn]
         divided = [self._divide(raw, own[0]) for own in generators]
         rows = {split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS}
+        require_examples({split: own.shape[1] for split, own in rows.items()}, self.spec)
         train = rows["train"]
 
         scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
@@ -200,7 +203,7 @@ class ArrayTask(ABC):
     def _divide(self, raw: Examples, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Rows of each split, the training part thinned."""
         n_examples = len(raw.targets)
-        n_free = n_examples - (raw.n_test or 0) - (raw.n_validation or 0)
+        n_free = max(0, n_examples - (raw.n_test or 0) - (raw.n_validation or 0))
         # Every stretch of a stratified order is stratified: one order gives the splits and the nested smaller sets.
         classes = raw.targets if self.spec.target is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
         order = stratified_order(classes[:n_free], rng)

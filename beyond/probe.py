@@ -18,7 +18,7 @@ from beyond.trainable import Network
 
 PROBE_SIZE = 256
 GROUP = 1 << 24  # weights measured at once, which bounds the memory of their copies in float64
-SIGNALS = ("activation_norm", "first_activation_norm", "error_norm")
+SIGNALS = ("activation_norm", "first_activation_norm", "error_norm", "first_error_norm")
 JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 
 
@@ -71,7 +71,8 @@ class Probe:
         `activation_norm` is that of what the block hands on, with the layers behind it that have no weights: the root
         mean square over examples of an example's norm; `first_activation_norm` is that of the first example alone,
         whose spread over replicas is due to the weights. `error_norm` is the root mean square over examples of the norm
-        of the derivative of an example's loss by the same values. NaN for a network without access to its layers.
+        of the derivative of an example's loss by the same values; `first_error_norm` is the first example's. NaN for a
+        network without access to its layers.
 
         `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the whole network's
         outputs by its inputs at the first example: how much a small change of the inputs grows or fades on its way.
@@ -158,11 +159,11 @@ class Probe:
         errors: list[Tensor] = []
         for index in range(len(layers) - 1, ends[0] - 1, -1):
             if index in ends:
-                errors.append(_root_mean_square(_example_norms(error)))
+                errors.append(_example_norms(error))
             if index > ends[0]:
                 error = layers[index].carry(tapes[index], error)
-        own = ([_root_mean_square(one) for one in norms], [one[:, 0] for one in norms], errors[::-1])
-        return dict(zip(SIGNALS, own, strict=True))
+        columns = [[of(one) for one in found] for found in (norms, errors[::-1]) for of in (_root_mean_square, _first)]
+        return dict(zip(SIGNALS, columns, strict=True))
 
     def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.
@@ -208,6 +209,11 @@ def _directions(
 def _example_norms(values: Tensor) -> Tensor:
     """Norm (R, B) of each example of (R, B, ...)."""
     return values.flatten(2).norm(dim=2)
+
+
+def _first(norms: Tensor) -> Tensor:
+    """Norm (R,) of the first example of (R, B)."""
+    return norms[:, 0]
 
 
 def _root_mean_square(norms: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ Reference   Measured here, on the test split: linear regression 0.362, ten neare
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from beyond.network import MLP
 @dataclass(frozen=True, kw_only=True)
 class Diabetes(ArrayTask):
     """Predict a disease's progression."""
+
+    PACKAGES: ClassVar = ("scikit-learn",)
 
     @property
     def spec(self) -> TaskSpec:

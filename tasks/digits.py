@@ -49,6 +49,7 @@ class Digits(ArrayTask):
     """
 
     SOURCES: ClassVar = ("glyphs", "classes")
+    PACKAGES: ClassVar = ("scikit-learn", "matplotlib")
 
     source_data: str | None = "glyphs"
     shift: int = 0

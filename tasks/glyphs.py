@@ -61,6 +61,7 @@ class Glyphs(EpisodeTask):
     """
 
     SIZES: ClassVar = {"train": 500, "validation": 200, "test": 400}
+    PACKAGES: ClassVar = ("matplotlib",)
     N_DRAWS: ClassVar = 5  # face, angle, size, right, down
 
     ways: int = 5

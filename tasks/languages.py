@@ -51,6 +51,7 @@ class Languages(ArrayTask):
     """
 
     SOURCES: ClassVar = ("other_languages",)
+    PACKAGES: ClassVar = ("wordfreq",)
 
     source_data: str | None = "other_languages"
     letter_drop_rate: float = 0.0

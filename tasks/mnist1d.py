@@ -60,6 +60,7 @@ class MNIST1D(ArrayTask):
     """
 
     SOURCES: ClassVar = ("classes",)
+    PACKAGES: ClassVar = ("mnist1d",)
 
     source_data: str | None = None
     shuffle_features: bool = False

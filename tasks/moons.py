@@ -14,6 +14,7 @@ Reference   Measured here, on the test split: logistic regression 0.860, five ne
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Moons(ArrayTask):
     data_seed : int, in [0, 2^32)
         Fixes the draws.
     """
+
+    PACKAGES: ClassVar = ("scikit-learn",)
 
     n_samples: int = 1000
     noise_std: float = 0.1

@@ -1,10 +1,12 @@
 """What every task promises. The folder is walked: a new task is covered without an edit."""
 
+import ast
 import dataclasses
 import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,15 +187,94 @@ def test_no_example_is_in_two_splits(task):
         assert sum(map(len, splits)) == len(task.examples().targets)
 
 
+def tensors(of):
+    """All tensors that an object holds, in its fields and in those of what they hold."""
+    if isinstance(of, torch.Tensor):
+        return [of]
+    held = of.values() if isinstance(of, dict) else of if isinstance(of, tuple) else ()
+    if dataclasses.is_dataclass(of):
+        held = [getattr(of, field.name) for field in dataclasses.fields(of)]
+    return [tensor for part in held for tensor in tensors(part)]
+
+
+def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all(task):
+    shared = dataclasses.replace(task, split_seed=3)
+    for split in SPLITS:
+        own = [parts(task, whole(task, split, [seed]))[0] for seed in (0, 1, 0)]
+        assert torch.equal(own[0], own[2])
+        one, other = (parts(shared, whole(shared, split, seeds))[0] for seeds in ([0], [1, 2]))
+        assert torch.equal(one, other)
+        if task.spec.episode is not None:
+            assert not torch.equal(own[0], own[1])
+
+
+def test_seeds_have_other_examples_but_where_the_source_fixes_a_split(array_task):
+    raw, splits = array_task.examples(), array_task.at([0, 1])
+    held_out = {"test": raw.n_test, "validation": raw.n_validation}
+    for split in SPLITS:
+        first, second = (set(ids) for ids in splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0)).tolist())
+        fixed = None not in held_out.values() if split == "train" else held_out[split] is not None
+        assert (first == second) is fixed
+
+
+def test_ids_are_rows_of_the_sources_data(array_task):
+    """What a batch shows is the source's own row, scaled by hand by the replica's training part."""
+    task, raw, seeds = array_task, array_task.examples(), [0, 5]
+    axis = 0 if raw.scaling == "feature" else None
+    splits = task.at(seeds)
+    of = {split: torch.arange(splits.size(split)).unsqueeze(0) for split in SPLITS}
+    rows_of = {split: splits.ids(split, places).expand(2, -1) for split, places in of.items()}
+    for replica in range(2):
+        assert len(torch.cat([ids[replica] for ids in rows_of.values()]).unique()) == len(raw.targets)
+        train = raw.inputs[rows_of["train"][replica]].astype(float)
+        mean, std = (0.0, 1.0) if raw.scaling == "none" else (train.mean(axis), train.std(axis))
+        std = np.where(std == 0, 1.0, std)
+        for split in ("validation", "test"):
+            batch, own = splits.batch(split, of[split]), rows_of[split][replica]
+            np.testing.assert_allclose(batch.inputs[replica], (raw.inputs[own] - mean) / std, rtol=1e-4, atol=1e-5)
+            units = splits.in_units(batch.targets)[replica]
+            np.testing.assert_allclose(units, raw.targets[own], rtol=1e-5, atol=1e-5)
+
+
+def test_ten_replicas_hold_one_copy_of_the_data(array_task):
+    """And an index table and a scale each."""
+    raw = array_task.examples()
+    n_examples, n_inputs, n_targets = len(raw.targets), raw.inputs[0].size, raw.targets[0].size
+    for task in (array_task, dataclasses.replace(array_task, split_seed=0)):
+        held = sum(tensor.numel() for tensor in tensors(task.at(range(10))))
+        assert held <= n_examples * (n_inputs + n_targets) + 10 * (n_examples + 2 * n_inputs + 4 * n_targets)
+
+
+def test_smaller_training_parts_are_nested_within_a_seed(array_task):
+    seeds, parts_of = [0, 1], {}
+    few, more = size(array_task, "train") // 4, size(array_task, "train") // 2
+    for n_kept in (few, more, None):
+        own = dataclasses.replace(array_task, train_size=n_kept).at(seeds)
+        parts_of[n_kept] = own.ids("train", torch.arange(own.size("train")).unsqueeze(0)).tolist()
+    for replica in range(2):
+        small, middle, all_ = (set(parts_of[n_kept][replica]) for n_kept in (few, more, None))
+        assert len(small) == few
+        assert small < middle < all_
+    assert set(parts_of[few][0]) != set(parts_of[few][1])
+
+
+def test_the_packages_that_make_the_data_are_named(task):
+    """What the file imports besides this project, the standard library, numpy and torch."""
+    tree = ast.parse(Path(importlib.import_module(type(task).__module__).__file__).read_text())
+    names = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    own = {name.partition(".")[0] for name in names} - {"beyond", "numpy", "torch", *sys.stdlib_module_names}
+    assert {{"sklearn": "scikit-learn"}.get(name, name) for name in own} == set(type(task).PACKAGES)
+
+
 def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monkeypatch):
     """Held-out examples a hundred times as large leave the training part as it was."""
     task = array_task
     raw = task.examples()
+    if task.spec.n_symbols:
+        pytest.skip("symbols are not scaled")
     values = task.spec.target is TargetKind.VALUES
-    numbered = dataclasses.replace(raw, inputs=np.arange(len(raw.targets))[:, None], scaling="none")
-    with monkeypatch.context() as patch:
-        patch.setattr(type(task), "examples", lambda _: numbered)
-        row = whole(catalog.load("task", name), "test").inputs.flatten()
+    row = task.at([0]).ids("test", torch.arange(size(task, "test")).unsqueeze(0))[0]
     inputs, targets = raw.inputs.copy(), raw.targets.copy()
     inputs[row] *= 100
     targets[row] *= 100 if values else 1

@@ -89,8 +89,8 @@ def sizes(task):
     return [task.at([0]).size(split) for split in SPLITS]
 
 
-def rows(task, split="train"):
-    return inputs(task, split).flatten().tolist()
+def rows(task, split="train", seed=0):
+    return inputs(task, split, seed).flatten().tolist()
 
 
 # ------------------------------------------------------------------------------------------------------- splits
@@ -142,6 +142,39 @@ def test_values_are_split_at_random():
     task = values()
     assert sorted(row for split in SPLITS for row in rows(task, split)) == list(range(200))
     assert rows(task) != sorted(rows(task))
+
+
+def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all():
+    own = [rows(Toy(), "test", seed) for seed in (0, 1, 0)]
+    assert own[0] == own[2] != own[1]
+    assert rows(Toy(split_seed=4), "test", 0) == rows(Toy(split_seed=4), "test", 9) != own[0]
+    together = Toy().at([1, 0]).batch("test", torch.arange(30).unsqueeze(0)).inputs
+    assert together.flatten(1).tolist() == [own[1], own[0]]
+
+
+def test_where_splits_come_from_is_said():
+    fixed = Examples(ROWS, CLASSES, n_test=40, n_validation=25, scaling="none")
+    for task, origin in (
+        (Toy(), "own"),
+        (Toy(split_seed=7), "7"),
+        (Toy(raw=fixed), "source"),
+        (Toy(raw=fixed, split_seed=7), "source"),
+        (Toy(raw=replace(fixed, n_validation=None)), "own"),
+    ):
+        assert task.at([0, 1]).origin == origin
+
+
+def test_bad_examples_and_empty_splits_are_refused():
+    wrong = ROWS.astype(float)
+    wrong[17] = np.nan
+    with pytest.raises(InputError, match=r"^inputs of test/toy must be finite .*, got nan in row 17, feature 0$"):
+        Toy(raw=Examples(wrong, CLASSES)).at([0])
+    for n_examples, n_test, split in ((3, 1, "validation"), (2, None, "validation"), (1, 1, "train"), (2, 5, "train")):
+        few = Examples(ROWS[:n_examples], CLASSES[:n_examples], n_test, "none")
+        with pytest.raises(InputError, match=f"^the {split} split of test/toy must be at least 1 example, got 0$"):
+            Toy(raw=few).at([0, 1])
+    with pytest.raises(InputError, match=r"^the validation split of test/toy must be at least 2 examples, got 1$"):
+        Toy(kind=TargetKind.VALUES, raw=Examples(ROWS[:8], VALUES[:8])).at([0])
 
 
 # ----------------------------------------------------------------------------------------------------- thinning
@@ -222,8 +255,39 @@ def test_what_is_thinned_away_does_not_touch_the_scale():
     torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
 
 
-def test_a_constant_feature_becomes_zero():
-    assert inputs(scaled("feature", np.full((200, 1), 3.0))).eq(0).all()
+@pytest.mark.parametrize("split_seed", [0, None])
+@pytest.mark.parametrize("scaling", ["feature", "whole"])
+def test_a_constant_feature_becomes_zero_whatever_its_value(scaling, split_seed):
+    """A mean is not always equal to the equal numbers that it is of: then their deviation is no spread."""
+    constants = np.arange(1, 1000) / 100
+    tables = [np.tile(constants, (200, 1))] if scaling == "feature" else [np.full((200, 2), c) for c in constants[::37]]
+    for table in tables:
+        held_out = int(scaled("none", ROWS * 1.0, split_seed=split_seed).at([0]).ids("test", torch.tensor([[0]])))
+        table[held_out] += 0.01
+        task = scaled(scaling, table, split_seed=split_seed)
+        assert inputs(task).eq(0).all()
+        np.testing.assert_allclose(inputs(task, "test")[0], 0.01, rtol=2e-4)
+
+
+def test_a_spread_that_is_rounding_is_no_spread_and_a_small_one_is():
+    noisy = np.where(ROWS % 2, 0.1 + 0.2, 0.3)
+    assert inputs(scaled("feature", noisy)).abs().max() < 1e-15
+    small = 1e6 + 1e-6 * ROWS
+    torch.testing.assert_close(inputs(scaled("feature", small)).std(0, correction=0), torch.ones(1))
+
+
+def test_each_replica_is_scaled_by_its_own_training_part():
+    raw = np.random.default_rng(1).normal(5, 2, (200, 3)) ** 3
+    for scaling, axis in (("feature", 0), ("whole", None)):
+        task, seeds = scaled(scaling, raw), [4, 5]
+        splits = task.at(seeds)
+        for replica in range(2):
+            ids = {split: splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0))[replica] for split in SPLITS}
+            train = raw[ids["train"]]
+            for split in SPLITS:
+                own = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[replica]
+                expected = (raw[ids[split]] - train.mean(axis)) / train.std(axis)
+                np.testing.assert_allclose(own, expected, rtol=2e-5, atol=2e-6)
 
 
 def test_values_are_standardised_by_the_training_part():
@@ -254,6 +318,32 @@ def test_label_noise_stays_in_the_training_part():
     assert not torch.equal(targets(noisy), targets(Toy()))
     for split in ("validation", "test"):
         assert torch.equal(targets(noisy, split), targets(Toy(), split))
+
+
+@pytest.mark.parametrize("make", [Toy, values])
+def test_validation_targets_may_be_noisy_too(make):
+    noisy, clean = make(label_noise=1.0, noisy_validation=True), make()
+    assert torch.equal(targets(noisy), targets(make(label_noise=1.0)))
+    assert not torch.equal(targets(noisy, "validation"), targets(clean, "validation"))
+    assert torch.equal(targets(noisy, "test"), targets(clean, "test"))
+    assert torch.equal(targets(make(noisy_validation=True), "validation"), targets(clean, "validation"))
+
+
+def test_each_replica_has_noise_of_its_own():
+    for make in (Toy, values):
+        both = make(label_noise=0.7, train_size=100).at([3, 4]).batch("train", torch.arange(100).unsqueeze(0)).targets
+        for replica, seed in enumerate((3, 4)):
+            assert torch.equal(both[replica], targets(make(label_noise=0.7, train_size=100), seed=seed))
+
+
+@pytest.mark.parametrize("split_seed", [0, None])
+def test_values_come_back_in_their_own_units(split_seed):
+    splits, indices = values(split_seed=split_seed).at([0, 1]), torch.arange(30).unsqueeze(0)
+    back = splits.in_units(splits.batch("test", indices).targets)
+    np.testing.assert_allclose(back, VALUES[splits.ids("test", indices)], rtol=1e-5)
+    assert back.dtype is torch.float32
+    labels = Toy().at([0]).batch("test", indices).targets
+    assert Toy().at([0]).in_units(labels) is labels
 
 
 def test_noise_of_values_has_the_given_deviation():

@@ -166,6 +166,7 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
         close(row["activation_norm"], activation.mean(1).sqrt())
         close(row["first_activation_norm"], activation[:, 0].sqrt())
         close(row["error_norm"], error.mean(1).sqrt(), rtol=1e-4)
+        close(row["first_error_norm"], error[:, 0].sqrt(), rtol=1e-4)
 
 
 def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
