@@ -377,6 +377,7 @@ def _manifest(cell: Cell, setup: Setup, rows: list[dict], status: str, wall: flo
         "identity": setup.identity,
         "settings": cell.settings,
         "seeds": setup.seeds,
+        "split": rows[0]["split"],
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
         "data_sha256": _checksum(json.dumps(cell.settings["task"], sort_keys=True)),

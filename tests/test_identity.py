@@ -27,20 +27,6 @@ def variants(tmp_path, study="adhoc"):
     return sorted(set(runs["variant"]))
 
 
-def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, arms, tmp_path):
-    assert beyond("method=genetic", *QUICK, "seeds=2")[0] == 0
-    sweep = ["-m", "method=backprop,genetic", "task=image/digits,regression/diabetes", *QUICK, "seeds=4"]
-    status, told, shown = beyond(*sweep)
-    assert status == 0, told
-    assert "genetic on image/digits (mlp-32) [budget.steps=2]: finished before, seeds 0 to 1, in" in told
-    assert "report" in shown
-    assert set(map(tuple, arms().values())) == {(0, 1, 2, 3)}
-    assert len(arms()) == 4
-    tables = {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")}
-    assert beyond(*sweep, SILENT)[1].count("finished before") == 5  # genetic on digits in two cells
-    assert {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")} == tables
-
-
 def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_path):
     """Backpropagation's replicas are stacked: equal to float rounding, see the contract of methods."""
     for runs, seeds in (("grown", ["seeds=2", "seeds=4"]), ("whole", ["seeds=4"])):
@@ -95,15 +81,6 @@ def test_one_arm_typed_in_two_ways_is_trained_once(beyond, tmp_path):
     assert status == 0
     assert told.count("finished before") == told.count("\n") == 1
     assert len(list(tmp_path.glob("runs/adhoc/*/runs.parquet"))) == 1
-
-
-@pytest.mark.parametrize(("launcher", "times"), [("basic", 2), ("joblib", 1)])
-def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyond, arms):
-    sweep = ["-m", "method=constant,constant", "seeds=2,3,[1,4]", f"hydra/launcher={launcher}", "rerun=all", SILENT]
-    for _ in range(times):
-        status, told, _ = beyond(*sweep)
-        assert status == 0, told
-        assert arms() == {("image/digits", "constant"): [0, 1, 2, 4]}
 
 
 def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
@@ -178,3 +155,26 @@ def test_runs_of_an_earlier_version_are_not_compared(trained):
     status, told, _ = again("seeds=2")
     assert status == 1
     assert "has runs of an earlier version" in told
+
+
+@pytest.mark.parametrize(("launcher", "times"), [("basic", 2), ("joblib", 1)])
+def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyond, arms):
+    sweep = ["-m", "method=constant,constant", "seeds=2,3,[1,4]", f"hydra/launcher={launcher}", "rerun=all", SILENT]
+    for _ in range(times):
+        status, told, _ = beyond(*sweep)
+        assert status == 0, told
+        assert arms() == {("image/digits", "constant"): [0, 1, 2, 4]}
+
+
+def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, arms, tmp_path):
+    assert beyond("method=genetic", *QUICK, "seeds=2")[0] == 0
+    sweep = ["-m", "method=backprop,genetic", "task=image/digits,regression/diabetes", *QUICK, "seeds=4"]
+    status, told, shown = beyond(*sweep)
+    assert status == 0, told
+    assert "genetic on image/digits (mlp-32) [budget.steps=2]: finished before, seeds 0 to 1, in" in told
+    assert "report" in shown
+    assert set(map(tuple, arms().values())) == {(0, 1, 2, 3)}
+    assert len(arms()) == 4
+    tables = {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")}
+    assert beyond(*sweep, SILENT)[1].count("finished before") == 5  # genetic on digits in two cells
+    assert {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")} == tables

@@ -136,6 +136,13 @@ def test_equal_numbers_are_equal_settings(cell):
     assert cell("backprop", "a").of_seeds([2]).arm.id == cell("backprop", "a").arm.id
 
 
+def test_a_run_in_which_no_step_was_taken_is_not_finished(cell, capsys):
+    one = cell("genetic", "untrained", epochs=0.1)
+    for told in ("untrained, one step costs ", "untrained before (one step costs "):
+        assert run_cell(one, keep_skipped=False, bar=False) == "untrained"
+        assert told in capsys.readouterr().err
+
+
 def test_statuses_from_best_to_worst():
     assert worst(["finished", "untrained", "skipped"]) == "untrained"
     assert worst(["untrained", "failed", "diverged"]) == "failed"
@@ -155,6 +162,7 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
     assert manifest["packages"]["torch"]
     assert manifest["wall_seconds"] > 0
     assert manifest["sources"] == one.sources
+    assert manifest["split"] == "own"
     assert manifest["source_digest"] == digest(one.sources)
     assert manifest["identity"]["variant"] == "budget.epochs=1"
 
