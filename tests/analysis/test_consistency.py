@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
+from scipy.stats import t as student
 from sklearn.metrics import cohen_kappa_score
 
 from analysis.consistency import beside_own, other_seeds, same_seed
@@ -109,3 +110,22 @@ def test_one_rule_under_two_names_fails_like_itself_and_another_does_not(rng):
     assert np.mean(alike) > 0.91
     assert np.mean(apart) > 0.95
     assert np.diag(value) == pytest.approx(np.zeros(2))
+
+
+def test_intervals_are_those_of_a_jackknife_done_by_hand(rng):
+    errors = failing(rng, 6, 200, 120)
+
+    def values(kept):
+        other = other_seeds(kept, classes=True)
+        return [
+            same_seed(kept, classes=True).value[0, 1],
+            other.value[0, 1],
+            other.value[0, 0],
+            beside_own(other)[0][0, 1],
+        ]
+
+    without = np.array([values(np.delete(errors, seed, axis=1)) for seed in range(6)])
+    reach = student.ppf(0.975, 5) * np.sqrt(5 / 6 * ((without - without.mean(0)) ** 2).sum(0))
+    same, other = same_seed(errors, classes=True), other_seeds(errors, classes=True)
+    found = [same.high[0, 1], other.high[0, 1], other.high[0, 0], beside_own(other)[2][0, 1]]
+    assert np.array(found) == pytest.approx(np.array(values(errors)) + reach)
