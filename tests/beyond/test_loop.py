@@ -22,6 +22,25 @@ from beyond.ledger import COST_NAMES, Budget
 from beyond.loop import GRID, Setup, skip, train
 from beyond.network import MLP
 
+FAULTS = [
+    # the grid: its points, and a step late
+    ("beyond/loop.py", "(-3 + step / 10) for step in range(31)", "(-3 + step / 10) for step in range(30)"),
+    ("beyond/loop.py", "bisect_right(GRID, spent * (1 + ROUNDING))", "bisect_right(GRID, spent * (1 - ROUNDING))"),
+    # the budget: exceeded by a step, and a step short of it
+    ("beyond/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
+    ("beyond/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
+    # what is tested is the end, or a run without a step
+    ("beyond/loop.py", 'outcome.best["test"] = scores[best]', 'outcome.best["test"] = scores[max(at)]'),
+    ("beyond/loop.py", "if not self.ledger.steps:", "if False:"),
+    # the warm-up counts, or draws
+    ("beyond/loop.py", "            self.restore(before)", "            self.state = before['state']"),
+    ("beyond/loop.py", "        if self.under_way:\n            self.warm_up()", "        pass"),
+    ("beyond/loop.py", "return self.ledger.seconds * len(self.outcomes)", "return self.ledger.seconds"),
+    # predictions of another replica, or in standardised units
+    ("beyond/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
+    ("beyond/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
+]
+
 SEEDS = [0, 1, 2]
 NEVER = 10**9
 

@@ -8,6 +8,17 @@ from beyond import metrics
 from beyond.errors import InputError
 from beyond.streams import Stream
 
+FAULTS = [
+    # float32: 243 of 270 are less than 0.9; the mean of equal numbers is not equal to them
+    (
+        "beyond/metrics.py",
+        "(outputs.argmax(-1) == targets).sum(-1).double()",
+        "(outputs.argmax(-1) == targets).sum(-1)",
+    ),
+    ("beyond/metrics.py", "constant = targets.amax(1) == targets.amin(1)", "constant = total == 0"),
+    ("beyond/metrics.py", "outputs, targets = outputs.double(), targets.double()", "outputs = outputs.float()"),
+]
+
 RNG_SEEDS = (0, 1, 2)
 
 
@@ -36,13 +47,18 @@ def test_r2_is_scikit_learns():
     assert metrics.r2(outputs, targets).tolist() == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize("error", [0.0, 1.0])
+def test_r2_of_targets_that_do_not_vary_is_scikit_learns(error):
+    targets = torch.full((1, 10, 1), 2.0)
+    assert metrics.r2(targets + error, targets).item() == 1 - error == r2_score(targets[0], targets[0] + error)
+
+
 @pytest.mark.parametrize("value", [0.1, 2.0, 1 / 3, 1e8])
-@pytest.mark.parametrize("error", [0.0, 1e-8, 1.0])
+@pytest.mark.parametrize("error", [0.0, 1e-6, 1.0])
 @pytest.mark.parametrize("size", [5, 10, 999])
-def test_r2_of_targets_that_do_not_vary_is_scikit_learns(value, error, size):
-    targets = torch.full((1, size, 1), value)
-    outputs = targets.double() + error
-    assert metrics.r2(outputs, targets).item() == (0 if error else 1) == r2_score(targets[0], outputs[0])
+def test_equal_targets_do_not_vary_though_their_mean_need_not_equal_them(value, error, size):
+    targets = torch.full((1, size, 1), value, dtype=torch.float64)
+    assert metrics.r2(targets + error, targets).item() == (0 if error else 1)
 
 
 def test_an_output_that_does_not_vary_and_is_missed_costs_its_own_share_alone():

@@ -9,6 +9,22 @@ from beyond.ledger import COST_NAMES
 from beyond.metrics import accuracy
 from beyond.outcome import DIVERGENCE, Outcome
 
+FAULTS = [
+    # the last of equals; the training score; a target that must be exceeded
+    ("beyond/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
+    ("beyond/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
+    ("beyond/outcome.py", "if not hit and reached >= target:", "if not hit and reached > target:"),
+    ("beyond/outcome.py", "if not hit and reached >= target:", "if reached >= target:"),
+    # a loss that was nothing at the start; what is not finite may be a score
+    ("beyond/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
+    ("beyond/outcome.py", "if not isfinite(value):", 'if not isfinite(value) and metric.endswith("_loss"):'),
+    (
+        "beyond/outcome.py",
+        "        if self.alive:\n            self.status,",
+        "        if True:\n            self.status,",
+    ),
+]
+
 TARGETS = (0.5, 0.9, 0.99)
 
 

@@ -11,6 +11,15 @@ from scipy.special import softmax
 from beyond.contracts import TargetKind
 from beyond.predictions import columns, joined, write
 
+FAULTS = [
+    # answers of one example beside the target of another; the wrong class's probability; too wide a type
+    ("beyond/predictions.py", "examples[order], targets[order], outputs[order]", "examples[order], targets, outputs"),
+    ("beyond/predictions.py", "for own in (targets, chosen)]", "for own in (chosen, targets)]"),
+    ("beyond/predictions.py", ".half().numpy()", ".numpy()"),
+    ("beyond/predictions.py", "examples.int().repeat_interleave(n_outputs)", "examples.int().repeat(n_outputs)"),
+    ("beyond/predictions.py", "from_pandas=True", "from_pandas=False"),
+]
+
 TYPES = {
     "run_id": pa.dictionary(pa.int32(), pa.string()),
     "seed": pa.int64(),

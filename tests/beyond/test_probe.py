@@ -19,6 +19,15 @@ from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 
+FAULTS = [
+    # the training gradient on validation examples; a lost replica takes its group with it
+    ("beyond/probe.py", "self._gradient(params, train)", "self._gradient(params, probe)"),
+    ("beyond/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
+    # the direction measured where the step ended; ascent
+    ("beyond/probe.py", "self._gradient(before, probe)[0].neg_()", "self._gradient(params, probe)[0].neg_()"),
+    ("beyond/probe.py", "self._gradient(before, batch)[0].neg_()", "self._gradient(before, batch)[0]"),
+]
+
 SEEDS = [0, 1, 2]
 
 
