@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -183,8 +183,8 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     runs = _ran(tables, task)
     if len(checksums := data(tables, task)) > 1:
         yield f"the data differ between runs, so scores cannot be compared. {_by_value('Checksum', checksums)}."
-    if len(digests := _by_manifest(tables, task, "source_digest")) > 1:
-        yield f"the code that decides the result differs between runs. {_by_value('Digest', digests)}."
+    if differing := _differing_sources(tables, task):
+        yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(_budgets(runs)) > 1:
         yield "budgets differ between runs, so the arms were not given the same compute."
     if len(set(runs["split"]) - {""}) > 1:
@@ -203,17 +203,28 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
 
 def data(tables: Tables, task: str) -> dict[str, list[str]]:
     """Arms of a task by the checksum of the data that they saw."""
-    return _by_manifest(tables, task, "data_sha256")
+    return _by(tables, task, lambda manifest: manifest.get("data_sha256"))
 
 
-def _by_manifest(tables: Tables, task: str, key: str) -> dict[str, list[str]]:
-    """Arms of a task by a value of their manifests; those that lack it are left out."""
-    values = {str(m.get("run_id", cell)): m.get(key) for cell, m in tables.manifests.items()}
+def _by(tables: Tables, task: str, take: Callable[[Mapping[str, Any]], Any]) -> dict[str, list[str]]:
+    """Arms of a task by what is taken from their manifests; those that lack it are left out."""
+    values = {str(m.get("run_id", cell)): take(m) for cell, m in tables.manifests.items()}
     found: dict[str, list[str]] = {}
     for run_id, arm in _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy():
         if values.get(run_id):
             found.setdefault(str(values[run_id]), []).append(arm)
     return found
+
+
+def _differing_sources(tables: Tables, task: str) -> list[str]:
+    """Source files that runs of a task share and that are not the same in all, with the arms of each version."""
+    found: dict[str, list[str]] = {}
+    for file in sorted({file for manifest in tables.manifests.values() for file in manifest.get("sources", ())}):
+        versions = _by(tables, task, lambda manifest, file=file: manifest.get("sources", {}).get(file))
+        if len(versions) > 1:
+            told = "; other than ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
+            found.setdefault(told, []).append(file)
+    return [f"{', '.join(files)} of {told}" for told, files in found.items()]
 
 
 def _by_value(what: str, arms: dict[str, list[str]]) -> str:

@@ -381,7 +381,7 @@ def _manifest(cell: Cell, setup: Setup, rows: list[dict], status: str, wall: flo
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
         "data_sha256": _checksum(json.dumps(cell.settings["task"], sort_keys=True)),
-        "packages": provenance.packages(getattr(setup.task, "PACKAGES", ())),
+        "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
         "wall_seconds": wall,
         **provenance.machine(),

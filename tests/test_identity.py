@@ -7,6 +7,26 @@ import pytest
 
 from analysis.tables import load
 
+FAULTS = [
+    ("beyond/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
+    ("beyond/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
+    ("beyond/arm.py", "if not field.init or same(own, other):", "if not field.init:"),
+    ("beyond/cell.py", "for seed in dict.fromkeys(wanted) if seed not in there]", "for seed in dict.fromkeys(wanted)]"),
+    ("beyond/cell.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
+    ("beyond/cell.py", 'changed.append("its data")', 'changed.extend("")'),
+    ("beyond/cell.py", 'or rerun == self.status == "failed"', 'or self.status == "failed"'),
+    ("hydra_plugins/beyond_cells/sweeper.py", "for seed in todo.seeds if seed not in own]", "for seed in todo.seeds]"),
+    (
+        "hydra_plugins/beyond_cells/sweeper.py",
+        "lost = {key for key in pairs if key in own",
+        "lost = {key for key in pairs if not key",
+    ),
+    (
+        "hydra_plugins/beyond_cells/sweeper.py",
+        "if any(own.get(key, pairs[key]) != pairs[key]",
+        "if any(own.get(key, 0) == pairs[key]",
+    ),
+]
 QUICK = ("budget=steps", "budget.steps=2")
 SILENT = "hydra.sweeper.publish=builtins.print"  # instead of a report, which takes seconds
 

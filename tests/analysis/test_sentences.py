@@ -97,11 +97,13 @@ def test_warnings_name_what_weakens_the_comparison(study):
     one, other = tables.manifests
     tables.manifests[one] |= {"commit": "f00", "dirty": True, "processor": "another", "threads": 2}
     for cell, data, code in ((one, "aaaaaaaaaaaa", "c1"), (other, "bbbbbbbbbbbb", "c2")):
-        tables.manifests[cell] |= {"data_sha256": data, "source_digest": code}
+        own = {"loop.py": code, "same.py": "s", f"{data}.py": code}
+        tables.manifests[cell] |= {"data_sha256": data, "sources": own}
     found = " ".join(sentences.warnings(tables))
     for part in ("budgets differ", "2 commits", "not committed", "2 kinds of processor", "2 numbers of threads",
                  "the data differ between runs", "aaaaaaaa: backprop", "bbbbbbbb: genetic", "split differently: 0, own",
-                 "code that decides the result differs", "genetic 30 %"):  # fmt: skip
+                 "code that decides the result differs between runs. loop.py of backprop; other than genetic.",
+                 "genetic 30 %"):  # fmt: skip
         assert part in found, part
     assert "did not see the same data" in said(tables)
 

@@ -15,6 +15,12 @@ from beyond.loop import Progress
 from beyond.predictions import columns, joined
 from beyond.record import TABLES, RunFolder
 
+FAULTS = [
+    ("beyond/record.py", "if self.outdated:  # one", "if not self._sources:  # one"),
+    ("beyond/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
+    ("beyond/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
+]
+
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
 
 
