@@ -9,9 +9,9 @@ Examples    20,000 words of 3 to 12 letters, ten balanced classes: German, Engli
             letter of 93, those of all twenty languages here.
 Splits      14,000 train, 3,000 validation, 3,000 test, stratified. Inflected forms of one word may be in several.
 Chance      0.10.
-Reference   Measured here, on the test split: logistic regression on counts of letters 0.499, on letters at their places
-            0.573, on counts of one to three neighbouring letters 0.798. The default network trained by backpropagation
-            reaches 0.61 on the validation split.
+Reference   Measured here at `split_seed=0`, on the test split: logistic regression on counts of letters 0.499, on
+            letters at their places 0.573, on counts of one to three neighbouring letters 0.798. The default network
+            trained by backpropagation reaches 0.61 on the validation split.
 
 Source task The same question for ten other languages of the same alphabet: Czech, Danish, Indonesian, Icelandic,
             Lithuanian, Latvian, Portuguese, Romanian, Slovenian, Swedish. 17,680 words; none is on a list of the ten.
