@@ -124,9 +124,8 @@ def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, f
     tolerance = np.maximum(slack * scale, 1e-12)
     observed = cosines[0] - tolerance
     order = np.argsort(-cosines[0], kind="stable")
-    largest = np.maximum.accumulate((cosines + tolerance)[:, order[::-1]], axis=1)[
-        :, ::-1
-    ]  # over a pair and those after
+    upwards = np.maximum.accumulate((cosines + tolerance)[:, order[::-1]], axis=1)
+    largest = upwards[:, ::-1]  # over a pair and those after it
     p = np.empty(m)
     p[order] = np.maximum.accumulate((largest >= observed[order]).mean(axis=0))
     allowed = int((1 - LEVEL) * len(signs) * (1 + 1e-12))
