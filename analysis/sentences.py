@@ -60,7 +60,8 @@ def _first(rows: Frame, order: Ranking) -> str:
     if not np.isfinite(order.ties.critical):
         return f"which are too few to tell any two arms apart, whatever their scores, {highest}."
     if len(front) > 1:
-        return f"{listed(list(map(prepared, front.to_dict('records'))))} are not told apart; {highest}."
+        names = listed([prepared(row) for row in front.to_dict("records")])
+        return f"{names} are not told apart; the {sense} mean test {score} is that of {best['arm']}: {value}."
     others = len(order.arms) - 1
     apart = "the other ranked arm" if others == 1 else f"each of the {counted(others)} other ranked arms"
     return f"{prepared(best)} comes first: test {score} {value}, told apart from {apart}."
