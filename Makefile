@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint types imports unit mutants mutants-sample methods pages bench clean
+.PHONY: help compare test test-slow check lint types imports unit conf mutants mutants-sample methods pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -51,6 +51,9 @@ mutants: $(VENV)/.installed-test  ## every deliberate fault: each must be caught
 
 mutants-sample:  ## twelve of the deliberate faults, chosen by the date
 	$(BIN)/python -m tests.mutants --sample 12
+
+conf:  ## write the YAML of every choice below conf/ from the classes
+	$(BIN)/python -m beyond.choices
 
 methods:  ## write docs/methods.md from the heads of the method files
 	$(BIN)/python -m beyond.describe > docs/methods.md

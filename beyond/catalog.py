@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import yaml
 
-from beyond.errors import require_one_of
+from beyond.errors import InputError, require_one_of
+from beyond.plugins import find
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+CONTRACTS = {  # what tells a class of each group
+    "task": ("spec", "score"),
+    "method": ("signal", "step"),
+    "network": ("build",),
+    "optimizer": ("update",),
+}
 
 
 def names(group: str) -> list[str]:
@@ -33,16 +39,31 @@ def choices() -> dict[str, str]:
     return {group: name for group, name in chosen.items() if " " not in group}
 
 
-def build(settings: Any) -> Any:
-    """Turn settings into what they describe: `_target_` is imported and called with the other keys, depth first."""
+def build(settings: Any, group: str = "") -> Any:
+    """Turn settings into what they describe: the class that `_target_` names, called with the other keys, depth first.
+
+    Raises `InputError` for a class that is not made by `beyond.settings`, whose package is not declared (see
+    `beyond.plugins`), or which is none of the `group`: before anything is called, or imported from elsewhere.
+    """
     if isinstance(settings, list):
-        return tuple(build(item) for item in settings)
+        return [build(item) for item in settings]
     if not isinstance(settings, Mapping):
         return settings
-    arguments = {key: build(value) for key, value in settings.items() if key != "_target_"}
-    return resolve_name(settings["_target_"])(**arguments) if "_target_" in settings else arguments
+    made = _class(settings["_target_"], group) if "_target_" in settings else dict
+    return made(**{str(key): build(value) for key, value in settings.items() if key != "_target_"})
 
 
 def load(group: str, name: str, **overrides: Any) -> Any:
     """Build one choice, with some of its settings replaced: `load("task", "image/digits", shots=5)`."""
-    return build({**read(group, name), **overrides})
+    return build({**read(group, name), **overrides}, group)
+
+
+def _class(target: object, group: str) -> type:
+    from beyond.settings import is_settings  # pydantic comes with it, and `beyond --help` has no need of that
+
+    found = find("_target_", target)
+    if not is_settings(found):
+        raise InputError(f"_target_ must be a class made by beyond.settings, got {target!r}")
+    if not all(hasattr(found, name) for name in CONTRACTS.get(group, ())):
+        raise InputError(f"_target_ must be {'an' if group[0] in 'aeiou' else 'a'} {group}, got {target!r}")
+    return found

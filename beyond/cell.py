@@ -66,9 +66,9 @@ class Cell:
             if "optimizer" not in method_settings:
                 raise InputError(f"optimizer must be default for method {self.method}, which has none to replace")
             method_settings["optimizer"] = settings["optimizer"]
-        method = _construct("method", method_settings)
+        method = build(method_settings, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
-        network = _construct("network", settings["network"]) if settings["network"] else task.spec.network
+        network = build(settings["network"], "network") if settings["network"] else task.spec.network
         return Arm(self.method, method, task, network, budget, threads)
 
     @property
@@ -339,19 +339,12 @@ def _train(
 @lru_cache(maxsize=8)
 def _task(settings: str) -> Task:
     """Tasks are immutable and slow to load: those of one study share them."""
-    return _construct("task", json.loads(settings))
+    return build(json.loads(settings), "task")
 
 
 @lru_cache(maxsize=8)
 def _checksum(settings: str) -> str:
     return _task(settings).checksum()
-
-
-def _construct(group: str, settings: dict[str, Any]) -> Any:
-    try:
-        return build(settings)
-    except TypeError as error:  # a key that the class does not know, or a value of the wrong type
-        raise InputError(f"{group}: {error}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from beyond import losses, metrics
 from beyond.contracts import SPLITS, TargetKind
 from beyond.errors import require
 from beyond.screening import require_examples, screen
+from beyond.settings import NonNegative, NonNegativeInt, OneOf, PositiveInt, settings
 from beyond.splits import ArraySplits, Column, Scale, Served, replace_labels, stratified_order
 from beyond.streams import derive_seed
 
@@ -56,7 +57,7 @@ class Examples:
     target_scaling: Literal["feature", "none"] = "feature"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class ArrayTask(ABC):
     """A task whose examples fit in memory.
 
@@ -83,12 +84,12 @@ class ArrayTask(ABC):
     VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
     TEST_FRACTION: ClassVar = 0.15
 
-    split_seed: int | None = None
-    train_size: int | None = None
-    shots: int | None = None
-    label_noise: float = 0.0
+    split_seed: NonNegativeInt | None = None
+    train_size: PositiveInt | None = None
+    shots: PositiveInt | None = None
+    label_noise: NonNegative = 0.0
     noisy_validation: bool = False
-    source_data: str | None = None
+    source_data: Annotated[str, OneOf(SOURCES)] | None = None
 
     @property
     @abstractmethod
@@ -117,18 +118,9 @@ class ArrayTask(ABC):
 
     def __post_init__(self) -> None:
         classes = self.spec.target is TargetKind.CLASSES
-        for name, lowest in (("split_seed", 0), ("train_size", 1), ("shots", 1)):
-            value = getattr(self, name)
-            require(name, f"an integer >= {lowest}, or null", value, value is None or is_integer(value, lowest))
         require("shots", "null where train_size is set", self.shots, self.shots is None or self.train_size is None)
         require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
-        upper, allowed = (1.0, "in [0, 1]") if classes else (float("inf"), "finite and >= 0")
-        noise = self.label_noise
-        require("label_noise", allowed, noise, 0 <= noise <= upper and noise != float("inf"))
-        require("noisy_validation", "true or false", self.noisy_validation, isinstance(self.noisy_validation, bool))
-        known = ", ".join([*self.SOURCES, "null"])
-        source = self.source_data
-        require("source_data", f"one of {known}", source, source is None or source in self.SOURCES)
+        require("label_noise", "in [0, 1]", self.label_noise, not classes or self.label_noise <= 1)
 
     def at(self, seeds: Sequence[int]) -> ArraySplits:
         """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
@@ -297,17 +289,6 @@ def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) 
         return moved
     entering = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:])) if isinstance(fill, Tensor) else fill
     return torch.where(outside.view(shape), entering, moved)
-
-
-def require_jitter(shift: int, noise_std: float, length: int) -> None:
-    """Refuse what `jitter` cannot do to inputs `length` long."""
-    require("shift", f"an integer in [0, {length - 1}]", shift, is_integer(shift, 0) and shift < length)
-    require("noise_std", "finite and >= 0", noise_std, 0 <= noise_std < float("inf"))
-
-
-def is_integer(value: object, lowest: int) -> bool:
-    """Say whether a setting is a whole number of at least `lowest`."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
 def digest(*arrays: np.ndarray) -> str:

@@ -26,8 +26,8 @@ from gymnasium.vector.utils import batch_space
 
 from beyond import catalog, losses
 from beyond.contracts import SPLITS, Batch, TargetKind, Task
-from beyond.data import is_integer
 from beyond.errors import require, require_one_of
+from beyond.settings import NonNegativeInt, PositiveInt, checked
 
 Info = dict[str, Any]
 
@@ -96,7 +96,7 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     def __init__(
         self, task: str, num_envs: int = 1, split: str = "train", repetition: int = 0, **settings: Any
     ) -> None:
-        require("num_envs", ">= 1", num_envs, num_envs >= 1)
+        checked("num_envs", PositiveInt, num_envs)
         self.num_envs = num_envs
         self.bandit = _load(task, split, repetition, **settings)
         self.single_observation_space = self.bandit.observation_space()
@@ -133,7 +133,7 @@ class Bandit:
 
     def __init__(self, task: Task, split: str, repetition: int = 0) -> None:
         require_one_of("split", SPLITS, split)
-        require("repetition", "an integer >= 0", repetition, is_integer(repetition, 0))
+        checked("repetition", NonNegativeInt, repetition)
         require("task", "one of single examples, not of episodes", task.spec.name, task.spec.episode is None)
         self.task = task
         self.split = split

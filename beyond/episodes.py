@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
-from beyond.data import digest, is_integer, scores
+from beyond.data import digest, scores
 from beyond.errors import UnsupportedError, require, require_one_of
+from beyond.settings import NonNegativeInt, PositiveInt, settings
 from beyond.splits import pick
 from beyond.streams import derive_seed
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from beyond.streams import Stream
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class EpisodeTask(ABC):
     """A family of small tasks, each an episode.
 
@@ -47,8 +48,8 @@ class EpisodeTask(ABC):
     SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
     N_DRAWS: ClassVar[int]  # numbers that pick one example
 
-    split_seed: int | None = None
-    train_size: int | None = None
+    split_seed: NonNegativeInt | None = None
+    train_size: PositiveInt | None = None
 
     @property
     @abstractmethod
@@ -74,11 +75,6 @@ class EpisodeTask(ABC):
     def source(self) -> Task | None:
         """No related task: an episodic task's training split is one."""
         return None
-
-    def __post_init__(self) -> None:
-        for name, lowest in (("split_seed", 0), ("train_size", 1)):
-            value = getattr(self, name)
-            require(name, f"an integer >= {lowest}, or null", value, value is None or is_integer(value, lowest))
 
     def at(self, seeds: Sequence[int]) -> EpisodeSplits:
         """Return the episodes that the repetitions of these seeds see."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -18,11 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, require
+from beyond.plugins import find
+from beyond.settings import Text, settings
 from beyond.streams import Stream, global_generators
 from beyond.trainable import CACHE_BYTES, Block, Network, Tape
 
 
-@dataclass(frozen=True)
+@settings
 class Module:
     """A network made by a function of yours.
 
@@ -31,16 +31,13 @@ class Module:
     factory : str
         Where to import it from, `package.module:function`. It is called with `input_shape` and `n_outputs` and returns
         a `torch.nn.Module` that maps (B, *input_shape) to (B, n_outputs), trains all its weights and has no buffers (so
-        no batch norm).
+        no batch norm). Its package must be declared, see `beyond.plugins`.
     """
 
-    factory: str
+    factory: Text
 
     def __post_init__(self) -> None:
-        try:
-            resolve_name(self.factory)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(f"factory must be package.module:function, got {self.factory!r} ({error})") from None
+        find("factory", self.factory)
 
     @property
     def name(self) -> str:
@@ -49,7 +46,7 @@ class Module:
 
     def build(self, spec: TaskSpec) -> ModuleNetwork:
         """Make the network for a task."""
-        return ModuleNetwork(lambda: resolve_name(self.factory)(spec.input_shape, spec.n_outputs), spec)
+        return ModuleNetwork(lambda: find("factory", self.factory)(spec.input_shape, spec.n_outputs), spec)
 
 
 class ModuleNetwork(Network):

@@ -31,7 +31,7 @@ class Optimizer(ABC):
     learning_rate : float, or one float a replica, > 0
     """
 
-    learning_rate: PerReplica = 0.01
+    learning_rate: PerReplica
 
     def init(self, params: Tensor) -> OptimizerState:
         """State before the first step, for weights (R, n)."""
@@ -72,6 +72,7 @@ class SGD(Optimizer):
         Needs momentum > 0.
     """
 
+    learning_rate: PerReplica = 0.1
     momentum: BelowOne = 0.0
     nesterov: bool = False
 

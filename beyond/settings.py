@@ -36,7 +36,7 @@ from typing import (
     overload,
 )
 
-from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, MinLen
+from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, MinLen, MultipleOf
 from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
@@ -64,7 +64,12 @@ class OneOf:
         self.names = tuple(names)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        return core_schema.literal_schema(list(self.names))
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, name: str) -> str:
+        if name not in self.names:
+            raise ValueError(name)
+        return name
 
 
 class Says(str):
@@ -119,7 +124,7 @@ def checked(name: str, declared: Any, value: Any) -> Any:
 
 def _as_tuple(value: Any) -> Any:
     """YAML has lists only."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _refusal(cls: type, error: ValidationError, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Exception:
@@ -128,8 +133,8 @@ def _refusal(cls: type, error: ValidationError, args: tuple[Any, ...], kwargs: M
     names = ", ".join(known) or "none"
     errors = error.errors(include_url=False)
     first = next((own for own in errors if own["type"].startswith("unexpected")), errors[0])
-    if (cause := first.get("ctx", {}).get("error")) is not None:  # raised by `__post_init__`
-        return cause
+    if not first["loc"]:  # raised by `__post_init__`
+        return first.get("ctx", {})["error"]
     place, kind = first["loc"][0], first["type"]
     if kind == "unexpected_positional_argument":
         return InputError(f"settings of {cls.__name__} must be given by name; known: {names}")
@@ -151,9 +156,9 @@ def _must_be(name: str, declared: Any, value: object) -> str:
 
 def _kind(declared: Any, value: object) -> str:
     """What a bare range leaves unsaid, where that is what is wrong: `> 0` is of numbers, and of finite ones."""
-    if not any(describe(declared).startswith(sign) for sign in (">", "<", "in ")):
+    if not describe(declared).startswith((">", "<", "in ")):
         return ""
-    listed = isinstance(value, tuple | list) and any(_single(part) is not part for part in get_args(declared))
+    listed = isinstance(value, tuple | list) and any(map(_element, get_args(declared)))
     if isinstance(value, bool) or not (listed or isinstance(value, Real)):
         return "a number "
     return "finite and " if isinstance(value, float) and isinf(value) else ""
@@ -167,12 +172,15 @@ def describe(declared: Any) -> str:
             if isinstance(item, Says):
                 return str(item)
             if isinstance(item, OneOf):
-                return f"one of {', '.join(item.names)}"
+                return f"one of {', '.join(item.names)}" if item.names else ""
+            if isinstance(item, MultipleOf):
+                return ", ".join(filter(None, [f"a multiple of {item.multiple_of}", _range(arguments[1:])]))
         return " ".join(filter(None, [describe(arguments[0]), _range(arguments[1:])]))
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
-    if origin in (Union, UnionType):
-        return ", or ".join(dict.fromkeys(describe(_single(argument)) for argument in arguments))
+    if origin in (Union, UnionType):  # one number or several of the kind are described by the one
+        several = [argument for argument in arguments if _element(argument) in arguments]
+        return ", or ".join(filter(None, [describe(argument) for argument in arguments if argument not in several]))
     if origin is tuple:
         return f"a list, each {describe(arguments[0]) or 'a number'}"
     if declared in KINDS:
@@ -181,10 +189,10 @@ def describe(declared: Any) -> str:
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
-def _single(declared: Any) -> Any:
-    """What a list is of, and any other type itself: a union of one and several is described by the one."""
+def _element(declared: Any) -> Any:
+    """What a list is of; None for what is no list."""
     inner = get_args(declared)[0] if get_origin(declared) is Annotated else declared
-    return get_args(inner)[0] if get_origin(inner) is tuple else declared
+    return get_args(inner)[0] if get_origin(inner) is tuple else None
 
 
 def _range(metadata: Iterable[object]) -> str:

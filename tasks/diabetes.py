@@ -14,7 +14,6 @@ Reference   Measured here at `split_seed=0`, on the test split: linear regressio
             backpropagation reaches 0.47 on the validation split, then over-fits.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -22,9 +21,10 @@ import numpy as np
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
 from beyond.network import MLP
+from beyond.settings import settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Diabetes(ArrayTask):
     """Predict a disease's progression."""
 

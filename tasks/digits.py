@@ -16,17 +16,18 @@ Source task The same ten digits printed: 2,520 images from the outlines of 21 fa
             being 5 to 9 (896).
 """
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Interval
 from torch import Tensor
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, jitter, require_jitter, select_classes
+from beyond.data import ArrayTask, Examples, jitter, select_classes
 from beyond.network import MLP
+from beyond.settings import NonNegative, OneOf, settings
 from beyond.streams import Stream
 
 GLYPH_NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -34,7 +35,7 @@ GLYPH_VARIANTS = 12  # of each digit of each face
 GLYPH_SEED = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Digits(ArrayTask):
     """Name the digit in an image of 8x8 pixels.
 
@@ -51,13 +52,9 @@ class Digits(ArrayTask):
     SOURCES: ClassVar = ("glyphs", "classes")
     PACKAGES: ClassVar = ("scikit-learn", "matplotlib")
 
-    source_data: str | None = "glyphs"
-    shift: int = 0
-    noise_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_jitter(self.shift, self.noise_std, 8)
+    source_data: Annotated[str, OneOf(SOURCES)] | None = "glyphs"
+    shift: Annotated[int, Interval(ge=0, le=7)] = 0
+    noise_std: NonNegative = 0.0
 
     @property
     def spec(self) -> TaskSpec:

@@ -16,22 +16,22 @@ Reference   Measured here at `split_seed=0`, on the test split: linear regressio
 Source task The same form with other coefficients, 20, 10, 5 and 10, and other draws.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, is_integer
-from beyond.errors import require
+from beyond.data import ArrayTask, Examples
 from beyond.network import MLP
+from beyond.settings import NonNegative, NonNegativeInt, OneOf, settings
 
 COEFFICIENTS = (10.0, 20.0, 10.0, 5.0)
 OTHER_COEFFICIENTS = (20.0, 10.0, 5.0, 10.0)  # each doubled or halved
 N_FEATURES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Friedman(ArrayTask):
     """Predict a known function from noisy examples.
 
@@ -49,16 +49,10 @@ class Friedman(ArrayTask):
 
     SOURCES: ClassVar = ("other_coefficients",)
 
-    n_samples: int = 2000
-    noise_std: float = 1.0
-    data_seed: int = 0
-    source_data: str | None = "other_coefficients"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("n_samples", "an integer >= 10", self.n_samples, is_integer(self.n_samples, 10))
-        require("noise_std", "finite and >= 0", self.noise_std, 0 <= self.noise_std < float("inf"))
-        require("data_seed", "an integer >= 0", self.data_seed, is_integer(self.data_seed, 0))
+    n_samples: Annotated[int, Ge(10)] = 2000
+    noise_std: NonNegative = 1.0
+    data_seed: NonNegativeInt = 0
+    source_data: Annotated[str, OneOf(SOURCES)] | None = "other_coefficients"
 
     @property
     def spec(self) -> TaskSpec:

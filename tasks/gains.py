@@ -19,14 +19,14 @@ Chance      R2 = 0, for predicting the mean.
 Reference   The solution above has R2 = 1 and no error.
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
-from beyond.errors import require, require_one_of
 from beyond.grouped import Grouped
+from beyond.settings import BelowOne, OneOf, settings
 
 GAINS = np.array([100.0, 0.1])
 CASES = {
@@ -37,7 +37,7 @@ CASES = {
 N_PAIRS, N_HELD_OUT = 20, 10  # pairs in all; examples of each held-out split
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Gains(ArrayTask):
     """Undo two gains.
 
@@ -49,13 +49,8 @@ class Gains(ArrayTask):
         Amplitudes are uniform in [1 - spread, 1 + spread].
     """
 
-    case: str = "medium"
-    spread: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_one_of("case", CASES, self.case)
-        require("spread", "in [0, 1)", self.spread, 0 <= self.spread < 1)
+    case: Annotated[str, OneOf(CASES)] = "medium"
+    spread: BelowOne = 0.5
 
     @property
     def spec(self) -> TaskSpec:

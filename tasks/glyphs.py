@@ -18,22 +18,21 @@ Reference   Measured here at `split_seed=0`, on the test split: the nearest imag
             queries.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from unicodedata import category, decomposition
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor
 
 from beyond.contracts import Episode, TargetKind, TaskSpec
-from beyond.data import is_integer
 from beyond.episodes import EpisodeTask
-from beyond.errors import require
 from beyond.network import MLP
+from beyond.settings import PositiveInt, settings
 
 FACES = [f"DejaVu{family}" for family in ("Sans", "SansMono", "Serif")]
 STYLES = ["", "-Bold", "-Oblique"]
@@ -47,7 +46,7 @@ LOOK_ALIKE = 0.93  # cosine
 ANGLE, SIZE, SHIFT = np.pi / 18, 0.1, 1.0  # radians; relative; pixels
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Glyphs(EpisodeTask):
     """Name letters after seeing a few of each.
 
@@ -65,15 +64,9 @@ class Glyphs(EpisodeTask):
     PACKAGES: ClassVar = ("matplotlib",)
     N_DRAWS: ClassVar = 5  # face, angle, size, right, down
 
-    ways: int = 5
-    shots: int = 1
-    queries: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("ways", "an integer in [2, 16]", self.ways, is_integer(self.ways, 2) and self.ways <= 16)
-        for name in ("shots", "queries"):
-            require(name, "an integer >= 1", getattr(self, name), is_integer(getattr(self, name), 1))
+    ways: Annotated[int, Interval(ge=2, le=16)] = 5
+    shots: PositiveInt = 1
+    queries: PositiveInt = 5
 
     @property
     def spec(self) -> TaskSpec:

@@ -18,9 +18,8 @@ Source task The same question for ten other languages of the same alphabet: Czec
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -28,8 +27,8 @@ from torch import Tensor
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
-from beyond.errors import require
 from beyond.network import MLP
+from beyond.settings import BelowOne, OneOf, settings
 from beyond.streams import Stream
 
 LANGUAGES = ("de", "en", "es", "fi", "fr", "hu", "it", "nl", "pl", "tr")
@@ -38,7 +37,7 @@ SHORTEST, LONGEST = 3, 12  # letters of a word
 N_LISTED, N_KEPT = 3000, 2000  # words a language
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Languages(ArrayTask):
     """Name the language of a word.
 
@@ -53,12 +52,8 @@ class Languages(ArrayTask):
     SOURCES: ClassVar = ("other_languages",)
     PACKAGES: ClassVar = ("wordfreq",)
 
-    source_data: str | None = "other_languages"
-    letter_drop_rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("letter_drop_rate", "in [0, 1)", self.letter_drop_rate, 0 <= self.letter_drop_rate < 1)
+    source_data: Annotated[str, OneOf(SOURCES)] | None = "other_languages"
+    letter_drop_rate: BelowOne = 0.0
 
     @property
     def spec(self) -> TaskSpec:

@@ -19,24 +19,26 @@ Source task None by default. With "classes" the digits 0 to 4 (2,500 signals), t
             logistic regression reaches 0.475 and backpropagation 0.69.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Interval, MultipleOf
 from torch import Tensor
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, is_integer, jitter, require_jitter, select_classes
+from beyond.data import ArrayTask, Examples, jitter, select_classes
 from beyond.errors import require
 from beyond.network import MLP
+from beyond.settings import NonNegative, OneOf, PositiveInt, settings
 from beyond.streams import Stream, global_generators
 
 SEED = 42  # of the generator, and of the shuffled control in notebooks/mnist1d-classification.ipynb
 FRESH_SEED = 43  # of signals for validation alone
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class MNIST1D(ArrayTask):
     """Name the digit in a signal of 40 values.
 
@@ -62,25 +64,19 @@ class MNIST1D(ArrayTask):
     SOURCES: ClassVar = ("classes",)
     PACKAGES: ClassVar = ("mnist1d",)
 
-    source_data: str | None = None
+    source_data: Annotated[str, OneOf(SOURCES)] | None = None
     shuffle_features: bool = False
-    shift: int = 0
-    noise_std: float = 0.0
-    n_samples: int = 5000
-    train_fraction: float = 0.8
-    fresh_validation: int | None = None
+    shift: Annotated[int, Interval(ge=0, le=39)] = 0
+    noise_std: NonNegative = 0.0
+    n_samples: Annotated[int, Ge(100), MultipleOf(10)] = 5000
+    train_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.8
+    fresh_validation: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("shuffle_features", "true or false", self.shuffle_features, isinstance(self.shuffle_features, bool))
-        require_jitter(self.shift, self.noise_std, 40)
         require("shift", "0 where shuffle_features is set", self.shift, not (self.shift and self.shuffle_features))
-        whole = is_integer(self.n_samples, 100) and self.n_samples % 10 == 0
-        require("n_samples", "a multiple of 10, >= 100", self.n_samples, whole)
-        require("train_fraction", "in (0, 1)", self.train_fraction, 0 < self.train_fraction < 1)
-        fresh, allowed = self.fresh_validation, f"an integer in [1, {self.n_samples}], or null"
-        ok = fresh is None or (is_integer(fresh, 1) and fresh <= self.n_samples)
-        require("fresh_validation", allowed, fresh, ok)
+        fresh, most = self.fresh_validation, self.n_samples
+        require("fresh_validation", f"at most {most}, which is n_samples", fresh, fresh is None or fresh <= most)
 
     @property
     def spec(self) -> TaskSpec:

@@ -13,18 +13,18 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             1.000. The default network trained by backpropagation reaches 1.00 on the validation split.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Interval
 
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, is_integer
-from beyond.errors import require
+from beyond.data import ArrayTask, Examples
 from beyond.network import MLP
+from beyond.settings import NonNegative, settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Moons(ArrayTask):
     """Tell two interleaved half circles apart.
 
@@ -40,16 +40,9 @@ class Moons(ArrayTask):
 
     PACKAGES: ClassVar = ("scikit-learn",)
 
-    n_samples: int = 1000
-    noise_std: float = 0.1
-    data_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("n_samples", "an integer >= 20", self.n_samples, is_integer(self.n_samples, 20))
-        require("noise_std", "finite and >= 0", self.noise_std, 0 <= self.noise_std < float("inf"))
-        seed = self.data_seed  # scikit-learn's generator takes 32 bits
-        require("data_seed", "an integer in [0, 2^32)", seed, is_integer(seed, 0) and seed < 2**32)
+    n_samples: Annotated[int, Ge(20)] = 1000
+    noise_std: NonNegative = 0.1
+    data_seed: Annotated[int, Interval(ge=0, lt=1 << 32)] = 0  # scikit-learn's generator takes 32 bits
 
     @property
     def spec(self) -> TaskSpec:

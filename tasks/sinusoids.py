@@ -16,7 +16,6 @@ Reference   Measured here at `split_seed=0`, on the test split: the best single 
 The paper reports the mean squared error: `mean_squared_error`. The loss is half of it.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -24,15 +23,14 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Episode, TargetKind, TaskSpec
-from beyond.data import is_integer
 from beyond.episodes import EpisodeTask
-from beyond.errors import require
 from beyond.network import MLP
+from beyond.settings import PositiveInt, settings
 
 AMPLITUDE, PHASE, X = (0.1, 5.0), (0.0, np.pi), (-5.0, 5.0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Sinusoids(EpisodeTask):
     """Predict a sinusoid from a few of its points.
 
@@ -46,13 +44,8 @@ class Sinusoids(EpisodeTask):
 
     N_DRAWS: ClassVar = 1
 
-    shots: int = 10
-    n_query: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("shots", "n_query"):
-            require(name, "an integer >= 1", getattr(self, name), is_integer(getattr(self, name), 1))
+    shots: PositiveInt = 10
+    n_query: PositiveInt = 10
 
     @property
     def spec(self) -> TaskSpec:

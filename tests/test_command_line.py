@@ -76,7 +76,7 @@ SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
          "no line of the study has method=genetic and task=tabular/moons; its lines have method: actor_critic, "),
         (["--methods", "nope"], "method must be one of actor_critic, "),
         (["network=module"], "Missing mandatory value: factory"),
-        (["network=module", "network.factory=math:nope"], "factory must be package.module:function, got 'math:nope'"),
+        (["network=module", "network.factory=methods:nope"], "factory must be package.module.name, got 'methods:nope'"),
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
         (["-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["-m", "method.optimizer.learning_rate=0.1,-1"], "learning_rate must be > 0, got -1"),

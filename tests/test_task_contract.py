@@ -377,8 +377,11 @@ def test_bad_settings_are_refused_in_one_line(task, name):
     refused(name, f"train_size must be at most {most}, the training part of {name}, got 999999", train_size=999999)
     if isinstance(task, ArrayTask):
         refused(name, "shots must be ", shots=9999)
-        refused(name, "label_noise must be " + ("in [0, 1]" if classes else "finite and >= 0"), label_noise=-0.5)
-        refused(name, "source_data must be one of ", source_data="nothing")
+        refused(name, "label_noise must be >= 0, got -0.5", label_noise=-0.5)
+        if classes:
+            refused(name, "label_noise must be in [0, 1], got 1.5", label_noise=1.5)
+        known = "one of " if type(task).SOURCES else "null, got 'nothing'"
+        refused(name, f"source_data must be {known}", source_data="nothing")
     for field in dataclasses.fields(task):
         if type(field.default) in (int, float):
             refused(name, f"{field.name} must be ", **{field.name: -1})

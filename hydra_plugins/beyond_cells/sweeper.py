@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -20,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from beyond.errors import InputError
 from beyond.explain import explain
 from beyond.files import write_whole
+from beyond.plugins import find, require_declared
 from beyond.run import read_cell
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ class CellSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
         assert self.config is not None
+        require_declared("hydra.sweeper.publish", self.publish)
         folder = Path(self.config.runs) / self.config.study_name
         returns = super().sweep(arguments)
         if "paper" in self.config:
             paper: Any = OmegaConf.to_container(self.config.paper, resolve=True)
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1)))
-        resolve_name(self.publish)(folder)
+        find("hydra.sweeper.publish", self.publish)(folder)
         if "failed" in [*self.before, *(job.return_value for job in chain.from_iterable(returns))]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return returns

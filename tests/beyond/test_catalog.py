@@ -1,18 +1,27 @@
 """Names found in folders, and objects made from settings."""
 
+import os
 import sys
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from beyond import catalog
+from beyond import catalog, plugins
 from beyond.errors import InputError
+from beyond.settings import settings
+
+
+@settings
+class Box:
+    content: Any = None
+    size: int = 1
 
 
 @dataclass(frozen=True)
-class Box:
-    content: object = None
+class Undeclared:
     size: int = 1
 
 
@@ -20,7 +29,9 @@ class Box:
 def folder(tmp_path, monkeypatch):
     """A catalogue of two boxes."""
     monkeypatch.setattr(catalog, "CONF", tmp_path)
-    monkeypatch.setitem(sys.modules, "toy_boxes", SimpleNamespace(Box=Box))
+    toys = SimpleNamespace(Box=Box, Undeclared=Undeclared, system=os.system, function=lambda: None)
+    monkeypatch.setitem(sys.modules, "toy_boxes", toys)
+    monkeypatch.setenv("BEYOND_PLUGINS", f"toy_boxes,{__name__.partition('.')[0]}")
     for name, text in {
         "small": "_target_: toy_boxes:Box\nsize: 2\n",
         "set/large": "_target_: toy_boxes:Box\nsize: 50\ncontent: [1, 2]\n",
@@ -52,10 +63,10 @@ def test_load_builds_with_some_settings_replaced():
     assert catalog.load("box", "set/large", size=7) == Box((1, 2), 7)
 
 
-def test_building_goes_depth_first_and_makes_lists_tuples():
+def test_building_goes_depth_first_and_settings_make_lists_tuples():
     inner = {"_target_": "toy_boxes:Box", "content": "inner"}
-    settings = {"_target_": "toy_boxes:Box", "content": [{"a": inner}, [1, None]]}
-    assert catalog.build(settings) == Box(({"a": Box("inner")}, (1, None)))
+    given = {"_target_": "toy_boxes:Box", "content": [{"a": inner}, [1, None]]}
+    assert catalog.build(given) == Box(({"a": Box("inner")}, (1, None)))
 
 
 def test_what_has_no_target_stays_plain():
@@ -64,15 +75,65 @@ def test_what_has_no_target_stays_plain():
 
 
 def test_building_leaves_the_settings_alone():
-    settings = {"_target_": "toy_boxes:Box", "content": [1]}
-    catalog.build(settings)
-    assert settings == {"_target_": "toy_boxes:Box", "content": [1]}
+    given = {"_target_": "toy_boxes:Box", "content": [1]}
+    catalog.build(given)
+    assert given == {"_target_": "toy_boxes:Box", "content": [1]}
 
 
 def test_a_dotted_target_is_found_too():
     assert catalog.build({"_target_": "beyond.ledger.Budget", "currency": "steps", "amount": 3}).amount == 3
 
 
-def test_an_unknown_setting_is_a_type_error():
-    with pytest.raises(TypeError, match="colour"):
+def test_an_unknown_setting_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=r"^unknown setting 'colour' of Box; known: content, size$"):
         catalog.load("box", "small", colour="red")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system", "os:system", "subprocess.run", "antigravity.x", "builtins.eval", "torch.load", "system", "", 3,
+        None, "beyond.cell.os.system", "beyond.cell:os", "beyond.cell.subprocess", "methods.genetic.np",
+        "toy_boxes.system",
+    ],
+)  # fmt: skip
+def test_code_that_nobody_declared_is_neither_imported_nor_called(target, tmp_path):
+    """However deep it stands, and whatever its arguments are."""
+    evil = {"_target_": target, "command": f"touch {tmp_path / 'called'}"}
+    before = set(sys.modules)
+    for given in (evil, {"_target_": "toy_boxes:Box", "content": [{"a": evil}]}):
+        with pytest.raises(InputError, match=r"^_target_ must be [^\n]*, got [^\n]*$"):
+            catalog.build(given)
+    assert not (tmp_path / "called").exists()
+    assert "antigravity" not in set(sys.modules) - before
+
+
+@pytest.mark.parametrize("target", ["toy_boxes.Undeclared", "toy_boxes.function", "beyond.record.RunFolder"])
+def test_a_class_without_declared_settings_is_refused(target):
+    with pytest.raises(InputError, match=rf"^_target_ must be a class made by beyond.settings, got '{target}'$"):
+        catalog.build({"_target_": target})
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [("task", "a task"), ("method", "a method"), ("network", "a network"), ("optimizer", "an optimizer")],
+)
+def test_a_class_of_another_group_is_refused(group, message):
+    with pytest.raises(InputError, match=rf"^_target_ must be {message}, got 'beyond.ledger.Budget'$"):
+        catalog.build({"_target_": "beyond.ledger.Budget", "currency": "steps", "amount": 3}, group)
+
+
+def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypatch):
+    given = {"_target_": "toy_boxes:Box"}
+    assert catalog.build(given) == Box()
+    monkeypatch.delenv("BEYOND_PLUGINS")
+    with pytest.raises(InputError, match=r"^_target_ must be in beyond, .* or a package that BEYOND_PLUGINS declares"):
+        catalog.build(given)
+    points = [EntryPoint("mine", "toy_boxes", "beyond.plugins"), EntryPoint("all", f"{__name__}:x", "beyond.plugins")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
+    assert catalog.build(given) == Box()
+
+
+def test_a_missing_module_is_one_line():
+    with pytest.raises(InputError, match=r"^_target_ must be package.module.name, got 'methods.nope.X' \(No module"):
+        catalog.build({"_target_": "methods.nope.X"})

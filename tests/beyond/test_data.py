@@ -1,6 +1,7 @@
 """How raw examples become splits and batches; every input carries its row's number."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from beyond.contracts import SPLITS, TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
 from beyond.errors import InputError
 from beyond.network import MLP
+from beyond.settings import OneOf, settings
 from beyond.streams import Stream, derive_seed
 
 FAULTS = [
@@ -44,12 +46,13 @@ RAW = Examples(ROWS, CLASSES, scaling="none")
 VALUES = ROWS * np.array([1.0, -3.0]) + 7
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings(kw_only=True)
 class Toy(ArrayTask):
     SOURCES = ("twins",)
 
     kind: TargetKind = TargetKind.CLASSES
-    raw: Examples = RAW
+    raw: Any = RAW
+    source_data: Annotated[str, OneOf(SOURCES)] | None = None
 
     @property
     def spec(self):
@@ -63,13 +66,13 @@ class Toy(ArrayTask):
         return replace(self.raw, inputs=self.raw.inputs + 1000)
 
 
-def values(**settings):
-    return Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES, scaling="none"), **settings)
+def values(**given):
+    return Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES, scaling="none"), **given)
 
 
-def scaled(scaling, inputs=None, **settings):
+def scaled(scaling, inputs=None, **given):
     inputs = np.stack([ROWS * 1.0, 5 - 0.1 * ROWS], 1)[:, :, None] if inputs is None else inputs  # (200, 2, 1, 1)
-    return Toy(raw=Examples(inputs, CLASSES, scaling=scaling), **settings)
+    return Toy(raw=Examples(inputs, CLASSES, scaling=scaling), **given)
 
 
 def whole(task, split, seed=0):
@@ -475,10 +478,11 @@ def test_a_replica_is_varied_alone_as_in_the_stack():
         (Toy, {"shots": 2, "train_size": 9}, "shots must be null where train_size is set, got 2"),
         (values, {"shots": 2}, "shots must be null for a task without classes, got 2"),
         (Toy, {"label_noise": 1.1}, "label_noise must be in [0, 1], got 1.1"),
-        (Toy, {"label_noise": float("nan")}, "label_noise must be in [0, 1], got nan"),
+        (Toy, {"label_noise": float("nan")}, "label_noise must be >= 0, got nan"),
+        (Toy, {"noisy_validation": "no"}, "noisy_validation must be true or false, got 'no'"),
         (values, {"label_noise": float("inf")}, "label_noise must be finite and >= 0, got inf"),
-        (Toy, {"source_data": "aunts"}, "source_data must be one of twins, null, got 'aunts'"),
-        (Toy, {"source_data": "null"}, "source_data must be one of twins, null, got 'null'"),
+        (Toy, {"source_data": "aunts"}, "source_data must be one of twins, or null; got 'aunts'"),
+        (Toy, {"source_data": "null"}, "source_data must be one of twins, or null; got 'null'"),
     ],
 )
 def test_bad_settings_are_refused_at_once(make, settings, message):
@@ -505,9 +509,3 @@ def test_what_only_shows_with_the_data_is_refused_before_training(settings, mess
 def test_an_unknown_split_is_refused():
     with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'dev'$"):
         Toy().at([0]).size("dev")
-
-
-@pytest.mark.parametrize(("shift", "noise_std", "name"), [(8, 0, "shift"), (1.0, 0, "shift"), (0, -1.0, "noise_std")])
-def test_a_jitter_that_cannot_be_is_refused(shift, noise_std, name):
-    with pytest.raises(InputError, match=f"^{name} must be "):
-        data.require_jitter(shift, noise_std, 8)

@@ -180,7 +180,7 @@ def test_single_environments_share_the_data():
 def test_bad_arguments_are_refused_in_one_line():
     with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'tset'$"):
         gymnasium.make(DIGITS, split="tset")
-    with pytest.raises(InputError, match=r"^num_envs must be >= 1, got 0$"):
+    with pytest.raises(InputError, match=r"^num_envs must be an integer >= 1, got 0$"):
         gymnasium.make_vec(DIGITS, num_envs=0)
     with pytest.raises(InputError, match="train_size"):
         gymnasium.make(DIGITS, train_size=-1)

@@ -236,6 +236,7 @@ def test_a_factory_is_found_by_its_name(make_spec, monkeypatch):
     def tiny(input_shape, n_outputs):
         return nn.Linear(*input_shape, n_outputs)
 
+    monkeypatch.setenv("BEYOND_PLUGINS", f"toy_networks, {__name__.partition('.')[0]}")
     monkeypatch.setitem(sys.modules, "toy_networks", SimpleNamespace(tiny=tiny))
     architecture = Module("toy_networks:tiny")
     network = architecture.build(make_spec((6,), 2))

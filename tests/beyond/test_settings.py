@@ -6,7 +6,7 @@ from math import inf, nan
 from typing import Annotated, ClassVar, Literal
 
 import pytest
-from annotated_types import Interval, MinLen
+from annotated_types import Ge, Interval, MinLen, MultipleOf
 
 from beyond.errors import InputError, require
 from beyond.settings import (
@@ -156,7 +156,10 @@ def test_ranges_are_told_in_words():
         Annotated[int, Interval(ge=0, lt=1 << 63)]: "an integer in [0, 2^63)",
         Annotated[float, Interval(gt=0, le=1)]: "in (0, 1]",
         Annotated[float, Interval(le=1)]: "<= 1",
-        tuple[Positive, ...] | None: "> 0, or null",
+        tuple[Positive, ...] | None: "a list, each > 0, or null",
+        Positive | tuple[Positive, ...] | None: "> 0, or null",
+        Annotated[int, Ge(100), MultipleOf(10)]: "a multiple of 10, >= 100",
+        Annotated[str, OneOf(())] | None: "null",
         tuple[float, ...]: "a list, each a number",
         int | str: "an integer, or text",
     }

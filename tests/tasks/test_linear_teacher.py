@@ -87,10 +87,10 @@ def test_a_balanced_linear_network_follows_the_law(task):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_samples": 10}, "n_samples must be an integer >= 11"),
-        ({"singular_values": []}, "singular_values must be 1 to 10 finite numbers > 0, or null"),
-        ({"singular_values": [1.0] * 11}, "singular_values must be 1 to 10"),
-        ({"singular_values": [0.0]}, "singular_values must be 1 to 10"),
+        ({"n_samples": 10}, "n_samples must be > n_inputs "),
+        ({"singular_values": []}, "singular_values must be a list of 1 to 10, or null"),
+        ({"singular_values": [1.0] * 11}, "singular_values must be a list of 1 to 10"),
+        ({"singular_values": [0.0]}, "singular_values must be a list, each > 0, or null"),
         ({"basis": "none"}, "basis must be one of"),
     ],
 )

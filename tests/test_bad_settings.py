@@ -1,0 +1,134 @@
+"""Settings of the wrong type, range or choice: one line, exit status 1, nothing written, for every group."""
+
+import subprocess
+import sys
+
+import pytest
+
+STRANGE = "_target_ must be in beyond, methods, tasks, analysis or a package that BEYOND_PLUGINS declares, got "
+CASES = {
+    "method": [
+        ("method.batch_size=32.5", "batch_size must be an integer >= 1, got 32.5"),
+        ("method.batch_size=true", "batch_size must be an integer >= 1, got True"),
+        ("method.batch_size=null", "batch_size must be an integer >= 1, got None"),
+        ("method.batch_size=0", "batch_size must be an integer >= 1, got 0"),
+        ("method.batch_size=[32]", "batch_size must be an integer >= 1, got [32]"),
+        ("method.batch_size=many", "batch_size must be an integer >= 1, got 'many'"),
+        ("method.engine=fast", "engine must be one of chain_rule, autograd; got 'fast'"),
+        ("method.engine=null", "engine must be one of chain_rule, autograd; got None"),
+        ("method.gradient_noise=-1", "gradient_noise must be >= 0, got -1"),
+        ("method.gradient_noise=nan", "gradient_noise must be >= 0, got nan"),
+        ("method.gradient_noise=inf", "gradient_noise must be finite and >= 0, got inf"),
+        ("method.gradient_noise=no", "gradient_noise must be a number >= 0, got 'no'"),
+        ("method.optimizer=null", "optimizer must be an Optimizer, got None"),
+        ("method=fine_tuning method.keep_head=no", "keep_head must be true or false, got 'no'"),
+        ("method=fine_tuning method.n_layers=0", "n_layers must be an integer >= 1, or null, got 0"),
+        ("method=evolution_strategy method.ranks=off", "ranks must be true or false, got 'off'"),
+        ("method=evolution_strategy method.ranks=1", "ranks must be true or false, got 1"),
+        ("method=genetic method.mutation_rate=1", "mutation_rate must be in (0, 1), got 1"),
+        ("method=genetic method.n_elites=64", "n_elites must be < population_size (64), got 64"),
+        ("method=maml method.also_after=3", "also_after must be a list, each an integer >= 0, got 3"),
+        ("method=maml method.also_after=[1,-3]", "also_after must be a list, each an integer >= 0, got [1, -3]"),
+        ("method=hebbian method.rule=x", "rule must be one of oja, competitive; got 'x'"),
+        ("+method.batchsize=32", "unknown setting 'batchsize' of Backprop; known: optimizer, batch_size, engine, "),
+    ],
+    "task": [
+        ("task.split_seed=-1", "split_seed must be an integer >= 0, or null, got -1"),
+        ("task.split_seed=1.5", "split_seed must be an integer >= 0, or null, got 1.5"),
+        ("task.train_size=0", "train_size must be an integer >= 1, or null, got 0"),
+        ("task.train_size=true", "train_size must be an integer >= 1, or null, got True"),
+        ("task.label_noise=2", "label_noise must be in [0, 1], got 2.0"),
+        ("task.label_noise=null", "label_noise must be a number >= 0, got None"),
+        ("task.noisy_validation=yes", "noisy_validation must be true or false, got 'yes'"),
+        ("task.source_data=x", "source_data must be one of glyphs, classes, or null; got 'x'"),
+        ("task.shift=8", "shift must be an integer in [0, 7], got 8"),
+        ("task=regression/gains task.case=hard", "case must be one of "),
+        ("task=image/mnist1d task.n_samples=105", "n_samples must be a multiple of 10, >= 100, got 105"),
+        ("task=regression/linear_teacher task.singular_values=5", "singular_values must be a list, each > 0, or null"),
+    ],
+    "network": [
+        ("network=mlp network.hidden=32", "hidden must be a list, each an integer >= 1, got 32"),
+        ("network=mlp network.hidden=[16.5]", "hidden must be a list, each an integer >= 1, got [16.5]"),
+        ("network=mlp network.layer_norm=no", "layer_norm must be true or false, got 'no'"),
+        ("network=mlp network.dropout=1", "dropout must be in [0, 1), got 1"),
+        ("network=mlp network.activation=swish", "activation must be one of relu, tanh, sigmoid, identity; got"),
+        ("network=cnn network.pool=null", "pool must be one of max, average; got None"),
+        ("network=cnn1d network.kernels=[5,3]", "kernels must be as many as channels, got (5, 3)"),
+        ("network=gru network.hidden=[6]", "hidden must be an integer >= 1, got [6]"),
+        ("network=module network.factory=7", "factory must be text that is not empty, got 7"),
+        ("network=module network.factory=os:system", "factory must be in beyond, methods, tasks, analysis or a"),
+        ("network=module network.factory=methods:nope", "factory must be package.module.name, got 'methods:nope'"),
+    ],
+    "optimizer": [
+        ("optimizer=sgd optimizer.nesterov=no", "nesterov must be true or false, got 'no'"),
+        ("optimizer=sgd optimizer.nesterov=true", "momentum must be > 0 with nesterov, got 0.0"),
+        ("optimizer=sgd optimizer.momentum=1", "momentum must be in [0, 1), got 1"),
+        ("optimizer=adam optimizer.learning_rate=-0.1", "learning_rate must be > 0, got -0.1"),
+        ("optimizer=adam optimizer.learning_rate=fast", "learning_rate must be a number > 0, got 'fast'"),
+        ("optimizer=adam optimizer.learning_rate=inf", "learning_rate must be finite and > 0, got inf"),
+        ("optimizer=adam optimizer.beta1=null", "beta1 must be a number in [0, 1), got None"),
+        ("optimizer=adamw optimizer.weight_decay=true", "weight_decay must be a number >= 0, got True"),
+        ("method.optimizer.epsilon=0", "epsilon must be > 0, got 0"),
+    ],
+    "budget": [
+        ("budget.epochs=true", "budget.epochs must be a number > 0, got True"),
+        ("budget.epochs=0", "budget.epochs must be > 0, got 0"),
+        ("budget.epochs=nan", "budget.epochs must be > 0, got nan"),
+        ("budget.epochs=null", "budget must be set in exactly one of "),
+        ("budget=flops budget.flops=inf", "budget.flops must be finite and > 0, got inf"),
+        ("budget=steps budget.steps=ten", "budget.steps must be a number > 0, got 'ten'"),
+        ("+budget.dollars=3", "budget must be one of epochs, examples, flops, steps, seconds; got 'dollars'"),
+    ],
+    "run": [
+        ("seeds=2.0", "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63), got 2.0"),
+        ("seeds=null", "seeds must be a count >= 1"),
+        ("seeds=true", "seeds must be a count >= 1"),
+        ("seeds=[0,9223372036854775808]", "seeds must be a count >= 1"),
+        ("threads=0", "threads must be an integer in [1, "),
+        ("threads=1.5", "threads must be an integer in [1, "),
+        ("threads=null", "threads must be an integer in [1, "),
+        ("threads=1000000", "threads must be an integer in [1, "),
+        ("time_limit=0", "time_limit must be > 0, or null, got 0"),
+        ("time_limit=abc", "time_limit must be a number > 0, or null, got 'abc'"),
+        ("save_every=null", "save_every must be a number >= 0, got None"),
+        ("study_name=7", "study_name must be text that is not empty, got 7"),
+    ],
+    "code": [  # of a stranger's YAML: never called
+        ("task._target_=os.system", STRANGE),
+        ("'+task.x={_target_: os.system, command: touch called}'", STRANGE),
+        ("method._target_=subprocess.Popen", STRANGE),
+        ("method.optimizer._target_=shutil.rmtree", STRANGE),
+        ("network=mlp network._target_=beyond.cell.os.system", "_target_ must be "),
+        ("optimizer=sgd optimizer._target_=builtins.exec", STRANGE),
+        ("task._target_=methods.backprop.Backprop", "_target_ must be a task, got 'methods.backprop.Backprop'"),
+        ("-m hydra.sweeper.publish=shutil.rmtree", "hydra.sweeper.publish must be in beyond, methods, "),
+    ],
+}  # fmt: skip
+LINES = [(line, message) for cases in CASES.values() for line, message in cases]
+
+
+def arguments(line):
+    """Split at spaces, but for those within quotes."""
+    parts = line.split("'")
+    return [*parts[0].split(), *parts[1:2], *"".join(parts[2:]).split()]
+
+
+@pytest.mark.parametrize(("line", "message"), LINES, ids=[line for line, _ in LINES])
+def test_a_bad_setting_is_one_line_and_nothing_is_written(line, message, beyond, tmp_path):
+    status, told, shown = beyond(*arguments(line), f"runs={tmp_path / 'runs'}")
+    assert told.startswith(f"beyond: {message}")
+    assert (status, told.count("\n"), shown) == (1, 1, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_group_has_its_cases():
+    assert len(LINES) >= 40
+    assert {"method", "task", "network", "optimizer", "budget", "run"} <= set(CASES)
+
+
+@pytest.mark.parametrize("line", ["method.batch_size=32.5", "'+task.x={_target_: os.system, command: touch called}'"])
+def test_the_command_ends_with_status_1(line, tmp_path):
+    command = [sys.executable, "-m", "beyond.run", *arguments(line), "runs=elsewhere"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert not list(tmp_path.iterdir())
