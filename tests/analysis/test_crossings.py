@@ -42,6 +42,13 @@ def test_seeds_are_apart_and_one_that_never_gets_there_is_infinite():
     assert np.isinf(found[[2, 3]]).all()
 
 
+def test_rows_come_in_any_order(rng):
+    rows = curve(np.abs(GRID - 1000), GRID / 2000)
+    shuffled = rows.iloc[rng.permutation(len(rows))]
+    for level in (0.5, 500):
+        assert crossing(shuffled, "value", level, "step").equals(crossing(rows, "value", level, "step"))
+
+
 def test_the_first_crossing_counts_from_either_side():
     assert crossing(curve(np.abs(GRID - 1000)), "value", 500, "step")[0] == pytest.approx(500, rel=0.01)
     assert crossing(curve(np.minimum(GRID, 2000 - GRID)), "value", 500, "step")[0] == pytest.approx(500)

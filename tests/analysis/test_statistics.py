@@ -16,6 +16,16 @@ from analysis.statistics import (
     stream,
 )
 
+FAULTS = [
+    ("analysis/statistics.py", "z = y - skewness / (6 * n)", "z = y + skewness / (6 * n)"),
+    # one-sided
+    ("analysis/statistics.py", "float(2 * above.sum() / 2.0**n)", "float(above.sum() / 2.0**n)"),
+    # Bonferroni's correction instead of Holm's
+    ("analysis/statistics.py", "np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
+    # rounding counts as variation
+    ("analysis/statistics.py", "deviation if deviation > off.max() else np.nan", "deviation if deviation else np.nan"),
+]
+
 EXAMPLES = 270
 
 
@@ -180,3 +190,12 @@ def test_ranks_by_hand():
     # first seed: 1, 2, and two failures that share places 3 and 4; second: a tie for 1 and 2, then 3, 4
     np.testing.assert_allclose(ranks, [1.25, 1.75, 3.25, 3.75])
     np.testing.assert_allclose(average_ranks([[0.9], counts(243)]), [1.5, 1.5])
+
+
+def test_one_more_right_at_every_seed_does_not_vary(rng):
+    right = np.array([256, 3, 46, 164, 258])
+    found = paired(np.float32((right + 1) / 270), np.float32(right / 270), rng)
+    differences = np.float32((right + 1) / 270).astype(float) - np.float32(right / 270)
+    assert differences.std() > 0  # by rounding
+    assert np.isnan(found.d_z)
+    assert found.mean == pytest.approx(1 / 270, rel=1e-5)

@@ -66,6 +66,12 @@ def test_an_output_that_does_not_vary_and_is_missed_costs_its_own_share_alone():
     assert metrics.r2(targets + torch.tensor([0.0, 0.01]), targets).item() == 0.5
 
 
+def test_equal_targets_do_not_vary_though_their_mean_is_another_number():
+    targets = torch.full((1, 9, 1), 0.1, dtype=torch.float64)
+    assert (targets - targets.mean()).square().sum() > 0
+    assert metrics.r2(targets + 1, targets).item() == 0
+
+
 def test_a_small_spread_on_a_large_value_is_still_a_spread():
     targets = 1e6 + torch.tensor([0.0, 0.25, 0.5, 0.75]).view(1, 4, 1)
     expected = r2_score(targets[0].double(), targets[0].double() + 0.125)
