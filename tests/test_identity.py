@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from analysis.tables import load
+from beyond.errors import InputError
+from hydra_plugins.beyond_cells.sweeper import combined
 
 FAULTS = [
     ("beyond/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
@@ -28,7 +30,7 @@ FAULTS = [
     ),
 ]
 QUICK = ("budget=steps", "budget.steps=2")
-SILENT = "hydra.sweeper.publish=builtins.print"  # instead of a report, which takes seconds
+SILENT = "hydra.sweeper.publish=analysis.tables.load"  # instead of a report, which takes seconds
 
 
 @pytest.fixture
@@ -114,6 +116,16 @@ def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
     assert variants(tmp_path, "comparison") == ["budget.epochs=1"]
 
 
+def test_what_is_typed_takes_the_place_of_what_a_line_says():
+    line = ["task=a", "task.train_size=2000", "+method.x=1", "budget=steps", "budget.steps=5"]
+    typed = ["task.train_size=50", "budget.epochs=1"]
+    assert combined(typed, [line]) == [[*typed, "task=a", "+method.x=1"]]
+    assert combined(["method.x=2"], [line]) == [["method.x=2", *(part for part in line if "x=1" not in part)]]
+    assert combined(["task=b"], [line, ["task=b", "seeds=3"], []]) == [["task=b", "seeds=3"], ["task=b"]]
+    with pytest.raises(InputError, match="no line of the study has task=c; its lines have task: a, b"):
+        combined(["task=c"], [line, ["task=b"]])
+
+
 def manifest_of(folder):
     return json.loads((folder / "manifest.json").read_text())
 
@@ -183,6 +195,7 @@ def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyon
     for _ in range(times):
         status, told, _ = beyond(*sweep)
         assert status == 0, told
+        assert "before" not in told  # no job is left to find that another was quicker
         assert arms() == {("image/digits", "constant"): [0, 1, 2, 4]}
 
 
