@@ -62,7 +62,7 @@ class Column:
             mean = values[0] + (values - values[0]).mean(0)  # exact where all are equal
             std = ((values - mean).square().mean(0) + (within[own].mean() if within.dim() else 0)).sqrt()
             constant = std <= NOISE * self._precision * mean.abs()
-            means.append(torch.where(constant, values[0], mean))
+            means.append(mean)
             stds.append(torch.where(constant, 1.0, std))
         shape = (len(rows), 1, *(self.values.shape[1:] if per_feature else [1] * (self.values.dim() - 1)))
         return Scale(torch.stack(means).view(shape), torch.stack(stds).view(shape))

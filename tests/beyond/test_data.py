@@ -37,6 +37,12 @@ FAULTS = [
     ("beyond/data.py", "[members[: self.shots] for members in by_class]", "[train[: self.shots * len(by_class)]]"),
     ("beyond/data.py", 'origin="source" if fixed else', "origin="),
     ("beyond/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
+    (
+        "beyond/data.py",
+        "screen(raw.inputs, raw.targets, self.spec)",
+        "screen(raw.inputs[:9], raw.targets[:9], self.spec)",
+    ),
+    ("beyond/splits.py", "values[0] + (values - values[0]).mean(0)", "values.mean(0)"),
 ]
 
 CLASS_SIZES = (30, 60, 110)

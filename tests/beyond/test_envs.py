@@ -47,6 +47,18 @@ def rows(shown, inputs):
     return same.argmax(1)
 
 
+def test_the_examples_are_those_of_the_repetitions_split():
+    for seed in (0, 3):
+        task = catalog.load("task", "image/digits")
+        own = task.at([seed]).batch("test", torch.arange(270).unsqueeze(0)).inputs[0]
+        assert np.array_equal(Bandit(task, "test", seed).show(np.arange(270)), own)
+    shown = [gymnasium.make(DIGITS, repetition=seed).unwrapped.bandit.show(np.arange(5)) for seed in (0, 0, 3)]
+    assert np.array_equal(*shown[:2])
+    assert not np.array_equal(*shown[1:])
+    with pytest.raises(InputError, match=r"^repetition must be an integer >= 0, got -1$"):
+        gymnasium.make(DIGITS, repetition=-1)
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("check", [check_env, check_env_for_stable_baselines])
 def test_every_task_passes_the_checkers(check, task, load_task):

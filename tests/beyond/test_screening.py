@@ -8,6 +8,21 @@ from beyond.errors import InputError
 from beyond.network import MLP
 from beyond.screening import require_examples, screen
 
+FAULTS = [
+    (
+        "beyond/screening.py",
+        "values.min() >= low and values.max() <= high",
+        "not (values.min() < low or values.max() > high)",
+    ),
+    ("beyond/screening.py", "(0, n_values - 1) if n_values", "(0, n_values) if n_values"),
+    ("beyond/screening.py", 'and split != "train" else 1', 'and split == "test" else 1'),
+    (
+        "beyond/screening.py",
+        'if n_values and values.dtype.kind not in "iu"',
+        'if n_values and values.dtype.kind not in "iuf"',
+    ),
+]
+
 LABELS = np.arange(6) % 3
 NUMBERS = np.linspace(-1, 1, 12).reshape(6, 2)
 
