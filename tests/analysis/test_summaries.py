@@ -13,6 +13,16 @@ from analysis.summaries import (
 )
 from analysis.tables import TableError, Tables, load
 
+FAULTS = [
+    # who took no step missed the target
+    ("analysis/summaries.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
+    ("analysis/summaries.py", 'if preferred in set(replicas["arm"])', "if False"),
+    ("analysis/summaries.py", "ascending = not higher_is_better(tables.score(task))", "ascending = False"),
+    ("analysis/summaries.py", "sign * (sign * values).max()", "values.max()"),
+    # a failed replica is no miss
+    ("analysis/summaries.py", ".fillna(np.inf).to_numpy()", ".to_numpy()"),
+]
+
 
 def rows(arm, scores, task="t", status="finished", **more):
     """Rows of the runs table with these test scores; a string in their place is a status."""
@@ -130,6 +140,10 @@ def test_an_error_goes_down():
     assert table["best"].tolist() == [0.1, 0.5]
     assert table["selected_gain"].tolist() == pytest.approx([-0.2, -0.2])  # the end is lower, hence better
     assert reference_arm(made, "t") == "a"
+    made = tables(
+        *(rows(arm, [score] * 3, score="top_error") for arm, score in zip("abc", (0.2, 0.3, 0.1), strict=True))
+    )
+    assert paired_differences(made, "a")["arm"].tolist() == ["c", "b"]  # the best first
 
 
 def test_paired_differences_by_hand():
@@ -153,6 +167,8 @@ def test_the_reference_is_chosen_by_validation_if_backprop_did_not_run():
     assert reference_arm(made, "t") == "a"
     assert reference_arm(made, "t", "b") == "b"
     assert reference_arm(tables(rows("a", [0.9] * 3), rows("b [x=1]", [0.5] * 3, method="b")), "t", "b") == "b [x=1]"
+    both = tables(rows("b", [0.1] * 3), rows("b [x=1]", [0.5] * 3, method="b"))
+    assert reference_arm(both, "t", "b") == "b"  # a whole label comes before a method's name
     assert reference_arm(tables(rows("a", ["failed"])), "t") is None
     assert paired_differences(tables(rows("a", ["failed"]))).empty
     with pytest.raises(TableError, match=r"^no arm has the name x; known: a, b, backprop$"):
@@ -160,16 +176,20 @@ def test_the_reference_is_chosen_by_validation_if_backprop_did_not_run():
 
 
 def test_cost_to_target_by_hand():
-    made = tables(rows("a", [0.5] * 4), rows("b", [0.5, "failed", "skipped"]))
+    made = tables(rows("a", [0.5] * 4), rows("b", [0.5, "failed", "skipped", "untrained"]))
     made.runs["target_easy"] = 0.4
     for level in ("medium", "hard"):
         made.runs[f"target_{level}"] = np.nan
     for cost in ("epochs", "examples", "flops", "seconds"):
-        made.runs[f"{cost}_to_easy"] = [1.0, 3.0, 2.0, np.inf, 7.0, np.nan, np.nan]
+        made.runs[f"{cost}_to_easy"] = [1.0, 3.0, 2.0, np.inf, 7.0, *[np.nan] * 3]
     table = cost_to_target(made).set_index("arm")
     assert table["level"].tolist() == ["easy", "easy"]
     assert table.loc["a", ["n", "reached", "epochs"]].tolist() == [4, 3, 2.5]  # of 1, 2, 3, inf
-    assert table.loc["b", ["n", "reached", "epochs"]].tolist() == [2, 1, np.inf]  # of 7, inf; skipped is not counted
+    assert table.loc["b", ["n", "reached", "epochs"]].tolist() == [
+        2,
+        1,
+        np.inf,
+    ]  # of 7, inf; not those that took no step
 
 
 def test_failures_with_one_reason_are_told_together(small):

@@ -8,6 +8,24 @@ from statsmodels.stats.multitest import multipletests
 from analysis.statistics import paired, sign_flip_p
 from analysis.ties import family_p, letters, power, smallest_gap, ties
 
+FAULTS = [
+    # equal sums are told apart by rounding
+    ("analysis/ties.py", "tolerance = np.maximum(slack * scale, 1e-12)", "tolerance = 0 * scale"),
+    # not corrected for the other pairs
+    (
+        "analysis/ties.py",
+        "(largest >= observed[order]).mean(axis=0)",
+        "(cosines[:, order] >= observed[order]).mean(axis=0)",
+    ),
+    ("analysis/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
+    # as if the standard error were known
+    (
+        "analysis/ties.py",
+        "ndtr(gap - critical * deviation) + ndtr(-gap - critical * deviation)",
+        "ndtr(gap - critical) + ndtr(-gap - critical)",
+    ),
+]
+
 LEVELS = np.array([0.97, 0.97, 0.95, 0.94, 0.93, 0.9, 0.85, 0.1])  # two identical arms come first
 SPREAD = 0.012  # of scores over repetitions
 
@@ -22,6 +40,12 @@ def test_two_arms_have_the_sign_flip_test(rng):
     for n in (3, 6, 10):
         scores = rng.random((2, n))
         assert ties(scores, rng).p[0, 1] == sign_flip_p(scores[0] - scores[1], rng)
+
+
+def test_counts_that_went_through_float32_are_told_apart_as_the_counts_are(rng):
+    for _ in range(30):
+        right = rng.integers(240, 252, (4, 8))
+        np.testing.assert_array_equal(ties(np.float32(right / 270), rng).p, ties(right, rng).p)
 
 
 def test_a_family_is_corrected_as_by_enumeration(rng):
