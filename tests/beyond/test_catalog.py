@@ -13,6 +13,15 @@ from beyond import catalog, plugins
 from beyond.errors import InputError
 from beyond.settings import settings
 
+FAULTS = [
+    ("beyond/plugins.py", "    if not _is_declared(module):\n        raise _refused(setting, target)\n", ""),
+    ("beyond/plugins.py", 'if not _is_declared(getattr(found, "__module__", "")):', "if False:"),
+    ("beyond/plugins.py", 'module.partition(".")[0]\n', "module\n"),
+    ("beyond/plugins.py", 'entry_points(group="beyond.plugins")', "[]"),
+    ("beyond/catalog.py", "    if not is_settings(found):", "    if not isinstance(found, type):"),
+    ("beyond/catalog.py", "CONTRACTS.get(group, ())", "()"),
+]
+
 
 @settings
 class Box:
@@ -132,6 +141,13 @@ def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypat
     points = [EntryPoint("mine", "toy_boxes", "beyond.plugins"), EntryPoint("all", f"{__name__}:x", "beyond.plugins")]
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
     assert catalog.build(given) == Box()
+
+
+@pytest.mark.parametrize("target", ["toy_boxes:system", "beyond.plugins:os", "beyond.plugins:import_module"])
+def test_what_a_declared_module_has_from_elsewhere_is_not_its_own(target):
+    with pytest.raises(InputError, match=rf"^factory must be in beyond, .*, got '{target}'$"):
+        plugins.find("factory", target)
+    assert plugins.find("factory", "toy_boxes:function")() is None
 
 
 def test_a_missing_module_is_one_line():

@@ -24,6 +24,21 @@ from beyond.settings import (
 )
 
 TABLE = {"relu": max, "tanh": min}
+FAULTS = [
+    ("beyond/settings.py", "strict=True, ", ""),
+    ("beyond/settings.py", "allow_inf_nan=False, ", ""),
+    ("beyond/settings.py", ", validate_default=True", ""),
+    ("beyond/settings.py", "AllowInfNan(True)", "AllowInfNan(False)"),
+    ("beyond/settings.py", "        if name not in self.names:", "        if not name:"),
+    ("beyond/settings.py", "return tuple(map(_as_tuple, value)) if isinstance(value, list) else value", "return value"),
+    # the item that is wrong, without the list that was given
+    ("beyond/settings.py", 'given.get(name, first["input"])', 'first["input"]'),
+    ("beyond/settings.py", "if field.init and not field.kw_only", "if field.init"),
+    ("beyond/settings.py", "if isinstance(value, bool) or not", "if not"),
+    ("beyond/settings.py", "Annotated[int, Interval(ge=0, lt=1 << 63)]", "Annotated[int, Ge(0)]"),
+    ("beyond/settings.py", "len(set(self.seed_list)) == len(self.seed_list)", "True"),
+    ("beyond/settings.py", 'vars(value).get("__settings__") is value', 'hasattr(value, "__settings__")'),
+]
 
 
 @settings(kw_only=True)
