@@ -125,6 +125,7 @@ def test_a_network_without_layers_is_refused(make_problem, monkeypatch):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, n_outputs))
 
     monkeypatch.setitem(sys.modules, "toy_networks", SimpleNamespace(tiny=tiny))
+    monkeypatch.setenv("BEYOND_PLUGINS", f"toy_networks, {__name__.partition('.')[0]}")
     method = FeedbackAlignment(PLAIN)
     given = make_problem(method, network=Module("toy_networks:tiny"))
     with pytest.raises(UnsupportedError, match="no access to its layers"):
