@@ -64,7 +64,9 @@ def _first(rows: Frame, order: Ranking) -> str:
         return f"{names} are not told apart; the {sense} mean test {score} is that of {best['arm']}: {value}."
     others = len(order.arms) - 1
     apart = "the other ranked arm" if others == 1 else f"each of the {counted(others)} other ranked arms"
-    return f"{prepared(best)} comes first: test {score} {value}, told apart from {apart}."
+    first = front.iloc[0]  # another arm may have the better mean, by seeds that not all share
+    value = interval(first["mean"], first["low"], first["high"])
+    return f"{prepared(first)} comes first: test {score} {value}, told apart from {apart}."
 
 
 def prepared(row: Any) -> str:

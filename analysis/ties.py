@@ -4,6 +4,9 @@ All pairs of arms are tested at once. Under the hypothesis that a pair does not 
 the other sign at any seed; the signs of a seed are turned for all pairs together, so that the largest |t| over the
 family keeps the pairs' correlation, and p is exact however many pairs there are (step-down: Westfall & Young 1993,
 Romano & Wolf 2005). With n repetitions no p is below 2 / 2^n: five tell nothing apart at 0.05, ten give 0.002.
+
+That hypothesis is of scores that scatter alike. Arms of equal mean, one skewed and one narrow, differ by it:
+exponential scores and constant ones are told apart in 9 % of studies of ten, scores of skewness 1 in 6 %.
 """
 
 from __future__ import annotations

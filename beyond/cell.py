@@ -184,7 +184,7 @@ def plan(cell: Cell) -> Plan:
     if seeds and stale:
         raise InputError(
             f"seeds {spans(seeds)} of {cell.arm.label} would join seeds {spans(stale.seeds)}, which are stale "
-            f"({', '.join(stale.changed)} changed): rerun=stale trains these again"
+            f"({', '.join(stale.changed)} changed): rerun=stale, asked for these too, trains them again"
         )
     return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)
 
@@ -237,6 +237,10 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bo
     folder = RunFolder(cell.folder, cell.run.save_every, cell.sources)
     with folder.locked(cell.seeds), _log(folder.path):
         _refuse_overlap(cell)
+        if folder.finished:  # by another process, after the plan was made
+            before = _before(cell, folder.path / "manifest.json")
+            say(console, before.line(cell.arm))
+            return before.status
         snapshot = folder.resume()
         if folder.outdated:
             say(console, f"{cell.arm.label}: begun by other code ({', '.join(folder.outdated)} changed), starts anew")
@@ -269,10 +273,11 @@ def say(console: Console, line: str) -> None:
 
 
 def give_up(cells: Iterable[Before]) -> None:
-    """Delete cells that are to be trained again."""
+    """Delete cells that are to be trained again; raise `InputError` if another process is already training one."""
     for before in cells:
-        (before.path / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(before.path)
+        with RunFolder(before.path).locked():
+            (before.path / "manifest.json").unlink(missing_ok=True)
+            shutil.rmtree(before.path)
 
 
 def spans(seeds: list[int]) -> str:

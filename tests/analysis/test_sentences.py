@@ -31,6 +31,16 @@ def test_a_winner_is_named_where_there_is_one(study):
     assert "would have shown in 80 % of such studies" in text
 
 
+def test_the_winner_is_the_arm_that_is_told_apart_not_the_one_that_further_seeds_lift(study):
+    study.cell("backprop", seeds=range(10))
+    run = study.cell("direct_feedback_alignment", seeds=range(30))
+    score = pd.read_parquet(study.folder / run / "runs.parquet")["best_test_score"]
+    change(study, run, best_test_score=score.where(score.index < 10, 1.0))
+    tables = load(study.folder)
+    assert summary(tables)["arm"].iloc[0] == "direct_feedback_alignment"
+    assert ", backprop comes first: test accuracy_score 0.9" in said(tables)
+
+
 def test_none_is_named_where_there_is_none(study):
     runs = [study.cell(method, seeds=range(10)) for method in ("backprop", "genetic", "constant")]
     score = pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"]

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 
 import pandas as pd
 import pytest
 
 from beyond import catalog
-from beyond.cell import Cell, prepare, run_cell, spans, worst
+from beyond.cell import Cell, Plan, give_up, plan, prepare, run_cell, spans, worst
 from beyond.errors import InputError
 from beyond.loop import train
 from beyond.provenance import digest
@@ -126,6 +127,26 @@ def test_a_seed_that_another_process_trains_is_refused(cell):
         run_cell(one, keep_skipped=False, bar=False)
     with RunFolder(other.folder).locked([4]):
         assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+
+
+def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_alone(cell, monkeypatch):
+    one = cell("backprop", "once", epochs=1)
+    run_cell(one, keep_skipped=False, bar=False)
+    written = (one.folder / "runs.parquet").stat().st_mtime_ns
+    monkeypatch.setattr("beyond.cell.plan", lambda cell: Plan([], [], cell.seeds))
+    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert (one.folder / "runs.parquet").stat().st_mtime_ns == written
+
+
+def test_a_cell_that_another_process_trains_again_is_not_deleted_under_it(cell):
+    one = cell("backprop", "once", epochs=1)
+    run_cell(one, keep_skipped=False, bar=False)
+    again = plan(replace(one, settings={**one.settings, "rerun": "all"})).again
+    with RunFolder(one.folder).locked(one.seeds), pytest.raises(InputError, match="another process is writing"):
+        give_up(again)
+    assert (one.folder / "manifest.json").exists()
+    give_up(again)
+    assert not one.folder.exists()
 
 
 def test_equal_numbers_are_equal_settings(cell):
