@@ -48,8 +48,8 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     name, scale = _MEASURES[own["measure"].iloc[0]]
     note = (
         f"{scale}. Below the diagonal: two arms at the same seed. Above: at different seeds, on examples that both "
-        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. White: the 95 % interval "
-        f"over seeds holds 0. Blank: not defined."
+        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. Grey on white: "
+        f"the 95 % interval over seeds holds 0. Blank: not defined."
     )
     left, cell = _margin(arms), _cell(arms)
     bottom = 0.25 + _LETTER * min(max(map(len, arms)), 40)

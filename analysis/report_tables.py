@@ -29,8 +29,13 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def score_text(value: float) -> str:
-    """Round a score to three decimals: 0.950; a dash for unknown."""
-    return number(value) if pd.isna(value) or abs(value) >= 100 else f"{value:.3f}"
+    """Round a score to three decimals: 0.950, and 0.000 without a sign; a dash for unknown."""
+    return number(value) if pd.isna(value) or abs(value) >= 100 else f"{value:z.3f}"
+
+
+def count(value: float) -> str:
+    """Write a whole number: 11, 2,410, 1.98e+06; a dash for unknown."""
+    return f"{value:,.0f}" if abs(value) < 1e6 else number(value)
 
 
 def share(value: float) -> str:
@@ -107,13 +112,13 @@ def cost_columns(summary: Frame) -> Frame:
         columns[f"{_COST_NAMES[cost]} in all"] = (summary[cost] + before.fillna(0)).map(number)
     if (summary["rewards"] > 0).any():
         columns["rewards asked"] = summary["rewards"].where(summary["rewards"] > 0).map(number)
-    columns["weights"] = summary["n_weights"].map(number)
-    columns["FLOPs a prediction"] = summary["inference_flops"].map(number)
+    columns["weights"] = summary["n_weights"].map(count)
+    columns["FLOPs a prediction"] = summary["inference_flops"].map(count)
     if (summary["inference_spikes"] > 0).any():
         for name in ("spikes", "accumulates"):
             counts = summary[f"inference_{name}"]
             columns[f"{name} a prediction"] = counts.where(counts > 0).map(number)
-    columns["state bytes"] = summary["state_bytes"].map(number)
+    columns["state bytes"] = summary["state_bytes"].map(count)
     return pd.DataFrame(columns)
 
 

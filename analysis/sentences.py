@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.ranking import Ranking
-from analysis.report_tables import NONE, interval, number, score_text, share
+from analysis.report_tables import NONE, count, interval, number, score_text, share
 from analysis.statistics import MIN_SEEDS
 from analysis.summaries import ranges
 from analysis.tables import Frame, Tables, higher_is_better
@@ -36,6 +36,8 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     sentences = [over + _first(rows, order)]
     if len(data(tables, task)) > 1:
         sentences.append("The arms did not see the same data (see Mind): their order means nothing.")
+    if len(_budgets(runs)) > 1:
+        sentences.append("The arms were not given the same compute (see Mind).")
     if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
@@ -142,25 +144,29 @@ def compared(tables: Tables) -> Frame:
     for task in tables.tasks:
         runs = tables.runs[tables.runs["task"] == task]
         ran = _ran(tables, task)
-        default = runs.loc[runs["default_network"], "network"]
-        networks = dict.fromkeys([*default, *runs["network"]])
-        budgets = [f"{number(amount)} {currency}" for amount, currency in _budgets(ran)]
+        budgets = [f"{amount:,g} {currency}" for amount, currency in _budgets(ran)]
         sizes = [ran[f"n_{split}"].dropna() for split in ("train", "validation", "test")]
         rows.append(
             {
                 "task": task,
                 "score": tables.score(task),
-                "networks": ", ".join(networks),
-                "weights": ", ".join(dict.fromkeys(number(n) for n in ran["n_weights"].dropna().sort_values())) or NONE,
+                "networks": "; ".join(_networks(runs)),
                 "arms": str(runs["arm"].nunique()),
                 "seeds": ranges(ran["seed"].drop_duplicates()) or NONE,
                 "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
                 "train / validation / test": " / ".join(_span(own) if len(own) else NONE for own in sizes),
                 "budget a replica": " or ".join(budgets) or NONE,
-                "settings of all arms": ", ".join(dict.fromkeys(runs["settings"])) or "defaults",
+                "changed for all arms": ", ".join(dict.fromkeys(runs["settings"])) or NONE,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _networks(runs: Frame) -> list[str]:
+    """Networks of a task, its own first, each with the number of its weights."""
+    names = dict.fromkeys([*runs.loc[runs["default_network"], "network"], *runs["network"]])
+    sizes = {name: sorted(runs.loc[runs["network"] == name, "n_weights"].dropna().unique()) for name in names}
+    return [name + (f" ({' or '.join(map(count, own))} weights)" if own else "") for name, own in sizes.items()]
 
 
 def warnings(tables: Tables) -> list[str]:
@@ -192,6 +198,8 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
         yield "budgets differ between runs, so the arms were not given the same compute."
     if len(set(runs["split"]) - {""}) > 1:
         yield f"arms were split differently: {', '.join(sorted(set(runs['split']) - {''}))}."
+    if len(set(runs["n_train"].dropna())) > 1:
+        yield f"arms were trained on different numbers of examples: {_span(runs['n_train'])}."
     spent = runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
     if (left := 1 - spent[spent < 1 - UNSPENT]).any():
         arms = ", ".join(f"{arm} {share(value)}" for arm, value in left.items())

@@ -124,3 +124,24 @@ def test_names_are_joined_as_in_a_sentence():
     assert sentences.listed(["a", "b", "c", "d"]) == "a, b, c and d"
     assert sentences.listed(["a", "b", "c", "d", "e"]) == "a, b and three others"
     assert sentences.listed([]) == ""
+
+
+def test_networks_stand_with_their_weights_and_counts_are_whole(study):
+    linear = study.cell("backprop", network="linear", default_network=False)
+    study.cell("backprop")
+    change(study, linear, n_weights=11.0, budget=20.0)
+    row = sentences.compared(load(study.folder)).iloc[0]
+    assert row["networks"] == "mlp (2,036 weights); linear (11 weights)"
+    assert "20 epochs" in row["budget a replica"]
+    assert "20.0" not in row["budget a replica"]
+
+
+def test_a_headline_says_that_budgets_differ(study):
+    run = study.cell("genetic", seeds=range(10))
+    study.cell("backprop", seeds=range(10))
+    assert "the same compute" not in said(load(study.folder))
+    change(study, run, budget=20.0, n_train=50.0)
+    assert "The arms were not given the same compute (see Mind)." in said(load(study.folder))
+    assert f"{TASK}: arms were trained on different numbers of examples: 50-1,000." in sentences.warnings(
+        load(study.folder)
+    )
