@@ -58,13 +58,14 @@ def write(folder: str | Path, out: str | Path | None = None, reference: str | No
 
 
 def print_summary(tables: Tables) -> None:
-    """Print a table for each task: arms, scores, ranks and costs."""
+    """Print a table for each task: arms, scores, ranks and costs; then what weakens the comparison."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from analysis.report_tables import printed_columns
+    from analysis.sentences import warnings
     from analysis.summaries import summary
 
     console, table = Console(), summary(tables)
@@ -74,10 +75,14 @@ def print_summary(tables: Tables) -> None:
             title=f"{task}: test {tables.score(task)} at the best validation", title_justify="left", box=SIMPLE_HEAD
         )
         for column in rows:
-            printed.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
+            side = "left" if column == "arm" else "right"
+            words = column in ("arm", "rank")  # may be broken; numbers may not
+            printed.add_column(column, justify=side, overflow="fold", no_wrap=not words)
         for row in rows.itertuples(index=False):
             printed.add_row(*map(Text, row))  # an arm's [settings] are no markup
         console.print(printed)
+    for line in warnings(tables):
+        console.print(Text(f"Mind: {line}"), soft_wrap=True)
 
 
 def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> Path:

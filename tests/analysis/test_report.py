@@ -91,6 +91,17 @@ def test_the_summary_has_each_arm_with_its_score(small, capsys):
     assert re.search(r"reinforce .* 4/5", printed)
 
 
+def test_the_summary_breaks_no_interval_and_says_what_weakens_it(study, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for setting in ("network.hidden=[64, 64], optimizer.learning_rate=0.1", "network.hidden=[128, 128]"):
+        study.cell("backprop", variant=setting, seeds=range(3))
+    study.cell("genetic", seeds=range(2))
+    print_summary(load(study.folder))
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", printed)) == 3
+    assert "Mind: image/digits: fewer than 3 seeds, not ranked: genetic." in printed.splitlines()
+
+
 @pytest.mark.parametrize("arguments", [["nowhere"], []])
 def test_a_bad_folder_is_one_line_and_exit_status_1(tmp_path, arguments):
     with pytest.raises(SystemExit, match=r"^beyond-report: no [^\n]+$"):
@@ -129,6 +140,15 @@ def test_analysis_imports_nothing_of_ours():
 )
 def test_numbers(value, text):
     assert shown.number(value) == text
+
+
+def test_a_score_that_is_rounded_to_zero_has_no_sign():
+    assert [shown.score_text(value) for value in (-0.0004, -0.0006)] == ["0.000", "-0.001"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(float("nan"), "-"), (11.0, "11"), (2410.0, "2,410"), (2e6, "2.00e+06")])
+def test_counts_are_whole(value, text):
+    assert shown.count(value) == text
 
 
 def test_names_are_escaped_for_latex():
