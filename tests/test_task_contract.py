@@ -263,7 +263,8 @@ def test_the_packages_that_make_the_data_are_named(task):
     tree = ast.parse(Path(importlib.import_module(type(task).__module__).__file__).read_text())
     names = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    own = {name.partition(".")[0] for name in names} - {"annotated_types", "beyond", "numpy", "torch", *sys.stdlib_module_names}
+    common = {"annotated_types", "beyond", "numpy", "torch", *sys.stdlib_module_names}
+    own = {name.partition(".")[0] for name in names} - common
     assert {{"sklearn": "scikit-learn"}.get(name, name) for name in own} == set(type(task).PACKAGES)
 
 
