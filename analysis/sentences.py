@@ -97,6 +97,8 @@ def _of_split(runs: Frame) -> str:
     match kinds:
         case ["own"]:
             return ", each with its own split"
+        case ["source test"]:
+            return ", all on the test split that the source fixes"
         case ["source"]:
             return " on the one split that the source fixes"
         case [one]:
@@ -123,12 +125,17 @@ def covered(tables: Tables) -> str:
             "A repetition (a seed) has its own split of the data, its own initial weights, order of examples and "
             "draws: the intervals cover all of these for this data set. They say nothing of other data."
         )
+    if "source test" in kinds:
+        parts.append(
+            "Where the source fixes the test split alone, repetitions differ in which of the other examples train, in "
+            "weights, order and draws: the intervals do not cover another choice of test examples."
+        )
     if "source" in kinds:
         parts.append(
             "Where the source fixes the split, repetitions differ in weights, order and draws alone: the intervals do "
             "not cover another choice of test examples."
         )
-    if fixed := sorted(kinds - {"own", "source", ""}):
+    if fixed := sorted(kinds - {"own", "source test", "source", ""}):
         parts.append(
             f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals are of that split: on "
             "another one the order may turn round."

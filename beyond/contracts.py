@@ -139,8 +139,9 @@ class Splits(Protocol):
     def origin(self) -> str:
         """Where the splits come from.
 
-        "own": each seed draws its own. "source": the source fixes test and validation split. Digits: the `split_seed`
-        of the one split that all replicas share.
+        "own": each seed draws its own test split. "source test": the source fixes that one, and each seed draws the
+        validation split from the other examples. "source": the source fixes both. Digits: the `split_seed` of the one
+        split that all replicas share.
         """
         ...
 

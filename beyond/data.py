@@ -169,9 +169,8 @@ class ArrayTask(ABC):
             split: self._corrupt(targets.values[rows[split]], units, [own[which] for own in generators])
             for split, which in corrupted.items()
         }
-        fixed = raw.n_test is not None and raw.n_validation is not None
         return ArraySplits(
-            origin="source" if fixed else str(self.split_seed) if shared else "own",
+            origin=self._origin(raw),
             rows=rows,
             inputs=_served(inputs, scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
             targets=_served(targets, units, shared, torch.float64),
@@ -179,6 +178,14 @@ class ArrayTask(ABC):
             units=units,
             augment=self.augment,
         )
+
+    def _origin(self, raw: Examples) -> str:
+        """Say where the splits come from: see `Splits.origin`."""
+        if raw.n_test is not None and raw.n_validation is not None:
+            return "source"
+        if self.split_seed is not None:
+            return str(self.split_seed)
+        return "own" if raw.n_test is None else "source test"
 
     def _corrupt(self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]) -> Tensor:
         """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""

@@ -46,7 +46,8 @@ def sources(*built: object) -> dict[str, str]:
         file = _file(name)
         if file is not None:
             ending = "/__init__.py" if file.name == "__init__.py" else ".py"
-            found[name.replace(".", "/") + ending], imported = _read(file)
+            package = name if ending == "/__init__.py" else name.rpartition(".")[0]
+            found[name.replace(".", "/") + ending], imported = _read(file, package)
             waiting |= {*imported, name.rpartition(".")[0]} - seen - {""}
     return dict(sorted(found.items()))
 
@@ -119,15 +120,17 @@ def _root(top: str) -> Path | None:
 
 
 @cache
-def _read(file: Path) -> tuple[str, frozenset[str]]:
-    """Hash of what a file does, and names that it may import."""
+def _read(file: Path, package: str) -> tuple[str, frozenset[str]]:
+    """Hash of what a file does, and names that it may import, `from .part import width` from its package."""
     tree = _Bare().visit(ast.parse(file.read_bytes()))
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12], frozenset(names)
 
 

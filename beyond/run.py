@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -24,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from beyond.catalog import CONF, names
 from beyond.errors import InputError, UnsupportedError, require_one_of
-from beyond.explain import explain, refuse_twice
+from beyond.explain import GROUPS, explain, refuse_twice
 
 if TYPE_CHECKING:
     from beyond.cell import Cell
@@ -50,6 +51,7 @@ def main() -> None:
     plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
     try:
         refuse_twice(sys.argv[1:])
+        _refuse_nameless(sys.argv[1:])
         sys.argv[1:] = _for_each_cell(sys.argv[1:])
         application()
     except (InputError, UnsupportedError, HydraException, OmegaConfBaseException) as error:
@@ -58,6 +60,21 @@ def main() -> None:
         sys.exit(f"beyond: {error.strerror}: {error.filename!r}")
     except KeyboardInterrupt:
         sys.exit("beyond: stopped; the same command goes on from here")
+
+
+def _refuse_nameless(arguments: list[str]) -> None:
+    """Raise `InputError` for a group whose choice is no name: Hydra has a traceback for `method=null`."""
+    parser = OverridesParser.create()
+    for argument in arguments:
+        group, sign, typed = argument.lstrip("+").partition("=")
+        if not sign or group not in GROUPS:
+            continue
+        override = parser.parse_override(argument)
+        value = override.value()
+        swept = override.is_discrete_sweep() and not isinstance(value, Glob)
+        chosen = override.sweep_iterator() if swept else [value]
+        if not all(isinstance(one, str | Glob | QuotedString) for one in chosen):
+            require_one_of(group, names(group), typed)
 
 
 def _for_each_cell(arguments: list[str]) -> list[str]:

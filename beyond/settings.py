@@ -219,7 +219,7 @@ def _bound(value: Any) -> str:
 
 Text = Annotated[str, MinLen(1), Says("text that is not empty")]
 Seed = Annotated[int, Interval(ge=0, lt=1 << 63)]
-SEEDS = Says("a count >= 1 or a list of distinct seeds in [0, 2^63)")
+SEEDS = Says("a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)")
 
 
 @settings(kw_only=True)
@@ -228,7 +228,7 @@ class RunSettings:
 
     Parameters
     ----------
-    seeds : int, >= 1, or tuple of distinct int in [0, 2^63)
+    seeds : int in [1, 2^20], or tuple of distinct int in [0, 2^63)
         10 means seeds 0 to 9.
     threads : int, >= 1
         Of one process, at most four for each core.
@@ -244,7 +244,7 @@ class RunSettings:
         Finished cells to train again: those that other code or data have made, those that failed.
     """
 
-    seeds: Annotated[PositiveInt | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 10
+    seeds: Annotated[Annotated[int, Interval(ge=1, le=1 << 20)] | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 10
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0

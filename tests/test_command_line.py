@@ -22,7 +22,7 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
         assert f"\n  {group} " in done.stdout
 
 
-SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
+SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,11 @@ SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
         (["+study=nope"], "unknown study 'nope'; known: comparison, coverage, everything, quick"),
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
+        (["method=null"], "method must be one of actor_critic, "),
+        (["-m", "method=backprop,null"], "method must be one of actor_critic, "),
+        (["-m", "task=[image/digits]"], "task must be one of image/digits, "),
+        (["budget=3"], "budget must be one of examples, "),
+        (["seeds=18446744073709551616"], f"{SEEDS}, got 18446744073709551616"),
         (["+paper=all", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["method.nope=1"], "unknown key 'method.nope' of method backprop; known: batch_size, engine, "),
         (["nope=1"], "unknown key 'nope'; known: budget,"),
@@ -80,7 +85,7 @@ SEEDS = "seeds must be a count >= 1 or a list of distinct seeds in [0, 2^63)"
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
         (["-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["-m", "method.optimizer.learning_rate=0.1,-1"], "learning_rate must be > 0, got -1"),
-        (["-m", "seeds=1,0"], "seeds must be a count >= 1"),
+        (["-m", "seeds=1,0"], "seeds must be a count in [1, 2^20]"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line_before_any_training(arguments, message, beyond, tmp_path):

@@ -63,6 +63,11 @@ def test_five_repetitions_name_no_winner(study):
     ("split", "words", "meaning"),
     [
         ("own", ", each with its own split (", "They say nothing of other data."),
+        (
+            "source test",
+            ", all on the test split that the source fixes (",
+            "differ in which of the other examples",
+        ),
         ("source", " on the one split that the source fixes (", "do not cover another choice of test examples"),
         ("3", " on one split, number 3 (", "(split_seed 3) the intervals are of that split"),
         ("", " repetitions (", "do not say how the data were split"),

@@ -35,7 +35,8 @@ FAULTS = [
     ("beyond/data.py", "own[which] for own in generators", "generators[0][which] for own in generators"),
     ("beyond/data.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
     ("beyond/data.py", "[members[: self.shots] for members in by_class]", "[train[: self.shots * len(by_class)]]"),
-    ("beyond/data.py", 'origin="source" if fixed else', "origin="),
+    ("beyond/data.py", 'return "own" if raw.n_test is None else "source test"', 'return "own"'),
+    ("beyond/data.py", "if raw.n_test is not None and raw.n_validation is not None:", "if False:"),
     ("beyond/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
     (
         "beyond/data.py",
@@ -168,7 +169,9 @@ def test_where_splits_come_from_is_said():
         (Toy(split_seed=7), "7"),
         (Toy(raw=fixed), "source"),
         (Toy(raw=fixed, split_seed=7), "source"),
-        (Toy(raw=replace(fixed, n_validation=None)), "own"),
+        (Toy(raw=replace(fixed, n_validation=None)), "source test"),
+        (Toy(raw=replace(fixed, n_validation=None), split_seed=7), "7"),
+        (Toy(raw=replace(fixed, n_test=None)), "own"),
     ):
         assert task.at([0, 1]).origin == origin
 
@@ -386,7 +389,7 @@ def test_a_split_is_drawn_from_the_seeds_own_stream_and_says_so():
     assert inputs(Toy(), seed=5).tolist() == inputs(Toy(split_seed=derive_seed("split", 5))).tolist()
     assert [Toy().at([5]).origin, Toy(split_seed=4).at([5]).origin] == ["own", "4"]
     fixed = {"n_test": 40, "n_validation": 20}
-    assert Toy(raw=replace(RAW, n_test=40)).at([5]).origin == "own"
+    assert Toy(raw=replace(RAW, n_test=40)).at([5]).origin == "source test"
     assert Toy(raw=replace(RAW, **fixed)).at([5]).origin == "source"
 
 

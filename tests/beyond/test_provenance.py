@@ -7,6 +7,7 @@ import pytest
 
 from beyond import catalog, provenance
 from beyond.module import Module
+from beyond.plugins import VARIABLE
 from beyond.provenance import changed, digest, sources
 
 FAULTS = [
@@ -23,6 +24,8 @@ FAULTS = [
         "if name in before and before[name] != now.get(name))",
     ),
     ("beyond/provenance.py", "yield named[1]", "yield HARNESS"),
+    ("beyond/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
+    ("beyond/provenance.py", 'name if ending == "/__init__.py" else name', "name"),
 ]
 
 NETWORK = '''"""A network of one's own."""
@@ -44,6 +47,7 @@ def net(input_shape, n_outputs):
 def own(tmp_path, monkeypatch):
     """Return a function that writes a module of a user's and hashes the sources of a network from it."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(VARIABLE, "own_network")
 
     def write(text, **further):
         for name, contents in {"own_network": text, **further}.items():
@@ -89,6 +93,26 @@ def test_a_users_file_counts_with_what_it_imports_of_his_own(own):
     assert {"own_network.py", "own_parts.py"} < set(first)
     assert changed(first, own(text, own_parts="width = 32\n")) == ["own_parts.py"]
     assert not any(name.startswith(("torch", "typing", "own_types")) for name in first)
+
+
+def test_a_file_counts_that_is_imported_from_its_own_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(VARIABLE, "own_package")
+    files = {
+        "own_package/__init__.py": "",
+        "own_package/sizes.py": "width = 64\n",
+        "own_package/nets/__init__.py": "from .parts import bias\n",
+        "own_package/nets/parts.py": "bias = True\n",
+        "own_package/nets/mine.py": NETWORK.format(
+            imports="from . import more\nfrom ..sizes import width", width="width"
+        ),
+        "own_package/nets/more.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = sources(Module("own_package.nets.mine:net"))
+    assert {name for name in found if name.startswith("own_")} == set(files)
 
 
 def test_a_file_that_came_or_went_has_changed():

@@ -190,7 +190,7 @@ def test_a_single_value_can_be_checked():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seeds", bad) for bad in (0, 2.0, None, True, [], [1, 1], [-1], [1 << 63], [1.0], "3", nan)]
+    [("seeds", bad) for bad in (0, 2.0, None, True, [], [1, 1], [-1], [1 << 63], [1.0], "3", nan, 1 << 64)]
     + [("threads", bad) for bad in (0, 1.5, None, True, 100_000, [1])]
     + [("time_limit", bad) for bad in (0, -1, "abc", inf, nan, True)]
     + [("save_every", bad) for bad in (-1, None, inf, "often")]
