@@ -115,8 +115,8 @@ class LinearTeacher(ArrayTask):
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """R2 and half the squared error, and how much of each mode is learnt; what is beyond 1 counts down again."""
-        u = torch.from_numpy(self.modes[0]).float()
-        along, wanted = outputs @ u, targets @ u  # (R, B, K)
+        u = torch.from_numpy(self.modes[0])
+        along, wanted = outputs.double() @ u, targets.double() @ u  # (R, B, K)
         learnt = (along * wanted).sum(1) / wanted.square().sum(1)  # (R, K)
         own_scores = 1 - (1 - learnt).abs()
         modes = {f"mode_{index}_score": own for index, own in enumerate(own_scores.unbind(-1), 1)}

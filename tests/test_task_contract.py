@@ -132,6 +132,7 @@ def test_the_specification_is_coherent(name, task):
     scores = task.score(outputs(params, batch.inputs), batch.targets)
     assert spec.score in scores
     assert all(key.endswith(("_score", "_error", "_loss")) and value.shape == (1,) for key, value in scores.items())
+    assert {value.dtype for value in scores.values()} == {torch.float64}
 
 
 @pytest.mark.parametrize("split", SPLITS)
