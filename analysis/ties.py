@@ -51,7 +51,8 @@ class Ties:
     critical : float
         |t| that any pair had to exceed; infinite if none could.
     smallest_gap : float
-        True difference that would have shown with 80 % power, the median over pairs; infinite if none could.
+        True difference that would have shown with 80 % power, the median over pairs; infinite if none could, or if
+        differences do not vary, which says nothing of the gap.
     """
 
     n: int
@@ -83,6 +84,7 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
     p = np.full((k, k), np.nan)
     p[upper, lower] = p[lower, upper] = corrected
     totals = scores.sum(axis=1)
+    error = _error(differences) if np.isfinite(critical) else 0.0
     better = _implied((p < 1 - LEVEL) & (totals[:, None] > totals))
     return Ties(
         n=n,
@@ -92,7 +94,7 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
         last=k - better.sum(axis=1),
         letters=letters(better | better.T, [int(arm) for arm in np.argsort(-totals, kind="stable")]),
         critical=critical,
-        smallest_gap=smallest_gap(n, critical) * _error(differences) if np.isfinite(critical) else np.inf,
+        smallest_gap=smallest_gap(n, critical) * error if error > off.max(initial=0) else np.inf,
     )
 
 

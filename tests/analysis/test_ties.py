@@ -17,6 +17,8 @@ FAULTS = [
         "(largest >= observed[order]).mean(axis=0)",
         "(cosines[:, order] >= observed[order]).mean(axis=0)",
     ),
+    # a gap from differences that do not vary
+    ("analysis/ties.py", "if error > off.max(initial=0) else np.inf", "if np.isfinite(critical) else np.inf"),
     ("analysis/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
     # as if the standard error were known
     (
@@ -82,6 +84,14 @@ def test_arms_that_never_differ_are_tied(rng):
     assert found.p[0, 1] == 1
     assert found.letters == ("a", "a", "b")
     assert found.first.tolist(), found.last.tolist() == ([1, 1, 3], [2, 2, 3])
+
+
+@pytest.mark.parametrize("n", [6, 10, 20])
+def test_arms_that_are_equal_everywhere_share_a_letter_and_tell_no_gap(n, rng):
+    found = ties(np.full((3, n), 0.9), rng)
+    assert found.letters == ("a", "a", "a")
+    assert found.smallest_gap == np.inf
+    assert ties(np.array([[0.4], [0.4], [0.1]]) + np.linspace(0.1, 0.3, n), rng).smallest_gap == np.inf
 
 
 def test_rank_intervals_by_hand(rng):
