@@ -44,7 +44,7 @@ def section(tables: Tables, found: Mapping[str, Frame], task: str) -> dict[str, 
     differences, calibration = own.get("example_differences"), own.get("calibration")
     return {
         "variance": variance_columns(own["variance"]),
-        "seed_covers": _OWN_SPLIT if splits & {"own", "source test"} else _ONE_SPLIT,
+        "seed_covers": _OWN_SPLIT if splits & {"own", "source test", "source pools"} else _ONE_SPLIT,
         "differences": None if differences is None else difference_columns(differences),
         "reference": None if differences is None else differences["reference"].iloc[0],
         "tests": "" if calibration is None else _TESTS,

@@ -99,6 +99,8 @@ def _of_split(runs: Frame) -> str:
             return ", each with its own split"
         case ["source test"]:
             return ", all on the test split that the source fixes"
+        case ["source pools"]:
+            return ", each with its own episodes of the test part that the source fixes"
         case ["source"]:
             return " on the one split that the source fixes"
         case [one]:
@@ -130,12 +132,17 @@ def covered(tables: Tables) -> str:
             "Where the source fixes the test split alone, repetitions differ in which of the other examples train, in "
             "weights, order and draws: the intervals do not cover another choice of test examples."
         )
+    if "source pools" in kinds:
+        parts.append(
+            "Where the source fixes what test episodes are made of, repetitions differ in the episodes drawn from it, "
+            "in weights, order and draws: the intervals do not cover episodes of anything else."
+        )
     if "source" in kinds:
         parts.append(
             "Where the source fixes the split, repetitions differ in weights, order and draws alone: the intervals do "
             "not cover another choice of test examples."
         )
-    if fixed := sorted(kinds - {"own", "source test", "source", ""}):
+    if fixed := sorted(kinds - {"own", "source test", "source pools", "source", ""}):
         parts.append(
             f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals are of that split: on "
             "another one the order may turn round."

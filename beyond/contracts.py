@@ -140,7 +140,8 @@ class Splits(Protocol):
         """Where the splits come from.
 
         "own": each seed draws its own test split. "source test": the source fixes that one, and each seed draws the
-        validation split from the other examples. "source": the source fixes both. Digits: the `split_seed` of the one
+        validation split from the other examples. "source pools": the source fixes what the episodes of each split are
+        made of, and each seed draws its own. "source": the source fixes the splits. Digits: the `split_seed` of the one
         split that all replicas share.
         """
         ...

@@ -47,6 +47,7 @@ class EpisodeTask(ABC):
     PACKAGES: ClassVar[tuple[str, ...]] = ()
     SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
     N_DRAWS: ClassVar[int]  # numbers that pick one example
+    ORIGIN: ClassVar[str] = "own"  # of each seed's splits, see `beyond.contracts.Splits`
 
     split_seed: NonNegativeInt | None = None
     train_size: PositiveInt | None = None
@@ -113,7 +114,7 @@ class EpisodeTask(ABC):
             families = np.stack([self.families(split, size, rng)[kept] for rng in rngs])
             draws = np.stack([rng.random((size, n_examples, self.N_DRAWS), np.float32)[kept] for rng in rngs])
             parts[split] = torch.from_numpy(families), torch.from_numpy(draws)
-        origin = "own" if self.split_seed is None else str(self.split_seed)
+        origin = self.ORIGIN if self.split_seed is None else str(self.split_seed)
         return EpisodeSplits(origin, drawn, parts, episode, self.examples)
 
 

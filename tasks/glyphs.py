@@ -63,6 +63,7 @@ class Glyphs(EpisodeTask):
     SIZES: ClassVar = {"train": 500, "validation": 200, "test": 400}
     PACKAGES: ClassVar = ("matplotlib",)
     N_DRAWS: ClassVar = 5  # face, angle, size, right, down
+    ORIGIN: ClassVar = "source pools"  # the letters of a split are the same at every seed
 
     ways: Annotated[int, Interval(ge=2, le=16)] = 5
     shots: PositiveInt = 1

@@ -68,6 +68,11 @@ def test_five_repetitions_name_no_winner(study):
             ", all on the test split that the source fixes (",
             "differ in which of the other examples",
         ),
+        (
+            "source pools",
+            ", each with its own episodes of the test part that the source fixes (",
+            "do not cover episodes of anything else",
+        ),
         ("source", " on the one split that the source fixes (", "do not cover another choice of test examples"),
         ("3", " on one split, number 3 (", "(split_seed 3) the intervals are of that split"),
         ("", " repetitions (", "do not say how the data were split"),

@@ -57,6 +57,7 @@ def test_an_episode_has_as_many_images_of_each_of_its_letters():
     families = few.at([0]).parts["test"][0][0]
     assert all(len(set(letters)) == 3 for letters in families.tolist())
     assert set(families.flatten().tolist()) <= set(glyphs.letters()["test"].tolist())
+    assert few.at([7]).origin == "source pools"
 
 
 def test_a_placement_turns_sizes_and_moves(task):
