@@ -18,7 +18,7 @@ class Ranking:
     Attributes
     ----------
     arms : list of str
-        Those that are ranked: every replica finished, and they share enough seeds.
+        Those that are ranked: every replica finished, and they share enough seeds, see `_together`.
     unranked : dict of str to str
         The others, and why.
     rank : array of shape (n_arms,)
@@ -44,10 +44,14 @@ def ranking(tables: Tables, task: str) -> Ranking:
     runs = tables.runs[tables.runs["task"] == task]
     notes = {str(arm): _unranked(own) for arm, own in runs.groupby("arm")}
     candidates = runs[runs["arm"].map(notes) == ""]
-    wide = candidates.pivot_table(index="arm", columns="seed", values=RESULT).dropna(axis=1)
-    if len(wide.columns) < MIN_SEEDS:
-        notes |= dict.fromkeys(wide.index, f"fewer than {MIN_SEEDS} seeds shared by all arms")
-        wide = wide.iloc[:0]
+    every = candidates.pivot_table(index="arm", columns="seed", values=RESULT)
+    wide = _together(every)
+    if len(wide):
+        notes |= {
+            arm: f"not all of the {wide.shape[1]} seeds of the others" for arm in every.index.difference(wide.index)
+        }
+    else:
+        notes |= dict.fromkeys(every.index, f"fewer than {MIN_SEEDS} seeds shared by all arms")
     scores = wide.to_numpy(float) * (1 if higher_is_better(tables.score(task)) else -1)
     return Ranking(
         arms=[str(arm) for arm in wide.index],
@@ -55,6 +59,19 @@ def ranking(tables: Tables, task: str) -> Ranking:
         rank=average_ranks(scores) if len(scores) else np.empty(0),
         ties=ties(scores, stream(task, "ties")),
     )
+
+
+def _together(scores: Frame) -> Frame:
+    """Arms that are ranked, over the seeds that they share; no row where no two arms share enough.
+
+    An arm of few seeds would leave all the others with few. Arms join in the order of how many seeds they have, as long
+    as that makes the table of scores, arms times shared seeds, no smaller.
+    """
+    order = scores.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
+    shared = [scores.loc[order[:n]].dropna(axis=1) for n in range(min(2, len(order)), len(order) + 1)]
+    enough = [table for table in shared if table.shape[1] >= MIN_SEEDS and len(table)]
+    largest = max(reversed(enough), key=lambda table: table.size, default=scores.iloc[:0])
+    return largest.sort_index()
 
 
 def _unranked(replicas: Frame) -> str:

@@ -132,6 +132,20 @@ def test_ranks_are_refused_below_three_seeds_and_for_skipped_arms():
     assert summary(tables(rows("a", [0.1] * 3), apart))["rank_note"].unique() == "fewer than 3 seeds shared by all arms"
 
 
+def test_an_arm_of_few_seeds_does_not_take_theirs_from_the_others():
+    steps = list(np.linspace(-1, 1, 10) * 1e-3)
+    ten = [rows(arm, [level + step for step in steps]) for arm, level in (("a", 0.9), ("b", 0.5), ("c", 0.1))]
+    alone, beside = (summary(tables(*arms)).set_index("arm") for arms in (ten, [*ten, rows("few", [0.7] * 3)]))
+    assert beside.loc["few", "rank_note"] == "not all of the 10 seeds of the others"
+    columns = ["rank", "rank_first", "rank_last", "group"]
+    one, other = (table.loc[list("abc"), columns].to_numpy().tolist() for table in (alone, beside))
+    assert one == other
+    assert alone["group"].to_dict() == {"a": "a", "b": "b", "c": "c"}
+    lacking = [row for row in rows("d", [0.7 + step for step in steps]) if row["seed"] != 4]
+    table = summary(tables(*ten, lacking)).set_index("arm")  # nine seeds of four arms are more than ten of three
+    assert table["rank_note"].eq("").all()
+
+
 def test_an_error_goes_down():
     made = tables(rows("a", [0.1, 0.2, 0.3], score="top_error"), rows("b", [0.5, 0.6, 0.7], score="top_error"))
     table = summary(made).set_index("arm")
