@@ -22,8 +22,7 @@ from beyond.contracts import SPLITS, TargetKind
 from beyond.errors import require
 from beyond.screening import require_examples, screen
 from beyond.settings import NonNegative, NonNegativeInt, OneOf, PositiveInt, settings
-from beyond.splits import ArraySplits, Column, Scale, Served, replace_labels, stratified_order
-from beyond.streams import derive_seed
+from beyond.splits import ArraySplits, Column, Scale, Served, replace_labels, split_seeds, stratified_order
 
 if TYPE_CHECKING:
     from beyond.contracts import Task, TaskSpec
@@ -124,9 +123,7 @@ class ArrayTask(ABC):
 
     def at(self, seeds: Sequence[int]) -> ArraySplits:
         """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
-        if self.split_seed is not None:
-            return self._made((self.split_seed,))
-        return self._made(tuple(derive_seed("split", seed) for seed in seeds))
+        return self._made(split_seeds(self.split_seed, seeds))
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,): accuracy and cross-entropy for classes; R2 and half the squared error for values."""

@@ -20,8 +20,7 @@ from beyond.contracts import SPLITS, Batch
 from beyond.data import digest, scores
 from beyond.errors import UnsupportedError, require, require_one_of
 from beyond.settings import NonNegativeInt, PositiveInt, settings
-from beyond.splits import pick
-from beyond.streams import derive_seed
+from beyond.splits import pick, split_seeds
 
 if TYPE_CHECKING:
     from beyond.contracts import Episode, Task, TaskSpec
@@ -79,9 +78,7 @@ class EpisodeTask(ABC):
 
     def at(self, seeds: Sequence[int]) -> EpisodeSplits:
         """Return the episodes that the repetitions of these seeds see."""
-        if self.split_seed is not None:
-            return self._made((self.split_seed,))
-        return self._made(tuple(derive_seed("split", seed) for seed in seeds))
+        return self._made(split_seeds(self.split_seed, seeds))
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores of shape (R,), over the queries of all episodes: those of `ArrayTask`."""

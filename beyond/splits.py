@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
 from beyond.errors import require_one_of
-from beyond.streams import Stream
+from beyond.streams import Stream, derive_seed
 
 BLOCK = 4096  # rows worked on at once in float64, which bounds the memory of their copies
 NOISE = 4  # a spread of so many units in the last place is rounding, not variation
@@ -145,6 +145,11 @@ class ArraySplits:
 
     def in_units(self, values: Tensor) -> Tensor:
         return values if self.units is None else self.units.undo(values)
+
+
+def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return what splits are drawn from: one seed for all replicas, or by default each replica's own."""
+    return (split_seed,) if split_seed is not None else tuple(derive_seed("split", seed) for seed in seeds)
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ FAULTS = [
     ("beyond/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
     ("beyond/splits.py", 'if rng is not None and split == "train":', "if rng is not None:"),
     ("beyond/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
-    ("beyond/data.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
+    ("beyond/splits.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
     # held-out examples set the scale
     ("beyond/data.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
     # noise that depends on who else is in the stack
