@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from beyond.errors import InputError, require_one_of
+from beyond.errors import InputError, require, require_one_of
 from beyond.settings import OneOf, Positive, checked, settings
 
 
@@ -74,10 +74,15 @@ class Budget:
     currency : {"epochs", "examples", "flops", "steps", "seconds"}
         Epochs are backprop epochs; examples are forward + 2 backward.
     amount : float, > 0
+        Whole, if of steps.
     """
 
     currency: Annotated[str, OneOf(CURRENCIES)]
     amount: Positive
+
+    def __post_init__(self) -> None:
+        whole = self.currency != "steps" or self.amount.is_integer()
+        require(f"budget.{self.currency}", "a whole number > 0", self.amount, whole)
 
     @classmethod
     def of(cls, amounts: Mapping[str, float | None]) -> Budget:

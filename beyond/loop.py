@@ -47,7 +47,7 @@ class Setup:
     identity : dict of str to str
         Columns that every row of the run carries: run_id, study, method, signal, task, network, ...
     time_limit : float, optional
-        Seconds of step time for the whole run; beyond it the run counts as failed.
+        Seconds that the whole run may take, evaluation and first calls included; one that takes longer has failed.
     """
 
     method: Method
@@ -138,6 +138,7 @@ class _Run:
         self.previous: Any = None
         self.batch: Batch | None = None  # that the last step saw
         self.n_passed = 0
+        self.began = perf_counter()
 
     # ----------------------------------------------------------------------------------------------- running
 
@@ -154,14 +155,25 @@ class _Run:
         left = self.spent() < 1 and any(outcome.alive for outcome in self.outcomes)
         return left and not self.setup.method.done(self.state)
 
+    @property
+    def late(self) -> bool:
+        """Whether the run has taken longer than it may."""
+        limit = self.setup.time_limit
+        return limit is not None and self.elapsed > limit
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, without those between an interruption and its going on."""
+        return perf_counter() - self.began
+
     def advance(self) -> Iterator[int]:
         """Step; yield how many points of the grid are passed whenever that grows, and all of them at the end."""
-        setup, limit = self.setup, self.setup.time_limit
+        setup = self.setup
         reason = "the method was done before its first step"
         evaluated = True
         if self.under_way:
             self.warm_up()
-        while self.under_way:
+        while self.under_way and not self.late:
             before, drawn = self.ledger.copy(), self.draw()
             state = self.step(drawn)
             spent = self.spent()
@@ -179,9 +191,8 @@ class _Run:
             if passed > self.n_passed:
                 self.n_passed, evaluated = passed, True
                 yield passed
-            if limit is not None and self.total_seconds > limit:
-                self.end("failed", f"time limit of {limit:g} s")
-                break
+        if self.late:
+            self.end("failed", f"time limit of {setup.time_limit:g} s")
         if not evaluated:
             yield len(GRID)
         if not self.ledger.steps:
@@ -206,11 +217,12 @@ class _Run:
 
     def warm_up(self) -> None:
         """Step and forget it, as if interrupted: what only a first call costs is not on the method's clock."""
-        before = self.snapshot()
+        before, began = self.snapshot(), self.began
         try:
             self.step(self.draw())
         finally:
             self.restore(before)
+            self.began = began  # which the time limit counts from
 
     def end(self, status: str, reason: str) -> None:
         """End the replicas that are still alive."""
@@ -332,10 +344,12 @@ class _Run:
             "rng": self.rng.state(),
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
             "n_passed": self.n_passed,
+            "elapsed": self.elapsed,
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.state, self.kept, self.n_passed = snapshot["state"], snapshot["kept"], snapshot["n_passed"]
+        self.began = perf_counter() - snapshot["elapsed"]
         self.ledger.restore(Ledger(**snapshot["ledger"]))
         self.pretraining.restore(Ledger(**snapshot["pretraining"]))
         self.sampler.restore(snapshot["sampler"])

@@ -233,7 +233,7 @@ class RunSettings:
     threads : int, >= 1
         Of one process, at most four for each core.
     time_limit : float, > 0, optional
-        Seconds of step time; a run that takes longer counts as failed.
+        Seconds for a whole run, on the clock; one that takes longer counts as failed.
     save_every : float, >= 0
         Seconds between saved states of an unfinished run.
     runs : str

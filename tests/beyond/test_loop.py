@@ -36,6 +36,9 @@ FAULTS = [
     ("beyond/loop.py", "            self.restore(before)", "            self.state = before['state']"),
     ("beyond/loop.py", "        if self.under_way:\n            self.warm_up()", "        pass"),
     ("beyond/loop.py", "return self.ledger.seconds * len(self.outcomes)", "return self.ledger.seconds"),
+    # the time limit leaves out the warm-up, or what was before an interruption
+    ("beyond/loop.py", "            self.began = began", "            self.began = perf_counter()"),
+    ("beyond/loop.py", "        self.began = perf_counter() - snapshot", "        self.elapsed_before = snapshot"),
     # predictions of another replica, or in standardised units
     ("beyond/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
     ("beyond/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
@@ -155,6 +158,22 @@ class Ticking(Descent):
     def predict(self, state, problem, inputs, support=None):
         Ticking.now += 100
         return super().predict(state, problem, inputs)
+
+
+class Paced(Descent):
+    """A step takes 6 seconds, all else none."""
+
+    def step(self, state, batch, problem, rng):
+        Ticking.now += 6
+        return super().step(state, batch, problem, rng)
+
+
+class SlowInit(Paced):
+    """What comes before the first step takes 100 seconds, such as pre-training."""
+
+    def init(self, problem, params, rng):
+        Ticking.now += 100
+        return super().init(problem, params, rng)
 
 
 @pytest.fixture
@@ -495,13 +514,33 @@ def test_a_skipped_method_has_a_row_a_seed_and_a_reason():
 
 
 def test_beyond_the_time_limit_a_run_counts_as_failed(clock):
-    tables, _ = run(setup(Ticking(), time_limit=30, epochs=500))
+    tables, _ = run(setup(Paced(), time_limit=30, epochs=500))
     rows = tables["runs"]
     assert rows["status"].tolist() == ["failed"] * 3
     assert set(rows["reason"]) == {"time limit of 30 s"}
-    assert (rows["steps"] == 6).all()
+    assert (rows["steps"] == 5).all()  # and one to warm up
     assert rows["best_test_score"].notna().all()
     assert rows["final_test_score"].isna().all()
+    assert set(run(setup(Paced(), time_limit=30, steps=4))[0]["runs"]["status"]) == {"finished"}
+
+
+@pytest.mark.parametrize("kind", ["Ticking", "ColdStart", "SlowInit"])
+def test_the_time_limit_is_of_the_whole_run_with_predictions_first_calls_and_what_comes_before(
+    kind, clock, monkeypatch
+):
+    monkeypatch.setattr(ColdStart, "warm", False)
+    rows = run(setup(globals()[kind](), time_limit=30, steps=4))[0]["runs"]
+    assert set(rows["reason"]) == {"time limit of 30 s"}
+    assert set(rows["steps"]) == {0}
+
+
+def test_time_before_an_interruption_counts_and_time_in_between_does_not(clock):
+    of = setup(Paced(), time_limit=30, steps=500)
+    _, yielded = run(of)
+    Ticking.now += 1000
+    rows = run(of, yielded[2].snapshot)[0]["runs"]
+    assert yielded[2].snapshot["ledger"]["steps"] == 2
+    assert set(rows["steps"]) == {4}  # it has to warm up again
 
 
 def test_seconds_are_step_time_shared_by_the_replicas_and_evaluation_is_off_the_clock(clock):
