@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.statistics import LEVEL, Array
+from analysis.statistics import LEVEL, Array, cumulants_of_mean, reach
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,14 @@ class Estimate:
 
 
 def two_way(scores: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Mean score with an interval for new seeds and new examples, by resampling both: a jackknife, and Student's t.
+    """Mean score with an interval for new seeds and new examples, by resampling both: a jackknife.
 
     The components of the variance add up to that of the mean, in a complete crossing a / S + b / E + c / (S E); it is
     never less than what leaving out a seed, or leaving out an example, says by itself. (A bootstrap that draws seeds
     and examples counts c three times: Owen, 2007, Annals of Applied Statistics 1, 386.) Degrees of freedom by
-    Satterthwaite's formula: close to S - 1 where seeds matter most, to E - 1 where examples do.
+    Satterthwaite's formula: close to S - 1 where seeds matter most, to E - 1 where examples do. Third cumulants add up
+    as variances do, and the interval reaches as every other (`statistics.reach`), at no end less far than it would
+    for new seeds alone.
 
     Parameters
     ----------
@@ -109,15 +111,23 @@ def two_way(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     seeds, examples = known.any(1).sum(), known.any(0).sum()
     if min(seeds, examples) < 2:
         return Estimate(float(mean), *[np.nan] * 4)
-    by_seed = (deviations.sum(1) ** 2).sum() * seeds / (seeds - 1)
-    by_example = (deviations.sum(0) ** 2).sum() * examples / (examples - 1)
+    by_seed, skew_by_seed = cumulants_of_mean(deviations.sum(1), seeds)
+    by_example, skew_by_example = cumulants_of_mean(deviations.sum(0), examples)
     variance = max(_variance_of_mean(scores, known), by_seed, by_example)
     if variance == 0:
         return Estimate(float(mean), 0.0, np.nan, float(mean), float(mean))
     freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_example**2 / (examples - 1))
+    ends = [_ends(variance, skew_by_seed + skew_by_example, max(freedom, 1), level)]
+    if by_seed > 0:
+        ends.append(_ends(by_seed, skew_by_seed, seeds - 1, level))
+    below, above = np.max(ends, axis=0)
+    return Estimate(float(mean), float(np.sqrt(variance)), float(freedom), float(mean - below), float(mean + above))
+
+
+def _ends(variance: ArrayLike, third: Array, freedom: float, level: float) -> Array:
+    """How far an interval reaches below and above a mean with this variance and third cumulant."""
     error = np.sqrt(variance)
-    reach = stats.t.ppf((1 + level) / 2, max(freedom, 1)) * error
-    return Estimate(float(mean), float(error), float(freedom), float(mean - reach), float(mean + reach))
+    return error * np.array(reach(freedom, third / error**3, level))
 
 
 def _variance_of_mean(scores: Array, known: NDArray[np.bool_]) -> float:

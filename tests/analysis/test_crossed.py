@@ -2,16 +2,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats
 from statsmodels.stats.anova import anova_lm
 
 from analysis.crossed import components, shares, two_way
+from analysis.statistics import mean_interval
 
 FAULTS = [
     ("analysis/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
     ("analysis/crossed.py", "[n - n_examples, 0, n - n_examples]", "[n - n_seeds, 0, n - n_examples]"),
     ("analysis/crossed.py", "if np.allclose(np.dot(which, told), which) else np.nan", ""),
     ("analysis/crossed.py", "found.example * (known.sum(0) ** 2).sum() / n**2", "0"),
-    ("analysis/crossed.py", "seeds / (seeds - 1)", "1.0"),
+    ("analysis/statistics.py", "second * n / (n - 1)", "second"),
+    ("analysis/crossed.py", "skew_by_seed + skew_by_example", "skew_by_seed - skew_by_example"),
+    ("analysis/crossed.py", "    if by_seed > 0:\n", "    if False:\n"),
     ("analysis/crossed.py", "- (spread - found.seed)", ""),
 ]
 
@@ -102,6 +106,24 @@ def test_the_two_way_variance_adds_what_seeds_examples_and_cells_contribute(rng)
     assert two_way(scores).error ** 2 == pytest.approx(
         found.seed / 12 + found.example / 300 + found.residual / 3600, rel=1e-9
     )
+
+
+def test_the_interval_reaches_into_the_long_tail_of_seeds_and_examples(rng):
+    of_seed, of_example = rng.exponential(size=(8, 1)), 8 * rng.exponential(size=30)
+    found = two_way(of_seed + of_example)
+    third = stats.kstat(of_seed, 3) / 8**2 + stats.kstat(of_example, 3) / 30**2
+    t = stats.t.ppf(0.975, found.freedom)
+    assert found.mean - found.low == pytest.approx(t * found.error)
+    assert found.high - found.mean == pytest.approx((t + third / found.error**3 * (t**2 + 0.5) / 3) * found.error)
+
+
+@pytest.mark.parametrize("of_example", [0.0, 0.3, 3.0])
+def test_new_examples_never_shorten_the_interval_of_new_seeds(rng, of_example):
+    for _ in range(50):
+        scores = rng.exponential(size=(6, 1)) + of_example * rng.exponential(size=(1, 40)) + rng.normal(size=(6, 40))
+        found, (low, high) = two_way(scores), mean_interval(scores.mean(1))
+        assert found.low <= low + 1e-12
+        assert found.high >= high - 1e-12
 
 
 def test_one_seed_has_a_mean_and_no_interval(rng):

@@ -7,17 +7,21 @@ from scipy import stats
 from analysis.statistics import (
     at_least,
     average_ranks,
+    cumulants_of_mean,
     holm,
     mean_interval,
     merged,
     paired,
+    reach,
     sign_flip_p,
     smallest_p,
     stream,
 )
 
 FAULTS = [
-    ("analysis/statistics.py", "z = y - skewness / (6 * n)", "z = y + skewness / (6 * n)"),
+    ("analysis/statistics.py", "(t**2 + 0.5) / 3", "(t**2 + 0.5) / 6"),
+    ("analysis/statistics.py", "t + np.maximum(-longer, 0), t + np.maximum(longer, 0)", "t + longer, t - longer"),
+    ("analysis/statistics.py", "third * n**2", "third * n"),
     # one-sided
     ("analysis/statistics.py", "float(2 * above.sum() / 2.0**n)", "float(above.sum() / 2.0**n)"),
     # Bonferroni's correction instead of Holm's
@@ -43,13 +47,13 @@ def test_without_skewness_the_interval_is_the_textbooks():
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_the_corrected_t_of_either_end_is_students_quantile(rng, level):
+def test_only_the_end_of_the_long_tail_is_further_than_students(rng, level):
     values = rng.exponential(size=7)
-    skewness = stats.skew(values)
-    for end, side in zip(mean_interval(values, level=level), (1, -1), strict=True):
-        t = (values.mean() - end) / values.std(ddof=1)
-        corrected = t + skewness / 3 * t**2 + skewness**2 / 27 * t**3 + skewness / (6 * 7)
-        assert corrected == pytest.approx(side * stats.t.ppf((1 + level) / 2, 6) / np.sqrt(7))
+    error, t = stats.sem(values), stats.t.ppf((1 + level) / 2, 6)
+    longer = stats.skew(values, bias=False) / np.sqrt(7) * (t**2 + 0.5) / 3
+    low, high = mean_interval(values, level=level)
+    assert (values.mean() - low) / error == pytest.approx(t)
+    assert (high - values.mean()) / error == pytest.approx(t + longer)
 
 
 def test_the_interval_follows_shift_scale_and_mirror(rng):
@@ -60,14 +64,25 @@ def test_the_interval_follows_shift_scale_and_mirror(rng):
     assert high - values.mean() > values.mean() - low  # the far tail may hide more
 
 
-def test_the_interval_is_near_the_studentised_bootstrap(rng):
-    values = rng.gamma(2, size=60)
-    drawn = rng.choice(values, (20_000, 60))
-    t = (drawn.mean(1) - values.mean()) / drawn.std(1, ddof=1)
-    expected = values.mean() - values.std(ddof=1) * np.quantile(t, [0.975, 0.025])
-    plain = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
-    found = np.array(mean_interval(values))
-    assert np.abs(found - expected).max() < 0.4 * np.abs(np.array(plain) - expected).max()
+@pytest.mark.parametrize("size", [30, 60])
+def test_the_far_end_is_the_true_quantile_of_t(rng, size):
+    drawn = rng.gamma(4, size=(100_000, size))  # skewness 1
+    t = (drawn.mean(1) - 4) / (drawn.std(1, ddof=1) / np.sqrt(size))
+    expected = -np.quantile(t, 0.025)
+    _, above = reach(size - 1, 1 / np.sqrt(size))
+    plain, _ = reach(size - 1, 0)
+    assert abs(above - expected) < 0.2 * abs(plain - expected)
+
+
+def test_cumulants_of_a_mean_are_fishers_k_statistics(rng):
+    values = rng.exponential(size=(9, 2))
+    values[7:, 1] = np.nan
+    n = np.array([9, 7])
+    deviations = np.nan_to_num(values - np.nanmean(values, axis=0)) / n
+    for order, found in zip((2, 3), cumulants_of_mean(deviations, n), strict=True):
+        expected = [stats.kstat(values[:own, k], order) / own ** (order - 1) for k, own in enumerate(n)]
+        np.testing.assert_allclose(found, expected)
+    assert cumulants_of_mean(np.array([-1.0, 1.0]), 2) == (4, 0)
 
 
 def test_equal_values_have_a_point():
