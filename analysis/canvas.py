@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from analysis.report_tables import folded
 from analysis.statistics import Array
 from analysis.trajectories import Band
 
@@ -140,13 +140,8 @@ def panels(
 
 
 def wrapped(label: str, inches: float) -> str:
-    """Break a label into lines of the given width, after a blank or one of "/.,_=" where that is possible."""
-    width, lines = max(12, int(inches / _LETTER)), [""]
-    for part in re.split(r"(?<=[ /,_=])|(?<=\.)(?=\D)", label):
-        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(line.rstrip() for line in lines)
+    """Break a label into lines of the given width, see `report_tables.folded`."""
+    return folded(label, max(12, int(inches / _LETTER)))
 
 
 def draw_band(axes: Axes, x: Array, band: Band, look: Look, phase: int = 0) -> None:

@@ -39,6 +39,11 @@ class Ranking:
         return float(self.ties.p[self.arms.index(arm), self.arms.index(other)])
 
 
+def rankings(tables: Tables) -> dict[str, Ranking]:
+    """Rank the arms of every task: once, for all that tables, figures and sentences say."""
+    return {task: ranking(tables, task) for task in tables.tasks}
+
+
 def ranking(tables: Tables, task: str) -> Ranking:
     """Rank the arms of a task."""
     runs = tables.runs[tables.runs["task"] == task]

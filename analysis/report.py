@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.figures import Drawn
+    from analysis.ranking import Ranking
     from analysis.tables import Frame, Tables
 
 _TEMPLATE = "report.html.j2"
@@ -37,10 +38,10 @@ def publish(folder: str | Path, out: str | Path | None = None, reference: str | 
 
     try:
         tables = load(folder)
-        page = _write(tables, Path(folder), out, reference)
+        page, summary = _write(tables, Path(folder), out, reference)
     except (TableError, OSError) as error:
         sys.exit(f"beyond-report: {error}")
-    print_summary(tables)
+    print_summary(tables, summary)
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
@@ -54,10 +55,10 @@ def write(folder: str | Path, out: str | Path | None = None, reference: str | No
     """
     from analysis.tables import load
 
-    return _write(load(folder), Path(folder), out, reference)
+    return _write(load(folder), Path(folder), out, reference)[0]
 
 
-def print_summary(tables: Tables) -> None:
+def print_summary(tables: Tables, summary: Frame) -> None:
     """Print a table for each task: arms, scores, ranks and costs; then what weakens the comparison."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -66,26 +67,24 @@ def print_summary(tables: Tables) -> None:
 
     from analysis.report_tables import printed_columns
     from analysis.sentences import warnings
-    from analysis.summaries import summary
 
-    console, table = Console(), summary(tables)
+    console = Console()
     for task in tables.tasks:
-        rows = printed_columns(table[table["task"] == task])
-        printed = Table(
-            title=f"{task}: test {tables.score(task)} at the best validation", title_justify="left", box=SIMPLE_HEAD
-        )
+        rows = printed_columns(summary[summary["task"] == task], console.width)
+        printed = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for column in rows:
-            side = "left" if column == "arm" else "right"
-            words = column in ("arm", "rank")  # may be broken; numbers may not
-            printed.add_column(column, justify=side, overflow="fold", no_wrap=not words)
+            printed.add_column(Text(column), justify="left" if column == "arm" else "right", no_wrap=True)
         for row in rows.itertuples(index=False):
             printed.add_row(*map(Text, row))  # an arm's [settings] are no markup
-        console.print(printed)
+        console.print(Text(f"{task}: test {tables.score(task)} at the best validation"), soft_wrap=True)
+        printed.width = console.measure(printed, options=console.options.update(max_width=10_000)).maximum
+        console.print(printed, crop=False)  # as wide as it is: no number is cut
     for line in warnings(tables):
         console.print(Text(f"Mind: {line}"), soft_wrap=True)
 
 
-def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> Path:
+def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> tuple[Path, Frame]:
+    """Write the page; return its path, and the summary."""
     import jinja2
 
     from analysis import report_tables as shown
@@ -93,13 +92,15 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
     from analysis.canvas import write as write_file
     from analysis.example_tables import example_tables
     from analysis.figures import draw
+    from analysis.ranking import rankings
     from analysis.statistics import INTERVAL
 
     out = folder / "report" if out is None else Path(out)
-    summary = summaries.summary(tables)
+    orders = rankings(tables)
+    summary = summaries.summary(tables, orders)
     frames = {
         "summary": summary,
-        "paired_differences": summaries.paired_differences(tables, reference),
+        "paired_differences": summaries.paired_differences(tables, orders, reference),
         "cost_to_target": summaries.cost_to_target(tables),
         "failures": summaries.failures(tables),
     }
@@ -119,7 +120,7 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
         warnings=sentences.warnings(tables),
-        sections=[_section(tables, frames, found, drawn, task) for task in tables.tasks],
+        sections=[_section(tables, orders[task], frames, found, drawn, task) for task in tables.tasks],
         failures=shown.failure_columns(frames["failures"]),
         interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
@@ -130,17 +131,21 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
     )
     index = out / "index.html"
     write_file(index, page)
-    return index
+    return index, summary
 
 
 def _section(
-    tables: Tables, frames: Mapping[str, Frame], found: Mapping[str, Frame], drawn: Iterable[Drawn], task: str
+    tables: Tables,
+    order: Ranking,
+    frames: Mapping[str, Frame],
+    found: Mapping[str, Frame],
+    drawn: Iterable[Drawn],
+    task: str,
 ) -> dict[str, Any]:
     """All that the page says of one task."""
     from analysis import example_columns as examples
     from analysis import report_tables as shown
     from analysis import sentences
-    from analysis.ranking import ranking
 
     own = {name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty}
     differences = own.get("paired_differences")
@@ -148,7 +153,7 @@ def _section(
     return {
         "task": task,
         "score": tables.score(task),
-        "headline": sentences.headline(tables, own["summary"], ranking(tables, task), reference),
+        "headline": sentences.headline(tables, own["summary"], order, reference),
         "scores": shown.score_columns(own["summary"]),
         "costs": shown.cost_columns(own["summary"]),
         "differences": None if reference is None else shown.difference_columns(differences),

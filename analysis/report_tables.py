@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from analysis.statistics import INTERVAL
 from analysis.tables import COSTS, LEVELS, STATUSES, Frame
 
 NONE = "-"
-_COST_NAMES = {"epochs": "epochs", "examples": "examples", "flops": "FLOPs", "seconds": "seconds"}
+_COST_NAMES = {"epochs": "epochs", "examples": "examples", "flops": "FLOPs", "seconds": "step seconds"}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -84,20 +85,33 @@ def score_columns(summary: Frame) -> Frame:
             "at the end": summary["final_mean"].map(score_text),
             "selected - end [95 %]": [interval(*row) for row in gains],
             "epochs": summary["epochs"].map(number),
-            "seconds a replica": summary["seconds"].map(number),
-            "seconds of the run": summary["total_seconds"].map(number),
+            "step seconds a replica": summary["seconds"].map(number),
+            "step seconds of the run": summary["total_seconds"].map(number),
         }
     )
 
 
-def printed_columns(summary: Frame) -> Frame:
-    """Scores of one task, narrow enough for a terminal."""
-    shown = score_columns(summary).rename(
-        columns={"mean [95 % interval]": "mean [95 %]", "seconds a replica": "seconds"}
-    )
+def printed_columns(summary: Frame, width: int) -> Frame:
+    """Scores of one task for a terminal of so many letters; names are broken between words, numbers are not."""
     begun = summary[list(STATUSES)].sum(axis=1)
-    finished = [f"{done}/{n}" for done, n in zip(summary["finished"], begun, strict=True)]
-    return shown.assign(finished=finished)[["arm", "mean [95 %]", "rank", "finished", "seconds"]]
+    columns = {
+        "mean [95 %]": [interval(*row) for row in summary[["mean", "low", "high"]].to_numpy()],
+        "rank": [folded(rank, 12) for rank in ranks(summary)],
+        "finished": [f"{done}/{n}" for done, n in zip(summary["finished"], begun, strict=True)],
+        "step\nseconds a\nreplica": [number(seconds) for seconds in summary["seconds"]],
+    }
+    taken = sum(2 + max(map(len, "\n".join([name, *own]).split("\n"))) for name, own in columns.items())
+    return pd.DataFrame({"arm": [folded(arm, max(width - taken - 2, 16)) for arm in summary["arm"]], **columns})
+
+
+def folded(name: str, width: int) -> str:
+    """Break a name into lines of so many letters, after a blank or one of "/.,_=" where that is possible."""
+    lines = [""]
+    for part in re.split(r"(?<=[ /,_=])|(?<=\.)(?=\D)", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(map(str.rstrip, lines))
 
 
 def cost_columns(summary: Frame) -> Frame:
@@ -105,7 +119,7 @@ def cost_columns(summary: Frame) -> Frame:
     columns = {"arm": summary["arm"]}
     columns["budget spent"] = summary["spent"].map(share)
     columns |= {_COST_NAMES[cost]: summary[cost].map(number) for cost in COSTS}
-    columns["seconds of the run"] = summary["total_seconds"].map(number)
+    columns["step seconds of the run"] = summary["total_seconds"].map(number)
     for cost in ("flops", "seconds"):
         before = summary[f"pretraining_{cost}"]
         columns[f"pre-training {_COST_NAMES[cost]}"] = before.map(number)
@@ -129,7 +143,6 @@ def difference_columns(differences: Frame) -> Frame:
             "arm": differences["arm"],
             "pairs": differences["n"].map(str),
             "difference [95 % interval]": [interval(*row) for row in differences[["mean", "low", "high"]].to_numpy()],
-            "p": differences["p"].map(number),
             "p (all pairs)": differences["p_corrected"].map(number),
             "smallest p": differences["smallest_p"].map(number),
             "d_z": differences["d_z"].map(number),
@@ -145,7 +158,7 @@ def target_columns(targets: Frame) -> Frame:
         head = f"{level} ({own['target'].dropna().iloc[0]:g})"
         columns[f"{head} reached"] = [f"{r:.0f}/{n:.0f}" for r, n in own[["reached", "n"]].to_numpy()]
         for cost in ("epochs", "seconds"):
-            columns[f"{head} {cost}"] = own[cost].map(number).array
+            columns[f"{head} {_COST_NAMES[cost]}"] = own[cost].map(number).array
     return pd.DataFrame(columns)
 
 

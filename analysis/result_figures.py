@@ -28,7 +28,7 @@ from analysis.statistics import INTERVAL, Array
 from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
 from analysis.training_figures import Picture, seeds
 
-_CURRENCIES = {"epochs": "backprop epochs", "seconds": "seconds a replica"}
+_CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds a replica"}
 
 
 def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Look]) -> Picture | None:

@@ -34,10 +34,6 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     n = order.ties.n if order.arms else int(best["n_seeds"])
     over = f"Over {n} repetition{'s' if n != 1 else ''}{_of_split(runs)}{_on_examples(runs)}, "
     sentences = [over + _first(rows, order)]
-    if len(data(tables, task)) > 1:
-        sentences.append("The arms did not see the same data (see Mind): their order means nothing.")
-    if len(_budgets(runs)) > 1:
-        sentences.append("The arms were not given the same compute (see Mind).")
     if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
@@ -153,7 +149,7 @@ def covered(tables: Tables) -> str:
 
 
 def compared(tables: Tables) -> Frame:
-    """What was compared: one row a task."""
+    """What was compared: one row a task, as `tables.load` tells tasks apart."""
     rows = []
     for task in tables.tasks:
         runs = tables.runs[tables.runs["task"] == task]
@@ -185,7 +181,8 @@ def _networks(runs: Frame) -> list[str]:
 
 def warnings(tables: Tables) -> list[str]:
     """What makes the comparison weaker than it looks."""
-    found = [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
+    found = list(_apart(tables))
+    found += [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
     found += tables.repeated
     commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
     if len(commits) > 1:
@@ -202,16 +199,21 @@ def warnings(tables: Tables) -> list[str]:
     return found
 
 
+def _apart(tables: Tables) -> Iterable[str]:
+    """Tasks on which not all runs can be compared."""
+    for name, own in tables.runs.groupby("task_name")["task"].unique().items():
+        if len(own) > 1:
+            conditions = "; ".join(task for task in tables.tasks if task in own)
+            yield (
+                f"{name}: runs that differ in the task's settings, budget, split or data are ranked and tested apart: "
+                f"{conditions}."
+            )
+
+
 def _of_task(tables: Tables, task: str) -> Iterable[str]:
     runs = _ran(tables, task)
-    if len(checksums := data(tables, task)) > 1:
-        yield f"the data differ between runs, so scores cannot be compared. {_by_value('Checksum', checksums)}."
     if differing := _differing_sources(tables, task):
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
-    if len(_budgets(runs)) > 1:
-        yield "budgets differ between runs, so the arms were not given the same compute."
-    if len(set(runs["split"]) - {""}) > 1:
-        yield f"arms were split differently: {', '.join(sorted(set(runs['split']) - {''}))}."
     if len(set(runs["n_train"].dropna())) > 1:
         yield f"arms were trained on different numbers of examples: {_span(runs['n_train'])}."
     spent = runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
@@ -224,11 +226,6 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     few = sorted(arm for arm, own in seeds.items() if len(own) < MIN_SEEDS)
     if few:
         yield f"fewer than {MIN_SEEDS} seeds, not ranked: {', '.join(map(str, few))}."
-
-
-def data(tables: Tables, task: str) -> dict[str, list[str]]:
-    """Arms of a task by the checksum of the data that they saw."""
-    return _by(tables, task, lambda manifest: manifest.get("data_sha256"))
 
 
 def _by(tables: Tables, task: str, take: Callable[[Mapping[str, Any]], Any]) -> dict[str, list[str]]:
@@ -250,10 +247,6 @@ def _differing_sources(tables: Tables, task: str) -> list[str]:
             told = "; other than ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
             found.setdefault(told, []).append(file)
     return [f"{', '.join(files)} of {told}" for told, files in found.items()]
-
-
-def _by_value(what: str, arms: dict[str, list[str]]) -> str:
-    return "; ".join(f"{what} {value[:8]}: {', '.join(dict.fromkeys(own))}" for value, own in arms.items())
 
 
 def _ran(tables: Tables, task: str) -> Frame:

@@ -6,12 +6,13 @@ share; one that lost replicas has the mean of the others, and how many they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from analysis.ranking import ranking
+from analysis.ranking import Ranking
 from analysis.statistics import mean_interval, merged, paired, stream
 from analysis.tables import COSTS, LEVELS, RESULT, STATUSES, Frame, TableError, Tables, higher_is_better, limits_of
 
@@ -24,8 +25,8 @@ _MEANS = {
 }
 
 
-def summary(tables: Tables) -> Frame:
-    """One row for each arm of each task: ranked arms by their mean, the best first, then the others.
+def summary(tables: Tables, orders: Mapping[str, Ranking]) -> Frame:
+    """One row for each arm of each task, in their order: ranked arms by their mean, the best first, then the others.
 
     `mean` is of the test score at the best validation, over the `n_seeds` replicas that finished; `low` and `high` are
     its interval, `final_mean` the mean at the end. `selected_gain` with its interval is the test score of the selected
@@ -33,47 +34,50 @@ def summary(tables: Tables) -> Frame:
     `rank_first` to `rank_last` is the rank interval, `group` the letters of the tie groups, `rank` the mean place over
     seeds; `rank_note` says why an arm has none. Costs are means over replicas, `spent` the share of the budget;
     pre-training is in columns of its own.
+
+    Parameters
+    ----------
+    orders : dict of str to Ranking
+        By task, from `ranking.rankings`.
     """
-    rows, ranked = [], []
-    for task, runs in tables.runs.groupby("task"):
-        score = tables.score(str(task))
-        sign = 1 if higher_is_better(score) else -1
-        ranked.append(_ranks(tables, str(task)))
-        for arm, replicas in runs.groupby("arm"):
-            done = replicas[(replicas["status"] == "finished") & np.isfinite(replicas[RESULT])]
-            values = done[RESULT].to_numpy(float)
-            row = {
-                "task": task,
-                "arm": arm,
-                "signal": replicas["signal"].iloc[0],
-                "score": score,
-                "n_seeds": len(values),
-            }
-            row |= {status: int((replicas["status"] == status).sum()) for status in STATUSES}
-            row["mean"] = _mean(values)
-            row["low"], row["high"] = map(float, mean_interval(values, limits_of(score)))
-            row["best"] = sign * (sign * values).max() if len(values) else np.nan
-            row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-            gain = paired(sign * values, sign * done["final_test_score"], stream(str(task), str(arm), "selected"))
-            row |= {"selected_gain": gain.mean, "selected_low": gain.low, "selected_high": gain.high}
-            ran = replicas[replicas["status"] != "skipped"]
-            rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
-    table = pd.DataFrame(rows).merge(pd.concat(ranked), on=["task", "arm"], how="left")
-    ascending = merged(np.where(table["score"].map(higher_is_better), -1, 1) * table["mean"])
-    order = table.assign(order=ascending, below=table["rank"].isna())
-    order = order.sort_values(["task", "below", "order", "arm"], na_position="last")
-    return order.drop(columns=["order", "below"]).reset_index(drop=True)
+    return pd.concat([_summary(tables, task, orders[task]) for task in tables.tasks], ignore_index=True)
 
 
-def _ranks(tables: Tables, task: str) -> Frame:
+def _summary(tables: Tables, task: str, order: Ranking) -> Frame:
+    """Rows of one task."""
+    score = tables.score(task)
+    sign = 1 if higher_is_better(score) else -1
+    rows = []
+    for arm, replicas in tables.runs[tables.runs["task"] == task].groupby("arm"):
+        done = replicas[(replicas["status"] == "finished") & np.isfinite(replicas[RESULT])]
+        values = done[RESULT].to_numpy(float)
+        row = {
+            "task": task,
+            "arm": arm,
+            "signal": replicas["signal"].iloc[0],
+            "score": score,
+            "n_seeds": len(values),
+        }
+        row |= {status: int((replicas["status"] == status).sum()) for status in STATUSES}
+        row["mean"] = _mean(values)
+        row["low"], row["high"] = map(float, mean_interval(values, limits_of(score)))
+        row["best"] = sign * (sign * values).max() if len(values) else np.nan
+        row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
+        gain = paired(sign * values, sign * done["final_test_score"], stream(str(task), str(arm), "selected"))
+        row |= {"selected_gain": gain.mean, "selected_low": gain.low, "selected_high": gain.high}
+        ran = replicas[replicas["status"] != "skipped"]
+        rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
+    table = pd.DataFrame(rows).merge(_ranks(order), on="arm", how="left")
+    table = table.assign(order=merged(-sign * table["mean"]), below=table["rank"].isna())
+    return table.sort_values(["below", "order", "arm"], na_position="last").drop(columns=["order", "below"])
+
+
+def _ranks(order: Ranking) -> Frame:
     """Ranks of the arms of one task."""
-    order = ranking(tables, task)
     known = order.ties
-    columns = ["task", "arm", "rank", "rank_first", "rank_last", "group", "rank_note"]
-    places = zip(order.arms, order.rank, known.first, known.last, known.letters, strict=True)
-    rows = [[task, *place, ""] for place in places]
-    rows += [[task, arm, *[np.nan] * 3, "", note] for arm, note in order.unranked.items()]
-    return pd.DataFrame(rows, columns=columns)
+    rows = [[*place, ""] for place in zip(order.arms, order.rank, known.first, known.last, known.letters, strict=True)]
+    rows += [[arm, *[np.nan] * 3, "", note] for arm, note in order.unranked.items()]
+    return pd.DataFrame(rows, columns=["arm", "rank", "rank_first", "rank_last", "group", "rank_note"])
 
 
 def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str | None:
@@ -94,11 +98,16 @@ def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str
     return str(validation.idxmax() if higher_is_better(tables.score(task)) else validation.idxmin())
 
 
-def paired_differences(tables: Tables, reference: str | None = None) -> Frame:
+def paired_differences(tables: Tables, orders: Mapping[str, Ranking], reference: str | None = None) -> Frame:
     """Each arm's score minus the reference arm's at the same seeds, where both finished.
 
-    `p_corrected` is for all pairs of ranked arms of the task, those without the reference included: the same numbers
-    that make the tie groups.
+    `p_corrected` decides: it is for all pairs of ranked arms of the task, those without the reference included, and
+    makes the tie groups. `p_uncorrected` is of the one pair, as if no other had been looked at.
+
+    Parameters
+    ----------
+    orders : dict of str to Ranking
+        By task, from `ranking.rankings`.
 
     Raises
     ------
@@ -108,6 +117,7 @@ def paired_differences(tables: Tables, reference: str | None = None) -> Frame:
     if reference is not None and reference not in tables.arms:
         raise TableError(f"no arm has the name {reference}; known: {', '.join(tables.arms)}")
     parts = []
+    identity, tests = ("task", "arm", "reference"), ("p_corrected", "p_uncorrected", "smallest_p", "d_z")
     done = tables.runs[tables.runs["status"] == "finished"]
     for task in tables.tasks:
         name = reference_arm(tables, task, reference or "backprop")
@@ -117,11 +127,10 @@ def paired_differences(tables: Tables, reference: str | None = None) -> Frame:
         others = [arm for arm in wide if arm != name]
         rows = [asdict(paired(wide[arm], wide[name], stream(task, str(arm), name))) for arm in others]
         part: Frame = pd.DataFrame(rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"])
-        order = ranking(tables, task)
-        part = part.assign(
-            task=task, arm=others, reference=name, p_corrected=[order.p(str(arm), name) for arm in others]
-        )
-        part = part[["task", "arm", "reference", "n", "mean", "low", "high", "p", "p_corrected", "smallest_p", "d_z"]]
+        part = part.rename(columns={"p": "p_uncorrected"})
+        corrected = [orders[task].p(str(arm), name) for arm in others]
+        part = part.assign(task=task, arm=others, reference=name, p_corrected=corrected)
+        part = part[[*identity, "n", "mean", "low", "high", *tests]]
         ascending = not higher_is_better(tables.score(task))
         parts.append(part.sort_values(["mean", "arm"], ascending=[ascending, True]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -74,8 +74,9 @@ class Tables:
         the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers' depth 0,
         the whole network as one; it has no row where none was recorded.
     runs : DataFrame
-        One row a replica, with its `arm`: what is compared, named so that it differs from every other on its task; and
-        `settings`, in which all arms of its task differ from the defaults alike; and the share of its budget `spent`.
+        One row a replica. Its `task` is what arms are compared on, see `_conditions`, and `task_name` the one that was
+        recorded; its `arm` is what is compared, named so that it differs from every other on its task. `settings` are
+        those in which all arms of its task differ from the defaults alike, `spent` is the share of its budget.
     manifests : dict of str to dict
         By cell.
     unfinished : tuple of str
@@ -99,8 +100,8 @@ class Tables:
 
     @property
     def tasks(self) -> list[str]:
-        """Names, sorted."""
-        return sorted(self.runs["task"].unique())
+        """Names, sorted; numbers in them by their size."""
+        return sorted(self.runs["task"].unique(), key=_with_numbers)
 
     @property
     def arms(self) -> list[str]:
@@ -136,7 +137,9 @@ def load(folder: str | Path) -> Tables:
     cells = sorted(path.parent for path in folder.glob("*/runs.parquet"))
     if not cells:
         raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'runs.parquet'}")
-    runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS)))
+    manifests = {cell.name: _manifest(cell / "manifest.json") for cell in cells}
+    checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
+    runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums))
     curves = _join(_read(cells, "curves", _CURVES), runs)
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
     layers = _join(_read(cells, "layers", _LAYERS), runs)
@@ -153,7 +156,7 @@ def load(folder: str | Path) -> Tables:
         networks=layers[layers["depth"] == 0].reset_index(drop=True),
         predictions=_predictions(cells, runs),
         runs=runs.sort_values(replica, ignore_index=True),
-        manifests={cell.name: _manifest(cell / "manifest.json") for cell in cells},
+        manifests=manifests,
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
     )
@@ -192,8 +195,8 @@ def _predictions(cells: list[Path], runs: Frame) -> Frame:
     return pd.concat(parts).merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 
 
-def _labelled(runs: Frame) -> Frame:
-    """Complete the columns and name each row's arm."""
+def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
+    """Complete the columns; name what each row's arm is compared on, and the arm."""
     if runs.empty:
         raise TableError("the runs tables hold no row")
     words = ("variant", "reason", "split", "budget_currency")
@@ -207,38 +210,66 @@ def _labelled(runs: Frame) -> Frame:
     runs["pretraining_examples"] = runs["pretraining_forward"] + 2 * runs["pretraining_backward"]
     amounts = [runs[cost].where(runs["budget_currency"] == cost) for cost in (*COSTS, "steps")]
     runs["spent"] = pd.concat(amounts, axis=1).max(axis=1) / runs["budget"]
-    return pd.concat([_named(own) for _, own in runs.groupby("task")], ignore_index=True)
+    data = runs["run_id"].map(checksums)
+    return pd.concat([_named(own, _conditions(own, data)) for _, own in runs.groupby("task")], ignore_index=True)
 
 
-def _named(runs: Frame) -> Frame:
-    """Name the arms of one task: method, network, and the settings that not all of its arms share.
+def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
+    """Name what the runs of one task can be compared on: the task, and what sets them apart from its other runs.
 
-    A network's name stands for the settings that all who have it share. Budget and split name themselves where a
-    method's arms would otherwise have one name.
+    This alone decides what is comparable: arms share a ranking, tests and a headline where the task's settings, the
+    budget, the split and the data are the same. What a table does not know sets nothing apart.
+
+    Parameters
+    ----------
+    data : Series of str
+        Checksum of each row's data.
+    """
+    settings = runs["variant"].map(lambda variant: [part for part in _settings(variant) if part.startswith("task.")])
+    shared = set.intersection(*map(set, settings))
+    own = settings.map(lambda parts: ", ".join(part.removeprefix("task.") for part in parts if part not in shared))
+    known = runs["budget"].notna()
+    budgets = (runs["budget"].map("{:.15g}".format) + " " + runs["budget_currency"]).where(known)
+    splits = ("split=" + runs["split"]).where(runs["split"] != "")
+    name: pd.Series = runs["task"]
+    for values in (own, budgets, splits, "data " + data.str[:8].astype("string")):
+        apart = (values.groupby(name).transform("nunique") > 1) & values.notna() & (values != "")
+        name = name.where(~apart, name + ", " + values.fillna(""))
+    return name.astype(object)
+
+
+def _named(runs: Frame, conditions: pd.Series) -> Frame:
+    """Name the arms of one task: method, network, and the settings of these that not all of its arms share.
+
+    A network's name stands for the settings that all who have it share.
     """
     arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
     settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
-    shared = set.intersection(*map(set, settings.values()))
+    of_condition = {part for own in settings.values() for part in own if part.startswith(("task.", "budget."))}
+    shared = set.intersection(*map(set, settings.values())) - of_condition
     implied = {
         network: {part for part in set.intersection(*(set(settings[v]) for v in own)) if part.startswith("network.")}
         for network, own in runs.groupby("network")["variant"].unique().items()
     }
     told = [
-        ", ".join(part for part in settings[variant] if part not in shared | implied[network])
+        ", ".join(part for part in settings[variant] if part not in shared | of_condition | implied[network])
         for variant, network in runs[["variant", "network"]].to_numpy()
     ]
     inside = pd.Series(told, runs.index, dtype=object)
-    amounts = runs["budget"].map("{:g}".format) + " " + runs["budget_currency"]
-    for name, values in (("budget", amounts), ("split", runs["split"])):
-        differ = values.groupby([arm, inside]).transform("nunique") > 1
-        inside = inside.where(~differ, inside + inside.map(lambda text: ", " if text else "") + f"{name}=" + values)
     arm = arm.where(inside == "", arm + " [" + inside + "]")
-    return runs.assign(arm=arm, settings=", ".join(sorted(shared)))
+    alike = {variant: ", ".join(sorted(shared | of_condition.intersection(own))) for variant, own in settings.items()}
+    return runs.assign(arm=arm, settings=runs["variant"].map(alike), task_name=runs["task"], task=conditions)
 
 
 def _settings(variant: str) -> list[str]:
     """Take `name=value, name=[1, 2]` apart, at the commas outside of brackets."""
     return [part for part in re.split(r", (?![^\[({]*[\])}])", variant) if part]
+
+
+def _with_numbers(name: str) -> list[str | float]:
+    """Sort `a, 100 steps` after `a, 20 steps`: texts and numbers take turns."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", name)
+    return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
@@ -264,7 +295,7 @@ def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
 
 def _join(frame: Frame, runs: Frame) -> Frame:
     """Add each replica's labels to its rows."""
-    labels = runs[["run_id", "seed", "arm", "status", "network", "score"]]
+    labels = runs[["run_id", "seed", "task", "arm", "status", "network", "score"]]
     own = [column for column in frame if column in ("run_id", "seed") or column not in labels]
     return frame[own].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 

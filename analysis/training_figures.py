@@ -27,7 +27,7 @@ _COSTS = {
     "epochs": "backprop epochs (compute of one pass over the training set)",
     "flops": "FLOPs",
     "examples": "examples (forward + 2 backward)",
-    "seconds": "seconds a replica",
+    "seconds": "step seconds a replica",
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 from analysis import canvas, figures
 from analysis import result_figures as results
 from analysis import training_figures as training
+from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import load
 from analysis.trajectories import Band
@@ -157,7 +158,7 @@ def test_arms_that_may_share_a_panel_differ_in_colour(tables, monkeypatch):
 
 
 def test_final_scores_are_sorted_and_complete(tables, looks):
-    figure = results.final_scores(tables, summary(tables), TASK, looks).figure
+    figure = results.final_scores(tables, summary(tables, rankings(tables)), TASK, looks).figure
     (axes,) = figure.axes
     rows = [text for text in axes.texts if text.get_text() in tables.arms]
     assert [row.get_text() for row in rows] == [
@@ -201,7 +202,7 @@ def test_no_legend_or_text_leaves_the_figure(tables, looks):
 def test_a_task_without_any_result_has_no_figures(study):
     study.cell("genetic", status="skipped")
     tables = load(study.folder)
-    looks, table, task = canvas.looks(tables.arms), summary(tables), "image/digits"
+    looks, table, task = canvas.looks(tables.arms), summary(tables, rankings(tables)), "image/digits"
     assert training.convergence(tables, task, looks) is None
     assert training.generalisation_gap(tables, task, looks) is None
     assert training.gradient_norms(tables, task) is None

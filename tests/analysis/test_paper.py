@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from analysis import paper
@@ -204,3 +205,20 @@ def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs,
     assert (
         "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |" in (tmp_path / "out" / "README.md").read_text()
     )
+
+
+def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
+    for budget, variant, end in ((20.0, "budget.epochs=20", 0.5), (300.0, "", 0.9)):
+        cell = study.folder / study.cell("backprop", variant=variant).replace("/", "-")
+        runs = pd.read_parquet(cell / "runs.parquet").assign(budget=budget, final_test_score=end)
+        runs.to_parquet(cell / "runs.parquet")
+        manifest = json.loads((cell / "manifest.json").read_text()) | {"settings": {"budget": {"epochs": budget}}}
+        (cell / "manifest.json").write_text(json.dumps(manifest))
+    names = {"little": 20.0, "much": 300.0}
+    measure = {name: {"where": {"budget.epochs": own}, "take": "final_test_score"} for name, own in names.items()}
+    claim = {"id": "B", "says": "more is better", "holds": "much - little >= 0.3", "how": "exact", "source": "here"}
+    tables = paper.load(study.folder)
+    assert len(tables.tasks) == 2
+    found = paper.measure({"measure": measure}, tables)
+    (judged,) = paper.judge_all({"measure": measure, "claims": [claim]}, found)
+    assert (judged.verdict, judged.n_seeds) == ("relation holds", 5)

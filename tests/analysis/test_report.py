@@ -5,9 +5,18 @@ import sys
 import pandas as pd
 import pytest
 
+from analysis import ranking
 from analysis import report_tables as shown
+from analysis.ranking import rankings
 from analysis.report import main, print_summary, publish, write
+from analysis.summaries import summary
 from analysis.tables import load
+
+
+def print_loaded(folder):
+    tables = load(folder)
+    print_summary(tables, summary(tables, rankings(tables)))
+
 
 FIGURES = ("final-scores", "convergence", "cost-to-target", "generalisation-gap", "gradient-norm", "update-cosine")
 
@@ -75,17 +84,58 @@ def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
     assert "index.html" in printed
 
 
+def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
+    """The arm that leads with much compute is the last with little; each page says so, and neither mixes the two."""
+    for budget, variant in ((20.0, "budget.epochs=20"), (300.0, "")):
+        for method in ("backprop", "genetic"):
+            change(study, study.cell(method, seeds=range(10), variant=variant), budget, better="genetic")
+    page = write(study.folder)
+    summary = pd.read_csv(page.parent / "tables" / "summary.csv").set_index(["task", "arm"])
+    little, much = "image/digits, 20 epochs", "image/digits, 300 epochs"
+    for task, order in ((little, ["genetic", "backprop"]), (much, ["backprop", "genetic"])):
+        own = summary.loc[task].loc[order]
+        assert own[["rank_first", "rank_last", "group"]].to_numpy().tolist() == [[1, 1, "a"], [2, 2, "b"]]
+    differences = pd.read_csv(page.parent / "tables" / "paired_differences.csv")
+    assert differences["task"].tolist() == [little, much]
+    assert (differences["mean"] > 0).tolist() == [True, False]
+    text = page.read_text()
+    for task, winner in ((little, "genetic"), (much, "backprop")):
+        assert f"<h2>{task}</h2>" in text
+        assert re.search(rf"<b>{task}\.</b> Over 10 repetitions[^<]* {winner} comes first", text)
+    print_loaded(study.folder)
+    printed = capsys.readouterr().out
+    assert re.search(rf"{little}: test (.*\n)+? *genetic +.* 1 a .*\n *backprop +.* 2 b ", printed)
+    assert re.search(rf"{much}: test (.*\n)+? *backprop +.* 1 a .*\n *genetic +.* 2 b ", printed)
+
+
+def change(study, run_id, budget, better):
+    """Give a run a budget, and where that is small the scores of a method that needs none."""
+    path = study.folder / run_id.replace("/", "-") / "runs.parquet"
+    runs = pd.read_parquet(path).assign(budget=budget)
+    if budget < 300 and better in run_id:
+        runs["best_test_score"] += 0.6
+    runs.to_parquet(path)
+
+
+def test_arms_are_ranked_once_for_a_page(small, tmp_path, monkeypatch, capsys):
+    counted = []
+    own = ranking.ties
+    monkeypatch.setattr(ranking, "ties", lambda *arguments: counted.append(1) or own(*arguments))
+    publish(small, tmp_path)
+    assert len(counted) == len(load(small).tasks)
+
+
 def test_the_summary_tells_settings_apart(study, capsys):
     for setting in ("method.batch_size=16", "method.batch_size=64"):
         study.cell("backprop", variant=setting)
-    print_summary(load(study.folder))
+    print_loaded(study.folder)
     printed = capsys.readouterr().out
-    assert "[method.batch_size=16]" in printed
-    assert "[method.batch_size=64]" in printed
+    names = "".join(line.split("  ")[0].strip() for line in printed.splitlines())
+    assert "backprop [method.batch_size=16]backprop [method.batch_size=64]" in names
 
 
 def test_the_summary_has_each_arm_with_its_score(small, capsys):
-    print_summary(load(small))
+    print_loaded(small)
     printed = capsys.readouterr().out
     assert re.search(r"backprop +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +1-3 a +5/5", printed)
     assert re.search(r"reinforce .* 4/5", printed)
@@ -96,9 +146,15 @@ def test_the_summary_breaks_no_interval_and_says_what_weakens_it(study, capsys, 
     for setting in ("network.hidden=[64, 64], optimizer.learning_rate=0.1", "network.hidden=[128, 128]"):
         study.cell("backprop", variant=setting, seeds=range(3))
     study.cell("genetic", seeds=range(2))
-    print_summary(load(study.folder))
+    print_loaded(study.folder)
     printed = capsys.readouterr().out
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", printed)) == 3
+    assert max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Mind")) <= 80
+    lines = [line.split("  ")[0].strip() for line in printed.splitlines()]
+    assert "backprop [network.\nhidden=[64, 64],\noptimizer.learning_\nrate=0.1]" in "\n".join(lines)
+    monkeypatch.setenv("COLUMNS", "20")
+    print_loaded(study.folder)
+    assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", capsys.readouterr().out)) == 3
     assert "Mind: image/digits: fewer than 3 seeds, not ranked: genetic." in printed.splitlines()
 
 

@@ -1,7 +1,18 @@
+import json
+
 import pandas as pd
 import pytest
 
 from analysis.tables import TableError, higher_is_better, load
+
+FAULTS = [
+    ("analysis/tables.py", "for values in (own, budgets, splits,", "for values in (own, splits,"),
+    ("analysis/tables.py", "for values in (own, budgets,", "for values in (budgets,"),
+    ("analysis/tables.py", 'labels = runs[["run_id", "seed", "task",', 'labels = runs[["run_id", "seed",'),
+    ("analysis/tables.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
+    # the budget names an arm, so that no arm is the same one at two budgets
+    ("analysis/tables.py", 'startswith(("task.", "budget."))}', 'startswith("task.")}'),
+]
 
 
 def test_load_stacks_cells_in_a_fixed_order(study):
@@ -91,17 +102,65 @@ def test_the_name_of_a_network_stands_for_what_it_is(study):
     ]
 
 
-def test_arms_that_differ_in_budget_or_split_are_two(study):
-    for seeds, change in (([0, 1, 2], {}), ([3, 4, 5], {"budget": 50.0}), ([6, 7, 8], {"split": "0"})):
-        cell = study.folder / study.cell("backprop", seeds=seeds)
-        runs = pd.read_parquet(cell / "runs.parquet")
-        runs.assign(**change).to_parquet(cell / "runs.parquet")
-    arms = load(study.folder).runs.groupby("arm")["seed"].unique().map(list).to_dict()
-    assert arms == {
-        "backprop [budget=300 epochs, split=0]": [6, 7, 8],
-        "backprop [budget=300 epochs, split=own]": [0, 1, 2],
-        "backprop [budget=50 epochs]": [3, 4, 5],
+def change(study, run_id, manifest=None, **columns):
+    cell = study.folder / run_id.replace("/", "-")
+    pd.read_parquet(cell / "runs.parquet").assign(**columns).to_parquet(cell / "runs.parquet")
+    path = cell / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | (manifest or {})))
+
+
+def seeds_of(tables):
+    return {key: own["seed"].tolist() for key, own in tables.runs.groupby(["task", "arm"])}
+
+
+def test_runs_of_other_budgets_or_splits_are_not_compared(study):
+    for seeds, own in (([0, 1, 2], {}), ([3, 4, 5], {"budget": 50.0}), ([6, 7, 8], {"split": "0"})):
+        change(study, study.cell("backprop", seeds=seeds), **own)
+    tables = load(study.folder)
+    assert seeds_of(tables) == {
+        ("image/digits, 300 epochs, split=0", "backprop"): [6, 7, 8],
+        ("image/digits, 300 epochs, split=own", "backprop"): [0, 1, 2],
+        ("image/digits, 50 epochs", "backprop"): [3, 4, 5],
     }
+    assert tables.tasks[0] == "image/digits, 50 epochs"  # numbers in the order of their size
+    assert set(tables.runs["task_name"]) == {"image/digits"}
+    for frame in (tables.curves, tables.layers, tables.networks):
+        assert set(frame["task"]) == set(tables.tasks)
+
+
+def test_what_arms_share_sets_no_task_apart(study):
+    for method in ("backprop", "genetic"):
+        change(study, study.cell(method, variant="task.train_size=200, budget.epochs=50"), budget=50.0)
+    tables = load(study.folder)
+    assert tables.tasks == ["image/digits"]
+    assert set(tables.runs["settings"]) == {"budget.epochs=50, task.train_size=200"}
+
+
+def test_runs_of_other_settings_of_the_task_are_not_compared(study):
+    for noise in ("", ", task.label_noise=0.2", ", task.label_noise=0.4"):
+        study.cell("backprop", variant=f"task.train_size=200{noise}")
+        study.cell("genetic", variant=f"method.population_size=9, task.train_size=200{noise}")
+    tables = load(study.folder)
+    arms = ["backprop", "genetic [method.population_size=9]"]
+    assert list(seeds_of(tables)) == [
+        (f"image/digits{noise}", arm) for noise in ("", ", label_noise=0.2", ", label_noise=0.4") for arm in arms
+    ]
+    own = tables.runs[tables.runs["task"] == "image/digits, label_noise=0.2"]
+    assert set(own["settings"]) == {"task.label_noise=0.2, task.train_size=200"}
+
+
+def test_runs_of_other_data_are_not_compared(study):
+    runs = [study.cell(method) for method in ("backprop", "constant", "genetic")]
+    change(study, runs[0], {"data_sha256": "aaaaaaaaaaaa"})
+    assert load(study.folder).tasks == ["image/digits"]  # what is not known sets nothing apart
+    change(study, runs[1], {"data_sha256": "bbbbbbbbbbbb"})
+    assert load(study.folder).tasks == ["image/digits", "image/digits, data aaaaaaaa", "image/digits, data bbbbbbbb"]
+
+
+def test_skipped_runs_stand_where_they_were_asked_for(study):
+    study.cell("backprop")
+    study.cell("genetic", status="skipped")  # of an unknown budget
+    assert load(study.folder).tasks == ["image/digits"]
 
 
 def test_seeds_of_one_arm_may_come_from_two_runs(study):
