@@ -69,12 +69,12 @@ def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_pat
          ["budget.epochs=10", "budget.epochs=50"]),
     ],
 )  # fmt: skip
-def test_cells_that_differ_are_arms_that_differ(commands, labels, beyond, tmp_path):
+def test_cells_that_differ_are_not_made_one(commands, labels, beyond, tmp_path):
     for command in commands:
         status, told, _ = beyond(*command, "seeds=2") if "seeds" not in " ".join(command) else beyond(*command)
         assert status == 0, told
     assert variants(tmp_path) == labels
-    assert load(tmp_path / "runs" / "adhoc").runs.groupby("arm").size().tolist() == [2, 2]
+    assert load(tmp_path / "runs" / "adhoc").runs.groupby(["task", "arm"]).size().tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(

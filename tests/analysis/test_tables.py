@@ -114,8 +114,12 @@ def seeds_of(tables):
 
 
 def test_runs_of_other_budgets_or_splits_are_not_compared(study):
-    for seeds, own in (([0, 1, 2], {}), ([3, 4, 5], {"budget": 50.0}), ([6, 7, 8], {"split": "0"})):
-        change(study, study.cell("backprop", seeds=seeds), **own)
+    for seeds, variant, own in (
+        ([0, 1, 2], "", {}),
+        ([3, 4, 5], "budget.epochs=50", {"budget": 50.0}),
+        ([6, 7, 8], "", {"split": "0"}),
+    ):
+        change(study, study.cell("backprop", seeds=seeds, variant=variant), **own)
     tables = load(study.folder)
     assert seeds_of(tables) == {
         ("image/digits, 300 epochs, split=0", "backprop"): [6, 7, 8],
