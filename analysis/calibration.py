@@ -111,5 +111,9 @@ def reliability(predictions: Frame) -> Frame:
 
 
 def bins(confidence: ArrayLike, n_bins: int = BINS) -> NDArray[np.int64]:
-    """Number each confidence's bin of equal width, the upper edge included: (0, 1/n], (1/n, 2/n], ..."""
-    return np.clip(np.ceil(np.asarray(confidence, float) * n_bins).astype(int) - 1, 0, n_bins - 1)
+    """Number each confidence's bin of equal width, the upper edge included: (0, 1/n], (1/n, 2/n], ...
+
+    Edges are rounded as confidence is recorded, so that 3/10 lies at the edge 3/10, not above it.
+    """
+    edges = (np.arange(1, n_bins) / n_bins).astype(np.float16)
+    return np.searchsorted(edges, np.asarray(confidence).astype(np.float16), side="left")

@@ -23,6 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.report_tables import folded
@@ -32,10 +33,12 @@ from analysis.trajectories import Band
 WIDTH = 10.0  # inches; a report shows them as 1000 pixels
 DPI = 130
 INK, FAINT = "#222222", "#666666"
-# Seaborn's "colorblind" without the two that are too pale for thin lines on white.
-_COLOURS = [colour for index, colour in enumerate(sns.color_palette("colorblind").as_hex()) if index not in (6, 8)]
+BACKGROUND = "#bbbbbb"  # of what is drawn for comparison; no arm is grey
+# Seaborn's "colorblind" without grey, brown and the two that are too pale for thin lines on white, and with a darker
+# vermilion; indigo and wine are dark instead, so that all stay apart in every kind of colour blindness.
+_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#c44200", "#cc78bc", "#301a75", "#56b4e9", "#6e1330")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2, 1, 1.5, 1, 1.5)))
-_MARKERS = "osD^vP<>dp*"  # 11, so that colour and marker together repeat after 8 x 11
+_MARKERS = "osD^vP<>p"  # 9 of one size, so that colour and marker together repeat after 8 x 9
 LINE_HEIGHT = 0.165  # inches, of the small text
 _LETTER = 0.073  # inches, mean width of a letter of the small text
 _STYLE: dict[Any, Any] = {
@@ -64,7 +67,7 @@ class Look:
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker for 88."""
+    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker for 72."""
     n = len(_COLOURS)
     return {
         arm: Look(_COLOURS[i % n], _LINES[i // n % len(_LINES)], _MARKERS[i % len(_MARKERS)])
@@ -144,16 +147,29 @@ def wrapped(label: str, inches: float) -> str:
     return folded(label, max(12, int(inches / _LETTER)))
 
 
-def draw_band(axes: Axes, x: Array, band: Band, look: Look, phase: int = 0) -> None:
-    """Draw a mean, its interval, and a cross where a replica was lost; from there on it is faint."""
+def draw_band(axes: Axes, x: Array, band: Band, look: Look) -> None:
+    """Draw a mean and its interval as a band, for a panel of few lines: bands cover one another."""
+    if len(x) > 1:
+        axes.fill_between(x, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
+    draw_mean(axes, x, band, look)
+
+
+def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) -> None:
+    """Draw a mean and, at every n-th point from `place` on, a mark and a bar, its interval: n arms take turns."""
+    whole = np.flatnonzero(band.lost == 0)
+    marked = whole[place % max(1, len(whole)) :: n]
+    axes.vlines(x[marked], band.low[marked], band.high[marked], colors=look.colour, lw=1, alpha=0.8)
+    draw_mean(axes, x, band, look, marked.tolist())
+
+
+def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int] = ()) -> None:
+    """Draw a mean, marks at some of its points, and a cross where a replica was lost; from there on it is faint."""
     if len(x) == 1:
         axes.plot(x, band.mean, color=look.colour, marker=look.marker or "o", ms=6, ls="")
         return
-    axes.fill_between(x, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
     line = {"color": look.colour, "ls": look.line, "lw": 1.4}
     whole = band.lost == 0
-    every = (phase % min(5, max(1, whole.sum())), 5)
-    axes.plot(x[whole], band.mean[whole], **line, marker=look.marker, ms=3.8, mew=0.3, markevery=every)
+    axes.plot(x[whole], band.mean[whole], **line, marker=look.marker, ms=4, mew=0.3, markevery=list(marked))
     if not whole.all():
         last = max(int(np.argmin(whole)) - 1, 0)
         axes.plot(x[last:], band.mean[last:], **line, alpha=0.35)
@@ -283,6 +299,15 @@ def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str
     return f"{sum(outside.values())} of {sum(map(len, values.values()))} {what} lie off the axis: {', '.join(arms)}."
 
 
+def ink(colours: Array) -> NDArray[np.str_]:
+    """Choose for each colour, (..., 3 or more), the dark or the white text that stands out more (WCAG 2's contrast)."""
+    rgb = np.asarray(colours, float)[..., :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    dark = 0.0160  # the luminance of INK
+    return np.where(1.05 / (luminance + 0.05) > (luminance + 0.05) / (dark + 0.05), "white", INK)
+
+
 def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
     """Write PNG and SVG, the same bytes for the same figure; return the PNG's bytes and the paths."""
     svg, png = io.BytesIO(), io.BytesIO()
@@ -291,7 +316,8 @@ def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(png, "png")  # a quarter of the size
+    # A third of the size. The octree would be smaller still, but loses pale colours and tints the white.
+    image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(png, "png")
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
     for path, buffer in zip(paths, (png, svg), strict=True):
         write(path, buffer.getvalue())

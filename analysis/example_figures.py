@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil
 
+import matplotlib as mpl
 import numpy as np
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.colors import ListedColormap
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from analysis.canvas import FAINT, INK, WIDTH, Look, draw_ticks, panels, wrapped
-from analysis.statistics import Array
+from analysis.canvas import FAINT, INK, WIDTH, Look, draw_ticks, ink, panels, wrapped
+from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame
 from analysis.training_figures import Picture
 
 FEWEST = 20  # examples, over all seeds, below which a bin of confidence is not drawn
 MOST_CLASSES = 30
-_LETTER = 0.062  # inches, mean width of a letter of a name along the lower edge
-_DIVERGING = sns.color_palette("vlag", as_cmap=True)  # blue below 0, red above, for the colour-blind, too
+# Blue below 0, red above, for the colour-blind, too; without the ends, on which no frame would show.
+_DIVERGING = ListedColormap(mpl.colormaps["RdBu_r"](np.linspace(0.1, 0.9, 257)))
 _MEASURES = {
     "kappa": (
         "error consistency (Cohen's kappa)",
@@ -48,30 +50,37 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     name, scale = _MEASURES[own["measure"].iloc[0]]
     note = (
         f"{scale}. Below the diagonal: two arms at the same seed. Above: at different seeds, on examples that both "
-        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. Grey on white: "
-        f"the 95 % interval over seeds holds 0. Blank: not defined."
+        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. Red: above 0, blue: below, "
+        f"darkest where two arms are furthest from 0. Grey on white: the 95 % interval over seeds (jackknife, "
+        f"Student's t) holds 0, or is not known. Blank: not defined."
     )
-    left, cell = _margin(arms), _cell(arms)
-    bottom = 0.25 + _LETTER * min(max(map(len, arms)), 40)
-    side = cell * len(arms)
-    limit = max(0.1, ceil(10 * float(np.nanmax(np.abs(value), initial=0))) / 10)
-    entries = [
-        (Patch(color=_DIVERGING(0.5 + share / 2)), f"{share * limit:+.2g}") for share in (-1, -0.5, 0.5, 1)
-    ]  # fmt: skip
-    figure, (axes,) = panels(1, 1, side, f"{task}: {name}", note, entries,
-                             left=left, right=WIDTH - left - side, bottom=bottom)  # fmt: skip
+    left = _margin(arms)
+    width = min(1.2, (WIDTH - left - 0.15) / len(arms))  # of a cell, in inches
+    height = min(0.4, width)
+    size = min(8.5, 30 * width)
+    names, turn, bottom = _column_names(arms, width, size)
+    figure, (axes,) = panels(1, 1, height * len(arms), f"{task}: {name}", note, left=left,
+                             right=WIDTH - left - width * len(arms), bottom=0.2 + bottom)  # fmt: skip
     told = np.isfinite(value) & ~((low <= 0) & (high >= 0)) & np.isfinite(low)
-    colours = _DIVERGING(0.5 + np.where(told, value, 0) / limit / 2)
+    pairs = np.abs(value[told & ~np.eye(len(arms), dtype=bool)])  # an arm with itself may be far above them
+    limit = max(0.1, pairs.max(initial=0))
+    colours = _DIVERGING(0.5 + np.where(told, value, 0).clip(-limit, limit) / limit / 2)
     colours[~told] = 1
     axes.imshow(colours, extent=(0, len(arms), len(arms), 0), aspect="auto", interpolation="none")
-    size = min(8.0, 30 * cell)
+    inks = np.where(told, ink(colours), FAINT)
     for (row, column), number in np.ndenumerate(value):
         if np.isfinite(number):
-            ink = "white" if told[row, column] and abs(number) > 0.7 * limit else INK if told[row, column] else FAINT
-            axes.text(column + 0.5, row + 0.5, _short(number), ha="center", va="center", fontsize=size, color=ink)
+            axes.text(column + 0.5, row + 0.5, _short(number), ha="center", va="center", fontsize=size,
+                      color=str(inks[row, column]))  # fmt: skip
     for place in range(len(arms)):
         axes.plot(place + np.array([0, 1, 1, 0, 0]), place + np.array([0, 0, 1, 1, 0]), color=INK, lw=0.9)
-    _name_both_sides(axes, arms, left, min(8.0, 40 * cell))
+    axes.set(xlim=(0, len(arms)), ylim=(len(arms), 0))
+    draw_ticks(axes, "x", {}, named=False)
+    draw_ticks(axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)})
+    under = -0.08 / (height * len(arms))
+    for place, label in enumerate(names):
+        axes.text(place + 0.5, under, label, transform=axes.get_xaxis_transform(), ha="center", va="top",
+                  fontsize=size, rotation=turn)  # fmt: skip
     alt = f"Matrix: {name} of {len(arms)} arms on {task}, clustered."
     return Picture("error-consistency", alt, figure)
 
@@ -107,13 +116,13 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
     if table is None:
         return None
     own, arms = table[table["n"] >= FEWEST], sorted(table["arm"].unique())
-    columns = min(6, max(4, len(arms)))
+    columns = max(4, ceil(len(arms) / ceil(len(arms) / 6)))  # rows are equally full
     width = (WIDTH - 0.75 - 0.15 - (columns - 1) * 0.2) / columns
     names = {arm: wrapped(arm, width) for arm in arms}
     lines = max(name.count("\n") + 1 for name in names.values())
     note = (
-        f"Accuracy of the examples in each tenth of confidence (the probability of the class that is named), mean and "
-        f"95 % interval over seeds, at their mean confidence. Below the grey line: too sure of itself. Bars: the "
+        f"Accuracy of the examples in each tenth of confidence (the probability of the class that is named), mean over "
+        f"seeds and {INTERVAL}, at their mean confidence. Below the grey line: too sure of itself. Grey bars: the "
         f"tenth's share of the examples. Tenths with fewer than {FEWEST} examples, over all seeds, are not drawn."
     )
     figure, axes = panels(len(arms), columns, width, f"{task}: calibration", note, gaps=(0.2, 0.35), headed=lines)
@@ -125,7 +134,9 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
         panel.fill_between(
             rows["confidence"], rows["accuracy_low"], rows["accuracy_high"], color=colour, alpha=0.25, lw=0
         )
-        panel.plot(rows["confidence"], rows["accuracy"], color=colour, marker="o", ms=3, lw=1.2)
+        panel.plot(
+            rows["confidence"], rows["accuracy"], color=colour, marker="o", ms=3, lw=1.2, clip_on=False, zorder=3
+        )
         panel.set(xlim=(0, 1), ylim=(0, 1))
         panel.set_title(names[arm], loc="left", fontsize=8)
         ticks = {0.0: "0", 0.5: "0.5", 1.0: "1"}
@@ -149,16 +160,20 @@ def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
     values, arms = wide.loc[order].to_numpy(float), [str(arm) for arm in order]
     left = _margin(arms)
     width = min(WIDTH - left - 0.15, 0.9 * values.shape[1])
-    note = "Share of each class's test examples that are recognised, mean over seeds; intervals are in classes.csv."
+    note = (
+        "Share of each class's test examples that are recognised, mean over seeds; intervals are in classes.csv. "
+        "On top: the arm whose mean over classes is best."
+    )
     figure, (axes,) = panels(1, 1, 0.25 * len(arms), f"{task}: recall by class", note,
                              left=left, right=WIDTH - left - width)  # fmt: skip
     palette = sns.color_palette("crest", as_cmap=True).with_extremes(bad="white")
     axes.imshow(np.ma.masked_invalid(values), cmap=palette, vmin=0, vmax=1, aspect="auto", interpolation="none",
                 extent=(0, values.shape[1], len(arms), 0))  # fmt: skip
+    inks = ink(palette(values))
     for (row, column), number in np.ndenumerate(values):
         if np.isfinite(number):
-            ink = "white" if number > 0.55 else INK
-            axes.text(column + 0.5, row + 0.5, f"{number:.2f}", ha="center", va="center", fontsize=7, color=ink)
+            axes.text(column + 0.5, row + 0.5, f"{number:.2f}", ha="center", va="center", fontsize=7,
+                      color=str(inks[row, column]))  # fmt: skip
     draw_ticks(axes, "x", {place + 0.5: f"{label:g}" for place, label in enumerate(wide.columns)})
     draw_ticks(axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)})
     axes.set(xlim=(0, values.shape[1]), ylim=(len(arms), 0), xlabel="class")
@@ -176,21 +191,11 @@ def _margin(arms: Sequence[str]) -> float:
     return min(0.3 + 0.075 * max(map(len, arms)), WIDTH / 3.5)
 
 
-def _cell(arms: Sequence[str]) -> float:
-    """Inches of a square cell: as large as the page lets it be, but no larger than a number needs."""
-    return min(0.5, (WIDTH - _margin(arms) - 0.15) / len(arms))
-
-
-def _name_both_sides(axes: Axes, arms: Sequence[str], left: float, size: float) -> None:
-    """Names of a square's rows on the left, and of its columns below, upright."""
-    axes.set(xlim=(0, len(arms)), ylim=(len(arms), 0))
-    draw_ticks(axes, "x", {}, named=False)
-    draw_ticks(axes, "y", {}, named=False)
-    across, up = axes.get_yaxis_transform(), axes.get_xaxis_transform()
-    height = axes.get_window_extent().height / axes.figure.dpi
-    for place, arm in enumerate(arms):
-        label = wrapped(arm, left - 0.15)
-        axes.text(-0.08 / height, place + 0.5, label, transform=across, ha="right", va="center", fontsize=size,
-                  linespacing=0.9)  # fmt: skip
-        short = arm if len(arm) <= 40 else arm[:39] + "…"
-        axes.text(place + 0.5, -0.08 / height, short, transform=up, ha="center", va="top", fontsize=size, rotation=90)
+def _column_names(arms: Sequence[str], width: float, size: float) -> tuple[list[str], int, float]:
+    """Names below columns of a width in inches, their turn in degrees, and the inches that they reach down."""
+    if width > 0.9:
+        names = [wrapped(arm, width) for arm in arms]
+        return names, 0, 1.25 * size / 72 * max(name.count("\n") + 1 for name in names)
+    names = [arm if len(arm) <= 40 else arm[:39] + "…" for arm in arms]
+    font = FontProperties(family="DejaVu Sans")
+    return names, 90, max(TextPath((0, 0), name, size=size, prop=font).get_extents().width for name in names) / 72

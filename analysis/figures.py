@@ -71,9 +71,16 @@ def draw(tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Fra
 
 
 def _neighbours(tables: Tables) -> list[str]:
-    """Arms in an order in which those that may share a panel stand together, so that their colours differ."""
-    signals = tables.runs.drop_duplicates("arm").sort_values(["signal", "arm"])
-    return [str(arm) for arm in (signals["arm"] if len(signals) > training.MANY else tables.arms)]
+    """Arms in an order in which those that may share a panel stand together, so that their colours differ.
+
+    Those that were skipped on every task are last: they are drawn nowhere.
+    """
+    skipped = tables.runs["status"] == "skipped"
+    arms = (
+        tables.runs.assign(skipped=skipped).groupby("arm").agg(skipped=("skipped", "all"), signal=("signal", "first"))
+    )
+    order = ["skipped", "signal", "arm"] if len(arms) > training.MANY else ["skipped", "arm"]
+    return [str(arm) for arm in arms.sort_values(order).index]
 
 
 def _slug(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from analysis.canvas import (
     CostAxis,
     Look,
     draw_ticks,
+    ink,
     off_axis,
     panels,
     score_limits,
@@ -32,7 +34,10 @@ _CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds a replica"}
 
 
 def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Test score of every seed, with mean and interval; the best arm on top."""
+    """Test score of every seed, with mean and interval; the best arm on top.
+
+    Where a few arms stretch the axis so far that the better half is a blot, a second panel shows that half closer.
+    """
     own = summary[summary["task"] == task]
     rows = own[own["n_seeds"] > 0]
     if rows.empty:
@@ -40,7 +45,11 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
     score = tables.score(task)
     replicas = tables.runs[(tables.runs["task"] == task) & np.isfinite(tables.runs[RESULT])]
     values = {str(arm): scores.to_numpy(float) for arm, scores in replicas.groupby("arm")[RESULT]}
-    limits = score_limits(np.concatenate(list(values.values())), score)
+    arms = [str(arm) for arm in rows["arm"]]
+    limits = _limits(rows, values, arms, score)
+    closer = _limits(rows, values, arms[: ceil(len(arms) / 2)], score)
+    crowded = closer[1] - closer[0] < (limits[1] - limits[0]) / 3
+    views = {"all arms": limits, "the better half, closer": closer} if crowded else {"": limits}
     absent = own.loc[own["n_seeds"] == 0, "arm"]
     note = (
         f"Marks: seeds, a cross where one diverged or failed. Black: mean and {INTERVAL} over "
@@ -48,25 +57,29 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
         f"told apart.\n{off_axis(values, limits, 'seeds')}"
     )
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
-    arms = [str(arm) for arm in rows["arm"]]
     left = _margin(arms)
     title = f"{task}: test score at the best validation"
-    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left, right=2.6)
+    figure, axes = panels(len(views), 2, _height(arms, left), title, note, left=left, right=2.6, headed=len(views) - 1)
+    order = {seed: index for index, seed in enumerate(sorted(replicas["seed"].unique()))}
     columns = (rows["mean"], rows["low"], rows["high"], rows["rank_first"], ranks(rows))
     for place, (arm, mean, low, high, first, rank) in enumerate(zip(arms, *columns, strict=True)):
-        finished = (replicas.loc[replicas["arm"] == arm, "status"] == "finished").to_numpy()
-        colour, heights = looks[arm].colour, _spread(place, len(values[arm]))
-        for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
-                             (~finished, {"marker": "x", "ms": 6, "mew": 1.6})):  # fmt: skip
-            axes.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
-        axes.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
-        axes.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
+        replica = replicas[replicas["arm"] == arm]
+        finished, colour = (replica["status"] == "finished").to_numpy(), looks[arm].colour
+        heights = _spread(place, len(order))[replica["seed"].map(order).to_numpy(int)]
+        for panel in axes:
+            for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
+                                 (~finished, {"marker": "x", "ms": 6, "mew": 1.6})):  # fmt: skip
+                panel.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
+            panel.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
+            panel.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
         text = f"{interval(mean, low, high)}   {'-' if np.isnan(first) else rank}"
-        axes.text(1.01, place, text, va="center", transform=axes.get_yaxis_transform())
-    axes.set(xlim=limits, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
-    draw_ticks(axes, "x", score_ticks(limits))
-    _draw_rows(axes, arms, left)
-    alt = f"Dot plot: test {score} on {task}, every seed of {len(arms)} arms; {arms[0]} has the best mean."
+        axes[-1].text(1.02, place, text, va="center", transform=axes[-1].get_yaxis_transform())
+    for panel, (name, view) in zip(axes, views.items(), strict=True):
+        panel.set(xlim=view, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
+        panel.set_title(name, loc="left")
+        draw_ticks(panel, "x", score_ticks(view))
+        _draw_rows(panel, arms, left, named=panel is axes[0])
+    alt = f"Dot plot: test {score} on {task}, every seed of {len(arms)} arms; {arms[0]} is on top."
     return Picture("final-scores", alt, figure)
 
 
@@ -81,8 +94,9 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
     runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
     score, left = tables.score(task), _margin(arms)
     note = (
-        f"Marks: {seeds(own['n'])}, hollow where the target was not reached within the budget. Black: median, a miss "
-        f"counting as infinite. k/n: seeds that reached it."
+        f"Marks: {seeds(own['n'])}. Hollow: one mark for all that did not reach the target within the budget. Black: "
+        f"median, a miss counting as infinite. k/n: seeds that reached it. On top: the arm that reaches most often; of "
+        f"equals the one whose median is least."
     )
     figure, axes = panels(
         len(levels) * len(_CURRENCIES), len(levels), _height(arms, left), f"{task}: cost to reach a validation score",
@@ -106,14 +120,15 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
 
 
 def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: Array, looks: dict[str, Look]) -> None:
-    """Every arm's seeds in a row of its own; those that missed in a lane on the right."""
+    """Every arm's seeds in a row of its own, one mark for all that missed in a lane on the right."""
     lane = axis.high + 0.18 * axis.decades
     panel.axvspan(axis.high + 0.06 * axis.decades, axis.right, color="#eeeeee", lw=0, zorder=0)
     for place, (arm, own) in enumerate(costs.items()):
         hit, heights, look = np.isfinite(own), _spread(place, len(own)), looks[arm]
         mark = {"marker": look.marker, "ms": 4, "ls": "", "color": look.colour}
         panel.plot(axis.place(own[hit]), heights[hit], mew=0, **mark)
-        panel.plot(np.full((~hit).sum(), lane), heights[~hit], mfc="none", **mark)
+        if not hit.all():
+            panel.plot(lane, place, mfc="none", **mark)
     known = np.isfinite(medians)
     panel.plot(axis.place(medians[known]), np.flatnonzero(known), marker="|", ms=11, mew=2, ls="", color=INK)
     axis.dress(panel, lane=lane)
@@ -133,7 +148,7 @@ def overview(summary: Frame) -> Picture | None:
     cell = (WIDTH - left) / len(tasks)  # inches
     note = (
         "Dark: good rank, the middle of its interval. In brackets: the interval, and letters shared by arms that are "
-        "not told apart. White: not ranked."
+        "not told apart. White: not ranked. Rows: by the mean of these ranks over the tasks on which an arm has one."
     )
     figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
     last = max(2.0, wide.max(axis=None, skipna=True)) if wide.notna().any(axis=None) else 2.0
@@ -143,13 +158,20 @@ def overview(summary: Frame) -> Picture | None:
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
     for arm, task, rank, text, place in table[["arm", "task", "middle", "text", "place"]].to_numpy():
-        at, colour = (tasks.index(task) + 0.5, arms.index(arm) + 0.5), "white" if rank < 0.7 * last else INK
+        at = (tasks.index(task) + 0.5, arms.index(arm) + 0.5)
+        colour = str(ink(palette((rank - 1) / (last - 1)))) if np.isfinite(rank) else INK
         axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)
     draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
     _draw_rows(axes, arms, left, shift=0.5)
     axes.set(xlabel="", ylabel="", xlim=(0, len(tasks)))
     alt = f"Heat map: mean test score and rank interval of {len(arms)} arms on {len(tasks)} tasks."
     return Picture("overview", alt, figure)
+
+
+def _limits(rows: Frame, values: Mapping[str, Array], arms: Sequence[str], score: str) -> tuple[float, float]:
+    """Limits for the seeds of some arms and their intervals."""
+    ends = rows.loc[rows["arm"].isin(arms), ["low", "high"]].to_numpy(float).ravel()
+    return score_limits(np.concatenate([*(values[arm] for arm in arms), ends]), score)
 
 
 def _spread(place: float, n: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any
@@ -15,14 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import canvas
-from analysis.canvas import FAINT, INK, CostAxis, Look, draw_band, panels, short
+from analysis.canvas import BACKGROUND, FAINT, INK, CostAxis, Look, draw_band, draw_bars, draw_mean, panels, short
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Tables
 from analysis.trajectories import GRADIENT_RANGE, Band, alignment, gap_bands, gradient_bands, score_bands
 
 VANISHING, EXPLODING = 1e-4, 1e2  # gradient norms
 _ZONES = ("#dbe9f6", "#fbe0d8")  # of vanishing and exploding gradients
-_COSINES = (-1, -0.5, -0.1, -0.01, 0, 0.01, 0.1, 0.5, 1)  # ticks
+_COSINES = (-1, -0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5, 1)  # ticks, evenly spaced by `_stretch`
 _COSTS = {
     "epochs": "backprop epochs (compute of one pass over the training set)",
     "flops": "FLOPs",
@@ -32,7 +32,9 @@ _COSTS = {
 
 
 MANY = 12  # arms that one panel can show
-_BACKGROUND = Look("#bbbbbb", "-", "")
+FEWEST_APART = 5  # points of one arm between two of its bars
+_BARS = "Bar, at every mark"
+_BACKGROUND = Look(BACKGROUND, "-", "")
 _SIGNALS = {
     "gradient": "the gradient",
     "error": "the error at the outputs",
@@ -54,19 +56,22 @@ class Picture:
 def convergence(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     """Validation score against each cost; where arms are many, a row for each signal against two of them."""
     score = tables.score(task)
-    costs = {cost: score_bands(tables, task, cost) for cost in _COSTS}
-    bands = costs["epochs"]
+    bands = score_bands(tables, task, "epochs")
     if not bands:
         return None
-    limits = canvas.score_limits(_joined(band.mean for band in bands.values()), score)
-    note = _note("Line: mean validation score", bands.values(), _fitted(bands, limits)[1])
+    level = {arm: band for arm, band in bands.items() if len(band.cost) == 1}  # a moment's seconds are no training
+    costs = {cost: score_bands(tables, task, cost) | level for cost in _COSTS}
+    limits = canvas.score_limits(_shown(bands), score)
+    note = _note("Line: mean validation score", bands.values(), _beyond(bands, limits), _BARS)
     crowds = _crowds(tables, task, bands)
     shown = list(costs) if len(crowds) == 1 else ["epochs", "seconds"]
     figure, rows = _rows(crowds, len(shown), 2.5, f"{task}: convergence", note, looks)
     for row, (_, arms, background) in zip(rows, crowds, strict=True):
         for index, (panel, cost) in enumerate(zip(row, shown, strict=True)):
-            own = _fitted(costs[cost], limits)[0]
-            _draw_bands(panel, own, looks, _COSTS[cost], arms, background)
+            axis = CostAxis(_joined(band.cost for band in costs[cost].values()))
+            _draw_arms(panel, axis, costs[cost], looks, arms, background)
+            axis.dress(panel)
+            panel.set_xlabel(_COSTS[cost])
             panel.set_ylim(limits)
             canvas.draw_ticks(panel, "y", canvas.score_ticks(limits), named=index % 2 == 0)
             if index % 2 == 0:
@@ -82,15 +87,17 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Pic
     bands = gap_bands(tables, task, "epochs")
     if not bands:
         return None
-    limits = canvas.score_limits(_joined(band.mean for band in bands.values()), f"gap of {score}")
-    bands, missing = _fitted(bands, limits)
-    note = _note("Line: mean gap", bands.values(), missing)
+    limits = canvas.score_limits(_shown(bands), f"gap of {score}")
+    note = _note("Line: mean gap", bands.values(), _beyond(bands, limits), _BARS)
+    axis = CostAxis(_joined(band.cost for band in bands.values()))
     crowds = _crowds(tables, task, bands)
     height = 3.2 if len(crowds) == 1 else 2.0
     figure, rows = _rows(crowds, 1, height, f"{task}: generalisation gap", note, looks)
     for (axes,), (_, arms, background) in zip(rows, crowds, strict=True):
         axes.axhline(0, color=INK, lw=0.8)
-        _draw_bands(axes, bands, looks, _COSTS["epochs"], arms, background)
+        _draw_arms(axes, axis, bands, looks, arms, background)
+        axis.dress(axes)
+        axes.set_xlabel(_COSTS["epochs"])
         axes.set(ylim=limits, ylabel=f"train - validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
     alt = f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against epochs."
@@ -140,19 +147,17 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         return None
     arms = sorted({arm for layer in layers for arm in layer.bands})
     idle = sorted(set(tables.layers.loc[tables.layers["task"] == task, "arm"]).difference(arms))
-    crowds = _crowds(tables, task, arms)
-    more = f"No update was measured: {', '.join(idle)}." if idle else ""
-    if len(crowds) > 1:
+    more = "Grey stripe: the null, where the mean of random directions stays in 95 % of cases."
+    more += f"\nNo update was measured: {', '.join(idle)}." if idle else ""
+    if len(arms) > MANY:
         main = max(layers, key=lambda layer: len(layer.bands)).network
-        others = sorted({arm for layer in layers if layer.network != main for arm in layer.bands})
         layers = [layer for layer in layers if layer.network == main]
+        others = sorted(set(arms).difference(*(layer.bands for layer in layers)))
+        arms = [arm for arm in arms if arm not in others]
         more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
+    crowds = _crowds(tables, task, arms)
     every = [band for layer in layers for band in layer.bands.values()]
-    note = _note("Line: mean cosine, on an axis that is stretched near zero (square root)", every, more)
-    null_line = (
-        Line2D([], [], color=FAINT, ls="--", lw=1),
-        "null: 95 % of the means of random directions",
-    )
+    note = _note("Line: mean cosine, on an axis that is stretched near zero (square root)", every, more, _BARS)
     several = len({layer.network for layer in layers}) > 1
     titles = [
         f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\nnull: ±{layer.null:.2g}"
@@ -161,14 +166,14 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)
     figure, rows = _rows(
         crowds, len(layers), 2.3, f"{task}: update direction by layer", note, looks,
-        columns=columns, gaps=(0.25, 0.15), headed=_lines_of(titles), more=[null_line],
+        columns=columns, gaps=(0.25, 0.15), headed=_lines_of(titles),
     )  # fmt: skip
     axis = CostAxis(_joined(band.cost for band in every))
     values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
-    for row, (signal, own, background) in zip(rows, crowds, strict=True):
-        last = signal == crowds[-1][0]
+    for row, (_, own, background) in zip(rows, crowds, strict=True):
+        last = row is rows[-1]
         for index, (panel, layer) in enumerate(zip(row, layers, strict=True)):
             null, below = _stretch(layer.null), index + columns >= len(layers) and last
             panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
@@ -179,11 +184,8 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
                 arm: replace(band, **{name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")})
                 for arm, band in layer.bands.items()
             }
-            if background in stretched:
-                draw_band(panel, axis.place(stretched[background].cost), stretched[background], _BACKGROUND)
-            for phase, arm in enumerate(arm for arm in own if arm in stretched):
-                draw_band(panel, axis.place(stretched[arm].cost), stretched[arm], looks[arm], phase)
-            panel.set_title(titles[index] + (f"\n{signal}" if signal else ""), loc="left")
+            _draw_arms(panel, axis, stretched, looks, own, background)
+            panel.set_title(titles[index], loc="left")
             panel.set_ylim(low, high)
             axis.dress(panel, named=below)
             canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
@@ -227,58 +229,61 @@ def _rows(
     looks: dict[str, Look],
     *,
     columns: int = 2,
-    more: Sequence[tuple[Any, str]] = (),
     headed: int = 0,
     **layout: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
     """Make n panels for each crowd: one crowd has its legend below, each of several its own to the right."""
     if len(crowds) == 1:
-        entries = [*_legend(looks, crowds[0][1]), *more]
+        entries = _legend(looks, crowds[0][1])
         figure, axes = panels(n, columns, height, title, note, entries, headed=headed, **layout)
         return figure, [axes]
-    note += "\nGrey: backprop, for comparison." if any(background for *_, background in crowds) else ""
-    figure, axes = panels(n * len(crowds), n, height, title, note, headed=headed + 1, right=2.3, **layout)
+    note += "\nA row for the arms that are told the same signal."
+    note += " Grey: backprop's mean, for comparison." if any(background for *_, background in crowds) else ""
+    figure, axes = panels(n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout)
     rows = [axes[first : first + n] for first in range(0, len(axes), n)]
     for row, (told, arms, _) in zip(rows, crowds, strict=True):
-        row[0].set_title(told, loc="left", fontweight="bold")
-        handles, labels = zip(*_legend(looks, arms), *more, strict=True)
+        handles, labels = zip(*_legend(looks, arms), strict=True)
         row[-1].legend(
             handles, [canvas.wrapped(label, 1.6) for label in labels], loc="upper left", bbox_to_anchor=(1.01, 1.03),
             frameon=False, handlelength=2.6, labelspacing=0.3, borderaxespad=0.2, fontsize=8,
+            title=canvas.wrapped(told, 1.9), title_fontproperties={"weight": "bold", "size": 8}, alignment="left",
         )  # fmt: skip
     return figure, rows
 
 
-def _draw_bands(
-    axes: Axes, bands: dict[str, Band], looks: dict[str, Look], label: str, arms: Iterable[str], background: str
+def _draw_arms(
+    axes: Axes, axis: CostAxis, bands: dict[str, Band], looks: dict[str, Look], arms: Iterable[str], background: str
 ) -> None:
     """Some arms along a cost, on an axis for all; an arm that never spent any is a level line."""
-    axis = CostAxis(_joined(band.cost for band in bands.values()))
-    drawn = [(background, _BACKGROUND), *((arm, looks[arm]) for arm in arms)]
-    for phase, (arm, look) in enumerate((arm, look) for arm, look in drawn if arm in bands):
-        band = bands[arm]
-        draw_band(axes, axis.place(band.cost), band, look, phase)
+    if background in bands:
+        draw_mean(axes, axis.place(bands[background].cost), bands[background], _BACKGROUND)
+    drawn = [arm for arm in arms if arm in bands]
+    for place, arm in enumerate(drawn):
+        band, look = bands[arm], looks[arm]
+        draw_bars(axes, axis.place(band.cost), band, look, place, max(len(drawn), FEWEST_APART))
         if len(band.cost) == 1:
             axes.axhline(band.mean[0], color=look.colour, ls=look.line, lw=1)
-    axis.dress(axes)
-    axes.set_xlabel(label)
 
 
-def _fitted(bands: dict[str, Band], limits: tuple[float, float]) -> tuple[dict[str, Band], str]:
-    """Leave out intervals that would colour the whole height of the axes; say what lies off them."""
+def _shown(bands: Mapping[str, Band]) -> Array:
+    """What an axis must hold: all means, and most ends of their intervals."""
+    means, lows, highs = (_joined(getattr(band, name) for band in bands.values()) for name in ("mean", "low", "high"))
+    known = np.isfinite(lows)
+    ends = [np.quantile(lows[known], 0.05), np.quantile(highs[known], 0.95)] if known.any() else []
+    return np.concatenate([means, ends])
+
+
+def _beyond(bands: Mapping[str, Band], limits: tuple[float, float]) -> str:
+    """Say what lies off the axis."""
     note = canvas.off_axis({arm: band.mean for arm, band in bands.items()}, limits, "points of the means")
-    fitted, wide = {}, []
-    for arm, band in bands.items():
-        fits = (band.low >= limits[0]) | (band.high <= limits[1]) | np.isnan(band.low)
-        wide += [] if fits.all() else [arm]
-        fitted[arm] = replace(band, low=np.where(fits, band.low, np.nan), high=np.where(fits, band.high, np.nan))
-    return fitted, note + (f"\nIntervals wider than the axis are not drawn: {', '.join(wide)}." if wide else "")
+    wide = any((band.low < limits[0]).any() or (band.high > limits[1]).any() for band in bands.values())
+    return note + ("\nSome intervals go on beyond the axis." if wide else "")
 
 
-def _note(line: str, bands: Iterable[Band], more: str = "") -> str:
-    """Say what line and band are, and what is missing."""
+def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band") -> str:
+    """Say what line and band or bars are, and what is missing."""
     bands = list(bands)
-    text = f"{line}. Band: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
+    text = f"{line}. {drawn}: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
     if any(band.lost.any() for band in bands):
         text += "\nCross: a replica diverged or failed; the line goes on, faint, over the others."
     return text

@@ -23,9 +23,10 @@ FAULTS = [
     ),
     (
         "analysis/calibration.py",
-        "np.ceil(np.asarray(confidence, float) * n_bins).astype(int) - 1",
-        "np.floor(np.asarray(confidence, float) * n_bins).astype(int)",
+        'np.asarray(confidence).astype(np.float16), side="left")',
+        'np.asarray(confidence).astype(np.float16), side="right")',
     ),
+    ("analysis/calibration.py", "/ n_bins).astype(np.float16)", "/ n_bins)"),
     ("analysis/calibration.py", "< confidence).astype(float)", "< 0.5).astype(float)"),
 ]
 
@@ -68,6 +69,21 @@ def test_bins_contain_their_upper_edge():
     assert bins([0.0, 0.05, 0.1, 0.11, 0.5, 1.0]).tolist() == [0, 0, 0, 1, 4, 9]
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_confidence_equal_to_an_edge_has_its_bin_whatever_it_was_rounded_to(kind):
+    """In 16 bits 3/10, 6/10 and 7/10 are a little more; in 32 bits 1/10, 2/10, 3/10 and others are."""
+    for n in (3, 10, 15):
+        assert bins((np.arange(1, n + 1) / n).astype(kind), n).tolist() == list(range(n))
+
+
+def test_a_constant_confidence_is_one_bin_with_all_examples():
+    table = pd.DataFrame({"arm": "constant", "seed": [0, 1] * 50, "target": 0, "prediction": 0})
+    for tenth in range(1, 11):
+        found = reliability(table.assign(confidence=np.float16(tenth / 10)))
+        assert found["bin"].tolist() == [tenth - 1] * 2
+        assert found["n"].tolist() == [50, 50]
+
+
 def test_expected_calibration_error_by_hand():
     confidence, right = [0.55, 0.58, 0.95, 0.91], [1, 0, 1, 1]
     expected = 0.5 * abs(0.5 - 0.565) + 0.5 * abs(1 - 0.93)
@@ -76,6 +92,8 @@ def test_expected_calibration_error_by_hand():
 
 
 def test_reliability_equals_scikit_learn_s(predictions):
+    edges = (np.arange(11) / 10).astype(np.float16)  # scikit-learn's are not rounded
+    predictions = predictions[~np.isin(predictions["confidence"].to_numpy(), edges)]
     found = reliability(predictions)
     for (arm, seed), own in predictions.groupby(["arm", "seed"]):
         right = own["target"] == own["prediction"]

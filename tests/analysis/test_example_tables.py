@@ -117,6 +117,24 @@ def test_figures_order_arms_and_show_what_the_table_says(made):
     assert figures.recall(made, "regression/friedman") is None
 
 
+def test_calibration_and_recall_drawn_are_those_of_the_tables(made):
+    table = made["reliability"]
+    arms = sorted(table["arm"].unique())
+    for panel, arm in zip(figures.reliability(made, "image/digits", looks(arms)).figure.axes, arms, strict=True):
+        own = table[(table["arm"] == arm) & (table["n"] >= figures.FEWEST)]
+        (drawn,) = (line for line in panel.lines if line.get_marker() == "o")
+        assert [*drawn.get_xdata()] == own["confidence"].tolist()
+        assert [*drawn.get_ydata()] == own["accuracy"].tolist()
+        edge = panel.collections[0].get_paths()[0].vertices
+        interval = own[["accuracy_low", "accuracy_high"]].dropna().to_numpy()
+        assert np.isin(interval, edge[:, 1]).all()
+        heights = [bar.get_height() for bar in panel.patches]
+        assert heights == pytest.approx(own["n"] / table.loc[table["arm"] == arm, "n"].sum())
+    shown_recall = [text.get_text() for text in figures.recall(made, "image/digits").figure.axes[0].texts]
+    for value in made["classes"]["recall"]:
+        assert f"{value:.2f}" in shown_recall
+
+
 def test_arms_that_fail_alike_stand_together():
     value = np.eye(4)
     value[0, 2] = value[2, 0] = value[1, 3] = value[3, 1] = 0.9
