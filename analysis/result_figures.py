@@ -47,7 +47,8 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
     values = {str(arm): scores.to_numpy(float) for arm, scores in replicas.groupby("arm")[RESULT]}
     arms = [str(arm) for arm in rows["arm"]]
     limits = _limits(rows, values, arms, score)
-    closer = _limits(rows, values, arms[: ceil(len(arms) / 2)], score)
+    better = arms[: ceil(len(arms) / 2)]
+    closer = _limits(rows, values, better, score)
     crowded = closer[1] - closer[0] < (limits[1] - limits[0]) / 3
     views = {"all arms": limits, "the better half, closer": closer} if crowded else {"": limits}
     absent = own.loc[own["n_seeds"] == 0, "arm"]
@@ -66,7 +67,7 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
         replica = replicas[replicas["arm"] == arm]
         finished, colour = (replica["status"] == "finished").to_numpy(), looks[arm].colour
         heights = _spread(place, len(order))[replica["seed"].map(order).to_numpy(int)]
-        for panel in axes:
+        for panel in axes if arm in better else axes[:1]:
             for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
                                  (~finished, {"marker": "x", "ms": 6, "mew": 1.6})):  # fmt: skip
                 panel.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)

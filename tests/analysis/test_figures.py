@@ -280,7 +280,7 @@ def test_final_scores_are_sorted_and_complete(tables, looks):
 
 
 def test_intervals_drawn_are_those_of_the_table_and_lie_on_the_axis(tables, looks):
-    table = summary(tables)
+    table = summary(tables, rankings(tables))
     (axes,) = results.final_scores(tables, table, TASK, looks).figure.axes
     own = table[(table["task"] == TASK) & (table["n_seeds"] > 0)]
     ink = [line for line in axes.lines if line.get_color() == canvas.INK]
@@ -300,13 +300,15 @@ def test_the_better_half_is_shown_closer_where_the_others_leave_it_no_room(study
         scores = [0.97, 0.96, 0.3, 0.1][place] + 0.002 * np.arange(len(runs))
         runs.assign(best_test_score=scores).to_parquet(cell / "runs.parquet")
     tables = load(study.folder)
-    table, looks = summary(tables), canvas.looks(tables.arms)
+    table, looks = summary(tables, rankings(tables)), canvas.looks(tables.arms)
     whole, closer = results.final_scores(tables, table, "image/digits", looks).figure.axes
     assert whole.get_xlim()[0] < 0.1
     assert 0.9 < closer.get_xlim()[0] < 0.96
     for row in (0, 1):
         low, high = table.loc[table["arm"] == ("backprop", "reinforce")[row], ["low", "high"]].to_numpy()[0]
         assert closer.get_xlim()[0] < low < high < closer.get_xlim()[1]
+    rows = {round(float(line.get_ydata()[0])) for line in closer.lines if line.get_marker() == "|"}
+    assert rows == {0, 1}  # no arm is there in part
 
 
 def test_misses_stand_apart_and_are_counted(tables, looks):
