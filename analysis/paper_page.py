@@ -40,6 +40,7 @@ def markdown(
         "",
         f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work on one core each.",
         "",
+        *_stale(tables),
         _counted(judged),
         "",
         "| claim | published | how it is known | measured [95 % interval] | seeds | verdict |",
@@ -61,6 +62,16 @@ def markdown(
         "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _stale(tables: Tables) -> list[str]:
+    """Say which cells were made by what has changed since."""
+    stale = sorted(set(tables.manifests).intersection(tables.stale))
+    if not stale:
+        return []
+    changed = sorted(set(itertools.chain.from_iterable(tables.stale[cell] for cell in stale)))
+    are, them = ("is", "it") if len(stale) == 1 else ("are", "them")
+    return [f"{len(stale)} of them {are} stale: what made {them} has changed since ({', '.join(changed)}).", ""]
 
 
 def _counted(judged: Sequence[Judged]) -> str:

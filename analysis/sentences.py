@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     n = order.ties.n if order.arms else int(best["n_seeds"])
     over = f"Over {n} repetition{'s' if n != 1 else ''}{_of_split(runs)}{_on_examples(runs)}, "
     sentences = [over + _first(rows, order)]
+    old = set(chain.from_iterable(_stale(tables, task).values()))
+    if old and old != set(runs["arm"]):
+        sentences.append("Some arms are of older code or data than others (see Mind).")
     if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
@@ -193,9 +197,6 @@ def warnings(tables: Tables) -> list[str]:
         values = {str(m[name]) for m in tables.manifests.values() if m.get(name)}
         if len(values) > 1:
             found.append(f"The runs come from {len(values)} {what}: seconds are not comparable.")
-    missing = [cell for cell, manifest in tables.manifests.items() if not manifest]
-    if missing:
-        found.append(f"No manifest: {', '.join(missing)}.")
     return found
 
 
@@ -212,6 +213,9 @@ def _apart(tables: Tables) -> Iterable[str]:
 
 def _of_task(tables: Tables, task: str) -> Iterable[str]:
     runs = _ran(tables, task)
+    if stale := _stale(tables, task):
+        told = "; ".join(f"{', '.join(dict.fromkeys(arms))} ({files})" for files, arms in stale.items())
+        yield f"stale, what made them has changed since: {told}. rerun=stale trains them again."
     if differing := _differing_sources(tables, task):
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(set(runs["n_train"].dropna())) > 1:
@@ -226,6 +230,11 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     few = sorted(arm for arm, own in seeds.items() if len(own) < MIN_SEEDS)
     if few:
         yield f"fewer than {MIN_SEEDS} seeds, not ranked: {', '.join(map(str, few))}."
+
+
+def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
+    """Arms of a task by what has changed since they were trained; those that nothing has are left out."""
+    return _by(tables, task, lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())))
 
 
 def _by(tables: Tables, task: str, take: Callable[[Mapping[str, Any]], Any]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,8 @@ class Tables:
         as recorded, and `task`, `arm`, `status`. `example` is its number in the task's source.
     repeated : tuple of str
         Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
+    stale : dict of str to list of str
+        By run_id: files, or "its data", that had changed since when `beyond` last looked.
     """
 
     study: str
@@ -97,6 +100,7 @@ class Tables:
     unfinished: tuple[str, ...] = ()
     predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS]))
     repeated: tuple[str, ...] = ()
+    stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
@@ -126,6 +130,8 @@ def limits_of(score: str) -> tuple[float, float]:
 def load(folder: str | Path) -> Tables:
     """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and `manifest.json`.
 
+    A cell without a manifest, or whose tables are not those that it names, is not finished.
+
     Raises
     ------
     TableError
@@ -134,10 +140,11 @@ def load(folder: str | Path) -> Tables:
     folder = Path(folder)
     if not folder.is_dir():
         raise TableError(f"no such folder: {folder}")
-    cells = sorted(path.parent for path in folder.glob("*/runs.parquet"))
+    found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
+    cells = [cell for cell, manifest in found.items() if manifest]
     if not cells:
-        raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'runs.parquet'}")
-    manifests = {cell.name: _manifest(cell / "manifest.json") for cell in cells}
+        raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'manifest.json'}")
+    manifests = {cell.name: found[cell] for cell in cells}
     checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
     runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums))
     curves = _join(_read(cells, "curves", _CURVES), runs)
@@ -159,6 +166,7 @@ def load(folder: str | Path) -> Tables:
         manifests=manifests,
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
+        stale=json.loads(noted.read_text()) if (noted := folder / "stale.json").exists() else {},
     )
 
 
@@ -301,7 +309,11 @@ def _join(frame: Frame, runs: Frame) -> Frame:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a cell; empty if it cannot be read, or if a table is not the one that it names."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):  # the tables can be analysed without it; the report says that it is missing
+        manifest = json.loads(path.read_text())
+        tables = manifest.get("tables", {}).items()
+        whole = all(hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == own for n, own in tables)
+    except (OSError, ValueError, AttributeError):
         return {}
+    return manifest if whole else {}

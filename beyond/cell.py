@@ -24,6 +24,7 @@ from beyond.arm import Arm
 from beyond.catalog import build
 from beyond.contracts import Task
 from beyond.errors import InputError, UnsupportedError, require_one_of
+from beyond.files import write_whole
 from beyond.ledger import Budget
 from beyond.loop import Setup, skip, train
 from beyond.outcome import STATUSES
@@ -31,6 +32,7 @@ from beyond.record import RunFolder
 from beyond.settings import RunSettings
 
 GROUPS = ("task", "method", "network", "optimizer", "budget")
+DATA = "its data"  # beside files, what decides a result
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Cell:
         """Files that decide the result, and their hashes."""
         return provenance.sources(self.arm.method, self.arm.task, self.arm.architecture)
 
+    @property
+    def data(self) -> str:
+        """Checksum of the task's data."""
+        return _checksum(json.dumps(self.settings["task"], sort_keys=True))
+
     def of_seeds(self, seeds: list[int]) -> Cell:
         """Return the same arm with other seeds."""
         return self if seeds == self.seeds else replace(self, settings={**self.settings, "seeds": seeds})
@@ -110,7 +117,7 @@ class Before:
     path : Path
     manifest : dict
     changed : list of str
-        Files, or "its data", that are no longer what they were.
+        Files, or "its data", that are no longer what they were: it is stale.
     """
 
     path: Path
@@ -125,9 +132,11 @@ class Before:
     def status(self) -> str:
         return self.manifest["status"]
 
-    def asked_again(self, rerun: str) -> bool:
-        """Say whether `rerun` asks for this cell."""
-        return rerun == "all" or (rerun == "stale" and bool(self.changed)) or rerun == self.status == "failed"
+    def asked_again(self, run: RunSettings) -> bool:
+        """Say whether a run asks for this cell: `stale` does for all that are in an arm, so that it is of one code."""
+        if run.rerun == "stale":
+            return bool(self.changed)
+        return not set(self.seeds).isdisjoint(run.seed_list) and run.rerun in ("all", self.status)
 
     def line(self, arm: Arm) -> str:
         """What to tell of it."""
@@ -171,11 +180,10 @@ def plan(cell: Cell) -> Plan:
             f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with this one's: "
             "choose another study_name or runs"
         )
-    found = [
-        before for path in sorted(cell.study.glob(f"{cell.arm.id}-*/manifest.json")) if (before := _before(cell, path))
-    ]
+    folders = sorted(path.parent for path in cell.study.glob(f"{cell.arm.id}-*/manifest.json"))
+    found = [before for folder in folders if (before := _before(cell, folder))]
     own = set(cell.seeds)
-    again = [one for one in found if own.intersection(one.seeds) and one.asked_again(cell.run.rerun)]
+    again = [one for one in found if one.asked_again(cell.run)]
     kept = [one for one in found if one not in again]
     there = {seed for one in kept for seed in one.seeds}
     wanted = [*cell.seeds, *(seed for one in again for seed in one.seeds)]
@@ -184,7 +192,7 @@ def plan(cell: Cell) -> Plan:
     if seeds and stale:
         raise InputError(
             f"seeds {spans(seeds)} of {cell.arm.label} would join seeds {spans(stale.seeds)}, which are stale "
-            f"({', '.join(stale.changed)} changed): rerun=stale, asked for these too, trains them again"
+            f"({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
         )
     return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)
 
@@ -229,21 +237,23 @@ def run_cell(cell: Cell, keep_skipped: bool, bar: bool) -> str:
             setup = prepare(cell.of_seeds(todo.seeds))
             give_up(todo.again)
             statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, bar))
+    if not keep_skipped:  # a sweep does so at its end
+        note_stale(cell.study, todo.kept)
     return worst(statuses)
 
 
 def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bool) -> str:
     """Train all seeds of a cell; return its worst status."""
-    folder = RunFolder(cell.folder, cell.run.save_every, cell.sources)
+    origin = {**cell.sources, DATA: cell.data, "its settings": cell.run_id}
+    folder = RunFolder(cell.folder, cell.run.save_every, origin)
     with folder.locked(cell.seeds), _log(folder.path):
         _refuse_overlap(cell)
-        if folder.finished:  # by another process, after the plan was made
-            before = _before(cell, folder.path / "manifest.json")
+        if before := _before(cell, folder.path):  # by another process, after the plan was made
             say(console, before.line(cell.arm))
             return before.status
         snapshot = folder.resume()
-        if folder.outdated:
-            say(console, f"{cell.arm.label}: begun by other code ({', '.join(folder.outdated)} changed), starts anew")
+        if folder.unusable:
+            say(console, f"{cell.arm.label}: {folder.unusable}, starts anew")
         clock = perf_counter()
         try:
             rows = _train(setup, folder, snapshot, keep_skipped, console if bar else None, cell.arm.label)
@@ -280,6 +290,24 @@ def give_up(cells: Iterable[Before]) -> None:
             shutil.rmtree(before.path)
 
 
+def note_stale(study: Path, planned: Iterable[Before]) -> None:
+    """Write down for the report which cells of a study are of code that has changed since, or of other data.
+
+    Parameters
+    ----------
+    planned : iterable of Before
+        Cells whose data were looked at; of the others only the code is.
+    """
+    found = {
+        path.parent.name: provenance.outdated(manifest["sources"])
+        for path in sorted(study.glob("*/manifest.json"))
+        if (manifest := RunFolder(path.parent).manifest())
+    }
+    found |= {before.path.name: before.changed for before in planned}
+    stale = {name: files for name, files in found.items() if files}
+    write_whole(study / "stale.json", lambda path: path.write_text(json.dumps(stale, indent=1) + "\n"))
+
+
 def spans(seeds: list[int]) -> str:
     """Write seeds, ranges as such: "0 to 4, 7"."""
     parts: list[list[int]] = []
@@ -291,13 +319,13 @@ def spans(seeds: list[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
 
 
-def _before(cell: Cell, path: Path) -> Before:
-    """Read a finished cell, and compare what made it with what there is now."""
-    manifest = json.loads(path.read_text())
-    changed = provenance.changed(manifest["sources"], cell.sources)
-    if manifest["data_sha256"] != _checksum(json.dumps(cell.settings["task"], sort_keys=True)):
-        changed.append("its data")
-    return Before(path.parent, manifest, changed)
+def _before(cell: Cell, folder: Path) -> Before | None:
+    """Read a cell and compare what made it with what there is now; None if it is not finished."""
+    manifest = RunFolder(folder).manifest()
+    if manifest is None:
+        return None
+    made, now = {**manifest["sources"], DATA: manifest["data_sha256"]}, {**cell.sources, DATA: cell.data}
+    return Before(folder, manifest, provenance.changed(made, now))
 
 
 def _refuse_overlap(cell: Cell) -> None:
@@ -378,7 +406,7 @@ def _manifest(cell: Cell, setup: Setup, rows: list[dict], status: str, wall: flo
         "split": rows[0]["split"],
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
-        "data_sha256": _checksum(json.dumps(cell.settings["task"], sort_keys=True)),
+        "data_sha256": cell.data,
         "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
         "wall_seconds": wall,

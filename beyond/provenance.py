@@ -43,11 +43,8 @@ def sources(*built: object) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         seen.add(name)
-        file = _file(name)
-        if file is not None:
-            ending = "/__init__.py" if file.name == "__init__.py" else ".py"
-            package = name if ending == "/__init__.py" else name.rpartition(".")[0]
-            found[name.replace(".", "/") + ending], imported = _read(file, package)
+        if (present := _present(name)) is not None:
+            path, found[path], imported = present
             waiting |= {*imported, name.rpartition(".")[0]} - seen - {""}
     return dict(sorted(found.items()))
 
@@ -60,6 +57,12 @@ def digest(files: Mapping[str, str]) -> str:
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Files that are not what they were, or are in one only."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def outdated(files: Mapping[str, str]) -> list[str]:
+    """Files that are not what they were when `sources` found and hashed them, or gone."""
+    modules = (name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files)
+    return changed(files, {present[0]: present[1] for module in modules if (present := _present(module))})
 
 
 def packages(further: Iterable[str] = ()) -> dict[str, str]:
@@ -91,6 +94,16 @@ def _modules(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _modules(inner)
+
+
+def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
+    """Path, hash and imports of a module that is ours or a user's; None for any other."""
+    file = _file(module)
+    if file is None:
+        return None
+    if file.name == "__init__.py":
+        return f"{module.replace('.', '/')}/__init__.py", *_read(file, module)
+    return f"{module.replace('.', '/')}.py", *_read(file, module.rpartition(".")[0])
 
 
 @cache

@@ -1,12 +1,14 @@
 """A run's folder: rows become parquet files, and a run that was cut off goes on where it stood.
 
-Files appear by write-then-rename, the manifest last: a folder with a manifest is finished. A lock that the operating
-system drops with its process keeps two processes from writing one folder.
+Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is finished if its tables
+are those that its manifest names. A lock that the operating system drops with its process keeps two processes from
+writing one folder.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,19 +38,19 @@ class RunFolder:
     path : Path
     save_every : float
         Seconds between saved states; 0 saves at every checkpoint.
-    sources : dict of str to str, optional
-        Files that decide the result, and their hashes: only a state that the same have saved is gone on from.
+    origin : dict of str to str, optional
+        What decides the result, and its hashes: only a state that the same has saved is gone on from.
 
     Attributes
     ----------
-    outdated : list of str
-        After `resume`: files that have changed since the state was saved that was not taken up.
+    unusable : str
+        After `resume`: why what was there is not gone on from; empty if it is, or if there was nothing.
     """
 
-    def __init__(self, path: Path, save_every: float = 5.0, sources: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: Path, save_every: float = 5.0, origin: Mapping[str, str] | None = None) -> None:
         self.path = path
-        self.outdated: list[str] = []
-        self._sources = dict(sources or {})
+        self.unusable = ""
+        self._origin = dict(origin or {})
         self._save_every = save_every
         self._saved_at = monotonic()
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
@@ -57,7 +59,16 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return (self.path / "manifest.json").exists()
+        return self.manifest() is not None
+
+    def manifest(self) -> dict[str, Any] | None:
+        """Return the manifest of a complete run; None if there is none, or if a table is not the one that it names."""
+        try:
+            manifest = json.loads((self.path / "manifest.json").read_text())
+            named = manifest["tables"].items()
+            return manifest if all(_hash(self.path / f"{name}.parquet") == own for name, own in named) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut off, or other than we write
+            return None
 
     @contextmanager
     def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
@@ -101,16 +112,26 @@ class RunFolder:
         return self.finished
 
     def resume(self) -> dict[str, Any] | None:
-        """Take up the rows of an unfinished run and return its snapshot; None if there is none, or it is outdated."""
-        path = self.path / "state.pt"
+        """Take up the rows of an unfinished run and return its snapshot; None if it has none, or see `unusable`."""
+        path, manifest = self.path / "state.pt", self.path / "manifest.json"
+        if manifest.exists() and not self.finished:
+            self.unusable = "its tables are not those that its manifest names"
+            manifest.unlink()
         if not path.exists():
             return None
-        saved = torch.load(path, weights_only=True)
-        self.outdated = changed(saved["sources"], self._sources)
-        if self.outdated:  # one curve is of one program
+        try:
+            saved = torch.load(path, weights_only=True)
+            outdated, rows, snapshot = changed(saved["origin"], self._origin), saved["rows"], saved["snapshot"]
+        except OSError:
+            raise
+        except Exception:  # torch has no error of its own for a file that it cannot read
+            self.unusable = "its saved state cannot be read"
             return None
-        self._rows = saved["rows"]
-        return saved["snapshot"]
+        if outdated:  # one curve is of one program and one set of data
+            self.unusable = f"what began it has changed ({', '.join(outdated)})"
+            return None
+        self._rows = rows
+        return snapshot
 
     def add(self, progress: Progress) -> None:
         """Take new rows; save the state if the last save is old enough."""
@@ -118,7 +139,7 @@ class RunFolder:
             self._rows[name] += getattr(progress, name)
         self._predictions = progress.predictions or self._predictions
         if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
-            saved = {"snapshot": progress.snapshot, "rows": self._rows, "sources": self._sources}
+            saved = {"snapshot": progress.snapshot, "rows": self._rows, "origin": self._origin}
             write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
             self._saved_at = monotonic()
 
@@ -130,11 +151,16 @@ class RunFolder:
                 above.rmdir()
 
     def close(self, manifest: dict[str, Any]) -> None:
-        """Write the tables and the manifest; the run is finished."""
+        """Write the tables, then the manifest and in it the hash of each table; the run is finished."""
         for name in TABLES:
             table = pd.DataFrame(self._rows[name])
             write_whole(self.path / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
         write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
-        text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+        tables = {name: _hash(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
+        text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
         write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
         (self.path / "state.pt").unlink(missing_ok=True)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from analysis.report import write
 from analysis.tables import load
 from beyond.errors import InputError
 from hydra_plugins.beyond_cells.sweeper import combined
@@ -15,8 +16,12 @@ FAULTS = [
     ("beyond/arm.py", "if not field.init or same(own, other):", "if not field.init:"),
     ("beyond/cell.py", "for seed in dict.fromkeys(wanted) if seed not in there]", "for seed in dict.fromkeys(wanted)]"),
     ("beyond/cell.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
-    ("beyond/cell.py", 'changed.append("its data")', 'changed.extend("")'),
-    ("beyond/cell.py", 'or rerun == self.status == "failed"', 'or self.status == "failed"'),
+    ("beyond/cell.py", 'DATA: manifest["data_sha256"]}', "DATA: cell.data}"),
+    ("beyond/cell.py", '{**manifest["sources"], DATA: manifest', "{**cell.sources, DATA: manifest"),
+    ("beyond/cell.py", 'and run.rerun in ("all", self.status)', 'and (run.rerun == "all" or self.status == "failed")'),
+    ("beyond/cell.py", "return bool(self.changed)", "return bool(self.changed) and self.seeds == list(run.seed_list)"),
+    ("beyond/cell.py", "found |= {before.path.name: before.changed", "found |= {before.path.name: []"),
+    ("beyond/cell.py", 'provenance.outdated(manifest["sources"])', "[]"),
     ("hydra_plugins/beyond_cells/sweeper.py", "for seed in todo.seeds if seed not in own]", "for seed in todo.seeds]"),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
@@ -167,6 +172,46 @@ def test_a_cell_is_stale_when_what_made_it_has_changed(part, name, trained):
     (whole,) = folder.parent.glob("*-*")
     assert manifest_of(whole)["seeds"] == [0, 1, 2]
     assert "finished before, seeds 0 to 2" in again("seeds=1", "rerun=stale")[1]
+
+
+def test_all_stale_seeds_of_an_arm_are_trained_again_together(trained):
+    """Whichever of them are asked for: an arm's seeds are of one code."""
+    folder, again = trained
+    assert again("seeds=[5]")[0] == 0
+    cells = sorted(folder.parent.glob("*-*"))
+    for rerun in (["seeds=[0]"], ["seeds=3"], [SILENT, "seeds=[0],[5],[7]", "-m"]):
+        for cell in cells:
+            alter(cell, sources={**manifest_of(cell)["sources"], "methods/genetic.py": "0"})
+        status, told, _ = again("rerun=stale", *rerun)
+        assert status == 0, told
+        assert "stale" not in told
+        cells = sorted(folder.parent.glob("*-*"))
+        assert {manifest_of(cell)["sources"]["methods/genetic.py"] for cell in cells} != {"0"}
+        assert {0, 1, 5} <= {seed for cell in cells for seed in manifest_of(cell)["seeds"]}
+
+
+@pytest.mark.parametrize(("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")])
+def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, trained, beyond):
+    folder, again = trained
+    study = folder.parent
+    assert beyond("method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[0] == 0
+    assert load(study).stale == {}
+    fresh = manifest_of(folder)
+    alter(folder, **{part: {"sources": {**fresh["sources"], "methods/genetic.py": "0"}, "data_sha256": "0"}[part]})
+    told = again("seeds=2")[1]
+    assert f"stale: what made it has changed ({name})" in told
+    assert load(study).stale == {folder.name: [name]}
+    page = write(study).read_text()
+    assert f"stale, what made them has changed since: genetic ({name}). rerun=stale trains them again." in page
+    among_others = "Some arms are of older code or data than others (see Mind)."
+    assert (among_others in page) == (part == "sources")  # arms of other data are ranked apart
+    if part == "sources":  # told of cells that are no part of the command, too
+        (study / "stale.json").unlink()
+        assert beyond("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[0] == 0
+        assert load(study).stale == {folder.name: [name]}
+    assert again("seeds=2", "rerun=stale")[0] == 0
+    assert load(study).stale == {}
+    assert "stale" not in write(study).read_text()
 
 
 def test_a_cell_that_failed_is_tried_again_when_asked(beyond):

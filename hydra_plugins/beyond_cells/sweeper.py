@@ -56,10 +56,12 @@ class CellSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish = publish
-        self.before: list[str] = []  # statuses of the cells that are left alone
+        self.kept: list[Before] = []  # cells that are left alone
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
+        from beyond.cell import note_stale
+
         assert self.config is not None
         require_declared("hydra.sweeper.publish", self.publish)
         folder = Path(self.config.runs) / self.config.study_name
@@ -68,8 +70,10 @@ class CellSweeper(BasicSweeper):
             paper: Any = OmegaConf.to_container(self.config.paper, resolve=True)
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1)))
+        note_stale(folder, self.kept)
         find("hydra.sweeper.publish", self.publish)(folder)
-        if "failed" in [*self.before, *(job.return_value for job in chain.from_iterable(returns))]:
+        statuses = [before.status for before in self.kept]
+        if "failed" in [*statuses, *(job.return_value for job in chain.from_iterable(returns))]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return returns
 
@@ -104,7 +108,7 @@ class CellSweeper(BasicSweeper):
             prepare(cell)
             todo, own = plan(cell), taken.setdefault(cell.arm.id, set())
             lines |= {before.path: before.line(cell.arm) for before in todo.kept}
-            self.before += [before.status for before in todo.kept]
+            self.kept += todo.kept
             given_up |= {before.path: before for before in todo.again}
             seeds = [seed for seed in todo.seeds if seed not in own]
             own.update(seeds)

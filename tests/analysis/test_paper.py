@@ -74,6 +74,17 @@ def test_quantities_are_columns_by_seed(runs):
     assert (quantities["lowest"] < quantities["last"]).all()
 
 
+def test_a_page_says_which_of_its_cells_are_stale(runs):
+    assert "stale" not in paper.write(runs)[2].read_text()
+    first, second = sorted(path.parent.name for path in runs.glob("*/manifest.json"))
+    (runs / "stale.json").write_text(json.dumps({first: ["loop.py", "a.py"], "elsewhere": ["b.py"]}))
+    page = paper.write(runs)[2].read_text()
+    assert "\n\n1 of them is stale: what made it has changed since (a.py, loop.py).\n\n" in page
+    (runs / "stale.json").write_text(json.dumps({first: ["loop.py"], second: ["its data"]}))
+    page = paper.write(runs)[2].read_text()
+    assert "2 of them are stale: what made them has changed since (its data, loop.py)." in page
+
+
 def test_labels_name_a_quantity_and_values_fill_the_rest():
     entry = {
         "for": {"method": ["backprop"], "rate": {"slow": 0.01, "fast": 0.1}},

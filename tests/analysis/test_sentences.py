@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -123,6 +125,24 @@ def test_warnings_name_what_weakens_the_comparison(study):
                  "code that decides the result differs between runs. loop.py of backprop; other than genetic.",
                  "genetic 30 %"):  # fmt: skip
         assert part in found, part
+
+
+def test_arms_of_older_code_are_named_and_never_compared_without_a_word(study):
+    runs = {method: study.cell(method, seeds=range(10)) for method in ("backprop", "constant", "genetic")}
+    assert not any("stale" in line for line in sentences.warnings(load(study.folder)))
+    old = {runs["constant"]: ["loop.py", "its data"], runs["genetic"]: ["loop.py", "its data"]}
+    tables = replace(load(study.folder), stale=old)
+    assert sentences.warnings(tables) == [
+        "image/digits: stale, what made them has changed since: constant, genetic (loop.py, its data). "
+        "rerun=stale trains them again."
+    ]
+    assert "Some arms are of older code or data than others (see Mind)." in said(tables)
+    tables = replace(tables, stale=old | {runs["backprop"]: ["loop.py"]})
+    assert (
+        "stale, what made them has changed since: backprop (loop.py); constant, genetic (loop.py, its data)"
+        in (sentences.warnings(tables)[0])
+    )
+    assert "older code" not in said(tables)  # all of them are
 
 
 def test_names_are_joined_as_in_a_sentence():

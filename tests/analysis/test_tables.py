@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pandas as pd
@@ -202,7 +203,7 @@ def test_the_share_of_the_budget_is_known_in_its_currency(study):
 def test_a_folder_without_tables_is_one_clear_line(tmp_path):
     with pytest.raises(TableError, match=r"^no such folder: .*nowhere$"):
         load(tmp_path / "nowhere")
-    with pytest.raises(TableError, match=r"^no finished run in .*runs\.parquet$"):
+    with pytest.raises(TableError, match=r"^no finished run in .*manifest\.json$"):
         load(tmp_path)
 
 
@@ -229,6 +230,28 @@ def test_skipped_cells_have_no_curves_and_unfinished_ones_are_told_apart(study):
     (study.folder / "begun").mkdir()
     (study.folder / "begun" / "lock").touch()
     assert load(study.folder).unfinished == ("begun",)
+
+
+def test_a_cell_counts_only_if_it_has_a_manifest_and_the_tables_that_this_names(study):
+    study.cell("backprop")
+    cell = study.folder / study.cell("genetic")
+    (cell / "lock").touch()
+    path = cell / "manifest.json"
+    manifest = json.loads(path.read_text())
+    hashes = {name: hashlib.sha256((cell / f"{name}.parquet").read_bytes()).hexdigest() for name in ("curves", "runs")}
+    for text, arms in (
+        (json.dumps(manifest | {"tables": hashes}), ["backprop", "genetic"]),
+        (json.dumps(manifest | {"tables": hashes | {"runs": "0"}}), ["backprop"]),
+        (json.dumps(manifest | {"tables": hashes | {"predictions": "0"}}), ["backprop"]),  # there is none
+        ("{", ["backprop"]),
+        ("", ["backprop"]),
+        ("[]", ["backprop"]),
+    ):
+        path.write_text(text)
+        tables = load(study.folder)
+        assert (tables.arms, tables.unfinished) == (arms, () if "genetic" in arms else (cell.name,))
+    path.unlink()
+    assert load(study.folder).arms == ["backprop"]
 
 
 def test_direction_is_in_the_name():

@@ -3,22 +3,29 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import pandas as pd
 import pytest
 
 from beyond import catalog
-from beyond.cell import Cell, Plan, give_up, plan, prepare, run_cell, spans, worst
+from beyond.cell import Cell, Plan, give_up, plan, run_cell, spans, worst
 from beyond.errors import InputError
 from beyond.loop import train
 from beyond.provenance import digest
 from beyond.record import RunFolder
+
+FAULTS = [
+    ("beyond/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
+    ("beyond/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
+]
 
 CHILD = (
     "import json, sys; from beyond.cell import Cell, run_cell; run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
@@ -58,31 +65,6 @@ def assert_same_tables(a, b):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@pytest.mark.parametrize("method", catalog.names("method"))
-def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
-    for of in ({"epochs": 150}, {"epochs": 2, "name": "regression/sinusoids"}, {"epochs": 2, "name": "image/glyphs"}):
-        whole = cell(method, "whole", **of)
-        if run_cell(whole, keep_skipped=True, bar=False) != "skipped":
-            break
-    killed = cell(method, "killed", **of)
-    arguments = {"settings": killed.settings, "method": method}
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    while child.poll() is None and not (killed.folder / "state.pt").exists():
-        time.sleep(0.002)
-    time.sleep(random.Random(method).uniform(0, 0.2))
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    if method != "constant":  # which has a single step
-        assert not (killed.folder / "manifest.json").exists()
-    run_cell(killed, keep_skipped=True, bar=False)
-    assert_same_tables(killed, whole)
-    left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
-    tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}
-    assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock"}
-
-
 def test_the_same_settings_twice_give_the_same_bytes_but_for_the_clock(cell):
     first, second = cell("backprop", "first", epochs=3), cell("backprop", "second", epochs=3)
     assert first.run_id == second.run_id
@@ -106,17 +88,73 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
     assert cell("backprop", "a").run_id != cell("backprop", "a", label_noise=0.1).run_id
 
 
-def test_a_run_that_other_code_began_starts_anew_and_says_so(cell, capsys):
+def begin(one, monkeypatch, **changed):
+    """Train some steps as a process that is cut off, and that had `changed` instead of what there is now."""
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        for name, value in changed.items():
+            patch.setattr(Cell, name, value)
+        patch.setattr("beyond.cell.train", lambda *of: chain(islice(train(*of), 5), cut_off()))
+        run_cell(one, keep_skipped=False, bar=False)
+    assert {path.name for path in one.folder.iterdir()} == {"state.pt", "log.txt", "lock"}
+
+
+def cut_off():
+    raise KeyboardInterrupt
+    yield
+
+
+def test_a_run_that_was_cut_off_goes_on_without_a_word(cell, monkeypatch, capsys):
+    begun = cell("backprop", "begun", epochs=3)
+    begin(begun, monkeypatch)
+    run_cell(begun, keep_skipped=False, bar=False)
+    assert "anew" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("part", "told"), [("sources", "methods/backprop.py"), ("data", "its data")])
+def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(part, told, cell, monkeypatch, capsys):
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
     run_cell(whole, keep_skipped=False, bar=False)
-    folder = RunFolder(begun.folder, 0, {**begun.sources, "methods/backprop.py": "0"})
-    with folder.locked(begun.seeds):
-        for progress in islice(train(prepare(begun)), 5):
-            folder.add(progress)
-    capsys.readouterr()
+    before = {"sources": {**whole.sources, "methods/backprop.py": "0"}, "data": "0"}
+    begin(begun, monkeypatch, **{part: before[part]})
+    begun = replace(begun)  # which has looked at no source yet
     run_cell(begun, keep_skipped=False, bar=False)
-    assert "begun by other code (methods/backprop.py changed), starts anew" in capsys.readouterr().err
+    assert f"what began it has changed ({told}), starts anew" in capsys.readouterr().err
     assert_same_tables(whole, begun)
+
+
+def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
+    """Copied by hand, as folders are: of other seeds, or of another arm with weights of other shapes."""
+    whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
+    run_cell(whole, keep_skipped=False, bar=False)
+    wider = replace(begun, settings={**begun.settings, "network": catalog.read("network", "mlp") | {"hidden": [8, 8]}})
+    for other in (begun.of_seeds([5, 6]), wider):
+        begin(other, monkeypatch)
+        begun.folder.mkdir(exist_ok=True)
+        shutil.copy(other.folder / "state.pt", begun.folder)
+        capsys.readouterr()
+        run_cell(begun, keep_skipped=False, bar=False)
+        assert "what began it has changed (its settings), starts anew" in capsys.readouterr().err
+        assert_same_tables(whole, begun)
+        shutil.rmtree(begun.folder)
+
+
+@pytest.mark.parametrize("name", ["state.pt", "manifest.json", "runs.parquet"])
+@pytest.mark.parametrize("spoil", [b"", b"rubbish", None])
+def test_a_file_that_is_cut_costs_that_cell_alone_and_no_traceback(name, spoil, cell, monkeypatch, capsys):
+    one = cell("constant", "spoilt", epochs=1)
+    if name == "state.pt":
+        begin(one, monkeypatch)
+    else:
+        run_cell(one, keep_skipped=False, bar=False)
+    path = one.folder / name
+    path.write_bytes(path.read_bytes()[:-20] if spoil is None else spoil)
+    capsys.readouterr()
+    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    told = capsys.readouterr().err.splitlines()
+    assert [line.endswith("starts anew") for line in told] == [True, False]
+    assert "finished before" not in "".join(told)
+    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert "finished before" in capsys.readouterr().err
 
 
 def test_a_seed_that_another_process_trains_is_refused(cell):
@@ -195,3 +233,28 @@ def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
     assert runs["status"].tolist() == ["skipped"] * 2
     assert runs["reason"].tolist() == ["image/digits has no source task to learn from first"] * 2
     assert runs["best_test_score"].isna().all()
+
+
+@pytest.mark.parametrize("method", catalog.names("method"))
+def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
+    for of in ({"epochs": 150}, {"epochs": 2, "name": "regression/sinusoids"}, {"epochs": 2, "name": "image/glyphs"}):
+        whole = cell(method, "whole", **of)
+        if run_cell(whole, keep_skipped=True, bar=False) != "skipped":
+            break
+    killed = cell(method, "killed", **of)
+    arguments = {"settings": killed.settings, "method": method}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while child.poll() is None and not (killed.folder / "state.pt").exists():
+        time.sleep(0.002)
+    time.sleep(random.Random(method).uniform(0, 0.2))
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    if method != "constant":  # which has a single step
+        assert not (killed.folder / "manifest.json").exists()
+    run_cell(killed, keep_skipped=True, bar=False)
+    assert_same_tables(killed, whole)
+    left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
+    tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}
+    assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock"}

@@ -24,8 +24,9 @@ FAULTS = [
         "if name in before and before[name] != now.get(name))",
     ),
     ("beyond/provenance.py", "yield named[1]", "yield HARNESS"),
+    ("beyond/provenance.py", "return changed(files, {present", "return changed({}, {present"),
     ("beyond/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
-    ("beyond/provenance.py", 'name if ending == "/__init__.py" else name', "name"),
+    ("beyond/provenance.py", '_read(file, module.rpartition(".")[0])', "_read(file, module)"),
 ]
 
 NETWORK = '''"""A network of one's own."""
@@ -117,6 +118,19 @@ def test_a_file_counts_that_is_imported_from_its_own_package(tmp_path, monkeypat
 
 def test_a_file_that_came_or_went_has_changed():
     assert changed({"a": "1", "b": "2"}, {"b": "2", "c": "3"}) == ["a", "c"]
+
+
+def test_files_that_changed_since_or_went_are_found_by_their_names_alone(own, tmp_path):
+    text = NETWORK.format(imports="from own_parts import width", width="width")
+    before = own(text, own_parts="width = 64\n")
+    assert provenance.outdated(before) == []
+    own(text, own_parts="width = 32\n")
+    assert provenance.outdated(before) == ["own_parts.py"]
+    (tmp_path / "own_parts.py").unlink()
+    provenance._file.cache_clear()
+    provenance._root.cache_clear()
+    assert provenance.outdated(before) == ["own_parts.py"]
+    assert provenance.outdated({**before, "beyond/__init__.py": "0"}) == ["beyond/__init__.py", "own_parts.py"]
 
 
 def test_versions_are_of_what_decides_and_of_what_a_task_names():

@@ -1,5 +1,6 @@
 """A run's folder: whole files only, one writer, and nothing lost in between."""
 
+import hashlib
 import json
 import math
 import subprocess
@@ -11,12 +12,16 @@ import torch
 
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
+from beyond.files import write_whole
 from beyond.loop import Progress
 from beyond.predictions import columns, joined
 from beyond.record import TABLES, RunFolder
 
 FAULTS = [
-    ("beyond/record.py", "if self.outdated:  # one", "if not self._sources:  # one"),
+    ("beyond/record.py", "if outdated:  # one", "if not self._origin:  # one"),
+    ("beyond/record.py", "== own for name, own in named)", '!= "" for name, own in named)'),
+    ("beyond/record.py", "            manifest.unlink()", "            pass"),
+    ("beyond/record.py", '"tables": tables}', '"tables": {}}'),
     ("beyond/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
     ("beyond/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
 ]
@@ -57,7 +62,13 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     }
     predictions = pd.read_parquet(folder.path / "predictions.parquet")
     assert predictions[["run_id", "example", "target", "prediction"]].values.tolist() == [["a", 5, 1, 1]]
-    assert json.loads((folder.path / "manifest.json").read_text()) == {"status": "finished", "seeds": [0]}
+    manifest = json.loads((folder.path / "manifest.json").read_text())
+    named = manifest.pop("tables")
+    assert manifest == {"status": "finished", "seeds": [0]}
+    assert named == {
+        name: hashlib.sha256((folder.path / f"{name}.parquet").read_bytes()).hexdigest()
+        for name in (*TABLES, "predictions")
+    }
 
 
 def test_it_is_finished_once_it_has_a_manifest(folder):
@@ -84,17 +95,86 @@ def test_what_was_saved_comes_back(folder):
 
 
 def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
-    first = RunFolder(tmp_path, save_every=0, sources={"a.py": "1", "b.py": "2"})
+    first = RunFolder(tmp_path, save_every=0, origin={"a.py": "1", "b.py": "2"})
     first.add(progress(0))
-    same = RunFolder(tmp_path, sources={"b.py": "2", "a.py": "1"})
+    same = RunFolder(tmp_path, origin={"b.py": "2", "a.py": "1"})
     assert same.resume()["ledger"]["steps"] == 0
-    assert same.outdated == []
-    other = RunFolder(tmp_path, sources={"a.py": "1", "b.py": "3"})
+    assert same.unusable == ""
+    other = RunFolder(tmp_path, origin={"a.py": "1", "b.py": "3"})
     assert other.resume() is None
-    assert other.outdated == ["b.py"]
+    assert other.unusable == "what began it has changed (b.py)"
     other.add(progress(0))
     other.close({})
     assert len(pd.read_parquet(tmp_path / "curves.parquet")) == 1
+
+
+@pytest.mark.parametrize("length", [0, 100, -9])
+def test_a_state_that_is_cut_is_not_gone_on_from(length, tmp_path):
+    first = RunFolder(tmp_path, save_every=0)
+    first.add(progress(0))
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:length])
+    other = RunFolder(tmp_path, save_every=0)
+    assert other.resume() is None
+    assert other.unusable == "its saved state cannot be read"
+
+
+def test_a_state_of_another_kind_is_not_gone_on_from(tmp_path):
+    torch.save([1, 2], tmp_path / "state.pt")
+    other = RunFolder(tmp_path)
+    assert other.resume() is None
+    assert other.unusable == "its saved state cannot be read"
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "{", "rubbish", "[]", "{}", "null", '{"tables": 3}', '{"tables": {"gone": ""}}']
+)
+def test_a_manifest_that_is_none_leaves_the_run_unfinished(manifest, folder):
+    folder.add(progress(0, snapshot=False))
+    folder.close({})
+    (folder.path / "manifest.json").write_text(manifest)
+    assert folder.manifest() is None
+    assert not folder.finished
+    assert folder.resume() is None
+    assert folder.unusable == "its tables are not those that its manifest names"
+    assert "manifest.json" not in files(folder)
+
+
+@pytest.mark.parametrize("table", [*TABLES, "predictions"])
+def test_a_run_of_which_a_table_is_cut_or_gone_is_not_finished(table, folder):
+    folder.add(progress(0, snapshot=False))
+    folder.close({})
+    path = folder.path / f"{table}.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not folder.finished
+    path.unlink()
+    assert not folder.finished
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folder, monkeypatch):
+    """Whichever file is the last, and even where the tables of an earlier, finished run are still there."""
+    folder.add(progress(0, snapshot=False))
+    folder.close({})
+    (folder.path / "manifest.json").unlink()
+    written = []
+
+    def cut(path, write):
+        if len(written) == at:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_whole(path, write)
+
+    monkeypatch.setattr("beyond.record.write_whole", cut)
+    again = RunFolder(folder.path)
+    again.add(progress(1, snapshot=False))
+    if at < 5:
+        with pytest.raises(KeyboardInterrupt):
+            again.close({})
+    else:
+        again.close({})
+    assert again.finished == (at == 5)
+    assert written[4:] == ["manifest.json"][: max(0, at - 4)]
 
 
 def test_seeds_are_claimed_by_who_trains_them_and_by_who_has(tmp_path):
