@@ -77,16 +77,17 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     method, network = adam(batch_size), task.spec.network.build(task.spec)
     seeds = list(range(n_replicas))
     splits = task.at(seeds)
-    orders = [Stream("data", seeds).integers(splits.size("train"), batch_size) for _ in range(n_steps)]
-    plain = [splits.batch("train", order) for order in orders]
-    batches: list[tuple[Tensor, Tensor]] = [(batch.inputs.flatten(2), batch.targets) for batch in plain]
+    orders = torch.stack([Stream("data", seeds).integers(splits.size("train"), batch_size) for _ in range(n_steps)])
     problem, rng = Problem(network, task.spec), Stream("step", seeds)
+    plain = splits.training(orders, rng)
+    batches: list[tuple[Tensor, Tensor]] = [(batch.inputs.flatten(2), batch.targets) for batch in plain]
     start = method.init(problem, network.init(Stream("init", seeds)), rng)
 
     def ours() -> None:
         state = start
-        for order in orders:  # gathering the batch is part of our time, and not of the peers'
-            state = method.step(state, splits.batch("train", order), problem, rng)
+        visits = splits.training(orders, rng)  # gathering them is part of our time, and not of the peers'
+        for _ in range(n_steps):
+            state = method.step(state, next(visits), problem, rng)
 
     competitors: Competitors = {"ours, batches gathered": ours}
     competitors["bare torch loop"] = peers.torch_steps(n_replicas, batches)
@@ -121,8 +122,8 @@ def harness() -> None:
             Stream("step", seeds),
         )
         state = method.init(problem, network.init(Stream("init", seeds)), rng)
-        for _ in range(n_steps):
-            state = method.step(state, splits.batch("train", sampler.next()), problem, rng)
+        for batch in splits.training(torch.stack([sampler.next() for _ in range(n_steps)]), rng):
+            state = method.step(state, batch, problem, rng)
 
     def whole() -> None:
         for _ in train(Setup(method, task, network, seeds, Budget("epochs", n_epochs))):

@@ -6,7 +6,7 @@ Shapes are written with R replicas (seeds), B examples of a batch, n weights of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -150,15 +150,25 @@ class Splits(Protocol):
         """Count the examples of a split, or its episodes: of one replica."""
         ...
 
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
-        """Examples (or episodes) of a split, by their places in it.
+    def batch(self, split: str, indices: Tensor) -> Batch:
+        """Examples (or episodes) of a split, by their places in it, as they are.
 
         Parameters
         ----------
         indices : Tensor of shape (R, B), or (1, B) for the same places in every replica
             The answer then has R replicas too, or one that stands for all (where they share a split).
-        rng : Stream, optional
-            Augmentation, where the task has it, happens only on the training split and only with one.
+        """
+        ...
+
+    def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
+        """Batches to train on, one after the other, as they are at this visit: augmented where the task does that.
+
+        Parameters
+        ----------
+        indices : Tensor of shape (T, R, B)
+            Places in the training split of the examples (or episodes) of T batches.
+        rng : Stream
+            Drawn from for a batch when that is asked for.
         """
         ...
 

@@ -7,7 +7,7 @@ the three splits are disjoint. An episode shows `n_support` labelled examples of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -142,21 +142,15 @@ class EpisodeSplits:
         require_one_of("split", SPLITS, split)
         return self.parts[split][0].shape[1]
 
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+    def batch(self, split: str, indices: Tensor) -> Batch:
         require_one_of("split", SPLITS, split)
         families, draws = self.parts[split]
-        own = pick(families, indices)
-        if rng is None or split != "train":
-            picked = pick(draws, indices)
-        else:
-            picked = rng.uniform(indices.shape[1], *draws.shape[2:])
-        inputs, targets = self.examples(own, picked)
-        n_support = self.episode.n_support
-        shown, asked = (
-            [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]
-            for rows in (slice(n_support), slice(n_support, None))
-        )
-        return Batch(asked[0], asked[1], Batch(shown[0], shown[1]))
+        return self._shown(pick(families, indices), pick(draws, indices))
+
+    def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
+        families, draws = self.parts["train"]
+        for own in indices:
+            yield self._shown(pick(families, own), rng.uniform(own.shape[1], *draws.shape[2:]))
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
@@ -167,6 +161,16 @@ class EpisodeSplits:
 
     def in_units(self, values: Tensor) -> Tensor:
         return values
+
+    def _shown(self, families: Tensor, draws: Tensor) -> Batch:
+        """Queries and support of these episodes: see `EpisodeTask.examples`."""
+        inputs, targets = self.examples(families, draws)
+        n_support = self.episode.n_support
+        shown, asked = (
+            [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]
+            for rows in (slice(n_support), slice(n_support, None))
+        )
+        return Batch(asked[0], asked[1], Batch(shown[0], shown[1]))
 
 
 def by_episode(values: Tensor, n_examples: int) -> Tensor:

@@ -130,6 +130,7 @@ class _Run:
         n_train = self.splits.size("train")
         self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
         self.augmentation = Stream("augment", seeds)
+        self.ahead: Iterator[Batch] = iter(())  # the sampler's next batches
         self.rng = Stream("step", seeds)
         self.probe = Probe(self.splits, task.spec, network, seeds)
         self.outcomes = [Outcome(setup.task.spec.targets) for _ in seeds]
@@ -200,7 +201,12 @@ class _Run:
 
     def draw(self) -> Batch:
         """Draw the batch of the next step."""
-        return self.splits.batch("train", self.sampler.next(), self.augmentation)
+        batch = next(self.ahead, None)
+        if batch is None:
+            self.ahead = self.splits.training(self.sampler.ahead(), self.augmentation)
+            batch = next(self.ahead)
+        self.sampler.advance()
+        return batch
 
     def step(self, drawn: Batch) -> Any:
         """Let the method step once, on the clock; a step that fails is not charged."""
@@ -234,10 +240,10 @@ class _Run:
     def checkpoint(self, index: int) -> Progress:
         """Evaluate the current solution and keep it where it is a replica's best."""
         costs = self.costs()
-        scores = {split: self.evaluation.scores(self.state, split) for split in ("train", "validation")}
+        scores = {split: self.replicas(self.evaluation.scores(self.state, split)) for split in ("train", "validation")}
         curves: list[Row] = []
         for replica, outcome in enumerate(self.outcomes):
-            own = {split: {name: float(v[replica]) for name, v in scores[split].items()} for split in scores}
+            own = {split: rows[replica] for split, rows in scores.items()}
             outcome.update(index, costs, own, self.setup.task.spec.score)
             for split, values in own.items() if outcome.alive else ():
                 curves += self.curve_rows(replica, index, costs, split, values)
@@ -259,18 +265,18 @@ class _Run:
             )
             for key, state in states.items()
         }
+        scores = {key: self.replicas(tested.scores) for key, tested in at.items()}
         curves: list[Row] = []
         runs: list[Row] = []
         for replica, outcome in enumerate(outcomes):
             best, last = outcome.best_checkpoint, outcome.last_checkpoint
-            scores = {key: {name: float(v[replica]) for name, v in tested.scores.items()} for key, tested in at.items()}
             if best in at:
-                outcome.best["test"] = scores[best]
-                curves += self.curve_rows(replica, best, outcome.best_costs, "test", scores[best])
+                outcome.best = {**outcome.best, "test": scores[best][replica]}
+                curves += self.curve_rows(replica, best, outcome.best_costs, "test", scores[best][replica])
             if outcome.alive:
-                outcome.final["test"] = scores[last]
+                outcome.final = {**outcome.final, "test": scores[last][replica]}
                 if last != best:
-                    curves += self.curve_rows(replica, last, self.costs(), "test", scores[last])
+                    curves += self.curve_rows(replica, last, self.costs(), "test", scores[last][replica])
             runs.append(self.run_row(replica, at[best].inference[replica] if best in at else UNKNOWN))
         tables = [at[o.best_checkpoint].predictions[r] for r, o in enumerate(outcomes) if o.best_checkpoint in at]
         predictions = joined(setup.task.spec.target, tables)
@@ -300,17 +306,19 @@ class _Run:
         before = None if self.previous is None else method.params(self.previous)
         transport = method.transport(self.state, self.evaluation.problem)
         measured = self.probe.measure(method.params(self.state), before, transport, self.batch)
+        parts = [self.replicas(part) for part in measured]
         return [
-            {
-                **self.setup.identity,
-                "seed": self.setup.seeds[replica],
-                "checkpoint": index,
-                **{k: float(v[replica]) if isinstance(v, Tensor) else v for k, v in part.items()},
-            }
+            {**self.setup.identity, "seed": self.setup.seeds[replica], "checkpoint": index, **part[replica]}
             for replica, outcome in enumerate(self.outcomes)
             if outcome.alive
-            for part in measured
+            for part in parts
         ]
+
+    def replicas(self, columns: dict[str, Any]) -> list[Row]:
+        """Turn columns (R,) into a row a replica; what is no tensor is the same for all."""
+        n = len(self.outcomes)
+        lists = [own.tolist() if isinstance(own, Tensor) else [own] * n for own in columns.values()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
     def run_row(self, replica: int, inference: Row) -> Row:
         outcome, setup = self.outcomes[replica], self.setup
@@ -342,7 +350,7 @@ class _Run:
             "sampler": self.sampler.state(),
             "augmentation": self.augmentation.state(),
             "rng": self.rng.state(),
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [vars(outcome).copy() for outcome in self.outcomes],
             "n_passed": self.n_passed,
             "elapsed": self.elapsed,
         }
@@ -353,6 +361,7 @@ class _Run:
         self.ledger.restore(Ledger(**snapshot["ledger"]))
         self.pretraining.restore(Ledger(**snapshot["pretraining"]))
         self.sampler.restore(snapshot["sampler"])
+        self.ahead = iter(())
         self.augmentation.restore(snapshot["augmentation"])
         self.rng.restore(snapshot["rng"])
         self.outcomes = [Outcome(**outcome) for outcome in snapshot["outcomes"]]

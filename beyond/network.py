@@ -68,6 +68,8 @@ class LayeredNetwork(Network):
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         self.blocks = tuple(blocks)
         self.n_weights = start
+        self._places = [(block.layer, name, shape) for block in blocks for name, shape in block.shapes.items()]
+        self._sizes = [prod(shape) for *_, shape in self._places]
         costs = [layer.flops(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)]
         self.forward_flops = sum(cost.forward for cost in costs)
         self.carry_flops = sum(cost.carry for cost in costs)
@@ -93,10 +95,9 @@ class LayeredNetwork(Network):
     def unflatten(self, params: Tensor) -> list[Weights]:
         """View flat weights (G, n) as each layer's named parameters."""
         views: list[dict[str, Tensor]] = [{} for _ in self.layers]
-        places = [(block.layer, name, shape) for block in self.blocks for name, shape in block.shapes.items()]
-        parts = params.split([prod(shape) for *_, shape in places], 1)  # one step for autograd; slices would be many
-        for (layer, name, shape), part in zip(places, parts, strict=True):
-            views[layer][name] = part.unflatten(1, shape)
+        parts = params.split(self._sizes, 1)  # one step for autograd; slices would be many
+        for (layer, name, shape), part in zip(self._places, parts, strict=True):
+            views[layer][name] = part.view(-1, *shape)
         return views  # pyright: ignore[reportReturnType]
 
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:

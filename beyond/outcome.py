@@ -21,7 +21,7 @@ Scores = dict[str, dict[str, float]]  # by split, by metric
 
 @dataclass
 class Outcome:
-    """What becomes of one replica."""
+    """What becomes of one replica. What its fields hold is never changed, so that a snapshot may hold it too."""
 
     targets: tuple[float, ...]
     status: str = "finished"
@@ -67,9 +67,10 @@ class Outcome:
         reached = scores["validation"][score]
         if self.best_checkpoint < 0 or reached > self.best["validation"][score]:
             self.best_checkpoint, self.best, self.best_costs = index, dict(scores), costs
-        for target, hit in zip(self.targets, self.target_costs, strict=True):
-            if not hit and reached >= target:
-                hit.update(costs)
+        self.target_costs = [
+            hit or (costs if reached >= target else {})
+            for target, hit in zip(self.targets, self.target_costs, strict=True)
+        ]
 
     def _divergence(self, scores: Scores, n_steps: float) -> str:
         """Say why these are scores of a replica that diverged; empty if they are not."""

@@ -4,7 +4,7 @@ every product of matrices that a method makes by itself: `matmul` knows its cost
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from copy import copy
 
 import torch
@@ -22,7 +22,10 @@ from beyond.segments import Charge, Segment
 from beyond.streams import Stream
 from beyond.trainable import Block, Network, Tape
 
-SEALED = {Signal.LOSS, Signal.REWARD}  # signals whose methods never see targets
+SEALED = frozenset({Signal.LOSS, Signal.REWARD})  # signals whose methods never see targets
+TOLD_DERIVATIVE = frozenset(Signal) - SEALED
+TOLD_LOSS = frozenset(Signal) - {Signal.REWARD}
+TOLD_REWARD = frozenset(Signal) - {Signal.LOSS}  # which is one number for a batch
 
 
 class Problem:
@@ -68,8 +71,8 @@ class Problem:
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
         """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over the batch."""
-        allowed = set(Signal) - SEALED
-        return losses.error(self.spec.target, outputs, self._unseal(targets, allowed, "the derivative of the loss"))
+        seen = self._unseal(targets, TOLD_DERIVATIVE, "the derivative of the loss")
+        return losses.error(self.spec.target, outputs, seen)
 
     def backward(
         self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
@@ -122,7 +125,7 @@ class Problem:
 
         Each candidate is charged a forward pass. Candidates are evaluated in chunks whose activations fit the cache.
         """
-        targets = self._unseal(batch.targets, set(Signal) - {Signal.REWARD}, "the loss")
+        targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         n_replicas, n_candidates, n_weights = population.shape
         batch_size = batch.inputs.shape[1]
         self._charge_forward(n_candidates * batch_size)
@@ -141,15 +144,15 @@ class Problem:
 
     def example_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Loss of each example, (G, B), at outputs (G, B, n_outputs) already paid for."""
-        targets = self._unseal(batch.targets, set(Signal) - {Signal.REWARD}, "the loss")
+        targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         return losses.example_losses(self.spec.target, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
         """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
-        allowed = set(Signal) - {Signal.LOSS}  # which is one number for a batch
-        return losses.reward(self.spec.target, actions, self._unseal(batch.targets, allowed, "the reward"))
+        targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
+        return losses.reward(self.spec.target, actions, targets)
 
     @property
     def n_weights(self) -> int:
@@ -272,7 +275,7 @@ class Problem:
             n_examples *= self._n_lanes
             self.ledger.charge(backward=n_examples, flops=n_examples * self._network.backward_flops(start))
 
-    def _unseal(self, targets: Tensor | SealedTargets, allowed: set[Signal], question: str) -> Tensor:
+    def _unseal(self, targets: Tensor | SealedTargets, allowed: Set[Signal], question: str) -> Tensor:
         if self.signal not in allowed:
             raise PermissionError(f"a method whose signal is {self.signal} may not ask for {question}")
         return targets._targets if isinstance(targets, SealedTargets) else targets

@@ -29,14 +29,28 @@ class Sampler:
         self.line = stream.permutation(n_examples)
         self.position = 0
 
-    def next(self) -> Tensor:
-        """Indices of the next batch, int64 of shape (R, batch_size)."""
+    def ahead(self) -> Tensor:
+        """Indices of the next batches, int64 of shape (T, R, batch_size): all that end within this pass, at least one.
+
+        It does not move along the line: `advance` does, by one batch.
+        """
         while self.position + self.batch_size > self.line.shape[1]:
             rest = self.line[:, self.position :]
             self.line = torch.cat([rest, self.stream.permutation(self.n_examples)], 1)
             self.position = 0
-        start, self.position = self.position, self.position + self.batch_size
-        return self.line[:, start : self.position]
+        n_batches = (self.line.shape[1] - self.position) // self.batch_size
+        own = self.line[:, self.position : self.position + n_batches * self.batch_size]
+        return own.unflatten(1, (n_batches, self.batch_size)).transpose(0, 1)
+
+    def advance(self) -> None:
+        """Move behind the next batch."""
+        self.position += self.batch_size
+
+    def next(self) -> Tensor:
+        """Indices of the next batch, int64 of shape (R, batch_size), and move behind it."""
+        batch = self.ahead()[0]
+        self.advance()
+        return batch
 
     def state(self) -> dict[str, Any]:
         """Return where the line stands, for `restore`."""

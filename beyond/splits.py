@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from beyond.errors import require_one_of
 from beyond.streams import Stream, derive_seed
 
 BLOCK = 4096  # rows worked on at once in float64, which bounds the memory of their copies
+AHEAD = 8192  # training examples of all replicas that are looked up at once
 NOISE = 4  # a spread of so many units in the last place is rounding, not variation
 
 
@@ -94,7 +95,7 @@ class Served:
     scale: Scale | None = None
 
     def at(self, rows: Tensor) -> Tensor:
-        """Values of rows (R, B), shape (R, B, ...)."""
+        """Values of rows (..., R, B), shape (..., R, B, ...)."""
         own = take(self.values, rows)
         if self.scale is not None:
             own = own.sub_(self.scale.mean).div_(self.scale.std)
@@ -132,12 +133,16 @@ class ArraySplits:
         require_one_of("split", SPLITS, split)
         return self.rows[split].shape[1]
 
-    def batch(self, split: str, indices: Tensor, rng: Stream | None = None) -> Batch:
+    def batch(self, split: str, indices: Tensor) -> Batch:
         rows = self.ids(split, indices)
-        inputs = self.inputs.at(rows)
-        if rng is not None and split == "train":
-            inputs = self.augment(inputs, rng)
-        return Batch(inputs, pick(self.noisy[split], indices) if split in self.noisy else self.targets.at(rows))
+        return Batch(self.inputs.at(rows), self._answers(split, indices, rows))
+
+    def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
+        # What is narrow is looked up for many batches at once; inputs may be wide.
+        for ahead in indices.split(max(1, AHEAD // indices[0].numel())):
+            rows = self.ids("train", ahead)
+            for own, targets in zip(rows, self._answers("train", ahead, rows), strict=True):
+                yield Batch(self.augment(self.inputs.at(own), rng), targets)
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
@@ -146,6 +151,9 @@ class ArraySplits:
     def in_units(self, values: Tensor) -> Tensor:
         return values if self.units is None else self.units.undo(values)
 
+    def _answers(self, split: str, indices: Tensor, rows: Tensor) -> Tensor:
+        return pick(self.noisy[split], indices) if split in self.noisy else self.targets.at(rows)
+
 
 def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]:
     """Return what splits are drawn from: one seed for all replicas, or by default each replica's own."""
@@ -153,12 +161,12 @@ def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
-    """values[rows], shape (R, B, ...): several times faster on wide batches."""
-    return values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    """values[rows], for rows (..., R, B) of shape (..., R, B, ...): several times faster on wide batches."""
+    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
 
 
 def pick(table: Tensor, indices: Tensor) -> Tensor:
-    """Entries (R or 1, B, ...) of a table (S, n, ...), a row a replica or one for all, by `indices` (R or 1, B)."""
+    """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...), a row a replica or one."""
     starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)
     return take(table.flatten(0, 1), indices + starts)
 

@@ -75,7 +75,7 @@ class Digits(ArrayTask):
         return select_classes(_digits(), range(5)) if self.source_data == "classes" else glyphs()
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
-        background = inputs.flatten(2).amin(2)  # every image has an empty pixel: the first
+        background = inputs.flatten(2).amin(2) if self.shift else None  # every image has an empty pixel: the first
         return jitter(inputs, rng, self.shift, (3, 4), background, self.noise_std)
 
 

@@ -92,8 +92,12 @@ def drawn(task, split, batch_size=7):
     return Stream("test", SEEDS).integers(size(task, split), batch_size)
 
 
-def asked(task, split, indices, rng=None, seeds=SEEDS):
-    return task.at(seeds).batch(split, indices, rng)
+def asked(task, split, indices, seeds=SEEDS):
+    return task.at(seeds).batch(split, indices)
+
+
+def visited(task, indices, seeds=SEEDS):
+    return next(task.at(seeds).training(indices.unsqueeze(0), Stream("augment", seeds)))
 
 
 def is_off(default):
@@ -338,7 +342,7 @@ def test_label_noise_changes_training_targets_alone(array_task, name):
         assert torch.equal(whole(noisy, split).targets, whole(task, split).targets) is (split != "train")
 
 
-def test_augmentation_needs_a_stream_and_the_training_split(array_task):
+def test_augmentation_is_of_training_alone(array_task):
     """An augmentation is a setting of the task's own that is off at 0."""
     task = array_task
     common = {field.name for field in dataclasses.fields(ArrayTask)}
@@ -347,25 +351,24 @@ def test_augmentation_needs_a_stream_and_the_training_split(array_task):
     settings = {field.name: {int: 1, float: 0.5}[type(field.default)] for field in own if is_off(field.default)}
     for setting in settings if augmenting else ():
         varied = dataclasses.replace(task, **{setting: settings[setting]})
-        for split, seeds, same in (("train", None, True), ("train", [0, 1, 2], False), ("test", [0, 1, 2], True)):
-            rng, indices = seeds and Stream("augment", seeds), drawn(task, split)
-            moved, still = asked(varied, split, indices, rng).inputs, asked(task, split, indices).inputs
-            assert torch.equal(moved, still) is same
+        for split in SPLITS:
+            indices = drawn(task, split)
+            assert torch.equal(asked(varied, split, indices).inputs, asked(task, split, indices).inputs)
         indices = drawn(task, "train")
-        stacked = asked(varied, "train", indices, Stream("augment", [5, 6, 7])).inputs
-        alone = asked(varied, "train", indices[1:2], Stream("augment", [6]), SEEDS[1:2]).inputs
-        assert torch.equal(stacked[1:2], alone)
+        stacked = visited(varied, indices).inputs
+        assert not torch.equal(stacked, asked(task, "train", indices).inputs)
+        assert torch.equal(stacked[1:2], visited(varied, indices[1:2], SEEDS[1:2]).inputs)
 
 
-def test_fresh_examples_of_an_episode_need_a_stream_and_the_training_split(episode_task):
+def test_examples_of_an_episode_are_fresh_in_training_alone(episode_task):
     task = episode_task
-    for split, seeds, same in (("train", None, True), ("train", [0, 1, 2], False), ("test", [0, 1, 2], True)):
-        rng, indices = seeds and Stream("augment", seeds), drawn(task, split)
-        drawn_twice = [parts(task, asked(task, split, indices, own))[::2] for own in (rng, None)]
-        assert all(torch.equal(*pair) is same for pair in zip(*drawn_twice, strict=True))
+    for split in SPLITS:
+        fixed = [parts(task, asked(task, split, drawn(task, split)))[::2] for _ in range(2)]
+        assert all(torch.equal(*pair) for pair in zip(*fixed, strict=True))
     indices = drawn(task, "train")
-    stacked = parts(task, asked(task, "train", indices, Stream("augment", [5, 6, 7])))
-    alone = parts(task, asked(task, "train", indices[1:2], Stream("augment", [6]), SEEDS[1:2]))
+    stacked, still = parts(task, visited(task, indices)), parts(task, asked(task, "train", indices))
+    assert not any(torch.equal(*pair) for pair in list(zip(stacked, still, strict=True))[::2])
+    alone = parts(task, visited(task, indices[1:2], SEEDS[1:2]))
     assert all(torch.equal(many[1:2], one) for many, one in zip(stacked, alone, strict=True))
     assert not torch.equal(stacked[0][0, :, :1], stacked[0][0, :, 1:2])  # nor are two queries the same
 

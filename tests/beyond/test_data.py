@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from beyond import data
+from beyond import data, splits
 from beyond.contracts import SPLITS, TargetKind, TaskSpec
 from beyond.data import ArrayTask, Examples
 from beyond.errors import InputError
@@ -26,7 +26,13 @@ FAULTS = [
     ("beyond/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
     # shuffled, but not stratified
     ("beyond/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
-    ("beyond/splits.py", 'if rng is not None and split == "train":', "if rng is not None:"),
+    # a batch with the answers to the one before; with the examples of the first
+    (
+        "beyond/splits.py",
+        'self._answers("train", ahead, rows)',
+        'self._answers("train", ahead.roll(1, 0), rows.roll(1, 0))',
+    ),
+    ("beyond/splits.py", "self.augment(self.inputs.at(own), rng)", "self.augment(self.inputs.at(rows[0]), rng)"),
     ("beyond/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
     ("beyond/splits.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
     # held-out examples set the scale
@@ -393,15 +399,20 @@ def test_a_split_is_drawn_from_the_seeds_own_stream_and_says_so():
     assert Toy(raw=replace(RAW, **fixed)).at([5]).origin == "source"
 
 
-def test_only_the_training_split_is_augmented_and_only_with_a_stream():
+@pytest.mark.parametrize("ahead", [1, 12, 8192])
+@pytest.mark.parametrize("given", [{}, {"label_noise": 0.9}, {"split_seed": 3}])
+def test_training_batches_are_the_examples_as_augmented_at_each_visit(given, ahead, monkeypatch):
     class Noisy(Toy):
         def augment(self, inputs, rng):
             return inputs + 1 + rng.integers(5, inputs.shape[1]).unsqueeze(-1)
 
-    indices = torch.arange(6).view(2, 3)
-    for split, rng, same in (("train", [0, 1], False), ("train", None, True), ("test", [0, 1], True)):
-        batch = Noisy().at([0, 1]).batch(split, indices, rng and Stream("augment", rng))
-        assert torch.equal(batch.inputs, Toy().at([0, 1]).batch(split, indices).inputs) is same
+    monkeypatch.setattr(splits, "AHEAD", ahead)
+    indices, stream = Stream("data", [0, 1]).integers(140, 15).view(2, 5, 3).transpose(0, 1), Stream("augment", [0, 1])
+    visits = Noisy(**given).at([0, 1]).training(indices, Stream("augment", [0, 1]))
+    for own, visit in zip(indices, visits, strict=True):
+        batch = Toy(**given).at([0, 1]).batch("train", own)
+        assert torch.equal(visit.inputs, batch.inputs + 1 + stream.integers(5, 3).unsqueeze(-1))
+        assert torch.equal(visit.targets, batch.targets)
 
 
 def test_a_checksum_tells_raw_data_apart_and_nothing_else():

@@ -13,8 +13,8 @@ FAULTS = [
     # the last of equals; the training score; a target that must be exceeded
     ("beyond/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
     ("beyond/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
-    ("beyond/outcome.py", "if not hit and reached >= target:", "if not hit and reached > target:"),
-    ("beyond/outcome.py", "if not hit and reached >= target:", "if reached >= target:"),
+    ("beyond/outcome.py", "costs if reached >= target", "costs if reached > target"),
+    ("beyond/outcome.py", "hit or (costs if", "(costs if"),
     # a loss that was nothing at the start; what is not finite may be a score
     ("beyond/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
     ("beyond/outcome.py", "if not isfinite(value):", 'if not isfinite(value) and metric.endswith("_loss"):'),

@@ -42,8 +42,7 @@ class Examples:
     def size(self, split):
         return self.SIZES[split]
 
-    def batch(self, split, indices, rng=None):
-        assert rng is None
+    def batch(self, split, indices):
         stream, size = Stream(split, [0]), self.size(split)
         shape, n_symbols = self.spec.input_shape, self.spec.n_symbols
         inputs = (stream.integers(n_symbols, size, *shape) if n_symbols else stream.normal(size, *shape))[0]

@@ -14,7 +14,7 @@ from beyond.streams import Stream
 
 FAULTS = [
     # a method told the loss alone gets its derivative
-    ("beyond/problem.py", "allowed = set(Signal) - SEALED", "allowed = set(Signal)"),
+    ("beyond/problem.py", "TOLD_DERIVATIVE = frozenset(Signal) - SEALED", "TOLD_DERIVATIVE = frozenset(Signal)"),
     ("beyond/problem.py", "self.ledger.charge(flops=flops * self._n_lanes)", "self.ledger.charge(flops=flops)"),
     ("beyond/problem.py", 'Stream("source", self._seeds)', 'Stream("source", [0 for _ in self._seeds])'),
 ]

@@ -40,6 +40,16 @@ def test_a_replicas_line_is_its_seeds_alone():
 
 
 @pytest.mark.parametrize("n_before", [0, 1, 3, 4, 7])
+def test_what_is_ahead_comes_next(n_before):
+    sampler = Sampler(N, 3, Stream("data", SEEDS))
+    for _ in range(n_before):
+        sampler.next()
+    ahead = sampler.ahead()
+    assert len(ahead) >= 1
+    assert all(torch.equal(sampler.next(), batch) for batch in ahead)
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 3, 4, 7])
 def test_restored_mid_line_it_goes_on_where_it_stood(n_before):
     sampler = Sampler(N, 3, Stream("data", SEEDS))
     for _ in range(n_before):

@@ -179,8 +179,9 @@ def test_sinusoids_are_learnt_from_ten_points(make_problem):
     given = make_problem(method, "regression/sinusoids", seeds=[0])
     state, fresh = method.init(given.problem, given.params, given.rng), Stream("augment", [0])
     sampler = Sampler(1000, method.batch_size, Stream("data", [0]))
-    for _ in range(4000):
-        state = method.step(state, given.task.at([0]).batch("train", sampler.next(), fresh), given.problem, given.rng)
+    orders = torch.stack([sampler.next() for _ in range(4000)])
+    for batch in given.task.at([0]).training(orders, fresh):
+        state = method.step(state, batch, given.problem, given.rng)
     test, errors = given.task.at([0]).batch("test", torch.arange(600).unsqueeze(0)), []
     for n_steps in (0, 1, 10):
         outputs = replace(method, n_adaptation_steps=n_steps).predict(state, given.problem, test.inputs, test.support)

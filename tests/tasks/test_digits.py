@@ -66,12 +66,8 @@ def test_half_of_the_classes_can_be_the_source(task):
 
 def test_a_shift_moves_the_image_and_background_enters(task):
     first = torch.zeros(1, 200, dtype=torch.int64)
-    moved = (
-        catalog.load("task", "image/digits", shift=1, split_seed=0)
-        .at([0])
-        .batch("train", first, Stream("augment", [0]))
-        .inputs[0, :, 0]
-    )
+    varied = catalog.load("task", "image/digits", shift=1, split_seed=0).at([0])
+    moved = next(varied.training(first.unsqueeze(0), Stream("augment", [0]))).inputs[0, :, 0]
     image = task.at([0]).batch("train", first).inputs[0, 0, 0]
     padded = torch.nn.functional.pad(image, (1, 1, 1, 1), value=task.at([0]).batch("train", first).inputs.min().item())
     allowed = [padded[1 - down : 9 - down, 1 - right : 9 - right] for down in (-1, 0, 1) for right in (-1, 0, 1)]

@@ -94,9 +94,8 @@ def test_pixels_are_scaled_by_the_training_letters(task):
 def test_fresh_images_show_the_same_letters(task):
     """Each is nearest, on average, to the fixed images of its own letter."""
     indices = torch.arange(100).unsqueeze(0)
-    fixed, fresh = (
-        task.at([0]).batch("train", indices, rng).inputs[0].flatten(1) for rng in (None, Stream("augment", [0]))
-    )
+    visited = next(task.at([0]).training(indices.unsqueeze(0), Stream("augment", [0])))
+    fixed, fresh = (own.inputs[0].flatten(1) for own in (task.at([0]).batch("train", indices), visited))
     means = fixed.unflatten(0, (100, 5, 5)).mean(1)  # (episodes, letters, pixels)
     nearest = torch.cdist(fresh.unflatten(0, (100, 25)), means).argmin(2)
     assert (nearest == torch.arange(25) % 5).float().mean() > 0.85

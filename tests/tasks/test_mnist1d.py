@@ -73,12 +73,8 @@ def test_the_source_is_the_other_classes_with_features_in_the_same_order(shuffle
 
 def test_a_shift_turns_the_signal_around(task):
     first = torch.zeros(1, 100, dtype=torch.int64)
-    turned = (
-        catalog.load("task", "image/mnist1d", shift=2, split_seed=0)
-        .at([0])
-        .batch("train", first, Stream("augment", [0]))
-        .inputs[0]
-    )
+    varied = catalog.load("task", "image/mnist1d", shift=2, split_seed=0).at([0])
+    turned = next(varied.training(first.unsqueeze(0), Stream("augment", [0]))).inputs[0]
     allowed = [task.at([0]).batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
     assert {next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned} == set(range(5))
 

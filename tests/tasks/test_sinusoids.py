@@ -12,11 +12,15 @@ def task():
     return catalog.load("task", "regression/sinusoids", split_seed=0)
 
 
-def whole(task, split, rng=None):
+def whole(task, split):
     """Inputs and targets (episodes, points) of queries, then of the support."""
-    batch = task.at([0]).batch(split, torch.arange(task.at([0]).size(split)).unsqueeze(0), rng)
+    size = task.at([0]).size(split)
+    return shown(task.at([0]).batch(split, torch.arange(size).unsqueeze(0)), size)
+
+
+def shown(batch, size):
     return [
-        values[0].unflatten(0, (task.at([0]).size(split), -1)).squeeze(2).double().numpy()
+        values[0].unflatten(0, (size, -1)).squeeze(2).double().numpy()
         for own in (batch, batch.support)
         for values in (own.inputs, own.targets)
     ]
@@ -40,9 +44,10 @@ def test_support_and_queries_lie_on_one_sinusoid_of_the_papers_family(task, spli
 
 
 def test_fresh_points_lie_on_the_same_sinusoids(task):
-    x, y, _, _ = whole(task, "train", Stream("augment", [3]))
-    _, _, shown, answers = whole(task, "train")
-    found = np.array([fit(*one) for one in zip(shown, answers, strict=True)])
+    fresh = next(task.at([0]).training(torch.arange(1000).view(1, 1, -1), Stream("augment", [3])))
+    x, y, _, _ = shown(fresh, 1000)
+    _, _, points, answers = whole(task, "train")
+    found = np.array([fit(*one) for one in zip(points, answers, strict=True)])
     np.testing.assert_allclose(found[:, :1] * np.sin(x - found[:, 1:]), y, atol=1e-4)
 
 
