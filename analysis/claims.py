@@ -19,6 +19,7 @@ import pandas as pd
 from analysis.statistics import RESOLUTION, mean_interval
 from analysis.tables import TableError
 
+DIGITS = 4  # of what was measured, or as many more as show what decided
 HOW = ("read", "recalled", "exact", "measured")
 VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
 Value = Any  # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
@@ -124,7 +125,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict, and what was measured: each expression's left side with its interval."""
+    """A claim with its verdict, and what was measured: each side that names quantities, with its interval.
+
+    Numbers have four digits, or as many more as show what decided.
+    """
 
     claim: Claim
     verdict: str
@@ -140,11 +144,13 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
         parts = []
     if not parts:
         return Judged(claim, "not run", "", 0)
-    sides = {shown: value for _, shown, value in parts}
+    sides: dict[str, tuple[float, int]] = {}
+    for _, values, digits in parts:
+        sides |= {shown: (value, max(digits, sides.get(shown, (value, 0))[1])) for shown, value in values.items()}
     shared = {shown: _shared([quantities[name] for name in names(shown)]) for shown in sides}
     measured = [
-        f"{shown} = {_text(value)}{_interval(shown, value, quantities, shared[shown])}"
-        for shown, value in sides.items()
+        f"{shown} = {value:.{digits}g}{_interval(shown, value, quantities, shared[shown], digits)}"
+        for shown, (value, digits) in sides.items()
     ]
     n_seeds = min(map(len, shared.values()))
     if not all(ok for ok, *_ in parts):
@@ -164,20 +170,33 @@ def evaluate(expression: str, quantities: Mapping[str, pd.Series]) -> Value:
     return _value(_parse(expression), quantities)
 
 
-def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool, str, float]:
-    """Say whether a comparison is true, which side of it was measured, and its mean."""
+def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool, dict[str, float], int]:
+    """Say whether a comparison is true, which sides of it were measured, with their means, and to how many digits."""
     node = _parse(expression)
     if not isinstance(node, ast.Compare):
         raise TableError(f"a claim must compare: {expression}")
     sides = [node.left, *node.comparators]
     values = [float(np.mean(_value(side, quantities))) for side in sides]
     slack = [_rounding(side, value, quantities) for side, value in zip(sides, values, strict=True)]
-    truths = [
+    measured = [bool(names(ast.unparse(side))) for side in sides]
+    truths = _truths(node.ops, values, slack)
+    digits = next((n for n in range(DIGITS, 17) if _truths(node.ops, _printed(values, measured, n)) == truths), 17)
+    told = {ast.unparse(side): value for side, value, own in zip(sides, values, measured, strict=True) if own}
+    return all(truths), told, digits
+
+
+def _truths(kinds: Sequence[ast.cmpop], values: Sequence[float], slack: Sequence[float] | None = None) -> list[bool]:
+    """Compare neighbours; `slack` is how far each value may be off."""
+    slack = slack or [0.0] * len(values)
+    return [
         _COMPARISONS[type(kind)](values[place] - values[place + 1], slack[place] + slack[place + 1])
-        for place, kind in enumerate(node.ops)
+        for place, kind in enumerate(kinds)
     ]
-    shown = next(index for index, side in enumerate(sides) if names(ast.unparse(side)))
-    return all(truths), ast.unparse(sides[shown]), values[shown]
+
+
+def _printed(values: Sequence[float], measured: Sequence[bool], digits: int) -> list[float]:
+    """Return the values as a reader has them: those that were measured to so many digits, a claim's own in full."""
+    return [float(f"{value:.{digits}g}") if own else value for value, own in zip(values, measured, strict=True)]
 
 
 def _rounding(node: ast.expr, value: float, quantities: Mapping[str, pd.Series]) -> float:
@@ -227,7 +246,7 @@ def _shared(series: Sequence[pd.Series]) -> list[Any]:
     return list(shared.unique())
 
 
-def _interval(expression: str, value: float, quantities: Mapping[str, pd.Series], seeds: list[Any]) -> str:
+def _interval(expression: str, value: float, quantities: Mapping[str, pd.Series], seeds: list[Any], digits: int) -> str:
     """Write the interval over seeds, which stay paired; empty for fewer than two, if infinite, of order statistics.
 
     It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what is found without
@@ -245,8 +264,4 @@ def _interval(expression: str, value: float, quantities: Mapping[str, pd.Series]
     if not np.isfinite(pseudo).all():
         return ""
     low, high = map(float, mean_interval(pseudo))
-    return f" [{_text(low)}, {_text(high)}]"
-
-
-def _text(value: float) -> str:
-    return f"{value:.4g}"
+    return f" [{low:.{digits}g}, {high:.{digits}g}]"

@@ -39,7 +39,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     Parameters
     ----------
     first, second : arrays of shape (E,)
-        1 right, 0 wrong, NaN not tested. Examples that both have count.
+        1 right, 0 wrong, NaN not tested. Examples that both have count; where there is none, p is NaN.
 
     Source: McNemar (1947), Psychometrika 12, 153; exact by the binomial distribution of the discordant examples.
     """
@@ -67,7 +67,7 @@ class OverSeeds:
     clear : int
         Seeds at which the test of that seed alone gives p < 0.05.
     p_seeds, p_examples : float
-        Exact two-sided p of flipping the seeds, and the examples; see the module.
+        Exact two-sided p of flipping the seeds, and the examples; see the module. NaN where no example is shared.
     """
 
     n_seeds: int
@@ -89,8 +89,8 @@ def over_seeds(first: ArrayLike, second: ArrayLike) -> OverSeeds:
         first=sum(seed.first for seed in alone),
         second=sum(seed.second for seed in alone),
         clear=sum(seed.p < 0.05 for seed in alone),
-        p_seeds=sign_flip_counts(differences.sum(1)),
-        p_examples=sign_flip_counts(differences.sum(0)),
+        p_seeds=sign_flip_counts(differences.sum(1)[shared.any(1)]),
+        p_examples=sign_flip_counts(differences.sum(0)[shared.any(0)]),
     )
 
 
@@ -98,13 +98,16 @@ def sign_flip_counts(differences: ArrayLike) -> float:
     """Exact two-sided p of a sum of whole numbers under random signs: the share of the 2^n patterns as far from zero.
 
     Numbers of one size k sum to k (2 B - m), where m is how many there are and B is binomial; the sums of all sizes are
-    convolved, so that thousands of numbers are as exact as ten.
+    convolved, so that thousands of numbers are as exact as ten. All 0, p is 1; of no
+    numbers it is NaN.
 
     Parameters
     ----------
     differences : integer array of shape (n,)
     """
     differences = np.asarray(differences, int)
+    if not len(differences):
+        return np.nan
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     chances = np.ones(1)  # of the sums -reach, -reach + 2, ..., reach
     for size, count in zip(sizes, counts, strict=True):

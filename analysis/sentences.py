@@ -45,7 +45,10 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
         sentences.append(f"Against {reference}: {above} better, {below} worse, {tied} not told apart.")
     if np.isfinite(order.ties.smallest_gap):
         gap = score_text(order.ties.smallest_gap)
-        sentences.append(f"A true gap of {gap} would have shown in 80 % of such studies (the median over pairs).")
+        known = order.ties
+        over = " (the median over those not told apart from it)" if len(known.rivals) > 1 else ""
+        to = order.arms[known.order[0]]
+        sentences.append(f"A true gap of {gap} to {to} would have shown in 80 % of such studies{over}.")
     lost = [f"{arm} ({why})" for arm, why in order.unranked.items() if why != "skipped"]
     return " ".join([*sentences, *([f"Not ranked: {', '.join(lost)}."] if lost else [])])
 

@@ -50,9 +50,13 @@ class Ties:
         Arms that share a letter are not told apart; `a` has the best.
     critical : float
         |t| that any pair had to exceed; infinite if none could.
+    order : tuple of int
+        Arms by their mean, the best first.
+    rivals : tuple of int
+        Arms not told apart from the first of these; if there is none, the second.
     smallest_gap : float
-        True difference that would have shown with 80 % power, the median over pairs; infinite if none could, or if
-        differences do not vary, which says nothing of the gap.
+        True difference to the first arm that would have shown with 80 % power, the median over its rivals; infinite if
+        none could, or if differences do not vary, which says nothing of the gap.
     """
 
     n: int
@@ -62,6 +66,8 @@ class Ties:
     last: NDArray[np.int64]
     letters: tuple[str, ...]
     critical: float
+    order: tuple[int, ...]
+    rivals: tuple[int, ...]
     smallest_gap: float
 
 
@@ -84,16 +90,21 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
     p = np.full((k, k), np.nan)
     p[upper, lower] = p[lower, upper] = corrected
     totals = scores.sum(axis=1)
-    error = _error(differences) if np.isfinite(critical) else 0.0
     better = _implied((p < 1 - LEVEL) & (totals[:, None] > totals))
+    order = [int(arm) for arm in np.argsort(-totals, kind="stable")]
+    rivals = [arm for arm in order[1:] if not better[order[0], arm]] or order[1:2]
+    between = [pair for pair, arms in enumerate(zip(upper, lower, strict=True)) if {*arms} - {*rivals} == {*order[:1]}]
+    error = _error(differences[between]) if rivals and np.isfinite(critical) else 0.0
     return Ties(
         n=n,
         p=p,
         better=better,
         first=1 + better.sum(axis=0),
         last=k - better.sum(axis=1),
-        letters=letters(better | better.T, [int(arm) for arm in np.argsort(-totals, kind="stable")]),
+        letters=letters(better | better.T, order),
         critical=critical,
+        order=tuple(order),
+        rivals=tuple(rivals),
         smallest_gap=smallest_gap(n, critical) * error if error > off.max(initial=0) else np.inf,
     )
 

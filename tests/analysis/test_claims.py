@@ -10,6 +10,13 @@ from analysis.statistics import mean_interval
 from analysis.tables import TableError
 
 FAULTS = [
+    ("analysis/claims.py", "for n in range(DIGITS, 17)", "for n in range(DIGITS, DIGITS + 1)"),
+    (
+        "analysis/claims.py",
+        "if own else value for value, own in zip(values, measured",
+        "for value, own in zip(values, measured",
+    ),
+    ("analysis/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
     ("analysis/claims.py", "ast.LtE: lambda gap, slack: gap <= slack", "ast.LtE: lambda gap, slack: gap < -slack"),
     # seeds are paired by their place
@@ -74,6 +81,30 @@ def test_what_was_measured_is_the_side_with_quantities_and_its_interval():
     half = stats.t.ppf(0.975, 1)
     assert judged.measured == f"a - b = 33 [{33 - half:.4g}, {33 + half:.4g}]"
     assert judged.n_seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("holds", "value", "is_so", "shown"),
+    [
+        ("x >= 1.4", 1.39996, False, "1.39996"),  # 1.4 to four digits, which would seem to hold
+        ("x >= 1.4", 1.40004, True, "1.4"),
+        ("x > 1.4", 1.40004, True, "1.40004"),
+        ("x <= 0.9", 0.90001, False, "0.90001"),
+        ("x >= 0.9", float(np.float32(0.9)), True, "0.9"),
+        ("0.899999 <= x <= 0.9", 0.89999, False, "0.89999"),
+        ("x < 1e-6", 9.99999e-7, True, "9.99999e-07"),
+        ("x >= 3", float("nan"), False, "nan"),
+    ],
+)
+def test_printed_digits_show_what_decides(holds, value, is_so, shown):
+    judged = judge(claim(holds), {"x": pd.Series([value])})
+    assert (judged.verdict, judged.measured) == ("reproduced" if is_so else "not reproduced", f"x = {shown}")
+
+
+def test_of_two_quantities_both_are_told():
+    quantities = {"x": pd.Series([60.0001]), "y": pd.Series([60.0002])}
+    judged = judge(claim("x >= y", "x > 1"), quantities)
+    assert (judged.verdict, judged.measured) == ("not reproduced", "x = 60.0001; y = 60.0002")
 
 
 def test_an_interval_of_a_mean_is_that_of_the_values():

@@ -6,12 +6,15 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as independent
 
 from analysis.mcnemar import mcnemar, over_seeds, sign_flip_counts
+from analysis.statistics import holm
 
 FAULTS = [
     ("analysis/mcnemar.py", "own[::size]", "own[: count + 1]"),
+    ("analysis/mcnemar.py", "        return np.nan\n", "        return 1.0\n"),
+    ("analysis/mcnemar.py", "differences.sum(0)[shared.any(0)]", "differences.sum(0)"),
     (
         "analysis/mcnemar.py",
-        "p_seeds=sign_flip_counts(differences.sum(1))",
+        "p_seeds=sign_flip_counts(differences.sum(1)[shared.any(1)])",
         "p_seeds=sign_flip_counts(differences.ravel())",
     ),
     ("analysis/mcnemar.py", "first=int((one & ~two).sum())", "first=int((one | ~two).sum())"),
@@ -33,7 +36,18 @@ def test_one_seed_equals_statsmodels_and_the_binomial(rng):
 
 def test_equal_arms_do_not_differ():
     assert mcnemar([1, 0, 1], [1, 0, 1]).p == 1
-    assert sign_flip_counts([]) == 1
+    assert sign_flip_counts([0, 0]) == 1
+
+
+def test_arms_that_share_no_example_have_no_p():
+    one, other = np.array([[1, 0, np.nan, np.nan]] * 2), np.array([[np.nan, np.nan, 1, 1]] * 2)
+    assert np.isnan(mcnemar(one[0], other[0]).p)
+    found = over_seeds(one, other)
+    assert (found.n_seeds, found.clear) == (0, 0)
+    assert np.isnan([found.p_seeds, found.p_examples]).all()
+    p = [found.p_examples, 0.02, 0.03]
+    assert holm(p)[1:].tolist() == [0.04, 0.04]  # it is no member of the family
+    assert over_seeds([[1, np.nan], [np.nan, 1]], [[0, np.nan], [1, np.nan]]).p_seeds == 1  # of one seed
 
 
 def test_sums_of_signed_counts_equal_their_enumeration(rng):

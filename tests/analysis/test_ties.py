@@ -3,12 +3,15 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.stats import chi2
 from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics import paired, sign_flip_p
 from analysis.ties import family_p, letters, power, smallest_gap, ties
 
 FAULTS = [
+    ("analysis/ties.py", "error = _error(differences[between])", "error = _error(differences)"),
+    ("analysis/ties.py", "or order[1:2]", "or order[1:]"),
     # equal sums are told apart by rounding
     ("analysis/ties.py", "tolerance = np.maximum(slack * scale, 1e-12)", "tolerance = 0 * scale"),
     # not corrected for the other pairs
@@ -195,6 +198,20 @@ def test_the_smallest_gap_is_seen_in_four_of_five_studies():
     gap = np.median([ties(study(rng, np.array([0.8, 0.8])), rng).smallest_gap for _ in range(500)])
     seen = [ties(study(rng, np.array([0.8 + gap, 0.8])), rng).better[0, 1] for _ in range(1000)]
     assert np.mean(seen) == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_smallest_gap_is_of_what_may_be_first(rng):
+    """Controls far below say how many pairs there are, and nothing of how the rivals of the first arm scatter."""
+    first, second = 0.9 + 0.02 * rng.standard_normal((2, 10))
+    controls = [[0.1 + 0.05 * place] * 10 for place in range(6)]
+    found = ties([*controls, first, second], rng)
+    assert set(found.order[:2]) == {6, 7}
+    assert found.rivals == found.order[1:2]
+    error = (first - second).std(ddof=1) / np.sqrt(10) / np.sqrt(chi2.median(9) / 9)
+    assert found.smallest_gap == pytest.approx(smallest_gap(10, found.critical) * error, rel=1e-3)
+    above = ties([*controls, first, second + 0.5], rng)  # a clear first arm: the second is what it was held against
+    assert (above.order[0], above.rivals) == (7, (6,))
+    assert above.smallest_gap == pytest.approx(smallest_gap(10, above.critical) * error, rel=1e-3)
 
 
 def test_an_interval_of_a_difference_agrees_with_the_test_where_it_is_clear(rng):
