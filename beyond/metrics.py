@@ -7,7 +7,7 @@ from beyond.errors import require
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of examples whose largest output is the target class; targets (R, B).
+    """Fraction of examples whose largest output, the first of equal ones, is the target class; targets (R, B).
 
     A count over a size, rounded once: 243 of 270 is the float64 that is written 0.9.
     """

@@ -1,4 +1,4 @@
-"""Variation of populations: exchange of genes, and mutations. A gene is one weight; candidates are changed in place.
+"""Variation of populations: exchange of genes, mutations, and who is better. A gene is one weight.
 
 Shapes: R replicas, K candidates, n weights.
 """
@@ -6,7 +6,7 @@ Shapes: R replicas, K candidates, n weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, log1p, sqrt
+from math import ceil, inf, log1p, sqrt
 
 import torch
 from torch import Tensor
@@ -14,7 +14,25 @@ from torch import Tensor
 from beyond.problem import Problem
 from beyond.streams import Stream
 
+RESOLUTION = 2.0**-23  # of two float32 numbers, relative to the larger: half a unit in the last place each
 SENSITIVITY_FLOOR = 0.01  # as in the code of arXiv:1712.06563: no gene mutates by more than 100 standard deviations
+
+
+def standings(losses: Tensor) -> tuple[Tensor, Tensor]:
+    """Count for each candidate how many have a smaller loss, and how many have no larger one, shapes (R, K).
+
+    Two losses that rounding may have told apart are equal. That is asked of each pair: in a large population neighbours
+    are that close all the way from the best to the worst. A loss that is not a number, or infinite, is the largest.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (R, K)
+    """
+    losses = losses.double().nan_to_num(inf, inf)
+    one, other = losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)
+    ordered = losses.sort(1).values
+    n_smaller = torch.searchsorted(ordered, torch.minimum(one, other))
+    return n_smaller, torch.searchsorted(ordered, torch.maximum(one, other), right=True)
 
 
 def mate(candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: float, rng: Stream) -> None:

@@ -31,7 +31,7 @@ Source: arXiv:1604.00772; Evolutionary Computation 9, 159-195, doi:10.1162/10636
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, sqrt
+from math import exp, lgamma, log, sqrt
 from typing import Annotated, ClassVar, NotRequired, TypedDict
 
 import torch
@@ -42,6 +42,7 @@ from beyond.contracts import Batch, Method, Signal
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
+from beyond.variation import standings
 
 
 class State(TypedDict):
@@ -150,15 +151,15 @@ class CMAES(Method[State]):
 def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
     """Weight (R, 1, P) of each candidate by the rank of its loss (R, P); candidates of equal loss share theirs.
 
-    Ranks beyond those of `by_rank` weigh nothing. A loss that is not a number, or infinite, ranks last.
+    Ranks beyond those of `by_rank` weigh nothing. What is equal, and that no number ranks last, is as in
+    `variation.standings`; as it is asked of pairs, the weights are scaled to the sum that they had.
     """
-    losses = losses.nan_to_num(inf, inf)
     total = torch.zeros(losses.shape[1] + 1, dtype=torch.float64)  # of the weights up to each rank
     total[1 : len(by_rank) + 1] = torch.tensor(by_rank, dtype=torch.float64)
     total = total.cumsum(0)
-    ordered = losses.sort(1).values
-    n_smaller, n_no_larger = torch.searchsorted(ordered, losses), torch.searchsorted(ordered, losses, right=True)
-    return ((total[n_no_larger] - total[n_smaller]) / (n_no_larger - n_smaller)).unsqueeze(1)
+    n_smaller, n_no_larger = standings(losses)
+    weights = (total[n_no_larger] - total[n_smaller]) / (n_no_larger - n_smaller)
+    return (weights * (total[-1] / weights.sum(1, keepdim=True))).unsqueeze(1)
 
 
 @dataclass(frozen=True)

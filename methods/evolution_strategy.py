@@ -22,7 +22,7 @@ Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at
 
 from __future__ import annotations
 
-from math import inf, prod, sqrt
+from math import prod, sqrt
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -33,6 +33,7 @@ from beyond.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
+from beyond.variation import standings
 
 
 class State(TypedDict):
@@ -110,9 +111,7 @@ class EvolutionStrategy(Method[State]):
 def centred_ranks(losses: Tensor) -> Tensor:
     """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share the mean of their ranks.
 
-    A loss that is not a number, or infinite, ranks last.
+    What is equal, and that no number ranks last, is as in `variation.standings`.
     """
-    losses = losses.nan_to_num(inf, inf)
-    ordered = losses.sort(1).values
-    n_smaller, n_no_larger = torch.searchsorted(ordered, losses), torch.searchsorted(ordered, losses, right=True)
+    n_smaller, n_no_larger = standings(losses)
     return (n_smaller + n_no_larger - 1) / 2 / (losses.shape[1] - 1) - 0.5

@@ -95,7 +95,7 @@ class Genetic(Method[State]):
     init_std : float, >= 0
         Spread of the first population around the shared initial weights, which are its first candidate.
     n_elites : int, >= 0, < population_size
-        Best candidates that survive unchanged.
+        Best candidates that survive unchanged; of equal ones those that had survived before.
     solution : {"best", "mean"}
         The answer: the best on this generation's batch, or the mean of the population bred from it.
     """

@@ -7,8 +7,8 @@ input is the action with the largest value.
     dQ(a) = (1/K) sum_{k: a_k = a} (Q(x, a_k) - r_k)                the derivative of (Q - r)^2 / 2
     g     = the chain rule, applied to dQ / B at the outputs        handed to the optimizer
 
-    epsilon_greedy  a = argmax Q, but with probability epsilon any action; epsilon goes in a straight line from its
-                    first to its final value over n_decay_steps steps, and stays
+    epsilon_greedy  a = argmax Q, one of equal ones at random, but with probability epsilon any action; epsilon goes in
+                    a straight line from its first to its final value over n_decay_steps steps, and stays
     softmax         a ~ softmax(Q / temperature)
 
 Departures: every episode ends after one action, so the target r + gamma max Q(x', .) has no second term; a network in
@@ -99,4 +99,6 @@ class QLearning(Method[State]):
         epsilon = self.epsilon + progress * (self.final_epsilon - self.epsilon)
         _, n_inputs, n_outputs = values.shape
         at_random = rng.uniform(n_inputs, self.n_actions) < epsilon
-        return torch.where(at_random, rng.integers(n_outputs, n_inputs, self.n_actions), values.argmax(2, keepdim=True))
+        best = values == values.amax(2, keepdim=True)  # of equal values one is drawn, as the first may be any class
+        greedy = (best * (1 + rng.uniform(n_inputs, n_outputs))).argmax(2, keepdim=True)
+        return torch.where(at_random, rng.integers(n_outputs, n_inputs, self.n_actions), greedy)

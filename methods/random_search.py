@@ -34,7 +34,7 @@ class State(TypedDict):
 
 @settings
 class RandomSearch(Method[State]):
-    """Draw fresh networks; keep the best of them and the incumbent.
+    """Draw fresh networks; keep the best of them and the incumbent, which stays where none is better.
 
     Parameters
     ----------

@@ -15,17 +15,44 @@ from beyond.variation import (
     mutate_safe,
     mutate_sparse,
     sensitivities,
+    standings,
     two_point_swaps,
     uniform_swaps,
 )
 
 FAULTS = [
+    # neighbours in float32 are told apart
+    ("beyond/variation.py", "losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)", "losses, losses"),
+    # a loss that is not a number is the smallest
+    ("beyond/variation.py", "losses.double().nan_to_num(inf, inf)", "losses.double().nan_to_num(-inf, inf)"),
     # the first gene never mutates
     ("beyond/variation.py", "gaps.cumsum(1) - 1", "gaps.cumsum(1)"),
     # grows with the inputs looked at
     ("beyond/variation.py", "-1).mean(2).square()", "-1).sum(2).square()"),
     ("beyond/variation.py", "(genes < second)", "(genes <= second)"),
 ]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_losses_that_rounding_tells_apart_are_equal(sign):
+    loss = sign * torch.tensor([0.3, 0.5, 0.9, 1.0, 1e-30, 2.0**20])
+    after = loss.nextafter(torch.tensor(torch.inf))
+    for one, other in zip(loss, after, strict=True):
+        assert [count.tolist() for count in standings(torch.stack([one, other])[None])] == [[[0, 0]], [[2, 2]]]
+        apart = torch.stack([one, other.nextafter(torch.tensor(torch.inf)).nextafter(torch.tensor(torch.inf))])
+        assert [count.tolist() for count in standings(apart[None])] == [[[0, 1]], [[1, 2]]]
+
+
+def test_a_chain_of_neighbours_has_a_best_and_a_worst():
+    chain = 1 + torch.arange(1000.0)[None] * 2.0**-23
+    n_smaller, n_no_larger = standings(chain)
+    assert (n_smaller + n_no_larger - 1)[0].diff().min() >= 1
+    assert (n_no_larger - n_smaller).max() == 3
+
+
+def test_no_number_is_the_largest_loss():
+    losses = torch.tensor([[torch.inf, 1.0, torch.nan, 0.0, 0.0]])
+    assert [count.tolist() for count in standings(losses)] == [[[3, 2, 3, 0, 0]], [[5, 3, 5, 2, 2]]]
 
 
 def test_neighbours_swap_the_genes_that_are_named():

@@ -233,6 +233,14 @@ def test_weights_of_equals_are_the_mean_over_every_order_of_them(losses):
     torch.testing.assert_close(weights, torch.stack([expected, expected.flip(0)]))
 
 
+def test_losses_that_rounding_tells_apart_share_their_weight():
+    chain = torch.tensor([1 + place * 2.0**-23 for place in range(4)])  # neighbours are equal, the ends are not
+    weights = rank_weights(torch.stack([chain[[0, 1, 0, 1]], chain]), [0.6, 0.4])[:, 0]
+    assert weights[0].tolist() == [0.25] * 4
+    assert weights[1].sum() == pytest.approx(1)
+    assert (weights[1].diff() < 0).all()
+
+
 @pytest.mark.parametrize("max_full", [0, 1000])
 def test_every_operation_is_charged(max_full, make_problem):
     method = CMAES(population_size=6, max_full=max_full)

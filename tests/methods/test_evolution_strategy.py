@@ -128,6 +128,9 @@ def test_ranks_are_scipys():
 
 def test_losses_that_are_all_equal_say_nothing():
     assert centred_ranks(torch.full((1, 8), 0.3)).tolist() == [[0.0] * 8]
+    rounded = torch.full((1, 8), 0.3)
+    rounded[0, ::3] = rounded[0, 0].nextafter(torch.tensor(1.0))
+    assert centred_ranks(rounded).tolist() == [[0.0] * 8]
     problem = linear(torch.zeros(SIDE * SIDE))
     change = estimate(EvolutionStrategy(PLAIN, noise_std=1e-12), problem, torch.zeros(3, SIDE * SIDE))
     assert change.abs().max() == 0

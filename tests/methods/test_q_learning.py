@@ -16,6 +16,8 @@ from beyond.streams import Stream
 from methods.q_learning import QLearning
 
 FAULTS = [
+    # the first of equal actions is the best one
+    ("methods/q_learning.py", "(best * (1 + rng.uniform(n_inputs, n_outputs)))", "(best * 1)"),
     # a sign
     ("methods/q_learning.py", "values.gather(2, actions) - problem", "values.gather(2, actions) + problem"),
     # A sum over actions instead of the mean.
@@ -69,6 +71,14 @@ def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
         expected = torch.full((4,), epsilon / 4, dtype=torch.float64)
         expected[own.argmax()] += 1 - epsilon
         assert chisquare(row.bincount(minlength=4), 20_000 * expected).pvalue > 1e-4
+
+
+def test_of_equal_values_one_is_drawn():
+    method = QLearning(PLAIN, epsilon=0.0, final_epsilon=0.0)
+    values = torch.tensor([0.5, -1.0, 0.5, 0.5]).expand(2, 3000, 4)
+    drawn = method._explore(values, 0, Stream("step", [0, 1])).flatten().bincount(minlength=4)
+    assert drawn[1] == 0
+    assert chisquare(drawn[[0, 2, 3]]).pvalue > 1e-4
 
 
 def test_softmax_explores_by_temperature():
