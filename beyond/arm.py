@@ -15,6 +15,7 @@ from typing import Any
 
 from beyond import catalog
 from beyond.contracts import Architecture, Method, Task
+from beyond.errors import InputError
 from beyond.ledger import Budget
 from beyond.settings import RunSettings
 
@@ -72,7 +73,10 @@ class Arm:
 
 
 def plain(value: Any) -> Any:
-    """Return what an object is made of, as JSON knows it; numbers that are equal become the same."""
+    """Return what an object is made of, as JSON knows it; numbers that are equal become the same.
+
+    Raises `InputError` for an object that JSON does not know: a text of it may tell two apart that are equal.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
         return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **own}
@@ -80,6 +84,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
+    if not isinstance(value, str | int | float | None):
+        raise InputError(f"settings must be of numbers, texts, lists and other settings, got {value!r}")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -125,4 +131,4 @@ def shown(value: Any) -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(plain(value), sort_keys=True, default=repr)
+    return json.dumps(plain(value), sort_keys=True)

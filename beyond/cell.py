@@ -27,6 +27,7 @@ from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.files import write_whole
 from beyond.ledger import Budget
 from beyond.loop import Setup, skip, train
+from beyond.optimizers import Optimizer
 from beyond.outcome import STATUSES
 from beyond.record import RunFolder
 from beyond.settings import RunSettings
@@ -201,6 +202,9 @@ def prepare(cell: Cell) -> Setup:
     """Build task, method and network; raise `InputError` for a setting that is out of range."""
     arm = cell.arm
     arm.task.at(cell.seeds)  # what only shows with the data
+    for part in vars(arm.method).values():
+        if isinstance(part, Optimizer):
+            part.require_rates(len(cell.seeds))
     identity = {
         "run_id": cell.run_id,
         "study": cell.run.study_name,
@@ -257,8 +261,9 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bo
         clock = perf_counter()
         try:
             rows = _train(setup, folder, snapshot, keep_skipped, console if bar else None, cell.arm.label)
-        except UnsupportedError:
-            folder.remove()
+        except (UnsupportedError, InputError):
+            if not folder.begun:
+                folder.remove()
             raise
         wall = perf_counter() - clock
         status = worst([row["status"] for row in rows])

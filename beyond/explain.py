@@ -25,6 +25,8 @@ def refuse_twice(arguments: Sequence[str]) -> None:
 
 def explain(error: Exception, arguments: Sequence[str]) -> str:
     """One line for an error that `arguments` led to; with the known names where one was unknown."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
     text = " ".join(str(error).split())
     if raised := re.match(r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text):
         return raised[1]

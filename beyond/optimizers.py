@@ -41,15 +41,15 @@ class Optimizer(ABC):
     def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
         """Return new weights and new state; neither argument is changed."""
 
+    def require_rates(self, n_replicas: int) -> None:
+        """Raise `InputError` if there are learning rates for another number of replicas."""
+        rates, allowed = self.learning_rate, f"one number, or one for each of {n_replicas} replicas"
+        require("learning_rate", allowed, rates, not isinstance(rates, tuple) or len(rates) == n_replicas)
+
     def descend(self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: float = 1.0) -> Tensor:
         """Return params - learning_rate * scale * direction / divisor."""
         if isinstance(self.learning_rate, tuple):
-            require(
-                "learning_rate",
-                f"one number, or one for each of {len(params)} replicas",
-                self.learning_rate,
-                len(self.learning_rate) == len(params),
-            )
+            self.require_rates(len(params))
             rates = torch.tensor(self.learning_rate, dtype=params.dtype).unsqueeze(-1) * scale
             return params - rates * (direction if divisor is None else direction / divisor)
         step = -self.learning_rate * scale

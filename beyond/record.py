@@ -61,6 +61,11 @@ class RunFolder:
         """Whether the run is complete."""
         return self.manifest() is not None
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a saved state to go on from."""
+        return (self.path / "state.pt").exists()
+
     def manifest(self) -> dict[str, Any] | None:
         """Return the manifest of a complete run; None if there is none, or if a table is not the one that it names."""
         try:
@@ -126,12 +131,13 @@ class RunFolder:
             raise
         except Exception:  # torch has no error of its own for a file that it cannot read
             self.unusable = "its saved state cannot be read"
-            return None
-        if outdated:  # one curve is of one program and one set of data
-            self.unusable = f"what began it has changed ({', '.join(outdated)})"
-            return None
-        self._rows = rows
-        return snapshot
+        else:
+            if not outdated:
+                self._rows = rows
+                return snapshot
+            self.unusable = f"what began it has changed ({', '.join(outdated)})"  # one curve is of one program
+        path.unlink()
+        return None
 
     def add(self, progress: Progress) -> None:
         """Take new rows; save the state if the last save is old enough."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from beyond.cell import Cell
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each
 SCALES = ("fast", "full")  # of a published result's runs
 PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
 
@@ -54,10 +55,8 @@ def main() -> None:
         _refuse_nameless(sys.argv[1:])
         sys.argv[1:] = _for_each_cell(sys.argv[1:])
         application()
-    except (InputError, UnsupportedError, HydraException, OmegaConfBaseException) as error:
+    except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
-    except OSError as error:
-        sys.exit(f"beyond: {error.strerror}: {error.filename!r}")
     except KeyboardInterrupt:
         sys.exit("beyond: stopped; the same command goes on from here")
 
@@ -96,13 +95,12 @@ def application(config: DictConfig) -> str:
     """Run one cell; return the worst status among its replicas."""
     from beyond.cell import run_cell
 
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return run_cell(read_cell(config), keep_skipped=True, bar=False)
+    study = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
-        status = run_cell(read_cell(config), keep_skipped=False, bar=True)
-    except (InputError, UnsupportedError, OmegaConfBaseException) as error:  # before Hydra adds lines of its own
+        status = run_cell(read_cell(config), keep_skipped=study, bar=not study)
+    except REFUSALS as error:  # before Hydra adds lines of its own
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
-    if status == "failed":
+    if status == "failed" and not study:
         sys.exit(1)
     return status
 

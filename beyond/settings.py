@@ -239,7 +239,7 @@ class RunSettings:
     runs : str
         Where results go.
     study_name : str
-        Folder below `runs`.
+        Folder below `runs`: a name, or several joined by slashes.
     rerun : {"none", "stale", "failed", "all"}
         Finished cells to train again: those that other code or data have made, those that failed.
     """
@@ -254,6 +254,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require("seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list))
+        below = {"", ".", ".."}.isdisjoint(self.study_name.split("/")) and self.study_name.isprintable()
+        require("study_name", "a folder below runs", self.study_name, below)
 
     @property
     def seed_list(self) -> tuple[int, ...]:

@@ -97,6 +97,25 @@ def test_bad_input_is_one_clear_line_before_any_training(arguments, message, bey
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=basic"]])
+@pytest.mark.parametrize("place", ["beyond.data.ArrayTask.at", "beyond.cell.train"])  # before training, and in it
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "/data/x.gz"), "Permission denied: '/data/x.gz'"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("not a table"), "not a table"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(error, message, place, sweep, beyond, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(place, fail)
+    told = beyond(*sweep, "method=constant", "budget=steps", "budget.steps=1", "seeds=1")[:2]
+    assert told == (1, f"beyond: {message}\n")
+
+
 def test_a_line_of_a_study_may_sweep_by_itself(beyond, tmp_path):
     arms = 'hydra.sweeper.arms=["method=glob(*feedback*)","method=backprop network=linear,default"]'
     tasks = 'hydra.sweeper.tasks=["task=image/digits budget.epochs=1"]'

@@ -25,6 +25,7 @@ from beyond.record import RunFolder
 FAULTS = [
     ("beyond/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
     ("beyond/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
+    ("beyond/cell.py", "if not folder.begun:", "if True:"),
 ]
 
 CHILD = (
@@ -120,6 +121,20 @@ def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(part, told,
     run_cell(begun, keep_skipped=False, bar=False)
     assert f"what began it has changed ({told}), starts anew" in capsys.readouterr().err
     assert_same_tables(whole, begun)
+
+
+def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cell, monkeypatch):
+    def refuse(*_):
+        raise InputError("n must be > 0, got 0")
+
+    new, begun = cell("constant", "new"), cell("backprop", "begun", epochs=3)
+    begin(begun, monkeypatch)
+    monkeypatch.setattr("beyond.cell.train", refuse)
+    for one in (new, begun):
+        with pytest.raises(InputError, match="n must be"):
+            run_cell(one, keep_skipped=True, bar=False)
+    assert not new.study.parent.exists()
+    assert (begun.folder / "state.pt").exists()
 
 
 def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):

@@ -18,7 +18,7 @@ from beyond.predictions import columns, joined
 from beyond.record import TABLES, RunFolder
 
 FAULTS = [
-    ("beyond/record.py", "if outdated:  # one", "if not self._origin:  # one"),
+    ("beyond/record.py", "if not outdated:", "if self._origin:"),
     ("beyond/record.py", "== own for name, own in named)", '!= "" for name, own in named)'),
     ("beyond/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/record.py", '"tables": tables}', '"tables": {}}'),
@@ -103,6 +103,7 @@ def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
     other = RunFolder(tmp_path, origin={"a.py": "1", "b.py": "3"})
     assert other.resume() is None
     assert other.unusable == "what began it has changed (b.py)"
+    assert not other.begun
     other.add(progress(0))
     other.close({})
     assert len(pd.read_parquet(tmp_path / "curves.parquet")) == 1
