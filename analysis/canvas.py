@@ -205,11 +205,13 @@ class CostAxis:
     def dress(self, axes: Axes, named: bool = True, lane: float | None = None) -> None:
         """Limits and ticks; the start is ticked 0, the position of a lane for misses by its name."""
         axes.set_xlim(self.start - 0.01 * self.decades, self.right)
-        values = [
-            tick for tick in _ticks(10**self.low, 10**self.high, 6) if log10(tick) > self.start + 0.15 * self.decades
-        ]
-        ticks = {self.start: "0", **{log10(value): short(value) for value in values}}
-        draw_ticks(axes, "x", ticks if lane is None else {**ticks, lane: "not\nreached"}, named)
+        ticks = {self.start: "0"} if lane is None else {self.start: "0", lane: "not\nreached"}
+        inch = (self.right - self.start) * axes.figure.dpi / axes.get_window_extent().width
+        for value in _ticks(10**self.low, 10**self.high, 6):
+            place, name = log10(value), short(value)
+            if all(abs(place - other) > inch * _apart(name, known) for other, known in ticks.items()):
+                ticks[place] = name
+        draw_ticks(axes, "x", ticks, named)
 
 
 def log_axis(axes: Axes, side: Literal["x", "y"], values: Sequence[float] = ()) -> None:
@@ -225,6 +227,12 @@ def log_axis(axes: Axes, side: Literal["x", "y"], values: Sequence[float] = ()) 
     axis.set_major_locator(FixedLocator(ticks or _ticks(low, high, 8)))
     axis.set_major_formatter(lambda value, _: short(value))
     axis.set_minor_locator(NullLocator())
+
+
+def _apart(one: str, other: str) -> float:
+    """Inches between the middles of two ticks' names that leave each other room."""
+    letters = sum(max(map(len, name.split("\n"))) for name in (one, other))
+    return 0.5 * _LETTER * letters + 0.08
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ FAULTS = [
     ("analysis/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
     ("analysis/canvas.py", '"#6e1330")', '"#ca9161")'),
     ("analysis/canvas.py", "(luminance + 0.05) > (luminance", "(luminance + 0.2) > (luminance"),
+    ("analysis/canvas.py", "> inch * _apart(name, known)", "> 0"),
     ("analysis/figures.py", '("skipped", "all")', '("skipped", "any")'),
     ("analysis/result_figures.py", "plot([low, high]", "plot([mean, high]"),
     ("analysis/result_figures.py", "for arm in arms), ends]", "for arm in arms)]"),
@@ -324,11 +327,33 @@ def test_misses_stand_apart_and_are_counted(tables, looks):
         assert part in shown
 
 
-def test_no_legend_or_text_leaves_the_figure(tables, looks):
+def overlaps(figure):
+    """Pairs of texts that lie upon one another."""
+    figure.canvas.draw()  # puts legends in their places
+    shown = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip() and text.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in shown]
+    return [(name, other) for (name, one), (other, two) in combinations(boxes, 2) if one.overlaps(two)]
+
+
+@pytest.mark.parametrize("costs", [(2.5e-4, 0.03), (0.5, 20), (1, 1e9), (2, 2.1)])
+def test_ticks_of_a_cost_leave_each_other_room(costs):
     with canvas.style():
-        for picture in (training.update_cosine(tables, TASK, looks), training.gradient_norms(tables, TASK),
+        figure, (axes,) = canvas.panels(1, 1, 1, "title", "", left=4, right=4)
+        axis = canvas.CostAxis(costs, beyond=0.3)
+        axis.dress(axes, lane=axis.high + 0.18 * axis.decades)
+    assert overlaps(figure) == []
+    assert len(axes.texts) > 2
+
+
+def test_no_legend_or_text_leaves_the_figure(tables, looks):
+    table = summary(tables, rankings(tables))
+    with canvas.style():
+        for picture in (results.overview(table), results.final_scores(tables, table, TASK, looks),
+                        training.convergence(tables, TASK, looks), training.generalisation_gap(tables, TASK, looks),
+                        training.update_cosine(tables, TASK, looks), training.gradient_norms(tables, TASK),
                         results.cost_to_target(tables, cost_to_target(tables), TASK, looks)):  # fmt: skip
             figure = picture.figure
+            assert overlaps(figure) == []
             renderer = figure.canvas.get_renderer()
             panels = [axes.get_window_extent(renderer) for axes in figure.axes]
             legends = [legend.get_window_extent(renderer) for legend in figure.legends]
