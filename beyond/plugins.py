@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from beyond.errors import InputError
@@ -41,9 +40,12 @@ def find(setting: str, target: object) -> Any:
 def _is_declared(module: str) -> bool:
     package = module.partition(".")[0]
     named = os.environ.get(VARIABLE, "").replace(",", " ").split()
-    return package in (*OURS, *named) or package in {
-        entry.value.partition(":")[0].partition(".")[0] for entry in entry_points(group="beyond.plugins")
-    }
+    if package in (*OURS, *named):
+        return True
+    from importlib.metadata import entry_points  # slow to import, and `beyond --help` asks for none
+
+    modules = [entry.value.partition(":")[0] for entry in entry_points(group="beyond.plugins")]
+    return package in {own.partition(".")[0] for own in modules}
 
 
 def _refused(setting: str, target: object) -> InputError:

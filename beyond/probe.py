@@ -14,7 +14,7 @@ from beyond.contracts import Batch, Splits, TaskSpec
 from beyond.network import LayeredNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
-from beyond.trainable import Network
+from beyond.trainable import Network, Tape
 
 PROBE_SIZE = 256
 GROUP = 1 << 24  # weights measured at once, which bounds the memory of their copies in float64
@@ -103,7 +103,7 @@ class Probe:
         train: Batch,
     ) -> list[dict[str, Any]]:
         """Measure some of the replicas, on their own part of the fixed batches."""
-        gradient, dead = self._gradient(params, probe)
+        gradient, tape = self._gradient(params, probe)
         train_gradient, _ = self._gradient(params, train)
         unknown = torch.full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
@@ -123,7 +123,7 @@ class Probe:
                 **self._jacobian(params, probe),
             }
         ]
-        for block, dead_fraction in zip(self._network.blocks, dead, strict=True):
+        for block, dead_fraction in zip(self._network.blocks, self._network.dead_fraction(tape), strict=True):
             rows.append(
                 {
                     "layer": block.name,
@@ -137,10 +137,9 @@ class Probe:
             )
         return rows
 
-    def _gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, list[float | Tensor]]:
+    def _gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tape]:
         outputs, tape = self.problem.forward(params, batch.inputs)
-        gradient = self.problem.backward(tape, self.problem.error(outputs, batch.targets))
-        return gradient, self._network.dead_fraction(tape)
+        return self.problem.backward(tape, self.problem.error(outputs, batch.targets)), tape
 
     def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
         """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""

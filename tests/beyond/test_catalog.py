@@ -139,7 +139,7 @@ def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypat
     with pytest.raises(InputError, match=r"^_target_ must be in beyond, .* or a package that BEYOND_PLUGINS declares"):
         catalog.build(given)
     points = [EntryPoint("mine", "toy_boxes", "beyond.plugins"), EntryPoint("all", f"{__name__}:x", "beyond.plugins")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [own for own in points if own.group == group])
     assert catalog.build(given) == Box()
 
 
