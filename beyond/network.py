@@ -201,7 +201,7 @@ class MLP:
     embedding : int, >= 1
         Features a symbol, where inputs are symbols.
     dropout : float in [0, 1)
-        After each activation.
+        After each activation, in training; a method that has it off there says so under Departures.
     layer_norm : bool
         Before each activation.
     residual : bool

@@ -124,6 +124,7 @@ class Problem:
         """Mean loss of every candidate, shape (R, P), for a population (R, P, n) on the replica's own batch.
 
         Each candidate is charged a forward pass. Candidates are evaluated in chunks whose activations fit the cache.
+        Dropout is off, as in all that answers with a loss: candidates are told apart by their weights, not by masks.
         """
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         n_replicas, n_candidates, n_weights = population.shape

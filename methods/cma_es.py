@@ -18,7 +18,7 @@ Hansen, 2008).
 Departures: positive weights w_i alone; candidates of equal loss share the mean of their ranks' weights; the step size
 follows the tutorial's rule at any dimension, where the authors' package takes another one with a diagonal C (twice as
 fast at 650 weights); C^(1/2) is the symmetric root, so that z is C^(-1/2) y and no result depends on
-which eigenvectors of equal eigenvalues are returned; a new batch each generation.
+which eigenvectors of equal eigenvalues are returned; a new batch each generation; dropout is off.
 Needs: global loss.
 Cost: P forward passes of the batch, and 6 n P operations for the means and the diagonal; a full C takes 6 n^2 P, while
 its eigendecompositions, which are no products, are not counted.

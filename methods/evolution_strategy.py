@@ -13,7 +13,7 @@ along its own random direction, add up to an estimate of the gradient.
 
 Departures: the loss on a batch instead of an episode's return; ranks are divided by s too; no weight decay unless the
 optimizer has it; a low-rank perturbation is added to the weights before the forward pass, so it saves random numbers
-but not memory.
+but not memory; dropout is off.
 Needs: global loss.
 Cost: 2K forward passes of the batch, and the products that weigh the directions and make the low-rank ones.
 Check: the cosine with the true gradient is sqrt(K / (K + n + 1)) (tests/methods/test_evolution_strategy.py).

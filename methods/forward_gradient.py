@@ -9,7 +9,8 @@ without a backward pass; it says how far to go along that direction.
 Both tangents have E[v v^T] = I, so g is on average the gradient. It is spread over all n weights: for normal tangents
 its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_tangents.
 
-Departures: any optimizer instead of plain descent with a decaying rate; several tangents a step as a choice.
+Departures: any optimizer instead of plain descent with a decaying rate; several tangents a step as a choice; dropout
+is off.
 Needs: global loss.
 Cost: 1 forward pass of the batch, and for each tangent a second one along it, which takes as many operations as a
 backward pass and is counted as one.

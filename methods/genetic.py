@@ -21,7 +21,7 @@ targets, but their derivatives travel as an error would.
 Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead of the whole training
 set; the answer may be the population's mean, which averages the mutations out; NSGA-II chooses parents from one
 population, not survivors from parents and children, for their losses are of different batches; safe mutations look at
-inputs of the batch, not of a parent's life.
+inputs of the batch, not of a parent's life; dropout is off.
 Needs: global loss.
 Cost: P forward passes of the batch; with safe mutations, for each child a forward pass and one backward pass an output
 of `n_safe_inputs` inputs besides.

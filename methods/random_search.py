@@ -5,7 +5,8 @@ Any method that is told the loss must beat it: it never learns from one draw whe
     v_k ~ the distribution of the initial weights              k = 1 .. n_candidates
     w  <- argmin of the loss on the batch over {w, v_1, ..., v_K}
 
-Departures: a new batch each step, on which the incumbent is evaluated again with the candidates.
+Departures: a new batch each step, on which the incumbent is evaluated again with the candidates; dropout
+is off.
 Needs: global loss.
 Cost: P forward passes of the batch.
 Check: equals the argmin by hand, and never worsens on a fixed batch (tests/methods/test_random_search.py).

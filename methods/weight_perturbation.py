@@ -10,7 +10,7 @@ Both directions have E[v v^T] = I, so g is on average the gradient, but for an e
 n weights: for normal directions its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_directions.
 
 Departures: c and the learning rate stay constant where SPSA has them fall as k^-0.101 and k^-0.602; any optimizer;
-MeZO draws its direction twice from one seed to save memory, here it is kept.
+MeZO draws its direction twice from one seed to save memory, here it is kept; dropout is off.
 Needs: global loss.
 Cost: 2 forward passes of the batch for each direction.
 Check: the mean over all sign vectors, by enumeration, is the gradient of a quadratic loss

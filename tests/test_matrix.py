@@ -7,6 +7,7 @@ given is left alone, a replica is the same seed alone, and a step from a saved s
 
 import ast
 import io
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -19,11 +20,12 @@ import beyond.image_layers
 import beyond.layers
 import beyond.sequence_layers
 from beyond.catalog import load, names
+from beyond.describe import describe
 from beyond.errors import UnsupportedError
 from beyond.initialisations import he
 from beyond.layers import Layer, Linear, ReLU, Role
 from beyond.matrix import SPECS, combinations
-from beyond.network import LayeredNetwork
+from beyond.network import MLP, LayeredNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
 
@@ -116,6 +118,24 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
             check(combination)
         except Exception as error:
             raise AssertionError(f"{method} {combination.choice} on {kind}: {error}") from error
+
+
+@pytest.mark.parametrize("method", names("method"))
+def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeypatch):
+    combination = next(own for own in combinations(method) if own.kind == "dropout")
+
+    def stepped():
+        start = combination.start(SEEDS)
+        if len(left_alone(start.problem, combination.rule)) == len(start.problem.blocks):
+            pytest.skip("it leaves every layer alone")
+        return combination.rule.params(combination.rule.step(start.state, start.batches[0], start.problem, start.rng))
+
+    try:
+        dropped = stepped()
+    except UnsupportedError:
+        pytest.skip("it refuses dropout")
+    monkeypatch.setitem(SPECS, "dropout", replace(SPECS["dropout"], network=MLP((8, 8))))
+    assert torch.equal(dropped, stepped()) == ("dropout is off" in describe(method).departures.lower())
 
 
 class Strange(Linear):
