@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.ranking import Ranking
 from analysis.report_tables import NONE, count, interval, number, score_text, share
 from analysis.statistics import MIN_SEEDS
-from analysis.summaries import ranges
+from analysis.summaries import spans
 from analysis.tables import Frame, Tables, higher_is_better
 
 UNSPENT = 0.05  # share of a budget that may be left without a word
@@ -169,7 +169,7 @@ def compared(tables: Tables) -> Frame:
                 "score": tables.score(task),
                 "networks": "; ".join(_networks(runs)),
                 "arms": str(runs["arm"].nunique()),
-                "seeds": ranges(ran["seed"].drop_duplicates()) or NONE,
+                "seeds": spans(ran["seed"].drop_duplicates()) or NONE,
                 "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
                 "train / validation / test": " / ".join(_span(own) if len(own) else NONE for own in sizes),
                 "budget a replica": " or ".join(budgets) or NONE,

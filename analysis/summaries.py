@@ -164,7 +164,7 @@ def failures(tables: Tables) -> Frame:
             "task": task,
             "arm": arm,
             "status": status,
-            "seeds": ranges(group["seed"]),
+            "seeds": spans(group["seed"]),
             "reason": reason,
             "spent": _mean(group["spent"]),
         }
@@ -173,15 +173,15 @@ def failures(tables: Tables) -> Frame:
     return pd.DataFrame(rows, columns=["task", "arm", "status", "seeds", "reason", "spent"])
 
 
-def ranges(seeds: pd.Series) -> str:
-    """Write whole numbers in short: 0-4, 7."""
+def spans(seeds: pd.Series) -> str:
+    """Write whole numbers in short, as a run's lines do: 0 to 4, 7."""
     parts: list[list[int]] = []
     for seed in sorted(int(seed) for seed in seeds):
         if parts and seed == parts[-1][-1] + 1:
             parts[-1] = [parts[-1][0], seed]
         else:
             parts.append([seed])
-    return ", ".join("-".join(map(str, part)) for part in parts)
+    return ", ".join(" to ".join(map(str, part)) for part in parts)
 
 
 def _finite(values: pd.Series) -> np.ndarray:

@@ -51,9 +51,13 @@ class Arm:
         """Whether the network is the task's own."""
         return same(self.architecture, self.task.spec.network)
 
-    @cached_property
+    @property
     def variant(self) -> str:
         """Settings that differ from the defaults, as text: "batch_size=64, optimizer.learning_rate=0.1, threads=2"."""
+        return ", ".join(self._differing)
+
+    @cached_property
+    def _differing(self) -> list[str]:
         own = self.task.spec.network
         network = own if type(own) is type(self.architecture) else defaults(type(self.architecture))
         found = differences(self.method, defaults(type(self.method)))
@@ -63,13 +67,21 @@ class Arm:
             found.append(f"budget.{self.budget.currency}={shown(self.budget.amount)}")
         if self.threads != RunSettings().threads:
             found.append(f"threads={self.threads}")
-        return ", ".join(found)
+        return found
 
     @property
     def label(self) -> str:
-        """For people: method, task, network, and what differs from the defaults."""
-        variant = f" [{self.variant}]" if self.variant else ""
-        return f"{self.name} on {self.task.spec.name} ({self.architecture.name}){variant}"
+        """For people, as a report heads and names it: "image/digits, shots=5, 20 epochs: backprop (cnn) [rate=0.1]".
+
+        A report leaves out what all its arms share.
+        """
+        task = [part.removeprefix("task.") for part in self._differing if part.startswith("task.")]
+        budget = any(part.startswith("budget.") for part in self._differing)
+        amount = [f"{shown(self.budget.amount)} {self.budget.currency}"] if budget else []
+        inside = ", ".join(part for part in self._differing if not part.startswith(("task.", "budget.")))
+        network = "" if self.default_network else f" ({self.architecture.name})"
+        arm = f"{self.name}{network}" + (f" [{inside}]" if inside else "")
+        return f"{', '.join([self.task.spec.name, *task, *amount])}: {arm}"
 
 
 def plain(value: Any) -> Any:

@@ -272,7 +272,8 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bo
     result = f"{', '.join(sorted({row['reason'] for row in rows if row['reason']}))}"
     if scores:
         result = f"test {setup.task.spec.score} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
-    cost = f"{wall:.1f} s in total, {wall / len(rows):.1f} s a replica"
+    steps = f"step seconds {rows[0]['total_seconds']:.3g}, {rows[0]['total_seconds'] / len(rows):.3g} a replica"
+    cost = f"wall time {wall:.1f} s, {steps}"
     say(console, f"{cell.arm.label}: {status}, {result}, {cost}, in {folder.path}")
     return status
 

@@ -169,5 +169,8 @@ def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
     assert told.count("\n") == 1
     assert "finished, test r2_score " in told
     assert "(4 of 4 replicas)" in told
-    total, share = (float(re.search(rf"([0-9.]+) s {what}", told)[1]) for what in ("in total", "a replica"))
-    assert share == pytest.approx(total / 4, abs=0.06)
+    wall, total, share = map(
+        float, re.search(r"wall time ([0-9.]+) s, step seconds (\S+), (\S+) a replica", told).groups()
+    )
+    assert share == pytest.approx(total / 4, rel=0.02)
+    assert 0 < total < wall

@@ -249,7 +249,7 @@ def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, ar
     sweep = ["-m", "method=backprop,genetic", "task=image/digits,regression/diabetes", *QUICK, "seeds=4"]
     status, told, shown = beyond(*sweep)
     assert status == 0, told
-    assert "genetic on image/digits (mlp-32) [budget.steps=2]: finished before, seeds 0 to 1, in" in told
+    assert "image/digits, 2 steps: genetic: finished before, seeds 0 to 1, in" in told
     assert "report" in shown
     assert set(map(tuple, arms().values())) == {(0, 1, 2, 3)}
     assert len(arms()) == 4

@@ -5,8 +5,9 @@ import pytest
 from analysis import summaries
 from analysis.ranking import rankings
 from analysis.statistics import mean_interval
-from analysis.summaries import cost_to_target, failures, ranges, reference_arm
+from analysis.summaries import cost_to_target, failures, reference_arm, spans
 from analysis.tables import TableError, Tables, load
+from beyond.cell import spans as of_a_run
 
 FAULTS = [
     # who took no step missed the target
@@ -213,8 +214,10 @@ def test_failures_with_one_reason_are_told_together(small):
     table = failures(load(small)).to_numpy().tolist()
     assert table[0][:5] == ["image/digits", "reinforce", "diverged", "4", "a loss is not finite"]
     assert table[0][5] == pytest.approx(0.025, rel=0.01)  # of the budget
-    assert table[1][2:5] == ["skipped", "0-4", "forward_forward needs a classification task"]
+    assert table[1][2:5] == ["skipped", "0 to 4", "forward_forward needs a classification task"]
 
 
-def test_ranges():
-    assert ranges(pd.Series([3, 0, 1, 7, 2])) == "0-3, 7"
+def test_seeds_are_written_as_a_run_writes_them():
+    for seeds in ([3, 0, 1, 7, 2], [5], [0, 1], []):
+        assert spans(pd.Series(seeds, dtype=int)) == of_a_run(seeds)
+    assert spans(pd.Series([3, 0, 1, 7, 2])) == "0 to 3, 7"
