@@ -85,4 +85,4 @@ def _neighbours(tables: Tables) -> list[str]:
 
 def _slug(name: str) -> str:
     """Make a file name of a task's."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    return re.sub(r"[^A-Za-z0-9=-]+", "-", name).strip("-")  # a setting of -1 is not one of 1

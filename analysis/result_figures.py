@@ -144,6 +144,7 @@ def overview(summary: Frame) -> Picture | None:
     if wide.empty:
         return None
     wide = wide.loc[wide.mean(axis=1).sort_values(na_position="last", kind="stable").index]
+    wide = wide[[task for task in dict.fromkeys(summary["task"]) if task in wide]]  # in the page's order
     arms, tasks = [str(arm) for arm in wide.index], [str(task) for task in wide]
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
     cell = (WIDTH - left) / len(tasks)  # inches

@@ -276,7 +276,7 @@ def _settings(variant: str) -> list[str]:
 
 def _with_numbers(name: str) -> list[str | float]:
     """Sort `a, 100 steps` after `a, 20 steps`: texts and numbers take turns."""
-    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", name)
+    parts = re.split(r"((?:(?<==)-)?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", name)
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 

@@ -10,6 +10,7 @@ from scipy.spatial.distance import pdist
 from analysis import canvas, figures
 from analysis import result_figures as results
 from analysis import training_figures as training
+from analysis.figures import _slug
 from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import load
@@ -375,3 +376,14 @@ def test_a_task_without_any_result_has_no_figures(study):
     assert training.update_cosine(tables, task, looks) is None
     assert results.final_scores(tables, table, task, looks) is None
     assert results.cost_to_target(tables, cost_to_target(tables), task, looks) is None
+
+
+def test_tasks_that_differ_in_a_setting_have_files_and_columns_of_their_own(study):
+    for value in ("-1", "1", "10", "2"):
+        study.cell("backprop", variant=f"task.shift={value}")
+    tables = load(study.folder)
+    assert len({_slug(task) for task in tables.tasks}) == 4
+    panel = results.overview(summary(tables, rankings(tables))).figure.axes[0]
+    heads = [text.get_text().replace("\n", "") for text in panel.texts]
+    shown = [head.partition("=")[2] for head in heads if "shift=" in head]
+    assert shown == ["-1", "1", "2", "10"]
