@@ -1,9 +1,11 @@
 """What was run, not what was typed: arms and seeds of a study that grows, from the command line."""
 
 import json
+from itertools import product
 
 import pandas as pd
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from analysis.report import write
 from analysis.tables import load
@@ -23,6 +25,7 @@ FAULTS = [
     ("beyond/cell.py", "found |= {before.path.name: before.changed", "found |= {before.path.name: []"),
     ("beyond/cell.py", 'provenance.outdated(manifest["sources"])', "[]"),
     ("hydra_plugins/beyond_cells/sweeper.py", "for seed in todo.seeds if seed not in own]", "for seed in todo.seeds]"),
+    ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(compose(", "= (compose("),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
         "lost = {key for key in pairs if key in own",
@@ -108,6 +111,26 @@ def test_one_arm_typed_in_two_ways_is_trained_once(beyond, tmp_path):
     assert status == 0
     assert told.count("finished before") == told.count("\n") == 1
     assert len(list(tmp_path.glob("runs/adhoc/*/runs.parquet"))) == 1
+
+
+def test_a_sweep_composes_once_for_all_cells_with_the_same_choices(beyond, tmp_path, monkeypatch):
+    """And its cells are those that single runs have: planning finds each of them again."""
+    rates = ["1e-3", "2e-3", "3e-3"]
+    for method, rate in product(("backprop", "last_layer"), rates):
+        own = (f"method={method}", f"method.optimizer.learning_rate={rate}", "++task.shots=9")
+        assert beyond(*own, *QUICK, "seeds=1")[0] == 0
+    composed, compose = [], ConfigLoaderImpl.load_sweep_config
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", lambda *of: composed.append(of[2]) or compose(*of))
+    sweep = ["-m", SILENT, "method=backprop,last_layer", f"method.optimizer.learning_rate={','.join(rates)}"]
+    status, told, _ = beyond(*sweep, "++task.shots=9", *QUICK, "seeds=1")
+    assert (status, told.count("finished before")) == (0, 6)
+    assert len(composed) == 2
+
+
+def test_a_line_of_a_study_leaves_no_setting_to_the_next(beyond, tmp_path):
+    lines = 'hydra.sweeper.arms=["method=last_layer method.batch_size=16","method=last_layer"]'
+    assert beyond("-m", SILENT, lines, *QUICK, "seeds=1")[0] == 0
+    assert variants(tmp_path) == ["batch_size=16, budget.steps=2", "budget.steps=2"]
 
 
 def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
