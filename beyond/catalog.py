@@ -17,6 +17,7 @@ CONTRACTS = {  # what tells a class of each group
     "network": ("build",),
     "optimizer": ("update",),
 }
+GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
 
 def names(group: str) -> list[str]:

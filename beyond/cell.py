@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from beyond import provenance
 from beyond.arm import Arm
-from beyond.catalog import build
+from beyond.catalog import GROUPS, build
 from beyond.contracts import Task
 from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.files import write_whole
@@ -32,7 +32,6 @@ from beyond.outcome import STATUSES
 from beyond.record import RunFolder
 from beyond.settings import RunSettings
 
-GROUPS = ("task", "method", "network", "optimizer", "budget")
 DATA = "its data"  # beside files, what decides a result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from beyond import catalog
 from beyond.errors import InputError
 
-GROUPS = ("task", "method", "network", "optimizer", "budget", "study", "paper")
+GROUPS = (*catalog.GROUPS, "study", "paper")
 
 
 def refuse_twice(arguments: Sequence[str]) -> None:

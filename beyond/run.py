@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from beyond import catalog
 from beyond.catalog import CONF, names
 from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.explain import GROUPS, explain, refuse_twice
@@ -83,7 +84,7 @@ def _for_each_cell(arguments: list[str]) -> list[str]:
         return arguments
     parser = OverridesParser.create()
     single = [
-        re.match(r"(method|task|network|optimizer|budget)\.", argument)
+        re.match(rf"({'|'.join(catalog.GROUPS)})\.", argument)
         and not parser.parse_override(argument).is_sweep_override()
         for argument in arguments
     ]

@@ -78,7 +78,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["-m", "method=backprop,genetic", "method=constant"],
          "method must be given once, got backprop,genetic and constant"),
         (["+study=quick", "method=genetic", "task=tabular/moons"],
-         "no line of the study has method=genetic and task=tabular/moons; its lines have method: actor_critic, "),
+         "no line of the study has task=tabular/moons and method=genetic; its lines have task: image/digits, "),
         (["--methods", "nope"], "method must be one of actor_critic, "),
         (["network=module"], "Missing mandatory value: factory"),
         (["network=module", "network.factory=methods:nope"], "factory must be package.module.name, got 'methods:nope'"),

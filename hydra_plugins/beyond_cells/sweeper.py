@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from beyond.catalog import CONTRACTS
 from beyond.errors import InputError
 from beyond.explain import explain
 from beyond.files import write_whole
@@ -28,7 +29,7 @@ from beyond.run import read_cell
 if TYPE_CHECKING:
     from beyond.cell import Before
 
-CHOICES = ("method", "task", "network", "optimizer")
+CHOICES = tuple(CONTRACTS)
 
 
 class CellSweeper(BasicSweeper):
