@@ -32,7 +32,7 @@ from torch import Tensor
 from beyond.contracts import Episode, TargetKind, TaskSpec
 from beyond.episodes import EpisodeTask
 from beyond.network import MLP
-from beyond.settings import PositiveInt, settings
+from beyond.settings import settings
 
 FACES = [f"DejaVu{family}" for family in ("Sans", "SansMono", "Serif")]
 STYLES = ["", "-Bold", "-Oblique"]
@@ -54,9 +54,9 @@ class Glyphs(EpisodeTask):
     ----------
     ways : int, in [2, 16]
         Letters of an episode.
-    shots : int, >= 1
+    shots : int, in [1, 50]
         Images of each letter to learn from.
-    queries : int, >= 1
+    queries : int, in [1, 50]
         Images of each letter to name.
     """
 
@@ -66,8 +66,8 @@ class Glyphs(EpisodeTask):
     ORIGIN: ClassVar = "source pools"  # the letters of a split are the same at every seed
 
     ways: Annotated[int, Interval(ge=2, le=16)] = 5
-    shots: PositiveInt = 1
-    queries: PositiveInt = 5
+    shots: Annotated[int, Interval(ge=1, le=50)] = 1
+    queries: Annotated[int, Interval(ge=1, le=50)] = 5
 
     @property
     def spec(self) -> TaskSpec:

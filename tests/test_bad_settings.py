@@ -52,6 +52,7 @@ CASES = {
         ("method=maml task=regression/sinusoids task.shots=0", "shots must be an integer >= 1, got 0"),
         ("task.shift=8", "shift must be an integer in [0, 7], got 8"),
         ("task=regression/gains task.case=hard", "case must be one of "),
+        ("method=maml task=image/glyphs task.shots=5000", "shots must be an integer in [1, 50], got 5000"),
         ("task=image/mnist1d task.n_samples=105", "n_samples must be a multiple of 10, >= 100, got 105"),
         ("task=regression/linear_teacher task.singular_values=5", "singular_values must be a list, each > 0, or null"),
     ],
