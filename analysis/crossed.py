@@ -87,9 +87,9 @@ def two_way(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     The components of the variance add up to that of the mean, in a complete crossing a / S + b / E + c / (S E); it is
     never less than what leaving out a seed, or leaving out an example, says by itself. (A bootstrap that draws seeds
     and examples counts c three times: Owen, 2007, Annals of Applied Statistics 1, 386.) Degrees of freedom by
-    Satterthwaite's formula: close to S - 1 where seeds matter most, to E - 1 where examples do. Third cumulants add up
-    as variances do, and the interval reaches as every other (`statistics.reach`), at no end less far than it would
-    for new seeds alone.
+    Satterthwaite's formula: close to S - 1 where seeds matter most, to E - 1 where examples do; of fewer than one the
+    interval makes one. Third cumulants add up as variances do, and the interval reaches as every other
+    (`statistics.reach`), at no end less far than it would for new seeds alone.
 
     Parameters
     ----------

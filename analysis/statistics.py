@@ -158,7 +158,7 @@ def smallest_p(n: int, draws: int = DRAWS) -> float:
     """Return the smallest p that `sign_flip_p` can give for n pairs: 2/2^n while it is exact."""
     if n < 1:
         return np.nan
-    return 2.0 ** (1 - n) if n <= EXACT else max(2.0 ** (1 - n), 1 / (draws + 1))
+    return 2.0 ** (1 - n) if n <= EXACT else 1 / (draws + 1)
 
 
 def holm(p: ArrayLike) -> Array:

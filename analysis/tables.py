@@ -254,7 +254,7 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
     settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
     of_condition = {part for own in settings.values() for part in own if part.startswith(("task.", "budget."))}
-    shared = set.intersection(*map(set, settings.values())) - of_condition
+    shared = set.intersection(*map(set, settings.values()))
     implied = {
         network: {part for part in set.intersection(*(set(settings[v]) for v in own)) if part.startswith("network.")}
         for network, own in runs.groupby("network")["variant"].unique().items()

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,12 @@ FAULTS = [
     ("analysis/crossed.py", "skew_by_seed + skew_by_example", "skew_by_seed - skew_by_example"),
     ("analysis/crossed.py", "    if by_seed > 0:\n", "    if False:\n"),
     ("analysis/crossed.py", "- (spread - found.seed)", ""),
+    ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_seed)"),
+    ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_example)"),
+    ("analysis/crossed.py", "scores - mean, 0) / n", "scores - np.nanmean(scores, 1).mean(), 0) / n"),
+    ("analysis/crossed.py", "found.seed * (known.sum(1) ** 2).sum() / n**2", "found.seed / len(known)"),
+    ("analysis/crossed.py", "return of_seeds + found.rest / n", "return of_seeds + found.residual / n"),
+    ("analysis/crossed.py", "max(freedom, 1), level)]", "freedom, level)]"),
 ]
 
 
@@ -108,6 +116,40 @@ def test_the_two_way_variance_adds_what_seeds_examples_and_cells_contribute(rng)
     )
 
 
+def test_the_two_way_variance_is_the_largest_of_three_estimates(rng):
+    largest = set()
+    for of_seed, of_example, of_rest in itertools.product([0, 1], [0, 1], [0.5, 3]):
+        for _ in range(10):
+            scores = crossing(rng, 5, 12, 12, of_seed, of_example, of_rest)
+            scores[rng.random(scores.shape) < np.linspace(0, 0.7, 5)[:, None]] = np.nan  # seeds of unequal size
+            known, found = np.isfinite(scores), components(scores)
+            n, off = known.sum(), scores - scores[known].mean()
+            by_parts = found.residual / n + sum(
+                own * (known.sum(axis) ** 2).sum() / n**2 for own, axis in ((found.seed, 1), (found.example, 0))
+            )
+            jackknife = [
+                units / (units - 1) * (np.nansum(off, axis) ** 2).sum() / n**2
+                for axis, units in ((1, known.any(1).sum()), (0, known.any(0).sum()))
+            ]
+            assert two_way(scores).error ** 2 == pytest.approx(max(by_parts, *jackknife))
+            largest.add(int(np.argmax([by_parts, *jackknife])))
+    assert largest == {0, 1, 2}
+
+
+def test_where_no_example_comes_twice_the_error_is_that_of_the_seeds_means(rng):
+    disjoint = np.full((4, 40), np.nan)
+    for seed in range(4):
+        disjoint[seed, 10 * seed : 10 * seed + 10] = seed + rng.normal(size=10)
+    assert two_way(disjoint).error == pytest.approx(stats.sem(np.nanmean(disjoint, 1)))
+
+
+def test_the_interval_takes_no_less_than_one_degree_of_freedom():
+    found = two_way([[0, 0], [0, 1]])  # the components add up to no more than either jackknife
+    assert (found.mean, found.error, found.freedom) == pytest.approx((0.25, 0.25, 0.5))
+    half = stats.t.ppf(0.975, 1) * 0.25
+    assert (found.low, found.high) == pytest.approx((0.25 - half, 0.25 + half))
+
+
 def test_the_interval_reaches_into_the_long_tail_of_seeds_and_examples(rng):
     of_seed, of_example = rng.exponential(size=(8, 1)), 8 * rng.exponential(size=30)
     found = two_way(of_seed + of_example)
@@ -126,10 +168,11 @@ def test_new_examples_never_shorten_the_interval_of_new_seeds(rng, of_example):
         assert found.high >= high - 1e-12
 
 
-def test_one_seed_has_a_mean_and_no_interval(rng):
-    found = two_way(rng.normal(size=(1, 20)))
-    assert np.isfinite(found.mean)
-    assert np.isnan([found.error, found.low, found.high]).all()
+def test_one_seed_or_one_example_has_a_mean_and_no_interval(rng):
+    for shape in ((1, 20), (20, 1)):
+        found = two_way(rng.normal(size=shape))
+        assert np.isfinite(found.mean)
+        assert np.isnan([found.error, found.low, found.high]).all()
     assert np.isnan(two_way(np.full((2, 3), np.nan)).mean)
     equal = two_way(np.ones((3, 4)))
     assert (equal.low, equal.mean, equal.high) == (1, 1, 1)

@@ -28,6 +28,12 @@ FAULTS = [
     ("analysis/statistics.py", "np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
     # rounding counts as variation
     ("analysis/statistics.py", "deviation if deviation > off.max() else np.nan", "deviation if deviation else np.nan"),
+    ("analysis/statistics.py", "deviation if deviation > off.max() else", "deviation if deviation > off.sum() else"),
+    ("analysis/statistics.py", "resolution=off.max())", "resolution=off.min())"),
+    ("analysis/statistics.py", "np.sqrt(variance * (n - 1)) >", "np.sqrt(variance) >"),
+    ("analysis/statistics.py", "np.broadcast_to(resolution, known.shape)[known]", "np.max(resolution)"),
+    # two sums are off by as much as either
+    ("analysis/statistics.py", "slack=2 * off.sum()", "slack=off.sum()"),
 ]
 
 EXAMPLES = 270
@@ -101,11 +107,12 @@ def test_an_interval_is_cut_where_no_mean_can_be():
 
 def test_interval_treats_columns_apart_and_leaves_out_what_is_missing(rng):
     none, one, two = (np.where(np.arange(3) < n, rng.random(3), np.nan) for n in range(3))
-    table = np.column_stack([none, one, two, [0.0, np.inf, 1.0], [5.0] * 3, rng.exponential(size=3)])
+    columns = [none, one, two, [0.0, np.inf, 1.0], [5.0] * 3, rng.exponential(size=3), 1e-8 * rng.exponential(size=3)]
+    table = np.column_stack(columns)
     low, high = mean_interval(table)
     expected = [mean_interval(column[np.isfinite(column)]) for column in table.T]
     np.testing.assert_allclose(np.array([low, high]).T, expected)
-    assert np.isnan(low).tolist() == [True, True, False, False, False, False]
+    assert np.isnan(low).tolist() == [True, True, False, False, False, False, False]
 
 
 def test_a_stream_is_its_names():
@@ -141,6 +148,28 @@ def test_differences_that_do_not_vary_have_no_effect_size(rng):
     result = paired(first, second, rng)
     assert np.isnan(result.d_z)
     assert (result.low, result.high) == (result.mean, result.mean)
+
+
+def test_what_is_off_at_one_seed_is_not_variation(rng):
+    first, second = np.float32([10_000.1, 0.3, 0.4]), np.float32([9_999.9, 0.1, 0.2])  # 0.2 apart at every seed
+    assert np.std(first.astype(float) - second) > 1e-5  # by rounding
+    found = paired(first, second, rng)
+    assert np.isnan(found.d_z)
+    assert (found.low, found.high) == (found.mean, found.mean)
+
+
+def test_variation_beyond_the_rounding_of_one_score_counts_however_many_there_are(rng):
+    ulp = 2.0**-24  # of float32 in [0.5, 1)
+    values = 0.75 + 3 * ulp * np.tile([-1.0, 1.0], 50)
+    half = stats.t.ppf(0.975, 99) * stats.sem(values)
+    assert mean_interval(values) == pytest.approx((0.75 - half, 0.75 + half), rel=1e-12)
+    assert paired(values, np.full(100, 0.75 - ulp), rng).d_z == pytest.approx(1 / 3 * np.sqrt(99 / 100))
+
+
+def test_a_tie_of_scores_that_were_all_rounded_the_wrong_way_is_seen(rng):
+    first, second = np.array([118, 129, 129, 129, 118]), np.array([124, 127, 127, 127, 116])  # of 231
+    assert sign_flip_p(first - second, rng) == 1
+    assert paired(np.float32(first / 231), np.float32(second / 231), rng).p == 1
 
 
 def test_sign_flip_by_hand(rng):

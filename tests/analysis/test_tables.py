@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +14,10 @@ FAULTS = [
     ("analysis/tables.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
     # the budget names an arm, so that no arm is the same one at two budgets
     ("analysis/tables.py", 'startswith(("task.", "budget."))}', 'startswith("task.")}'),
+    ("analysis/tables.py", '"{:.15g}".format) + " "', '"{:.4g}".format) + " "'),
+    ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
+    ("analysis/tables.py", "if not apart > RESOLUTION", "if not apart > 0"),
+    ("analysis/tables.py", "if not apart > RESOLUTION", "if apart < RESOLUTION"),
 ]
 
 
@@ -31,8 +36,9 @@ def test_load_stacks_cells_in_a_fixed_order(study):
 
 
 def test_examples_count_a_backward_pass_twice(study):
-    study.cell("backprop", seeds=[0])
+    change(study, study.cell("backprop", seeds=[0]), pretraining_forward=3.0, pretraining_backward=2.0)
     tables = load(study.folder)
+    assert tables.runs["pretraining_examples"].tolist() == [7.0]
     for frame in (tables.curves, tables.runs):
         assert (frame["examples"] == frame["forward"] + 2 * frame["backward"]).all()
     assert (tables.runs["examples_to_easy"] == 3 * tables.runs["forward_to_easy"]).all()
@@ -133,6 +139,12 @@ def test_runs_of_other_budgets_or_splits_are_not_compared(study):
         assert set(frame["task"]) == set(tables.tasks)
 
 
+def test_budgets_differ_by_as_little_as_one(study):
+    for seeds, amount in (([0, 1, 2], 123_456.0), ([3, 4, 5], 123_457.0)):
+        change(study, study.cell("backprop", seeds=seeds), budget=amount)
+    assert load(study.folder).tasks == ["image/digits, 123456 epochs", "image/digits, 123457 epochs"]
+
+
 def test_what_arms_share_sets_no_task_apart(study):
     for method in ("backprop", "genetic"):
         change(study, study.cell(method, variant="task.train_size=200, budget.epochs=50"), budget=50.0)
@@ -191,6 +203,12 @@ def test_a_seed_counts_once_in_an_arm(study):
     runs = pd.read_parquet(path)
     runs.assign(best_test_score=runs["best_test_score"] - 0.02).to_parquet(path)
     assert "whose scores differ by up to 0.02;" in load(study.folder).repeated[0]
+    for none in (runs["best_test_score"] + 1e-8, np.nan):  # as far as float32 can tell; and lost in either run
+        for run_id in tables.manifests:
+            table = pd.read_parquet(study.folder / run_id / "runs.parquet")
+            own = none if run_id == more or none is np.nan else table["best_test_score"]
+            table.assign(best_test_score=own).to_parquet(study.folder / run_id / "runs.parquet")
+        assert "with equal scores;" in load(study.folder).repeated[0]
 
 
 def test_the_share_of_the_budget_is_known_in_its_currency(study):
