@@ -28,6 +28,13 @@ FAULTS = [
     ),
     ("analysis/calibration.py", "/ n_bins).astype(np.float16)", "/ n_bins)"),
     ("analysis/calibration.py", "< confidence).astype(float)", "< 0.5).astype(float)"),
+    ("analysis/calibration.py", "confidence, chance).mean()", "confidence, chance).max()"),
+    ("analysis/calibration.py", "found / called.where(called > 0)", "found / called.clip(1)"),
+    (
+        "analysis/calibration.py",
+        'np.union1d(predictions["target"], predictions["prediction"])',
+        'np.unique(predictions["target"])',
+    ),
 ]
 
 
@@ -53,6 +60,21 @@ def test_recall_and_precision_equal_scikit_learn_s(predictions):
         np.testing.assert_allclose(mine["recall"], recall)
         np.testing.assert_allclose(mine["precision"], precision)
         assert mine["n"].tolist() == n.tolist()
+
+
+def test_a_class_that_nothing_is_of_or_is_called_has_no_recall_or_precision():
+    table = pd.DataFrame({"arm": "a", "seed": 0, "target": [0, 0, 1], "prediction": [0, 2, 2]})
+    found = by_class(table)
+    assert found["target"].tolist() == [0, 1, 2]
+    np.testing.assert_equal(found["recall"].to_numpy(), [0.5, 0, np.nan])
+    np.testing.assert_equal(found["precision"].to_numpy(), [1, np.nan, 0])
+
+
+def test_the_error_if_calibrated_is_the_mean_over_coins(rng):
+    """Two examples in one bin: |right - 0.75| is 0.75, 0.25 or 0.25 with probability 1/16, 6/16 and 9/16."""
+    table = pd.DataFrame({"arm": "a", "seed": np.repeat(np.arange(100), 2), "target": 0, "prediction": 0})
+    found = calibration(table.assign(confidence=0.75, brier=0.0), rng)["ece_if_calibrated"]
+    assert found.mean() == pytest.approx(0.75 / 16 + 0.25 * 15 / 16, abs=4 * 0.13 / np.sqrt(100 * 200))
 
 
 def test_confusion_equals_scikit_learn_s(predictions):

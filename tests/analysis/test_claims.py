@@ -19,6 +19,14 @@ FAULTS = [
     ("analysis/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
     ("analysis/claims.py", "ast.LtE: lambda gap, slack: gap <= slack", "ast.LtE: lambda gap, slack: gap < -slack"),
+    ("analysis/claims.py", "ast.Gt: lambda gap, slack: gap > slack", "ast.Gt: lambda gap, slack: gap > 0"),
+    ("analysis/claims.py", "slack[place] + slack[place + 1]", "slack[place]"),
+    ("analysis/claims.py", "np.isfinite(change)]).sum()", "np.isfinite(change)]).max(initial=0)"),
+    ("analysis/claims.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
+    # the long tail on the other side, and an interval around something else
+    ("analysis/claims.py", "value + (n - 1) *", "value - (n - 1) *"),
+    ("analysis/claims.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
+    ("analysis/claims.py", "n_seeds = min(map(len", "n_seeds = max(map(len"),
     # seeds are paired by their place
     (
         "analysis/claims.py",
@@ -60,6 +68,7 @@ def verdict(*holds, **more):
         ("degrees_of_cosine(-1)", 180),
         ("mean(distance(a / a * 2, 0))", 5**0.5),  # (0, 2) from (1, 0)
         ("distance(1.5, 1.0000001)", 0.5),
+        ("distance(1, 1.0000001)", 0),
     ],
 )
 def test_expressions(expression, value):
@@ -80,7 +89,7 @@ def test_what_was_measured_is_the_side_with_quantities_and_its_interval():
     judged = judge(claim("30 <= a - b"), QUANTITIES)  # 32 and 34 at the seeds that both have
     half = stats.t.ppf(0.975, 1)
     assert judged.measured == f"a - b = 33 [{33 - half:.4g}, {33 + half:.4g}]"
-    assert judged.n_seeds == 2
+    assert judged.n_seeds == judge(claim("30 <= a - b", "a > 1"), QUANTITIES).n_seeds == 2
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,14 @@ def test_an_interval_of_a_mean_is_that_of_the_values():
     low, high = mean_interval(A)
     assert judge(claim("a > 1"), QUANTITIES).measured == f"a = 92 [{low:.4g}, {high:.4g}]"
     assert judge(claim("mean(a) > 1"), QUANTITIES).measured == f"mean(a) = 92 [{low:.4g}, {high:.4g}]"
+    skewed = pd.Series([1.0, 1.5, 2.0, 9.0])
+    low, high = mean_interval(skewed)
+    assert judge(claim("mean(x) > 0"), {"x": skewed}).measured == f"mean(x) = 3.375 [{low:.4g}, {high:.4g}]"
+
+
+def test_an_interval_lies_around_what_was_found():
+    x, y = pd.Series([1.0, 5.0]), pd.Series([2.0, 3.0])  # two values have no skewness
+    assert sum(bounds(judge(claim("mean(x) / mean(y) > 0"), {"x": x, "y": y}).measured)) == pytest.approx(2 * 6 / 5)
 
 
 def bounds(shown):
@@ -141,9 +158,11 @@ def test_order_statistics_have_no_interval():
 
 def test_equal_numbers_are_equal_in_float32():
     right = pd.Series(np.float32([243, 242]) / np.float32(270)).astype(float)
-    reached = {"x": right[:1], "y": right[1:].reset_index(drop=True)}
+    above, one = pd.Series([float(np.float32(0.3))]), pd.Series([1.0])  # 0.30000001; and 1.00000005
+    reached = {"x": right[:1], "y": right[1:].reset_index(drop=True), "z": above, "u": one, "v": one, "w": one}
     for holds, is_so in (("x >= 0.9", True), ("x <= 0.9", True), ("x > 0.9", False), ("x < 0.9", False),
                          ("x - y >= 1 / 270", True), ("x - y > 1 / 270", False), ("x - y <= 1 / 270", True),
+                         ("z > 0.3", False), ("z <= 0.3", True), ("0.9 <= x", True), ("u + v + w >= 3.00000015", True),
                          ("y >= 0.9", False), ("y < 0.9", True), ("10 ** (x * 1e-3) > 1.002", True)):  # fmt: skip
         assert (judge(claim(holds), reached).verdict == "reproduced") == is_so, holds
 

@@ -18,6 +18,8 @@ FAULTS = [
         "p_seeds=sign_flip_counts(differences.ravel())",
     ),
     ("analysis/mcnemar.py", "first=int((one & ~two).sum())", "first=int((one | ~two).sum())"),
+    ("analysis/mcnemar.py", "seed.p < 0.05", "seed.p < 0.5"),
+    ("analysis/mcnemar.py", "min(1.0, chances", "max(0.0, chances"),
 ]
 
 
@@ -37,6 +39,9 @@ def test_one_seed_equals_statsmodels_and_the_binomial(rng):
 def test_equal_arms_do_not_differ():
     assert mcnemar([1, 0, 1], [1, 0, 1]).p == 1
     assert sign_flip_counts([0, 0]) == 1
+    p = [sign_flip_counts([1, -1] * n) for n in range(1, 40)]
+    assert p == pytest.approx(np.ones(39), rel=1e-12)
+    assert max(p) == 1  # and not more by rounding
 
 
 def test_arms_that_share_no_example_have_no_p():
@@ -63,6 +68,7 @@ def test_seeds_and_examples_are_flipped_whole(rng):
     found = over_seeds(first, second)
     differences = np.nan_to_num(first - second)
     assert found.n_seeds == 6
+    assert found.clear == sum(mcnemar(*pair).p < 0.05 for pair in zip(first, second, strict=True))
     assert found.first - found.second == differences.sum()
     of_seed = differences.sum(1)
     sums = [abs(np.dot(signs, of_seed)) for signs in product((1, -1), repeat=6)]

@@ -23,6 +23,13 @@ FAULTS = [
     # a gap from differences that do not vary
     ("analysis/ties.py", "if error > off.max(initial=0) else np.inf", "if np.isfinite(critical) else np.inf"),
     ("analysis/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
+    ("analysis/ties.py", "differences[np.abs(differences) <= off] = 0", "pass"),
+    ("analysis/ties.py", "[-allowed - 1], 1.0)", "[-allowed], 1.0)"),
+    (
+        "analysis/ties.py",
+        "p[order] = np.maximum.accumulate((largest >= observed[order]).mean(axis=0))",
+        "p[order] = (largest >= observed[order]).mean(axis=0)",
+    ),
     # as if the standard error were known
     (
         "analysis/ties.py",
@@ -53,9 +60,18 @@ def test_counts_that_went_through_float32_are_told_apart_as_the_counts_are(rng):
         np.testing.assert_array_equal(ties(np.float32(right / 270), rng).p, ties(right, rng).p)
 
 
-def test_a_family_is_corrected_as_by_enumeration(rng):
+def test_arms_that_rounding_tells_apart_do_not_raise_what_others_must_exceed(rng):
+    right = rng.integers(200, 252, (3, 10))
+    right[1] = right[0]
+    rounded = right / 270
+    rounded[1] = np.float32(rounded[1])
+    assert ties(rounded, rng).critical == pytest.approx(ties(right, rng).critical)
+
+
+@pytest.mark.parametrize("apart", [0.3, 0.1, 0.03, 0.01])
+def test_a_family_is_corrected_as_by_enumeration(rng, apart):
     """All signs, |t| by scipy, step-down by definition: the largest over a pair and all that are less clear."""
-    scores = rng.standard_normal((4, 7)) * 0.1 + np.array([0.3, 0.2, 0.2, 0.0])[:, None]
+    scores = rng.standard_normal((4, 7)) * 0.1 + apart * np.array([1, 2 / 3, 2 / 3, 0])[:, None]
     pairs = list(itertools.combinations(range(4), 2))
     differences = np.array([scores[i] - scores[j] for i, j in pairs])
     signs = np.array(list(itertools.product([1, -1], repeat=7)))
@@ -64,8 +80,10 @@ def test_a_family_is_corrected_as_by_enumeration(rng):
     raw = [(t[:, order[place:]].max(1) >= t[0, order[place]] - 1e-9).mean() for place in range(len(pairs))]
     expected = np.empty(len(pairs))
     expected[order] = np.maximum.accumulate(raw)
-    found, _ = family_p(differences, np.zeros(len(pairs)), rng)
+    found, critical = family_p(differences, np.zeros(len(pairs)), rng)
     np.testing.assert_allclose(found, expected)
+    largest = t.max(1) / critical
+    assert (largest > 1 + 1e-9).mean() <= 0.05 < (largest > 1 - 1e-9).mean()
     holm = multipletests([sign_flip_p(own, rng) for own in differences], method="holm")[1]
     assert (found <= holm + 1e-12).all()  # what it gains over a correction that knows no correlation
 

@@ -16,6 +16,8 @@ from beyond.settings import OneOf, settings
 from beyond.streams import Stream, derive_seed
 
 FAULTS = [
+    ("beyond/splits.py", "noisy[kept] = labels[kept]", "noisy[kept] = labels[kept[::-1]]"),
+    ("beyond/splits.py", "round(fraction * len(labels))", "int(fraction * len(labels))"),
     # all replicas see the first one's split
     (
         "beyond/splits.py",
@@ -328,6 +330,10 @@ def test_labels_are_replaced_uniformly_and_nested():
         assert np.bincount(noisy, minlength=3)[1:] / 30_000 == pytest.approx([fraction / 3] * 2, abs=0.01)
         replaced.append(set(np.flatnonzero(noisy)))
     assert replaced[0] < replaced[1] < replaced[2] < replaced[3]
+    own = np.arange(-100, 0)  # none of which is drawn
+    noisy = data.replace_labels(own, 0.29, 3, np.random.default_rng(0))
+    assert (noisy >= 0).sum() == 29  # 28.999... in binary
+    assert (noisy[noisy < 0] == own[noisy < 0]).all()
 
 
 def test_label_noise_stays_in_the_training_part():

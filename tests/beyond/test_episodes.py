@@ -20,6 +20,13 @@ FAULTS = [
     ("beyond/episodes.py", "rng.uniform(own.shape[1], *draws.shape[2:])", "pick(draws, own)"),
     ("beyond/episodes.py", "self._shown(pick(families, own), rng", "self._shown(pick(families, indices[0]), rng"),
     ("beyond/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
+    ("beyond/episodes.py", "count * (seed % (2**31 // count))", "seed % (2**31 // count)"),
+    (
+        "beyond/episodes.py",
+        "self.families(split, size, rng)[kept] for",
+        "self.families(split, len(range(size)[kept]), rng) for",
+    ),
+    ("beyond/episodes.py", "replace(self, train_size=None)._make", "self._make"),
     ("beyond/episodes.py", "step = rate[:, start:] if", "step = rate[:, :1] if"),
 ]
 
@@ -70,7 +77,9 @@ def test_splits_have_families_of_their_own_and_small_training_sets_are_nested():
     splits, small = Slopes().at([0, 1]), Slopes(train_size=6).at([0, 1])
     families = [splits.parts[split][0] for split in ("train", "validation", "test")]
     assert len(torch.cat(families, 1).unique()) == 64  # nor do two seeds share any
-    assert torch.equal(small.parts["train"][0], families[0][:, :6])
+    assert all(
+        torch.equal(*pair) for pair in zip(small.parts["train"], (p[:, :6] for p in splits.parts["train"]), strict=True)
+    )
     assert small.size("train") == 6
     with pytest.raises(InputError, match=r"^train_size must be at most 20, the training part of test/slopes, got 21$"):
         Slopes(train_size=21).at([0])
@@ -84,7 +93,8 @@ def test_the_checksum_covers_queries_and_support_and_no_seed():
             inputs, targets = super().examples(families, draws)
             return inputs, 2 * targets
 
-    assert Slopes().checksum() == Slopes(split_seed=1).checksum() != Doubled().checksum()
+    whole = Slopes().checksum()
+    assert whole == Slopes(split_seed=1).checksum() == Slopes(train_size=6).checksum() != Doubled().checksum()
 
 
 def test_each_replica_has_the_episodes_of_its_seed():
@@ -100,6 +110,8 @@ def test_each_replica_has_the_episodes_of_its_seed():
 def test_a_query_has_one_number_wherever_its_split_is_drawn_and_no_other_query_has_it():
     every = torch.arange(7).unsqueeze(0)
     assert Slopes(split_seed=0).at([7, 8]).ids("test", torch.tensor([[4, 0]])).tolist() == [[12, 13, 14, 0, 1, 2]]
+    next_to = [Slopes(split_seed=seed).at([0]).ids("test", every) for seed in range(3)]
+    assert len(torch.cat(next_to).unique()) == 3 * 7 * 3
     both = Slopes().at([7, 8]).ids("test", every)
     assert len(both.unique()) == 2 * 7 * 3
     assert 0 <= both.min() <= both.max() < 2**31
