@@ -191,7 +191,7 @@ def plan(cell: Cell) -> Plan:
     stale = next((one for one in kept if one.changed), None)
     if seeds and stale:
         raise InputError(
-            f"seeds {spans(seeds)} of {cell.arm.label} would join seeds {spans(stale.seeds)}, which are stale "
+            f"{cell.arm.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which are stale "
             f"({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
         )
     return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)

@@ -185,7 +185,7 @@ def test_a_cell_is_stale_when_what_made_it_has_changed(part, name, trained):
     assert manifest_of(folder)[part] == before
     status, told, _ = again("seeds=3")
     assert status == 1
-    assert told.startswith("beyond: seeds 2 of genetic on regression/diabetes (mlp-16) [budget.steps=2] would join")
+    assert told.startswith("beyond: regression/diabetes, 2 steps: genetic: seeds 2 would join seeds 0 to 1, which are")
     assert told.count("\n") == 1
     status, told, _ = again("seeds=2", "rerun=stale")
     assert "before" not in told
