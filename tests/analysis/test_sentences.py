@@ -11,6 +11,22 @@ from analysis.tables import load
 
 TASK = "image/digits"
 
+FAULTS = [
+    ("analysis/sentences.py", 'summary["n_seeds"] > 0]', 'summary["n_seeds"] > 1]'),
+    ("analysis/sentences.py", "to = order.arms[known.order[0]]", "to = order.arms[0]"),
+    ("analysis/sentences.py", "len(known.rivals) > 1", "len(known.rivals) > 2"),
+    ("analysis/sentences.py", "others = len(order.arms) - 1", "others = len(rows) - 1"),
+    ("analysis/sentences.py", 'order.ties.n if order.arms else int(best["n_seeds"])', 'int(best["n_seeds"])'),
+    ("analysis/sentences.py", '(runs["status"] == "finished") & (runs["spent"] > 0)', '(runs["spent"] > 0)'),
+    ("analysis/sentences.py", "if len(own) < MIN_SEEDS)", "if len(own) <= MIN_SEEDS)"),
+    ("analysis/sentences.py", 'return runs["status"] != "skipped"', 'return runs["status"] == "finished"'),
+    ("analysis/sentences.py", "if not np.isfinite(order.ties.critical)", "if not np.isfinite(order.ties.smallest_gap)"),
+    ("analysis/sentences.py", 'if before > 0 else ""', 'if before > 1 else ""'),
+    ("analysis/sentences.py", 'tables.runs.loc[_began(tables.runs), "split"]', 'tables.runs["split"]'),
+    ("analysis/ranking.py", "max(reversed(enough)", "max(enough"),
+    ("analysis/ranking.py", "table.shape[1] >= MIN_SEEDS and", "table.shape[1] > MIN_SEEDS and"),
+]
+
 
 def said(tables):
     orders = rankings(tables)
@@ -42,7 +58,9 @@ def test_the_winner_is_the_arm_that_is_told_apart_not_the_one_that_further_seeds
     change(study, run, best_test_score=score.where(score.index < 10, 1.0))
     tables = load(study.folder)
     assert summary(tables, rankings(tables))["arm"].iloc[0] == "direct_feedback_alignment"
-    assert ", backprop comes first: test accuracy_score 0.9" in said(tables)
+    text = said(tables)
+    assert text.startswith("Over 10 repetitions")
+    assert ", backprop comes first: test accuracy_score 0.9" in text
 
 
 def test_none_is_named_where_there_is_none(study):
@@ -95,6 +113,76 @@ def test_pre_training_is_said(study):
     change(study, run, pretraining_epochs=123.8)
     study.cell("constant", seeds=range(10))
     assert "backprop (after 123.8 epochs of pre-training, not in the budget) comes first" in said(load(study.folder))
+
+
+def test_pre_training_of_less_than_an_epoch_is_said(study):
+    change(study, study.cell("backprop", seeds=range(10)), pretraining_epochs=0.5)
+    study.cell("constant", seeds=range(10))
+    assert "backprop (after 0.5000 epochs of pre-training, not in the budget) comes first" in said(load(study.folder))
+
+
+def test_one_seed_has_a_score_and_no_rank(study):
+    study.cell("backprop", seeds=[0])
+    assert said(load(study.folder)).startswith(
+        "Over 1 repetition, each with its own split (270 test examples), the highest"
+    )
+
+
+def test_only_ranked_arms_are_counted_beside_the_first(study):
+    for method in ("backprop", "genetic", "constant"):
+        study.cell(method, seeds=range(10))
+    study.cell("reinforce", seeds=range(10), status="diverged")
+    text = said(load(study.folder))
+    assert "told apart from each of the two other ranked arms." in text
+    assert "Not ranked: reinforce (1 of 10 diverged)." in text
+
+
+def test_arms_that_never_differ_are_not_told_apart(study):
+    runs = [study.cell(method, seeds=range(10)) for method in ("backprop", "genetic")]
+    change(study, runs[1], best_test_score=pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"])
+    text = said(load(study.folder))
+    assert "backprop and genetic are not told apart; the highest mean" in text
+    assert "A true gap" not in text
+
+
+@pytest.mark.parametrize("tied", [1, 2])
+def test_the_gap_is_to_the_leader(study, tied):
+    scores = pd.read_parquet(study.folder / study.cell("backprop", seeds=range(10)) / "runs.parquet")["best_test_score"]
+    study.cell("constant", seeds=range(10))
+    best = ["genetic", "reinforce", "last_layer"][: 1 + tied]
+    for shift, method in enumerate(best):
+        moved = scores.iloc[[*range(shift, 10), *range(shift)]].to_numpy() + 0.5
+        change(study, study.cell(method, seeds=range(10)), best_test_score=moved + 0.001 * (method == "genetic"))
+    text = said(load(study.folder))
+    assert " to genetic would have shown in 80 % of such studies" in text
+    assert ("(the median over those not told apart from it)" in text) is (tied > 1)
+
+
+def test_an_arm_joins_where_that_leaves_no_fewer_scores(study):
+    for method, seeds in (("backprop", range(6)), ("genetic", range(6)), ("constant", range(4))):
+        study.cell(method, seeds=seeds)
+    order = rankings(load(study.folder))[TASK]  # three arms of four seeds are as many scores as two of six
+    assert order.arms == ["backprop", "constant", "genetic"]
+    assert order.ties.n == 4
+
+
+def test_three_shared_seeds_make_a_ranking(study):
+    for method in ("backprop", "constant"):
+        study.cell(method, seeds=range(3))
+    tables = load(study.folder)
+    assert rankings(tables)[TASK].arms == ["backprop", "constant"]
+    assert sentences.warnings(tables) == []
+
+
+def test_what_was_cut_short_or_skipped_weakens_nothing(study):
+    study.cell("backprop", seeds=range(10))
+    lost = study.cell("reinforce", seeds=range(10), status="diverged")
+    spent = pd.read_parquet(study.folder / lost / "runs.parquet")["epochs"] / 300
+    assert spent.iloc[-1] < 0.9  # of the replica that diverged
+    change(study, study.cell("genetic", seeds=range(4), status="skipped"), split="")
+    tables = load(study.folder)
+    assert sentences.warnings(tables) == []
+    assert "do not say how the data were split" not in sentences.covered(tables)
 
 
 def test_arms_that_are_not_ranked_are_said(study):
