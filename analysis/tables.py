@@ -143,7 +143,7 @@ def load(folder: str | Path) -> Tables:
     found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
     cells = [cell for cell, manifest in found.items() if manifest]
     if not cells:
-        raise TableError(f"no finished run in {folder}: expected {folder / '<cell>' / 'manifest.json'}")
+        raise TableError(f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables beside it")
     manifests = {cell.name: found[cell] for cell in cells}
     checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
     runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums))

@@ -124,7 +124,7 @@ def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
     others = usual if isinstance(usual, Mapping) else vars(usual)
     for field in fields(value):
         own, other = getattr(value, field.name), others.get(field.name, MISSING)
-        if not field.init or same(own, other):
+        if not field.init or (other is not MISSING and same(own, other)):  # a field may have no default
             continue
         name = prefix + field.name
         if not is_dataclass(own):

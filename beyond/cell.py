@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from beyond import provenance
 from beyond.arm import Arm
-from beyond.catalog import GROUPS, build
+from beyond.catalog import GROUPS, build, read
 from beyond.contracts import Task
 from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.files import write_whole
@@ -44,7 +44,7 @@ class Cell:
     settings : dict
         The resolved configuration.
     method : str
-        Its name in the catalogue.
+        Its choice in the catalogue.
     """
 
     settings: dict[str, Any]
@@ -71,7 +71,13 @@ class Cell:
         method = build(method_settings, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
         network = build(settings["network"], "network") if settings["network"] else task.spec.network
-        return Arm(self.method, method, task, network, budget, threads)
+        return Arm(self._method_name, method, task, network, budget, threads)
+
+    @property
+    def _method_name(self) -> str:
+        """The choice's name; a class that was put in its place is no such method, and goes by its own."""
+        made = self.settings["method"]["_target_"]
+        return self.method if made == read("method", self.method)["_target_"] else made
 
     @property
     def seeds(self) -> list[int]:

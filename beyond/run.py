@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each
+SWEEP = frozenset({"-m", "--multirun"})
 SCALES = ("fast", "full")  # of a published result's runs
 PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
 
@@ -54,7 +55,7 @@ def main() -> None:
     try:
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
-        sys.argv[1:] = _for_each_cell(sys.argv[1:])
+        sys.argv[1:] = _for_each_cell(_sweep_first(sys.argv[1:]))
         application()
     except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
@@ -77,9 +78,14 @@ def _refuse_nameless(arguments: list[str]) -> None:
             require_one_of(group, names(group), typed)
 
 
+def _sweep_first(arguments: list[str]) -> list[str]:
+    """Move `-m` to the front: with settings on both sides of it, Hydra knows only those before it."""
+    return sorted(arguments, key=lambda argument: argument not in SWEEP)
+
+
 def _for_each_cell(arguments: list[str]) -> list[str]:
     """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of config.yaml."""
-    sweeps = {"-m", "--multirun"}.intersection(arguments) or any(re.match(r"\+(study|paper)=", a) for a in arguments)
+    sweeps = SWEEP.intersection(arguments) or any(re.match(r"\+(study|paper)=", a) for a in arguments)
     if not sweeps or {"--cfg", "-c"}.intersection(arguments):
         return arguments
     parser = OverridesParser.create()

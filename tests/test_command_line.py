@@ -84,6 +84,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["network=module", "network.factory=methods:nope"], "factory must be package.module.name, got 'methods:nope'"),
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
         (["-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
+        (["seeds=2", "-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["-m", "method.optimizer.learning_rate=0.1,-1"], "learning_rate must be > 0, got -1"),
         (["-m", "seeds=1,0"], "seeds must be a count in [1, 2^20]"),
     ],

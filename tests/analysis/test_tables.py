@@ -221,7 +221,9 @@ def test_the_share_of_the_budget_is_known_in_its_currency(study):
 def test_a_folder_without_tables_is_one_clear_line(tmp_path):
     with pytest.raises(TableError, match=r"^no such folder: .*nowhere$"):
         load(tmp_path / "nowhere")
-    with pytest.raises(TableError, match=r"^no finished run in .*manifest\.json$"):
+    with pytest.raises(
+        TableError, match=r"^no finished run in .*: no <cell>/manifest\.json there that fits the tables beside it$"
+    ):
         load(tmp_path)
 
 

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from beyond.arm import plain, same, shown
+from beyond import catalog
+from beyond.arm import Arm, plain, same, shown
 from beyond.errors import InputError
+from beyond.ledger import Budget
+from beyond.module import Module
 
 FAULTS = [
     ("beyond/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
+    ("beyond/arm.py", "(other is not MISSING and same(own, other))", "other is MISSING or same(own, other)"),
 ]
 
 
@@ -26,3 +30,9 @@ def test_equal_numbers_and_sequences_are_the_same():
 def test_what_has_no_text_of_its_own_is_refused(value):
     with pytest.raises(InputError, match=r"^settings must be of numbers, texts, lists and other settings, got "):
         same([value], [value])
+
+
+def test_a_setting_without_a_default_is_in_the_label():
+    method, task = catalog.load("method", "backprop"), catalog.load("task", "image/digits")
+    arm = Arm("backprop", method, task, Module("beyond.files:write_whole"), Budget("epochs", 300), 1)
+    assert arm.label == "image/digits, 300 epochs: backprop (write_whole) [network.factory=beyond.files:write_whole]"

@@ -26,6 +26,7 @@ FAULTS = [
     ("beyond/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
     ("beyond/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
     ("beyond/cell.py", "if not folder.begun:", "if True:"),
+    ("beyond/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
 ]
 
 CHILD = (
@@ -87,6 +88,15 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
     assert cell("backprop", "a").run_id == cell("backprop", "b").run_id
     assert cell("backprop", "a").run_id != cell("backprop", "a", epochs=41).run_id
     assert cell("backprop", "a").run_id != cell("backprop", "a", label_noise=0.1).run_id
+
+
+def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
+    one = cell("constant", "a")
+    other = Cell({**one.settings, "method": catalog.read("method", "last_layer")}, method="constant")
+    assert [one.arm.label, other.arm.label] == [
+        "image/digits, 40 epochs: constant",
+        "image/digits, 40 epochs: methods.last_layer.LastLayer",
+    ]
 
 
 def begin(one, monkeypatch, **changed):
