@@ -239,6 +239,8 @@ def differences(page: Path, folder: Path) -> list[str]:
     """Rows of the page's tables that the runs do not bear out."""
     from analysis.paper_page import claim_rows, measured_rows
 
+    if not (folder / SETTINGS).exists():
+        raise TableError(f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their folder")
     paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
     quantities = measure(paper, tables)
     expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]

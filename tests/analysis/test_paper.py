@@ -189,6 +189,12 @@ def test_a_number_changed_on_the_page_is_found(runs):
     assert stopped.value.code == 1
 
 
+def test_a_page_without_its_runs_is_one_line(tmp_path):
+    page = tmp_path / "docs" / "index.md"
+    with pytest.raises(SystemExit, match=r"no runs of a paper in .*paper\.json; --runs names their folder$"):
+        paper.verify([str(page)])
+
+
 def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
     loose = {
         **PAPER,
