@@ -59,7 +59,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
                 ls="" if categories else look.line, ms=5 + under, lw=1.4 + under, capsize=3,
             )  # fmt: skip
         for place, value in series.get("reference", {}).items():
-            axes.plot(places[place] + aside, value, "x", color=look.colour, ms=7, mew=1.6, zorder=5)
+            axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)  # as in the legend
     if categories:
         axes.set_xticks(list(places.values()), [canvas.wrapped(name, 1.4) for name in along])
     elif spec.get("x_scale") == "log":
