@@ -15,7 +15,7 @@ from hydra_plugins.beyond_cells.sweeper import combined
 FAULTS = [
     ("beyond/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
     ("beyond/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
-    ("beyond/arm.py", "if not field.init or same(own, other):", "if not field.init:"),
+    ("beyond/arm.py", "if not field.init or (other is not MISSING and same(own, other)):", "if not field.init:"),
     ("beyond/cell.py", "for seed in dict.fromkeys(wanted) if seed not in there]", "for seed in dict.fromkeys(wanted)]"),
     ("beyond/cell.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
     ("beyond/cell.py", 'DATA: manifest["data_sha256"]}', "DATA: cell.data}"),
