@@ -145,7 +145,7 @@ def covered(tables: Tables) -> str:
             "Where the source fixes the split, repetitions differ in weights, order and draws alone: the intervals do "
             "not cover another choice of test examples."
         )
-    if fixed := sorted(kinds - {"own", "source test", "source pools", "source", ""}):
+    if fixed := sorted(filter(str.isdigit, kinds)):
         parts.append(
             f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals are of that split: on "
             "another one the order may turn round."
@@ -237,24 +237,33 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
 
 def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
     """Arms of a task by what has changed since they were trained; those that nothing has are left out."""
-    return _by(tables, task, lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())))
+    return _by(_cells(tables, task), lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())))
 
 
-def _by(tables: Tables, task: str, take: Callable[[Mapping[str, Any]], Any]) -> dict[str, list[str]]:
-    """Arms of a task by what is taken from their manifests; those that lack it are left out."""
-    values = {str(m.get("run_id", cell)): take(m) for cell, m in tables.manifests.items()}
+def _cells(tables: Tables, task: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Arm and manifest of each run of a task that began, by arm; those that lack one are left out."""
+    manifests = {str(m.get("run_id", cell)): m for cell, m in tables.manifests.items()}
+    runs = _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy()
+    return [(arm, manifests[run_id]) for run_id, arm in runs if run_id in manifests]
+
+
+def _by(
+    cells: Iterable[tuple[str, Mapping[str, Any]]], take: Callable[[Mapping[str, Any]], Any]
+) -> dict[str, list[str]]:
+    """Arms by what is taken from their manifests; those that lack it are left out."""
     found: dict[str, list[str]] = {}
-    for run_id, arm in _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy():
-        if values.get(run_id):
-            found.setdefault(str(values[run_id]), []).append(arm)
+    for arm, manifest in cells:
+        if value := take(manifest):
+            found.setdefault(str(value), []).append(arm)
     return found
 
 
 def _differing_sources(tables: Tables, task: str) -> list[str]:
     """Source files that runs of a task share and that are not the same in all, with the arms of each version."""
     found: dict[str, list[str]] = {}
-    for file in sorted({file for manifest in tables.manifests.values() for file in manifest.get("sources", ())}):
-        versions = _by(tables, task, lambda manifest, file=file: manifest.get("sources", {}).get(file))
+    cells = _cells(tables, task)
+    for file in sorted({file for _, manifest in cells for file in manifest.get("sources", ())}):
+        versions = _by(cells, lambda manifest, file=file: manifest.get("sources", {}).get(file))
         if len(versions) > 1:
             told = "; other than ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
             found.setdefault(told, []).append(file)

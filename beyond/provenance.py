@@ -101,9 +101,9 @@ def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
     file = _file(module)
     if file is None:
         return None
-    if file.name == "__init__.py":
-        return f"{module.replace('.', '/')}/__init__.py", *_read(file, module)
-    return f"{module.replace('.', '/')}.py", *_read(file, module.rpartition(".")[0])
+    package = file.name == "__init__.py"
+    path = module.replace(".", "/") + ("/__init__.py" if package else ".py")
+    return path, *_read(file, module if package else module.rpartition(".")[0])
 
 
 @cache

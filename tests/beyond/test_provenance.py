@@ -26,7 +26,7 @@ FAULTS = [
     ("beyond/provenance.py", "yield named[1]", "yield HARNESS"),
     ("beyond/provenance.py", "return changed(files, {present", "return changed({}, {present"),
     ("beyond/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
-    ("beyond/provenance.py", '_read(file, module.rpartition(".")[0])', "_read(file, module)"),
+    ("beyond/provenance.py", '_read(file, module if package else module.rpartition(".")[0])', "_read(file, module)"),
 ]
 
 NETWORK = '''"""A network of one's own."""

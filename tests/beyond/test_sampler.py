@@ -24,6 +24,13 @@ def line(batch_size, n_indices, seeds=SEEDS):
     return torch.cat(batches, 1)[:, :n_indices]
 
 
+def after(n_batches):
+    sampler = Sampler(N, 3, Stream("data", SEEDS))
+    for _ in range(n_batches):
+        sampler.next()
+    return sampler
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 7, 10, 23])
 def test_the_line_is_the_same_whatever_the_batch_size(batch_size):
     assert torch.equal(line(batch_size, 60), line(60, 60))
@@ -41,9 +48,7 @@ def test_a_replicas_line_is_its_seeds_alone():
 
 @pytest.mark.parametrize("n_before", [0, 1, 3, 4, 7])
 def test_what_is_ahead_comes_next(n_before):
-    sampler = Sampler(N, 3, Stream("data", SEEDS))
-    for _ in range(n_before):
-        sampler.next()
+    sampler = after(n_before)
     ahead = sampler.ahead()
     assert len(ahead) >= 1
     assert all(torch.equal(sampler.next(), batch) for batch in ahead)
@@ -51,11 +56,9 @@ def test_what_is_ahead_comes_next(n_before):
 
 @pytest.mark.parametrize("n_before", [0, 1, 3, 4, 7])
 def test_restored_mid_line_it_goes_on_where_it_stood(n_before):
-    sampler = Sampler(N, 3, Stream("data", SEEDS))
-    for _ in range(n_before):
-        sampler.next()
+    sampler = after(n_before)
     state = sampler.state()
     expected = [sampler.next() for _ in range(8)]
-    other = Sampler(N, 3, Stream("data", SEEDS))
+    other = after(0)
     other.restore(state)
     assert all(torch.equal(other.next(), batch) for batch in expected)
