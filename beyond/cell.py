@@ -277,8 +277,8 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bo
     result = f"{', '.join(sorted({row['reason'] for row in rows if row['reason']}))}"
     if scores:
         result = f"test {setup.task.spec.score} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
-    steps = f"step seconds {rows[0]['total_seconds']:.3g}, {rows[0]['total_seconds'] / len(rows):.3g} a replica"
-    cost = f"wall time {wall:.1f} s, {steps}"
+    total = rows[0]["total_seconds"]
+    cost = f"wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} a replica"
     say(console, f"{cell.arm.label}: {status}, {result}, {cost}, in {folder.path}")
     return status
 
@@ -286,6 +286,11 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, bar: bo
 def worst(statuses: list[str]) -> str:
     """Return the worst of several statuses."""
     return max(statuses, key=STATUSES.index)
+
+
+def figures(seconds: float) -> str:
+    """Write a time with three figures, so that a short one is not 0.0; from a thousand on to the second."""
+    return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
 def say(console: Console, line: str) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from beyond import catalog
-from beyond.cell import Cell, Plan, give_up, plan, run_cell, spans, worst
+from beyond.cell import Cell, Plan, figures, give_up, plan, run_cell, spans, worst
 from beyond.errors import InputError
 from beyond.loop import train
 from beyond.provenance import digest
@@ -26,6 +26,7 @@ FAULTS = [
     ("beyond/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
     ("beyond/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
     ("beyond/cell.py", "if not folder.begun:", "if True:"),
+    ("beyond/cell.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
     ("beyond/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
 ]
 
@@ -234,6 +235,11 @@ def test_statuses_from_best_to_worst():
 
 def test_seeds_are_written_as_spans():
     assert spans([0, 1, 2, 4, 7, 8]) == "0 to 2, 4, 7 to 8"
+
+
+def test_a_time_of_any_size_has_its_figures():
+    """A run of 0.03 s was told as one of 0.0 s, less than its steps took."""
+    assert [figures(time) for time in (0, 0.03142, 12.34, 999.4, 8640.2)] == ["0", "0.0314", "12.3", "999", "8640"]
 
 
 def test_the_manifest_says_where_the_tables_come_from(cell):
