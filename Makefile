@@ -53,10 +53,10 @@ mutants-sample:  ## twelve of the deliberate faults, chosen by the date
 	$(BIN)/python -m tests.mutants --sample 12
 
 conf:  ## write the YAML of every choice below conf/ from the classes
-	$(BIN)/python -m beyond.choices
+	$(BIN)/python -m beyond.run.choices
 
 methods:  ## write docs/methods.md from the heads of the method files
-	$(BIN)/python -m beyond.describe > docs/methods.md
+	$(BIN)/python -m beyond.run.describe > docs/methods.md
 
 pages:  ## copy the pages of published results from runs/papers to docs/papers
 	$(BIN)/python -m analysis.paper runs/papers docs/papers

@@ -16,10 +16,10 @@ from benchmarks import peers
 from benchmarks.timing import Competitors, report
 from beyond import catalog
 from beyond.contracts import Batch, Method, Signal
+from beyond.data.sampler import Sampler
 from beyond.ledger import Budget
-from beyond.loop import Setup, train
 from beyond.problem import Problem, seal
-from beyond.sampler import Sampler
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 
 BIN = Path(sys.executable).parent

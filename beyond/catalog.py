@@ -1,14 +1,24 @@
-"""What there is to choose from: the YAML files below `conf/`, and the objects they describe."""
+"""What there is to choose from: the YAML files below `conf/`, the objects they describe, and whose code they may name.
 
+A YAML can come from a stranger, and what it names (`_target_`) is imported and called. So only this project's packages
+may be named, and those that the user declared, where no YAML can: in the environment, `BEYOND_PLUGINS=mine,yours`, or
+by an installed package with an entry point in the group `beyond.plugins`.
+"""
+
+from __future__ import annotations
+
+import os
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 import yaml
 
 from beyond.errors import InputError, require_one_of
-from beyond.plugins import find
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 CONTRACTS = {  # what tells a class of each group
@@ -17,6 +27,9 @@ CONTRACTS = {  # what tells a class of each group
     "network": ("build",),
     "optimizer": ("update",),
 }
+OURS = ("beyond", "methods", "tasks", "analysis")
+VARIABLE = "BEYOND_PLUGINS"
+HOMES = {"task": "tasks", "method": "methods", "network": "beyond.architectures", "optimizer": "beyond.kits.optimizers"}
 GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
 
@@ -32,6 +45,13 @@ def read(group: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
 
 
+def modules(group: str) -> dict[str, ModuleType]:
+    """Import the files that declare a group's classes, and return them by their names."""
+    home = import_module(HOMES[group])
+    found = sorted(module.name for module in iter_modules(getattr(home, "__path__", ())))
+    return {name: import_module(f"{home.__name__}.{name}") for name in found} or {"": home}
+
+
 @cache
 def choices() -> dict[str, str]:
     """Return the choice that stands in each group until another is made: `{"method": "backprop", ...}`."""
@@ -44,7 +64,7 @@ def build(settings: Any, group: str = "") -> Any:
     """Turn settings into what they describe: the class that `_target_` names, called with the other keys, depth first.
 
     Raises `InputError` for a class that is not made by `beyond.settings`, whose package is not declared (see
-    `beyond.plugins`), or which is none of the `group`: before anything is called, or imported from elsewhere.
+    above), or which is none of the `group`: before anything is called, or imported from elsewhere.
     """
     if isinstance(settings, list):
         return [build(item) for item in settings]
@@ -59,6 +79,26 @@ def load(group: str, name: str, **overrides: Any) -> Any:
     return build({**read(group, name), **overrides}, group)
 
 
+def require_declared(setting: str, target: object) -> tuple[str, str]:
+    """Return module and name of what `target` names; raise `InputError` if it may not be. Nothing is imported."""
+    module, _, name = str(target).replace(":", ".").rpartition(".")
+    if not _is_declared(module):
+        raise _refused(setting, target)
+    return module, name
+
+
+def find(setting: str, target: object) -> Any:
+    """Import what `target` names, `package.module.name` or `package.module:name`, if it may be named."""
+    module, name = require_declared(setting, target)
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{setting} must be package.module.name, got {target!r} ({error})") from error
+    if not _is_declared(getattr(found, "__module__", "")):  # a module of ours has names of others' in it
+        raise _refused(setting, target)
+    return found
+
+
 def _class(target: object, group: str) -> type:
     from beyond.settings import is_settings  # pydantic comes with it, and `beyond --help` has no need of that
 
@@ -68,3 +108,19 @@ def _class(target: object, group: str) -> type:
     if not all(hasattr(found, name) for name in CONTRACTS.get(group, ())):
         raise InputError(f"_target_ must be {'an' if group[0] in 'aeiou' else 'a'} {group}, got {target!r}")
     return found
+
+
+def _is_declared(module: str) -> bool:
+    package = module.partition(".")[0]
+    named = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    if package in (*OURS, *named):
+        return True
+    from importlib.metadata import entry_points  # slow to import, and `beyond --help` asks for none
+
+    modules = [entry.value.partition(":")[0] for entry in entry_points(group="beyond.plugins")]
+    return package in {own.partition(".")[0] for own in modules}
+
+
+def _refused(setting: str, target: object) -> InputError:
+    allowed = f"in {', '.join(OURS)} or a package that {VARIABLE} declares"
+    return InputError(f"{setting} must be {allowed}, got {target!r}")

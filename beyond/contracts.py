@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from beyond.network.trainable import Network
     from beyond.problem import Problem
     from beyond.streams import Stream
-    from beyond.trainable import Network
 
 State = TypeVar("State", bound=Mapping[str, Any])
 SPLITS = ("train", "validation", "test")
@@ -268,3 +268,12 @@ class Method(ABC, Generic[State]):
     def done(self, state: State) -> bool:
         """Say whether further steps would change nothing; by default never."""
         return False
+
+
+@runtime_checkable
+class PerReplica(Protocol):
+    """Part of a method that may have a value for each replica: an optimizer with as many learning rates."""
+
+    def require_replicas(self, n_replicas: int) -> None:
+        """Raise `InputError` if there are values for another number of replicas."""
+        ...

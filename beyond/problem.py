@@ -13,14 +13,14 @@ from torch.func import jvp, vmap
 
 from beyond import losses
 from beyond.contracts import Batch, SealedTargets, Signal, Task, TaskSpec
+from beyond.data.sampler import Sampler
 from beyond.errors import UnsupportedError
-from beyond.layers import Role
 from beyond.ledger import Ledger
-from beyond.network import LayeredNetwork
-from beyond.sampler import Sampler
-from beyond.segments import Charge, Segment
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Role
+from beyond.network.segments import Charge, Segment
+from beyond.network.trainable import Block, Network, Tape
 from beyond.streams import Stream
-from beyond.trainable import Block, Network, Tape
 
 SEALED = frozenset({Signal.LOSS, Signal.REWARD})  # signals whose methods never see targets
 TOLD_DERIVATIVE = frozenset(Signal) - SEALED

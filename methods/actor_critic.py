@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.optimizers import Adam, Optimizer
-from beyond.policies import policy_of
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.policies import policy_of
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream

@@ -39,10 +39,10 @@ from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
+from beyond.kits.variation import standings
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
-from beyond.variation import standings
 
 
 class State(TypedDict):

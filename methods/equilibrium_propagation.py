@@ -37,13 +37,13 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import UnsupportedError
-from beyond.layers import Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import Role
+from beyond.network.segments import Segment
+from beyond.network.trainable import Tape
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import Positive, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
-from beyond.trainable import Tape
 
 Nudge = Callable[[Tensor], Tensor | float]
 

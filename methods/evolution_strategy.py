@@ -29,11 +29,11 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.variation import standings
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
-from beyond.variation import standings
 
 
 class State(TypedDict):

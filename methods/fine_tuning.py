@@ -22,7 +22,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import UnsupportedError, require
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream

@@ -38,10 +38,10 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError
-from beyond.initialisations import orthogonal
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.initialisations import orthogonal
+from beyond.network.segments import Segment
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 

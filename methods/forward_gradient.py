@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream

@@ -43,10 +43,10 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require
+from beyond.kits.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
 from beyond.problem import Problem
 from beyond.settings import NonNegative, NonNegativeInt, Positive, PositiveInt, UnitInterval, UpToOne, settings
 from beyond.streams import Stream, global_generators
-from beyond.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
 
 
 class State(TypedDict):

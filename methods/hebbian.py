@@ -33,13 +33,13 @@ from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.layers import WEIGHTLESS, Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import WEIGHTLESS, Role
+from beyond.network.segments import Segment
+from beyond.network.trainable import Tape
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import BelowOne, Positive, settings
 from beyond.streams import Stream
-from beyond.trainable import Tape
 
 LEARNING = frozenset({Role.DENSE, Role.CONVOLUTION})
 STILL = WEIGHTLESS | {Role.EMBEDDING, Role.NORMALISATION}

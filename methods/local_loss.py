@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, UnitInterval, settings
 from beyond.streams import Stream

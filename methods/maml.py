@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
-from beyond.layers import ONE_MATRIX, Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.data.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import ONE_MATRIX, Role
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.layers import SUMS, WEIGHTLESS, Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import SUMS, WEIGHTLESS, Role
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream

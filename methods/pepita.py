@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.layers import SUMS, WEIGHTLESS, Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import SUMS, WEIGHTLESS, Role
+from beyond.network.segments import Segment
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 

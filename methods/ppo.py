@@ -34,8 +34,8 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require
-from beyond.optimizers import Adam, Optimizer
-from beyond.policies import expected_reward, policy_of
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.policies import expected_reward, policy_of
 from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream

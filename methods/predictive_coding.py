@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.layers import Role
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import Role
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, UpToOne, settings
 from beyond.streams import Stream

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.episodes import by_episode, end_to_end, require_episodes
+from beyond.data.episodes import by_episode, end_to_end, require_episodes
 from beyond.errors import UnsupportedError
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.segments import Segment
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError
-from beyond.optimizers import Adam, Optimizer
-from beyond.policies import Softmax
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.policies import Softmax
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream

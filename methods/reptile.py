@@ -27,15 +27,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.episodes import (
-    adaptation_variants,
-    by_episode,
-    end_to_end,
-    in_lanes,
-    require_episodes,
-    rows_of,
-)
-from beyond.optimizers import Adam, Optimizer
+from beyond.data.episodes import adaptation_variants, by_episode, end_to_end, in_lanes, require_episodes, rows_of
+from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, PositiveInt, UpToOne, settings
 from beyond.streams import Stream

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.layers import ONE_MATRIX
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream

@@ -42,12 +42,12 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError, require
-from beyond.layers import SUMS, Role
-from beyond.optimizers import Adam, Optimizer
-from beyond.policies import Softmax
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.policies import Softmax
+from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
+from beyond.network.layers import SUMS, Role
 from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, UnitInterval, settings
-from beyond.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
 from beyond.streams import Stream
 
 

@@ -14,8 +14,8 @@ on the way back a fast sigmoid's derivative stands in for it.
     g_l     = sum_t dI_l[t] s_{l-1}[t]^T                                 handed to the optimizer
 
 Inputs are constant currents by default (for symbols, their embedded vectors); under the rate and latency code they are
-spikes of the input's sign, see `beyond.spiking.encode`. The rate code draws its spikes in training and spreads them
-evenly in prediction, where nothing may be drawn.
+spikes of the input's sign, see `beyond.kits.spiking.encode`. The rate code draws its spikes in training and spreads
+them evenly in prediction, where nothing may be drawn.
 
 Departures: membranes without a synaptic current's second time constant; weights as the task draws them instead of
 scaled to the decay; the mean current read out instead of the largest potential, which is a choice; any optimizer.
@@ -35,10 +35,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, simulate
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, UnitInterval, settings
-from beyond.spiking import Code, Neurons, Passage, Reset, check, count, simulate
 from beyond.streams import Stream
 
 

@@ -32,12 +32,12 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
-from beyond.initialisations import INITIALISATIONS
-from beyond.layers import SUMS, WEIGHTLESS, Linear, Role
-from beyond.network import LayeredNetwork
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.network.initialisations import INITIALISATIONS
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import SUMS, WEIGHTLESS, Linear, Role
+from beyond.network.segments import Segment
 from beyond.problem import Problem
-from beyond.segments import Segment
 from beyond.settings import NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 

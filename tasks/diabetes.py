@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
-from beyond.network import MLP
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.settings import settings
 
 

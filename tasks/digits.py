@@ -24,9 +24,9 @@ import numpy as np
 from annotated_types import Interval
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, jitter, select_classes
-from beyond.network import MLP
+from beyond.data.arrays import ArrayTask, Examples, jitter, select_classes
 from beyond.settings import NonNegative, OneOf, settings
 from beyond.streams import Stream
 

@@ -21,11 +21,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError
 from beyond.files import unpacked
-from beyond.network import MLP
 from beyond.settings import settings
 
 PACKAGE = "dataset-fashion-mnist"

@@ -21,9 +21,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
-from beyond.network import MLP
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.settings import NonNegative, NonNegativeInt, OneOf, settings
 
 COEFFICIENTS = (10.0, 20.0, 10.0, 5.0)

@@ -23,9 +23,9 @@ from typing import Annotated
 
 import numpy as np
 
+from beyond.architectures.grouped import Grouped
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
-from beyond.grouped import Grouped
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.settings import BelowOne, OneOf, settings
 
 GAINS = np.array([100.0, 0.1])

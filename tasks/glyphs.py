@@ -29,9 +29,9 @@ import torch.nn.functional as F
 from annotated_types import Interval
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Episode, TargetKind, TaskSpec
-from beyond.episodes import EpisodeTask
-from beyond.network import MLP
+from beyond.data.episodes import EpisodeTask
 from beyond.settings import settings
 
 FACES = [f"DejaVu{family}" for family in ("Sans", "SansMono", "Serif")]

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
-from beyond.network import MLP
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.settings import BelowOne, OneOf, settings
 from beyond.streams import Stream
 

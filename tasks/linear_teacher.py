@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import require
-from beyond.network import MLP
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 
 

@@ -27,10 +27,10 @@ import numpy as np
 from annotated_types import Ge, Interval, MultipleOf
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples, jitter, select_classes
+from beyond.data.arrays import ArrayTask, Examples, jitter, select_classes
 from beyond.errors import require
-from beyond.network import MLP
 from beyond.settings import NonNegative, OneOf, PositiveInt, settings
 from beyond.streams import Stream, global_generators
 

@@ -18,9 +18,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge, Interval
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
-from beyond.network import MLP
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.settings import NonNegative, settings
 
 

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Episode, TargetKind, TaskSpec
-from beyond.episodes import EpisodeTask
-from beyond.network import MLP
+from beyond.data.episodes import EpisodeTask
 from beyond.settings import PositiveInt, settings
 
 AMPLITUDE, PHASE, X = (0.1, 5.0), (0.0, np.pi), (-5.0, 5.0)

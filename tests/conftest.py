@@ -7,7 +7,7 @@ import torch
 
 from beyond import catalog
 from beyond.errors import MissingDataError
-from beyond.run import main
+from beyond.run.main import main
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 FAULTS = [
-    ("beyond/cell.py", "part.require_rates(len(cell.seeds))", "pass"),
+    ("beyond/run/cell.py", "part.require_replicas(len(cell.seeds))", "pass"),
     ("beyond/settings.py", '{"", ".", ".."}.isdisjoint', '{""}.isdisjoint'),
     ("beyond/ledger.py", "or self.amount.is_integer()", "or True"),
 ]
@@ -122,7 +122,7 @@ CASES = {
         ("'+task.x={_target_: os.system, command: touch called}'", STRANGE),
         ("method._target_=subprocess.Popen", STRANGE),
         ("method.optimizer._target_=shutil.rmtree", STRANGE),
-        ("network=mlp network._target_=beyond.cell.os.system", "_target_ must be "),
+        ("network=mlp network._target_=beyond.run.cell.os.system", "_target_ must be "),
         ("optimizer=sgd optimizer._target_=builtins.exec", STRANGE),
         ("task._target_=methods.backprop.Backprop", "_target_ must be a task, got 'methods.backprop.Backprop'"),
         ("-m hydra.sweeper.publish=shutil.rmtree", "hydra.sweeper.publish must be in beyond, methods, "),
@@ -152,7 +152,7 @@ def test_every_group_has_its_cases():
 
 @pytest.mark.parametrize("line", ["method.batch_size=32.5", "'+task.x={_target_: os.system, command: touch called}'"])
 def test_the_command_ends_with_status_1(line, tmp_path):
-    command = [sys.executable, "-m", "beyond.run", *arguments(line), "runs=elsewhere"]
+    command = [sys.executable, "-m", "beyond.run.main", *arguments(line), "runs=elsewhere"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert not list(tmp_path.iterdir())

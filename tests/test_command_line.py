@@ -14,7 +14,7 @@ from beyond.catalog import names
 
 def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "beyond.run", "--help"]
+    command = [sys.executable, "-m", "beyond.run.main", "--help"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.count("\n  beyond ") >= 3
@@ -99,7 +99,9 @@ def test_bad_input_is_one_clear_line_before_any_training(arguments, message, bey
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=basic"]])
-@pytest.mark.parametrize("place", ["beyond.data.ArrayTask.at", "beyond.cell.train"])  # before training, and in it
+@pytest.mark.parametrize(
+    "place", ["beyond.data.arrays.ArrayTask.at", "beyond.run.cell.train"]
+)  # before training, and in it
 @pytest.mark.parametrize(
     ("error", "message"),
     [

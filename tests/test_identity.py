@@ -13,17 +13,29 @@ from beyond.errors import InputError
 from hydra_plugins.beyond_cells.sweeper import combined
 
 FAULTS = [
-    ("beyond/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
-    ("beyond/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
-    ("beyond/arm.py", "if not field.init or (other is not MISSING and same(own, other)):", "if not field.init:"),
-    ("beyond/cell.py", "for seed in dict.fromkeys(wanted) if seed not in there]", "for seed in dict.fromkeys(wanted)]"),
-    ("beyond/cell.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
-    ("beyond/cell.py", 'DATA: manifest["data_sha256"]}', "DATA: cell.data}"),
-    ("beyond/cell.py", '{**manifest["sources"], DATA: manifest', "{**cell.sources, DATA: manifest"),
-    ("beyond/cell.py", 'and run.rerun in ("all", self.status)', 'and (run.rerun == "all" or self.status == "failed")'),
-    ("beyond/cell.py", "return bool(self.changed)", "return bool(self.changed) and self.seeds == list(run.seed_list)"),
-    ("beyond/cell.py", "found |= {before.path.name: before.changed", "found |= {before.path.name: []"),
-    ("beyond/cell.py", 'provenance.outdated(manifest["sources"])', "[]"),
+    ("beyond/run/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
+    ("beyond/run/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
+    ("beyond/run/arm.py", "if not field.init or (other is not MISSING and same(own, other)):", "if not field.init:"),
+    (
+        "beyond/run/cell.py",
+        "for seed in dict.fromkeys(wanted) if seed not in there]",
+        "for seed in dict.fromkeys(wanted)]",
+    ),
+    ("beyond/run/cell.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
+    ("beyond/run/cell.py", 'DATA: manifest["data_sha256"]}', "DATA: cell.data}"),
+    ("beyond/run/cell.py", '{**manifest["sources"], DATA: manifest', "{**cell.sources, DATA: manifest"),
+    (
+        "beyond/run/cell.py",
+        'and run.rerun in ("all", self.status)',
+        'and (run.rerun == "all" or self.status == "failed")',
+    ),
+    (
+        "beyond/run/cell.py",
+        "return bool(self.changed)",
+        "return bool(self.changed) and self.seeds == list(run.seed_list)",
+    ),
+    ("beyond/run/cell.py", "found |= {before.path.name: before.changed", "found |= {before.path.name: []"),
+    ("beyond/run/cell.py", 'provenance.outdated(manifest["sources"])', "[]"),
     ("hydra_plugins/beyond_cells/sweeper.py", "for seed in todo.seeds if seed not in own]", "for seed in todo.seeds]"),
     ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(compose(", "= (compose("),
     (

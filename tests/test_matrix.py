@@ -1,4 +1,4 @@
-"""What every method promises, on every kind of layer and with every choice of its settings; see `beyond.matrix`.
+"""What every method promises, on every kind of layer and with every choice of its settings; see `beyond.run.matrix`.
 
 One test a method and a kind of network. Every layer with weights of its own changes within two steps or is named as
 left alone, or the method is refused in one line before the first; the ledger is what torch counts, the state it was
@@ -15,18 +15,18 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import beyond.grouped
-import beyond.image_layers
-import beyond.layers
-import beyond.sequence_layers
+import beyond.network.image_layers
+import beyond.network.layers
+import beyond.network.sequence_layers
+from beyond.architectures.mlp import MLP
 from beyond.catalog import load, names
-from beyond.describe import describe
 from beyond.errors import UnsupportedError
-from beyond.initialisations import he
-from beyond.layers import Layer, Linear, ReLU, Role
-from beyond.matrix import SPECS, combinations
-from beyond.network import MLP, LayeredNetwork
+from beyond.network.initialisations import he
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Layer, Linear, ReLU, Role
 from beyond.problem import Problem
+from beyond.run.describe import describe
+from beyond.run.matrix import SPECS, combinations
 from beyond.streams import Stream
 
 SEEDS = [0, 1]
@@ -179,7 +179,11 @@ def test_a_method_multiplies_through_the_door_and_asks_no_layer_for_its_class(pa
 
 
 def test_every_layer_says_what_it_is():
-    modules = [beyond.layers, beyond.image_layers, beyond.sequence_layers, beyond.grouped]
+    modules = [
+        beyond.network.layers,
+        beyond.network.image_layers,
+        beyond.network.sequence_layers,
+    ]
     layers = [own for module in modules for own in vars(module).values() if isinstance(own, type)]
     for layer in layers:
         if issubclass(layer, Layer) and layer is not Layer:

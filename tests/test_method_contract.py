@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog
 from beyond.contracts import Method, Signal
-from beyond.describe import describe, markdown
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget
-from beyond.loop import Setup, train
 from beyond.problem import Problem, SourceProblem
+from beyond.run.describe import describe, markdown
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from tests.mutants import named_in
 

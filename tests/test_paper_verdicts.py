@@ -67,7 +67,7 @@ CASES = [
     Case("feedback_alignment", ["A6.a4"], first_of("feedback_alignment")),
     Case(
         "safe_mutations", ["A11.a''"],
-        Fault(Path("beyond/variation.py"), "if apart else 1", "if not apart else 1"),
+        Fault(Path("beyond/kits/variation.py"), "if apart else 1", "if not apart else 1"),
         arms=["task=regression/gains"], less={"case=washout,medium,easy": "case=washout"},
     ),
     Case(
@@ -94,7 +94,7 @@ def shorten(path, arms, less):
 
 def verdicts(name, runs, sources):
     """Run a paper's fast form from the given copy of the sources; verdict by claim."""
-    command = [sys.executable, "-m", "beyond.run", f"+paper={name}", "hydra/launcher=basic", f"runs={runs}"]
+    command = [sys.executable, "-m", "beyond.run.main", f"+paper={name}", "hydra/launcher=basic", f"runs={runs}"]
     done = subprocess.run(
         command, cwd=sources, env={**os.environ, "PYTHONPATH": str(sources)}, capture_output=True, text=True
     )

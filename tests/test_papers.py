@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 
 from analysis import paper
 from beyond.catalog import CONF, names
-from beyond.cell import prepare
 from beyond.errors import MissingDataError
-from beyond.run import SCALES, read_cell, register_resolvers
+from beyond.run.cell import prepare
+from beyond.run.main import SCALES, register_resolvers
+from hydra_plugins.beyond_cells.configuration import read_cell
 
 
 def composed(*overrides):

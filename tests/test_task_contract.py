@@ -14,7 +14,7 @@ import torch
 
 from beyond import catalog
 from beyond.contracts import SPLITS, TargetKind
-from beyond.data import ArrayTask
+from beyond.data.arrays import ArrayTask
 from beyond.errors import InputError
 from beyond.streams import Stream
 

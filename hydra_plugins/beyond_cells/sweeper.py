@@ -19,15 +19,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONTRACTS
+from beyond.catalog import CONTRACTS, find, require_declared
 from beyond.errors import InputError
-from beyond.explain import explain
 from beyond.files import write_whole
-from beyond.plugins import find, require_declared
-from beyond.run import read_cell
+from beyond.run.explain import explain
+from hydra_plugins.beyond_cells.configuration import read_cell
 
 if TYPE_CHECKING:
-    from beyond.cell import Before
+    from beyond.run.cell import Before
 
 CHOICES = tuple(CONTRACTS)
 
@@ -47,15 +46,18 @@ class CellSweeper(BasicSweeper):
         network=linear". A line may sweep by itself: "method=glob(*)".
     publish : str
         Where to import the function from that makes the report, given the study's folder.
+    index : str
+        The same for the index of all papers, which `+paper=all` writes at its end.
     """
 
     def __init__(
         self,
         max_batch_size: int | None,
-        params: dict[str, str] | None = None,
-        tasks: Sequence[str] | None = None,
-        arms: Sequence[str] | None = None,
-        publish: str = "analysis.report.publish",
+        params: dict[str, str] | None,
+        tasks: Sequence[str] | None,
+        arms: Sequence[str] | None,
+        publish: str,
+        index: str,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
@@ -64,7 +66,7 @@ class CellSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
-        from beyond.cell import note_stale
+        from beyond.run.cell import note_stale
 
         assert self.config is not None
         require_declared("hydra.sweeper.publish", self.publish)
@@ -97,7 +99,7 @@ class CellSweeper(BasicSweeper):
         """Refuse the sweep if a setting is out of range; return what is left to train, each seed of an arm once."""
         from rich.console import Console
 
-        from beyond.cell import give_up, plan, prepare, say
+        from beyond.run.cell import give_up, plan, prepare, say
 
         console, jobs = Console(stderr=True), list[list[str]]()
         lines: dict[Path, str] = {}

@@ -6,13 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.cnn1d import CNN1d
+from beyond.architectures.gru import Recurrent
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.image_layers import Conv2d
-from beyond.initialisations import he, uniform
-from beyond.layers import Flatten, Linear, ReLU, Tanh
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.sequence_layers import GRU, Conv1d
-from beyond.sequence_networks import CNN1d, Recurrent
+from beyond.network.image_layers import Conv2d
+from beyond.network.initialisations import he, uniform
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Flatten, Linear, ReLU, Tanh
+from beyond.network.sequence_layers import GRU, Conv1d
 from beyond.streams import Stream
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from beyond import catalog
-from beyond.arm import Arm, plain, same, shown
+from beyond.architectures.module import Module
 from beyond.errors import InputError
 from beyond.ledger import Budget
-from beyond.module import Module
+from beyond.run.arm import Arm, plain, same, shown
 
 FAULTS = [
-    ("beyond/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
-    ("beyond/arm.py", "(other is not MISSING and same(own, other))", "other is MISSING or same(own, other)"),
+    ("beyond/run/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
+    ("beyond/run/arm.py", "(other is not MISSING and same(own, other))", "other is MISSING or same(own, other)"),
 ]
 
 

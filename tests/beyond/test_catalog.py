@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from beyond import catalog, plugins
+from beyond import catalog
 from beyond.errors import InputError
 from beyond.settings import settings
 
 FAULTS = [
-    ("beyond/plugins.py", "    if not _is_declared(module):\n        raise _refused(setting, target)\n", ""),
-    ("beyond/plugins.py", 'if not _is_declared(getattr(found, "__module__", "")):', "if False:"),
-    ("beyond/plugins.py", 'module.partition(".")[0]\n', "module\n"),
-    ("beyond/plugins.py", 'entry_points(group="beyond.plugins")', "[]"),
+    ("beyond/catalog.py", "    if not _is_declared(module):\n        raise _refused(setting, target)\n", ""),
+    ("beyond/catalog.py", 'if not _is_declared(getattr(found, "__module__", "")):', "if False:"),
+    ("beyond/catalog.py", 'module.partition(".")[0]\n', "module\n"),
+    ("beyond/catalog.py", 'entry_points(group="beyond.plugins")', "[]"),
     ("beyond/catalog.py", "    if not is_settings(found):", "    if not isinstance(found, type):"),
     ("beyond/catalog.py", "CONTRACTS.get(group, ())", "()"),
 ]
@@ -102,7 +102,7 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
     "target",
     [
         "os.system", "os:system", "subprocess.run", "antigravity.x", "builtins.eval", "torch.load", "system", "", 3,
-        None, "beyond.cell.os.system", "beyond.cell:os", "beyond.cell.subprocess", "methods.genetic.np",
+        None, "beyond.run.cell.os.system", "beyond.run.cell:os", "beyond.run.cell.subprocess", "methods.genetic.np",
         "toy_boxes.system",
     ],
 )  # fmt: skip
@@ -117,7 +117,7 @@ def test_code_that_nobody_declared_is_neither_imported_nor_called(target, tmp_pa
     assert "antigravity" not in set(sys.modules) - before
 
 
-@pytest.mark.parametrize("target", ["toy_boxes.Undeclared", "toy_boxes.function", "beyond.record.RunFolder"])
+@pytest.mark.parametrize("target", ["toy_boxes.Undeclared", "toy_boxes.function", "beyond.run.record.RunFolder"])
 def test_a_class_without_declared_settings_is_refused(target):
     with pytest.raises(InputError, match=rf"^_target_ must be a class made by beyond.settings, got '{target}'$"):
         catalog.build({"_target_": target})
@@ -143,11 +143,11 @@ def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypat
     assert catalog.build(given) == Box()
 
 
-@pytest.mark.parametrize("target", ["toy_boxes:system", "beyond.plugins:os", "beyond.plugins:import_module"])
+@pytest.mark.parametrize("target", ["toy_boxes:system", "beyond.catalog:os", "beyond.catalog:import_module"])
 def test_what_a_declared_module_has_from_elsewhere_is_not_its_own(target):
     with pytest.raises(InputError, match=rf"^factory must be in beyond, .*, got '{target}'$"):
-        plugins.find("factory", target)
-    assert plugins.find("factory", "toy_boxes:function")() is None
+        catalog.find("factory", target)
+    assert catalog.find("factory", "toy_boxes:function")() is None
 
 
 def test_a_missing_module_is_one_line():

@@ -16,22 +16,23 @@ import pandas as pd
 import pytest
 
 from beyond import catalog
-from beyond.cell import Cell, Plan, figures, give_up, plan, run_cell, spans, worst
 from beyond.errors import InputError
-from beyond.loop import train
-from beyond.provenance import digest
-from beyond.record import RunFolder
+from beyond.run.cell import Cell, Plan, figures, give_up, plan, run_cell, spans, worst
+from beyond.run.loop import train
+from beyond.run.provenance import digest
+from beyond.run.record import RunFolder
 
 FAULTS = [
-    ("beyond/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
-    ("beyond/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
-    ("beyond/cell.py", "if not folder.begun:", "if True:"),
-    ("beyond/cell.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
-    ("beyond/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
+    ("beyond/run/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
+    ("beyond/run/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
+    ("beyond/run/cell.py", "if not folder.begun:", "if True:"),
+    ("beyond/run/cell.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
+    ("beyond/run/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
 ]
 
 CHILD = (
-    "import json, sys; from beyond.cell import Cell, run_cell; run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
+    "import json, sys; from beyond.run.cell import Cell, run_cell; "
+    "run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
 )
 
 
@@ -105,7 +106,7 @@ def begin(one, monkeypatch, **changed):
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         for name, value in changed.items():
             patch.setattr(Cell, name, value)
-        patch.setattr("beyond.cell.train", lambda *of: chain(islice(train(*of), 5), cut_off()))
+        patch.setattr("beyond.run.cell.train", lambda *of: chain(islice(train(*of), 5), cut_off()))
         run_cell(one, keep_skipped=False, bar=False)
     assert {path.name for path in one.folder.iterdir()} == {"state.pt", "log.txt", "lock"}
 
@@ -140,7 +141,7 @@ def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cel
 
     new, begun = cell("constant", "new"), cell("backprop", "begun", epochs=3)
     begin(begun, monkeypatch)
-    monkeypatch.setattr("beyond.cell.train", refuse)
+    monkeypatch.setattr("beyond.run.cell.train", refuse)
     for one in (new, begun):
         with pytest.raises(InputError, match="n must be"):
             run_cell(one, keep_skipped=True, bar=False)
@@ -197,7 +198,7 @@ def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_a
     one = cell("backprop", "once", epochs=1)
     run_cell(one, keep_skipped=False, bar=False)
     written = (one.folder / "runs.parquet").stat().st_mtime_ns
-    monkeypatch.setattr("beyond.cell.plan", lambda cell: Plan([], [], cell.seeds))
+    monkeypatch.setattr("beyond.run.cell.plan", lambda cell: Plan([], [], cell.seeds))
     assert run_cell(one, keep_skipped=False, bar=False) == "finished"
     assert (one.folder / "runs.parquet").stat().st_mtime_ns == written
 

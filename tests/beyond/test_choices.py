@@ -7,8 +7,8 @@ import yaml
 from annotated_types import Ge
 
 from beyond import catalog
-from beyond.choices import CONF, NAMED, WIDTH, page, pages
-from beyond.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.run.choices import CONF, WIDTH, named, page, pages
 from beyond.settings import Positive, PositiveInt, RunSettings, settings
 
 PAGES = {path.as_posix(): text for path, text in pages().items()}
@@ -60,7 +60,7 @@ def test_a_page_has_every_setting_with_what_is_allowed_and_what_it_means():
         f"_target_: {__name__}.Walk\n"
         "start: ???  # text\n"
         "optimizer:\n"
-        "  _target_: beyond.optimizers.Adam\n"
+        "  _target_: beyond.kits.optimizers.Adam\n"
         "  learning_rate: 1.0e-08  # > 0\n"
         "  beta1: 0.9  # in [0, 1)\n"
         "  beta2: 0.999  # in [0, 1)\n"
@@ -77,7 +77,7 @@ def test_a_page_has_every_setting_with_what_is_allowed_and_what_it_means():
 def test_a_page_builds_what_it_was_made_from(name):
     group, _, choice = name.removesuffix(".yaml").partition("/")
     built = catalog.build(yaml.safe_load(PAGES[name]), group)
-    made, remark = NAMED[group][choice] if group in NAMED else (type(built)(), "")
+    made, remark = named(group)[choice]
     assert built == made
     assert page(built, remark) == PAGES[name]
     assert max(map(len, PAGES[name].splitlines())) <= WIDTH

@@ -7,51 +7,56 @@ import numpy as np
 import pytest
 import torch
 
-from beyond import data, splits
+from beyond.architectures.mlp import MLP
 from beyond.contracts import SPLITS, TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
+from beyond.data import arrays as data
+from beyond.data import splits
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError
-from beyond.network import MLP
 from beyond.settings import OneOf, settings
 from beyond.streams import Stream, derive_seed
 
 FAULTS = [
-    ("beyond/splits.py", "noisy[kept] = labels[kept]", "noisy[kept] = labels[kept[::-1]]"),
-    ("beyond/splits.py", "round(fraction * len(labels))", "int(fraction * len(labels))"),
+    ("beyond/data/splits.py", "noisy[kept] = labels[kept]", "noisy[kept] = labels[kept[::-1]]"),
+    ("beyond/data/splits.py", "round(fraction * len(labels))", "int(fraction * len(labels))"),
     # all replicas see the first one's split
     (
-        "beyond/splits.py",
+        "beyond/data/splits.py",
         "starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)",
         "starts = torch.zeros(1, 1, dtype=torch.int64)",
     ),
     # the spread of the images' means instead of their pixels
-    ("beyond/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
+    ("beyond/data/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
     # shuffled, but not stratified
-    ("beyond/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
+    ("beyond/data/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
     # a batch with the answers to the one before; with the examples of the first
     (
-        "beyond/splits.py",
+        "beyond/data/splits.py",
         'self._answers("train", ahead, rows)',
         'self._answers("train", ahead.roll(1, 0), rows.roll(1, 0))',
     ),
-    ("beyond/splits.py", "self.augment(self.inputs.at(own), rng)", "self.augment(self.inputs.at(rows[0]), rng)"),
-    ("beyond/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
-    ("beyond/splits.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
+    ("beyond/data/splits.py", "self.augment(self.inputs.at(own), rng)", "self.augment(self.inputs.at(rows[0]), rng)"),
+    ("beyond/data/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
+    ("beyond/data/splits.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
     # held-out examples set the scale
-    ("beyond/data.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
+    ("beyond/data/arrays.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
     # noise that depends on who else is in the stack
-    ("beyond/data.py", "own[which] for own in generators", "generators[0][which] for own in generators"),
-    ("beyond/data.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
-    ("beyond/data.py", "[members[: self.shots] for members in by_class]", "[train[: self.shots * len(by_class)]]"),
-    ("beyond/data.py", 'return "own" if raw.n_test is None else "source test"', 'return "own"'),
-    ("beyond/data.py", "if raw.n_test is not None and raw.n_validation is not None:", "if False:"),
-    ("beyond/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
+    ("beyond/data/arrays.py", "own[which] for own in generators", "generators[0][which] for own in generators"),
+    ("beyond/data/arrays.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
     (
-        "beyond/data.py",
+        "beyond/data/arrays.py",
+        "[members[: self.shots] for members in by_class]",
+        "[train[: self.shots * len(by_class)]]",
+    ),
+    ("beyond/data/arrays.py", 'return "own" if raw.n_test is None else "source test"', 'return "own"'),
+    ("beyond/data/arrays.py", "if raw.n_test is not None and raw.n_validation is not None:", "if False:"),
+    ("beyond/data/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
+    (
+        "beyond/data/arrays.py",
         "screen(raw.inputs, raw.targets, self.spec)",
         "screen(raw.inputs[:9], raw.targets[:9], self.spec)",
     ),
-    ("beyond/splits.py", "values[0] + (values - values[0]).mean(0)", "values.mean(0)"),
+    ("beyond/data/splits.py", "values[0] + (values - values[0]).mean(0)", "values.mean(0)"),
 ]
 
 CLASS_SIZES = (30, 60, 110)

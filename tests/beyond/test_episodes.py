@@ -7,27 +7,27 @@ import numpy as np
 import pytest
 import torch
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch, Episode, TargetKind, TaskSpec
-from beyond.episodes import EpisodeTask, InnerLoop, by_episode, end_to_end, require_episodes, rows_of
+from beyond.data.episodes import EpisodeTask, InnerLoop, by_episode, end_to_end, require_episodes, rows_of
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Ledger
-from beyond.network import MLP
 from beyond.problem import Problem
 from beyond.streams import Stream
 
 FAULTS = [
     # training episodes show the same examples at every visit; those of other families
-    ("beyond/episodes.py", "rng.uniform(own.shape[1], *draws.shape[2:])", "pick(draws, own)"),
-    ("beyond/episodes.py", "self._shown(pick(families, own), rng", "self._shown(pick(families, indices[0]), rng"),
-    ("beyond/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
-    ("beyond/episodes.py", "count * (seed % (2**31 // count))", "seed % (2**31 // count)"),
+    ("beyond/data/episodes.py", "rng.uniform(own.shape[1], *draws.shape[2:])", "pick(draws, own)"),
+    ("beyond/data/episodes.py", "self._shown(pick(families, own), rng", "self._shown(pick(families, indices[0]), rng"),
+    ("beyond/data/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
+    ("beyond/data/episodes.py", "count * (seed % (2**31 // count))", "seed % (2**31 // count)"),
     (
-        "beyond/episodes.py",
+        "beyond/data/episodes.py",
         "self.families(split, size, rng)[kept] for",
         "self.families(split, len(range(size)[kept]), rng) for",
     ),
-    ("beyond/episodes.py", "replace(self, train_size=None)._make", "self._make"),
-    ("beyond/episodes.py", "step = rate[:, start:] if", "step = rate[:, :1] if"),
+    ("beyond/data/episodes.py", "replace(self, train_size=None)._make", "self._make"),
+    ("beyond/data/episodes.py", "step = rate[:, start:] if", "step = rate[:, :1] if"),
 ]
 
 

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog
+from beyond.architectures.grouped import Grouped
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import InputError
-from beyond.grouped import Grouped, GroupedLinear
-from beyond.network import MLP
+from beyond.network.layers import GroupedLinear
 from beyond.streams import Stream
 
 R, B = 3, 4

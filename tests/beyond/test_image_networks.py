@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from beyond import catalog
+from beyond.architectures.lenet import LeNet
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import InputError
-from beyond.image_networks import LeNet
-from beyond.network import MLP
 from beyond.streams import Stream
 
 

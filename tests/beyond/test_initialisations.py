@@ -5,13 +5,13 @@ from math import sqrt
 import pytest
 import torch
 
-from beyond.initialisations import INITIALISATIONS, gaussian, identity, orthogonal, uniform
+from beyond.network.initialisations import INITIALISATIONS, gaussian, identity, orthogonal, uniform
 from beyond.streams import Stream
 
 FAULTS = [
-    ("beyond/initialisations.py", "sqrt(2 / (fan_in + fan_out))", "sqrt(1 / (fan_in + fan_out))"),
+    ("beyond/network/initialisations.py", "sqrt(2 / (fan_in + fan_out))", "sqrt(1 / (fan_in + fan_out))"),
     # Q as LAPACK has it is not uniform
-    ("beyond/initialisations.py", "q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)", "q = q * 1"),
+    ("beyond/network/initialisations.py", "q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)", "q = q * 1"),
 ]
 
 FAN_IN, FAN_OUT = 80, 50

@@ -5,30 +5,20 @@ import torch
 import torch.nn.functional as F
 
 from beyond.errors import InputError
-from beyond.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.layers import (
-    Dropout,
-    Embedding,
-    Flatten,
-    LayerNorm,
-    Linear,
-    ReLU,
-    Residual,
-    Sigmoid,
-    Tanh,
-)
-from beyond.sequence_layers import GRU, Channels, Conv1d
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.network.layers import Dropout, Embedding, Flatten, LayerNorm, Linear, ReLU, Residual, Sigmoid, Tanh
+from beyond.network.sequence_layers import GRU, Channels, Conv1d
 from beyond.streams import Stream
 
 FAULTS = [
-    ("beyond/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
+    ("beyond/network/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
     # dropout that shrinks the mean
-    ("beyond/layers.py", "/ (1 - self.rate)", "* 1.0"),
+    ("beyond/network/layers.py", "/ (1 - self.rate)", "* 1.0"),
     # nothing goes past a residual connection's layer
-    ("beyond/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/layers.py", "(dn - dn.mean(1, keepdim=True) -", "(dn -"),
+    ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
+    ("beyond/network/layers.py", "(dn - dn.mean(1, keepdim=True) -", "(dn -"),
     # as if all symbols of a sequence fed one unit
-    ("beyond/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
+    ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
 
 R, P, B = 3, 5, 4

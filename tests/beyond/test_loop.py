@@ -14,41 +14,41 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import r2_score
 
-from beyond import evaluation, loop, probe
+from beyond.architectures.mlp import MLP
 from beyond.contracts import SPLITS, Method, Signal, TargetKind, TaskSpec
-from beyond.data import ArrayTask, Examples
+from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES, Budget
-from beyond.loop import GRID, Setup, skip, train
-from beyond.network import MLP
+from beyond.run import evaluation, loop, probe
+from beyond.run.loop import GRID, Setup, skip, train
 
 FAULTS = [
     # the grid: its points, and a step late
-    ("beyond/loop.py", "(-3 + step / 10) for step in range(31)", "(-3 + step / 10) for step in range(30)"),
-    ("beyond/loop.py", "bisect_right(GRID, spent * (1 + ROUNDING))", "bisect_right(GRID, spent * (1 - ROUNDING))"),
+    ("beyond/run/loop.py", "(-3 + step / 10) for step in range(31)", "(-3 + step / 10) for step in range(30)"),
+    ("beyond/run/loop.py", "bisect_right(GRID, spent * (1 + ROUNDING))", "bisect_right(GRID, spent * (1 - ROUNDING))"),
     # the budget: exceeded by a step, and a step short of it
-    ("beyond/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
-    ("beyond/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
+    ("beyond/run/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
+    ("beyond/run/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
     # what is tested is the end, or a run without a step
-    ("beyond/loop.py", '"test": scores[best][replica]}', '"test": scores[max(at)][replica]}'),
-    ("beyond/loop.py", "if not self.ledger.steps:", "if False:"),
+    ("beyond/run/loop.py", '"test": scores[best][replica]}', '"test": scores[max(at)][replica]}'),
+    ("beyond/run/loop.py", "if not self.ledger.steps:", "if False:"),
     # the warm-up counts, or draws
-    ("beyond/loop.py", "            self.restore(before)", "            self.state = before['state']"),
-    ("beyond/loop.py", "        if self.under_way:\n            self.warm_up()", "        pass"),
+    ("beyond/run/loop.py", "            self.restore(before)", "            self.state = before['state']"),
+    ("beyond/run/loop.py", "        if self.under_way:\n            self.warm_up()", "        pass"),
     # goes on with the batches after those that it was to see again; with the first of what was looked up, for ever
-    ("beyond/loop.py", '["sampler"])\n        self.ahead = iter(())', '["sampler"])'),
+    ("beyond/run/loop.py", '["sampler"])\n        self.ahead = iter(())', '["sampler"])'),
     (
-        "beyond/loop.py",
+        "beyond/run/loop.py",
         "            batch = next(self.ahead)\n        self.sampler.advance()",
         "            batch = next(self.ahead)",
     ),
-    ("beyond/loop.py", "return self.ledger.seconds * len(self.outcomes)", "return self.ledger.seconds"),
+    ("beyond/run/loop.py", "return self.ledger.seconds * len(self.outcomes)", "return self.ledger.seconds"),
     # the time limit leaves out the warm-up, or what was before an interruption
-    ("beyond/loop.py", "            self.began = began", "            self.began = perf_counter()"),
-    ("beyond/loop.py", "        self.began = perf_counter() - snapshot", "        self.elapsed_before = snapshot"),
+    ("beyond/run/loop.py", "            self.began = began", "            self.began = perf_counter()"),
+    ("beyond/run/loop.py", "        self.began = perf_counter() - snapshot", "        self.elapsed_before = snapshot"),
     # predictions of another replica, or in standardised units
-    ("beyond/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
-    ("beyond/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
+    ("beyond/run/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
+    ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
 ]
 
 SEEDS = [0, 1, 2]

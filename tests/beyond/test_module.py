@@ -12,10 +12,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import losses
+from beyond.architectures.mlp import MLP
+from beyond.architectures.module import Module
 from beyond.errors import InputError, UnsupportedError
-from beyond.layers import Role
-from beyond.module import Module, ModuleNetwork
-from beyond.network import MLP
+from beyond.network.layers import Role
+from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
 

@@ -8,14 +8,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog, losses
+from beyond.architectures.cnn import CNN
+from beyond.architectures.cnn1d import CNN1d
+from beyond.architectures.gru import Recurrent
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
-from beyond.image_layers import Conv2d, MaxPool2d
-from beyond.initialisations import INITIALISATIONS, he
-from beyond.layers import Flatten, Linear, ReLU, Tanh
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.sequence_layers import GRU
-from beyond.sequence_networks import CNN1d, Recurrent
+from beyond.network.image_layers import Conv2d, MaxPool2d
+from beyond.network.initialisations import INITIALISATIONS, he
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Flatten, Linear, ReLU, Tanh
+from beyond.network.sequence_layers import GRU
 from beyond.streams import Stream
 
 SEEDS = [3, 8, 5]

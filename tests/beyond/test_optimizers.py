@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from beyond.errors import InputError
-from beyond.optimizers import SGD, Adam, AdamW, RMSprop
+from beyond.kits.optimizers import SGD, Adam, AdamW, RMSprop
 
 FAULTS = [
-    ("beyond/optimizers.py", "self.epsilon * root_correction", "self.epsilon"),
+    ("beyond/kits/optimizers.py", "self.epsilon * root_correction", "self.epsilon"),
     # the correction of every step is the second one's
-    ("beyond/optimizers.py", '"square": square, "n_steps": n_steps}', '"square": square, "n_steps": 1}'),
-    ("beyond/optimizers.py", "if self.nesterov else velocity", "if not self.nesterov else velocity"),
-    ("beyond/optimizers.py", "self.descend(params, params, scale=self.weight_decay)", "params"),
+    ("beyond/kits/optimizers.py", '"square": square, "n_steps": n_steps}', '"square": square, "n_steps": 1}'),
+    ("beyond/kits/optimizers.py", "if self.nesterov else velocity", "if not self.nesterov else velocity"),
+    ("beyond/kits/optimizers.py", "self.descend(params, params, scale=self.weight_decay)", "params"),
 ]
 
 R, N, STEPS = 3, 6, 100

@@ -7,19 +7,19 @@ import torch
 
 from beyond.ledger import COST_NAMES
 from beyond.metrics import accuracy
-from beyond.outcome import DIVERGENCE, Outcome
+from beyond.run.outcome import DIVERGENCE, Outcome
 
 FAULTS = [
     # the last of equals; the training score; a target that must be exceeded
-    ("beyond/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
-    ("beyond/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
-    ("beyond/outcome.py", "costs if reached >= target", "costs if reached > target"),
-    ("beyond/outcome.py", "hit or (costs if", "(costs if"),
+    ("beyond/run/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
+    ("beyond/run/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
+    ("beyond/run/outcome.py", "costs if reached >= target", "costs if reached > target"),
+    ("beyond/run/outcome.py", "hit or (costs if", "(costs if"),
     # a loss that was nothing at the start; what is not finite may be a score
-    ("beyond/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
-    ("beyond/outcome.py", "if not isfinite(value):", 'if not isfinite(value) and metric.endswith("_loss"):'),
+    ("beyond/run/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
+    ("beyond/run/outcome.py", "if not isfinite(value):", 'if not isfinite(value) and metric.endswith("_loss"):'),
     (
-        "beyond/outcome.py",
+        "beyond/run/outcome.py",
         "        if self.alive:\n            self.status,",
         "        if True:\n            self.status,",
     ),

@@ -9,15 +9,19 @@ import torch
 from scipy.special import softmax
 
 from beyond.contracts import TargetKind
-from beyond.predictions import columns, joined, write
+from beyond.run.predictions import columns, joined, write
 
 FAULTS = [
     # answers of one example beside the target of another; the wrong class's probability; too wide a type
-    ("beyond/predictions.py", "examples[order], targets[order], outputs[order]", "examples[order], targets, outputs"),
-    ("beyond/predictions.py", "for own in (targets, chosen)]", "for own in (chosen, targets)]"),
-    ("beyond/predictions.py", ".half().numpy()", ".numpy()"),
-    ("beyond/predictions.py", "examples.int().repeat_interleave(n_outputs)", "examples.int().repeat(n_outputs)"),
-    ("beyond/predictions.py", "from_pandas=True", "from_pandas=False"),
+    (
+        "beyond/run/predictions.py",
+        "examples[order], targets[order], outputs[order]",
+        "examples[order], targets, outputs",
+    ),
+    ("beyond/run/predictions.py", "for own in (targets, chosen)]", "for own in (chosen, targets)]"),
+    ("beyond/run/predictions.py", ".half().numpy()", ".numpy()"),
+    ("beyond/run/predictions.py", "examples.int().repeat_interleave(n_outputs)", "examples.int().repeat(n_outputs)"),
+    ("beyond/run/predictions.py", "from_pandas=True", "from_pandas=False"),
 ]
 
 TYPES = {

@@ -9,23 +9,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from beyond import catalog, probe
+from beyond import catalog
 from beyond.contracts import Batch
-from beyond.module import ModuleNetwork
-from beyond.optimizers import SGD
-from beyond.probe import JACOBIAN, SIGNALS, Probe, cosine
+from beyond.kits.optimizers import SGD
+from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
+from beyond.run import probe
+from beyond.run.probe import JACOBIAN, SIGNALS, Probe, cosine
 from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
     # the training gradient on validation examples; a lost replica takes its group with it
-    ("beyond/probe.py", "self._gradient(params, train)", "self._gradient(params, probe)"),
-    ("beyond/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
+    ("beyond/run/probe.py", "self._gradient(params, train)", "self._gradient(params, probe)"),
+    ("beyond/run/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
     # the direction measured where the step ended; ascent
-    ("beyond/probe.py", "self._gradient(before, probe)[0].neg_()", "self._gradient(params, probe)[0].neg_()"),
-    ("beyond/probe.py", "self._gradient(before, batch)[0].neg_()", "self._gradient(before, batch)[0]"),
+    ("beyond/run/probe.py", "self._gradient(before, probe)[0].neg_()", "self._gradient(params, probe)[0].neg_()"),
+    ("beyond/run/probe.py", "self._gradient(before, batch)[0].neg_()", "self._gradient(before, batch)[0]"),
 ]
 
 SEEDS = [0, 1, 2]

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from beyond import losses, network
+from beyond import losses
 from beyond.contracts import Batch, Signal, TargetKind
 from beyond.ledger import Ledger
+from beyond.network import layered as network
 from beyond.problem import Problem, SourceProblem, seal
 from beyond.streams import Stream
 

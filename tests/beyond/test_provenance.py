@@ -5,28 +5,33 @@ import sys
 
 import pytest
 
-from beyond import catalog, provenance
-from beyond.module import Module
-from beyond.plugins import VARIABLE
-from beyond.provenance import changed, digest, sources
+from beyond import catalog
+from beyond.architectures.module import Module
+from beyond.catalog import VARIABLE
+from beyond.run import provenance
+from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
-    ("beyond/provenance.py", "waiting |= {*imported, name", "waiting |= {name"),
-    ("beyond/provenance.py", 'node.test.id == "TYPE_CHECKING"', 'node.test.id == "CHECKING"'),
+    ("beyond/run/provenance.py", "waiting |= {*imported, name", "waiting |= {name"),
+    ("beyond/run/provenance.py", 'node.test.id == "TYPE_CHECKING"', 'node.test.id == "CHECKING"'),
     (
-        "beyond/provenance.py",
+        "beyond/run/provenance.py",
         "isinstance(node.value.value, str) else node",
         "isinstance(node.value.value, int) else node",
     ),
     (
-        "beyond/provenance.py",
+        "beyond/run/provenance.py",
         "if before.get(name) != now.get(name))",
         "if name in before and before[name] != now.get(name))",
     ),
-    ("beyond/provenance.py", "yield named[1]", "yield HARNESS"),
-    ("beyond/provenance.py", "return changed(files, {present", "return changed({}, {present"),
-    ("beyond/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
-    ("beyond/provenance.py", '_read(file, module if package else module.rpartition(".")[0])', "_read(file, module)"),
+    ("beyond/run/provenance.py", "yield named[1]", "yield HARNESS"),
+    ("beyond/run/provenance.py", "return changed(files, {present", "return changed({}, {present"),
+    ("beyond/run/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
+    (
+        "beyond/run/provenance.py",
+        '_read(file, module if package else module.rpartition(".")[0])',
+        "_read(file, module)",
+    ),
 ]
 
 NETWORK = '''"""A network of one's own."""
@@ -67,15 +72,15 @@ def own(tmp_path, monkeypatch):
 
 def test_a_rule_brings_its_file_what_it_imports_and_the_loop_but_no_other_rule():
     found = sources(catalog.load("method", "genetic"), catalog.load("task", "image/digits"))
-    assert {"methods/genetic.py", "beyond/variation.py", "tasks/digits.py", "beyond/data.py"} <= set(found)
-    assert {"beyond/loop.py", "beyond/probe.py", "beyond/layers.py", "beyond/__init__.py"} <= set(found)
-    assert not {"methods/backprop.py", "tasks/moons.py", "beyond/cell.py", "beyond/run.py"} & set(found)
+    assert {"methods/genetic.py", "beyond/kits/variation.py", "tasks/digits.py", "beyond/data/arrays.py"} <= set(found)
+    assert {"beyond/run/loop.py", "beyond/run/probe.py", "beyond/network/layers.py", "beyond/__init__.py"} <= set(found)
+    assert not {"methods/backprop.py", "tasks/moons.py", "beyond/run/cell.py", "beyond/run/main.py"} & set(found)
     assert all(name.startswith(("beyond/", "methods/", "tasks/")) for name in found)
 
 
 def test_a_part_brings_its_file():
     """The optimizer in a method's field, whatever module it is from."""
-    assert "beyond/optimizers.py" in sources(catalog.load("method", "backprop"))
+    assert "beyond/kits/optimizers.py" in sources(catalog.load("method", "backprop"))
 
 
 def test_what_changes_nothing_does_not_count(own):

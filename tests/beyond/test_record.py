@@ -13,17 +13,17 @@ import torch
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.files import write_whole
-from beyond.loop import Progress
-from beyond.predictions import columns, joined
-from beyond.record import TABLES, RunFolder
+from beyond.run.loop import Progress
+from beyond.run.predictions import columns, joined
+from beyond.run.record import TABLES, RunFolder
 
 FAULTS = [
-    ("beyond/record.py", "if not outdated:", "if self._origin:"),
-    ("beyond/record.py", "== own for name, own in named)", '!= "" for name, own in named)'),
-    ("beyond/record.py", "            manifest.unlink()", "            pass"),
-    ("beyond/record.py", '"tables": tables}', '"tables": {}}'),
-    ("beyond/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
-    ("beyond/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
+    ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
+    ("beyond/run/record.py", "== own for name, own in named)", '!= "" for name, own in named)'),
+    ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
+    ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
+    ("beyond/run/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
+    ("beyond/run/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
 ]
 
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
@@ -166,7 +166,7 @@ def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folde
         written.append(path.name)
         write_whole(path, write)
 
-    monkeypatch.setattr("beyond.record.write_whole", cut)
+    monkeypatch.setattr("beyond.run.record.write_whole", cut)
     again = RunFolder(folder.path)
     again.add(progress(1, snapshot=False))
     if at < 5:

@@ -3,14 +3,18 @@
 import pytest
 import torch
 
-from beyond.sampler import Sampler
+from beyond.data.sampler import Sampler
 from beyond.streams import Stream
 
 FAULTS = [
     # every pass in the order of the first
-    ("beyond/sampler.py", "self.stream.permutation(self.n_examples)], 1)", "self.line[:, : self.n_examples]], 1)"),
-    ("beyond/sampler.py", 'self.stream.restore(state["stream"])', "pass"),
-    ("beyond/sampler.py", 'self.line, self.position = state["line"], state["position"]', 'self.line = state["line"]'),
+    ("beyond/data/sampler.py", "self.stream.permutation(self.n_examples)], 1)", "self.line[:, : self.n_examples]], 1)"),
+    ("beyond/data/sampler.py", 'self.stream.restore(state["stream"])', "pass"),
+    (
+        "beyond/data/sampler.py",
+        'self.line, self.position = state["line"], state["position"]',
+        'self.line = state["line"]',
+    ),
 ]
 
 SEEDS = [0, 1, 2]

@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.data.screening import require_examples, screen
 from beyond.errors import InputError
-from beyond.network import MLP
-from beyond.screening import require_examples, screen
 
 FAULTS = [
     (
-        "beyond/screening.py",
+        "beyond/data/screening.py",
         "values.min() >= low and values.max() <= high",
         "not (values.min() < low or values.max() > high)",
     ),
-    ("beyond/screening.py", "(0, n_values - 1) if n_values", "(0, n_values) if n_values"),
-    ("beyond/screening.py", 'and split != "train" else 1', 'and split == "test" else 1'),
+    ("beyond/data/screening.py", "(0, n_values - 1) if n_values", "(0, n_values) if n_values"),
+    ("beyond/data/screening.py", 'and split != "train" else 1', 'and split == "test" else 1'),
     (
-        "beyond/screening.py",
+        "beyond/data/screening.py",
         'if n_values and values.dtype.kind not in "iu"',
         'if n_values and values.dtype.kind not in "iuf"',
     ),

@@ -7,11 +7,12 @@ import snntorch
 import torch
 
 from beyond import catalog
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.errors import InputError, UnsupportedError
+from beyond.kits.spiking import Neurons, check, count, encode, escape_noise, evenly_spread, n_spikes, simulate, trace
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP
 from beyond.problem import Problem
-from beyond.spiking import Neurons, check, count, encode, escape_noise, evenly_spread, n_spikes, simulate, trace
 from beyond.streams import Stream
 
 SEEDS = [0, 1]

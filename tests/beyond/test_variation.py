@@ -6,10 +6,7 @@ from torch.func import jacrev
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import Signal
-from beyond.ledger import Ledger
-from beyond.problem import Problem
-from beyond.streams import Stream
-from beyond.variation import (
+from beyond.kits.variation import (
     mate,
     mutate_gaussian,
     mutate_safe,
@@ -19,17 +16,20 @@ from beyond.variation import (
     two_point_swaps,
     uniform_swaps,
 )
+from beyond.ledger import Ledger
+from beyond.problem import Problem
+from beyond.streams import Stream
 
 FAULTS = [
     # neighbours in float32 are told apart
-    ("beyond/variation.py", "losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)", "losses, losses"),
+    ("beyond/kits/variation.py", "losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)", "losses, losses"),
     # a loss that is not a number is the smallest
-    ("beyond/variation.py", "losses.double().nan_to_num(inf, inf)", "losses.double().nan_to_num(-inf, inf)"),
+    ("beyond/kits/variation.py", "losses.double().nan_to_num(inf, inf)", "losses.double().nan_to_num(-inf, inf)"),
     # the first gene never mutates
-    ("beyond/variation.py", "gaps.cumsum(1) - 1", "gaps.cumsum(1)"),
+    ("beyond/kits/variation.py", "gaps.cumsum(1) - 1", "gaps.cumsum(1)"),
     # grows with the inputs looked at
-    ("beyond/variation.py", "-1).mean(2).square()", "-1).sum(2).square()"),
-    ("beyond/variation.py", "(genes < second)", "(genes <= second)"),
+    ("beyond/kits/variation.py", "-1).mean(2).square()", "-1).sum(2).square()"),
+    ("beyond/kits/variation.py", "(genes < second)", "(genes <= second)"),
 ]
 
 

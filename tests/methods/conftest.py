@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from beyond import catalog
-from beyond.network import MLP
+from beyond.architectures.mlp import MLP
 from beyond.problem import Problem, seal
 from beyond.streams import Stream
 

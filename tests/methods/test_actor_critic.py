@@ -11,13 +11,14 @@ import torch
 from torch.distributions import Categorical, Normal
 
 from beyond import catalog
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
+from beyond.kits.optimizers import SGD, Adam
+from beyond.kits.policies import Gaussian, Softmax
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD, Adam
-from beyond.policies import Gaussian, Softmax
 from beyond.problem import seal
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from methods.actor_critic import ActorCritic
 

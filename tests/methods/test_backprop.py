@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from beyond.optimizers import SGD, Adam
+from beyond.kits.optimizers import SGD, Adam
 from methods.backprop import Backprop
 
 FAULTS = [

@@ -12,9 +12,9 @@ import torch
 from scipy.special import gamma
 from torch.utils.flop_counter import FlopCounterMode
 
+from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
 from beyond.ledger import Ledger
-from beyond.network import MLP
 from beyond.streams import Stream
 from methods.cma_es import CMAES, Constants, rank_weights
 

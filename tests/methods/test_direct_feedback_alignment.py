@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
 from methods.backprop import Backprop
 from methods.direct_feedback_alignment import DirectFeedbackAlignment
 from methods.feedback_alignment import FeedbackAlignment

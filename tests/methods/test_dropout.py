@@ -3,8 +3,8 @@
 import pytest
 
 from beyond import catalog
-from beyond.network import MLP
-from beyond.optimizers import SGD
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 
 FAULTS = [
     (

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from beyond import losses
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch, TargetKind
 from beyond.errors import UnsupportedError
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
+from beyond.kits.optimizers import SGD
 from methods.equilibrium_propagation import EquilibriumPropagation
 
 FAULTS = [

@@ -12,11 +12,13 @@ from scipy.stats import kstest, rankdata
 from torch.nn.functional import cosine_similarity
 from torch.utils.flop_counter import FlopCounterMode
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import InputError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP, Block
-from beyond.optimizers import SGD
+from beyond.network.layered import Block
 from beyond.problem import Problem, seal
 from beyond.streams import Stream
 from methods.evolution_strategy import EvolutionStrategy, centred_ranks

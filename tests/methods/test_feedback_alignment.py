@@ -6,15 +6,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.architectures.module import Module
 from beyond.contracts import Batch, TargetKind, TaskSpec
 from beyond.errors import UnsupportedError
-from beyond.initialisations import gaussian
-from beyond.layers import Linear
-from beyond.module import Module
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.optimizers import SGD
-from beyond.probe import Probe, cosine
+from beyond.kits.optimizers import SGD
+from beyond.network.initialisations import gaussian
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Linear
 from beyond.problem import Problem
+from beyond.run.probe import Probe, cosine
 from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment

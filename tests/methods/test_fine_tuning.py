@@ -6,10 +6,10 @@ import torch
 
 from beyond import catalog
 from beyond.errors import InputError, UnsupportedError
+from beyond.kits.optimizers import SGD, Adam
 from beyond.ledger import Budget
-from beyond.loop import Setup, train
-from beyond.optimizers import SGD, Adam
 from beyond.problem import SourceProblem
+from beyond.run.loop import Setup, train
 from methods.backprop import Backprop
 from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer

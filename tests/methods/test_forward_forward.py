@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
 from methods.forward_forward import ForwardForward
 
 FAULTS = [

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import MLP
-from beyond.optimizers import SGD
 from methods.forward_gradient import ForwardGradient
 
 FAULTS = [

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 
 from beyond.contracts import Batch, TargetKind, TaskSpec
 from beyond.errors import InputError
-from beyond.initialisations import he
-from beyond.layers import Layer
-from beyond.network import LayeredNetwork
+from beyond.network.initialisations import he
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Layer
 from beyond.problem import Problem
 from beyond.streams import Stream, global_generators
 from methods.genetic import Genetic

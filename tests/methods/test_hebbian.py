@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
-from beyond.image_layers import Conv2d
-from beyond.initialisations import lecun
-from beyond.layers import Flatten, Linear, ReLU
-from beyond.network import MLP, LayeredNetwork
-from beyond.optimizers import SGD
+from beyond.kits.optimizers import SGD
+from beyond.network.image_layers import Conv2d
+from beyond.network.initialisations import lecun
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Flatten, Linear, ReLU
 from methods.hebbian import Hebbian
 
 FAULTS = [

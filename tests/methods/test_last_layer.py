@@ -3,9 +3,9 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import MLP
-from beyond.optimizers import SGD
 from methods.last_layer import LastLayer
 
 FAULTS = [

@@ -8,12 +8,12 @@ from torch.func import grad
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import losses
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
+from beyond.data.sampler import Sampler
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD, Adam
 from beyond.ledger import Ledger
-from beyond.network import MLP
-from beyond.optimizers import SGD, Adam
-from beyond.sampler import Sampler
 from beyond.streams import Stream
 from methods.maml import MAML
 
@@ -22,7 +22,7 @@ FAULTS = [
     ("methods/maml.py", "lanes.gradient(adapted, queries)", "lanes.gradient(start, queries)"),
     # Adapted as in training, whatever is asked for.
     ("methods/maml.py", "self._inner(self.n_adaptation_steps)", "self._inner(self.n_inner_steps)"),
-    ("beyond/episodes.py", "4 * backward - 2 * forward", "4 * backward"),
+    ("beyond/data/episodes.py", "4 * backward - 2 * forward", "4 * backward"),
 ]
 
 TINY = {

@@ -6,11 +6,11 @@ from torch.func import grad
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import losses
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import MLP
-from beyond.optimizers import SGD
 from methods.maml import MAML
 from methods.meta_sgd import MetaSGD
 

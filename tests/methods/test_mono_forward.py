@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from methods.mono_forward import MonoForward
 
 # Each layer would climb its own loss through its projection.

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
-from beyond.initialisations import he
-from beyond.layers import Linear
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.optimizers import SGD
+from beyond.network.initialisations import he
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Linear
 from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
 from methods.pepita import Pepita
 
 # A layer would move away from its activities of the first pass.

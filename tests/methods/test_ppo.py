@@ -5,12 +5,12 @@ import torch
 from torch.distributions import Categorical, Normal
 
 from beyond import catalog
+from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
+from beyond.kits.optimizers import SGD
+from beyond.kits.policies import Gaussian, Softmax, policy_of
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.network import MLP
-from beyond.optimizers import SGD
-from beyond.policies import Gaussian, Softmax, policy_of
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from methods.ppo import PPO
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from beyond import losses
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
-from beyond.initialisations import lecun
-from beyond.layers import Linear
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.optimizers import SGD
+from beyond.kits.optimizers import SGD
+from beyond.network.initialisations import lecun
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Linear
 from methods.predictive_coding import PredictiveCoding
 
 FAULTS = [

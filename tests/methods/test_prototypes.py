@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.func import grad
 
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.errors import UnsupportedError
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
+from beyond.kits.optimizers import SGD
 from methods.prototypes import Prototypes
 
 # Distances in the other direction: the furthest class wins.

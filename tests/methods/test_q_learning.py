@@ -5,13 +5,13 @@ import torch
 from scipy.stats import chisquare
 
 from beyond import catalog
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.network import MLP
-from beyond.optimizers import SGD
 from beyond.problem import seal
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from methods.q_learning import QLearning
 

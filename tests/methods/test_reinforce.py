@@ -15,11 +15,11 @@ from torch.distributions import Categorical, Normal
 from beyond import catalog
 from beyond.contracts import Batch, SealedTargets
 from beyond.errors import InputError
+from beyond.kits.optimizers import SGD
+from beyond.kits.policies import Gaussian, Softmax
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.optimizers import SGD
-from beyond.policies import Gaussian, Softmax
 from beyond.problem import seal
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from methods.reinforce import Reinforce
 
@@ -33,8 +33,8 @@ FAULTS = [
         'rewards.mean((1, 2)), state["mean_reward"], self',
         'state["mean_reward"], rewards.mean((1, 2)), self',
     ),
-    ("beyond/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
-    ("beyond/policies.py", "- weights.sum(-1, keepdim=True) * self.probabilities", "- self.probabilities"),
+    ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
+    ("beyond/kits/policies.py", "- weights.sum(-1, keepdim=True) * self.probabilities", "- self.probabilities"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate

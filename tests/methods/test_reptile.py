@@ -5,8 +5,8 @@ import torch
 
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD, Adam
 from beyond.ledger import Ledger
-from beyond.optimizers import SGD, Adam
 from methods.reptile import Reptile
 
 FAULTS = [

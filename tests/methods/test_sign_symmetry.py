@@ -5,8 +5,9 @@ from math import prod
 import pytest
 import torch
 
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.sign_symmetry import SignSymmetry

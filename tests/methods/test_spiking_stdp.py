@@ -7,14 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from beyond import catalog
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.contracts import Signal
 from beyond.errors import InputError, UnsupportedError
+from beyond.kits.optimizers import SGD
+from beyond.kits.spiking import Passage, escape_noise, simulate
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
 from beyond.problem import Problem
-from beyond.spiking import Passage, escape_noise, simulate
+from beyond.run.loop import Setup, train
 from beyond.streams import Stream
 from methods.spiking_stdp import SpikingSTDP
 

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from snntorch import surrogate
 
 from beyond import catalog
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
 from beyond.errors import UnsupportedError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget, Ledger
-from beyond.loop import Setup, train
-from beyond.network import CNN, MLP
-from beyond.optimizers import SGD
 from beyond.problem import Problem
+from beyond.run.loop import Setup, train
 from methods.spiking_surrogate import SpikingSurrogate
 
 FAULTS = [

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from beyond import losses
-from beyond.initialisations import orthogonal
-from beyond.layers import Linear
-from beyond.network import CNN, MLP, LayeredNetwork
-from beyond.optimizers import SGD
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
+from beyond.network.initialisations import orthogonal
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Linear
 from methods.target_propagation import TargetPropagation
 
 FAULTS = [

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.mlp import MLP
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
-from beyond.network import MLP
-from beyond.optimizers import SGD
 from beyond.problem import Problem
 from methods.weight_perturbation import WeightPerturbation
 

@@ -4,8 +4,8 @@ import torch
 
 from beyond import catalog
 from beyond.errors import InputError
+from beyond.kits.variation import sensitivities
 from beyond.problem import Problem
-from beyond.variation import sensitivities
 
 PAIRS = {"easy": [(0, 1), (0, 1)], "medium": [(1, 0), (0, 1)], "washout": [(1, 1), (-1, -1)]}
 

@@ -6,9 +6,9 @@ import torch
 
 from beyond import catalog
 from beyond.errors import InputError
-from beyond.initialisations import he
-from beyond.layers import Linear
-from beyond.network import LayeredNetwork
+from beyond.network.initialisations import he
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Linear
 from beyond.problem import Problem
 
 NAME = "regression/linear_teacher"

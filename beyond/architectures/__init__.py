@@ -1,0 +1,1 @@
+"""Recipes for networks, one a file: `make conf` finds them here."""

@@ -1,0 +1,57 @@
+"""Convolutions along time, for signals and sequences of symbols."""
+
+from __future__ import annotations
+
+from beyond.contracts import TaskSpec
+from beyond.errors import require
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import ACTIVATIONS, Flatten, Linear
+from beyond.network.parts import Activation, InitialisationName, initialisation_of, sequence_entry, trial
+from beyond.network.sequence_layers import Conv1d
+from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
+
+
+@settings
+class CNN1d:
+    """Convolutions along time, each followed by an activation, then a linear read-out of every time.
+
+    Parameters
+    ----------
+    channels, kernels : tuple of int
+        Of each convolution.
+    stride, padding : int
+        Of all of them.
+    activation : {"relu", "tanh", "sigmoid"}
+    embedding : int, >= 1
+        Features a symbol, where inputs are symbols.
+    initialisation, init_std
+        As in `MLP`.
+    """
+
+    channels: tuple[PositiveInt, ...] = (25, 25, 25)
+    kernels: tuple[PositiveInt, ...] = (5, 3, 3)
+    stride: PositiveInt = 2
+    padding: NonNegativeInt = 1
+    activation: Activation = "relu"
+    embedding: PositiveInt = 8
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
+
+    def __post_init__(self) -> None:
+        require("kernels", "as many as channels", self.kernels, len(self.kernels) == len(self.channels))
+
+    @property
+    def name(self) -> str:
+        """`cnn1d-25-25-25`."""
+        return "-".join(["cnn1d", *map(str, self.channels)])
+
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
+        """Make the network for a task; its inputs must be sequences."""
+        layers = sequence_entry(spec, self.embedding)
+        for n_channels, kernel in zip(self.channels, self.kernels, strict=True):
+            layers += [Conv1d(n_channels, kernel, self.stride, self.padding), ACTIVATIONS[self.activation]()]
+        layers += [Flatten(), Linear(spec.n_outputs)]
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+
+
+TRIALS = {"cnn1d": trial(CNN1d((3, 2), (3, 2), stride=1), (8,))}

@@ -1,0 +1,49 @@
+"""LeNet-5, as it is used today."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from beyond.contracts import TaskSpec
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network.parts import Activation, InitialisationName, initialisation_of
+from beyond.settings import Positive, settings
+
+
+@settings
+class LeNet:
+    """Convolutions of 5x5 to 6, 16 and 120 channels, then 84 units and a read-out (LeCun et al., 1998).
+
+    For images of 28x28, which are padded to 32x32 with zeros, or larger.
+
+    Parameters
+    ----------
+    activation : {"relu", "tanh", "sigmoid"}
+    pool : {"max", "average"}
+        After the first two convolutions.
+    initialisation, init_std
+        As in `MLP`.
+    """
+
+    activation: Activation = "relu"
+    pool: Literal["max", "average"] = "max"
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
+
+    @property
+    def name(self) -> str:
+        """`lenet`."""
+        return "lenet"
+
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
+        """Make the network for a task; its inputs must be images."""
+        pool = MaxPool2d if self.pool == "max" else AvgPool2d
+        activation = ACTIVATIONS[self.activation]
+        layers: list[Layer] = [Conv2d(6, 5, padding=2), pool(2), activation(), Conv2d(16, 5), pool(2), activation()]
+        layers += [Conv2d(120, 5), activation(), Flatten(), Linear(84), activation(), Linear(spec.n_outputs)]
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+
+
+TRIALS: dict[str, TaskSpec] = {}  # its layers are those of `cnn`, and it has one size, which is no small one

@@ -1,0 +1,91 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from beyond.contracts import TargetKind, TaskSpec
+from beyond.errors import require
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import ACTIVATIONS, Dropout, LayerNorm, Linear, Residual
+from beyond.network.parts import Activation, InitialisationName, initialisation_of, trial, vector_entry
+from beyond.settings import BelowOne, Positive, PositiveInt, settings
+
+
+@settings
+class MLP:
+    """Fully connected layers with an activation between them.
+
+    Images are flattened first; symbols are embedded first. `hidden=()` is a linear network: on symbols, a linear map of
+    the embedded letters.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers.
+    activation : {"relu", "tanh", "sigmoid", "identity"}
+    embedding : int, >= 1
+        Features a symbol, where inputs are symbols.
+    dropout : float in [0, 1)
+        After each activation, in training; a method that has it off there says so under Departures.
+    layer_norm : bool
+        Before each activation.
+    residual : bool
+        Add to a hidden layer's output its input, where the layer before it has the same width; not with `layer_norm`.
+    initialisation : {"he", "xavier", "lecun", "uniform", "orthogonal", "gaussian", "identity"}
+        "uniform" draws biases too; the others start them at zero.
+    init_std : float, > 0
+        Standard deviation for "gaussian", scale for "identity"; the others do not use it.
+    """
+
+    hidden: tuple[PositiveInt, ...] = (32,)
+    activation: Activation = "relu"
+    embedding: PositiveInt = 8
+    dropout: BelowOne = 0.0
+    layer_norm: bool = False
+    residual: bool = False
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
+
+    def __post_init__(self) -> None:
+        require("residual", "false with layer_norm", self.residual, not (self.residual and self.layer_norm))
+
+    @property
+    def name(self) -> str:
+        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` for more than three alike, `mlp-64-64-residual`."""
+        widths: list[str] = []
+        for width, group in groupby(self.hidden):
+            count = len(list(group))
+            widths += [f"{width}x{count}"] if count > 3 else [str(width)] * count
+        kind = ["residual"] if self.residual else []
+        return "-".join(["mlp", *widths, *kind]) if self.hidden else "linear"
+
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
+        """Make the network for a task."""
+        layers = vector_entry(spec, self.embedding)
+        for below, width in zip((0, *self.hidden), self.hidden, strict=False):
+            linear, activation = Linear(width), ACTIVATIONS[self.activation]()
+            if self.residual and width == below:
+                layers.append(Residual(linear, activation))
+            else:
+                layers += [linear, *([LayerNorm()] if self.layer_norm else []), activation]
+            layers += [Dropout(self.dropout)] if self.dropout else []
+        layers.append(Linear(spec.n_outputs))
+        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+
+
+CHOICES = {
+    "linear": (MLP(hidden=()), "No hidden layer: the control that tells what depth is worth."),
+    "deep": (
+        MLP(hidden=(32,) * 5, activation="sigmoid", initialisation="xavier"),
+        "Five hidden layers of sigmoids: where gradients vanish.",
+    ),
+}
+TRIALS = {
+    "mlp": trial(MLP((5, 4), activation="tanh"), (6,)),
+    "values": trial(MLP((5, 4), activation="tanh"), (6,), target=TargetKind.VALUES),
+    "residual": trial(MLP((5, 5), residual=True), (6,)),
+    "symbols": trial(MLP((5,), embedding=3), (4,), n_symbols=7),
+    "dropout": trial(MLP((8, 8), dropout=0.25), (6,)),
+    "layer norm": trial(MLP((5, 4), layer_norm=True), (6,)),
+}

@@ -1,0 +1,319 @@
+"""How task data is prepared and served: the same for every task.
+
+A task file says what its examples are (`examples`) and what the harness must know (`spec`); `ArrayTask` splits,
+thins, scales, corrupts and serves them: for each seed anew, or all from one `split_seed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyond import losses, metrics
+from beyond.contracts import SPLITS, TargetKind
+from beyond.data.screening import require_examples, screen
+from beyond.data.splits import ArraySplits, Column, Scale, Served, replace_labels, split_seeds, stratified_order
+from beyond.errors import require
+from beyond.settings import NonNegative, NonNegativeInt, OneOf, PositiveInt, settings
+
+if TYPE_CHECKING:
+    from beyond.contracts import Task, TaskSpec
+    from beyond.streams import Stream
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Raw examples of a task.
+
+    Attributes
+    ----------
+    inputs : array of shape (N, *input_shape)
+        Real numbers, or int64 symbols.
+    targets : array of shape (N,) int64, or (N, n_outputs) real
+        Classes, or values in the task's own units.
+    n_test : int, optional
+        The last `n_test` examples are a test split that the source itself fixes; otherwise one is drawn.
+    n_validation : int, optional
+        The `n_validation` examples before those (or the last, if the test split is drawn) are a fixed validation split.
+    scaling : {"feature", "whole", "none"}
+        Inputs get mean 0 and standard deviation 1 over the training part: each feature; all features as one (images,
+        so that neighbouring pixels stay comparable); or not at all (symbols, and inputs that were published scaled).
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    n_test: int | None = None
+    scaling: Literal["feature", "whole", "none"] = "feature"
+    n_validation: int | None = None
+    target_scaling: Literal["feature", "none"] = "feature"
+
+
+@settings(kw_only=True)
+class ArrayTask(ABC):
+    """A task whose examples fit in memory.
+
+    Parameters
+    ----------
+    split_seed : int, optional, >= 0
+        Fixes, for every seed, which examples are train, validation and test (stratified by class where there are
+        classes), which of them `train_size` and `shots` keep, and the label noise. None: each seed draws its own.
+    train_size : int, optional, >= 1
+        Keep this many training examples, stratified; None keeps all. A smaller set is part of every larger one.
+    shots : int, optional, >= 1
+        Keep this many training examples a class (few-shot), again nested; not together with `train_size`.
+    label_noise : float
+        Classes: the fraction in [0, 1] of training labels replaced by a label drawn uniformly, which may be the old
+        one. Values: the standard deviation, >= 0, of normal noise added to standardised training targets.
+    noisy_validation : bool
+        Whether validation targets are corrupted too, in the same way; those of the test split never are.
+    source_data : str, optional
+        Which of the task's `SOURCES` to learn from first; None for no related task.
+    """
+
+    SOURCES: ClassVar[tuple[str, ...]] = ()
+    PACKAGES: ClassVar[tuple[str, ...]] = ()
+    VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
+    TEST_FRACTION: ClassVar = 0.15
+
+    split_seed: NonNegativeInt | None = None
+    train_size: PositiveInt | None = None
+    shots: PositiveInt | None = None
+    label_noise: NonNegative = 0.0
+    noisy_validation: bool = False
+    source_data: Annotated[str, OneOf(SOURCES)] | None = None
+
+    @property
+    @abstractmethod
+    def spec(self) -> TaskSpec:
+        """What the harness must know."""
+
+    @abstractmethod
+    def examples(self) -> Examples:
+        """Load the raw examples."""
+
+    def source_examples(self) -> Examples:
+        """Load the raw examples of the related task that `source_data` names."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> Task | None:
+        """The related task to learn from first: whole, clean and split as this one is."""
+        if self.source_data is None:
+            return None
+        description = replace(self.spec, name=f"{self.spec.name} ({self.source_data})")
+        return SourceTask(description=description, load=self.source_examples, split_seed=self.split_seed)
+
+    def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
+        """Vary training inputs (R, B, *input_shape); by default not at all."""
+        return inputs
+
+    def __post_init__(self) -> None:
+        classes = self.spec.target is TargetKind.CLASSES
+        require("shots", "null where train_size is set", self.shots, self.shots is None or self.train_size is None)
+        require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
+        require("label_noise", "in [0, 1]", self.label_noise, not classes or self.label_noise <= 1)
+
+    def at(self, seeds: Sequence[int]) -> ArraySplits:
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
+        return self._made(split_seeds(self.split_seed, seeds))
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scores of shape (R,): accuracy and cross-entropy for classes; R2 and half the squared error for values."""
+        return scores(self.spec.target, outputs, targets)
+
+    def checksum(self) -> str:
+        """SHA-256 over the raw inputs and targets."""
+        raw = self.examples()
+        return digest(raw.inputs, raw.targets)
+
+    @cached_property
+    def _made(self) -> Callable[[tuple[int, ...]], ArraySplits]:
+        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
+
+    @cached_property
+    def _raw(self) -> tuple[Examples, Column, Column]:
+        return self._load()
+
+    def _load(self) -> tuple[Examples, Column, Column]:
+        """Raw examples, and their inputs and targets as tensors."""
+        raw = self.examples()
+        screen(raw.inputs, raw.targets, self.spec)
+        return raw, Column(_tensor(raw.inputs)), Column(_tensor(raw.targets))
+
+    def _make(self, drawn: tuple[int, ...]) -> ArraySplits:
+        """Split, thin, scale and corrupt, by each of the seeds `drawn`."""
+        shared = self.split_seed is not None
+        raw, inputs, targets = self._load() if shared else self._raw
+        generators = [np.random.default_rng(seed).spawn(3) for seed in drawn]
+        divided = [self._divide(raw, own[0]) for own in generators]
+        rows = {split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS}
+        require_examples({split: own.shape[1] for split, own in rows.items()}, self.spec)
+        train = rows["train"]
+
+        scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
+        values = self.spec.target is TargetKind.VALUES
+        units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
+        corrupted = {"train": 1} | ({"validation": 2} if self.noisy_validation else {}) if self.label_noise else {}
+        noisy = {
+            split: self._corrupt(targets.values[rows[split]], units, [own[which] for own in generators])
+            for split, which in corrupted.items()
+        }
+        return ArraySplits(
+            origin=self._origin(raw),
+            rows=rows,
+            inputs=_served(inputs, scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
+            targets=_served(targets, units, shared, torch.float64),
+            noisy=noisy,
+            units=units,
+            augment=self.augment,
+        )
+
+    def _origin(self, raw: Examples) -> str:
+        """Say where the splits come from: see `Splits.origin`."""
+        if raw.n_test is not None and raw.n_validation is not None:
+            return "source"
+        if self.split_seed is not None:
+            return str(self.split_seed)
+        return "own" if raw.n_test is None else "source test"
+
+    def _corrupt(self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""
+        if self.spec.target is TargetKind.CLASSES:
+            labels = [
+                replace_labels(own, self.label_noise, self.spec.n_outputs, rng)
+                for own, rng in zip(targets.numpy(), generators, strict=True)
+            ]
+            return torch.from_numpy(np.stack(labels))
+        clean = targets if units is None else units.apply(targets)
+        noise = np.stack([rng.standard_normal(targets.shape[1:]) for rng in generators])
+        return (clean + self.label_noise * torch.from_numpy(noise)).float()
+
+    def _divide(self, raw: Examples, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Rows of each split, the training part thinned."""
+        n_examples = len(raw.targets)
+        n_free = max(0, n_examples - (raw.n_test or 0) - (raw.n_validation or 0))
+        # Every stretch of a stratified order is stratified: one order gives the splits and the nested smaller sets.
+        classes = raw.targets if self.spec.target is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
+        order = stratified_order(classes[:n_free], rng)
+        fixed = np.arange(n_free, n_examples)
+        test, validation = fixed[raw.n_validation or 0 :], fixed[: raw.n_validation]
+        if raw.n_test is None:
+            test, order = np.split(order, [round(self.TEST_FRACTION * n_free)])
+        if raw.n_validation is None:
+            validation, order = np.split(order, [round(self.VALIDATION_FRACTION * n_free)])
+        return {"train": self._thin(order, classes), "validation": validation, "test": test}
+
+    def _thin(self, train: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Keep the first `train_size` rows, or the first `shots` of each class."""
+        name = self.spec.name
+        if self.shots is not None:
+            by_class = [train[classes[train] == label] for label in range(self.spec.n_outputs)]
+            most = min(map(len, by_class))
+            require("shots", f"at most {most}, the smallest class of {name}", self.shots, self.shots <= most)
+            return np.concatenate([members[: self.shots] for members in by_class])
+        if self.train_size is not None:
+            most = len(train)
+            allowed = f"at most {most}, the training part of {name}"
+            require("train_size", allowed, self.train_size, self.train_size <= most)
+        return train[: self.train_size]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTask(ArrayTask):
+    """A task that another one names as its source.
+
+    Parameters
+    ----------
+    description : TaskSpec
+        Its spec.
+    load : callable
+        Returns its raw examples.
+    """
+
+    description: TaskSpec
+    load: Callable[[], Examples]
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self.description
+
+    def examples(self) -> Examples:
+        return self.load()
+
+
+def scores(kind: TargetKind, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Scores of shape (R,) for a kind of target, in float64: see `ArrayTask.score`."""
+    outputs = outputs.double()
+    if kind is TargetKind.CLASSES:
+        loss = losses.cross_entropy(outputs, targets)
+        return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
+    loss = losses.squared_error(outputs, targets)
+    return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
+
+
+def select_classes(raw: Examples, labels: range) -> Examples:
+    """Keep the examples of neighbouring classes, counted from 0."""
+    keep = (raw.targets >= labels.start) & (raw.targets < labels.stop)
+    fixed = keep[len(keep) - (raw.n_test or 0) - (raw.n_validation or 0) :]
+    n_test = None if raw.n_test is None else int(fixed[raw.n_validation or 0 :].sum())
+    n_validation = None if raw.n_validation is None else int(fixed[: raw.n_validation].sum())
+    return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation)
+
+
+def jitter(
+    inputs: Tensor, rng: Stream, shift: int, axes: Sequence[int], fill: Tensor | float | None, noise_std: float
+) -> Tensor:
+    """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal noise."""
+    for axis in axes if shift else ():
+        steps = rng.integers(2 * shift + 1, inputs.shape[1]) - shift
+        inputs = move(inputs, axis, steps, fill)
+    return inputs + noise_std * rng.normal(*inputs.shape[1:]) if noise_std else inputs
+
+
+def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) -> Tensor:
+    """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards higher indices.
+
+    What enters is `fill`, one number or each example's own (R, B); with None, what left at the other end.
+    """
+    length = inputs.shape[axis]
+    origin = torch.arange(length) - steps.unsqueeze(-1)  # (R, B, length): where each value comes from
+    shape = [*steps.shape, *(1 for _ in inputs.shape[2:])]
+    shape[axis] = length
+    moved = inputs.gather(axis, (origin % length).view(shape).expand_as(inputs))
+    outside = (origin < 0) | (origin >= length)
+    if fill is None:
+        return moved
+    entering = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:])) if isinstance(fill, Tensor) else fill
+    return torch.where(outside.view(shape), entering, moved)
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 over arrays: their shapes, types and contents."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str} {array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def _served(column: Column, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
+    """Values as batches take them: scaled once where all replicas share a split, otherwise in `dtype` to be scaled."""
+    if scale is not None and shared:
+        return Served(column.scaled(scale))
+    values = column.values
+    if scale is not None or values.is_floating_point():
+        values = values.to(dtype)
+    return Served(values, None if scale is None else scale.to(dtype))
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """Whole numbers (symbols, classes) as int64, others as they are."""
+    return torch.from_numpy(values.astype(np.int64, copy=False) if values.dtype.kind == "i" else values)

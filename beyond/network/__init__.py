@@ -1,0 +1,1 @@
+"""What is trained: networks of layers, and wrapped modules."""

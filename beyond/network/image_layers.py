@@ -1,0 +1,153 @@
+"""Layers on stacked images: convolution and pooling; see `beyond.network.layers` for the contract and the shapes.
+
+Copies of the weights become the groups of one convolution, so images are laid out as it wants them, (B, G * channels,
+height, width), and shown to the other layers as the view (G, channels, height, width, B).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from beyond.errors import require
+from beyond.network.layers import Flops, Layer, Role, Shape, Weights
+from beyond.streams import Stream
+
+
+@dataclass(frozen=True)
+class Conv2d(Layer):
+    """Cross-correlation of images, weight (G, n_out, n_in, kernel, kernel), bias (G, n_out)."""
+
+    role = Role.CONVOLUTION
+
+    n_out: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_out", "kernel", "stride"):
+            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
+        require("padding", ">= 0", self.padding, self.padding >= 0)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        _, height, width = _image(self, shape)
+        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width)]
+        require("kernel", f"small enough for a {height}x{width} image", self.kernel, min(sides) >= 1)
+        return self.n_out, sides[0], sides[1]
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_out, shape[0], self.kernel, self.kernel), "bias": (self.n_out,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return shape[0] * self.kernel**2, self.n_out * self.kernel**2
+
+    def flops(self, shape: Shape) -> Flops:
+        product = 2 * prod(self.output_shape(shape)) * shape[0] * self.kernel**2
+        return Flops(product, product, product)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Shape]]:
+        weight, groups = weights["weight"], len(x)
+        images = _examples_first(x)
+        kernels = weight.reshape(-1, *weight.shape[2:])
+        z = F.conv2d(images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups)
+        return _examples_last(z, len(weight)), (images, tuple(weight.shape))
+
+    def carry(
+        self, weights: Weights, cache: tuple[Tensor, Shape], dy: Tensor, transport: Tensor | None = None
+    ) -> Tensor:
+        carrier = weights["weight"] if transport is None else transport
+        images, _ = cache
+        dx = conv2d_input(
+            images.shape,
+            carrier.reshape(-1, *carrier.shape[2:]),
+            _examples_first(dy),
+            self.stride,
+            self.padding,
+            groups=len(dy),
+        )
+        return _examples_last(dx, len(dy))
+
+    def gradients(self, cache: tuple[Tensor, Shape], dy: Tensor) -> dict[str, Tensor]:
+        images, shape = cache
+        dz = _examples_first(dy)
+        dw = conv2d_weight(images, (shape[0] * shape[1], *shape[2:]), dz, self.stride, self.padding, groups=len(dy))
+        return {"weight": dw.view(shape), "bias": dy.sum((2, 3, 4))}
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Layer):
+    """Largest value of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+
+    role = Role.POOLING
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        require("size", ">= 1", self.size, self.size >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _pooled(self, shape, self.size)
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, tuple[Tensor, torch.Size]]:
+        images = _examples_first(x)
+        y, indices = F.max_pool2d(images, self.size, return_indices=True)
+        return _examples_last(y, len(x)), (indices, images.shape)
+
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        indices, shape = cache
+        dx = F.max_unpool2d(_examples_first(dy), indices, [self.size, self.size], output_size=shape[2:])
+        return _examples_last(dx, len(dy))
+
+
+@dataclass(frozen=True)
+class AvgPool2d(Layer):
+    """Mean of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+
+    role = Role.POOLING
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        require("size", ">= 1", self.size, self.size >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _pooled(self, shape, self.size)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+        images = _examples_first(x)
+        return _examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
+
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        spread = _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3) / self.size**2
+        cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
+        return _examples_last(F.pad(spread, cut), len(dy))
+
+
+def _image(layer: Layer, shape: Shape) -> Shape:
+    require(f"{type(layer).__name__} input", "an image of shape (channels, height, width)", shape, len(shape) == 3)
+    return shape
+
+
+def _pooled(layer: Layer, shape: Shape, size: int) -> Shape:
+    channels, height, width = _image(layer, shape)
+    require("size", f"at most {min(height, width)}, the image's side", size, size <= min(height, width))
+    return channels, height // size, width // size
+
+
+def _examples_first(x: Tensor) -> Tensor:
+    """(G, channels, height, width, B) as (B, G * channels, height, width), the layout grouped convolutions want."""
+    return x.movedim(-1, 0).flatten(1, 2)
+
+
+def _examples_last(x: Tensor, n_copies: int) -> Tensor:
+    """Undo `_examples_first`, as a view."""
+    return x.unflatten(1, (n_copies, -1)).movedim(0, -1)

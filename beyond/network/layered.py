@@ -1,0 +1,168 @@
+"""An architecture as a list of layers; R replicas of it evaluated as one tensor program.
+
+The weights of all replicas are one tensor (R, n): each replica's layers end to end, in order. Layers see views of it,
+so optimizers, mutations and cosines work on plain vectors and the last k layers are a suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyond.network.initialisations import DRAW_BIASES, Initialisation
+from beyond.network.layers import Layer, Weights
+from beyond.network.trainable import CACHE_BYTES, Block, Network, Tape
+from beyond.streams import Stream
+
+
+class LayeredNetwork(Network):
+    """Stacked layers.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    input_shape : tuple of int
+        Of one example.
+    initialisation : Initialisation
+        Draws the weights; gains start at one, and biases at zero but for an initialisation that draws them too.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation) -> None:
+        self.layers = tuple(layers)
+        self.initialisation = initialisation
+        self.shapes = [input_shape]
+        blocks: list[Block] = []
+        start = 0
+        for index, layer in enumerate(self.layers):
+            shapes = layer.parameters(self.shapes[-1])
+            if shapes:
+                stop = start + sum(prod(shape) for shape in shapes.values())
+                depth, fans = len(blocks) + 1, layer.fans(self.shapes[-1])
+                name = f"{type(layer).__name__.lower()}_{depth}"
+                blocks.append(Block(name, depth, index, start, stop, shapes, all(fans), fans))
+                start = stop
+            self.shapes.append(layer.output_shape(self.shapes[-1]))
+        self.blocks = tuple(blocks)
+        self.n_weights = start
+        self._places = [(block.layer, name, shape) for block in blocks for name, shape in block.shapes.items()]
+        self._sizes = [prod(shape) for *_, shape in self._places]
+        costs = [layer.flops(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)]
+        self.forward_flops = sum(cost.forward for cost in costs)
+        self.carry_flops = sum(cost.carry for cost in costs)
+        self._backward_flops = {
+            block.start: sum(cost.gradients for cost in costs[block.layer :])
+            + sum(cost.carry for cost in costs[block.layer + 1 :])
+            for block in self.blocks
+        }
+
+    def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
+        n_total = len(rng.generators) * n_copies
+        biases = self.initialisation in DRAW_BIASES
+        parts: list[Tensor] = []
+        for block in self.blocks:
+            for name, shape in block.shapes.items():
+                if block.drawn and (biases or name.startswith("weight")):
+                    draws = rng.normal(n_copies, *shape).flatten(0, 1)
+                    parts.append(self.initialisation(draws, *block.fans).flatten(1))
+                else:
+                    parts.append(torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0))
+        return torch.cat(parts, 1)
+
+    def unflatten(self, params: Tensor) -> list[Weights]:
+        """View flat weights (G, n) as each layer's named parameters."""
+        views: list[dict[str, Tensor]] = [{} for _ in self.layers]
+        parts = params.split(self._sizes, 1)  # one step for autograd; slices would be many
+        for (layer, name, shape), part in zip(self._places, parts, strict=True):
+            views[layer][name] = part.view(-1, *shape)
+        return views  # pyright: ignore[reportReturnType]
+
+    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+        x = inputs.movedim(1, -1)
+        weights = self.unflatten(params)
+        caches: list[Any] = []
+        for layer, own in zip(self.layers, weights, strict=True):
+            x, cache = layer.forward(own, x, rng)
+            caches.append(cache)
+        return x.movedim(-1, 1), Tape(weights, caches)
+
+    def backward(
+        self, tape: Tape, error: Tensor, *, start: int = 0, transport: Mapping[int, Tensor] | None = None
+    ) -> Tensor:
+        """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for weights[start:].
+
+        `transport` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
+        `start` are not visited, and the error is not carried below the first visited block.
+        """
+        dy = error.movedim(1, -1)
+        parts: list[Tensor] = []
+        visited = [block for block in self.blocks if block.start >= start]
+        first = visited[0].layer
+        by_layer = {block.layer: block for block in visited}
+        for index in range(len(self.layers) - 1, first - 1, -1):
+            layer, weights, cache = self.layers[index], tape.weights[index], tape.caches[index]
+            block = by_layer.get(index)
+            if block is not None:
+                gradients = layer.gradients(cache, dy)
+                parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
+            if index > first:
+                carrier = transport.get(block.depth) if transport is not None and block is not None else None
+                dy = layer.carry(weights, cache, dy, carrier)
+        return torch.cat(parts, 1)
+
+    def carry(self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no gradients."""
+        dy = error.movedim(1, -1)
+        by_layer = {block.layer: block.depth for block in self.blocks}
+        for index in range(len(self.layers) - 1, -1, -1):
+            depth = by_layer.get(index)
+            carrier = transport.get(depth) if transport is not None and depth is not None else None
+            dy = self.layers[index].carry(tape.weights[index], tape.caches[index], dy, carrier)
+        return dy.movedim(-1, 1)
+
+    def backward_flops(self, start: int = 0) -> int:
+        return self._backward_flops[start]
+
+    def carriers(self, params: Tensor) -> dict[int, Tensor]:
+        """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
+        views = self.unflatten(params)
+        return {block.depth: views[block.layer]["weight"] for block in self.blocks if block.drawn}
+
+    @cached_property
+    def single_layers(self) -> list[LayeredNetwork]:
+        """Each layer as a network of its own."""
+        return self._cut(list(range(len(self.layers))))
+
+    @cached_property
+    def stages(self) -> list[LayeredNetwork]:
+        """Each block with drawn weights, and the layers up to the next one, as a network of its own.
+
+        Layers in front of the first block belong to its stage.
+        """
+        cuts = [block.layer for block in self.blocks if block.drawn]
+        return self._cut([0, *cuts[1:]])
+
+    def _cut(self, cuts: list[int]) -> list[LayeredNetwork]:
+        return [
+            LayeredNetwork(self.layers[first:last], self.shapes[first], self.initialisation)
+            for first, last in pairwise([*cuts, len(self.layers)])
+        ]
+
+    def chunk_size(self, batch_size: int) -> int:
+        widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])  # what comes before is shared
+        return max(1, CACHE_BYTES // (8 * widest * batch_size))  # input and output of a layer, 4 bytes each
+
+    def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
+        fractions = super().dead_fraction(tape)
+        depth = 0
+        for layer, own, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
+            depth += bool(own)
+            off = layer.off(cache)
+            if off is not None and depth:
+                fractions[depth - 1] = off.all(-1).flatten(1).float().mean(-1)
+        return fractions

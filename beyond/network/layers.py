@@ -1,0 +1,415 @@
+"""Layers on stacked weights: each knows its forward pass and its own chain rule.
+
+Shapes: G stacked copies of the weights (R replicas, or R * P candidates), B examples. Activations are feature-major,
+`(G, features, B)`: the textbook's column vectors, z = W h + b, with the examples of a batch contiguous in memory.
+Images are `(G, channels, height, width, B)` by shape; their memory is laid out as convolutions like it, example first.
+
+Every layer may be handed an input shared by several copies: x of shape (R, ..., B) against weights of G = R * P copies.
+The copies of one replica then become the rows of a single product.
+
+The chain rule is cut in two: `carry` takes the error from a layer's output to its input, `gradients` turns it into
+the derivative for the layer's own weights. `transport`, in `carry`, replaces the matrix that carries the error, so that
+backpropagation, feedback alignment and sign-symmetry are one backward pass with different transport.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyond.errors import require
+from beyond.streams import Stream
+
+Shape = tuple[int, ...]
+Weights = Mapping[str, Tensor]
+
+
+class Flops(NamedTuple):
+    """Floating-point operations an example: a multiplication and an addition are two; only products are counted."""
+
+    forward: int = 0
+    carry: int = 0
+    gradients: int = 0
+
+
+class Role(StrEnum):
+    """What a layer is, for rules that must know: they act on this answer and refuse what they have no rule for."""
+
+    DENSE = "dense"  # z = W x + b
+    CONVOLUTION = "convolution"  # the same map of every patch; weight (n_out, n_in, ...), bias (n_out,)
+    GROUPED = "grouped"  # a map of each group of features
+    EMBEDDING = "embedding"  # a vector for each symbol
+    RECURRENT = "recurrent"  # sums that come back to themselves in time
+    RESIDUAL = "residual"  # a map and its activation, added to their input
+    NORMALISATION = "normalisation"
+    ACTIVATION = "activation"  # one unit, one value: neurons
+    POOLING = "pooling"
+    RESHAPING = "reshaping"  # values as they are, perhaps in another shape
+    NOISE = "noise"  # draws in training, the identity otherwise
+    UNKNOWN = "unknown"
+
+
+SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})  # outputs are weighted sums of inputs
+WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
+ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}  # an error passes back through one matrix at most
+
+
+class Layer(ABC):
+    """One layer; it holds no weights. `shape` is that of one input example, without G and B.
+
+    Attributes
+    ----------
+    role : Role
+        Of a layer that does not say, every rule that asks must think the worst.
+    bounded : bool
+        Whether an activation's values are.
+    """
+
+    role: ClassVar[Role] = Role.UNKNOWN
+    bounded: ClassVar[bool] = False
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one output example."""
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        """Names and shapes of one copy's parameters."""
+        return {}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        """Numbers of inputs to and outputs from one unit, for initialisation."""
+        return 0, 0
+
+    def flops(self, shape: Shape) -> Flops:
+        """Cost an example."""
+        return Flops()
+
+    @abstractmethod
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Any]:
+        """Return the output and what the chain rule needs; `rng` is given in training, for layers that draw."""
+
+    @abstractmethod
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        """Return the error at the input, from the error `dy` at the output."""
+
+    def gradients(self, cache: Any, dy: Tensor) -> dict[str, Tensor]:
+        """Return the derivative for each parameter, summed over the batch."""
+        return {}
+
+    def off(self, cache: Any) -> Tensor | None:
+        """Say which values (G, ..., B) are off and carry no error back; None where units have no such state."""
+        return None
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """z = W x + b, weight (G, n_out, n_in), bias (G, n_out)."""
+
+    role = Role.DENSE
+
+    n_out: int
+
+    def __post_init__(self) -> None:
+        require("n_out", ">= 1", self.n_out, self.n_out >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.n_out,)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_out, *_vector(self, shape)), "bias": (self.n_out,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return shape[0], self.n_out
+
+    def flops(self, shape: Shape) -> Flops:
+        product = 2 * self.n_out * shape[0]
+        return Flops(product, product, product)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
+        if len(weight) == len(x):
+            return torch.baddbmm(bias, weight, x), x
+        rows = weight.reshape(len(x), -1, weight.shape[2])  # (R, P * n_out, n_in)
+        return (rows @ x).view(*weight.shape[:2], -1).add_(bias), x
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if transport is None else transport
+        return carrier.mT @ dy
+
+    def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
+        return {"weight": dy @ cache.mT, "bias": dy.sum(-1)}
+
+
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """A vector for each symbol of a sequence, laid end to end: (length,) symbols to (length * n_features,).
+
+    weight (G, n_symbols, n_features). Symbols have no derivative, so it can only come first.
+    """
+
+    role = Role.EMBEDDING
+
+    n_symbols: int
+    n_features: int
+
+    def __post_init__(self) -> None:
+        require("n_symbols", ">= 1", self.n_symbols, self.n_symbols >= 1)
+        require("n_features", ">= 1", self.n_features, self.n_features >= 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (_vector(self, shape)[0] * self.n_features,)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.n_symbols, self.n_features)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return 1, self.n_features  # one symbol is on at a time
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        weight = weights["weight"]
+        rows = torch.arange(len(weight)).view(len(x), -1, 1, 1) * self.n_symbols + x.unsqueeze(1)  # (R, P, L, B)
+        vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))  # (G, L, B, n_features)
+        return vectors.mT.flatten(1, 2), rows.flatten(0, 1)
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        raise TypeError("symbols carry no error")
+
+    def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
+        n_copies = len(cache)
+        per_letter = dy.unflatten(1, (-1, self.n_features)).mT.reshape(-1, self.n_features)  # (G * L * B, n_features)
+        total = dy.new_zeros(n_copies * self.n_symbols, self.n_features)
+        total.index_add_(0, cache.flatten(), per_letter)
+        return {"weight": total.view(n_copies, self.n_symbols, self.n_features)}
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """(G, ..., B) to (G, features, B), in the order of the axes."""
+
+    role = Role.RESHAPING
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (prod(shape),)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+        return x.flatten(1, -2), x.shape
+
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy.reshape(len(dy), *cache[1:])
+
+
+@dataclass(frozen=True)
+class Identity(Layer):
+    """The input, unchanged: the activation of a linear network."""
+
+    role = Role.RESHAPING
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
+        return x, None
+
+    def carry(self, weights: Weights, cache: None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """max(x, 0)."""
+
+    role = Role.ACTIVATION
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.relu()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * (cache > 0)
+
+    def off(self, cache: Tensor) -> Tensor:
+        return cache <= 0
+
+
+@dataclass(frozen=True)
+class Tanh(Layer):
+    """tanh x; its derivative is 1 - y^2."""
+
+    role = Role.ACTIVATION
+    bounded = True
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.tanh()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * (1 - cache.square())
+
+
+@dataclass(frozen=True)
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x)); its derivative is y (1 - y)."""
+
+    role = Role.ACTIVATION
+    bounded = True
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        y = x.sigmoid()
+        return y, y
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy * cache * (1 - cache)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """In training, zero each value with probability `rate` and divide the rest by 1 - rate; otherwise the identity."""
+
+    role = Role.NOISE
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("rate", "in [0, 1)", self.rate, 0 <= self.rate < 1)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor | None]:
+        if rng is None:
+            return x, None
+        mask = (rng.uniform(*x.shape[1:]) >= self.rate) / (1 - self.rate)
+        return x * mask, mask
+
+    def carry(self, weights: Weights, cache: Tensor | None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        return dy if cache is None else dy * cache
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016, figure 2)."""
+
+    role = Role.RESIDUAL
+
+    inner: Layer
+    activation: Layer
+
+    def output_shape(self, shape: Shape) -> Shape:
+        inner = self.inner.output_shape(shape)
+        require("Residual output", f"{shape}, as its input", inner, inner == shape)
+        return shape
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return self.inner.parameters(shape)
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        return self.inner.fans(shape)
+
+    def flops(self, shape: Shape) -> Flops:
+        return self.inner.flops(shape)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Any, Any]]:
+        z, inner = self.inner.forward(weights, x, rng)
+        change, active = self.activation.forward({}, z, rng)
+        y = x.unsqueeze(1) + change.unflatten(0, (len(x), -1))  # x may be shared by several copies
+        return y.flatten(0, 1), (inner, active)
+
+    def carry(self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        inner, active = cache
+        return dy + self.inner.carry(weights, inner, self.activation.carry({}, active, dy), transport)
+
+    def gradients(self, cache: tuple[Any, Any], dy: Tensor) -> dict[str, Tensor]:
+        inner, active = cache
+        return self.inner.gradients(inner, self.activation.carry({}, active, dy))
+
+    def off(self, cache: tuple[Any, Any]) -> Tensor | None:
+        return self.activation.off(cache[1])
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias, each (G, features)."""
+
+    role = Role.NORMALISATION
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": _vector(self, shape), "bias": shape}
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        centred = x - x.mean(1, keepdim=True)
+        scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
+        normal = centred * scale
+        y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1)
+        return y.flatten(0, 1) + weights["bias"].unsqueeze(-1), (normal, scale)
+
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        normal, scale = cache
+        dn = dy * (weights["weight"] if transport is None else transport).unsqueeze(-1)
+        return scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
+
+    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
+        normal, _ = cache
+        return {"weight": (dy * normal).sum(-1), "bias": dy.sum(-1)}
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "identity": Identity}
+
+
+def _vector(layer: Layer, shape: Shape) -> Shape:
+    require(f"{type(layer).__name__} input", "one axis (flatten images first)", shape, len(shape) == 1)
+    return shape
+
+
+@dataclass(frozen=True)
+class GroupedLinear(Layer):
+    """z_g = W_g x_g for each group g of neighbouring features, weight (G, n_groups, n_out / n_groups, n_in / n_groups).
+
+    As many groups as features is a diagonal map.
+    """
+
+    role = Role.GROUPED
+
+    n_out: int
+    n_groups: int
+
+    def __post_init__(self) -> None:
+        require("n_groups", ">= 1", self.n_groups, self.n_groups >= 1)
+        fits = self.n_out >= 1 and self.n_out % self.n_groups == 0
+        require("n_out", f">= 1 and a multiple of n_groups ({self.n_groups})", self.n_out, fits)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.n_out,)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        n_in, n_out = self.fans(shape)
+        return {"weight": (self.n_groups, n_out, n_in)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        fits = len(shape) == 1 and shape[0] % self.n_groups == 0
+        require("GroupedLinear input", f"one axis, a multiple of n_groups ({self.n_groups}) long", shape, fits)
+        return shape[0] // self.n_groups, self.n_out // self.n_groups
+
+    def flops(self, shape: Shape) -> Flops:
+        n_in, n_out = self.fans(shape)
+        product = 2 * self.n_groups * n_out * n_in
+        return Flops(product, product, product)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        weight = weights["weight"]
+        parts = x.unflatten(1, (self.n_groups, -1))  # (R, n_groups, n_in / n_groups, B)
+        parts = parts.repeat_interleave(len(weight) // len(x), 0)  # copies may share an input
+        return (weight @ parts).flatten(1, 2), parts
+
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if transport is None else transport
+        return (carrier.mT @ dy.unflatten(1, (self.n_groups, -1))).flatten(1, 2)
+
+    def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
+        return {"weight": dy.unflatten(1, (self.n_groups, -1)) @ cache.mT}

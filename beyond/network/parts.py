@@ -1,0 +1,44 @@
+"""What architectures share: their settings, and the layers that inputs of a kind begin with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
+from beyond.network.initialisations import INITIALISATIONS, Initialisation, gaussian, identity
+from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer
+from beyond.network.sequence_layers import Channels
+from beyond.settings import OneOf
+
+SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations with a scale of their own
+Activation = Annotated[str, OneOf(ACTIVATIONS)]
+InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
+
+
+def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
+    """Layers that make one vector of an example: of symbols, each one's `embedding` features."""
+    if spec.n_symbols:
+        return [Embedding(spec.n_symbols, embedding)]
+    return [Flatten()] if len(spec.input_shape) > 1 else []
+
+
+def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
+    """Layers that make channels along time of an example: of symbols, each one's `embedding` features."""
+    if spec.n_symbols:
+        return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
+    return [Channels()] if len(spec.input_shape) == 1 else []
+
+
+def initialisation_of(name: str, std: float) -> Initialisation:
+    """Return an initialisation by its name; `std` is the scale of "gaussian" and "identity"."""
+    return SCALED[name](std) if name in SCALED else INITIALISATIONS[name]
+
+
+def trial(
+    architecture: Architecture, shape: tuple[int, ...], n_symbols: int = 0, target: TargetKind = TargetKind.CLASSES
+) -> TaskSpec:
+    """Return a small task of noise on an architecture, as it stands in a file's `TRIALS`: the contract tests try every
+    method on all of them, with every choice of its settings.
+    """
+    episode = Episode(n_support=4, n_query=3)
+    return TaskSpec("noise", shape, 4, target, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode)

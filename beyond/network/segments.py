@@ -1,0 +1,76 @@
+"""Part of a network, for rules that work layer by layer; its passes are charged in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from beyond.network.layered import LayeredNetwork
+from beyond.network.layers import Layer, Role
+from beyond.network.trainable import Tape
+from beyond.streams import Stream
+
+Charge = Callable[[int, int, str], None]
+
+
+class Segment:
+    """Consecutive layers of a network: one layer, or a stage (a layer with weights and those up to the next such).
+
+    Parameters
+    ----------
+    network : LayeredNetwork
+        The layers.
+    start : int
+        Where their weights begin in the whole network's flat vector.
+    charge : callable
+        Told the examples, the operations an example, and the direction of a pass: "forward" or "backward".
+
+    Attributes
+    ----------
+    start, stop : int
+        The slice of the flat vector that holds the segment's weights; empty for a layer without weights.
+    layers : tuple of Layer
+    role : Role
+        Of the layer whose weights it has; of the first one where none has any.
+    input_shape, output_shape : tuple of int
+        Of one example.
+    """
+
+    def __init__(self, network: LayeredNetwork, start: int, charge: Charge) -> None:
+        self._network = network
+        self._charge = charge
+        self.start, self.stop = start, start + network.n_weights
+        self.layers: tuple[Layer, ...] = network.layers
+        drawn = next((block.layer for block in network.blocks if block.drawn), 0)
+        self.role: Role = self.layers[drawn].role
+        self.input_shape, self.output_shape = network.shapes[0], network.shapes[-1]
+
+    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+        """Outputs (G, B, *output_shape) and the tape to go back on.
+
+        Parameters
+        ----------
+        params : Tensor of shape (G, n)
+            The whole network's weights.
+        inputs : Tensor of shape (R, B, *input_shape)
+        rng : Stream, optional
+            With it dropout is in training.
+        """
+        self._charge(inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward")
+        return self._network.forward(params[:, self.start : self.stop], inputs, rng)
+
+    def gradient(self, tape: Tape, error: Tensor) -> Tensor:
+        """Derivative (G, stop - start) for the segment's own weights, from the error (G, B, *output_shape)."""
+        if self.start == self.stop:
+            return error.new_empty(len(error), 0)
+        self._charge(error.shape[1], self._network.backward_flops(), "backward")
+        return self._network.backward(tape, error)
+
+    def carry(self, tape: Tape, error: Tensor, transport: Tensor | None = None) -> Tensor:
+        """Error (G, B, *input_shape) at the inputs, from the error at the outputs.
+
+        `transport` replaces the weights of the segment's first layer that has any.
+        """
+        self._charge(error.shape[1], self._network.carry_flops, "backward")
+        return self._network.carry(tape, error, None if transport is None else {1: transport})

@@ -1,0 +1,94 @@
+"""What a network must answer, whatever it is made of: weights as one flat vector, and the passes through them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from beyond.network.layers import Weights
+from beyond.streams import Stream
+
+CACHE_BYTES = 1 << 21  # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer's weights: the slice [start, stop) of the flat vector.
+
+    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers. `drawn` says whether the
+    weights start from random draws: those of a normalisation do not. `fans` are the numbers of inputs to and outputs
+    from one unit, (0, 0) where they are not known.
+    """
+
+    name: str
+    depth: int
+    layer: int
+    start: int
+    stop: int
+    shapes: Mapping[str, tuple[int, ...]]
+    drawn: bool = True
+    fans: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a forward pass leaves for the backward pass: each layer's weights and cache."""
+
+    weights: Sequence[Weights]
+    caches: Sequence[Any]
+
+
+class Network(ABC):
+    """Something with weights that can be run and differentiated.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        In the order of the flat vector.
+    n_weights : int
+    forward_flops : int
+        Floating-point operations of a forward pass, an example.
+    """
+
+    blocks: tuple[Block, ...]
+    n_weights: int
+    forward_flops: int
+
+    @abstractmethod
+    def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
+        """Draw weights for `n_copies` networks a replica, shape (R * n_copies, n)."""
+
+    @abstractmethod
+    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go back on.
+
+        With an `rng` what draws (dropout) is in training; without, it is not.
+        """
+
+    @abstractmethod
+    def backward(self, tape: Tape, error: Tensor, *, start: int = 0) -> Tensor:
+        """Return the gradient for weights[start:], (G, n - start), from the error at the outputs (G, B, n_outputs)."""
+
+    @abstractmethod
+    def backward_flops(self, start: int = 0) -> int:
+        """Cost an example of `backward` from the end to the block that begins at `start`."""
+
+    @abstractmethod
+    def chunk_size(self, batch_size: int) -> int:
+        """How many candidates to evaluate at once so that their activations stay in the cache."""
+
+    def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
+        """Outputs alone, out of training."""
+        return self.forward(params, inputs)[0]
+
+    def suffix(self, n_blocks: int) -> int:
+        """Where the weights of the last `n_blocks` layers begin in the flat vector."""
+        return self.blocks[-n_blocks].start
+
+    def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
+        """For each block, the fraction (R,) of its units that are off for every example; NaN where that is unknown."""
+        return [float("nan")] * len(self.blocks)

@@ -1,0 +1,1 @@
+"""The harness: settings in, tables out."""

@@ -1,0 +1,140 @@
+"""The YAML of every choice, made from the class that declares its settings: `make conf` writes it below `conf/`.
+
+A method, a task and an architecture are a class in a file of their own, which is found there and gives the choice its
+name. Further choices, by the settings in which they differ from their class, are named in the file's `CHOICES`, as the
+optimizers' are. Studies and papers are written by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from inspect import getdoc
+from pathlib import Path
+from textwrap import wrap
+from types import ModuleType
+from typing import Any, get_type_hints
+
+import yaml
+
+from beyond.catalog import CONF, HOMES, modules
+from beyond.ledger import Budget
+from beyond.settings import describe, is_settings
+
+WIDTH = 120
+EPOCHS = "Backprop epochs: the compute of that many passes of backpropagation over the training set."
+
+Choice = tuple[Any, str]  # settings, or a class that has no defaults; and what is said of it, if not by its class
+STANDING: dict[str, dict[str, Choice]] = {
+    "network": {"default": (None, "The task's own network.")},
+    "optimizer": {"default": (None, "The method's own optimizer.")},
+    "budget": {
+        "standard": (Budget("epochs", 100), EPOCHS),
+        "quick": (Budget("epochs", 10), EPOCHS),
+        "long": (Budget("epochs", 1000), EPOCHS),
+        "examples": (Budget("examples", 100_000), "Examples through the network: forward + 2 backward."),
+        "flops": (Budget("flops", 1e9), "Floating-point operations of the network's passes."),
+        "steps": (Budget("steps", 1000), "Changes of the weights; in evolution, generations."),
+        "seconds": (
+            Budget("seconds", 10),
+            "Step time on the clock, a replica's share; tables are then not reproducible.",
+        ),
+    },
+}
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of every YAML that is made, by its path below `conf/`."""
+    groups = dict.fromkeys([*HOMES, *STANDING])
+    return {Path(group, f"{name}.yaml"): page(*choice) for group in groups for name, choice in named(group).items()}
+
+
+def named(group: str) -> dict[str, Choice]:
+    """Every choice of a group: the class of each file, and what the files name beside it in `CHOICES`."""
+    found = dict(STANDING.get(group, {}))
+    for file, module in modules(group).items() if group in HOMES else ():
+        if own := _class_in(module):
+            made = own if any(_required(own)) else own()
+            found[made.spec.name if group == "task" else file] = (made, "")
+        found |= getattr(module, "CHOICES", {})
+    return found
+
+
+def page(choice: Any, remark: str = "") -> str:
+    """Return the YAML of one choice: settings, or a class some of whose settings have no default."""
+    if choice is None:
+        lines = []
+    elif isinstance(choice, Budget):  # asked for by its currency alone, `budget.epochs=300`
+        lines = [f"{choice.currency}: {choice.amount:.10g}"]
+    else:
+        lines = list(_lines(choice))
+        remark = remark or (getdoc(choice) or "").partition("\n\n")[0]
+    return "\n".join([*(f"# {line}" for line in wrap(remark, WIDTH - 2)), *lines, ""])
+
+
+def _lines(choice: Any, indent: str = "") -> Iterator[str]:
+    """A line a setting, with what is allowed and what it means behind it; settings within settings are indented."""
+    cls = choice if isinstance(choice, type) else type(choice)
+    declared, meanings = get_type_hints(cls, include_extras=True), _meanings(cls)
+    yield f"{indent}_target_: {cls.__module__}.{cls.__qualname__}"
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        value = getattr(choice, field.name, dataclasses.MISSING)
+        if is_settings(type(value)):
+            yield f"{indent}{field.name}:"
+            yield from _lines(value, indent + "  ")
+            continue
+        line = f"{indent}{field.name}: {'???' if value is dataclasses.MISSING else _scalar(value)}"
+        allowed = describe(declared[field.name]) or "a number"
+        said = f"{line}  # {allowed}: {meanings.get(field.name, '')}"
+        yield said if meanings.get(field.name) and len(said) <= WIDTH else f"{line}  # {allowed}"
+
+
+def _scalar(value: Any) -> str:
+    """A number, a name or a list of such in YAML's own words, on one line: 1.0e-08, null, [16, 32]."""
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=WIDTH).removesuffix("\n").removesuffix("\n...")
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """First sentence of what the class's docstring, or its parents', says of each parameter."""
+    found: dict[str, str] = {}
+    for owner in reversed(cls.__mro__):
+        names: list[str] = []
+        for line in (getdoc(owner) or "").partition("Parameters\n----------\n")[2].splitlines():
+            if line and not line.startswith(" "):
+                names = line.partition(" : ")[0].split(", ")
+                found |= dict.fromkeys(names, "")
+            else:
+                found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return {name: text.strip().partition(". ")[0].rstrip(".") for name, text in found.items()}
+
+
+def _class_in(module: ModuleType) -> Any:
+    """The class that a file of one class declares; None for a file of several."""
+    declared = [own for own in vars(module).values() if is_settings(own) and own.__module__ == module.__name__]
+    return declared[0] if len(declared) == 1 else None
+
+
+def _required(cls: type) -> Iterator[str]:
+    """Names of the fields that have no default."""
+    for field in dataclasses.fields(cls):
+        if field.init and dataclasses.MISSING is field.default is field.default_factory:
+            yield field.name
+
+
+def main() -> None:
+    """Write all of them, and remove what is made no more."""
+    made = {CONF / path: text for path, text in pages().items()}
+    for group in {path.parts[0] for path in pages()}:
+        for path in set((CONF / group).rglob("*.yaml")) - set(made):
+            path.unlink()
+    for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

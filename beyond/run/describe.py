@@ -1,0 +1,111 @@
+"""The table of methods, made from the head of each method's file and its class."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import getdoc
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from beyond.catalog import names, read
+from beyond.errors import require_one_of
+from beyond.run import matrix
+
+# What backpropagation needs and a brain, a chip or a pipeline may not have.
+NEEDS = {
+    "weight transport": "the error is carried back through the transposed forward weights, or their signs",
+    "global loss": "what a hidden layer learns depends on a loss at the outputs",
+    "stored activations": "a forward pass's activations are kept until an error comes back",
+    "separate phases": "a step has distinct phases: free and nudged, positive and negative, inference and learning",
+    "backward locking": "a layer's update waits for a sweep from the outputs back to it",
+}
+HEAD = """# Methods
+
+Made from the heads of the files in `methods/` by `make methods`; `beyond --methods` prints the same.
+
+The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the derivative at the
+outputs, `loss` numbers that say how large the loss is, `reward` a number for each action of its own, `local` the
+targets and what each layer can see by itself. An x says that the rule needs
+"""
+COMBINATIONS = f"""## On what they run
+
+Every method at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network, see
+`beyond/run/matrix.py`. A combination trains every layer, leaves some alone as the rule itself asks
+(`Method.left_alone`), or is refused in one line before training; named are the kinds on which that happens with at
+least one choice. A test runs them all.
+"""
+HEADING = re.compile(r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a method's file says of it.
+
+    Attributes
+    ----------
+    name : str
+        In the catalogue.
+    title : str
+        Its full name, with authors and year.
+    signal : str
+    needs : list of str
+        Keys of `NEEDS`.
+    departures, cost, check, source : str
+    """
+
+    name: str
+    title: str
+    signal: str
+    needs: list[str]
+    departures: str
+    cost: str
+    check: str
+    source: str
+
+
+def describe(name: str) -> Description:
+    """Read a method's file; raise `InputError` for a need that is not in `NEEDS`."""
+    module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
+    module = import_module(module_name)
+    text = getdoc(module) or ""
+    parts = {key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)}
+    title = " ".join(text.split("\n\n")[0].split()).rstrip(".")
+    stated = parts.pop("needs")
+    needs = [] if stated == "none of these" else stated.split(", ")
+    for need in needs:
+        require_one_of(f"{name}: Needs", NEEDS, need)
+    return Description(name, title, str(getattr(module, class_name).signal), needs, **parts)
+
+
+def markdown() -> str:
+    """Return the page `docs/methods.md`: a row a method, a column a need."""
+    rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "oracle"]]
+    for own in map(describe, names("method")):
+        needed = ["x" if need in own.needs else "" for need in NEEDS]
+        rows.append([own.name, own.title, own.signal, *needed, own.cost, own.check])
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
+    return "\n".join([HEAD, *meanings, "", *lines, "", COMBINATIONS, matrix.markdown(), ""])
+
+
+def show(chosen: Sequence[str] = ()) -> None:
+    """Print the same of the methods chosen, or of all, as narrow as a terminal."""
+    for name in chosen:
+        require_one_of("method", names("method"), name)
+    shown = Table("method", "signal", "rule and source, needs, cost of a step, oracle", box=box.SIMPLE, show_lines=True)
+    for own in map(describe, chosen or names("method")):
+        needs = ", ".join(own.needs) or "none of the five"
+        told = f"{own.title}\nneeds   {needs}\ncost    {own.cost}\noracle  {own.check}"
+        shown.add_row(own.name, own.signal, told)
+    Console(highlight=False, markup=False).print(shown)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

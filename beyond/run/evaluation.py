@@ -1,0 +1,113 @@
+"""What a state is worth: scores on whole splits, what a prediction costs, and the answer to each test example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method, Splits, Task
+from beyond.ledger import Ledger
+from beyond.network.trainable import Network
+from beyond.problem import Problem
+from beyond.run.predictions import Columns, columns
+
+ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
+INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
+EVALUATION_CHUNK = 8192  # examples of all replicas together; bounds the memory of an evaluation
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a state is worth on the test split.
+
+    Attributes
+    ----------
+    scores : dict of str to Tensor of shape (R,)
+        Those of the method's variants under their names too.
+    inference : list of dict
+        What a prediction costs, for each replica: operations, spikes, and the additions that spikes cause.
+    predictions : dict of int to (dict of str to array)
+        A table each of the replicas that were asked for.
+    """
+
+    scores: dict[str, Tensor]
+    inference: list[dict[str, float]]
+    predictions: dict[int, Columns]
+
+
+class Evaluation:
+    """Evaluates states of one method on one task. Nothing that it does is charged.
+
+    Parameters
+    ----------
+    method : Method
+    task : Task
+    network : Network
+    seeds : sequence of int
+        One a replica.
+    splits : Splits
+        The task's, at these seeds.
+    """
+
+    def __init__(self, method: Method, task: Task, network: Network, seeds: Sequence[int], splits: Splits) -> None:
+        self.method = method
+        self.task = task
+        self.network = network
+        self.seeds = seeds
+        self.splits = splits
+        self.problem = Problem(network, task.spec, signal=method.signal)
+
+    def n_examples(self, split: str) -> int:
+        """Count what is scored: examples, or the queries of all episodes."""
+        episode = self.task.spec.episode
+        return self.splits.size(split) * (1 if episode is None else episode.n_query)
+
+    def scores(self, state: Any, split: str) -> dict[str, Tensor]:
+        """Scores (R,) on a whole split."""
+        return self.task.score(*self._answers(self.method, state, split, self.problem))
+
+    def test(self, state: Any, replicas: Sequence[int], run_id: str) -> Tested:
+        """Scores and costs on the test split, and the predictions of some replicas."""
+        spec, n_examples = self.task.spec, self.n_examples("test")
+        ledger = Ledger()
+        meter = Problem(self.network, spec, ledger, self.method.signal)
+        outputs, targets = self._answers(self.method, state, "test", meter)
+        scores = self.task.score(outputs, targets)
+        for name, variant in self.method.variants().items():
+            own = self.task.score(*self._answers(variant, state, "test", self.problem))
+            scores |= {f"{name}_{metric}": values for metric, values in own.items()}
+        none = torch.zeros(len(self.seeds))
+        activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
+        flops = ledger.flops / n_examples
+        inference = [dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*activity, strict=True)]
+        ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(len(self.seeds), -1)
+        if targets.ndim == outputs.ndim:  # values
+            outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
+        tables = {r: columns(spec.target, run_id, self.seeds[r], ids[r], targets[r], outputs[r]) for r in replicas}
+        return Tested(scores, inference, tables)
+
+    def _answers(self, method: Method, state: Any, split: str, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split."""
+        found = [(self._predict(method, state, batch, problem), batch.targets) for batch in self._chunks(split)]
+        outputs, targets = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+        return outputs, self._expanded(targets)
+
+    def _predict(self, method: Method, state: Any, batch: Batch, problem: Problem) -> Tensor:
+        """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
+        shown = batch.support
+        support = None if shown is None else Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
+        return method.predict(state, problem, self._expanded(batch.inputs), support)
+
+    def _expanded(self, values: Tensor) -> Tensor:
+        return values.expand(len(self.seeds), *values.shape[1:])
+
+    def _chunks(self, split: str) -> Iterator[Batch]:
+        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""
+        size, n_examples = self.splits.size(split), self.n_examples(split)
+        places = torch.arange(size).unsqueeze(0)
+        for part in places.split(max(1, EVALUATION_CHUNK * size // (n_examples * len(self.seeds))), 1):
+            yield self.splits.batch(split, part)

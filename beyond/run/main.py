@@ -1,0 +1,159 @@
+"""The Hydra entry point: settings become a run, and the run a folder of tables.
+
+Heavy libraries are imported inside the functions that need them, so that `beyond --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from beyond import catalog
+from beyond.catalog import CONF, find, names
+from beyond.errors import InputError, UnsupportedError, require_one_of
+from beyond.run.explain import GROUPS, explain, refuse_twice
+
+if TYPE_CHECKING:
+    pass
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each
+SWEEP = frozenset({"-m", "--multirun"})
+SCALES = ("fast", "full")  # of a published result's runs
+
+
+def main() -> None:
+    """Console script `beyond`: bad input is one line and exit status 1."""
+    for variable in THREAD_VARIABLES:  # read once, when the numerical libraries load; two pools fight
+        os.environ.setdefault(variable, "1")
+    if "--methods" in sys.argv[1:]:
+        return _describe(sys.argv[1:])
+    if "+paper=all" in sys.argv[1:]:
+        return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
+    register_resolvers()
+    plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
+    from hydra_plugins.beyond_cells.sweeper import CellSweeper
+
+    plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
+    try:
+        refuse_twice(sys.argv[1:])
+        _refuse_nameless(sys.argv[1:])
+        sys.argv[1:] = _for_each_cell(_sweep_first(sys.argv[1:]))
+        application()
+    except (*REFUSALS, HydraException) as error:
+        sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
+    except KeyboardInterrupt:
+        sys.exit("beyond: stopped; the same command goes on from here")
+
+
+def _refuse_nameless(arguments: list[str]) -> None:
+    """Raise `InputError` for a group whose choice is no name: Hydra has a traceback for `method=null`."""
+    parser = OverridesParser.create()
+    for argument in arguments:
+        group, sign, typed = argument.lstrip("+").partition("=")
+        if not sign or group not in GROUPS:
+            continue
+        override = parser.parse_override(argument)
+        value = override.value()
+        swept = override.is_discrete_sweep() and not isinstance(value, Glob)
+        chosen = override.sweep_iterator() if swept else [value]
+        if not all(isinstance(one, str | Glob | QuotedString) for one in chosen):
+            require_one_of(group, names(group), typed)
+
+
+def _sweep_first(arguments: list[str]) -> list[str]:
+    """Move `-m` to the front: with settings on both sides of it, Hydra knows only those before it."""
+    return sorted(arguments, key=lambda argument: argument not in SWEEP)
+
+
+def _for_each_cell(arguments: list[str]) -> list[str]:
+    """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of config.yaml."""
+    sweeps = SWEEP.intersection(arguments) or any(re.match(r"\+(study|paper)=", a) for a in arguments)
+    if not sweeps or {"--cfg", "-c"}.intersection(arguments):
+        return arguments
+    parser = OverridesParser.create()
+    single = [
+        re.match(rf"({'|'.join(catalog.GROUPS)})\.", argument)
+        and not parser.parse_override(argument).is_sweep_override()
+        for argument in arguments
+    ]
+    return [re.sub("=(.*)", r"=choice(\1)", a) if alone else a for a, alone in zip(arguments, single, strict=True)]
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def application(config: DictConfig) -> str:
+    """Run one cell; return the worst status among its replicas."""
+    from beyond.run.cell import run_cell
+    from hydra_plugins.beyond_cells.configuration import read_cell
+
+    study = HydraConfig.get().mode is RunMode.MULTIRUN
+    try:
+        status = run_cell(read_cell(config), keep_skipped=study, bar=not study)
+    except REFUSALS as error:  # before Hydra adds lines of its own
+        sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
+    if status == "failed" and not study:
+        sys.exit(1)
+    return status
+
+
+def _describe(arguments: list[str]) -> None:
+    """Print what is known of the methods that are named, or of all."""
+    from beyond.run.describe import show
+
+    try:
+        show([argument for argument in arguments if argument != "--methods"])
+    except InputError as error:
+        sys.exit(f"beyond: {error}")
+
+
+def _every_paper(arguments: list[str]) -> None:
+    """Run every paper, each in a process of its own, then write their index; the exit status is 1 if any failed."""
+    settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if settings.get("scale", "fast") not in SCALES:  # one line for all of them
+        sys.exit(f"beyond: scale must be one of {', '.join(SCALES)}; got {settings['scale']!r}")
+    commands = [[sys.executable, "-m", "beyond.run.main", f"+paper={name}", *arguments] for name in names("paper")]
+    failed = [command for command in commands if subprocess.run(command, check=False).returncode]
+    publish_index = find("hydra.sweeper.index", catalog.read("hydra/sweeper", "cells")["index"])
+    publish_index(Path(settings.get("runs", "runs"), "papers"))
+    sys.exit(min(len(failed), 1))
+
+
+def register_resolvers() -> None:
+    """Let settings choose by scale, `${scaled:2000,6000}`, and write lists, `${repeated:256,30}`, `${span:0,400}`."""
+    for resolver in (_scaled, _repeated, _span):
+        OmegaConf.register_new_resolver(resolver.__name__.lstrip("_"), resolver, replace=True)
+
+
+def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
+    """Choose between two values by the paper's scale."""
+    require_one_of("scale", SCALES, _root_.scale)
+    return full if _root_.scale == "full" else fast
+
+
+def _repeated(value: Any, count: int) -> str:
+    """Write a list for a line of overrides: `network.hidden=${repeated:256,30}` has thirty layers of 256."""
+    return f"[{','.join([str(value)] * count)}]"
+
+
+def _span(first: int, stop: int) -> str:
+    """Write a list for a line of overrides: `seeds=${span:500,1000}` has the seeds from 500 to 999."""
+    return f"[{','.join(map(str, range(first, stop)))}]"
+
+
+if __name__ == "__main__":
+    main()

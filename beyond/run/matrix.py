@@ -1,0 +1,185 @@
+"""Every method on every kind of layer, with every choice of its settings: what runs whole, what does not, and why.
+
+Problems are as small as they can be: a few examples of noise, episodes and a source task among them, so that every
+method has what it asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+from beyond.catalog import load, modules, names, read
+from beyond.contracts import Batch, Method, TargetKind, TaskSpec
+from beyond.errors import UnsupportedError
+from beyond.ledger import Ledger
+from beyond.network.trainable import Network
+from beyond.problem import Problem, SourceProblem, seal
+from beyond.streams import Stream
+
+N_EPISODES = 2
+# Sizes at which a step is cheap and every choice of the other settings is allowed.
+SMALL: Mapping[str, Any] = {
+    "batch_size": 6,
+    "population_size": 4,
+    "n_parents": 2,
+    "n_candidates": 4,
+    "n_pairs": 2,
+    "n_directions": 2,
+    "n_tangents": 2,
+    "n_draws": 2,
+    "n_actions": 2,
+    "n_trials": 2,
+    "n_free": 3,
+    "n_nudged": 3,
+    "n_inference": 2,
+    "n_inner_steps": 2,
+    "n_steps": 3,
+    "source_epochs": 1,
+}
+
+
+SPECS: dict[str, TaskSpec] = {
+    kind: spec for module in modules("network").values() for kind, spec in module.TRIALS.items()
+}
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A method with one choice of one of its settings, on one kind of network.
+
+    Attributes
+    ----------
+    method : str
+        In the catalogue.
+    choice : str
+        "" for the defaults, or `setting=value`.
+    kind : str
+        A key of `SPECS`.
+    rule : Method
+    """
+
+    method: str
+    choice: str
+    kind: str
+    rule: Method
+
+    def start(self, seeds: list[int]) -> Start:
+        """Make a problem for these seeds, and the method's state; raise `UnsupportedError` where the method does."""
+        spec = SPECS[self.kind]
+        network, signal = spec.network.build(spec), self.rule.signal
+        data = Stream("data", seeds)
+        batches = [seal(_batch(spec, data), signal) for _ in range(3)]
+        problem = Problem(network, spec, Ledger(), signal, _Source(network, spec, batches.pop(), self.rule))
+        params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
+        return Start(problem, batches, params, rng, self.rule.init(problem, params, rng))
+
+
+@dataclass(frozen=True)
+class Start:
+    """A method before its first step: its problem, two batches, the initial weights, its stream and its state."""
+
+    problem: Problem
+    batches: list[Batch]
+    params: Tensor
+    rng: Stream
+    state: Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a combination: the names of the blocks that it leaves alone, or why it is refused."""
+
+    combination: Combination
+    left_alone: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+class _Source(SourceProblem):
+    """A related task of one batch."""
+
+    def __init__(self, network: Network, spec: TaskSpec, batch: Batch, rule: Method) -> None:
+        Problem.__init__(self, network, spec, Ledger(), rule.signal)
+        self._batch = batch
+
+    def batches(self, n_epochs: int, batch_size: int) -> Iterator[Batch]:
+        return iter([self._batch] * n_epochs)
+
+
+def combinations(method: str) -> list[Combination]:
+    """Every choice of a method's settings, one at a time, on every kind of network."""
+    settings = read("method", method)
+    small = {name: value for name, value in SMALL.items() if name in settings}
+    rules = {"": load("method", method, **small)}
+    declared = get_type_hints(type(rules[""]), include_extras=True)
+    for name in settings:
+        for value in _choices(declared[name]) if name in declared else ():
+            if value != getattr(rules[""], name):
+                rules[f"{name}={'null' if value is None else value}"] = load("method", method, **{**small, name: value})
+    return [Combination(method, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()]
+
+
+def verdict(combination: Combination) -> Verdict:
+    """Ask a method whether it serves, and what it leaves alone."""
+    try:
+        start = combination.start([0])
+    except UnsupportedError as refusal:
+        return Verdict(combination, refusal=str(refusal))
+    return Verdict(combination, tuple(combination.rule.left_alone(start.problem)))
+
+
+def markdown() -> str:
+    """Return a table: a row a method, how many combinations train every layer, leave some alone, or are refused."""
+    lines = [
+        "| method | combinations | every layer learns | some are left alone | refused |",
+        "|---|---|---|---|---|",
+    ]
+    sums = [0, 0, 0, 0]
+    for method in names("method"):
+        verdicts = [verdict(combination) for combination in combinations(method)]
+        refused = [own for own in verdicts if own.refusal]
+        partly = [own for own in verdicts if own.left_alone]
+        counts = [len(verdicts), len(verdicts) - len(refused) - len(partly), len(partly), len(refused)]
+        sums = [total + count for total, count in zip(sums, counts, strict=True)]
+        cells = [str(counts[0]), str(counts[1]), _told(counts[2], partly), _told(counts[3], refused)]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join([*lines, f"| all | {' | '.join(map(str, sums))} |"])
+
+
+def _told(count: int, verdicts: list[Verdict]) -> str:
+    """Return the count, and on which kinds of network."""
+    kinds = dict.fromkeys(own.combination.kind for own in verdicts)
+    where = "everywhere" if len(kinds) == len(SPECS) else ", ".join(kinds)
+    return f"{count}: {where}" if count else "0"
+
+
+def _choices(declared: Any) -> list[Any]:
+    """Values of a setting that can be listed: truths, names, and none or some of what may be null."""
+    if get_origin(declared) is Annotated:
+        return _choices(get_args(declared)[0])
+    if declared is bool:
+        return [False, True]
+    if get_origin(declared) is Literal:
+        return list(get_args(declared))
+    if get_origin(declared) in (Union, UnionType) and NoneType in get_args(declared):
+        return [None, 1]
+    return []
+
+
+def _batch(spec: TaskSpec, rng: Stream) -> Batch:
+    """Episodes of noise: queries, and their support."""
+    assert spec.episode is not None
+    queries, support = (N_EPISODES * n for n in (spec.episode.n_query, spec.episode.n_support))
+    return Batch(*_examples(spec, queries, rng), Batch(*_examples(spec, support, rng)))
+
+
+def _examples(spec: TaskSpec, n_examples: int, rng: Stream) -> tuple[Tensor, Tensor]:
+    shape = (n_examples, *spec.input_shape)
+    inputs = rng.integers(spec.n_symbols, *shape) if spec.n_symbols else rng.normal(*shape)
+    if spec.target is TargetKind.VALUES:
+        return inputs, rng.normal(n_examples, spec.n_outputs)
+    return inputs, rng.integers(spec.n_outputs, n_examples)

@@ -1,0 +1,173 @@
+"""Where a result comes from: the source files that decide it, the packages, and the machine."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from beyond.catalog import CONF
+from beyond.run import loop
+
+OURS = ("beyond", "methods", "tasks")
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
+NAMED = re.compile(r"([\w.]+):[\w.]+")  # a value that says where to import something from, `package.module:function`
+
+
+def sources(*built: object) -> dict[str, str]:
+    """Find the source files that decide what these objects do in the training loop, and hash each.
+
+    They are those of the objects' classes and of the loop, and all that these import: ours, and a user's own modules,
+    not installed packages. What changes nothing does not count: comments, docstrings, layout, imports for types alone.
+
+    Returns
+    -------
+    dict of str to str
+        "methods/genetic.py" and 12 hex digits.
+    """
+    found: dict[str, str] = {}
+    waiting, seen = {loop.__name__, *(name for one in built for name in _modules(one))}, set[str]()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if (present := _present(name)) is not None:
+            path, found[path], imported = present
+            waiting |= {*imported, name.rpartition(".")[0]} - seen - {""}
+    return dict(sorted(found.items()))
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """Return one hash, 12 hex digits, of what `sources` found."""
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Files that are not what they were, or are in one only."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def outdated(files: Mapping[str, str]) -> list[str]:
+    """Files that are not what they were when `sources` found and hashed them, or gone."""
+    modules = (name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files)
+    return changed(files, {present[0]: present[1] for module in modules if (present := _present(module))})
+
+
+def packages(further: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of Python, and of the packages that make or decide results."""
+    return {"python": platform.python_version(), **{name: version(name) for name in sorted({*PACKAGES, *further})}}
+
+
+def machine() -> dict[str, Any]:
+    """Say which commit of the code ran, and on what."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "processor": _processor(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def _modules(value: object) -> Iterator[str]:
+    """Modules that an object's class, the objects in its fields, and the texts that name something are from."""
+    if is_dataclass(value) and not isinstance(value, type):
+        yield type(value).__module__
+        for field in fields(value):
+            yield from _modules(getattr(value, field.name))
+    elif isinstance(value, str) and (named := NAMED.fullmatch(value)):
+        yield named[1]
+    elif isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _modules(inner)
+
+
+def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
+    """Path, hash and imports of a module that is ours or a user's; None for any other."""
+    file = _file(module)
+    if file is None:
+        return None
+    package = file.name == "__init__.py"
+    path = module.replace(".", "/") + ("/__init__.py" if package else ".py")
+    return path, *_read(file, module if package else module.rpartition(".")[0])
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """File of a module that is ours or a user's; None for what is installed, built in, or no module."""
+    top, *rest = name.split(".")
+    root = _root(top)
+    if root is None:
+        return None
+    place = root.parent.joinpath(*rest) if root.name == "__init__.py" else root.with_suffix("").joinpath(*rest)
+    candidates = [place / "__init__.py", place.with_suffix(".py")] if rest else [root]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+@cache
+def _root(top: str) -> Path | None:
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):  # the running script has none
+        return None
+    if spec is None or not (spec.origin or "").endswith(".py"):
+        return None
+    file = Path(spec.origin or "").resolve()
+    installed = {"site-packages", "dist-packages"}.intersection(file.parts)
+    standard = file.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    return file if top in OURS or not (installed or standard) else None
+
+
+@cache
+def _read(file: Path, package: str) -> tuple[str, frozenset[str]]:
+    """Hash of what a file does, and names that it may import, `from .part import width` from its package."""
+    tree = _Bare().visit(ast.parse(file.read_bytes()))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12], frozenset(names)
+
+
+class _Bare(ast.NodeTransformer):
+    """Take away docstrings, and what only type checkers read."""
+
+    def visit_If(self, node: ast.If) -> Any:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=CONF, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,172 @@
+"""A run's folder: rows become parquet files, and a run that was cut off goes on where it stood.
+
+Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is finished if its tables
+are those that its manifest names. A lock that the operating system drops with its process keeps two processes from
+writing one folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pandas as pd
+import torch
+
+from beyond.contracts import TargetKind
+from beyond.errors import InputError
+from beyond.files import write_whole
+from beyond.run.loop import Progress
+from beyond.run.predictions import Columns, joined, write
+from beyond.run.provenance import changed
+
+TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
+
+
+class RunFolder:
+    """Where one run is recorded.
+
+    Parameters
+    ----------
+    path : Path
+    save_every : float
+        Seconds between saved states; 0 saves at every checkpoint.
+    origin : dict of str to str, optional
+        What decides the result, and its hashes: only a state that the same has saved is gone on from.
+
+    Attributes
+    ----------
+    unusable : str
+        After `resume`: why what was there is not gone on from; empty if it is, or if there was nothing.
+    """
+
+    def __init__(self, path: Path, save_every: float = 5.0, origin: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        self.unusable = ""
+        self._origin = dict(origin or {})
+        self._save_every = save_every
+        self._saved_at = monotonic()
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        self._predictions: Columns = joined(TargetKind.CLASSES, [])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return self.manifest() is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a saved state to go on from."""
+        return (self.path / "state.pt").exists()
+
+    def manifest(self) -> dict[str, Any] | None:
+        """Return the manifest of a complete run; None if there is none, or if a table is not the one that it names."""
+        try:
+            manifest = json.loads((self.path / "manifest.json").read_text())
+            named = manifest["tables"].items()
+            return manifest if all(_hash(self.path / f"{name}.parquet") == own for name, own in named) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut off, or other than we write
+            return None
+
+    @contextmanager
+    def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
+        """Hold the folder for this process; raise `InputError` if it cannot be written or another process holds it.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            Which other processes are told that this one trains.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("a")
+        except OSError as error:
+            raise InputError(
+                f"runs must be a folder that can be written, got {str(self.path)!r} ({error.strerror})"
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"another process is writing {str(self.path)!r}") from None
+            lock.truncate(0)
+            lock.write(json.dumps(list(seeds)))
+            lock.flush()
+            yield
+
+    def claims(self, seeds: Sequence[int]) -> bool:
+        """Say whether one of these seeds is trained here, by a process that holds the folder, or has been."""
+        try:
+            lock = (self.path / "lock").open()
+        except FileNotFoundError:
+            return False
+        with lock:
+            if not set(seeds).intersection(json.loads(lock.read() or "[]")):
+                return False
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return self.finished
+
+    def resume(self) -> dict[str, Any] | None:
+        """Take up the rows of an unfinished run and return its snapshot; None if it has none, or see `unusable`."""
+        path, manifest = self.path / "state.pt", self.path / "manifest.json"
+        if manifest.exists() and not self.finished:
+            self.unusable = "its tables are not those that its manifest names"
+            manifest.unlink()
+        if not path.exists():
+            return None
+        try:
+            saved = torch.load(path, weights_only=True)
+            outdated, rows, snapshot = changed(saved["origin"], self._origin), saved["rows"], saved["snapshot"]
+        except OSError:
+            raise
+        except Exception:  # torch has no error of its own for a file that it cannot read
+            self.unusable = "its saved state cannot be read"
+        else:
+            if not outdated:
+                self._rows = rows
+                return snapshot
+            self.unusable = f"what began it has changed ({', '.join(outdated)})"  # one curve is of one program
+        path.unlink()
+        return None
+
+    def add(self, progress: Progress) -> None:
+        """Take new rows; save the state if the last save is old enough."""
+        for name in TABLES:
+            self._rows[name] += getattr(progress, name)
+        self._predictions = progress.predictions or self._predictions
+        if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
+            saved = {"snapshot": progress.snapshot, "rows": self._rows, "origin": self._origin}
+            write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
+            self._saved_at = monotonic()
+
+    def remove(self) -> None:
+        """Delete the folder, and those above it that are empty then: its study's, and that of all runs."""
+        shutil.rmtree(self.path)
+        for above in (self.path.parent, self.path.parent.parent):
+            with suppress(OSError):
+                above.rmdir()
+
+    def close(self, manifest: dict[str, Any]) -> None:
+        """Write the tables, then the manifest and in it the hash of each table; the run is finished."""
+        for name in TABLES:
+            table = pd.DataFrame(self._rows[name])
+            write_whole(self.path / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+        write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
+        tables = {name: _hash(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
+        text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
+        write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
+        (self.path / "state.pt").unlink(missing_ok=True)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
