@@ -17,34 +17,23 @@ Source: Nature 323, 533-536, doi:10.1038/323533a0.
 """
 
 from math import sqrt
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
-from beyond.settings import NonNegative, PositiveInt, settings
+from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class Backprop(Method[State]):
+class Backprop(Descent):
     """Follow the exact gradient of the loss on each batch.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     engine : {"chain_rule", "autograd"}
         Who computes the gradient: the layers' own backward passes, or torch. The result is the same.
     gradient_noise : float, >= 0
@@ -53,15 +42,10 @@ class Backprop(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     engine: Literal["chain_rule", "autograd"] = "chain_rule"
     gradient_noise: NonNegative = 0.0
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params)}
-
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         if self.engine == "autograd":
             gradient = problem.gradient(state["params"], batch, rng)
         else:
@@ -71,8 +55,4 @@ class Backprop(Method[State]):
             n_weights = gradient.shape[1]
             size = self.gradient_noise / sqrt(n_weights) * gradient.norm(dim=1, keepdim=True)  # (R, 1)
             gradient = gradient + size * rng.normal(n_weights)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return gradient

@@ -20,36 +20,24 @@ Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.layers import ONE_MATRIX
-from beyond.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and the feedback weights, laid out as the forward ones."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    feedback: Tensor  # (R, n); never changed
-
-
 @settings
-class FeedbackAlignment(Method[State]):
+class FeedbackAlignment(Descent):
     """Carry the error back through fixed random weights.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the direction into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     feedback_scale : float, > 0
         Standard deviation of the feedback weights, in units of that of the initial weights.
     feedback_fan : {"in", "out"}
@@ -59,12 +47,10 @@ class FeedbackAlignment(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     feedback_scale: Positive = 1.0
     feedback_fan: Literal["in", "out"] = "in"
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         problem.require_roles("feedback_alignment", ONE_MATRIX, "errors go back in time through its weights")
         feedback = self.feedback_scale * problem.fresh_weights(rng)
         if self.feedback_fan == "out":
@@ -72,17 +58,11 @@ class FeedbackAlignment(Method[State]):
             for depth, carrier in problem.carriers(feedback).items():  # views
                 fan_in, fan_out = fans[depth]
                 carrier *= sqrt(fan_in / fan_out)
-        return {"params": params, "optimizer": self.optimizer.init(params), "feedback": feedback}
+        return {"feedback": feedback}  # (R, n), laid out as the weights; never changed
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        error = problem.error(outputs, batch.targets)
-        gradient = problem.backward(tape, error, self.transport(state, problem))
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer, "feedback": state["feedback"]}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return problem.backward(tape, problem.error(outputs, batch.targets), self.transport(state, problem))
 
     def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["feedback"])

@@ -23,7 +23,7 @@ from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
     # The error is carried through the forward weights after all.
-    ("methods/feedback_alignment.py", "self.transport(state, problem))\n        params", "None)\n        params"),
+    ("methods/feedback_alignment.py", "batch.targets), self.transport(state, problem))", "batch.targets), None)"),
     ("methods/feedback_alignment.py", "sqrt(fan_in / fan_out)", "fan_in / fan_out"),
 ]
 PLAIN = SGD(learning_rate=0.5)

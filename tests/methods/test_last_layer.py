@@ -12,11 +12,11 @@ FAULTS = [
     # the whole way back is made, and charged
     (
         "methods/last_layer.py",
-        "problem.error(outputs, batch.targets), start=frozen.shape[1])",
-        "problem.error(outputs, batch.targets))[:, frozen.shape[1] :]",
+        "problem.error(outputs, batch.targets), start=problem.suffix(1))",
+        "problem.error(outputs, batch.targets))[:, problem.suffix(1) :]",
     ),
     # uphill
-    ("methods/last_layer.py", "self.optimizer.update(gradient,", "self.optimizer.update(-gradient,"),
+    ("methods/last_layer.py", "return problem.backward(", "return -problem.backward("),
 ]
 
 

@@ -1,0 +1,88 @@
+"""Rules that end in "handed to the optimizer": each says which direction, and the rest is said here, once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyond.contracts import Batch, Method
+from beyond.kits.optimizers import Adam, Optimizer
+from beyond.problem import Problem
+from beyond.settings import PositiveInt, settings
+from beyond.streams import Stream
+
+State = dict[str, Any]
+Direction = Tensor | tuple[Tensor, Mapping[str, Any]]
+
+
+@settings
+class Descent(Method[State]):
+    """A rule that finds a direction for each batch, and leaves the step along it to an optimizer.
+
+    The state holds `params`, the weights (R, n); `optimizer`, what that remembers; and what the rule itself remembers,
+    see `remembered`. An entry `extras`, (R, m), holds what is learnt besides the network's weights, all of it end to
+    end: it is handed to the optimizer behind them.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Turns the direction into a change of the weights.
+    batch_size : int, >= 1
+        Examples per step; a smaller training set is used in full.
+    """
+
+    optimizer: Optimizer = Adam(learning_rate=0.003)
+    batch_size: PositiveInt = 32
+
+    @abstractmethod
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
+        """Return what the optimizer descends, and with it the entries of the state that change, if any do.
+
+        It is (R, m) for the weights that are trained, see `trained`, followed by the extras: a gradient, or whatever
+        stands in its place.
+        """
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+        """Return the rule's own entries of the first state; raise `UnsupportedError` if it cannot serve."""
+        return {}
+
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        """Where in the flat vector the weights that are trained begin and end, by default all of them."""
+        return 0, problem.n_weights
+
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        own = self.remembered(problem, params, rng)
+        first, last = self.trained(problem)
+        return {"params": params, "optimizer": self.optimizer.init(_learnt(params[:, first:last], own)), **own}
+
+    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+        found = self.direction(state, batch, problem, rng)
+        direction, changed = (found, {}) if isinstance(found, Tensor) else found
+        return self.descend({**state, **changed}, direction, problem)
+
+    def descend(self, state: State, direction: Tensor, problem: Problem) -> State:
+        """Let the optimizer step along a direction for what is trained."""
+        params, (first, last) = state["params"], self.trained(problem)
+        before = _learnt(params[:, first:last], state)
+        learnt, optimizer = self.optimizer.update(direction, state["optimizer"], before)
+        state = {**state, "optimizer": optimizer}
+        if "extras" in state:
+            learnt, state["extras"] = learnt.tensor_split([last - first], 1)
+        whole = learnt.shape == params.shape
+        return {**state, "params": learnt if whole else torch.cat([params[:, :first], learnt, params[:, last:]], 1)}
+
+    def params(self, state: State) -> Tensor:
+        return state["params"]
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        first, last = self.trained(problem)
+        return [block.name for block in problem.blocks if not first <= block.start < last]
+
+
+def _learnt(weights: Tensor, state: Mapping[str, Any]) -> Tensor:
+    """Put the extras behind the trained weights."""
+    return torch.cat([weights, state["extras"]], 1) if "extras" in state else weights
