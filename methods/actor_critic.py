@@ -23,38 +23,27 @@ Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846, doi:10.1
 value_weight and entropy bonus: arXiv:1602.01783.
 """
 
+from collections.abc import Mapping
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
 from beyond.kits.policies import policy_of
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights of the actor, of the critic, and what the optimizer remembers of both."""
-
-    params: Tensor  # (R, n)
-    critic: Tensor  # (R, n_features + 1), the bias last
-    optimizer: dict[str, Any]
-
-
 @settings
-class ActorCritic(Method[State]):
+class ActorCritic(Descent):
     """Make actions that earned more than the critic expected likelier.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights, the critic's among them.
-    batch_size : int, >= 1
-        Inputs a step; a training set that is smaller is taken whole.
     n_actions : int, >= 1
         Actions drawn, and rewards heard, for each input.
     value_weight : float, >= 0
@@ -68,20 +57,18 @@ class ActorCritic(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     n_actions: PositiveInt = 1
     value_weight: NonNegative = 0.5
     entropy_bonus: NonNegative = 0.1
     action_std: Positive = 0.5
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        critic = params.new_zeros(len(params), prod(problem.stages[-1].input_shape) + 1)
-        return {"params": params, "critic": critic, "optimizer": self.optimizer.init(torch.cat([params, critic], 1))}
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        n_features = prod(problem.stages[-1].input_shape)
+        return {"extras": params.new_zeros(len(params), n_features + 1)}  # the critic, its bias last
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         *trunk, head = problem.stages
-        params, value_weights, value_bias = state["params"], state["critic"][:, :-1], state["critic"][:, -1:]
+        params, value_weights, value_bias = state["params"], state["extras"][:, :-1], state["extras"][:, -1:]
         hidden, tapes = batch.inputs, []
         for stage in trunk:
             hidden, tape = stage.forward(params, hidden, rng)
@@ -108,11 +95,4 @@ class ActorCritic(Method[State]):
                 gradients.insert(0, stage.gradient(tape, error))
                 if stage is not trunk[0]:
                     error = stage.carry(tape, error)
-
-        both = torch.cat([params, state["critic"]], 1)
-        both, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], both)
-        params, critic = both.tensor_split([params.shape[1]], 1)
-        return {"params": params, "critic": critic, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return torch.cat(gradients, 1)

@@ -39,6 +39,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.errors import UnsupportedError
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.policies import draw_classes
 from beyond.network.initialisations import orthogonal
 from beyond.network.segments import Segment
 from beyond.problem import Problem
@@ -136,8 +137,7 @@ class ForwardForward(Method[State]):
             return (batch.targets + 1 + rng.integers(n_classes - 1, batch.targets.shape[1])) % n_classes
         goodness = self.predict(state, problem, batch.inputs)
         goodness.scatter_(2, batch.targets.unsqueeze(2), -torch.inf)
-        edges = torch.softmax(goodness, 2).cumsum(2)[..., :-1].contiguous()
-        return torch.searchsorted(edges, rng.uniform(batch.targets.shape[1], 1), right=True).squeeze(2)
+        return draw_classes(torch.softmax(goodness, 2), 1, rng).squeeze(2)
 
 
 def _summed_goodness(params: Tensor, h: Tensor, stages: Sequence[Segment]) -> Tensor:

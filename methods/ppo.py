@@ -27,38 +27,26 @@ Check: the first update without a cut is REINFORCE's, and every update's gradien
 Source: arXiv:1707.06347, equation 7.
 """
 
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.kits.optimizers import Adam, Optimizer
-from beyond.kits.policies import expected_reward, policy_of
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.policies import Baseline, expected_reward, policy_of, require_others, running_mean
 from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and the running mean of the rewards."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    mean_reward: Tensor  # (R,)
-
-
 @settings
-class PPO(Method[State]):
+class PPO(Descent):
     """Make actions that earned more than expected likelier, several times over but not far.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Inputs a step; a training set that is smaller is taken whole.
     n_actions : int, >= 1
         Actions drawn, and rewards heard, for each input.
     n_epochs : int, >= 1
@@ -81,53 +69,48 @@ class PPO(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
     batch_size: PositiveInt = 64
     n_actions: PositiveInt = 1
     n_epochs: PositiveInt = 2
     n_minibatches: PositiveInt = 2
     clip: PositiveOrInf = 0.2
-    baseline: Literal["none", "running_mean", "leave_one_out"] = "running_mean"
+    baseline: Baseline = "running_mean"
     baseline_decay: BelowOne = 0.9
     normalise_advantages: bool = False
     entropy_bonus: NonNegative = 0.1
     action_std: Positive = 0.5
 
     def __post_init__(self) -> None:
-        enough = self.n_actions >= 2 or self.baseline != "leave_one_out"
-        require("n_actions", ">= 2 with baseline leave_one_out", self.n_actions, enough)
+        require_others("n_actions", self.n_actions, self.baseline)
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        return {"mean_reward": torch.zeros(len(params))}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        params, optimizer = state["params"], state["optimizer"]
-        kind = problem.spec.target
-        policy = policy_of(kind, problem.outputs(params, batch.inputs), self.action_std)
+        policy = policy_of(problem.spec.target, problem.outputs(state["params"], batch.inputs), self.action_std)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
         advantages = self._advantages(rewards, state["mean_reward"])
-        before = policy.log_probability(actions)
-
-        rows = torch.arange(len(params)).unsqueeze(1)
+        earned = actions, policy.log_probability(actions), advantages
+        state = {**state, "mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
+        replicas = torch.arange(len(rewards)).unsqueeze(1)
         for _ in range(self.n_epochs):
             for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
-                outputs, tape = problem.forward(params, batch.inputs[rows, part], rng)
-                policy = policy_of(kind, outputs, self.action_std)
-                chosen, advantage = actions[rows, part], advantages[rows, part]
-                ratio = (policy.log_probability(chosen) - before[rows, part]).exp()
-                limited = ratio.clamp(1 - self.clip, 1 + self.clip)
-                kept = ratio * advantage <= limited * advantage  # the branch of the minimum that still has a slope
-                ascent = policy.score(chosen, kept * ratio * advantage / self.n_actions)
-                ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
-                gradient = problem.backward(tape, -ascent / part.shape[1])
-                params, optimizer = self.optimizer.update(gradient, optimizer, params)
+                minibatch = Batch(batch.inputs[replicas, part], [own[replicas, part] for own in earned])
+                state = self.descend(state, self.direction(state, minibatch, problem, rng), problem)
+        return state
 
-        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.baseline_decay)
-        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        """One update's: in place of targets the batch has actions, their log probabilities then, and advantages."""
+        actions, before, advantages = batch.targets
+        outputs, tape = problem.forward(state["params"], batch.inputs, rng)
+        policy = policy_of(problem.spec.target, outputs, self.action_std)
+        ratio = (policy.log_probability(actions) - before).exp()
+        limited = ratio.clamp(1 - self.clip, 1 + self.clip)
+        kept = ratio * advantages <= limited * advantages  # the branch of the minimum that still has a slope
+        ascent = policy.score(actions, kept * ratio * advantages / self.n_actions)
+        ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
+        return problem.backward(tape, -ascent / outputs.shape[1])
 
     def _advantages(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
         """Rewards above their baseline, which is independent of the action that is judged, (R, B, K)."""

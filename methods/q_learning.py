@@ -20,38 +20,27 @@ Check: the values become the mean rewards, and the gradient equals automatic dif
 Source: Machine Learning 8, 279-292, doi:10.1007/BF00992698.
 """
 
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.policies import Softmax
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and how far exploration has come."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    n_steps: int
-
-
 @settings
-class QLearning(Method[State]):
+class QLearning(Descent):
     """Learn what each action earns; for classes only.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Inputs a step; a training set that is smaller is taken whole.
     n_actions : int, >= 1
         Actions taken, and rewards heard, for each input.
     exploration : {"epsilon_greedy", "softmax"}
@@ -66,8 +55,6 @@ class QLearning(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     n_actions: PositiveInt = 1
     exploration: Literal["epsilon_greedy", "softmax"] = "epsilon_greedy"
     epsilon: UnitInterval = 0.2
@@ -75,21 +62,17 @@ class QLearning(Method[State]):
     n_decay_steps: PositiveInt = 1000
     temperature: Positive = 0.1
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, int]:
         if problem.spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("action values need a finite number of actions: classes, not values")
-        return {"params": params, "optimizer": self.optimizer.init(params), "n_steps": 0}
+        return {"n_steps": 0}  # how far exploration has come
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         values, tape = problem.forward(state["params"], batch.inputs, rng)  # (R, B, n_outputs)
         actions = self._explore(values, state["n_steps"], rng)
         surprise = values.gather(2, actions) - problem.reward(actions, batch)  # (R, B, K)
         error = torch.zeros_like(values).scatter_add_(2, actions, surprise / surprise[0].numel())
-        params, optimizer = self.optimizer.update(problem.backward(tape, error), state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer, "n_steps": state["n_steps"] + 1}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return problem.backward(tape, error), {"n_steps": state["n_steps"] + 1}
 
     def _explore(self, values: Tensor, n_steps: int, rng: Stream) -> Tensor:
         """Actions (R, B, K)."""

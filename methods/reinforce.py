@@ -25,40 +25,26 @@ Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 
 free!, ICLR workshop on deep reinforcement learning meets structured prediction, 2019.
 """
 
-from __future__ import annotations
-
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.errors import require
-from beyond.kits.optimizers import Adam, Optimizer
-from beyond.kits.policies import expected_reward, policy_of
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, Direction, State
+from beyond.kits.policies import Baseline, expected_reward, policy_of, require_others, running_mean
 from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and the running mean of the rewards."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    mean_reward: Tensor  # (R,)
-
-
 @settings
-class Reinforce(Method[State]):
+class Reinforce(Descent):
     """Make actions that earned more than expected likelier.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Inputs a step; a training set that is smaller is taken whole.
     n_actions : int, >= 1
         Actions drawn, and rewards heard, for each input.
     baseline : {"none", "running_mean", "leave_one_out"}
@@ -73,22 +59,19 @@ class Reinforce(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     n_actions: PositiveInt = 1
-    baseline: Literal["none", "running_mean", "leave_one_out"] = "running_mean"
+    baseline: Baseline = "running_mean"
     baseline_decay: BelowOne = 0.9
     entropy_bonus: NonNegative = 0.1
     action_std: Positive = 0.5
 
     def __post_init__(self) -> None:
-        enough = self.n_actions >= 2 or self.baseline != "leave_one_out"
-        require("n_actions", ">= 2 with baseline leave_one_out", self.n_actions, enough)
+        require_others("n_actions", self.n_actions, self.baseline)
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params), "mean_reward": torch.zeros(len(params))}
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        return {"mean_reward": torch.zeros(len(params))}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         policy = policy_of(problem.spec.target, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
@@ -96,9 +79,4 @@ class Reinforce(Method[State]):
         advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
         ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.baseline_decay)
-        return {"params": params, "optimizer": optimizer, "mean_reward": mean_reward}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return gradient, {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}

@@ -1,14 +1,18 @@
-"""What a network's outputs mean to a method that acts: a distribution over actions, for each kind of target."""
+"""What methods that act share: a distribution over actions for each kind of target, and baselines of their rewards."""
 
 from __future__ import annotations
 
 from math import log, pi
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import TargetKind
+from beyond.errors import require
 from beyond.streams import Stream
+
+Baseline = Literal["none", "running_mean", "leave_one_out"]
 
 
 def policy_of(kind: TargetKind, outputs: Tensor, action_std: float) -> Softmax | Gaussian:
@@ -16,19 +20,37 @@ def policy_of(kind: TargetKind, outputs: Tensor, action_std: float) -> Softmax |
     return Softmax(outputs) if kind is TargetKind.CLASSES else Gaussian(outputs, action_std)
 
 
-def expected_reward(baseline: str, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+def require_others(setting: str, n_actions: int, baseline: Baseline) -> None:
+    """Raise `InputError` where an action has no others at its input whose rewards its own could be compared with."""
+    enough = n_actions >= 2 or baseline != "leave_one_out"
+    require(setting, ">= 2 with baseline leave_one_out", n_actions, enough)
+
+
+def expected_reward(baseline: Baseline, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
     """What each reward (R, B, K) is compared with: independent of its own action, so that estimates stay unbiased.
 
     Parameters
     ----------
     baseline : {"none", "running_mean", "leave_one_out"}
-        Nothing; `mean_reward`, (R,); or the mean reward of the other K - 1 actions at the same input.
+        Nothing; `mean_reward`, (R,), see `running_mean`; or the mean reward of the other K - 1 actions at the input.
     """
     if baseline == "running_mean":
         return mean_reward[:, None, None]
     if baseline == "leave_one_out":
         return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
     return 0.0
+
+
+def running_mean(mean_reward: Tensor, rewards: Tensor, decay: float) -> Tensor:
+    """Return decay * mean_reward + (1 - decay) * mean reward, (R,), of rewards (R, B, K)."""
+    return torch.lerp(rewards.mean((1, 2)), mean_reward, decay)
+
+
+def draw_classes(probabilities: Tensor, n_draws: int, rng: Stream) -> Tensor:
+    """Draw classes (R, B, K), of probabilities (R, B, n): in whose part of their running sum a uniform number falls."""
+    uniform = rng.uniform(probabilities.shape[1], n_draws)
+    edges = probabilities.cumsum(-1)[..., :-1].contiguous()
+    return torch.searchsorted(edges, uniform, right=True)
 
 
 class Softmax:
@@ -45,10 +67,8 @@ class Softmax:
         self.probabilities = self.log_probabilities.exp()
 
     def sample(self, n_actions: int, rng: Stream) -> Tensor:
-        """Draw actions (R, B, K): the class in whose part of the cumulative distribution a uniform number falls."""
-        uniform = rng.uniform(self.probabilities.shape[1], n_actions)
-        edges = self.probabilities.cumsum(-1)[..., :-1].contiguous()
-        return torch.searchsorted(edges, uniform, right=True)
+        """Draw actions (R, B, K)."""
+        return draw_classes(self.probabilities, n_actions, rng)
 
     def log_probability(self, actions: Tensor) -> Tensor:
         """Return log pi(action), shape (R, B, K)."""

@@ -14,7 +14,7 @@ from beyond import catalog
 from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
-from beyond.kits.optimizers import SGD, Adam
+from beyond.kits.optimizers import Adam
 from beyond.kits.policies import Gaussian, Softmax
 from beyond.ledger import Budget, Ledger
 from beyond.problem import seal
@@ -30,21 +30,19 @@ FAULTS = [
     # The critic's bias learns as much less as the batch is large.
     ("methods/actor_critic.py", "critic_error.sum(1)], 1)", "critic_error.mean(1)], 1)"),
 ]
-PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
 N_INPUTS = 2
 
 
 def changes(method, given, critic):
-    """Gradients (R, n) and (R, n_features + 1) that one step hands to a plain optimizer."""
-    state = method.init(given.problem, given.params, given.rng)
-    state["critic"] = critic
-    after = method.step(state, given.sealed, given.problem, given.rng)
-    return given.params - method.params(after), critic - after["critic"]
+    """Gradients (R, n) and (R, n_features + 1) that one step hands to the optimizer."""
+    state = method.init(given.problem, given.params, given.rng) | {"extras": critic}
+    direction = method.direction(state, given.sealed, given.problem, given.rng)
+    return direction.tensor_split([given.params.shape[1]], 1)
 
 
 def any_critic(problem, n_replicas):
-    width = ActorCritic(PLAIN).init(problem, torch.zeros(1, problem.n_weights), None)["critic"].shape[1]
+    width = ActorCritic().init(problem, torch.zeros(1, problem.n_weights), None)["extras"].shape[1]
     return 0.2 * Stream("critic", [0]).normal(width).expand(n_replicas, -1)
 
 
@@ -67,7 +65,7 @@ def test_over_every_action_the_actor_follows_the_policy_gradient_whatever_the_cr
     n_actions, entropy_bonus, make_problem, monkeypatch, close
 ):
     outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions)
-    method = ActorCritic(PLAIN, n_actions=n_actions, value_weight=0.0, entropy_bonus=entropy_bonus)
+    method = ActorCritic(n_actions=n_actions, value_weight=0.0, entropy_bonus=entropy_bonus)
     given = make_problem(method, batch_size=N_INPUTS, **CLASSES)
     enumerate_outcomes(method, given, len(outcomes))
     probabilities = Softmax(given.problem.outputs(given.params, given.sealed.inputs)).probabilities
@@ -84,7 +82,7 @@ def test_over_every_action_the_actor_follows_the_policy_gradient_whatever_the_cr
 
 def test_over_every_node_the_actor_follows_the_gradient_of_the_expected_reward(make_problem, monkeypatch, close):
     nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS))).view(-1, N_INPUTS, 1, 1)
-    method = ActorCritic(PLAIN, value_weight=0.0, action_std=0.7)
+    method = ActorCritic(value_weight=0.0, action_std=0.7)
     given = make_problem(method, "regression/diabetes", batch_size=N_INPUTS)
     enumerate_outcomes(method, given, len(nodes))
     monkeypatch.setattr(Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + 0.7 * nodes)
@@ -107,7 +105,7 @@ def test_over_every_node_the_actor_follows_the_gradient_of_the_expected_reward(m
     ],
 )
 def test_a_step_equals_automatic_differentiation_of_both_objectives(task, network, make_problem, close):
-    method = ActorCritic(PLAIN, n_actions=3, value_weight=0.4, entropy_bonus=0.2, action_std=0.7)
+    method = ActorCritic(n_actions=3, value_weight=0.4, entropy_bonus=0.2, action_std=0.7)
     given = make_problem(method, task, network=network)
     asked, own = [], given.problem.reward
     given.problem.reward = lambda actions, batch: asked.append((actions, own(actions, batch))) or asked[-1][1]
@@ -149,13 +147,13 @@ def test_the_critic_finds_the_mean_reward_of_each_input(make_problem, monkeypatc
     for _ in range(1500):
         state = method.step(state, given.sealed, given.problem, given.rng)
     hidden, _ = given.problem.stages[0].forward(given.params, given.batch.inputs)
-    values = (hidden * state["critic"][:, None, :-1]).sum(2) + state["critic"][:, -1:]
+    values = (hidden * state["extras"][:, None, :-1]).sum(2) + state["extras"][:, -1:]
     close(method.params(state), given.params, rtol=0, atol=0)
     close(values, rewards.mean(2), rtol=0, atol=1e-3)
 
 
 def test_a_step_costs_one_pass_each_way_and_the_critic(make_problem):
-    method = ActorCritic(PLAIN, n_actions=5)
+    method = ActorCritic(n_actions=5)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)

@@ -16,9 +16,9 @@ from methods.ppo import PPO
 
 FAULTS = [
     # the wrong branch is cut
-    ("methods/ppo.py", "kept = ratio * advantage <= limited", "kept = ratio * advantage >= limited"),
+    ("methods/ppo.py", "kept = ratio * advantages <= limited", "kept = ratio * advantages >= limited"),
     # Divided by the batch instead of the minibatch.
-    ("methods/ppo.py", "-ascent / part.shape[1]", "-ascent / batch.inputs.shape[1]"),
+    ("methods/ppo.py", "-ascent / outputs.shape[1]", "-ascent / (self.n_minibatches * outputs.shape[1])"),
     ("methods/ppo.py", "correction=0", "correction=1"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient

@@ -23,18 +23,17 @@ FAULTS = [
     # A sum over actions instead of the mean.
     ("methods/q_learning.py", "surprise / surprise[0].numel()", "surprise / surprise.shape[1]"),
 ]
-PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 
 
 @pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
 @pytest.mark.parametrize("task", ["image/digits", "text/languages"])
 def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploration, task, make_problem, close):
-    method = QLearning(PLAIN, n_actions=6, exploration=exploration, epsilon=0.5)
+    method = QLearning(n_actions=6, exploration=exploration, epsilon=0.5)
     given = make_problem(method, task)
     asked, own = [], given.problem.reward
     given.problem.reward = lambda actions, batch: asked.append((actions, own(actions, batch))) or asked[-1][1]
     state = method.init(given.problem, given.params, given.rng)
-    change = given.params - method.params(method.step(state, given.sealed, given.problem, given.rng))
+    gradient, _ = method.direction(state, given.sealed, given.problem, given.rng)
     ((actions, rewards),) = asked
     assert actions.shape == (2, 16, 6)
     assert 0 < rewards.mean() < 1
@@ -42,7 +41,7 @@ def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploratio
     leaf = given.params.clone().requires_grad_()
     taken = given.network.outputs(leaf, given.batch.inputs).gather(2, actions)
     loss = 0.5 * (taken - rewards).square().mean((1, 2))
-    close(change, torch.autograd.grad(loss.sum(), leaf)[0], rtol=1e-4, atol=1e-6)
+    close(gradient, torch.autograd.grad(loss.sum(), leaf)[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
@@ -64,7 +63,7 @@ def test_values_become_the_mean_reward_of_each_action(exploration, make_problem,
 
 @pytest.mark.parametrize(("n_steps", "epsilon"), [(0, 0.8), (5, 0.5), (10, 0.2), (1000, 0.2)])
 def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
-    method = QLearning(PLAIN, n_actions=20_000, epsilon=0.8, final_epsilon=0.2, n_decay_steps=10)
+    method = QLearning(n_actions=20_000, epsilon=0.8, final_epsilon=0.2, n_decay_steps=10)
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, n_steps, Stream("step", [0, 1]))
     for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
@@ -74,7 +73,7 @@ def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
 
 
 def test_of_equal_values_one_is_drawn():
-    method = QLearning(PLAIN, epsilon=0.0, final_epsilon=0.0)
+    method = QLearning(epsilon=0.0, final_epsilon=0.0)
     values = torch.tensor([0.5, -1.0, 0.5, 0.5]).expand(2, 3000, 4)
     drawn = method._explore(values, 0, Stream("step", [0, 1])).flatten().bincount(minlength=4)
     assert drawn[1] == 0
@@ -82,7 +81,7 @@ def test_of_equal_values_one_is_drawn():
 
 
 def test_softmax_explores_by_temperature():
-    method = QLearning(PLAIN, n_actions=20_000, exploration="softmax", temperature=0.5)
+    method = QLearning(n_actions=20_000, exploration="softmax", temperature=0.5)
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, 0, Stream("step", [0, 1]))
     for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
@@ -90,7 +89,7 @@ def test_softmax_explores_by_temperature():
 
 
 def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
-    method = QLearning(PLAIN, n_actions=5)
+    method = QLearning(n_actions=5)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     state = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
@@ -99,7 +98,7 @@ def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
 
 
 def test_values_are_refused_in_one_line(make_problem):
-    method = QLearning(PLAIN)
+    method = QLearning()
     given = make_problem(method, "regression/diabetes")
     with pytest.raises(UnsupportedError, match=r"^action values need a finite number of actions"):
         method.init(given.problem, given.params, given.rng)

@@ -28,15 +28,10 @@ FAULTS = [
     ("methods/reinforce.py", "rewards - expected_reward(", "rewards + expected_reward("),
     ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
     # The running mean forgets at once.
-    (
-        "methods/reinforce.py",
-        'rewards.mean((1, 2)), state["mean_reward"], self',
-        'state["mean_reward"], rewards.mean((1, 2)), self',
-    ),
+    ("beyond/kits/policies.py", "rewards.mean((1, 2)), mean_reward, decay", "mean_reward, rewards.mean((1, 2)), decay"),
     ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
     ("beyond/kits/policies.py", "- weights.sum(-1, keepdim=True) * self.probabilities", "- self.probabilities"),
 ]
-PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
 VALUES = {"task": "regression/diabetes"}
 N_INPUTS = 2
@@ -60,7 +55,7 @@ def estimate(method, given, rng=None, mean_reward=0.0):
     """Return the gradient (n, n_weights) that each replica hands to its optimizer."""
     state = method.init(given.problem, given.params, rng)
     state["mean_reward"] = torch.full_like(state["mean_reward"], mean_reward)
-    return given.params - method.params(method.step(state, given.sealed, given.problem, rng))
+    return method.direction(state, given.sealed, given.problem, rng)[0]
 
 
 def true_gradient(given, expected_reward):
@@ -98,7 +93,7 @@ def test_over_every_action_the_mean_is_the_policy_gradient(
     n_actions, baseline, mean_reward, entropy_bonus, stretch, monkeypatch, close
 ):
     outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions)
-    method = Reinforce(PLAIN, n_actions=n_actions, baseline=baseline, entropy_bonus=entropy_bonus)
+    method = Reinforce(n_actions=n_actions, baseline=baseline, entropy_bonus=entropy_bonus)
     given = stretch(method, len(outcomes), **CLASSES)
     policy = Softmax(given.problem.outputs(given.params, given.sealed.inputs))
     probability = policy.probabilities.gather(2, outcomes).flatten(1).prod(1)
@@ -118,7 +113,7 @@ def test_over_every_node_the_mean_is_the_gradient_of_the_expected_reward(
     std, n_actions, baseline, mean_reward, stretch, monkeypatch, close
 ):
     nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions, 1)
-    method = Reinforce(PLAIN, n_actions=n_actions, baseline=baseline, action_std=std)
+    method = Reinforce(n_actions=n_actions, baseline=baseline, action_std=std)
     given = stretch(method, len(nodes), **VALUES)
     monkeypatch.setattr(Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + std * nodes)
 
@@ -129,7 +124,7 @@ def test_over_every_node_the_mean_is_the_gradient_of_the_expected_reward(
 @pytest.mark.parametrize("task", [CLASSES, VALUES], ids=["classes", "values"])
 @pytest.mark.parametrize(("n_actions", "baseline"), [(1, "running_mean"), (4, "leave_one_out")])
 def test_with_its_own_draws_the_mean_is_within_standard_errors(task, n_actions, baseline, stretch):
-    method = Reinforce(PLAIN, n_actions=n_actions, baseline=baseline, entropy_bonus=0.0, action_std=0.7)
+    method = Reinforce(n_actions=n_actions, baseline=baseline, entropy_bonus=0.0, action_std=0.7)
     given = stretch(method, 4000, **task)
     drawn = estimate(method, given, rng=Stream("step", range(4000)), mean_reward=0.2)
     targets = given.batch.targets[0]
@@ -143,7 +138,7 @@ def test_with_its_own_draws_the_mean_is_within_standard_errors(task, n_actions, 
 def test_the_baseline_cuts_the_variance_and_not_the_mean(stretch):
     spread = {}
     for baseline in ("none", "running_mean", "leave_one_out"):
-        method = Reinforce(PLAIN, n_actions=4, baseline=baseline, action_std=0.3)
+        method = Reinforce(n_actions=4, baseline=baseline, action_std=0.3)
         given = stretch(method, 1000, **VALUES)
         reward = gaussian_value(given.batch.targets[0], 0.3)(given.problem.outputs(given.params, given.sealed.inputs))
         drawn = estimate(method, given, Stream("step", range(1000)), mean_reward=float(reward.mean()))
@@ -153,7 +148,7 @@ def test_the_baseline_cuts_the_variance_and_not_the_mean(stretch):
 
 
 def test_against_its_peers_an_action_that_earned_the_same_teaches_nothing(stretch, monkeypatch, close):
-    method = Reinforce(PLAIN, n_actions=3, baseline="leave_one_out", entropy_bonus=0.0)
+    method = Reinforce(n_actions=3, baseline="leave_one_out", entropy_bonus=0.0)
     given = stretch(method, 4, **CLASSES)
     monkeypatch.setattr(given.problem, "reward", lambda actions, _: torch.full(actions.shape, 0.7))
     drawn = estimate(method, given, rng=Stream("step", range(4)))
@@ -221,14 +216,14 @@ def test_it_learns_from_rewards_alone(make_problem, monkeypatch):
 
 
 def test_the_problem_keeps_targets_and_loss_from_it(make_problem):
-    given = make_problem(Reinforce(PLAIN))
+    given = make_problem(Reinforce())
     for question in (given.problem.loss, given.problem.gradient):
         with pytest.raises(PermissionError, match="reward"):
             question(given.params, given.sealed)
 
 
 def test_the_running_mean_follows_the_rewards(make_problem, close):
-    method = Reinforce(PLAIN, baseline_decay=0.75)
+    method = Reinforce(baseline_decay=0.75)
     given = make_problem(method)
     rewards = []
     own = given.problem.reward
@@ -255,7 +250,7 @@ def test_a_replica_equals_the_same_seed_alone(task, make_problem, close):
 
 @pytest.mark.parametrize("n_actions", [1, 5])
 def test_a_step_costs_one_forward_and_one_backward_pass(n_actions, make_problem):
-    method = Reinforce(PLAIN, n_actions=n_actions)
+    method = Reinforce(n_actions=n_actions)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     estimate(method, given, rng=given.rng)
@@ -264,7 +259,7 @@ def test_a_step_costs_one_forward_and_one_backward_pass(n_actions, make_problem)
 
 def test_leave_one_out_needs_two_actions():
     with pytest.raises(InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"):
-        Reinforce(PLAIN, n_actions=1, baseline="leave_one_out")
+        Reinforce(n_actions=1, baseline="leave_one_out")
 
 
 @pytest.mark.slow
