@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint types imports unit conf mutants mutants-sample methods pages bench clean
+.PHONY: help compare test test-slow check lint words types imports dead unit conf mutants mutants-sample methods pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -28,17 +29,24 @@ compare: $(VENV)/.installed  ## install, run the default study, print its summar
 
 test: $(VENV)/.installed-test check  ## install with the test tools, then run all checks
 
-check: lint types imports unit mutants-sample  ## what CI runs
+check: lint words types imports dead unit mutants-sample  ## what CI runs
 
 lint:  ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+words:  ## spelling
+	$(BIN)/codespell
 
 types:  ## types
 	$(BIN)/basedpyright
 
 imports:  ## who may import whom
 	$(BIN)/lint-imports
+
+dead:  ## code that nothing calls: of the project, then with its tests
+	$(BIN)/vulture $(CODE)
+	$(BIN)/vulture $(CODE) tests
 
 unit:  ## tests, without the slow ones
 	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal

@@ -161,18 +161,6 @@ class Study:
         (cell / "manifest.json").write_text(json.dumps(manifest))
 
 
-def make_full(folder):
-    """Write three tasks, ten arms, five seeds; one skipped arm and one that diverges."""
-    study = Study(folder)
-    for task in SCORES:
-        for method in ARMS:
-            status = "diverged" if method == "reinforce" else "finished"
-            if (method, task) == ("forward_forward", "regression/friedman"):
-                status = "skipped"
-            study.cell(method, task, status=status)
-    return folder
-
-
 @pytest.fixture
 def study(tmp_path):
     """An empty study, to be filled by the test."""
