@@ -15,13 +15,13 @@ _TESTS = (
     "flipped as one, corrected over the arms of this table (Holm); it speaks of these networks on new examples, while "
     "whether the methods differ is decided by the p of the paired differences above."
 )
-_OWN_SPLIT = "The seed: its split of the data, initial weights and order, which one split a seed does not tell apart."
+_OWN_SPLIT = "The seed: its split of the data, initial weights and order, which one split per seed cannot separate."
 _ONE_SPLIT = "The seed: initial weights and order; the training data are the same, and the interval is for them."
 _CONSISTENCY = {
     "kappa": ("Error consistency", ""),
     "correlation": (
         "Correlation of residuals",
-        "All arms meet the same noise in the targets, which alone correlates them.",
+        "All arms meet the same noise in the targets, which by itself makes them correlate.",
     ),
 }
 
@@ -61,7 +61,7 @@ def variance_columns(variance: Frame) -> Frame:
         {
             "arm": variance["arm"],
             "seeds": variance["n_seeds"].map(str),
-            "examples a seed": variance["n_test"].map("{:,.0f}".format),
+            "examples per seed": variance["n_test"].map("{:,.0f}".format),
             "different examples": variance["n_examples"].map("{:,.0f}".format),
             "mean [95 %, new seeds and examples]": [interval(*row) for row in bounds],
             "share of the seed [95 %]": [_percent(row[0]) + _bounds(*row[1:]) for row in seed],

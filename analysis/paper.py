@@ -169,7 +169,7 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
         return crossing(rows, column, **reduced) * entry.get("times", 1) + entry.get("plus", 0)
     by_seed = rows.groupby("seed")[column]
     if reduced is None and (by_seed.size() > 1).any():
-        raise TableError(f"{entry}: more than one row a seed; say more, or `reduce: min`")
+        raise TableError(f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`")
     return by_seed.agg(reduced or "first").astype(float) * entry.get("times", 1) + entry.get("plus", 0)
 
 
@@ -231,7 +231,7 @@ def verify(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"beyond-verify: {error}")
     for line in differing:
         sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"{len(differing)} differ\n" if differing else "every number is as the tables say\n")
+    sys.stdout.write(f"{len(differing)} differ\n" if differing else "every number agrees with the tables\n")
     sys.exit(bool(differing))
 
 

@@ -80,7 +80,7 @@ def print_summary(tables: Tables, summary: Frame) -> None:
         printed.width = console.measure(printed, options=console.options.update(max_width=10_000)).maximum
         console.print(printed, crop=False)  # as wide as it is: no number is cut
     for line in warnings(tables):
-        console.print(Text(f"Mind: {line}"), soft_wrap=True)
+        console.print(Text(f"Caveat: {line}"), soft_wrap=True)
 
 
 def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> tuple[Path, Frame]:

@@ -37,7 +37,7 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     sentences = [over + _first(rows, order)]
     old = set(chain.from_iterable(_stale(tables, task).values()))
     if old and old != set(runs["arm"]):
-        sentences.append("Some arms are of older code or data than others (see Mind).")
+        sentences.append("Some arms were made by older code or data than others (see Caveats).")
     if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
@@ -48,7 +48,7 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
         known = order.ties
         over = " (the median over those not told apart from it)" if len(known.rivals) > 1 else ""
         to = order.arms[known.order[0]]
-        sentences.append(f"A true gap of {gap} to {to} would have shown in 80 % of such studies{over}.")
+        sentences.append(f"A true gap of {gap} to {to} would have been detected in 80 % of such studies{over}.")
     lost = [f"{arm} ({why})" for arm, why in order.unranked.items() if why != "skipped"]
     return " ".join([*sentences, *([f"Not ranked: {', '.join(lost)}."] if lost else [])])
 
@@ -128,7 +128,7 @@ def covered(tables: Tables) -> str:
     if "own" in kinds:
         parts.append(
             "A repetition (a seed) has its own split of the data, its own initial weights, order of examples and "
-            "draws: the intervals cover all of these for this data set. They say nothing of other data."
+            "draws: the intervals cover all of these for this data set. They say nothing about other data."
         )
     if "source test" in kinds:
         parts.append(
@@ -147,8 +147,8 @@ def covered(tables: Tables) -> str:
         )
     if fixed := sorted(filter(str.isdigit, kinds)):
         parts.append(
-            f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals are of that split: on "
-            "another one the order may turn round."
+            f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals hold for that split: "
+            "on another one the order may be reversed."
         )
     if "" in kinds:
         parts.append("Where the tables do not say how the data were split, assume one split for all repetitions.")
@@ -172,7 +172,7 @@ def compared(tables: Tables) -> Frame:
                 "seeds": spans(ran["seed"].drop_duplicates()) or NONE,
                 "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
                 "train / validation / test": " / ".join(_span(own) if len(own) else NONE for own in sizes),
-                "budget a replica": " or ".join(budgets) or NONE,
+                "budget per replica": " or ".join(budgets) or NONE,
                 "changed for all arms": ", ".join(dict.fromkeys(runs["settings"])) or NONE,
             }
         )
@@ -199,7 +199,7 @@ def warnings(tables: Tables) -> list[str]:
     for name, what in (("processor", "kinds of processor"), ("threads", "numbers of threads")):
         values = {str(m[name]) for m in tables.manifests.values() if m.get(name)}
         if len(values) > 1:
-            found.append(f"The runs come from {len(values)} {what}: seconds are not comparable.")
+            found.append(f"The runs used {len(values)} {what}: seconds are not comparable.")
     return found
 
 
@@ -218,7 +218,7 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     runs = _ran(tables, task)
     if stale := _stale(tables, task):
         told = "; ".join(f"{', '.join(dict.fromkeys(arms))} ({files})" for files, arms in stale.items())
-        yield f"stale, what made them has changed since: {told}. rerun=stale trains them again."
+        yield f"stale, made by code or data that have changed since: {told}. rerun=stale trains them again."
     if differing := _differing_sources(tables, task):
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(set(runs["n_train"].dropna())) > 1:
@@ -226,7 +226,7 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     spent = runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
     if (left := 1 - spent[spent < 1 - UNSPENT]).any():
         arms = ", ".join(f"{arm} {share(value)}" for arm, value in left.items())
-        yield f"left unspent, as one more step would not have fitted into the budget: {arms}."
+        yield f"left unspent, because one more step would have exceeded the budget: {arms}."
     seeds = runs.groupby("arm")["seed"].agg(frozenset)
     if len(set(seeds)) > 1:
         yield "not all arms ran the same seeds; ranks and differences use the shared ones only."
@@ -265,9 +265,9 @@ def _differing_sources(tables: Tables, task: str) -> list[str]:
     for file in sorted({file for _, manifest in cells for file in manifest.get("sources", ())}):
         versions = _by(cells, lambda manifest, file=file: manifest.get("sources", {}).get(file))
         if len(versions) > 1:
-            told = "; other than ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
+            told = ", another for ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
             found.setdefault(told, []).append(file)
-    return [f"{', '.join(files)} of {told}" for told, files in found.items()]
+    return [f"{', '.join(files)}: one version for {told}" for told, files in found.items()]
 
 
 def _ran(tables: Tables, task: str) -> Frame:

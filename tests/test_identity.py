@@ -237,8 +237,10 @@ def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, tr
     assert f"stale: what made it has changed ({name})" in told
     assert load(study).stale == {folder.name: [name]}
     page = write(study).read_text()
-    assert f"stale, what made them has changed since: genetic ({name}). rerun=stale trains them again." in page
-    among_others = "Some arms are of older code or data than others (see Mind)."
+    assert (
+        f"stale, made by code or data that have changed since: genetic ({name}). rerun=stale trains them again." in page
+    )
+    among_others = "Some arms were made by older code or data than others (see Caveats)."
     assert (among_others in page) == (part == "sources")  # arms of other data are ranked apart
     if part == "sources":  # told of cells that are no part of the command, too
         (study / "stale.json").unlink()

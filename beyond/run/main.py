@@ -58,7 +58,7 @@ def main() -> None:
     except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     except KeyboardInterrupt:
-        sys.exit("beyond: stopped; the same command goes on from here")
+        sys.exit("beyond: interrupted; run the same command to resume")
 
 
 def _refuse_nameless(arguments: list[str]) -> None:

@@ -200,7 +200,7 @@ def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
         **PAPER,
         "measure": {"x": {"where": {"method": "backprop"}, "take": {"table": "layers", "column": "depth"}}},
     }
-    with pytest.raises(TableError, match="more than one row a seed"):
+    with pytest.raises(TableError, match="more than one row per seed"):
         paper.measure(loose, paper.load(runs))
 
 

@@ -149,13 +149,13 @@ def test_the_summary_breaks_no_interval_and_says_what_weakens_it(study, capsys, 
     print_loaded(study.folder)
     printed = capsys.readouterr().out
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", printed)) == 3
-    assert max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Mind")) <= 80
+    assert max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Caveat")) <= 80
     lines = [line.split("  ")[0].strip() for line in printed.splitlines()]
     assert "backprop [network.\nhidden=[64, 64],\noptimizer.learning_\nrate=0.1]" in "\n".join(lines)
     monkeypatch.setenv("COLUMNS", "20")
     print_loaded(study.folder)
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", capsys.readouterr().out)) == 3
-    assert "Mind: image/digits: fewer than 3 seeds, not ranked: genetic." in printed.splitlines()
+    assert "Caveat: image/digits: fewer than 3 seeds, not ranked: genetic." in printed.splitlines()
 
 
 @pytest.mark.parametrize("arguments", [["nowhere"], []])

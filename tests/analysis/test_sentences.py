@@ -48,7 +48,7 @@ def test_a_winner_is_named_where_there_is_one(study):
     )
     assert "told apart from each of the two other ranked arms." in text
     assert "Against backprop" not in text  # which has been said
-    assert re.search(r"A true gap of 0\.0\d\d to backprop would have shown in 80 % of such studies\.$", text)
+    assert re.search(r"A true gap of 0\.0\d\d to backprop would have been detected in 80 % of such studies\.$", text)
 
 
 def test_the_winner_is_the_arm_that_is_told_apart_not_the_one_that_further_seeds_lift(study):
@@ -84,7 +84,7 @@ def test_five_repetitions_name_no_winner(study):
 @pytest.mark.parametrize(
     ("split", "words", "meaning"),
     [
-        ("own", ", each with its own split (", "They say nothing of other data."),
+        ("own", ", each with its own split (", "They say nothing about other data."),
         (
             "source test",
             ", all on the test split that the source fixes (",
@@ -96,7 +96,7 @@ def test_five_repetitions_name_no_winner(study):
             "do not cover episodes of anything else",
         ),
         ("source", " on the one split that the source fixes (", "do not cover another choice of test examples"),
-        ("3", " on one split, number 3 (", "(split_seed 3) the intervals are of that split"),
+        ("3", " on one split, number 3 (", "(split_seed 3) the intervals hold for that split"),
         ("", " repetitions (", "do not say how the data were split"),
     ],
 )
@@ -154,7 +154,7 @@ def test_the_gap_is_to_the_leader(study, tied):
         moved = scores.iloc[[*range(shift, 10), *range(shift)]].to_numpy() + 0.5
         change(study, study.cell(method, seeds=range(10)), best_test_score=moved + 0.001 * (method == "genetic"))
     text = said(load(study.folder))
-    assert " to genetic would have shown in 80 % of such studies" in text
+    assert " to genetic would have been detected in 80 % of such studies" in text
     assert ("(the median over those not told apart from it)" in text) is (tied > 1)
 
 
@@ -211,7 +211,8 @@ def test_warnings_name_what_weakens_the_comparison(study):
         tables.manifests[cell] |= {"sources": own}
     found = " ".join(sentences.warnings(tables))
     for part in ("2 commits", "not committed", "2 kinds of processor", "2 numbers of threads",
-                 "code that decides the result differs between runs. loop.py of backprop; other than genetic.",
+                 "the code that decides the result differs between runs. ",
+                 "loop.py: one version for backprop, another for genetic.",
                  "genetic 30 %"):  # fmt: skip
         assert part in found, part
 
@@ -222,13 +223,13 @@ def test_arms_of_older_code_are_named_and_never_compared_without_a_word(study):
     old = {runs["constant"]: ["loop.py", "its data"], runs["genetic"]: ["loop.py", "its data"]}
     tables = replace(load(study.folder), stale=old)
     assert sentences.warnings(tables) == [
-        "image/digits: stale, what made them has changed since: constant, genetic (loop.py, its data). "
+        "image/digits: stale, made by code or data that have changed since: constant, genetic (loop.py, its data). "
         "rerun=stale trains them again."
     ]
-    assert "Some arms are of older code or data than others (see Mind)." in said(tables)
+    assert "Some arms were made by older code or data than others (see Caveats)." in said(tables)
     tables = replace(tables, stale=old | {runs["backprop"]: ["loop.py"]})
     assert (
-        "stale, what made them has changed since: backprop (loop.py); constant, genetic (loop.py, its data)"
+        "stale, made by code or data that have changed since: backprop (loop.py); constant, genetic (loop.py, its data)"
         in (sentences.warnings(tables)[0])
     )
     assert "older code" not in said(tables)  # all of them are
@@ -248,7 +249,7 @@ def test_networks_stand_with_their_weights_and_counts_are_whole(study):
     change(study, linear, n_weights=11.0)
     row = sentences.compared(load(study.folder)).iloc[0]
     assert row["networks"] == "mlp (2,036 weights); linear (11 weights)"
-    assert row["budget a replica"] == "300 epochs"
+    assert row["budget per replica"] == "300 epochs"
 
 
 def test_what_cannot_be_compared_is_said(study):
@@ -264,4 +265,4 @@ def test_what_cannot_be_compared_is_said(study):
         f"{TASK}: runs that differ in the task's settings, budget, split or data are ranked and tested apart: "
         f"{TASK}, 20 epochs; {TASK}, 300 epochs."
     ]
-    assert sentences.compared(tables)["budget a replica"].tolist() == ["20 epochs", "300 epochs"]
+    assert sentences.compared(tables)["budget per replica"].tolist() == ["20 epochs", "300 epochs"]
