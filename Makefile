@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint words types imports dead unit conf mutants mutants-sample methods pages bench clean
+.PHONY: help compare test test-slow check lint words types imports dead unit conf mutants mutants-sample methods tables pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -65,6 +65,9 @@ conf:  ## write the YAML of every choice below conf/ from the classes
 
 methods:  ## write docs/methods.md from the heads of the method files
 	$(BIN)/python -m beyond.run.describe > docs/methods.md
+
+tables:  ## write docs/tables.md, the datasheet of every column of a run's tables
+	$(BIN)/python -m beyond.run.tables > docs/tables.md
 
 pages:  ## copy the pages of published results from runs/papers to docs/papers
 	$(BIN)/python -m analysis.paper runs/papers docs/papers

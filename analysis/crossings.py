@@ -17,7 +17,7 @@ SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def crossing(rows: Frame, column: str, level: float, at: str = "step", scale: str = "linear") -> pd.Series:
+def crossing(rows: Frame, column: str, level: float, at: str = "steps", scale: str = "linear") -> pd.Series:
     """Where each seed's curve first reaches `level`, from whichever side it starts; infinite where it never does.
 
     The curve is taken to be straight between neighbouring checkpoints once its values are on `scale`: "linear"; "log"
@@ -32,7 +32,7 @@ def crossing(rows: Frame, column: str, level: float, at: str = "step", scale: st
         The values.
     level : float
     at : str
-        What to measure along, which grows with the checkpoints: step, flops, seconds, ...
+        What to measure along, which grows with the checkpoints: steps, flops, seconds, ...
     scale : {"linear", "log", "logit"}
 
     Returns

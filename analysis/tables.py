@@ -26,7 +26,7 @@ RESULT = "best_test_score"  # the test score at the checkpoint with the best val
 
 _LEDGER = ("epochs", "forward", "backward", "flops", "steps", "seconds")
 _MOMENTS = ("best", "easy", "medium", "hard")
-_RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "score")
+_RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "headline_metric")
 _RUN_NUMBERS = (
     "best_checkpoint",
     *(f"{moment}_{split}_score" for moment in ("best", "final") for split in ("train", "validation", "test")),
@@ -71,9 +71,9 @@ class Tables:
     ----------
     study : str
     curves, layers, networks : DataFrame
-        Columns as recorded, and `arm`, `status`, `network`, `score` of the replica; `layers` and `networks` also have
-        the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers' depth 0,
-        the whole network as one; it has no row where none was recorded.
+        Columns as recorded, and `arm`, `status`, `network`, `headline_metric` of the replica; `layers` and `networks`
+        also have the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers'
+        depth 0, the whole network as one; it has no row where none was recorded.
     runs : DataFrame
         One row a replica. Its `task` is what arms are compared on, see `_conditions`, and `task_name` the one that was
         recorded; its `arm` is what is compared, named so that it differs from every other on its task. `settings` are
@@ -114,7 +114,7 @@ class Tables:
 
     def score(self, task: str) -> str:
         """Name of the task's headline score."""
-        return str(self.runs.loc[self.runs["task"] == task, "score"].iloc[0])
+        return str(self.runs.loc[self.runs["task"] == task, "headline_metric"].iloc[0])
 
 
 def higher_is_better(score: str) -> bool:
@@ -303,7 +303,7 @@ def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
 
 def _join(frame: Frame, runs: Frame) -> Frame:
     """Add each replica's labels to its rows."""
-    labels = runs[["run_id", "seed", "task", "arm", "status", "network", "score"]]
+    labels = runs[["run_id", "seed", "task", "arm", "status", "network", "headline_metric"]]
     own = [column for column in frame if column in ("run_id", "seed") or column not in labels]
     return frame[own].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 

@@ -125,7 +125,8 @@ def alignment(tables: Tables, task: str, cost: str) -> list[LayerAlignment]:
 
 def _scores(tables: Tables, task: str, split: str) -> Frame:
     curves = tables.curves
-    rows = curves[(curves["task"] == task) & (curves["split"] == split) & (curves["metric"] == curves["score"])]
+    headline = curves["metric"] == curves["headline_metric"]
+    rows = curves[(curves["task"] == task) & (curves["split"] == split) & headline]
     return rows[np.isfinite(rows["value"].to_numpy(float))]
 
 

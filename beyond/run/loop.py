@@ -297,8 +297,7 @@ class _Run:
     def curve_rows(
         self, replica: int, index: int, costs: dict[str, float], split: str, values: dict[str, float]
     ) -> list[Row]:
-        spent = {("step" if name == "steps" else name): cost for name, cost in costs.items()}
-        common = {**self.setup.identity, "seed": self.setup.seeds[replica], "checkpoint": index, **spent}
+        common = {**self.setup.identity, "seed": self.setup.seeds[replica], "checkpoint": index, **costs}
         return [{**common, "split": split, "metric": name, "value": value} for name, value in values.items()]
 
     def layer_rows(self, index: int) -> list[Row]:

@@ -89,7 +89,7 @@ class Outcome:
         row: dict[str, Any] = {
             "status": self.status,
             "reason": self.reason,
-            "score": score,
+            "headline_metric": score,
             "best_checkpoint": self.best_checkpoint,
         }
         for moment, values in (("best", self.best), ("final", self.final if self.alive else {})):

@@ -59,7 +59,7 @@ class Study:
         curves, layers, runs = [], [], []
         for seed in seeds:
             rng = np.random.default_rng([seed, len(method), len(task)])
-            row = {**label, "seed": seed, "status": status, "reason": "", "score": score}
+            row = {**label, "seed": seed, "status": status, "reason": "", "headline_metric": score}
             if status == "skipped":
                 runs.append({**row, "reason": f"{method} needs a classification task"})
                 continue
@@ -74,7 +74,7 @@ class Study:
             test = validation - 0.01
             for point in range(stop):
                 at = {**label, "seed": seed, "checkpoint": index[point]}
-                at |= {("step" if name == "steps" else name): cost[point] for name, cost in costs.items()}
+                at |= {name: cost[point] for name, cost in costs.items()}
                 splits = {"train": train, "validation": validation}
                 if point in (best, stop - 1):
                     splits["test"] = test

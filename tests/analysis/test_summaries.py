@@ -27,7 +27,7 @@ def rows(arm, scores, task="t", status="finished", **more):
         bad = isinstance(score, str)
         made.append({
             "task": task, "arm": arm, "method": arm, "default_network": True, "signal": "loss", "seed": seed,
-            "score": "accuracy_score",
+            "headline_metric": "accuracy_score",
             "status": score if bad else status, "reason": score if bad else "",
             "best_test_score": np.nan if bad else score, "best_validation_score": np.nan if bad else score,
             "final_validation_score": np.nan if bad else score - 0.1,
@@ -151,7 +151,9 @@ def test_an_arm_of_few_seeds_does_not_take_theirs_from_the_others():
 
 
 def test_an_error_goes_down():
-    made = tables(rows("a", [0.1, 0.2, 0.3], score="top_error"), rows("b", [0.5, 0.6, 0.7], score="top_error"))
+    made = tables(
+        rows("a", [0.1, 0.2, 0.3], headline_metric="top_error"), rows("b", [0.5, 0.6, 0.7], headline_metric="top_error")
+    )
     table = summary(made).set_index("arm")
     assert list(table.index) == ["a", "b"]
     assert table["rank"].tolist() == [1, 2]
@@ -159,7 +161,10 @@ def test_an_error_goes_down():
     assert table["selected_gain"].tolist() == pytest.approx([-0.2, -0.2])  # the end is lower, hence better
     assert reference_arm(made, "t") == "a"
     made = tables(
-        *(rows(arm, [score] * 3, score="top_error") for arm, score in zip("abc", (0.2, 0.3, 0.1), strict=True))
+        *(
+            rows(arm, [score] * 3, headline_metric="top_error")
+            for arm, score in zip("abc", (0.2, 0.3, 0.1), strict=True)
+        )
     )
     assert paired_differences(made, "a")["arm"].tolist() == ["c", "b"]  # the best first
 

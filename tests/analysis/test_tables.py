@@ -230,8 +230,8 @@ def test_a_folder_without_tables_is_one_clear_line(tmp_path):
 def test_missing_columns_are_named(study):
     cell = study.folder / study.cell("backprop", seeds=[0])
     runs = pd.read_parquet(cell / "runs.parquet")
-    runs.drop(columns=["signal", "score"]).to_parquet(cell / "runs.parquet")
-    with pytest.raises(TableError, match=r"^the runs tables lack the columns signal, score$"):
+    runs.drop(columns=["signal", "headline_metric"]).to_parquet(cell / "runs.parquet")
+    with pytest.raises(TableError, match=r"^the runs tables lack the columns signal, headline_metric$"):
         load(study.folder)
 
 

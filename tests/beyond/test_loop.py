@@ -257,9 +257,9 @@ def test_the_grid_is_even_in_log_budget_and_ends_at_the_whole_of_it():
 def test_it_is_evaluated_at_the_start_and_at_the_first_step_past_each_point(steps):
     tables, _ = run(setup(Walk(), [0], steps=steps))
     expected = {0, *(math.ceil(round(steps * point, 6)) for point in GRID)}
-    for name, column in (("curves", "step"), ("layers", "checkpoint")):
+    for name, column in (("curves", "steps"), ("layers", "checkpoint")):
         assert tables[name][column].nunique() == len(expected)
-    assert sorted(tables["curves"]["step"].unique()) == sorted(expected)
+    assert sorted(tables["curves"]["steps"].unique()) == sorted(expected)
 
 
 @pytest.mark.parametrize("budget", [{"steps": 1000}, {"steps": 13}, {"epochs": 5}, {"epochs": 4.93}, {"examples": 999}])
@@ -267,8 +267,8 @@ def test_a_checkpoints_number_tells_one_place_of_the_grid(budget):
     tables, _ = run(setup(seeds=[0], **budget))
     curves = tables["curves"].query("split != 'test'")
     assert not curves.duplicated(["split", "metric", "checkpoint"]).any()
-    assert not curves.duplicated(["split", "metric", "step"]).any()
-    steps = curves.groupby("checkpoint")["step"].first()
+    assert not curves.duplicated(["split", "metric", "steps"]).any()
+    steps = curves.groupby("checkpoint")["steps"].first()
     assert steps.is_monotonic_increasing
     if "steps" in budget:
         for checkpoint, step in steps.items():
@@ -306,8 +306,8 @@ def test_the_ledger_of_backpropagation_is_steps_times_batch_and_epochs_are_passe
 def test_every_point_of_the_curve_carries_what_was_spent_in_every_currency():
     tables, _ = run(setup(epochs=4))
     curves = tables["curves"].query("split == 'train' and metric == 'accuracy_score'")
-    assert (curves["forward"] == 8 * curves["step"]).all()
-    assert (curves["backward"] == 8 * curves["step"]).all()
+    assert (curves["forward"] == 8 * curves["steps"]).all()
+    assert (curves["backward"] == 8 * curves["steps"]).all()
     assert curves.groupby("seed")["seconds"].apply(lambda own: own.is_monotonic_increasing).all()
     assert not tables["curves"].isna().any().any()
 
@@ -349,7 +349,7 @@ def test_a_method_that_is_done_ends_early():
     assert (rows["steps"] == 7).all()
     assert (rows["status"] == "finished").all()
     assert (rows["reason"] == "").all()
-    assert tables["curves"].query("split == 'validation'")["step"].max() == 7
+    assert tables["curves"].query("split == 'validation'")["steps"].max() == 7
     assert rows["final_test_score"].notna().all()
     assert rows["unspent"].tolist() == pytest.approx([1 - 7 * 8 / 56 / 20] * 3)
 
@@ -405,7 +405,7 @@ def test_a_replica_that_diverges_ends_alone():
     assert rows.loc[1].filter(like="final_").isna().all()
     for seed in (0, 2):
         assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
-    assert tables["curves"].query("seed == 1")["step"].max() < 20
+    assert tables["curves"].query("seed == 1")["steps"].max() < 20
     assert np.isfinite(tables["curves"]["value"]).all()
 
 
@@ -426,7 +426,7 @@ def test_a_loss_beyond_all_measure_has_diverged_though_it_is_finite():
     assert rows["status"].tolist() == ["finished", "diverged", "finished"]
     assert re.fullmatch(r"a loss of \d\S*e\+\d\d after 20 steps, from \d\S* at the start", rows.loc[1, "reason"])
     assert rows.loc[1, "best_test_score"] >= 0
-    assert tables["curves"].query("seed == 1")["step"].max() < 20
+    assert tables["curves"].query("seed == 1")["steps"].max() < 20
     for seed in (0, 2):
         assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
 
@@ -483,7 +483,7 @@ def test_a_fault_of_the_method_is_a_row_and_the_best_so_far_is_kept(kind):
     assert rows["status"].tolist() == ["failed"] * 3
     assert rows["reason"].tolist() == ["RuntimeError: boom"] * 3
     assert rows.filter(like="final_").isna().all(axis=None)
-    before = whole["curves"].query("step < 20 and split != 'test'").reset_index(drop=True)
+    before = whole["curves"].query("steps < 20 and split != 'test'").reset_index(drop=True)
     curves = tables["curves"]
     assert_same({"curves": curves.query("split != 'test'").reset_index(drop=True)}, {"curves": before})
     for _, row in rows.iterrows():
@@ -665,7 +665,7 @@ def test_the_best_checkpoint_is_the_first_of_the_highest_validation_score():
         best = own.loc[own["value"].idxmax()]  # the first of equals
         assert rows.loc[seed, "best_checkpoint"] == best["checkpoint"]
         assert rows.loc[seed, "best_validation_score"] == best["value"]
-        assert rows.loc[seed, "steps_to_best"] == best["step"]
+        assert rows.loc[seed, "steps_to_best"] == best["steps"]
 
 
 def test_the_reported_test_score_is_that_of_the_best_weights(close):
@@ -698,7 +698,7 @@ def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():
             first = own[own["value"] >= target].iloc[0]
             assert rows.loc[seed, f"target_{level}"] == target
             for name in COST_NAMES:
-                assert rows.loc[seed, f"{name}_to_{level}"] == first["step" if name == "steps" else name]
+                assert rows.loc[seed, f"{name}_to_{level}"] == first[name]
     assert (rows[[f"{name}_to_hard" for name in COST_NAMES]] == math.inf).all(axis=None)
 
 
