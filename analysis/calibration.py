@@ -1,6 +1,6 @@
 """Scores by class, confusion and calibration of every replica of a task of classes, from its predictions.
 
-Each function returns one row a replica (and class, or bin); intervals over seeds are the caller's.
+Each function returns one row per replica (and class, or bin); intervals over seeds are the caller's.
 
 Confidence, probability and Brier score are recorded in 16 bits: a confidence between 1/2 and 1 to 0.00025, a Brier
 score of up to 2 to 0.0005. Means over examples are as exact as that, or better.

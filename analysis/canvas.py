@@ -1,4 +1,4 @@
-"""The figures' common hand: one look an arm, panels laid out in inches, axes for costs, files that never change.
+"""The figures' common hand: one look per arm, panels laid out in inches, axes for costs, files that never change.
 
 Layout and ticks are by hand: matplotlib's automatic ones take more than half of all drawing.
 """

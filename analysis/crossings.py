@@ -27,7 +27,7 @@ def crossing(rows: Frame, column: str, level: float, at: str = "steps", scale: s
     Parameters
     ----------
     rows : DataFrame
-        One curve a seed, with the columns `seed`, `column` and `at`.
+        One curve per seed, with the columns `seed`, `column` and `at`.
     column : str
         The values.
     level : float
@@ -42,7 +42,7 @@ def crossing(rows: Frame, column: str, level: float, at: str = "steps", scale: s
     if scale not in SCALES:
         raise TableError(f"the scale of a crossing must be one of {', '.join(SCALES)}; got {scale!r}")
     if rows.duplicated(["seed", at]).any():
-        raise TableError(f"a crossing needs one curve a seed; some have several rows at the same {at}")
+        raise TableError(f"a crossing needs one curve per seed; some have several rows at the same {at}")
     found = {}
     for seed, curve in rows.sort_values(at).groupby("seed"):
         found[seed] = _first(curve[at].to_numpy(float), curve[column].to_numpy(float), level, SCALES[scale])

@@ -111,7 +111,7 @@ def _short(value: float) -> str:
 
 
 def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -> Picture | None:
-    """Accuracy against confidence, a panel an arm."""
+    """Accuracy against confidence, one panel per arm."""
     table = _of(found, "reliability", task)
     if table is None:
         return None
@@ -151,7 +151,7 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
 
 
 def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
-    """Recall of each class, a row an arm, the best arm on top."""
+    """Recall of each class, one row per arm, the best arm on top."""
     own = _of(found, "classes", task)
     if own is None or own["target"].nunique() > MOST_CLASSES:
         return None

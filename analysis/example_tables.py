@@ -1,4 +1,4 @@
-"""Tables made from single examples: a row an arm, a pair of arms, a class or a bin of each task."""
+"""Tables made from single examples: one row per arm, pair of arms, class or bin of each task."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
 def variance(found: Outcomes, score: str) -> Frame:
     """Score of each arm for new seeds and examples, and where the variance of one replica's score comes from.
 
-    `n_test` examples a replica, `n_examples` different ones in all. `seed_variance`, `example_variance` and
+    `n_test` examples per replica, `n_examples` different ones in all. `seed_variance`, `example_variance` and
     `residual_variance` are the components of one example's score (`crossed.components`), the shares those of a
     replica's mean (`crossed.shares`). Empty: not identified.
     """
@@ -138,7 +138,7 @@ def by_bin(predictions: Frame) -> Frame:
 
 
 def over_seeds_of(replicas: Frame, limits: Mapping[str, tuple[float, float]], within: Sequence[str] = ()) -> Frame:
-    """Average a table of replicas over seeds, an arm (and `within` it) a row: `name`, `name_low`, `name_high`.
+    """Average a table of replicas over seeds, one row per arm (and `within` it): `name`, `name_low`, `name_high`.
 
     Parameters
     ----------

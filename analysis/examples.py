@@ -80,7 +80,7 @@ def outcomes(task: str, own: Frame) -> Outcomes:
 
 
 def r2_parts(targets: Array, predictions: Array) -> Array:
-    """Split a replica's R2 into one part an example, of which it is the mean.
+    """Split a replica's R2 into one part per example, of which it is the mean.
 
     With squared errors e, squared deviations d of the targets from their mean, and R2 = 1 - mean(e) / mean(d), a part
     is R2 + ((1 - R2) d - e) / mean(d): R2 is a ratio, and an example far from the mean weighs in both of its sums (its

@@ -71,7 +71,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 
 
 def publish_index(folder: str | Path) -> None:
-    """Write `index.md` over the papers that were run below a folder: a row a paper and scale, a count a verdict."""
+    """Write `index.md` over the papers that were run below a folder: a row per paper and scale, a count per verdict."""
     folder = Path(folder)
     _write_index(folder / "index.md", [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))])
 

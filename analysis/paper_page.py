@@ -94,7 +94,7 @@ def _criterion(one: Judged) -> str:
 
 
 def claim_rows(judged: Sequence[Judged]) -> list[str]:
-    """One row a claim."""
+    """One row per claim."""
     rows = []
     for one in judged:
         claim = one.claim
@@ -112,7 +112,7 @@ def claim_rows(judged: Sequence[Judged]) -> list[str]:
 
 
 def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
-    """One row a quantity that was run."""
+    """One row per quantity that was run."""
     rows = []
     for name, values in quantities.items():
         if len(values):

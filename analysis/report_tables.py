@@ -85,7 +85,7 @@ def score_columns(summary: Frame) -> Frame:
             "at the end": summary["final_mean"].map(score_text),
             "selected - end [95 %]": [interval(*row) for row in gains],
             "epochs": summary["epochs"].map(number),
-            "step seconds a replica": summary["seconds"].map(number),
+            "step seconds per replica": summary["seconds"].map(number),
             "step seconds of the run": summary["total_seconds"].map(number),
         }
     )

@@ -30,7 +30,7 @@ from analysis.statistics import INTERVAL, Array
 from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
 from analysis.training_figures import Picture, seeds
 
-_CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds a replica"}
+_CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds per replica"}
 
 
 def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
@@ -85,7 +85,7 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
 
 
 def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Cost of every seed until the validation score meets each target; a column a target, a row a currency."""
+    """Cost of every seed until the validation score meets each target; a column per target, a row per currency."""
     own = targets[targets["task"] == task]
     if own.empty:
         return None
@@ -187,12 +187,12 @@ def _margin(arms: Sequence[str]) -> float:
 
 
 def _height(arms: Sequence[str], left: float) -> float:
-    """Inches for a panel with a row an arm, tall enough for the longest name."""
+    """Inches for a panel with one row per arm, tall enough for the longest name."""
     lines = max(wrapped(arm, left - 0.15).count("\n") + 1 for arm in arms)
     return len(arms) * max(0.27, LINE_HEIGHT * lines) + 0.1
 
 
 def _draw_rows(axes: Axes, arms: Sequence[str], left: float, named: bool = True, shift: float = 0.0) -> None:
-    """A row an arm, the first on top."""
+    """One row per arm, the first on top."""
     draw_ticks(axes, "y", {row + shift: wrapped(arm, left - 0.15) for row, arm in enumerate(arms)}, named)
     axes.set_ylim(len(arms) - 0.5 + shift, -0.5 + shift)

@@ -156,7 +156,7 @@ def covered(tables: Tables) -> str:
 
 
 def compared(tables: Tables) -> Frame:
-    """What was compared: one row a task, as `tables.load` tells tasks apart."""
+    """What was compared: one row per task, as `tables.load` tells tasks apart."""
     rows = []
     for task in tables.tasks:
         runs = tables.runs[tables.runs["task"] == task]

@@ -75,7 +75,7 @@ class Tables:
         also have the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers'
         depth 0, the whole network as one; it has no row where none was recorded.
     runs : DataFrame
-        One row a replica. Its `task` is what arms are compared on, see `_conditions`, and `task_name` the one that was
+        One row per replica. Its `task` is what arms are compared on, see `_conditions`, and `task_name` the one
         recorded; its `arm` is what is compared, named so that it differs from every other on its task. `settings` are
         those in which all arms of its task differ from the defaults alike, `spent` is the share of its budget.
     manifests : dict of str to dict
@@ -83,8 +83,8 @@ class Tables:
     unfinished : tuple of str
         Cells that have begun and are not in the tables.
     predictions : DataFrame
-        One row a replica, test example and output, at the selected checkpoint; empty where none were recorded. Columns
-        as recorded, and `task`, `arm`, `status`. `example` is its number in the task's source.
+        One row per replica, test example and output, at the selected checkpoint; empty where none were recorded.
+        Columns as recorded, and `task`, `arm`, `status`. `example` is its number in the task's source.
     repeated : tuple of str
         Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
     stale : dict of str to list of str

@@ -27,7 +27,7 @@ _COSTS = {
     "epochs": "backprop epochs (compute of one pass over the training set)",
     "flops": "FLOPs",
     "examples": "examples (forward + 2 backward)",
-    "seconds": "step seconds a replica",
+    "seconds": "step seconds per replica",
 }
 
 
@@ -105,7 +105,7 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Pic
 
 
 def gradient_norms(tables: Tables, task: str) -> Picture | None:
-    """Norm of the true gradient at every layer, a panel an arm."""
+    """Norm of the true gradient at every layer, one panel per arm."""
     arms = gradient_bands(tables, task, "epochs")
     if not arms:
         return None
@@ -141,7 +141,7 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
 
 
 def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Cosine between update and negative true gradient, a panel a layer; where arms are many, a row for each signal."""
+    """Cosine between update and negative true gradient, one panel per layer; with many arms, a row per signal."""
     layers = alignment(tables, task, "epochs")
     if not layers:
         return None
@@ -285,7 +285,7 @@ def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band")
     bands = list(bands)
     text = f"{line}. {drawn}: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
     if any(band.lost.any() for band in bands):
-        text += "\nCross: a replica diverged or failed; the line goes on, faint, over the others."
+        text += "\nCross: a replica diverged or failed; the line continues, faint, over the others."
     return text
 
 

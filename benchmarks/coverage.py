@@ -55,7 +55,7 @@ def _percentile(values: Array, rng: Generator, draws: int = 2000) -> tuple[Array
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser("benchmarks.coverage", description=__doc__)
-    parser.add_argument("--groups", type=int, default=20_000, help="simulated groups a cell (default: 20000)")
+    parser.add_argument("--groups", type=int, default=20_000, help="simulated groups per cell (default: 20000)")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
@@ -66,7 +66,7 @@ def main() -> None:
             mark = "" if 0.93 <= found["used"] <= 0.97 else "  outside of 93 to 97 %"
             shown = "".join(f"{found[key]:{w}.1%}" for key, w in (("used", 8), ("plain t", 9), ("bootstrap", 11)))
             print(f"{name:<40}{n:>3}{shown}{found['width']:>11.2f}{mark}")
-    print(f"\n{chosen.groups} groups a cell: a share is known to {1.96 * np.sqrt(0.05 * 0.95 / chosen.groups):.2%}.")
+    print(f"\n{chosen.groups} groups per cell: a share is known to {1.96 * np.sqrt(0.05 * 0.95 / chosen.groups):.2%}.")
 
 
 if __name__ == "__main__":

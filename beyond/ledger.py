@@ -27,7 +27,7 @@ class Ledger:
         Floating-point operations of those passes, by the layers' own counts, and of the products of matrices that a
         method makes besides.
     rewards : int
-        Rewards asked for, one an action.
+        Rewards asked for, one per action.
     steps : int
         Changes of the weights.
     seconds : float

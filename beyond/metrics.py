@@ -1,4 +1,4 @@
-"""Pure scores. Each takes outputs (R, B, n_outputs) and targets, and returns one number a replica, float64 (R,)."""
+"""Pure scores. Each takes outputs (R, B, n_outputs) and targets, and returns one number per replica, float64 (R,)."""
 
 import torch
 from torch import Tensor

@@ -60,7 +60,7 @@ class Problem:
         self._n_lanes = 1
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one a candidate for weights (R * P, n)."""
+        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one per candidate for (R * P, n)."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
         return self._network.outputs(params, inputs)
 

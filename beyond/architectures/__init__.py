@@ -1,1 +1,1 @@
-"""Recipes for networks, one a file: `make conf` finds them here."""
+"""Recipes for networks, one per file: `make conf` finds them here."""

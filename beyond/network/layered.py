@@ -30,7 +30,7 @@ class LayeredNetwork(Network):
     input_shape : tuple of int
         Of one example.
     initialisation : Initialisation
-        Draws the weights; gains start at one, and biases at zero but for an initialisation that draws them too.
+        Draws the weights; gains start at one, and biases at zero unless the initialisation draws them too.
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation) -> None:

@@ -33,7 +33,7 @@ Weights = Mapping[str, Tensor]
 
 
 class Flops(NamedTuple):
-    """Floating-point operations an example: a multiplication and an addition are two; only products are counted."""
+    """Floating-point operations per example: a multiplication and an addition are two; only products are counted."""
 
     forward: int = 0
     carry: int = 0
@@ -89,7 +89,7 @@ class Layer(ABC):
         return 0, 0
 
     def flops(self, shape: Shape) -> Flops:
-        """Cost an example."""
+        """Cost per example."""
         return Flops()
 
     @abstractmethod

@@ -60,7 +60,7 @@ class Network(ABC):
 
     @abstractmethod
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
-        """Draw weights for `n_copies` networks a replica, shape (R * n_copies, n)."""
+        """Draw weights for `n_copies` networks per replica, shape (R * n_copies, n)."""
 
     @abstractmethod
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
@@ -75,7 +75,7 @@ class Network(ABC):
 
     @abstractmethod
     def backward_flops(self, start: int = 0) -> int:
-        """Cost an example of `backward` from the end to the block that begins at `start`."""
+        """Cost per example of `backward` from the end to the block that begins at `start`."""
 
     @abstractmethod
     def chunk_size(self, batch_size: int) -> int:

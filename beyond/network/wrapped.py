@@ -75,7 +75,7 @@ class ModuleNetwork(Network):
         return tape.caches[0](error)[0][:, start:]
 
     def backward_flops(self, start: int = 0) -> int:
-        """Cost an example; the whole module is passed, whatever `start`."""
+        """Cost per example; the whole module is passed, whatever `start`."""
         return self._backward_flops
 
     def chunk_size(self, batch_size: int) -> int:

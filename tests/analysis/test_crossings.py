@@ -62,7 +62,7 @@ def test_a_bracket_that_the_scale_cannot_show_is_straight():
 
 
 def test_what_is_no_curve_a_seed_is_refused():
-    with pytest.raises(TableError, match="one curve a seed"):
+    with pytest.raises(TableError, match="one curve per seed"):
         crossing(pd.concat([curve(GRID), curve(GRID)]), "value", 1.0)
     with pytest.raises(TableError, match="linear, log, logit; got 'square'"):
         crossing(curve(GRID), "value", 1.0, scale="square")
