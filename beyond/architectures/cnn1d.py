@@ -13,7 +13,7 @@ from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 
 @settings
 class CNN1d:
-    """Convolutions along time, each followed by an activation, then a linear read-out of every time.
+    """Convolutions along time, each followed by an activation, then a linear read-out of all times.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class CNN1d:
         Of all of them.
     activation : {"relu", "tanh", "sigmoid"}
     embedding : int, >= 1
-        Features a symbol, where inputs are symbols.
+        Features per symbol, where inputs are symbols.
     initialisation, init_std
         As in `MLP`.
     """

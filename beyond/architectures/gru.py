@@ -19,9 +19,9 @@ class Recurrent:
     hidden : int, >= 1
         Units in each direction.
     bidirectional : bool
-        Whether others read the sequence from its end.
+        Whether as many units read the sequence from its end.
     embedding : int, >= 1
-        Features a symbol, where inputs are symbols.
+        Features per symbol, where inputs are symbols.
     initialisation, init_std
         As in `MLP`; all of a recurrent layer's weights take its number of units for their fan.
     """

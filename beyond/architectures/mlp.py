@@ -25,9 +25,9 @@ class MLP:
         Widths of the hidden layers.
     activation : {"relu", "tanh", "sigmoid", "identity"}
     embedding : int, >= 1
-        Features a symbol, where inputs are symbols.
+        Features per symbol, where inputs are symbols.
     dropout : float in [0, 1)
-        After each activation, in training; a method that has it off there says so under Departures.
+        After each activation, in training; a method that turns it off says so under Departures.
     layer_norm : bool
         Before each activation.
     residual : bool
