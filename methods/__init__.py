@@ -1,1 +1,1 @@
-"""Training rules, one a file; the folder is the list."""
+"""Training rules, one per file; the folder is the list."""

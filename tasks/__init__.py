@@ -1,1 +1,1 @@
-"""Data to learn from, one family a file; the folder is the list."""
+"""Data to learn from, one family per file; the folder is the list."""

@@ -35,10 +35,10 @@ targets and what each layer can see by itself. An x says that the rule needs
 """
 COMBINATIONS = f"""## On what they run
 
-Every method at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network, see
-`beyond/run/matrix.py`. A combination trains every layer, leaves some alone as the rule itself asks
-(`Method.left_alone`), or is refused in one line before training; named are the kinds on which that happens with at
-least one choice. A test runs them all.
+Every method, at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network (see
+`beyond/run/matrix.py`). A combination trains every layer, leaves some alone because the rule does so
+(`Method.left_alone`), or is refused in one line before training; the last columns name the kinds of network for which
+that happens with at least one choice. A test runs them all.
 """
 HEADING = re.compile(r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL)
 
@@ -84,7 +84,7 @@ def describe(name: str) -> Description:
 
 
 def markdown() -> str:
-    """Return the page `docs/methods.md`: a row a method, a column a need."""
+    """Return the page `docs/methods.md`: one row per method, one column per need."""
     rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "oracle"]]
     for own in map(describe, names("method")):
         needed = ["x" if need in own.needs else "" for need in NEEDS]
