@@ -19,7 +19,8 @@ from beyond.contracts import Batch, Method, Signal
 from beyond.data.sampler import Sampler
 from beyond.ledger import Budget
 from beyond.problem import Problem, seal
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 
 BIN = Path(sys.executable).parent

@@ -16,7 +16,8 @@ from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget
 from beyond.problem import Problem, SourceProblem
 from beyond.run.describe import describe, markdown
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 from tests.mutants import named_in
 

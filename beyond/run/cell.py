@@ -26,9 +26,10 @@ from beyond.files import write_whole
 from beyond.ledger import Budget
 from beyond.run import provenance
 from beyond.run.arm import Arm
-from beyond.run.loop import Setup, skip, train
+from beyond.run.loop import skip, train
 from beyond.run.outcome import STATUSES
 from beyond.run.record import RunFolder
+from beyond.run.setup import Setup
 from beyond.settings import RunSettings
 
 DATA = "its data"  # beside files, what decides a result

@@ -80,7 +80,7 @@ _IDENTITY = (
     Column("default_network", "bool", "", "whether that is the task's own", "cell"),
     Column("variant", "text", "settings", "those in which the arm differs from the defaults", "cell"),
 )
-_SEED = Column("seed", "int64", "", "the replica's: it decides split, weights, order and all further draws", "loop")
+_SEED = Column("seed", "int64", "", "the replica's: it decides split, weights, order and all further draws", "rows")
 _CHECKPOINT = Column(
     "checkpoint", "int64", "", "points of the grid of budgets that are passed: 0 at the start, 31 at the end", "loop"
 )
@@ -89,7 +89,7 @@ _CHECKPOINT = Column(
 def _spent(when: str, prefix: str = "") -> tuple[Column, ...]:
     """Columns of what was spent, a currency each."""
     return tuple(
-        Column(f"{prefix}{name}", type, unit, f"{meaning}: {when}", "loop") for name, type, unit, meaning in COSTS
+        Column(f"{prefix}{name}", type, unit, f"{meaning}: {when}", "training") for name, type, unit, meaning in COSTS
     )
 
 
@@ -108,7 +108,7 @@ def _curves() -> tuple[Column, ...]:
         _SEED,
         _CHECKPOINT,
         *_spent("so far"),
-        Column("split", "text", "name", f"{', '.join(SPLITS)}; test at the best and last checkpoint alone", "loop"),
+        Column("split", "text", "name", f"{', '.join(SPLITS)}; test at the best and last checkpoints", "selection"),
         Column("metric", "text", "name", "see Metrics; a variant's own has its name before it", "evaluation"),
         Column("value", "float64", "the metric's", "over the whole split", "evaluation"),
     )
@@ -172,22 +172,22 @@ def _runs() -> tuple[Column, ...]:
         ),
         *_spent_to("best", "until the best checkpoint"),
         *(column for level in levels for column in level),
-        Column("budget", "float64", "its currency", "what a replica might spend", "loop"),
-        Column("budget_currency", "text", "name", "epochs, examples, flops, steps or seconds", "loop"),
-        Column("unspent", "float64", "share", "of the budget that was left", "loop"),
+        Column("budget", "float64", "its currency", "what a replica might spend", "rows"),
+        Column("budget_currency", "text", "name", "epochs, examples, flops, steps or seconds", "rows"),
+        Column("unspent", "float64", "share", "of the budget that was left", "training"),
         *_spent("at the end"),
-        Column("total_seconds", "float64", "s", "step time of all replicas together", "loop"),
-        Column("split", "text", "name", "own, source, source test, source pools, or the split_seed of all", "loop"),
+        Column("total_seconds", "float64", "s", "step time of all replicas together", "training"),
+        Column("split", "text", "name", "own, source, source test, source pools, or the split_seed of all", "training"),
         *(
-            Column(f"n_{split}", "int64", "examples", f"in the {said} split; queries, if in episodes", "loop")
+            Column(f"n_{split}", "int64", "examples", f"in the {said} split; queries, if in episodes", "evaluation")
             for split, said in sizes.items()
         ),
-        Column("n_weights", "int64", "weights", "in the network", "loop"),
+        Column("n_weights", "int64", "weights", "in the network", "rows"),
         Column("inference_flops", "float64", "FLOPs", "of a prediction, mean over the test split", "evaluation"),
         Column("inference_spikes", "float64", "spikes", "of a prediction; 0 where nothing spikes", "evaluation"),
         Column("inference_accumulates", "float64", "additions", "that those spikes cause", "evaluation"),
         *_spent("on the task's source, before the first step", "pretraining_"),
-        Column("state_bytes", "int64", "bytes", "of the tensors that a replica holds between steps", "loop"),
+        Column("state_bytes", "int64", "bytes", "of the tensors that a replica holds between steps", "training"),
     )
 
 

@@ -19,33 +19,38 @@ from beyond.contracts import SPLITS, Method, Signal, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES, Budget
-from beyond.run import evaluation, loop, probe
-from beyond.run.loop import GRID, Setup, skip, train
+from beyond.run import evaluation, probe, training
+from beyond.run.loop import GRID, skip, train
+from beyond.run.setup import Setup
 
 FAULTS = [
     # the grid: its points, and a step late
     ("beyond/run/loop.py", "(-3 + step / 10) for step in range(31)", "(-3 + step / 10) for step in range(30)"),
-    ("beyond/run/loop.py", "bisect_right(GRID, spent * (1 + ROUNDING))", "bisect_right(GRID, spent * (1 - ROUNDING))"),
+    ("beyond/run/loop.py", "training.spent() * (1 + ROUNDING)", "training.spent() * (1 - ROUNDING)"),
     # the budget: exceeded by a step, and a step short of it
-    ("beyond/run/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
-    ("beyond/run/loop.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
+    ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
+    ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
     # what is tested is the end, or a run without a step
-    ("beyond/run/loop.py", '"test": scores[best][replica]}', '"test": scores[max(at)][replica]}'),
-    ("beyond/run/loop.py", "if not self.ledger.steps:", "if False:"),
+    ("beyond/run/selection.py", '"test": scores[best][replica]}', '"test": scores[max(tested)][replica]}'),
+    ("beyond/run/loop.py", "if not training.ledger.steps:", "if False:"),
     # the warm-up counts, or draws
-    ("beyond/run/loop.py", "            self.restore(before)", "            self.state = before['state']"),
-    ("beyond/run/loop.py", "        if self.under_way:\n            self.warm_up()", "        pass"),
+    ("beyond/run/training.py", "            self.restore(before)", "            self.state = before['state']"),
+    ("beyond/run/loop.py", "        if self.under_way:\n            training.warm_up()", "        pass"),
     # goes on with the batches after those that it was to see again; with the first of what was looked up, for ever
-    ("beyond/run/loop.py", '["sampler"])\n        self.ahead = iter(())', '["sampler"])'),
+    ("beyond/run/training.py", '["sampler"])\n        self.ahead = iter(())', '["sampler"])'),
     (
-        "beyond/run/loop.py",
+        "beyond/run/training.py",
         "            batch = next(self.ahead)\n        self.sampler.advance()",
         "            batch = next(self.ahead)",
     ),
-    ("beyond/run/loop.py", "return self.ledger.seconds * len(self.outcomes)", "return self.ledger.seconds"),
+    ("beyond/run/training.py", "return self.ledger.seconds * len(self.setup.seeds)", "return self.ledger.seconds"),
     # the time limit leaves out the warm-up, or what was before an interruption
-    ("beyond/run/loop.py", "            self.began = began", "            self.began = perf_counter()"),
-    ("beyond/run/loop.py", "        self.began = perf_counter() - snapshot", "        self.elapsed_before = snapshot"),
+    ("beyond/run/training.py", "            self.began = began", "            self.began = perf_counter()"),
+    (
+        "beyond/run/training.py",
+        "        self.began = perf_counter() - snapshot",
+        "        self.elapsed_before = snapshot",
+    ),
     # predictions of another replica, or in standardised units
     ("beyond/run/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
     ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
@@ -185,7 +190,7 @@ class SlowInit(Paced):
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(loop, "perf_counter", lambda: Ticking.now)
+    monkeypatch.setattr(training, "perf_counter", lambda: Ticking.now)
 
 
 class Unable(Descent):

@@ -15,7 +15,7 @@ from tests.mutants import ROOT
 
 FAULTS = [
     # a column too many, too few, in another place, of another type
-    ("beyond/run/loop.py", '            "n_weights": setup.network.n_weights,\n', ""),
+    ("beyond/run/rows.py", '        "n_weights": setup.network.n_weights,\n', ""),
     ("beyond/run/probe.py", '        "update_norm": update.norm(dim=1),', '        "change_norm": update.norm(dim=1),'),
     ("beyond/run/predictions.py", "examples.int().repeat_interleave", "examples.repeat_interleave"),
     ("beyond/run/tables.py", '"jacobian_median", "float64"', '"jacobian_middle", "float64"'),

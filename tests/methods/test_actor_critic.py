@@ -18,7 +18,8 @@ from beyond.kits.optimizers import Adam
 from beyond.kits.policies import Gaussian, Softmax
 from beyond.ledger import Budget, Ledger
 from beyond.problem import seal
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.actor_critic import ActorCritic
 

@@ -9,7 +9,8 @@ from beyond.errors import InputError, UnsupportedError
 from beyond.kits.optimizers import SGD, Adam
 from beyond.ledger import Budget
 from beyond.problem import SourceProblem
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from methods.backprop import Backprop
 from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer

@@ -10,7 +10,8 @@ from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
 from beyond.kits.policies import Gaussian, Softmax, policy_of
 from beyond.ledger import Budget, Ledger
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.ppo import PPO
 

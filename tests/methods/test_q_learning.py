@@ -11,7 +11,8 @@ from beyond.errors import UnsupportedError
 from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget, Ledger
 from beyond.problem import seal
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.q_learning import QLearning
 

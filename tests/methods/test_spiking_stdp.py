@@ -15,7 +15,8 @@ from beyond.kits.optimizers import SGD
 from beyond.kits.spiking import Passage, escape_noise, simulate
 from beyond.ledger import Budget, Ledger
 from beyond.problem import Problem
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.spiking_stdp import SpikingSTDP
 

@@ -13,7 +13,8 @@ from beyond.errors import UnsupportedError
 from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget, Ledger
 from beyond.problem import Problem
-from beyond.run.loop import Setup, train
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from methods.spiking_surrogate import SpikingSurrogate
 
 FAULTS = [

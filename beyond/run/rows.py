@@ -1,0 +1,72 @@
+"""Rows of a run's tables; `beyond/run/tables.py` says what is in each column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+from typing import Any
+
+from torch import Tensor
+
+from beyond.contracts import SPLITS
+from beyond.run.evaluation import INFERENCE, Evaluation
+from beyond.run.outcome import Outcome
+from beyond.run.setup import Setup
+from beyond.run.training import Training
+
+Row = dict[str, Any]
+UNKNOWN = dict.fromkeys(INFERENCE, nan)
+
+
+def curve_rows(
+    setup: Setup, replica: int, checkpoint: int, costs: dict[str, float], split: str, scores: dict[str, float]
+) -> list[Row]:
+    """Return a row a metric, of one replica at one checkpoint on one split."""
+    common = {**_replica(setup, replica), "checkpoint": checkpoint, **costs}
+    return [{**common, "split": split, "metric": name, "value": value} for name, value in scores.items()]
+
+
+def layer_rows(
+    setup: Setup, checkpoint: int, measured: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]
+) -> list[Row]:
+    """Return a row a block that was measured, and one for the network, of every replica that has not ended."""
+    parts = [by_replica(part, len(outcomes)) for part in measured]
+    return [
+        {**_replica(setup, replica), "checkpoint": checkpoint, **part[replica]}
+        for replica, outcome in enumerate(outcomes)
+        if outcome.alive
+        for part in parts
+    ]
+
+
+def run_row(
+    setup: Setup, replica: int, outcome: Outcome, training: Training, evaluation: Evaluation, inference: Row
+) -> Row:
+    """Return the row of a replica that has ended; `inference` is what one of its predictions costs."""
+    pretraining = training.pretraining.costs(training.epoch_flops)
+    return {
+        **_replica(setup, replica),
+        **outcome.row(setup.task.spec.score),
+        "budget": setup.budget.amount,
+        "budget_currency": setup.budget.currency,
+        "unspent": max(0.0, 1 - training.spent()),
+        **training.costs(),
+        "total_seconds": training.total_seconds,
+        "split": training.splits.origin,
+        **{f"n_{split}": evaluation.n_examples(split) for split in SPLITS},
+        "n_weights": setup.network.n_weights,
+        **inference,
+        **{f"pretraining_{name}": cost for name, cost in pretraining.items()},
+        "state_bytes": training.state_bytes,
+    }
+
+
+def by_replica(columns: dict[str, Any], n_replicas: int) -> list[Row]:
+    """Turn columns (R,) into a row a replica; what is no tensor is the same for all."""
+    lists = [own.tolist() if isinstance(own, Tensor) else [own] * n_replicas for own in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _replica(setup: Setup, replica: int) -> Row:
+    """Columns that every row of a replica has."""
+    return {**setup.identity, "seed": setup.seeds[replica]}

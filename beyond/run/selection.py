@@ -1,0 +1,109 @@
+"""What becomes of each replica: scores at every checkpoint, the best states so far, and one look at the test split."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+from beyond.run.evaluation import Evaluation, Tested
+from beyond.run.outcome import Outcome, Scores
+from beyond.run.rows import by_replica
+from beyond.run.setup import Setup
+
+
+class Selection:
+    """Selects by validation score, for each replica by itself.
+
+    Parameters
+    ----------
+    setup : Setup
+    evaluation : Evaluation
+
+    Attributes
+    ----------
+    outcomes : list of Outcome
+        One a replica.
+    kept : dict of int to state
+        By checkpoint, states that are some replica's best so far.
+    """
+
+    def __init__(self, setup: Setup, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+        self._score = setup.task.spec.score
+        self._run_id = setup.identity.get("run_id", "")
+        self.outcomes = [Outcome(setup.task.spec.targets) for _ in setup.seeds]
+        self.kept: dict[int, Any] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether some replica has not ended."""
+        return any(outcome.alive for outcome in self.outcomes)
+
+    @property
+    def mean_score(self) -> float:
+        """Mean validation score of the replicas that have not ended; NaN if all have."""
+        scores = [outcome.final["validation"][self._score] for outcome in self.outcomes if outcome.alive]
+        return sum(scores) / len(scores) if scores else nan
+
+    def end(self, status: str, reason: str) -> None:
+        """End the replicas that have not ended."""
+        for outcome in self.outcomes:
+            outcome.end(status, reason)
+
+    def update(self, index: int, state: Any, costs: dict[str, float]) -> list[Scores]:
+        """Evaluate a checkpoint's solution, keep it where it is a replica's best, and return each replica's scores.
+
+        Parameters
+        ----------
+        index : int
+            Of the checkpoint.
+        state
+            The method's.
+        costs : dict of str to float
+            What was spent so far, in every currency.
+        """
+        n_replicas = len(self.outcomes)
+        found = {
+            split: by_replica(self._evaluation.scores(state, split), n_replicas) for split in ("train", "validation")
+        }
+        scores = [{split: own[replica] for split, own in found.items()} for replica in range(n_replicas)]
+        for outcome, own in zip(self.outcomes, scores, strict=True):
+            outcome.update(index, costs, own, self._score)
+        best = {outcome.best_checkpoint for outcome in self.outcomes}
+        self.kept = {key: kept for key, kept in {**self.kept, index: state}.items() if key in best}
+        return scores
+
+    def test(self, state: Any) -> dict[int, Tested]:
+        """Touch the test split, once: each replica at its best checkpoint and, in `state`, at the end.
+
+        Returns
+        -------
+        dict of int to Tested
+            By checkpoint.
+        """
+        ends = {outcome.last_checkpoint for outcome in self.outcomes if outcome.alive}
+        tested = {
+            key: self._evaluation.test(own, self._selected(key), self._run_id)
+            for key, own in {**self.kept, **dict.fromkeys(ends, state)}.items()
+        }
+        scores = {key: by_replica(own.scores, len(self.outcomes)) for key, own in tested.items()}
+        for replica, outcome in enumerate(self.outcomes):
+            best, last = outcome.best_checkpoint, outcome.last_checkpoint
+            if best in tested:
+                outcome.best = {**outcome.best, "test": scores[best][replica]}
+            if outcome.alive:
+                outcome.final = {**outcome.final, "test": scores[last][replica]}
+        return tested
+
+    def _selected(self, checkpoint: int) -> list[int]:
+        """Replicas whose best checkpoint this is."""
+        return [replica for replica, outcome in enumerate(self.outcomes) if outcome.best_checkpoint == checkpoint]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is needed to go on from here."""
+        return {"kept": self.kept, "outcomes": [vars(outcome).copy() for outcome in self.outcomes]}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.kept = snapshot["kept"]
+        self.outcomes = [Outcome(**outcome) for outcome in snapshot["outcomes"]]

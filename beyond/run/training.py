@@ -1,0 +1,176 @@
+"""A method under way: its state, its batches, what it has spent, and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from beyond.contracts import Batch, Splits
+from beyond.data.sampler import Sampler
+from beyond.ledger import Ledger
+from beyond.problem import Problem, SourceProblem, seal
+from beyond.run.setup import Setup
+from beyond.streams import Stream
+
+ROUNDING = 1e-9  # relative; a budget that is met exactly is not exceeded
+
+
+class Training:
+    """Steps a method, and charges for it. `state` is the method's; the harness never looks inside.
+
+    Parameters
+    ----------
+    setup : Setup
+    splits : Splits
+        The task's, at the setup's seeds.
+    epoch_flops : int
+        What backpropagation spends on the training set once.
+
+    Attributes
+    ----------
+    state, previous
+        After the last step, and before it.
+    batch : Batch, optional
+        That the last step saw.
+    """
+
+    def __init__(self, setup: Setup, splits: Splits, epoch_flops: int) -> None:
+        self.setup = setup
+        method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
+        self.ledger = Ledger()
+        source = None if task.source is None else SourceProblem(task.source, network, seeds, method.signal)
+        self.problem = Problem(network, task.spec, self.ledger, method.signal, source)
+        self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
+        self.splits = splits
+        self.epoch_flops = epoch_flops
+        n_train = splits.size("train")
+        self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
+        self.augmentation = Stream("augment", seeds)
+        self.ahead: Iterator[Batch] = iter(())  # the sampler's next batches
+        self.rng = Stream("step", seeds)
+        self.state: Any = None
+        self.previous: Any = None
+        self.batch: Batch | None = None
+        self.began = perf_counter()
+
+    def start(self) -> None:
+        """Let the method start from the shared initial weights."""
+        initial = self.setup.network.init(Stream("init", self.setup.seeds))
+        clock = perf_counter()
+        self.state = self.setup.method.init(self.problem, initial, self.rng)
+        if self.pretraining.flops:
+            self.pretraining.seconds += (perf_counter() - clock) / len(self.setup.seeds)
+
+    def advance(self) -> str:
+        """Step once; if what is left of the budget does not pay for a whole step, take none and say why."""
+        method, budget = self.setup.method, self.setup.budget
+        before, drawn = self.ledger.copy(), self._draw()
+        state = self._step(drawn)
+        spent = self.spent()
+        if spent > 1 + ROUNDING:
+            self.ledger.restore(before)
+            return f"one step costs {spent * budget.amount:.4g} {budget.currency}, the budget is {budget.amount:g}"
+        if spent <= budget.spent(before, self.epoch_flops) and not method.done(state):
+            raise RuntimeError(f"a step spends nothing of the budget in {budget.currency}: it would never end")
+        self.previous, self.state, self.batch = self.state, state, drawn
+        return ""
+
+    def warm_up(self) -> None:
+        """Step and forget it, as if interrupted: what only a first call costs is not on the method's clock."""
+        before, began = self.snapshot(), self.began
+        try:
+            self._step(self._draw())
+        finally:
+            self.restore(before)
+            self.began = began  # which the time limit counts from
+
+    def _draw(self) -> Batch:
+        """Draw the batch of the next step."""
+        batch = next(self.ahead, None)
+        if batch is None:
+            self.ahead = self.splits.training(self.sampler.ahead(), self.augmentation)
+            batch = next(self.ahead)
+        self.sampler.advance()
+        return batch
+
+    def _step(self, drawn: Batch) -> Any:
+        """Let the method step once, on the clock; a step that fails is not charged."""
+        batch, before = seal(drawn, self.setup.method.signal), self.ledger.copy()
+        clock = perf_counter()
+        try:
+            state = self.setup.method.step(self.state, batch, self.problem, self.rng)
+        except Exception:
+            self.ledger.restore(before)
+            raise
+        self.ledger.seconds += (perf_counter() - clock) / len(self.setup.seeds)
+        self.ledger.steps += 1
+        return state
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent, or further steps would change nothing."""
+        return self.spent() >= 1 or self.setup.method.done(self.state)
+
+    @property
+    def late(self) -> bool:
+        """Whether the run has taken longer than it may."""
+        limit = self.setup.time_limit
+        return limit is not None and self.elapsed > limit
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, without those between an interruption and its going on."""
+        return perf_counter() - self.began
+
+    def spent(self) -> float:
+        """Fraction of the budget."""
+        return self.setup.budget.spent(self.ledger, self.epoch_flops)
+
+    def costs(self) -> dict[str, float]:
+        """What a replica has spent, in every currency."""
+        return self.ledger.costs(self.epoch_flops)
+
+    @property
+    def total_seconds(self) -> float:
+        """Step time of all replicas together."""
+        return self.ledger.seconds * len(self.setup.seeds)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the tensors that the method holds for a replica between steps."""
+        return _bytes(self.state) // len(self.setup.seeds)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is needed to go on from here."""
+        return {
+            "state": self.state,
+            "ledger": asdict(self.ledger),
+            "pretraining": asdict(self.pretraining),
+            "sampler": self.sampler.state(),
+            "augmentation": self.augmentation.state(),
+            "rng": self.rng.state(),
+            "elapsed": self.elapsed,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a snapshot, or on from it."""
+        self.state = snapshot["state"]
+        self.began = perf_counter() - snapshot["elapsed"]
+        self.ledger.restore(Ledger(**snapshot["ledger"]))
+        self.pretraining.restore(Ledger(**snapshot["pretraining"]))
+        self.sampler.restore(snapshot["sampler"])
+        self.ahead = iter(())
+        self.augmentation.restore(snapshot["augmentation"])
+        self.rng.restore(snapshot["rng"])
+
+
+def _bytes(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(_bytes(value) for value in state.values())
+    return sum(_bytes(value) for value in state) if isinstance(state, list | tuple) else 0
