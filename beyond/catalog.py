@@ -1,4 +1,4 @@
-"""What there is to choose from: the YAML files below `conf/`, the objects they describe, and whose code they may name.
+"""What can be chosen: the YAML files below `conf/`, the objects they describe, and whose code they may name.
 
 A YAML can come from a stranger, and what it names (`_target_`) is imported and called. So only this project's packages
 may be named, and those that the user declared, where no YAML can: in the environment, `BEYOND_PLUGINS=mine,yours`, or
@@ -40,7 +40,7 @@ def names(group: str) -> list[str]:
 
 
 def read(group: str, name: str) -> dict[str, Any]:
-    """Return the settings of one choice; raise `InputError` listing the known names if there is none such."""
+    """Return the settings of one choice; raise `InputError` listing the known names if there is none."""
     require_one_of(group, names(group), name)
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
 
@@ -54,7 +54,7 @@ def modules(group: str) -> dict[str, ModuleType]:
 
 @cache
 def choices() -> dict[str, str]:
-    """Return the choice that stands in each group until another is made: `{"method": "backprop", ...}`."""
+    """Return the default choice of each group: `{"method": "backprop", ...}`."""
     entries = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
     chosen = {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}
     return {group: name for group, name in chosen.items() if " " not in group}

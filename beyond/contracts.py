@@ -40,7 +40,7 @@ class TargetKind(StrEnum):
 
 
 class SealedTargets:
-    """Targets that a method may hand back to the problem, never read."""
+    """Targets that a method may hand back to the problem but never read."""
 
     __slots__ = ("_targets",)
 
@@ -95,7 +95,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What the harness must know of a task.
+    """What the harness must know about a task.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class TaskSpec:
 class Splits(Protocol):
     """A task's data as the repetitions of some seeds see them: R replicas, each with its own split or all with one.
 
-    There is one copy of the data; a replica has rows of it, and how it scales them. Splits are of one size in all.
+    There is one copy of the data; a replica has rows of it, and how it scales them. A split has the same size in all.
     """
 
     @property
@@ -151,7 +151,7 @@ class Splits(Protocol):
         ...
 
     def batch(self, split: str, indices: Tensor) -> Batch:
-        """Examples (or episodes) of a split, by their places in it, as they are.
+        """Examples (or episodes) of a split, by their places in it, not augmented.
 
         Parameters
         ----------
@@ -161,21 +161,21 @@ class Splits(Protocol):
         ...
 
     def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
-        """Batches to train on, one after the other, as they are at this visit: augmented where the task does that.
+        """Batches to train on, one after the other, augmented where the task does that.
 
         Parameters
         ----------
         indices : Tensor of shape (T, R, B)
             Places in the training split of the examples (or episodes) of T batches.
         rng : Stream
-            Drawn from for a batch when that is asked for.
+            Drawn from for each batch when it is asked for.
         """
         ...
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
-        """Numbers, int64 of shape (R or 1, B), that the source knows the examples by: rows of its data.
+        """Numbers, int64 of shape (R or 1, B), that identify the examples in the source: rows of its data.
 
-        Episodes are drawn: their queries, (R or 1, E * n_query), are counted from a number that is a split's own.
+        Episodes are drawn: their queries, (R or 1, E * n_query), are numbered from an offset of their split.
         """
         ...
 
@@ -248,7 +248,7 @@ class Method(ABC, Generic[State]):
         return problem.outputs(self.params(state), inputs)
 
     def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
-        """Tensors that carry the error back in place of each block's weights, by depth; None if there are none such.
+        """Tensors that carry the error back in place of each block's weights, by depth; None if there are none.
 
         The harness logs how far they are aligned with the weights.
         """

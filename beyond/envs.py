@@ -1,4 +1,4 @@
-"""Each task as a Gymnasium environment, single and vectorised, for any reinforcement learner from elsewhere.
+"""Each task as a Gymnasium environment, single and vectorised, for any reinforcement learner.
 
 Importing this module registers an id for every task, `beyond/image-digits-v0` for image/digits, and reads no data:
 
@@ -6,8 +6,8 @@ Importing this module registers an id for every task, `beyond/image-digits-v0` f
     env = gymnasium.make("beyond/image-digits-v0", split="train")
     envs = gymnasium.make_vec("beyond/image-digits-v0", num_envs=32)
 
-`gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0 took away the entry
-points by which a package was registered unasked.) A task that comes in episodes is refused when its environment is
+`gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0 removed the entry
+points that registered a package automatically.) A task that comes in episodes is refused when its environment is
 made: an answer there needs the episode's labelled examples. The same bandit, from the same rewards, is what the
 project's own methods with the signal `reward` are told.
 """
@@ -57,7 +57,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         As on the command line, `image/digits`; the id sets it.
     split : {"train", "validation", "test"}
     repetition : int, >= 0
-        Whose split: that of a run's replica with this seed. (The seed of `reset` decides what is drawn from it.)
+        Whose split: that of the replica with this seed. (The seed of `reset` decides what is drawn from it.)
     **settings
         Replace those of the task.
     """

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A parameter outside its range, or a name nobody knows. The message is one line."""
+    """A parameter outside its range, or an unknown name. The message is one line."""
 
 
 class MissingDataError(InputError):

@@ -25,7 +25,7 @@ class Ledger:
         through part of the network counts by that part's share in the operations.
     flops : int
         Floating-point operations of those passes, by the layers' own counts, and of the products of matrices that a
-        method makes besides.
+        method makes itself.
     rewards : int
         Rewards asked for, one per action.
     steps : int

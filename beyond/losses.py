@@ -67,7 +67,7 @@ def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def reward(kind: TargetKind, actions: Tensor, targets: Tensor) -> Tensor:
-    """Reward of K actions an input, shape (R, B, K).
+    """Reward of K actions per input, shape (R, B, K).
 
     Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Values: actions
     (R, B, K, n_outputs) earn minus half their squared distance to the target.

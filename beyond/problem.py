@@ -121,10 +121,10 @@ class Problem:
         return self.population_loss(params.unsqueeze(1), batch).squeeze(1)
 
     def population_loss(self, population: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of every candidate, shape (R, P), for a population (R, P, n) on the replica's own batch.
+        """Mean loss of every candidate, shape (R, P), of a population (R, P, n) on the replica's batch.
 
         Each candidate is charged a forward pass. Candidates are evaluated in chunks whose activations fit the cache.
-        Dropout is off, as in all that answers with a loss: candidates are told apart by their weights, not by masks.
+        Dropout is off, as wherever a loss is the answer: candidates must differ by their weights, not by masks.
         """
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         n_replicas, n_candidates, n_weights = population.shape
@@ -149,7 +149,7 @@ class Problem:
         return losses.example_losses(self.spec.target, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
-        """Reward (R, B, K) of K actions an input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
+        """Reward (R, B, K) of K actions per input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
@@ -221,15 +221,15 @@ class Problem:
         return product
 
     def charge(self, flops: int) -> None:
-        """Charge a replica's products that torch makes out of sight; those in sight go through `matmul`.
+        """Charge products that torch makes out of sight; those that a method makes itself go through `matmul`.
 
-        The one such place is automatic differentiation through an inner loop: its products are not a method's to call.
+        The one such place is automatic differentiation through an inner loop.
         """
         if self.ledger is not None:
             self.ledger.charge(flops=flops * self._n_lanes)
 
     def pass_flops(self, start: int = 0) -> tuple[int, int]:
-        """Operations an example of a forward pass, and of a backward pass from the end to the block at `start`."""
+        """Operations per example of a forward pass, and of a backward pass from the end to the block at `start`."""
         return self._network.forward_flops, self._network.backward_flops(start)
 
     def count(self, **activity: Tensor) -> None:
@@ -245,7 +245,7 @@ class Problem:
 
     @property
     def _layered(self) -> LayeredNetwork:
-        """The network, where there are layers to be asked for."""
+        """The network, where its layers can be asked for."""
         if not isinstance(self._network, LayeredNetwork):
             raise UnsupportedError("a wrapped torch module gives no access to its layers")
         return self._network
@@ -299,7 +299,7 @@ class SourceProblem(Problem):
     network : Network
         The target task's network.
     seeds : sequence of int
-        One a replica.
+        One per replica.
     """
 
     def __init__(self, task: Task, network: Network, seeds: list[int], signal: Signal) -> None:

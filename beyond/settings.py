@@ -6,10 +6,10 @@
         rule: Literal["competitive", "oja"] = "competitive"
         hebbian_rate: BelowOne = 0.02
 
-Such a class is a frozen dataclass whose fields pydantic checks, strictly: 32.5, true and "32" are no integers, "no" is
-no truth value, NaN and infinity are no numbers. An integer where a number is asked for becomes a float, and a list a
-tuple, so that equal settings are equal objects. Conditions between fields stand in `__post_init__`, see
-`beyond.errors.require`. What is refused raises `InputError`, in one line.
+Such a class is a frozen dataclass whose fields pydantic checks, strictly: 32.5, true and "32" are not integers, "no" is
+not a truth value, NaN and infinity are not numbers. An integer where a number is expected becomes a float, and a list a
+tuple, so that equal settings are equal objects. Conditions between fields are checked in `__post_init__`, see
+`beyond.errors.require`. Whatever is refused raises `InputError`, in one line.
 
 Metadata that pydantic does not know is left alone: `Annotated[float, Gt(0), ...]` has room for more than a range.
 """
@@ -241,7 +241,7 @@ class RunSettings:
     study_name : str
         Folder below `runs`: a name, or several joined by slashes.
     rerun : {"none", "stale", "failed", "all"}
-        Finished cells to train again: those that other code or data have made, those that failed.
+        Finished cells to train again: those made by other code or data, those that failed.
     """
 
     seeds: Annotated[Annotated[int, Interval(ge=1, le=1 << 20)] | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 10

@@ -1,4 +1,4 @@
-"""Named random streams, one generator a replica.
+"""Named random streams, one generator per replica.
 
 A stream is derived from a seed by its name, so the draws of one purpose never shift those of another, and replica r of
 a stacked run draws exactly what the same seed draws alone. No global generator is read or changed.
@@ -27,7 +27,7 @@ class Stream:
     name : str
         The purpose: "init", "data", "augment", "step", "probe", ...
     seeds : sequence of int
-        One a replica.
+        One per replica.
     """
 
     def __init__(self, name: str, seeds: Sequence[int]) -> None:

@@ -68,7 +68,7 @@ class Layer(ABC):
     Attributes
     ----------
     role : Role
-        Of a layer that does not say, every rule that asks must think the worst.
+        Where a layer does not say, every rule that asks must assume the worst.
     bounded : bool
         Whether an activation's values are.
     """

@@ -24,7 +24,7 @@ class Segment:
     start : int
         Where their weights begin in the whole network's flat vector.
     charge : callable
-        Told the examples, the operations an example, and the direction of a pass: "forward" or "backward".
+        Told the examples, the operations per example, and the direction of a pass: "forward" or "backward".
 
     Attributes
     ----------

@@ -51,7 +51,7 @@ class Network(ABC):
         In the order of the flat vector.
     n_weights : int
     forward_flops : int
-        Floating-point operations of a forward pass, an example.
+        Floating-point operations of a forward pass, per example.
     """
 
     blocks: tuple[Block, ...]
@@ -66,7 +66,7 @@ class Network(ABC):
     def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
         """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go back on.
 
-        With an `rng` what draws (dropout) is in training; without, it is not.
+        With an `rng` dropout is in training; without, it is not.
         """
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Network(ABC):
         """How many candidates to evaluate at once so that their activations stay in the cache."""
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs alone, out of training."""
+        """Outputs alone, not in training."""
         return self.forward(params, inputs)[0]
 
     def suffix(self, n_blocks: int) -> int:
