@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test test-slow check lint words types imports dead unit conf mutants mutants-sample methods tables pages bench clean
+.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample methods tables pages bench clean
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9.%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +51,12 @@ dead:  ## code that nothing calls: of the project, then with its tests
 unit:  ## tests, without the slow ones
 	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
+test-python3.%:  ## the harness's tests on another Python, in an environment of its own: make test-python3.13
+	$(MAKE) PYTHON=python3.$* VENV=.venv-3.$* harness
+
+harness: $(VENV)/.installed-test
+	$(BIN)/pytest -m "not slow" -k "not killed" -n 2 --dist worksteal tests/beyond
+
 test-slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/pytest -m slow
 
@@ -75,5 +81,5 @@ pages:  ## copy the pages of published results from runs/papers to docs/papers
 bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
 	$(BIN)/python -m benchmarks
 
-clean:  ## remove the environment; runs stay
-	rm -rf $(VENV)
+clean:  ## remove the environments; runs stay
+	rm -rf $(VENV) .venv-3.*
