@@ -18,36 +18,27 @@ Check: equals v (v . grad L) with the gradient that backpropagation computes (te
 Source: arXiv:2202.08587; the cosine: arXiv:2410.17764.
 """
 
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar
 
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.directions import Distribution, mean_along, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class ForwardGradient(Method[State]):
+class ForwardGradient(Descent):
     """Follow the exact derivatives of the loss along random directions in weight space.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step, the same for all tangents; a training set that is smaller is taken whole.
     n_tangents : int, >= 1
-        Directions a step.
+        Directions per step, all on one batch.
     tangent : {"normal", "rademacher"}
         Distribution of a direction; fair signs have the smallest variance.
     """
@@ -57,23 +48,9 @@ class ForwardGradient(Method[State]):
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: PositiveInt = 64
     n_tangents: PositiveInt = 16
-    tangent: Literal["normal", "rademacher"] = "normal"
+    tangent: Distribution = "normal"
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params)}
-
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        tangents = self.tangents(state["params"].shape[1], rng)  # (R, K, n)
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        tangents = random_directions(self.tangent, rng, self.n_tangents, problem.n_weights)  # (R, K, n)
         slopes = problem.directional_derivative(state["params"], tangents, batch)  # (R, K)
-        gradient = (slopes.unsqueeze(2) * tangents).mean(1)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def tangents(self, n_weights: int, rng: Stream) -> Tensor:
-        """Draw tangents (R, K, n)."""
-        if self.tangent == "normal":
-            return rng.normal(self.n_tangents, n_weights)
-        return 2.0 * rng.integers(2, self.n_tangents, n_weights) - 1
+        return mean_along(slopes, tangents)

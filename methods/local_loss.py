@@ -24,41 +24,29 @@ another layer are zero (tests/methods/test_local_loss.py).
 Source: Proceedings of ICML 2019, PMLR 97, 4839-4850, arXiv:1901.06656 (the loss there called predsim).
 """
 
-from math import prod
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Mapping
+from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.contracts import Batch, Signal, TargetKind
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.passes import apart, end_to_end, forward, gradients, widths
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, UnitInterval, settings
+from beyond.settings import UnitInterval, settings
 from beyond.streams import Stream
 
 SQUARED_LENGTH = 1e-8  # added to every row's, so that an example to which no unit answers is like no other
 
 
-class State(TypedDict):
-    """Weights, what each hidden layer's losses look through, and what the optimizer remembers of all."""
-
-    params: Tensor  # (R, n)
-    classifiers: list[Tensor]  # V_l, (R, n_outputs, features)
-    maps: list[Tensor]  # P_l, (R, features, features)
-    optimizer: dict[str, Any]
-
-
 @settings
-class LocalLoss(Method[State]):
+class LocalLoss(Descent):
     """Train each layer to predict the targets, and to see examples as alike as their targets are.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the local gradients into a change of weights, classifiers and maps.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole. Similarities are within a batch.
     similarity_weight : float in [0, 1]
         Weight beta of similarity matching; the rest is the prediction's. The source's is 0.99.
     """
@@ -66,48 +54,35 @@ class LocalLoss(Method[State]):
     signal: ClassVar[Signal] = Signal.LOCAL
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 32
     similarity_weight: UnitInterval = 0.9
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        widths = [prod(stage.output_shape) for stage in problem.stages[:-1]]
-        classifiers = [params.new_zeros(len(params), problem.spec.n_outputs, width) for width in widths]
-        maps = [rng.normal(width, width) / width**0.5 for width in widths]
-        optimizer = self.optimizer.init(_end_to_end([params, *classifiers, *maps]))
-        return {"params": params, "classifiers": classifiers, "maps": maps, "optimizer": optimizer}
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        hidden = widths(problem.stages[:-1])
+        classifiers = params.new_zeros(len(params), problem.spec.n_outputs * sum(hidden))
+        maps = [rng.normal(width, width) / width**0.5 for width in hidden]
+        return {"extras": end_to_end([classifiers, *maps])}  # V_l, then P_l
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        params, classifiers, maps = state["params"], state["classifiers"], state["maps"]
-        *hidden, output = problem.stages
+    def read_outs(self, state: State, problem: Problem) -> tuple[list[Tensor], list[Tensor]]:
+        """Each hidden layer's V_l, (R, n_outputs, features), and P_l, (R, features, features)."""
+        hidden = widths(problem.stages[:-1])
+        shapes = [*((problem.spec.n_outputs, width) for width in hidden), *((width, width) for width in hidden)]
+        both = apart(state["extras"], shapes)
+        return both[: len(hidden)], both[len(hidden) :]
+
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        (_, *hidden, outputs), tapes = forward(problem.stages, state["params"], batch.inputs, rng)
         target_similarity = _target_similarity(batch.targets, problem)  # (R, B, B)
-        gradients, classifier_gradients, map_gradients, x = [], [], [], batch.inputs
-        for stage, classifier, linear_map in zip(hidden, classifiers, maps, strict=True):
-            x, tape = stage.forward(params, x, rng)
+        errors, classifier_gradients, map_gradients = [], [], []
+        for x, classifier, linear_map in zip(hidden, *self.read_outs(state, problem), strict=True):
             h = x.flatten(2)  # (R, B, features)
             predicted, seen = problem.matmul(h, classifier.mT), problem.matmul(h, linear_map.mT)
             dz = (1 - self.similarity_weight) * problem.error(predicted, batch.targets)  # (R, B, n_outputs)
             dp = self.similarity_weight * _match_error(seen, target_similarity, problem)  # (R, B, features)
             classifier_gradients.append(problem.matmul(dz.mT, h))
             map_gradients.append(problem.matmul(dp.mT, h))
-            error = problem.matmul(dz, classifier) + problem.matmul(dp, linear_map)
-            gradients.append(stage.gradient(tape, error.view(x.shape)))
-        outputs, tape = output.forward(params, x, rng)
-        gradients.append(output.gradient(tape, problem.error(outputs, batch.targets)))
-
-        parts = [params, *classifiers, *maps]
-        gradient = _end_to_end([torch.cat(gradients, 1), *classifier_gradients, *map_gradients])
-        weights, optimizer = self.optimizer.update(gradient, state["optimizer"], _end_to_end(parts))
-        rows = weights.split([part[0].numel() for part in parts], 1)
-        params, *rest = (row.view(part.shape) for row, part in zip(rows, parts, strict=True))
-        return {
-            "params": params,
-            "classifiers": rest[: len(hidden)],
-            "maps": rest[len(hidden) :],
-            "optimizer": optimizer,
-        }
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+            errors.append((problem.matmul(dz, classifier) + problem.matmul(dp, linear_map)).view(x.shape))
+        errors.append(problem.error(outputs, batch.targets))
+        return end_to_end([gradients(problem.stages, tapes, errors), *classifier_gradients, *map_gradients])
 
 
 def _match_error(z: Tensor, target_similarity: Tensor, problem: Problem) -> Tensor:
@@ -133,8 +108,3 @@ def _normalised(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows divided by their lengths, and what they were multiplied by, (R, B, 1)."""
     inverse_length = (rows.square().sum(-1, keepdim=True) + SQUARED_LENGTH).rsqrt()
     return rows * inverse_length, inverse_length
-
-
-def _end_to_end(parts: list[Tensor]) -> Tensor:
-    """All that is learnt as one tensor (R, n + m), for an optimizer that treats each number by itself."""
-    return torch.cat([part.flatten(1) for part in parts], 1)

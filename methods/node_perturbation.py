@@ -23,36 +23,29 @@ Source: Neural Computation 17, 2699-2718, doi:10.1162/089976605774320539; Procee
 doi:10.1109/5.58323.
 """
 
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.directions import mean_along
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.passes import gradients
 from beyond.network.layers import SUMS, WEIGHTLESS, Role
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class NodePerturbation(Method[State]):
+class NodePerturbation(Descent):
     """Reward units for noise after which the loss fell.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     n_draws : int, >= 1
         Noisy passes of each example.
     noise_std : float, > 0
@@ -62,39 +55,29 @@ class NodePerturbation(Method[State]):
     signal: ClassVar[Signal] = Signal.LOSS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 32
     n_draws: PositiveInt = 4
     noise_std: Positive = 0.01
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
         problem.require_roles("node_perturbation", known, "the noise must reach its units before they answer")
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         n_examples = batch.inputs.shape[1]
         clean, noisy = batch.inputs, torch.cat([batch.inputs] * self.n_draws, 1)  # (R, B, ...), (R, D * B, ...)
-        perturbed = []
+        layers, tapes, noises = [], [], []  # of those with weights
         for layer in problem.layers:
             clean, tape = layer.forward(state["params"], clean)
             noisy, _ = layer.forward(state["params"], noisy)
             if layer.start < layer.stop:
                 noise = rng.normal(*noisy.shape[1:])
                 noisy = noisy + self.noise_std * noise
-                perturbed.append((layer, tape, noise.unflatten(1, (self.n_draws, n_examples))))
+                layers.append(layer)
+                tapes.append(tape)
+                noises.append(noise.unflatten(1, (self.n_draws, n_examples)))
         draws = noisy.unflatten(1, (self.n_draws, n_examples)).flatten(0, 1)  # as candidates, who share their targets
         losses = problem.example_losses(draws, batch).unflatten(0, (-1, self.n_draws))  # (R, D, B)
         changes = losses - problem.example_losses(clean, batch).unsqueeze(1)
         slopes = changes / (self.noise_std * n_examples)  # the loss is a mean over examples
-        gradients = [layer.gradient(tape, mean_over_draws(slopes, noise)) for layer, tape, noise in perturbed]
-        gradient = torch.cat(gradients, 1)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-
-def mean_over_draws(slopes: Tensor, noise: Tensor) -> Tensor:
-    """Mean over D draws of slopes (R, D, B) times noise (R, D, B, *shape): the estimated error (R, B, *shape)."""
-    return (slopes.reshape(*slopes.shape, *[1] * (noise.dim() - 3)) * noise).mean(1)
+        return gradients(layers, tapes, [mean_along(slopes, noise) for noise in noises])

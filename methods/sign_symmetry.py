@@ -20,65 +20,46 @@ Source: AAAI 2016, arXiv:1510.05067; arXiv:1811.03567; arXiv:1812.06488.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, Direction, State
+from beyond.kits.passes import stretch
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, settings
+from beyond.settings import settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and the magnitudes, laid out as the forward weights."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    magnitudes: Tensor  # (R, n)
-
-
 @settings
-class SignSymmetry(Method[State]):
+class SignSymmetry(Descent):
     """Carry the error back through the signs of the weights.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the direction into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     magnitude : {"uniform", "batchwise", "fixed"}
         How large the feedback weights are.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         problem.require_roles("sign_symmetry", ONE_MATRIX, "errors go back in time through its weights")
         magnitudes = problem.fresh_weights(rng).abs()
         if self.magnitude == "uniform":
             magnitudes = root_mean_squares(problem, magnitudes)
-        return {"params": params, "optimizer": self.optimizer.init(params), "magnitudes": magnitudes}
+        return {"magnitudes": magnitudes}  # M, (R, n), laid out as the weights
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        if self.magnitude == "batchwise":
-            state = {**state, "magnitudes": problem.fresh_weights(rng).abs()}
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
+        changed = {"magnitudes": problem.fresh_weights(rng).abs()} if self.magnitude == "batchwise" else {}
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        error = problem.error(outputs, batch.targets)
-        gradient = problem.backward(tape, error, self.transport(state, problem))
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer, "magnitudes": state["magnitudes"]}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        transport = self.transport({**state, **changed}, problem)
+        return problem.backward(tape, problem.error(outputs, batch.targets), transport), changed
 
     def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["magnitudes"] * state["params"].sign())
@@ -90,5 +71,5 @@ def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:
     uniform = torch.zeros_like(drawn)
     levels = problem.carriers(drawn)
     for depth, own in problem.carriers(uniform).items():  # views
-        own.copy_(levels[depth].flatten(1).square().mean(1).sqrt().view(-1, *(1 for _ in own.shape[1:])).expand_as(own))
+        own.copy_(stretch(levels[depth].flatten(1).square().mean(1).sqrt(), own))
     return uniform

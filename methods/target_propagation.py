@@ -24,43 +24,30 @@ Source: ECML PKDD 2015, arXiv:1412.7525.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.passes import end_to_end, forward
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import SUMS, WEIGHTLESS, Linear, Role
 from beyond.network.segments import Segment
 from beyond.problem import Problem
-from beyond.settings import NonNegative, Positive, PositiveInt, settings
+from beyond.settings import NonNegative, Positive, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights of the network and of the inverses, and what the optimizer remembers of each."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    inverses: Tensor  # (R, m), V_l and c_l end to end, l = 2 .. L
-    inverse_optimizer: dict[str, Any]
-
-
 @settings
-class TargetPropagation(Method[State]):
+class TargetPropagation(Descent):
     """Give each stage a target through learned inverses.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns gradients into changes of the weights, and likewise of the inverses.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     target_rate : float, > 0
         How far the outputs' target lies down the loss.
     noise_std : float, >= 0
@@ -69,62 +56,36 @@ class TargetPropagation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     target_rate: Positive = 0.1
     noise_std: NonNegative = 0.3
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         lack = "an inverse needs the activation behind it"
         problem.require_roles("target_propagation", SUMS | WEIGHTLESS | {Role.NORMALISATION}, lack)
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]
-        inverses = torch.cat([params[:, :0], *drawn], 1)
-        return {
-            "params": params,
-            "optimizer": self.optimizer.init(params),
-            "inverses": inverses,
-            "inverse_optimizer": self.optimizer.init(inverses),
-        }
+        return {"extras": end_to_end([params[:, :0], *drawn])}  # V_l and c_l, l = 2 .. L
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        params, inverses = state["params"], state["inverses"]
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        params, inverses = state["params"], state["extras"]
         stages, backs = problem.stages, inverse_segments(problem)
         n_examples = batch.inputs.shape[1]
-        activities, tapes = [batch.inputs], []
-        for stage in stages:
-            activity, tape = stage.forward(params, activities[-1], rng)
-            activities.append(activity)  # h_l, (R, B, ...)
-            tapes.append(tape)
+        activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
 
         error = problem.error(activities[-1], batch.targets)
         target = activities[-1] - self.target_rate * n_examples * error
-        gradients = [stages[-1].gradient(tapes[-1], error)]
-        inverse_gradients: list[Tensor] = [inverses[:, :0]]
+        gradients, inverse_gradients = [stages[-1].gradient(tapes[-1], error)], []
         for i in range(len(stages) - 1, 0, -1):  # stages[i] takes `below` to `above`, its inverse the way back
             above, below, back = activities[i + 1], activities[i], backs[i - 1]
             corrupted = below + self.noise_std * rng.normal(*below.shape[1:])
             code, _ = stages[i].forward(params, corrupted)
             reconstruction, tape = back.forward(inverses, code.flatten(2))
-            inverse_gradients.insert(1, back.gradient(tape, (reconstruction - corrupted.flatten(2)) / n_examples))
+            inverse_gradients.insert(0, back.gradient(tape, (reconstruction - corrupted.flatten(2)) / n_examples))
 
             wanted, _ = back.forward(inverses, target.flatten(2))
             found, _ = back.forward(inverses, above.flatten(2))
             target = below + (wanted - found).view(below.shape)
             gradients.insert(0, stages[i - 1].gradient(tapes[i - 1], (below - target) / n_examples))
-
-        params, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], params)
-        inverses, inverse_optimizer = self.optimizer.update(
-            torch.cat(inverse_gradients, 1), state["inverse_optimizer"], inverses
-        )
-        return {
-            "params": params,
-            "optimizer": optimizer,
-            "inverses": inverses,
-            "inverse_optimizer": inverse_optimizer,
-        }
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return end_to_end([*gradients, *inverse_gradients])
 
 
 def inverse_networks(problem: Problem) -> list[LayeredNetwork]:

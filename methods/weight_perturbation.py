@@ -19,37 +19,28 @@ Source: IEEE Transactions on Automatic Control 37, 332-341, doi:10.1109/9.119632
 arXiv:2410.17764.
 """
 
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.directions import Distribution, mean_along, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class WeightPerturbation(Method[State]):
+class WeightPerturbation(Descent):
     """Follow the slopes of the loss along random directions in weight space.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step, the same for all directions; a training set that is smaller is taken whole.
     n_directions : int, >= 1
-        Directions a step.
+        Directions per step, all on one batch.
     perturbation : {"rademacher", "normal"}
         Distribution of a direction: fair signs (SPSA), or normal (MeZO).
     perturbation_std : float, > 0
@@ -61,28 +52,14 @@ class WeightPerturbation(Method[State]):
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: PositiveInt = 64
     n_directions: PositiveInt = 16
-    perturbation: Literal["rademacher", "normal"] = "rademacher"
+    perturbation: Distribution = "rademacher"
     perturbation_std: Positive = 0.01
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params)}
-
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         centre = state["params"].unsqueeze(1)
-        directions = self.directions(centre.shape[2], rng)  # (R, K, n)
+        directions = random_directions(self.perturbation, rng, self.n_directions, problem.n_weights)  # (R, K, n)
         offsets = self.perturbation_std * directions
         forth_and_back = torch.cat([centre + offsets, centre - offsets], 1)
         forth, back = problem.population_loss(forth_and_back, batch).chunk(2, 1)  # (R, K) each
         slopes = (forth - back) / (2 * self.perturbation_std)
-        gradient = (slopes.unsqueeze(2) * directions).mean(1)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def directions(self, n_weights: int, rng: Stream) -> Tensor:
-        """Draw directions (R, K, n)."""
-        if self.perturbation == "normal":
-            return rng.normal(self.n_directions, n_weights)
-        return 2.0 * rng.integers(2, self.n_directions, n_weights) - 1
+        return mean_along(slopes, directions)

@@ -8,7 +8,6 @@ import torch
 from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
-from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
@@ -20,8 +19,8 @@ FAULTS = [
     # A unit is given the noise of its neighbour in the draw, not its own.
     (
         "methods/node_perturbation.py",
-        "perturbed.append((layer, tape, noise.unflatten(1, (self.n_draws, n_examples))))",
-        "perturbed.append((layer, tape, noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2)))",
+        "noises.append(noise.unflatten(1, (self.n_draws, n_examples)))",
+        "noises.append(noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2))",
     ),
     # The sum over examples instead of the mean.
     ("methods/node_perturbation.py", "(self.noise_std * n_examples)", "self.noise_std"),
@@ -34,9 +33,9 @@ def true_gradient(given):
 
 
 def estimate(given, method, rng=None):
-    """The gradient that a step of plain descent with rate 1 has taken."""
+    """The gradient that a step hands to the optimizer."""
     state = method.init(given.problem, given.params, given.rng)
-    return given.params - method.params(method.step(state, given.sealed, given.problem, rng or given.rng))
+    return method.direction(state, given.sealed, given.problem, rng or given.rng)
 
 
 def every_sign(n_units, n_examples):
@@ -55,7 +54,7 @@ def every_sign(n_units, n_examples):
 @pytest.mark.parametrize("std", [0.1, 1.0])
 def test_the_mean_over_every_pattern_is_the_gradient_of_a_linear_networks_squared_error(std, make_problem, close):
     """Signs have the first three moments of normal noise, and the loss is quadratic in the noise: exact at any size."""
-    method = NodePerturbation(SGD(learning_rate=1.0), n_draws=2**5, noise_std=std)
+    method = NodePerturbation(n_draws=2**5, noise_std=std)
     given = make_problem(method, "regression/diabetes", network=LINEAR)
     close(estimate(given, method, every_sign(5, 16)), true_gradient(given), rtol=1e-4, atol=1e-5)
 
@@ -63,7 +62,7 @@ def test_the_mean_over_every_pattern_is_the_gradient_of_a_linear_networks_square
 def test_small_noise_is_unbiased_on_a_relu_network(make_problem):
     """Replicas of one network on one batch are draws."""
     n_replicas = 300
-    method = NodePerturbation(SGD(learning_rate=1.0), n_draws=3, noise_std=0.003)
+    method = NodePerturbation(n_draws=3, noise_std=0.003)
     given = make_problem(method, seeds=range(n_replicas), batch_size=8)
     given.params = given.params[:1].expand(n_replicas, -1)
     inputs, targets = given.batch.inputs[:1], given.batch.targets[:1]
@@ -89,7 +88,7 @@ def test_small_noise_is_unbiased_on_a_relu_network(make_problem):
     ],
 )
 def test_every_kind_of_layer_comes_to_its_gradient(task, network, make_problem):
-    method = NodePerturbation(SGD(learning_rate=1.0), n_draws=4000, noise_std=0.01)
+    method = NodePerturbation(n_draws=4000, noise_std=0.01)
     given = make_problem(method, task, network=network, batch_size=2)
     estimated, exact = estimate(given, method), true_gradient(given)
     for block in given.network.blocks:
@@ -100,14 +99,14 @@ def test_every_kind_of_layer_comes_to_its_gradient(task, network, make_problem):
 
 def test_it_varies_less_than_weight_perturbation_would(make_problem):
     """One noisy pass a step; the cosine of a single direction in weight space is 1 / sqrt(n + 2)."""
-    method = NodePerturbation(SGD(learning_rate=1.0), n_draws=1)
+    method = NodePerturbation(n_draws=1)
     given = make_problem(method, seeds=range(8), batch_size=32)
     cosine = torch.cosine_similarity(estimate(given, method), true_gradient(given), 1)
     assert cosine.mean() > 5 / (given.params.shape[1] + 2) ** 0.5
 
 
 def test_a_step_costs_its_forward_passes_and_the_products_with_activities(make_problem):
-    method = NodePerturbation(SGD(), n_draws=3)
+    method = NodePerturbation(n_draws=3)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     estimate(given, method)
