@@ -15,7 +15,7 @@ Source: the zero rule; there is no paper.
 import sys
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,13 +25,7 @@ from beyond.problem import Problem
 from beyond.settings import settings
 from beyond.streams import Stream
 
-
-class State(TypedDict):
-    """The answer, and whether it is found."""
-
-    params: Tensor  # (R, n); never used to predict
-    outputs: Tensor  # (R, n_outputs)
-    n_steps: int
+State = dict[str, Any]
 
 
 @settings
@@ -43,7 +37,8 @@ class Constant(Method[State]):
     batch_size: int = field(default=sys.maxsize, init=False)  # the whole training set
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "outputs": params.new_zeros(len(params), problem.spec.n_outputs), "n_steps": 0}
+        outputs = params.new_zeros(len(params), problem.spec.n_outputs)
+        return {"params": params, "outputs": outputs, "is_found": False}  # the weights are never used to predict
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         if problem.spec.target is TargetKind.CLASSES:
@@ -51,7 +46,7 @@ class Constant(Method[State]):
             outputs = counts.float().add(1).log()
         else:
             outputs = batch.targets.mean(1)
-        return {**state, "outputs": outputs, "n_steps": 1}
+        return {**state, "outputs": outputs, "is_found": True}
 
     def params(self, state: State) -> Tensor:
         return state["params"]
@@ -63,4 +58,4 @@ class Constant(Method[State]):
         return state["outputs"].unsqueeze(1).expand(-1, inputs.shape[1], -1)
 
     def done(self, state: State) -> bool:
-        return state["n_steps"] == 1
+        return state["is_found"]

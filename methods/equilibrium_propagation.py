@@ -29,15 +29,16 @@ Source: Frontiers in Computational Neuroscience 11, 24, arXiv:1602.05179; symmet
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
 from beyond.errors import UnsupportedError
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.descent import Descent, State
+from beyond.kits.passes import forward
 from beyond.network.layers import Role
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
@@ -46,13 +47,6 @@ from beyond.settings import Positive, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 Nudge = Callable[[Tensor], Tensor | float]
-
-
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
 
 
 class Circuit(NamedTuple):
@@ -73,15 +67,11 @@ class Equilibrium(NamedTuple):
 
 
 @settings
-class EquilibriumPropagation(Method[State]):
+class EquilibriumPropagation(Descent):
     """Compare a circuit at rest with the same circuit pulled towards a lower loss.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the direction into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     nudging : {"symmetric", "one_sided"}
         Nudge both up and down the loss, or down only.
     beta : float, > 0
@@ -94,46 +84,44 @@ class EquilibriumPropagation(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     nudging: Literal["symmetric", "one_sided"] = "symmetric"
     beta: Positive = 0.1
     n_free: PositiveInt = 20
     n_nudged: PositiveInt = 8
     step_size: UpToOne = 0.5
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         n_hidden = len(circuit_of(problem).hidden)
         if self.n_nudged < n_hidden:
             raise UnsupportedError(f"{self.n_nudged} nudged moves do not reach down through {n_hidden} hidden layers")
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, n_examples = state["params"], batch.inputs.shape[1]
         circuit = circuit_of(problem)
-        _, hidden, _, readout = circuit
+        entry, hidden, _, readout = circuit
         entry_tapes, free = self._free(circuit, params, batch.inputs)
         outputs, readout_tape = readout.forward(params, free.states[-1])
         error = problem.error(outputs, batch.targets)
 
-        def nudge(beta: float) -> Nudge:
+        def nudged_from(start: Equilibrium, beta: float) -> Equilibrium:
             def pull(top: Tensor) -> Tensor:
                 z, tape = readout.forward(params, top)
                 return -beta * n_examples * readout.carry(tape, problem.error(z, batch.targets))
 
-            return pull
+            return self._settle(circuit, params, start, pull, self.n_nudged)
 
-        nudged = self._settle(circuit, params, free, nudge(self.beta), self.n_nudged)
+        nudged = nudged_from(free, self.beta)
         other, span = free, self.beta
         if self.nudging == "symmetric":
-            other, span = self._settle(circuit, params, free, nudge(-self.beta), self.n_nudged), 2 * self.beta
+            other, span = nudged_from(free, -self.beta), 2 * self.beta
         scale = -1 / (span * n_examples)
 
         # The input is the same in both phases: one product for the first connections, and what reaches the embedding.
         shift = scale * (nudged.states[0] - other.states[0])
         parts = [
             segment.gradient(tape, hidden[0].carry(free.tapes[0], shift))
-            for segment, tape in entry_tapes
+            for segment, tape in zip(entry, entry_tapes, strict=True)
             if segment.start < segment.stop
         ]
         parts.append(hidden[0].gradient(free.tapes[0], shift))
@@ -141,34 +129,23 @@ class EquilibriumPropagation(Method[State]):
             up = hidden[i].gradient(nudged.tapes[i], scale * nudged.states[i])
             parts.append(up - hidden[i].gradient(other.tapes[i], scale * other.states[i]))
         parts.append(readout.gradient(readout_tape, error))
-        params, optimizer = self.optimizer.update(torch.cat(parts, 1), state["optimizer"], params)
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return torch.cat(parts, 1)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         circuit = circuit_of(problem)
         _, free = self._free(circuit, state["params"], inputs)
         return circuit.readout.forward(state["params"], free.states[-1])[0]
 
-    def _free(self, circuit: Circuit, params: Tensor, inputs: Tensor) -> tuple[list[tuple[Segment, Tape]], Equilibrium]:
+    def _free(self, circuit: Circuit, params: Tensor, inputs: Tensor) -> tuple[list[Tape], Equilibrium]:
         """Tapes of the entry, and the free equilibrium from the forward pass."""
-        entry_tapes: list[tuple[Segment, Tape]] = []
-        states: list[Tensor] = []
-        currents: list[Tensor] = []
-        tapes: list[Tape] = []
-        below = inputs
-        for segment in circuit.entry:
-            below, tape = segment.forward(params, below)
-            entry_tapes.append((segment, tape))
+        (*_, below), entry_tapes = forward(circuit.entry, params, inputs)
+        start = Equilibrium([], [], [])
         for segment, rho in zip(circuit.hidden, circuit.activations, strict=True):
             current, tape = segment.forward(params, below)
             below, _ = rho.forward(params, current)
-            states.append(below)
-            currents.append(current)
-            tapes.append(tape)
-        start = Equilibrium(states, currents, tapes)
+            start.states.append(below)
+            start.currents.append(current)
+            start.tapes.append(tape)
         return entry_tapes, self._settle(circuit, params, start, lambda _: 0.0, self.n_free)
 
     def _settle(self, circuit: Circuit, params: Tensor, start: Equilibrium, nudge: Nudge, n_moves: int) -> Equilibrium:

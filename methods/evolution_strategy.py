@@ -23,12 +23,13 @@ Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.variation import standings
 from beyond.problem import Problem
@@ -36,25 +37,14 @@ from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class EvolutionStrategy(Method[State]):
+class EvolutionStrategy(Descent):
     """Estimate the gradient from the losses of mirrored pairs of networks.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the estimate of the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step, the same for all candidates; a training set that is smaller is taken whole.
     n_pairs : int, >= 1
-        Random directions a step; two candidates each.
+        Random directions per step; two candidates each, all on one batch.
     noise_std : float, > 0
         Distance of the candidates from the weights, a standard deviation of each weight.
     ranks : bool
@@ -72,10 +62,7 @@ class EvolutionStrategy(Method[State]):
     ranks: bool = True
     rank: PositiveInt | None = None
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params, "optimizer": self.optimizer.init(params)}
-
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         weights = state["params"].unsqueeze(1)  # (R, 1, n)
         directions = self.directions(problem, rng)  # (R, K, n)
         shifts = self.noise_std * directions
@@ -84,12 +71,7 @@ class EvolutionStrategy(Method[State]):
             losses = centred_ranks(losses)
         above, below = losses.chunk(2, 1)
         slopes = (above - below) / (2 * self.n_pairs * self.noise_std)  # (R, K)
-        gradient = problem.matmul(slopes.unsqueeze(1), directions).squeeze(1)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return problem.matmul(slopes.unsqueeze(1), directions).squeeze(1)
 
     def directions(self, problem: Problem, rng: Stream) -> Tensor:
         """Draw directions (R, K, n) of mean 0 and covariance I."""

@@ -29,44 +29,37 @@ Source: arXiv:2212.13345; labels over the whole input: arXiv:2312.14924.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
+from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.passes import stretch
 from beyond.kits.policies import draw_classes
 from beyond.network.initialisations import orthogonal
 from beyond.network.segments import Segment
+from beyond.network.trainable import Tape
 from beyond.problem import Problem
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
 SMALLEST = 1e-6  # added to the mean square that activities are divided by: none may be on
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers of the hidden layers'."""
-
-    params: Tensor  # (R, n)
-    labels: Tensor  # p, (R, n_outputs, features); never changed
-    optimizer: dict[str, Any]
-
-
 @settings
-class ForwardForward(Method[State]):
+class ForwardForward(Descent):
     """Teach every hidden layer to tell a right label from a wrong one by how active it is.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the local gradients into a change of the hidden layers' weights.
     batch_size : int, >= 1
-        Examples a step, each shown twice; a training set that is smaller is taken whole.
+        Examples per step, each shown twice; a smaller training set is used in full.
     threshold : float, > 0
         Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units never exceed 1.
     label_scale : float, > 0
@@ -78,12 +71,11 @@ class ForwardForward(Method[State]):
     signal: ClassVar[Signal] = Signal.LOCAL
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 32
     threshold: Positive = 0.5
     label_scale: Positive = 4.0
     negatives: Literal["uniform", "hard"] = "uniform"
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         spec = problem.spec
         if spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("forward_forward puts a class label into the input; this task asks for values")
@@ -92,38 +84,30 @@ class ForwardForward(Method[State]):
         if len(problem.stages) < 2:
             raise UnsupportedError("forward_forward trains hidden layers; this network has none")
         labels = orthogonal(rng.normal(spec.n_outputs, prod(spec.input_shape)), 0, 0)
-        memory = self.optimizer.init(params[:, : problem.stages[-1].start])
-        return {"params": params, "labels": labels, "optimizer": memory}
+        return {"labels": labels}  # p, (R, n_outputs, features); never changed
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        hidden, (trained, untouched) = problem.stages[:-1], state["params"].tensor_split([problem.stages[-1].start], 1)
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        return 0, problem.stages[-1].start
+
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)  # (R, 2 B)
-        h = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, state)
+        shown = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, state)
         n_examples = batch.targets.shape[1]
         sign = torch.ones(2 * n_examples)
         sign[n_examples:] = -1  # of the goodness that is wanted
         gradients = []
-        for stage in hidden:
-            h, tape = stage.forward(state["params"], h, rng)
+        for stage, h, tape in _hidden(problem, state["params"], shown, rng):
             slope = -sign * torch.sigmoid(sign * (self.threshold - _goodness(h))) / n_examples  # d loss / d goodness
-            gradients.append(stage.gradient(tape, _expand(slope, h) * 2 * h / h[0, 0].numel()))
-            h = _normalised(h)
-        trained, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], trained)
-        return {**state, "params": torch.cat([trained, untouched], 1), "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def left_alone(self, problem: Problem) -> Sequence[str]:
-        return problem.names_of(problem.stages[-1:])
+            gradients.append(stage.gradient(tape, stretch(slope, h) * 2 * h / h[0, 0].numel()))
+        return torch.cat(gradients, 1)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        goodness = []
+        outputs = []
         for label in range(problem.spec.n_outputs):
-            labels = torch.full(inputs.shape[:2], label)
-            labelled = self._with_labels(inputs, labels, state)
-            goodness.append(_summed_goodness(state["params"], labelled, problem.stages[:-1]))
-        return torch.stack(goodness, -1)
+            shown = self._with_labels(inputs, torch.full(inputs.shape[:2], label), state)
+            hidden = _hidden(problem, state["params"], shown)
+            outputs.append(sum((_goodness(h) for _, h, _ in hidden), torch.zeros(())))
+        return torch.stack(outputs, -1)
 
     def _with_labels(self, inputs: Tensor, labels: Tensor, state: State) -> Tensor:
         """Inputs (R, B, ...) with their labels (R, B) added to them."""
@@ -140,26 +124,16 @@ class ForwardForward(Method[State]):
         return draw_classes(torch.softmax(goodness, 2), 1, rng).squeeze(2)
 
 
-def _summed_goodness(params: Tensor, h: Tensor, stages: Sequence[Segment]) -> Tensor:
-    """Goodness (R, B) of labelled inputs, summed over the hidden layers."""
-    total = torch.zeros(())
-    for stage in stages:
-        h, _ = stage.forward(params, h)
-        total = total + _goodness(h)
-        h = _normalised(h)
-    return total
+def _hidden(
+    problem: Problem, params: Tensor, h: Tensor, rng: Stream | None = None
+) -> Iterator[tuple[Segment, Tensor, Tape]]:
+    """Hidden layers with their activities h_l and tapes, for labelled inputs; hat_l is what each hands to the next."""
+    for stage in problem.stages[:-1]:
+        h, tape = stage.forward(params, h, rng)
+        yield stage, h, tape
+        h = h * stretch((_goodness(h) + SMALLEST).rsqrt(), h)
 
 
 def _goodness(h: Tensor) -> Tensor:
     """Mean square activity (R, B)."""
     return h.flatten(2).square().mean(2)
-
-
-def _normalised(h: Tensor) -> Tensor:
-    """Activities of mean square 1."""
-    return h * _expand((_goodness(h) + SMALLEST).rsqrt(), h)
-
-
-def _expand(per_example: Tensor, h: Tensor) -> Tensor:
-    """(R, B) as (R, B, 1, ...), to go with h."""
-    return per_example.view(*per_example.shape, *[1] * (h.dim() - 2))

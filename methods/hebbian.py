@@ -25,15 +25,15 @@ doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, Direction, State
 from beyond.network.layers import WEIGHTLESS, Role
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
@@ -45,15 +45,8 @@ LEARNING = frozenset({Role.DENSE, Role.CONVOLUTION})
 STILL = WEIGHTLESS | {Role.EMBEDDING, Role.NORMALISATION}
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers of the output layer."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class Hebbian(Method[State]):
+class Hebbian(Descent):
     """Hidden layers find features by correlation alone; the output layer learns to read them.
 
     Parameters
@@ -61,7 +54,7 @@ class Hebbian(Method[State]):
     optimizer : Optimizer
         Trains the output layer.
     batch_size : int, >= 2
-        Examples a step, for one has no correlation; a training set that is smaller is taken whole.
+        Examples per step, for one has no correlation; a smaller training set is used in full.
     rule : {"competitive", "oja"}
         Clusters, or principal components.
     hebbian_rate : float in [0, 1)
@@ -72,19 +65,21 @@ class Hebbian(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
     batch_size: Annotated[int, Ge(2)] = 32
     rule: Literal["oja", "competitive"] = "competitive"
     hebbian_rate: BelowOne = 0.02
     temperature: Positive = 0.03
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        hidden, readout = parts_of(problem)
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+        hidden, _ = parts_of(problem)
         lack = "a correlation needs a map's inputs and sums"
         problem.require_roles("hebbian", LEARNING | STILL, lack, len(hidden))
-        return {"params": params, "optimizer": self.optimizer.init(params[:, readout.start :])}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        return problem.stages[-1].start, problem.n_weights
+
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         params = state["params"]
         hidden, readout = parts_of(problem)
         parts, activity = [], batch.inputs
@@ -97,11 +92,7 @@ class Hebbian(Method[State]):
 
         outputs, tape = readout.forward(params, activity, rng)
         gradient = readout.gradient(tape, problem.error(outputs, batch.targets))
-        last, optimizer = self.optimizer.update(gradient, state["optimizer"], params[:, readout.start :])
-        return {"params": torch.cat([*parts, last], 1), "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return gradient, {"params": torch.cat([*parts, params[:, readout.start :]], 1)}
 
     def left_alone(self, problem: Problem) -> Sequence[str]:
         hidden, _ = parts_of(problem)

@@ -20,39 +20,30 @@ Check: a step equals the definition worked by hand on plain tensors (tests/metho
 Source: Proceedings of ICML 2022, PMLR 162, 4937-4955, arXiv:2201.11665, algorithm 1.
 """
 
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.passes import forward
 from beyond.network.layers import SUMS, WEIGHTLESS, Role
 from beyond.network.segments import Segment
+from beyond.network.trainable import Tape
 from beyond.problem import Problem
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what brings the error to the input, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    feedback: Tensor  # F, (R, features, n_outputs)
-    optimizer: dict[str, Any]
-
-
 @settings
-class Pepita(Method[State]):
+class Pepita(Descent):
     """Show the network its error at the input, and learn from what that changes.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the layers' differences into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     feedback_std : float, > 0
         Standard deviation of F, in units of 1/sqrt(features): about how far an error of length one moves the input.
         The source's is 0.07.
@@ -60,54 +51,40 @@ class Pepita(Method[State]):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     feedback_std: Positive = 0.05
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
         problem.require_roles("pepita", known, "what it does between its inputs and its units is not to be seen")
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
-        feedback = rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)
-        return {"params": params, "feedback": feedback, "optimizer": self.optimizer.init(params)}
+        return {"feedback": rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)}  # F
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, stages = state["params"], problem.stages
         masks = rng.state()
-        activities = [batch.inputs]
-        for stage in stages:
-            activities.append(stage.forward(params, activities[-1], rng)[0])
+        activities, _ = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L
         error = problem.error(activities[-1], batch.targets)  # (R, B, n_outputs), divided by B
 
         rng.restore(masks)  # dropout, where there is any, is the same in both passes
         n_examples = error.shape[1]
         modulation = n_examples * problem.matmul(error, state["feedback"].mT)  # F e, (R, B, features)
-        gradients = []
-        singles = iter(problem.layers)
-        modulated = batch.inputs
-        for index, stage in enumerate(stages):
-            if index == 0 and not problem.spec.n_symbols:
-                modulated = modulated + modulation.view(modulated.shape)
+        modulated, symbols = batch.inputs, problem.spec.n_symbols
+        if not symbols:
+            modulated = modulated + modulation.view(modulated.shape)
+        singles, parts = iter(problem.layers), []
+        for stage, activity in zip(stages, activities[1:], strict=True):
             layers = [next(singles) for _ in stage.layers]
-            tapes = []
-            for layer in layers:
-                modulated, tape = layer.forward(params, modulated, rng)
-                tapes.append(tape)
-            if index == 0 and problem.spec.n_symbols:
+            (_, *_, modulated), tapes = forward(layers, params, modulated, rng)
+            if symbols and stage is stages[0]:
                 modulated = modulated + modulation
-            is_last = index == len(stages) - 1
-            difference = error if is_last else (activities[index + 1] - modulated) / n_examples
-            gradients += _differences_to_gradients(layers, tapes, difference)
-        params, optimizer = self.optimizer.update(torch.cat(gradients, 1), state["optimizer"], params)
-        return {**state, "params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+            difference = error if stage is stages[-1] else (activity - modulated) / n_examples
+            parts.append(_differences_to_gradients(layers, tapes, difference))
+        return torch.cat(parts, 1)
 
 
-def _differences_to_gradients(layers: list[Segment], tapes: list[Any], difference: Tensor) -> list[Tensor]:
-    """Each layer's direction (R, own weights), from the difference at the end of their stage.
+def _differences_to_gradients(layers: Sequence[Segment], tapes: Sequence[Tape], difference: Tensor) -> Tensor:
+    """Direction (R, n) for the weights of a stage, from the difference at the end of their stage.
 
     The rule knows no derivative of an activation: what does not change the shape is passed as it is. Pooling and
     flattening are undone.
@@ -116,7 +93,7 @@ def _differences_to_gradients(layers: list[Segment], tapes: list[Any], differenc
     gradients: list[Tensor] = []
     for layer, tape in zip(reversed(layers[first:]), reversed(tapes[first:]), strict=True):
         if layer.start < layer.stop:
-            gradients.insert(0, layer.gradient(tape, difference))
+            gradients.append(layer.gradient(tape, difference))
         elif layer.input_shape != layer.output_shape:
             difference = layer.carry(tape, difference)
-    return gradients
+    return torch.cat(gradients[::-1], 1)

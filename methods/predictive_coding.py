@@ -27,37 +27,26 @@ moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
+from beyond.kits.passes import forward, gradients
 from beyond.network.layers import Role
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class PredictiveCoding(Method[State]):
+class PredictiveCoding(Descent):
     """Let the activities settle, then reduce what is left of each prediction error.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the direction into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     variant : {"free", "fixed_prediction"}
         Whether predictions follow the values, or stay those of the forward pass.
     n_inference : int, >= 1
@@ -68,28 +57,27 @@ class PredictiveCoding(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     variant: Literal["free", "fixed_prediction"] = "free"
     n_inference: PositiveInt = 4
     inference_rate: UpToOne = 0.1
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         known = set(Role) - ({Role.NOISE} if self.variant == "free" else set())
         problem.require_roles("predictive_coding", known, "predictions that follow the values cannot draw at each move")
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         stages, params = problem.stages, state["params"]
         n_examples = batch.inputs.shape[1]
-        predictions, tapes = [], []
-        for stage in stages:
-            prediction, tape = stage.forward(params, predictions[-1] if predictions else batch.inputs, rng)
-            predictions.append(prediction)  # mu_l, (R, B, ...)
-            tapes.append(tape)
-
+        (_, *predictions), tapes = forward(stages, params, batch.inputs, rng)  # mu_l, (R, B, ...)
         values = predictions[:-1]
-        errors = self._errors(values, predictions, batch, problem)
+
+        def surprise() -> list[Tensor]:
+            """Return eps_l; on top that of an example's own loss, of which the batch's is the mean."""
+            top = -problem.error(predictions[-1], batch.targets) * n_examples
+            return [*(value - mu for value, mu in zip(values, predictions, strict=False)), top]
+
+        errors = surprise()
         for _ in range(self.n_inference):
             carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]  # J_{l+1}^T eps_{l+1}
             values = [
@@ -99,20 +87,5 @@ class PredictiveCoding(Method[State]):
             if self.variant == "free":
                 for i, value in enumerate(values, start=1):  # the first stage's input is clamped
                     predictions[i], tapes[i] = stages[i].forward(params, value)
-            errors = self._errors(values, predictions, batch, problem)
-
-        parts = [
-            stage.gradient(tape, -eps / n_examples) for stage, tape, eps in zip(stages, tapes, errors, strict=True)
-        ]
-        params, optimizer = self.optimizer.update(torch.cat(parts, 1), state["optimizer"], params)
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def _errors(
-        self, values: Sequence[Tensor], predictions: Sequence[Tensor], batch: Batch, problem: Problem
-    ) -> list[Tensor]:
-        """Prediction error of every stage; on top of an example's own loss, of which the batch's is the mean."""
-        top = -problem.error(predictions[-1], batch.targets) * batch.inputs.shape[1]
-        return [*(value - mu for value, mu in zip(values, predictions, strict=False)), top]
+            errors = surprise()
+        return gradients(stages, tapes, [-eps / n_examples for eps in errors])

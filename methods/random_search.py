@@ -16,7 +16,7 @@ Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
 
 from collections.abc import Sequence
 from math import inf
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,22 +27,16 @@ from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """The incumbent."""
-
-    params: Tensor  # (R, n)
-
-
 @settings
-class RandomSearch(Method[State]):
+class RandomSearch(Method[dict[str, Tensor]]):
     """Draw fresh networks; keep the best of them and the incumbent, which stays where none is better.
 
     Parameters
     ----------
     n_candidates : int, >= 1
-        Fresh networks a step.
+        Fresh networks per step.
     batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
+        Examples per step; a smaller training set is used in full.
     """
 
     signal: ClassVar[Signal] = Signal.LOSS
@@ -50,16 +44,16 @@ class RandomSearch(Method[State]):
     n_candidates: PositiveInt = 64
     batch_size: PositiveInt = 256
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        return {"params": params}
+    def init(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
+        return {"params": params}  # the incumbent, (R, n)
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def step(self, state: dict[str, Tensor], batch: Batch, problem: Problem, rng: Stream) -> dict[str, Tensor]:
         fresh = problem.fresh_population(rng, self.n_candidates)
         candidates = torch.cat([state["params"].unsqueeze(1), fresh], 1)  # (R, 1 + K, n)
         best = problem.population_loss(candidates, batch).nan_to_num(inf, inf).argmin(1)
         return {"params": candidates[torch.arange(len(best)), best]}
 
-    def params(self, state: State) -> Tensor:
+    def params(self, state: dict[str, Tensor]) -> Tensor:
         return state["params"]
 
     def left_alone(self, problem: Problem) -> Sequence[str]:

@@ -28,37 +28,27 @@ Source: arXiv:1705.11146 (the surrogate); IEEE Signal Processing Magazine 36, 51
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.contracts import Batch, Signal
+from beyond.kits.descent import Descent, State
 from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, simulate
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class SpikingSurrogate(Method[State]):
+class SpikingSurrogate(Descent):
     """Follow the surrogate gradient of a spiking network's loss.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient into a change of the weights.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     n_steps : int, >= 1
         T, time steps of a run.
     code : {"direct", "rate", "latency"}
@@ -80,8 +70,6 @@ class SpikingSurrogate(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     n_steps: PositiveInt = 8
     code: Code = "direct"
     readout: Literal["mean", "max"] = "mean"
@@ -96,20 +84,14 @@ class SpikingSurrogate(Method[State]):
         """The hidden layers' neurons."""
         return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         check(problem, "spiking_surrogate", self.code)
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code, rng)
         outputs, potentials = self._read(currents)
-        error = self._unread(problem.error(outputs, batch.targets), potentials)
-        gradient = self._backward(passages, error)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
+        return self._backward(passages, self._unread(problem.error(outputs, batch.targets), potentials))
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code)

@@ -9,14 +9,13 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch, TargetKind
 from beyond.errors import UnsupportedError
-from beyond.kits.optimizers import SGD
 from methods.equilibrium_propagation import EquilibriumPropagation
 
 FAULTS = [
     # Uphill instead of downhill.
     ("methods/equilibrium_propagation.py", "scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)"),
     # The second nudged phase starts where the first one ended.
-    ("methods/equilibrium_propagation.py", "params, free, nudge(-self.beta)", "params, nudged, nudge(-self.beta)"),
+    ("methods/equilibrium_propagation.py", "nudged_from(free, -self.beta)", "nudged_from(nudged, -self.beta)"),
     ("methods/equilibrium_propagation.py", "2 * self.beta", "self.beta"),
     ("methods/equilibrium_propagation.py", "lambda _: 0.0, self.n_free", "lambda _: 0.0, self.n_nudged"),
 ]
@@ -36,10 +35,10 @@ def precise(given):
 
 
 def direction(given, **settings):
-    """The weights' step down, which is the gradient that the optimizer was handed."""
-    method = EquilibriumPropagation(SGD(learning_rate=1.0), **(SETTLED | settings))
+    """The gradient that the optimizer is handed."""
+    method = EquilibriumPropagation(**(SETTLED | settings))
     state = method.init(given.problem, given.params, given.rng)
-    return given.params - method.params(method.step(state, given.batch, given.problem, given.rng))
+    return method.direction(state, given.batch, given.problem, given.rng)
 
 
 def gradient_at_equilibrium(given, rho, n_moves=300) -> torch.Tensor:
@@ -118,7 +117,7 @@ def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep
     batch, kind = given.batch, TargetKind.CLASSES
     ends = []
     for n_free in (150, 151):
-        method = EquilibriumPropagation(SGD(), n_free=n_free)
+        method = EquilibriumPropagation(n_free=n_free)
         state = method.init(given.problem, given.params, given.rng)
         ends.append(method.predict(state, given.problem, batch.inputs))
     close(*ends, rtol=1e-10, atol=1e-12)
@@ -126,7 +125,7 @@ def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep
     assert (losses.loss(kind, forward, batch.targets) - losses.loss(kind, ends[0], batch.targets)).abs().min() > 1e-4
 
     given = make_problem()  # one hidden layer: nothing feeds back
-    method = EquilibriumPropagation(SGD())
+    method = EquilibriumPropagation()
     state = method.init(given.problem, given.params, given.rng)
     inputs = given.batch.inputs
     close(method.predict(state, given.problem, inputs), given.problem.outputs(given.params, inputs), atol=1e-5)
@@ -134,7 +133,7 @@ def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep
 
 def test_one_free_move_by_hand(make_problem, deep_network, close):
     given = make_problem(network=deep_network)
-    method = EquilibriumPropagation(SGD(), n_free=1, step_size=1.0)
+    method = EquilibriumPropagation(n_free=1, step_size=1.0)
     (w1, b1), (w2, b2), (w3, b3) = (
         (own["weight"], own["bias"].unsqueeze(1)) for own in given.network.unflatten(given.params) if own
     )
@@ -143,7 +142,7 @@ def test_one_free_move_by_hand(make_problem, deep_network, close):
     top = torch.tanh(start @ w2.mT + b2)  # the second layer moves with the first, whose move it does not see yet
     state = method.init(given.problem, given.params, given.rng)
     close(method.predict(state, given.problem, given.batch.inputs), top @ w3.mT + b3, atol=1e-6)
-    twice = EquilibriumPropagation(SGD(), n_free=2, step_size=1.0)
+    twice = EquilibriumPropagation(n_free=2, step_size=1.0)
     moved = torch.tanh(x @ w1.mT + b1 + top @ w2)
     expected = torch.tanh(moved @ w2.mT + b2) @ w3.mT + b3
     close(twice.predict(state, given.problem, given.batch.inputs), expected, atol=1e-6)
@@ -156,10 +155,10 @@ def test_one_free_move_by_hand(make_problem, deep_network, close):
 def test_what_it_cannot_serve_it_refuses(network, make_problem):
     given = make_problem(network=network)
     with pytest.raises(UnsupportedError):
-        EquilibriumPropagation(SGD()).init(given.problem, given.params, given.rng)
+        EquilibriumPropagation().init(given.problem, given.params, given.rng)
 
 
 def test_a_nudge_must_reach_the_first_layer(make_problem, deep_network):
     given = make_problem(network=deep_network)
     with pytest.raises(UnsupportedError, match="1 nudged moves do not reach down through 2 hidden layers"):
-        EquilibriumPropagation(SGD(), n_nudged=1).init(given.problem, given.params, given.rng)
+        EquilibriumPropagation(n_nudged=1).init(given.problem, given.params, given.rng)

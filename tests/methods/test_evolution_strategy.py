@@ -36,7 +36,6 @@ FAULTS = [
     ("methods/evolution_strategy.py", "/ sqrt(self.rank)", "/ self.rank"),
 ]
 
-PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the estimate
 SIDE = 24  # of the one weight matrix of a linear problem
 
 
@@ -54,12 +53,12 @@ def linear(slope, transform=lambda loss: loss):
 def estimate(method, problem, params, batch=None, rng=None):
     """Gradient (R, n) that each replica hands to its optimizer."""
     rng = rng or Stream("step", range(len(params)))
-    return params - method.params(method.step(method.init(problem, params, rng), batch, problem, rng))
+    return method.direction(method.init(problem, params, rng), batch, problem, rng)
 
 
 def linear_cosines(n_replicas=200, **settings):
     slope = Stream("slope", [0]).normal(SIDE * SIDE)[0]
-    method = EvolutionStrategy(PLAIN, **{"ranks": False, **settings})
+    method = EvolutionStrategy(**{"ranks": False, **settings})
     return cosine_similarity(estimate(method, linear(slope), torch.zeros(n_replicas, len(slope))), slope, dim=1)
 
 
@@ -98,7 +97,7 @@ def test_ranks_cost_less_than_a_quarter_of_the_cosine():
 @pytest.mark.parametrize("rank", [None, 1, 2])
 @pytest.mark.parametrize("task", ["image/digits", "regression/diabetes"])
 def test_the_estimate_is_the_true_gradient_on_average(task, rank, make_problem):
-    method = EvolutionStrategy(PLAIN, n_pairs=16, noise_std=0.003, ranks=False, rank=rank)
+    method = EvolutionStrategy(n_pairs=16, noise_std=0.003, ranks=False, rank=rank)
     given = make_problem(method, task, network=MLP(hidden=(6,), activation="tanh"), batch_size=4)
     params, batch = repeated(given, method, 1500)
     estimates = estimate(method, given.problem, params, batch).double()
@@ -111,7 +110,7 @@ def test_the_estimate_is_the_true_gradient_on_average(task, rank, make_problem):
 
 
 def test_on_a_network_the_cosine_obeys_the_law_too(make_problem):
-    method = EvolutionStrategy(PLAIN, n_pairs=128, noise_std=0.001, ranks=False)
+    method = EvolutionStrategy(n_pairs=128, noise_std=0.001, ranks=False)
     given = make_problem(method)
     params, batch = repeated(given, method, 40)
     cosines = cosine_similarity(estimate(method, given.problem, params, batch), true_gradient(given), dim=1)
@@ -134,13 +133,13 @@ def test_losses_that_are_all_equal_say_nothing():
     rounded[0, ::3] = rounded[0, 0].nextafter(torch.tensor(1.0))
     assert centred_ranks(rounded).tolist() == [[0.0] * 8]
     problem = linear(torch.zeros(SIDE * SIDE))
-    change = estimate(EvolutionStrategy(PLAIN, noise_std=1e-12), problem, torch.zeros(3, SIDE * SIDE))
+    change = estimate(EvolutionStrategy(noise_std=1e-12), problem, torch.zeros(3, SIDE * SIDE))
     assert change.abs().max() == 0
 
 
 def test_a_candidate_is_ranked_among_all_of_both_halves(close):
     slope, params = Stream("slope", [0]).normal(SIDE * SIDE)[0], torch.zeros(3, SIDE * SIDE)
-    method = EvolutionStrategy(PLAIN, n_pairs=6, noise_std=0.1)
+    method = EvolutionStrategy(n_pairs=6, noise_std=0.1)
     found = estimate(method, linear(slope), params)
     directions = method.directions(linear(slope), Stream("step", range(3)))
     along = directions @ slope
@@ -153,14 +152,14 @@ def test_a_monotone_change_of_the_loss_changes_nothing_with_ranks():
     slope = Stream("slope", [0]).normal(SIDE * SIDE)[0]
     params = torch.zeros(3, len(slope))
     for ranks in (True, False):
-        method = EvolutionStrategy(PLAIN, ranks=ranks)
+        method = EvolutionStrategy(ranks=ranks)
         plain, bent = (estimate(method, linear(slope, of), params) for of in (lambda loss: loss, torch.arctan))
         assert torch.equal(plain, bent) is ranks
 
 
 @pytest.mark.parametrize("rank", [None, 1, 3])
 def test_directions_have_mean_zero_and_identity_covariance(rank, make_problem):
-    method = EvolutionStrategy(PLAIN, n_pairs=40_000, rank=rank)
+    method = EvolutionStrategy(n_pairs=40_000, rank=rank)
     given = make_problem(method, "text/languages", seeds=[0], network=MLP(hidden=(3,), embedding=2))
     chosen = slice(40, 100)  # parts of the embedding, of the hidden layer and its biases
     directions = method.directions(given.problem, given.rng)[0, :, chosen].double()
@@ -176,7 +175,7 @@ def test_directions_have_mean_zero_and_identity_covariance(rank, make_problem):
     ("task", "network"), [("image/digits", CNN((5, 6))), ("text/languages", MLP(hidden=(7,), layer_norm=True))]
 )
 def test_each_weight_matrix_has_the_rank_asked_for(task, network, rank, make_problem):
-    method = EvolutionStrategy(PLAIN, n_pairs=3, rank=rank)
+    method = EvolutionStrategy(n_pairs=3, rank=rank)
     given = make_problem(method, task, network=network)
     directions = method.directions(given.problem, given.rng)
     assert directions.shape == (2, 3, given.network.n_weights)
@@ -193,7 +192,7 @@ def test_each_weight_matrix_has_the_rank_asked_for(task, network, rank, make_pro
 
 @pytest.mark.parametrize("rank", [None, 3])
 def test_every_operation_is_charged(rank, make_problem):
-    method = EvolutionStrategy(PLAIN, n_pairs=5, rank=rank)
+    method = EvolutionStrategy(n_pairs=5, rank=rank)
     given = make_problem(method)
     given.problem.ledger = Ledger()
     state = method.init(given.problem, given.params, given.rng)
@@ -217,4 +216,4 @@ def test_the_loss_falls(settings, make_problem):
 @pytest.mark.parametrize("setting", [{"n_pairs": 0}, {"noise_std": 0.0}, {"rank": 0}, {"batch_size": 0}])
 def test_bad_settings_are_refused(setting):
     with pytest.raises(InputError, match=f"^{next(iter(setting))} must be"):
-        EvolutionStrategy(PLAIN, **setting)
+        EvolutionStrategy(**setting)

@@ -8,7 +8,6 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
-from beyond.kits.optimizers import SGD
 from beyond.ledger import Ledger
 from methods.forward_forward import ForwardForward
 
@@ -16,9 +15,8 @@ FAULTS = [
     # A layer would be asked to be quiet for the true label and active for a wrong one.
     ("methods/forward_forward.py", "sign[n_examples:] = -1", "sign[:n_examples] = -1"),
     # The next layer hears how active this one was.
-    ("methods/forward_forward.py", "h = _normalised(h)\n        trained", "trained"),
+    ("methods/forward_forward.py", "        h = h * stretch((_goodness(h) + SMALLEST).rsqrt(), h)\n", ""),
 ]
-PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
 NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]
 
 
@@ -30,7 +28,7 @@ class Told(ForwardForward):
 
 
 def start(make_problem, network, made=Told, **settings):
-    method = made(PLAIN, **settings)
+    method = made(**settings)
     given = make_problem(method, network=network)
     return given, method, method.init(given.problem, given.params, given.rng)
 
@@ -56,7 +54,7 @@ def goodness_of_layers(given, params, images):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_problem, close):
     given, method, before = start(make_problem, network, threshold=0.7, label_scale=3.0)
-    after = method.step(before, given.sealed, given.problem, given.rng)
+    direction = method.direction(before, given.sealed, given.problem, given.rng)
     targets = given.batch.targets
     shown = [with_labels(before, given.batch.inputs, labels, 3.0) for labels in (targets, (targets + 1) % 10)]
     params = before["params"].clone().requires_grad_()
@@ -66,21 +64,22 @@ def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_pro
         gradient = torch.autograd.grad(loss, params, retain_graph=True)[0]
         own = slice(stage.start, stage.stop)
         assert gradient[:, own].any()
-        close((before["params"] - after["params"])[:, own], gradient[:, own], rtol=1e-4, atol=1e-6)
+        close(direction[:, own], gradient[:, own], rtol=1e-4, atol=1e-6)
     output = given.problem.stages[-1]
+    after = method.step(before, given.sealed, given.problem, given.rng)
     assert torch.equal(before["params"][:, output.start :], after["params"][:, output.start :])
 
 
 def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
     given, method, state = start(make_problem, MLP(hidden=(12, 9)))
     first = given.problem.stages[0]
-    ends = []
+    directions = []
     for shift in (0, 1):
         params = state["params"].clone()
         params[:, first.stop :] += shift
-        ends.append(method.step({**state, "params": params}, given.sealed, given.problem, given.rng)["params"])
-    assert torch.equal(ends[0][:, : first.stop], ends[1][:, : first.stop])
-    assert not torch.allclose(ends[0][:, first.stop :], ends[1][:, first.stop :] - 1)
+        directions.append(method.direction({**state, "params": params}, given.sealed, given.problem, given.rng))
+    assert torch.equal(directions[0][:, : first.stop], directions[1][:, : first.stop])
+    assert not torch.allclose(directions[0][:, first.stop :], directions[1][:, first.stop :])
 
 
 def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, close):
@@ -89,7 +88,7 @@ def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, clo
     first = given.problem.stages[0]
     twice = state["params"].clone()
     twice[:, : first.stop] *= 2
-    method = ForwardForward(PLAIN)
+    method = ForwardForward()
     plain, louder = (
         method.predict({**state, "params": params}, given.problem, given.batch.inputs)
         - first_layer_alone(given, state, params)
@@ -107,7 +106,7 @@ def first_layer_alone(given, state, params):
 @pytest.mark.parametrize(("task", "n_classes", "n_features"), [("tabular/moons", 2, 2), ("image/mnist1d", 10, 40)])
 def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, close):
     """Labels lie at right angles in the space of inputs, and two inputs stay as far apart as they are."""
-    method = ForwardForward(PLAIN)
+    method = ForwardForward()
     given = make_problem(method, task)
     state = method.init(given.problem, given.params, given.rng)
     assert state["labels"].shape == (2, n_classes, n_features)
@@ -157,7 +156,7 @@ def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close
     ],
 )
 def test_what_it_cannot_serve(task, network, reason, make_problem):
-    method = ForwardForward(PLAIN)
+    method = ForwardForward()
     given = make_problem(method, task, network=network)
     with pytest.raises(UnsupportedError, match=reason):
         method.init(given.problem, given.params, given.rng)

@@ -10,7 +10,6 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
-from beyond.kits.optimizers import SGD
 from beyond.network.initialisations import lecun
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Linear
@@ -20,15 +19,15 @@ FAULTS = [
     # Predictions follow the values: with those of the forward pass kept, there is nothing left to settle.
     ("methods/predictive_coding.py", 'if self.variant == "free":', 'if self.variant != "free":'),
     # The loss of a batch instead of an example's own.
-    ("methods/predictive_coding.py", "batch.targets) * batch.inputs.shape[1]", "batch.targets)"),
+    ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
 ]
 
 
 def direction(given, **settings):
-    """The weights' step down, which is the gradient that the optimizer was handed."""
-    method = PredictiveCoding(SGD(learning_rate=1.0), **settings)
+    """The gradient that the optimizer is handed."""
+    method = PredictiveCoding(**settings)
     state = method.init(given.problem, given.params, given.rng)
-    return given.params - method.params(method.step(state, given.batch, given.problem, given.rng))
+    return method.direction(state, given.batch, given.problem, given.rng)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +113,4 @@ def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, c
 def test_free_predictions_refuse_dropout(make_problem):
     given = make_problem(network=MLP(dropout=0.5))
     with pytest.raises(UnsupportedError, match="dropout"):
-        PredictiveCoding(SGD()).init(given.problem, given.params, given.rng)
+        PredictiveCoding().init(given.problem, given.params, given.rng)
