@@ -22,14 +22,13 @@ Check: the gradient equals finite differences in float64; first order equals the
 Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.data.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.contracts import Batch, Signal
+from beyond.kits.adaptation import Adaptive, InnerLoop, gathered, in_lanes, require_episodes, spread
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX, Role
 from beyond.problem import Problem
@@ -37,31 +36,18 @@ from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """The weights that episodes start from, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class MAML(Method[State]):
+class MAML(Adaptive, Descent):
     """Learn where to start from.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient through the inner steps into a change of the starting weights.
     batch_size : int, >= 1
-        Episodes a step.
+        Episodes per step.
     inner_rate : float, > 0
         Learning rate of the inner steps. The default suits regression/sinusoids; image/glyphs takes ten times as much.
     n_inner_steps : int, >= 0
         In training; 0 trains on the queries jointly.
-    n_adaptation_steps : int, >= 0
-        Before a prediction.
-    also_after : tuple of int, each >= 0
-        Further numbers of such steps, after each of which the test split is scored at the end as well.
     order : {"second", "first"}
         Whether the inner steps are differentiated.
     scope : {"all", "last_layer"}
@@ -79,40 +65,24 @@ class MAML(Method[State]):
     order: Literal["second", "first"] = "second"
     scope: Literal["all", "last_layer"] = "all"
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
         known = ONE_MATRIX if self.order == "second" else set(Role)
         problem.require_roles("maml", known, "steps through time are not differentiated twice")
-        return {"params": params, "optimizer": self.optimizer.init(params)}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        gradient = self.gradient(state["params"], batch, problem)
-        params, optimizer = self.optimizer.update(gradient, state["optimizer"], state["params"])
-        return {"params": params, "optimizer": optimizer}
-
-    def gradient(self, params: Tensor, batch: Batch, problem: Problem) -> Tensor:
-        """Derivative (R, n) of the queries' loss after adaptation, averaged over the episodes."""
-        queries, support, lanes, n_episodes = in_lanes(batch, problem)
-        inner = self._inner(self.n_inner_steps)
-        with torch.set_grad_enabled(self.order == "second"):
-            start = params.repeat_interleave(n_episodes, 0).requires_grad_(self.order == "second")  # (R * E, n)
-            adapted = inner.adapt(start, self.inner_rate, support, lanes)
-        gradient = lanes.gradient(adapted, queries)
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        queries, support, lanes = in_lanes(batch, problem)
+        inner, start = self._inner(self.n_inner_steps), spread(state["params"], support)
         if self.order == "second":
-            (gradient,) = inner.pull_back(gradient, adapted, [start], support, lanes)
-        return gradient.unflatten(0, (len(params), n_episodes)).mean(1)
+            (gradient,) = inner.gradients(start, self.inner_rate, queries, support, lanes)
+        else:
+            gradient = lanes.gradient(inner.adapt(start, self.inner_rate, support, lanes), queries)
+        return gathered(gradient, len(state["params"]))
 
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def variants(self) -> Mapping[str, Method[State]]:
-        return adaptation_variants(self)
-
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        if support is None:
-            return problem.outputs(state["params"], inputs)
+    def adapted(self, state: State, support: Batch, lanes: Problem) -> Tensor:
         inner = self._inner(self.n_adaptation_steps)
-        return inner.outputs(state["params"], self.inner_rate, inputs, support, problem)
+        return inner.adapt(spread(state["params"], support), self.inner_rate, support, lanes)
 
     def _inner(self, n_steps: int) -> InnerLoop:
         return InnerLoop(n_steps, self.scope == "last_layer")

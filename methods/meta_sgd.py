@@ -19,14 +19,14 @@ step (tests/methods/test_meta_sgd.py).
 Source: arXiv:1707.09835.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.data.episodes import InnerLoop, adaptation_variants, in_lanes, require_episodes
+from beyond.contracts import Batch, Signal
+from beyond.kits.adaptation import Adaptive, InnerLoop, gathered, in_lanes, require_episodes, spread
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
@@ -34,32 +34,18 @@ from beyond.settings import NonNegative, NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """The weights that episodes start from, the rates of the inner steps, and what the optimizer remembers of both."""
-
-    params: Tensor  # (R, n)
-    rates: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class MetaSGD(Method[State]):
+class MetaSGD(Adaptive, Descent):
     """Learn where to start from, and every weight's learning rate.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient through the inner steps into a change of weights and rates.
     batch_size : int, >= 1
-        Episodes a step.
+        Episodes per step.
     initial_rate : float, >= 0
         What every rate starts at.
     n_inner_steps : int, >= 1
         In training.
-    n_adaptation_steps : int, >= 0
-        Before a prediction.
-    also_after : tuple of int, each >= 0
-        Further numbers of such steps, after each of which the test split is scored at the end as well.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -71,39 +57,17 @@ class MetaSGD(Method[State]):
     n_adaptation_steps: NonNegativeInt = 1
     also_after: tuple[NonNegativeInt, ...] = ()
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
         problem.require_roles("meta_sgd", ONE_MATRIX, "steps through time are not differentiated twice")
-        rates = torch.full_like(params, self.initial_rate)
-        return {"params": params, "rates": rates, "optimizer": self.optimizer.init(torch.cat([params, rates], 1))}
+        return {"extras": torch.full_like(params, self.initial_rate)}  # the rates
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        both = torch.cat([state["params"], state["rates"]], 1)  # (R, 2n)
-        gradient = torch.cat(self.gradient(state["params"], state["rates"], batch, problem), 1)
-        both, optimizer = self.optimizer.update(gradient, state["optimizer"], both)
-        params, rates = both.chunk(2, 1)
-        return {"params": params, "rates": rates, "optimizer": optimizer}
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        queries, support, lanes = in_lanes(batch, problem)
+        start, rates = (spread(state[name], support) for name in ("params", "extras"))
+        gradients = InnerLoop(self.n_inner_steps).gradients(start, rates, queries, support, lanes)
+        return torch.cat([gathered(gradient, len(state["params"])) for gradient in gradients], 1)
 
-    def gradient(self, params: Tensor, rates: Tensor, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Derivatives (R, n) of the queries' loss after adaptation for weights and rates, averaged over episodes."""
-        queries, support, lanes, n_episodes = in_lanes(batch, problem)
-        inner = InnerLoop(self.n_inner_steps)
-        start, rate = (values.repeat_interleave(n_episodes, 0).requires_grad_() for values in (params, rates))
-        with torch.enable_grad():
-            adapted = inner.adapt(start, rate, support, lanes)
-        gradient = lanes.gradient(adapted, queries)
-        for_start, for_rate = inner.pull_back(gradient, adapted, [start, rate], support, lanes)
-        shape = len(params), n_episodes
-        return for_start.unflatten(0, shape).mean(1), for_rate.unflatten(0, shape).mean(1)
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def variants(self) -> Mapping[str, Method[State]]:
-        return adaptation_variants(self)
-
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        if support is None:
-            return problem.outputs(state["params"], inputs)
-        inner = InnerLoop(self.n_adaptation_steps)
-        return inner.outputs(state["params"], state["rates"], inputs, support, problem)
+    def adapted(self, state: State, support: Batch, lanes: Problem) -> Tensor:
+        start, rates = (spread(state[name], support) for name in ("params", "extras"))
+        return InnerLoop(self.n_adaptation_steps).adapt(start, rates, support, lanes)

@@ -17,39 +17,30 @@ Check: prototypes and outputs equal their definition, the gradient automatic dif
 Source: NeurIPS 2017, arXiv:1703.05175.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypedDict
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.data.episodes import by_episode, end_to_end, require_episodes
+from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
+from beyond.kits.adaptation import by_episode, by_replica, require_episodes
+from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
-from beyond.network.segments import Segment
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class Prototypes(Method[State]):
+class Prototypes(Descent):
     """Learn features in which a class is near its mean.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the gradient into a change of the weights.
     batch_size : int, >= 1
-        Episodes a step.
+        Episodes per step.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -57,86 +48,87 @@ class Prototypes(Method[State]):
     optimizer: Optimizer = Adam(learning_rate=0.001)
     batch_size: PositiveInt = 16
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
         if problem.spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("a prototype is the mean of a class, and this task has values instead of classes")
         if len(problem.stages) < 2:
             raise UnsupportedError("prototypes are means of hidden features, and this network has no hidden layer")
-        return {"params": params, "optimizer": self.optimizer.init(params[:, : problem.stages[-1].start])}
+        return {}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        assert batch.support is not None
-        trained, unused = state["params"].tensor_split([problem.stages[-1].start], 1)
-        gradient = self.gradient(state["params"], batch, batch.support, problem, rng)
-        trained, optimizer = self.optimizer.update(gradient, state["optimizer"], trained)
-        return {"params": torch.cat([trained, unused], 1), "optimizer": optimizer}
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        return 0, problem.stages[-1].start
 
-    def gradient(
-        self, params: Tensor, queries: Batch, support: Batch, problem: Problem, rng: Stream | None = None
-    ) -> Tensor:
-        """Derivative of the queries' loss for the weights of all layers but the last, (R, m)."""
-        x, tapes = torch.cat([support.inputs, queries.inputs], 1), []
-        stages = _embedding(problem)
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
+        support, stages = batch.support, problem.stages[:-1]
+        assert support is not None
+        x, tapes = torch.cat([support.inputs, batch.inputs], 1), []
         for stage in stages:
-            x, tape = stage.forward(params, x, rng)
+            x, tape = stage.forward(state["params"], x, rng)
             tapes.append(tape)
-        episode, n_shown = require_episodes(problem.spec), support.inputs.shape[1]
-        shown, asked = _cut(x[:, :n_shown], episode.n_support), _cut(x[:, n_shown:], episode.n_query)
-        classes = by_episode(support.targets, episode.n_support)
-        lanes = problem.lanes(len(asked) // len(x))
-        prototypes, sizes = _prototypes(shown, classes, problem.spec.n_outputs)
-        outputs = end_to_end(_nearness(asked, prototypes, lanes), len(x))
-        error = by_episode(problem.error(outputs, queries.targets), episode.n_query)  # (R * E, n_query, n_classes)
-
-        for_asked = 2 * (lanes.matmul(error, prototypes) - asked * error.sum(2, keepdim=True))
-        for_prototypes = 2 * (lanes.matmul(error.mT, asked) - prototypes * error.sum(1).unsqueeze(2))
-        for_shown = (for_prototypes / sizes)[torch.arange(len(classes)).unsqueeze(1), classes]
-        error = torch.cat([end_to_end(part, len(x)) for part in (for_shown, for_asked)], 1).view(x.shape)
+        shown, asked = x.tensor_split([support.inputs.shape[1]], 1)
+        compared = compare(shown, asked, support.targets, problem)
+        error = compared.back(problem.error(compared.outputs, batch.targets)).view(x.shape)
         gradients: list[Tensor] = []
         for stage, tape in zip(reversed(stages), reversed(tapes), strict=True):
             gradients.insert(0, stage.gradient(tape, error))
             error = stage.carry(tape, error) if stage.start else error
         return torch.cat(gradients, 1)
 
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def left_alone(self, problem: Problem) -> Sequence[str]:
-        return problem.names_of(problem.stages[-1:])
-
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:
             raise UnsupportedError("prototypes need the support of an episode")
         shown, asked = support.inputs, inputs
-        for stage in _embedding(problem):
+        for stage in problem.stages[:-1]:
             (shown, _), (asked, _) = stage.forward(state["params"], shown), stage.forward(state["params"], asked)
-        episode = require_episodes(problem.spec)
-        classes = by_episode(support.targets, episode.n_support)
-        prototypes, _ = _prototypes(_cut(shown, episode.n_support), classes, problem.spec.n_outputs)
-        queries = _cut(asked, episode.n_query)
-        lanes = problem.lanes(len(queries) // len(asked))
-        return end_to_end(_nearness(queries, prototypes, lanes), len(asked))
+        return compare(shown, asked, support.targets, problem).outputs
 
 
-def _embedding(problem: Problem) -> Sequence[Segment]:
-    return problem.stages[:-1]
+@dataclass(frozen=True)
+class Comparison:
+    """Queries beside prototypes, with d features each, a row an episode.
+
+    Attributes
+    ----------
+    queries : Tensor of shape (R * E, n_query, d)
+    prototypes : Tensor of shape (R * E, n_classes, d)
+    classes : Tensor of shape (R * E, n_support)
+        Of the support.
+    sizes : Tensor of shape (R * E, n_classes, 1)
+        How many of the support are in each class.
+    lanes : Problem
+        A lane an episode.
+    outputs : Tensor of shape (R, E * n_query, n_classes)
+        Minus the squared distances.
+    """
+
+    queries: Tensor
+    prototypes: Tensor
+    classes: Tensor
+    sizes: Tensor
+    lanes: Problem
+    outputs: Tensor
+
+    def back(self, error: Tensor) -> Tensor:
+        """From the error at the outputs to that at the features, (R, E * (n_support + n_query), d), support first."""
+        queries, prototypes, lanes, n_replicas = self.queries, self.prototypes, self.lanes, len(error)
+        error = by_episode(error, queries.shape[1])
+        for_queries = 2 * (lanes.matmul(error, prototypes) - queries * error.sum(2, keepdim=True))
+        for_prototypes = 2 * (lanes.matmul(error.mT, queries) - prototypes * error.sum(1).unsqueeze(2))
+        for_support = (for_prototypes / self.sizes)[torch.arange(len(queries)).unsqueeze(1), self.classes]
+        return torch.cat([by_replica(part, n_replicas) for part in (for_support, for_queries)], 1)
 
 
-def _cut(features: Tensor, n_examples: int) -> Tensor:
-    """Features (R, E * n_examples, ...) as a row an episode, (R * E, n_examples, d)."""
-    return by_episode(features.flatten(2), n_examples)
-
-
-def _prototypes(support: Tensor, classes: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Means (R * E, n_classes, d) of each class's support, and how many examples each has, (R * E, n_classes, 1)."""
+def compare(shown: Tensor, asked: Tensor, targets: Tensor, problem: Problem) -> Comparison:
+    """Hold the features of queries, (R, E * n_query, ...), against the class means of those that a support has."""
+    episode, n_replicas = require_episodes(problem.spec), len(asked)
+    support, queries = by_episode(shown.flatten(2), episode.n_support), by_episode(asked.flatten(2), episode.n_query)
+    classes, rows = by_episode(targets, episode.n_support), torch.arange(len(support)).unsqueeze(1)
+    n_classes = problem.spec.n_outputs
     sizes = torch.nn.functional.one_hot(classes, n_classes).sum(1).clamp(min=1).unsqueeze(2).to(support.dtype)
     sums = support.new_zeros(len(support), n_classes, support.shape[2])
-    rows = torch.arange(len(support)).unsqueeze(1)
-    return sums.index_put((rows, classes), support, accumulate=True) / sizes, sizes
-
-
-def _nearness(queries: Tensor, prototypes: Tensor, lanes: Problem) -> Tensor:
-    """Minus the squared distances (R * E, n_query, n_classes)."""
+    prototypes = sums.index_put((rows, classes), support, accumulate=True) / sizes
+    lanes = problem.lanes(len(queries) // n_replicas)
     nearness = 2 * lanes.matmul(queries, prototypes.mT) - prototypes.square().sum(2).unsqueeze(1)
-    return nearness - queries.square().sum(2, keepdim=True)
+    nearness = nearness - queries.square().sum(2, keepdim=True)
+    return Comparison(queries, prototypes, classes, sizes, lanes, by_replica(nearness, n_replicas))

@@ -20,28 +20,23 @@ average of the weights that episodes end at, trained one by one (tests/methods/t
 Source: arXiv:1803.02999.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
-from beyond.data.episodes import adaptation_variants, by_episode, end_to_end, in_lanes, require_episodes, rows_of
+from beyond.contracts import Batch, Signal
+from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
-
-class State(TypedDict):
-    """The weights that episodes start from."""
-
-    params: Tensor  # (R, n)
+State = dict[str, Tensor]  # params: the weights (R, n) that episodes start from
 
 
 @settings
-class Reptile(Method[State]):
+class Reptile(Adaptive):
     """Move towards the weights that each episode leads to.
 
     Parameters
@@ -49,17 +44,13 @@ class Reptile(Method[State]):
     optimizer : Optimizer
         Takes the inner steps.
     batch_size : int, >= 1
-        Episodes a step.
+        Episodes per step.
     outer_rate : float in (0, 1]
         Part of the way that the starting weights move.
     n_inner_steps : int, >= 1
         In training.
     inner_batch_size : int, >= 1
-        Examples of an inner step; an episode that has fewer is taken whole.
-    n_adaptation_steps : int, >= 0
-        Before a prediction.
-    also_after : tuple of int, each >= 0
-        Further numbers of such steps, after each of which the test split is scored at the end as well.
+        Examples of an inner step; an episode that has fewer is used in full.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
@@ -77,32 +68,21 @@ class Reptile(Method[State]):
         return {"params": params}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        queries, support, lanes, n_episodes = in_lanes(batch, problem)
-        examples = Batch(
-            torch.cat([support.inputs, queries.inputs], 1), torch.cat([support.targets, queries.targets], 1)
-        )
-        rows = self._minibatches(examples.targets.shape[1], n_episodes, rng)  # (R * E, K, inner_batch_size)
+        queries, support, lanes = in_lanes(batch, problem)
+        params, n_replicas = state["params"], len(state["params"])
+        inputs = torch.cat([support.inputs, queries.inputs], 1)
+        targets = torch.cat([support.targets, queries.targets], 1)
+        rows = self._minibatches(targets.shape[1], len(inputs) // n_replicas, rng)  # (R * E, K, inner_batch_size)
         own = torch.arange(len(rows)).unsqueeze(1)
-        minibatches = [Batch(examples.inputs[own, drawn], examples.targets[own, drawn]) for drawn in rows.unbind(1)]
-        ends = self._train(state["params"].repeat_interleave(n_episodes, 0), minibatches, lanes)
-        return {"params": torch.lerp(state["params"], ends.unflatten(0, (-1, n_episodes)).mean(1), self.outer_rate)}
+        minibatches = [Batch(inputs[own, drawn], targets[own, drawn]) for drawn in rows.unbind(1)]
+        ends = gathered(self._train(spread(params, support), minibatches, lanes), n_replicas)
+        return {"params": torch.lerp(params, ends, self.outer_rate)}
 
     def params(self, state: State) -> Tensor:
         return state["params"]
 
-    def variants(self) -> Mapping[str, Method[State]]:
-        return adaptation_variants(self)
-
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        if support is None:
-            return problem.outputs(state["params"], inputs)
-        episode, n_replicas = require_episodes(problem.spec), len(state["params"])
-        asked, shown = by_episode(inputs, episode.n_query), rows_of(support, episode.n_support)
-        n_episodes = len(asked) // n_replicas
-        lanes = problem.lanes(n_episodes)
-        start = state["params"].repeat_interleave(n_episodes, 0)
-        adapted = self._train(start, [shown] * self.n_adaptation_steps, lanes)
-        return end_to_end(lanes.outputs(adapted, asked), n_replicas)
+    def adapted(self, state: State, support: Batch, lanes: Problem) -> Tensor:
+        return self._train(spread(state["params"], support), [support] * self.n_adaptation_steps, lanes)
 
     def _train(self, params: Tensor, minibatches: list[Batch], lanes: Problem) -> Tensor:
         """Weights (R * E, n) after a step of the inner optimizer on each minibatch."""

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from beyond.architectures.mlp import MLP
-from beyond.contracts import Batch, Episode, TargetKind, TaskSpec
-from beyond.data.episodes import EpisodeTask, InnerLoop, by_episode, end_to_end, require_episodes, rows_of
-from beyond.errors import InputError, UnsupportedError
-from beyond.ledger import Ledger
-from beyond.problem import Problem
+from beyond.contracts import Episode, TargetKind, TaskSpec
+from beyond.data.episodes import EpisodeTask
+from beyond.errors import InputError
 from beyond.streams import Stream
 
 FAULTS = [
@@ -27,7 +25,6 @@ FAULTS = [
         "self.families(split, len(range(size)[kept]), rng) for",
     ),
     ("beyond/data/episodes.py", "replace(self, train_size=None)._make", "self._make"),
-    ("beyond/data/episodes.py", "step = rate[:, start:] if", "step = rate[:, :1] if"),
 ]
 
 
@@ -116,37 +113,3 @@ def test_a_query_has_one_number_wherever_its_split_is_drawn_and_no_other_query_h
     assert len(both.unique()) == 2 * 7 * 3
     assert 0 <= both.min() <= both.max() < 2**31
     assert torch.equal(both[1:], Slopes().at([8]).ids("test", every))
-
-
-def test_rows_are_cut_and_joined_in_the_order_of_replicas_then_episodes():
-    values = torch.arange(2 * 6 * 4).view(2, 6, 4)
-    rows = by_episode(values, 3)
-    assert torch.equal(rows, torch.stack([values[0, :3], values[0, 3:], values[1, :3], values[1, 3:]]))
-    assert torch.equal(end_to_end(rows, 2), values)
-    assert rows_of(Batch(values, values[..., 0], None), 3).targets.tolist() == rows[..., 0].tolist()
-
-
-def test_a_task_without_episodes_is_refused():
-    spec = TaskSpec("test/toy", (2,), 1, TargetKind.VALUES, MLP(), "r2_score", (0.1, 0.5, 0.9))
-    with pytest.raises(UnsupportedError, match=r"^test/toy does not come in episodes, so [a-z ]+$"):
-        require_episodes(spec)
-    assert require_episodes(Slopes().spec) == Episode(2, 3)
-
-
-@pytest.mark.parametrize("rate", [0.1, torch.linspace(0, 0.2, 39).view(3, 13)])
-@pytest.mark.parametrize("last_layer", [False, True])
-def test_adaptation_is_gradient_descent_row_by_row(last_layer, rate):
-    task, rng = Slopes(), Stream("test", [0, 1, 2])
-    network = task.spec.network.build(task.spec)
-    problem, params = Problem(network, task.spec, Ledger()), network.init(rng)
-    batch = task.at([0, 1, 2]).batch("train", torch.arange(3).unsqueeze(1)).support
-    adapted = InnerLoop(4, last_layer).adapt(params, rate, batch, problem)
-    expected = params
-    for _ in range(4):
-        gradient = Problem(network, task.spec).gradient(expected, batch)
-        gradient[:, : network.suffix(1) if last_layer else 0] = 0
-        expected = expected - rate * gradient
-    torch.testing.assert_close(adapted, expected)
-    head, body = 2 * 3, 2 * 2 * 3  # operations of a product, an example
-    steps = 4 * 2 * head + body if last_layer else 4 * (3 * head + 2 * body)
-    assert problem.ledger.flops == 2 * steps

@@ -70,7 +70,7 @@ def test_outputs_are_minus_squared_distances_to_class_means(network, shots, make
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_gradient_equals_automatic_differentiation(network, make_episodes, close):
     given = make_episodes(NETWORKS[network])
-    gradient = Prototypes(SGD()).gradient(given.params, given.batch, given.batch.support, given.problem)
+    gradient = Prototypes(SGD()).direction({"params": given.params}, given.batch, given.problem, given.rng)
     for replica in range(2):
 
         def loss(params, own=replica):

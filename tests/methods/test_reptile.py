@@ -11,7 +11,7 @@ from methods.reptile import Reptile
 
 FAULTS = [
     # The starting weights move away from where the episodes lead.
-    ("methods/reptile.py", ".mean(1), self.outer_rate)", ".mean(1), -self.outer_rate)"),
+    ("methods/reptile.py", "(params, ends, self.outer_rate)", "(params, ends, -self.outer_rate)"),
     # The inner optimizer forgets at every step.
     (
         "methods/reptile.py",
