@@ -14,37 +14,28 @@ Check: with zero source epochs it equals backpropagation, step by step (tests/me
 Source: Advances in Neural Information Processing Systems 27, arXiv:1411.1792.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypedDict
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal
+from beyond.contracts import Batch, Signal
 from beyond.errors import UnsupportedError, require
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, and what the optimizer remembers."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-
-
 @settings
-class FineTuning(Method[State]):
+class FineTuning(Descent):
     """Pre-train on the task's source, then adapt all layers, the head, or the last few.
 
     Parameters
     ----------
     optimizer : Optimizer
         For both phases; each starts with a fresh state.
-    batch_size : int, >= 1
-        Examples a step; a training set that is smaller is taken whole.
     source_epochs : int, >= 0
         Passes over the source task's training set.
     n_layers : int, >= 1, optional
@@ -55,8 +46,6 @@ class FineTuning(Method[State]):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     source_epochs: NonNegativeInt = 20
     n_layers: PositiveInt | None = None
     keep_head: bool = False
@@ -66,31 +55,19 @@ class FineTuning(Method[State]):
             raise UnsupportedError(f"{problem.spec.name} has no source task to learn from first")
         n_blocks = len(problem.blocks)
         require("n_layers", f"at most {n_blocks} for this network", self.n_layers, (self.n_layers or 1) <= n_blocks)
-        pretrained: State = {"params": params, "optimizer": self.optimizer.init(params)}
+        every = replace(self, n_layers=None)
+        state = Descent.init(every, problem, params, rng)
         for batch in problem.source.batches(self.source_epochs, self.batch_size):
-            pretrained = self._descend(pretrained, batch, problem.source, rng, start=0)
-        head = problem.suffix(1)
-        start = pretrained["params"]
-        if not self.keep_head:
-            start = torch.cat([start[:, :head], params[:, head:]], 1)
-        return {"params": start, "optimizer": self.optimizer.init(start[:, self._first_weight(problem) :])}
+            state = every.step(state, batch, problem.source, rng)
+        learnt, head = state["params"], problem.suffix(1)
+        start = learnt if self.keep_head else torch.cat([learnt[:, :head], params[:, head:]], 1)
+        return super().init(problem, start, rng)
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        return self._descend(state, batch, problem, rng, self._first_weight(problem))
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        start = 0 if self.n_layers is None else problem.suffix(self.n_layers)
+        return start, problem.n_weights
 
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def left_alone(self, problem: Problem) -> Sequence[str]:
-        return [block.name for block in problem.blocks if block.start < self._first_weight(problem)]
-
-    def _descend(self, state: State, batch: Batch, problem: Problem, rng: Stream, start: int) -> State:
-        """One step of backpropagation on weights[start:]."""
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        gradient = problem.backward(tape, problem.error(outputs, batch.targets), start=start)
-        frozen, trained = state["params"].tensor_split([start], 1)
-        trained, optimizer = self.optimizer.update(gradient, state["optimizer"], trained)
-        return {"params": torch.cat([frozen, trained], 1), "optimizer": optimizer}
-
-    def _first_weight(self, problem: Problem) -> int:
-        return 0 if self.n_layers is None else problem.suffix(self.n_layers)
+        start, _ = self.trained(problem)
+        return problem.backward(tape, problem.error(outputs, batch.targets), start=start)

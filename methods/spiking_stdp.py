@@ -34,16 +34,16 @@ doi:10.1093/cercor/bhl152; Frontiers in Neural Circuits 9, 85, doi:10.3389/fncir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Signal, TargetKind
-from beyond.errors import UnsupportedError, require
-from beyond.kits.optimizers import Adam, Optimizer
-from beyond.kits.policies import Softmax
+from beyond.contracts import Batch, Signal, TargetKind
+from beyond.errors import UnsupportedError
+from beyond.kits.descent import Descent, Direction, State
+from beyond.kits.policies import Softmax, expected_reward, require_others, running_mean
 from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
 from beyond.network.layers import SUMS, Role
 from beyond.problem import Problem
@@ -51,24 +51,12 @@ from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, UnitIn
 from beyond.streams import Stream
 
 
-class State(TypedDict):
-    """Weights, what the optimizer remembers, and the running mean of the rewards."""
-
-    params: Tensor  # (R, n)
-    optimizer: dict[str, Any]
-    mean_reward: Tensor  # (R,)
-
-
 @settings
-class SpikingSTDP(Method[State]):
+class SpikingSTDP(Descent):
     """Strengthen what fired in order before a reward above expectation.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Turns the change that the rule asks for, as if it were minus a gradient, into a change of the weights.
-    batch_size : int, >= 1
-        Inputs a step; a training set that is smaller is taken whole.
     n_trials : int, >= 1
         K, runs with each input.
     baseline : {"running_mean", "leave_one_out"}
@@ -98,8 +86,6 @@ class SpikingSTDP(Method[State]):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
     n_trials: PositiveInt = 4
     baseline: Literal["running_mean", "leave_one_out"] = "leave_one_out"
     reward_decay: BelowOne = 0.9
@@ -117,42 +103,37 @@ class SpikingSTDP(Method[State]):
     output_noise: Positive = 2.0
 
     def __post_init__(self) -> None:
-        enough = self.n_trials >= 2 or self.baseline != "leave_one_out"
-        require("n_trials", ">= 2 with baseline leave_one_out", self.n_trials, enough)
+        require_others("n_trials", self.n_trials, self.baseline)
 
     @property
     def neurons(self) -> Neurons:
         """The hidden layers' neurons."""
         return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
 
-    def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         check(problem, "spiking_stdp", self.code)
         if problem.spec.target is not TargetKind.CLASSES:
             raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
-        memory = self.optimizer.init(params[:, first_weight(problem) :])
-        return {"params": params, "optimizer": memory, "mean_reward": torch.zeros(len(params))}
+        return {"mean_reward": torch.zeros(len(params))}
 
-    def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
+    def trained(self, problem: Problem) -> tuple[int, int]:
+        first = problem.layers[0]
+        start = first.stop if first.role is Role.EMBEDDING else 0  # an embedding has no neurons of its own
+        return start, problem.n_weights
+
+    def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         inputs = batch.inputs.repeat_interleave(self.n_trials, 1)  # (R, B * K, ...)
         noise = escape_noise(self.escape_noise, rng)
         currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code, rng, noise)
         policy = Softmax(self._read(currents))
         actions = policy.sample(1, rng)  # (R, B * K, 1)
         rewards = problem.reward(actions.view(len(actions), -1, self.n_trials), batch)  # (R, B, K)
-        modulation = (rewards - self._expected(rewards, state["mean_reward"])).flatten(1)  # (R, B * K)
-        timing = self._output_timing(actions, policy.probabilities)
-        change = self._changes(passages, timing, modulation / modulation.shape[1])
-        first = first_weight(problem)
-        still, trained = state["params"].tensor_split([first], 1)
-        trained, optimizer = self.optimizer.update(-change[:, first:], state["optimizer"], trained)
-        mean_reward = torch.lerp(rewards.mean((1, 2)), state["mean_reward"], self.reward_decay)
-        return {"params": torch.cat([still, trained], 1), "optimizer": optimizer, "mean_reward": mean_reward}
-
-    def params(self, state: State) -> Tensor:
-        return state["params"]
-
-    def left_alone(self, problem: Problem) -> Sequence[str]:
-        return problem.names_of(layer for layer in problem.layers if layer.role is Role.EMBEDDING)
+        advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
+        modulation = advantages.flatten(1) / (advantages.shape[1] * self.n_trials)  # (R, B * K)
+        change = self._changes(passages, self._output_timing(actions, policy.probabilities), modulation)
+        first, _ = self.trained(problem)
+        mean_reward = running_mean(state["mean_reward"], rewards, self.reward_decay)
+        return -change[:, first:], {"mean_reward": mean_reward}
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         noise = escape_noise(self.escape_noise)
@@ -163,12 +144,6 @@ class SpikingSTDP(Method[State]):
     def _read(self, currents: Tensor) -> Tensor:
         """Logits (R, B, n_outputs) of the output neuron that fires, from the currents (R, T, B, n_outputs)."""
         return currents.mean(1) / self.output_noise
-
-    def _expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
-        """Baseline of each reward (R, B, K)."""
-        if self.baseline == "running_mean":
-            return mean_reward[:, None, None]
-        return (rewards.sum(-1, keepdim=True) - rewards) / (self.n_trials - 1)
 
     def _changes(self, passages: Sequence[Passage], timing: Tensor, modulation: Tensor) -> Tensor:
         """Change (R, n) of the weights: sum over steps of what arrives, times the neuron's own modulated timing.
@@ -184,9 +159,8 @@ class SpikingSTDP(Method[State]):
             elif error is None:  # no neurons listen to this layer
                 parts.insert(0, timing.new_zeros(len(timing), segment.stop - segment.start))
             else:
-                if (
-                    steps == 1 and error.shape[1] > modulation.shape[1]
-                ):  # a constant input meets the spikes of all steps
+                if steps == 1 and error.shape[1] > modulation.shape[1]:
+                    # A constant input meets the spikes of all steps.
                     error = error.unflatten(1, (-1, modulation.shape[1])).sum(1)
                 parts.insert(0, segment.gradient(passage.tape, error))
                 error = None if segment.role in SUMS else segment.carry(passage.tape, error)
@@ -210,12 +184,6 @@ class SpikingSTDP(Method[State]):
         before = fired.new_zeros(len(fired), self.n_steps - 1, *fired.shape[1:])
         spikes = torch.cat([before, fired.unsqueeze(1)], 1)
         return self._timing(spikes, spikes)
-
-
-def first_weight(problem: Problem) -> int:
-    """Where the weights that learn begin: behind an embedding, which has no neurons of its own."""
-    first = problem.layers[0]
-    return first.stop if first.role is Role.EMBEDDING else 0
 
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:

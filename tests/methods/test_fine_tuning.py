@@ -19,14 +19,14 @@ FAULTS = [
     # what the optimizer remembers of the source is carried over
     (
         "methods/fine_tuning.py",
-        "self.optimizer.init(start[:, self._first_weight(problem) :])",
-        'pretrained["optimizer"] if self.n_layers is None else self.optimizer.init(start[:, head:])',
+        "super().init(problem, start, rng)",
+        'super().init(problem, start, rng) | ({"optimizer": state["optimizer"]} if self.n_layers is None else {})',
     ),
     # what stays frozen later is frozen on the source too
-    ("methods/fine_tuning.py", "rng, start=0)", "rng, start=self._first_weight(problem))"),
+    ("methods/fine_tuning.py", "every = replace(self, n_layers=None)", "every = self"),
     ("methods/fine_tuning.py", "self.source_epochs, self.batch_size", "self.source_epochs, 32"),
     # the wrong part is kept
-    ("methods/fine_tuning.py", "[start[:, :head], params[:, head:]]", "[params[:, :head], start[:, head:]]"),
+    ("methods/fine_tuning.py", "[learnt[:, :head], params[:, head:]]", "[params[:, :head], learnt[:, head:]]"),
 ]
 
 

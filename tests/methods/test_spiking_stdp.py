@@ -30,7 +30,7 @@ FAULTS = [
     # Predictions by neurons that never fire by chance.
     ("methods/spiking_stdp.py", "jitter=noise)\n        count", "jitter=None)\n        count"),
     # A reward is compared with a mean that leaves a part of it in.
-    ("methods/spiking_stdp.py", "(self.n_trials - 1)", "self.n_trials"),
+    ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
 ]
 
 PLAIN = SGD(learning_rate=1.0)  # weights change by what the rule asks for
