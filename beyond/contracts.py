@@ -110,7 +110,7 @@ class TaskSpec:
         The default network, the same for every method.
     score : str
         The metric that selects and ranks; up is better. A key of `Task.score`'s answer.
-    targets : tuple of three float
+    levels : tuple of three float
         Validation scores called easy, medium and hard: cost to target is counted for each.
     n_symbols : int
         0 for real-valued inputs; otherwise inputs are integers in [0, n_symbols).
@@ -124,7 +124,7 @@ class TaskSpec:
     target: TargetKind
     network: Architecture
     score: str
-    targets: tuple[float, float, float]
+    levels: tuple[float, float, float]
     n_symbols: int = 0
     episode: Episode | None = None
 

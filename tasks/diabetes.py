@@ -41,7 +41,7 @@ class Diabetes(ArrayTask):
             # tried, over six splits.
             network=MLP(hidden=(16,), initialisation="gaussian", init_std=0.1),
             score="r2_score",
-            targets=(0.30, 0.40, 0.45),
+            levels=(0.30, 0.40, 0.45),
         )
 
     def examples(self) -> Examples:

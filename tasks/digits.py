@@ -65,7 +65,7 @@ class Digits(ArrayTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
-            targets=(0.80, 0.90, 0.95),
+            levels=(0.80, 0.90, 0.95),
         )
 
     def examples(self) -> Examples:

@@ -53,7 +53,7 @@ class FashionMNIST(ArrayTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(128,)),
             score="accuracy_score",
-            targets=(0.75, 0.80, 0.85),
+            levels=(0.75, 0.80, 0.85),
         )
 
     def examples(self) -> Examples:

@@ -63,7 +63,7 @@ class Friedman(ArrayTask):
             target=TargetKind.VALUES,
             network=MLP(hidden=(32,)),
             score="r2_score",
-            targets=(0.70, 0.80, 0.90),
+            levels=(0.70, 0.80, 0.90),
         )
 
     def examples(self) -> Examples:

@@ -61,7 +61,7 @@ class Gains(ArrayTask):
             target=TargetKind.VALUES,
             network=Grouped(n_groups=2),
             score="r2_score",
-            targets=(0.50, 0.90, 0.99),
+            levels=(0.50, 0.90, 0.99),
         )
 
     def examples(self) -> Examples:

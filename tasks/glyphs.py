@@ -78,7 +78,7 @@ class Glyphs(EpisodeTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
-            targets=(0.55, 0.65, 0.75),
+            levels=(0.55, 0.65, 0.75),
             episode=Episode(self.ways * self.shots, self.ways * self.queries),
         )
 

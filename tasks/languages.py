@@ -64,7 +64,7 @@ class Languages(ArrayTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(64,), embedding=8),
             score="accuracy_score",
-            targets=(0.40, 0.50, 0.58),
+            levels=(0.40, 0.50, 0.58),
             n_symbols=len(alphabet()) + 1,
         )
 

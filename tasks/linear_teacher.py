@@ -81,7 +81,7 @@ class LinearTeacher(ArrayTask):
             target=TargetKind.VALUES,
             network=MLP(hidden=(32,)),
             score="r2_score",
-            targets=(0.50, 0.90, 0.99),
+            levels=(0.50, 0.90, 0.99),
         )
 
     @cached_property

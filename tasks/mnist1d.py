@@ -87,7 +87,7 @@ class MNIST1D(ArrayTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(64,)),
             score="accuracy_score",
-            targets=(0.35, 0.45, 0.55) if self.source_data is None else (0.50, 0.60, 0.65),  # above a linear network's
+            levels=(0.35, 0.45, 0.55) if self.source_data is None else (0.50, 0.60, 0.65),  # above a linear network's
         )
 
     def examples(self) -> Examples:

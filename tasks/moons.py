@@ -53,7 +53,7 @@ class Moons(ArrayTask):
             target=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
-            targets=(0.90, 0.95, 0.99),
+            levels=(0.90, 0.95, 0.99),
         )
 
     def examples(self) -> Examples:

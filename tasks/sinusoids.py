@@ -56,7 +56,7 @@ class Sinusoids(EpisodeTask):
             target=TargetKind.VALUES,
             network=MLP(hidden=(40, 40)),
             score="r2_score",
-            targets=(0.4, 0.6, 0.8),
+            levels=(0.4, 0.6, 0.8),
             episode=Episode(self.shots, self.n_query),
         )
 

@@ -129,7 +129,7 @@ def test_the_file_opens_with_a_datasheet(task):
 def test_the_specification_is_coherent(name, task):
     spec = task.spec
     assert spec.name == name
-    assert list(spec.targets) == sorted(set(spec.targets))
+    assert list(spec.levels) == sorted(set(spec.levels))
     outputs = spec.network.build(spec).outputs
     batch = whole(task, "test")
     params = spec.network.build(spec).init(Stream("init", [0]))

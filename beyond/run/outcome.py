@@ -23,7 +23,7 @@ Scores = dict[str, dict[str, float]]  # by split, by metric
 class Outcome:
     """What becomes of one replica. What its fields hold is never changed, so that a snapshot may hold it too."""
 
-    targets: tuple[float, ...]
+    levels: tuple[float, ...]
     status: str = "finished"
     reason: str = ""
     best_checkpoint: int = -1
@@ -68,8 +68,8 @@ class Outcome:
         if self.best_checkpoint < 0 or reached > self.best["validation"][score]:
             self.best_checkpoint, self.best, self.best_costs = index, dict(scores), costs
         self.target_costs = [
-            hit or (costs if reached >= target else {})
-            for target, hit in zip(self.targets, self.target_costs, strict=True)
+            hit or (costs if reached >= level else {})
+            for level, hit in zip(self.levels, self.target_costs, strict=True)
         ]
 
     def _divergence(self, scores: Scores, n_steps: float) -> str:
@@ -97,7 +97,7 @@ class Outcome:
                 row[f"{moment}_{split}_score"] = values.get(split, {}).get(score, nan)
                 row[f"{moment}_{split}_loss"] = values.get(split, {}).get(loss, nan)
         row |= {f"{name}_to_best": self.best_costs.get(name, nan) for name in COST_NAMES}
-        for level, target, hit in zip(LEVELS, self.targets, self.target_costs, strict=True):
-            row[f"target_{level}"] = target
-            row |= {f"{name}_to_{level}": hit.get(name, inf) for name in COST_NAMES}
+        for word, level, hit in zip(LEVELS, self.levels, self.target_costs, strict=True):
+            row[f"target_{word}"] = level
+            row |= {f"{name}_to_{word}": hit.get(name, inf) for name in COST_NAMES}
         return row

@@ -31,7 +31,7 @@ class Selection:
         self._evaluation = evaluation
         self._score = setup.task.spec.score
         self._run_id = setup.identity.get("run_id", "")
-        self.outcomes = [Outcome(setup.task.spec.targets) for _ in setup.seeds]
+        self.outcomes = [Outcome(setup.task.spec.levels) for _ in setup.seeds]
         self.kept: dict[int, Any] = {}
 
     @property

@@ -16,7 +16,7 @@ from beyond.streams import Stream
 def spec():
     return TaskSpec(
         name="images", input_shape=(1, 28, 28), n_outputs=10, target=TargetKind.CLASSES, network=MLP(),
-        score="accuracy_score", targets=(0.5,),
+        score="accuracy_score", levels=(0.5,),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ FAULTS = [
     # the last of equals; the training score; a target that must be exceeded
     ("beyond/run/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
     ("beyond/run/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
-    ("beyond/run/outcome.py", "costs if reached >= target", "costs if reached > target"),
+    ("beyond/run/outcome.py", "costs if reached >= level", "costs if reached > level"),
     ("beyond/run/outcome.py", "hit or (costs if", "(costs if"),
     # a loss that was nothing at the start; what is not finite may be a score
     ("beyond/run/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
