@@ -65,9 +65,9 @@ class CMAES(Method[State]):
     Parameters
     ----------
     population_size : int, >= 4
-        Candidates a generation.
+        Candidates per generation.
     batch_size : int, >= 1
-        Examples a generation, the same for all candidates; a training set that is smaller is taken whole.
+        Examples per generation, the same for all candidates; a smaller training set is used in full.
     step_size : float, > 0
         Standard deviation of each weight in the first generation.
     max_full : int, >= 0

@@ -10,7 +10,7 @@ Departures: cross-entropy for classes also where the source has squared error; B
 weight matrix from these units to the outputs would start from (times `feedback_scale`), or one from the outputs to
 these units where `feedback_fan` is "out"; any optimizer.
 Needs: global loss, stored activations.
-Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e a hidden layer.
+Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e per hidden layer.
 Check: with one hidden layer it is feedback alignment; in a linear network, with the product of the
 weights above as B_l, it is backpropagation (tests/methods/test_direct_feedback_alignment.py).
 Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596.

@@ -4,7 +4,7 @@
     transfer    the last layer goes back to its shared initial weights, unless `keep_head`
     adapt       backpropagation on the task, of the last `n_layers` layers; the others stay frozen
 
-With the task's `shots` it is few-shot fine-tuning: every method then sees the same few examples a class.
+With the task's `shots` it is few-shot fine-tuning: every method then sees the same few examples per class.
 Pre-training is charged to a column of its own.
 
 Departures: fully connected networks and small tasks instead of ImageNet's halves.

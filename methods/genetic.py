@@ -23,8 +23,8 @@ set; the answer may be the population's mean, which averages the mutations out; 
 population, not survivors from parents and children, for their losses are of different batches; safe mutations look at
 inputs of the batch, not of a parent's life; dropout is off.
 Needs: global loss.
-Cost: P forward passes of the batch; with safe mutations, for each child a forward pass and one backward pass an output
-of `n_safe_inputs` inputs besides.
+Cost: P forward passes of the batch; with safe mutations, for each child also a forward pass of `n_safe_inputs` inputs
+and one backward pass per output.
 Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i; the first front is every candidate that
 none dominates, by enumeration; sensitivities are torch's Jacobian's (tests/methods/test_genetic.py).
 Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; safe mutations: arXiv:1712.06563; NSGA-II: Deb et
@@ -66,7 +66,7 @@ class Genetic(Method[State]):
     ----------
     population_size : int, >= 2
     batch_size : int, >= 1
-        Examples a generation; a training set that is smaller is taken whole.
+        Examples per generation; a smaller training set is used in full.
     selection : {"tournament", "truncation", "nsga2"}
         How parents are drawn, always with replacement.
     tournament_size : int, >= 1
@@ -74,7 +74,7 @@ class Genetic(Method[State]):
     n_parents : int, >= 1
         Candidates that truncation and NSGA-II leave; at most `population_size`.
     second_objective : {"weight_norm", "active_connections"}
-        What NSGA-II keeps small besides the loss: the norm of the weights, or the number of those that are not tiny.
+        What NSGA-II keeps small as well as the loss: the norm of the weights, or the number of those that are not tiny.
     active_threshold : float, >= 0
         A connection is active where its weight is larger than this.
     crossover : {"uniform", "two_point", "none"}

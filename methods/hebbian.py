@@ -17,7 +17,7 @@ Departures: biases; means over a batch; s, the inputs' size, makes rate and temp
 priors, and the division by mean(p_k), by which a unit that seldom wins moves as far as others; an embedding of symbols
 and the gains of a normalisation stay as drawn.
 Needs: none of these.
-Cost: 1 forward pass, the gradients' half of 1 backward pass; oja: 2 k^2 (B + n_in) operations a layer besides.
+Cost: 1 forward pass, the gradients' half of 1 backward pass; oja: 2 k^2 (B + n_in) operations more per layer.
 Check: one unit finds the first principal component, k units the first k, in order (tests/methods/test_hebbian.py).
 Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neural Networks 2, 459-473,
 doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
@@ -58,7 +58,7 @@ class Hebbian(Descent):
     rule : {"competitive", "oja"}
         Clusters, or principal components.
     hebbian_rate : float in [0, 1)
-        How far hidden weights go in one step; 0 leaves them as drawn.
+        How far hidden weights go in one step; 0 leaves them unchanged.
     temperature : float, > 0
         Of the competition, in units of s; "oja" does not use it.
     """

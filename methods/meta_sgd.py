@@ -4,7 +4,7 @@ Learn where to start from and, for every weight, how fast and which way to go fr
 loss on its support and Q that on its queries,
 
     w_0     = w
-    w_{k+1} = w_k - r * dS/dw(w_k)                     k = 0 .. K-1; r (n,), one rate a weight, of any sign
+    w_{k+1} = w_k - r * dS/dw(w_k)                     k = 0 .. K-1; r (n,), one rate per weight, of any sign
     v       = dQ/dw(w_K)                               at the adapted weights
     g       = mean over episodes of v^T dw_K/d(w, r)   handed to the optimizer, for w and r alike
 

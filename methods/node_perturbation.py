@@ -9,7 +9,7 @@ for all units.
     dz_l = mean over draws of (L' - L) xi_l / s
     g_l  = mean over examples of dz_l h_{l-1}^T                    handed to the optimizer
 
-The mean of dz_l is dL/dz_l, but for an error of order s^2. Directions are drawn among units, not among weights, and for
+The mean of dz_l is dL/dz_l, up to an error of order s^2. Directions are drawn among units, not among weights, and for
 each example apart, so g is far less noisy than that of weight perturbation for as many passes.
 
 Departures: all layers with weights are perturbed at once, the output too: an embedding at each feature of each symbol,

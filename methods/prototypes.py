@@ -86,7 +86,7 @@ class Prototypes(Descent):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Queries beside prototypes, with d features each, a row an episode.
+    """Queries beside prototypes, with d features each, one row per episode.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Comparison:
     sizes : Tensor of shape (R * E, n_classes, 1)
         How many of the support are in each class.
     lanes : Problem
-        A lane an episode.
+        One lane per episode.
     outputs : Tensor of shape (R, E * n_query, n_classes)
         Minus the squared distances.
     """

@@ -25,7 +25,7 @@ of none, for without one the window follows how often an input is rewarded as we
 batches; any optimizer; each synapse may take either sign.
 Needs: global loss.
 Cost: K runs of T forward passes, and K T times a layer's own part of a backward pass, for the products of traces; a
-constant input is multiplied once a run.
+constant input is multiplied once per run.
 Check: one pair of spikes at every lag; the likelihood's eligibility by automatic differentiation
 (tests/methods/test_spiking_stdp.py).
 Source: Neural Computation 19, 1468-1502, doi:10.1162/neco.2007.19.6.1468; Cerebral Cortex 17, 2443-2452,
@@ -68,14 +68,14 @@ class SpikingSTDP(Descent):
     a_plus, a_minus : float, >= 0
         Heights of the window, for a spike that arrives before or after the neuron's own.
     plus_decay, minus_decay : float in [0, 1]
-        How the window falls off, a step; exp(-dt / tau).
+        How the window falls off, per time step: exp(-dt / tau).
     n_steps : int, >= 1
         T, time steps of a run.
     code : {"direct", "rate", "latency"}
         How inputs are fed: as a constant current, as spikes as often or as early as the input is strong. Symbols have
         no strength: only direct.
     decay : float in [0, 1]
-        Of the membrane potential, a step.
+        Of the membrane potential, per time step.
     threshold : float, > 0
         Potential at which a neuron is as likely to fire as not.
     reset : {"soft", "hard"}

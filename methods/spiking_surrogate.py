@@ -57,7 +57,7 @@ class SpikingSurrogate(Descent):
     readout : {"mean", "max"}
         Outputs: the mean over time of the last layer's current, or the largest potential of its leaky integral.
     decay : float in [0, 1]
-        Of the membrane potential, a step.
+        Of the membrane potential, per time step.
     threshold : float, > 0
         Potential above which a neuron fires.
     reset : {"soft", "hard"}

@@ -6,7 +6,7 @@ along it. Nothing but the loss is asked, so any network that can be run can be t
     v_k ~ {-1, +1}^n (rademacher), or N(0, I) (normal)                                  k = 1 .. n_directions
     g   = mean_k v_k (L(w + c v_k) - L(w - c v_k)) / (2 c)         handed to the optimizer; c = perturbation_std
 
-Both directions have E[v v^T] = I, so g is on average the gradient, but for an error of order c^2. It is spread over all
+Both directions have E[v v^T] = I, so g is on average the gradient, up to an error of order c^2. It is spread over all
 n weights: for normal directions its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_directions.
 
 Departures: c and the learning rate stay constant where SPSA has them fall as k^-0.101 and k^-0.602; any optimizer;

@@ -68,7 +68,7 @@ class ArrayTask(ABC):
     train_size : int, optional, >= 1
         Keep this many training examples, stratified; None keeps all. A smaller set is part of every larger one.
     shots : int, optional, >= 1
-        Keep this many training examples a class (few-shot), again nested; not together with `train_size`.
+        Keep this many training examples per class (few-shot), again nested; not together with `train_size`.
     label_noise : float
         Classes: the fraction in [0, 1] of training labels replaced by a label drawn uniformly, which may be the old
         one. Values: the standard deviation, >= 0, of normal noise added to standardised training targets.

@@ -116,7 +116,7 @@ class EpisodeTask(ABC):
 
 @dataclass(frozen=True)
 class EpisodeSplits:
-    """Episodes of S splits, one a replica, or one for all.
+    """Episodes of S splits, one per replica, or one for all.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ class Sampler:
     ----------
     n_examples, batch_size : int
     stream : Stream
-        One generator a replica: each has its own order.
+        One generator per replica: each has its own order.
     """
 
     def __init__(self, n_examples: int, batch_size: int, stream: Stream) -> None:

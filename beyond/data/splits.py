@@ -104,7 +104,7 @@ class Served:
 
 @dataclass(frozen=True)
 class ArraySplits:
-    """Splits of examples that fit in memory: S index tables, one a replica, or one for all.
+    """Splits of examples that fit in memory: S index tables, one per replica, or one for all.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ def pick(table: Tensor, indices: Tensor) -> Tensor:
 def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Shuffle so that every stretch of the order holds each class in proportion, to about one example.
 
-    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) a class.
+    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) per class.
     """
     place = np.empty(len(classes))
     for label in np.unique(classes):

@@ -26,7 +26,7 @@ def require_episodes(spec: TaskSpec) -> Episode:
 
 
 def by_episode(values: Tensor, n_examples: int) -> Tensor:
-    """Cut (R, E * n_examples, ...) into a row an episode, (R * E, n_examples, ...)."""
+    """Cut (R, E * n_examples, ...) into one row per episode, (R * E, n_examples, ...)."""
     return values.unflatten(1, (-1, n_examples)).flatten(0, 1)
 
 
@@ -36,12 +36,12 @@ def by_replica(values: Tensor, n_replicas: int) -> Tensor:
 
 
 def rows_of(batch: Batch, n_examples: int) -> Batch:
-    """Return a batch with a row an episode; its support, if any, stays behind."""
+    """Return a batch with one row per episode; its support, if any, stays behind."""
     return Batch(by_episode(batch.inputs, n_examples), by_episode(batch.targets, n_examples))
 
 
 def in_lanes(batch: Batch, problem: Problem) -> tuple[Batch, Batch, Problem]:
-    """Return queries and support with a row (lane) an episode, and the problem of the lanes."""
+    """Return queries and support with one row (lane) per episode, and the problem of the lanes."""
     episode = require_episodes(problem.spec)
     assert batch.support is not None
     queries, support = rows_of(batch, episode.n_query), rows_of(batch.support, episode.n_support)
@@ -149,7 +149,7 @@ class InnerLoop:
         Differentiating z = W x, dx = W^T dz and dW = dz x^T costs two products each, of as many operations as z, but
         for the first layer, whose inputs want no derivative: two instead of six. In passes, forward F (one product a
         layer) and backward B (two, but one for the first layer), that is 4 B - 2 F for every step. Where only the last
-        layer adapts it is four products of that layer a step, and one backward pass through the layers below.
+        layer adapts it is four products of that layer per step, and one backward pass through the layers below.
         """
         if not self.n_steps:
             return (gradient, *(torch.zeros_like(origin) for origin in origins[1:]))

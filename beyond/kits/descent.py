@@ -23,9 +23,9 @@ Direction = Tensor | tuple[Tensor, Mapping[str, Any]]
 class Descent(Method[State]):
     """A rule that finds a direction for each batch, and leaves the step along it to an optimizer.
 
-    The state holds `params`, the weights (R, n); `optimizer`, what that remembers; and what the rule itself remembers,
-    see `remembered`. An entry `extras`, (R, m), holds what is learnt besides the network's weights, all of it end to
-    end: it is handed to the optimizer behind them.
+    The state holds `params`, the weights (R, n); `optimizer`, the optimizer state; and what the rule itself remembers,
+    see `remembered`. An entry `extras`, (R, m), holds what is learnt in addition to the network's weights, end to end,
+    and is handed to the optimizer behind them.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Optimizers on stacked weights: a gradient (R, n) becomes new weights (R, n).
 
 Each is a frozen dataclass of hyperparameters with two pure functions: `init` makes the state and `update` returns the
-new weights and the new state. A learning rate may be one number, or one a replica. Bias corrections are Python floats
+new weights and the new state. A learning rate may be one number, or one per replica. Bias corrections are Python floats
 (float64): in float32 Adam's drift apart after a thousand steps.
 """
 
@@ -19,7 +19,7 @@ from beyond.errors import require
 from beyond.settings import BelowOne, NonNegative, Positive, settings
 
 OptimizerState = dict[str, Any]
-OneOrEach = Positive | Annotated[tuple[Positive, ...], MinLen(1)]  # one number, or one a replica
+OneOrEach = Positive | Annotated[tuple[Positive, ...], MinLen(1)]  # one number, or one per replica
 
 
 @settings(kw_only=True)
@@ -28,7 +28,7 @@ class Optimizer(ABC):
 
     Parameters
     ----------
-    learning_rate : float, or one float a replica, > 0
+    learning_rate : float, or one float per replica, > 0
     """
 
     learning_rate: OneOrEach

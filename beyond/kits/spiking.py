@@ -84,7 +84,7 @@ class Neurons:
     n_steps : int, >= 1
         T.
     decay : float in [0, 1]
-        Of the membrane potential, a step; exp(-dt / tau).
+        Of the membrane potential, per time step: exp(-dt / tau).
     threshold : float, > 0
     reset : {"soft", "hard"}
         Subtract the threshold after a spike, or start again from zero.
@@ -197,7 +197,7 @@ def simulate(
     currents : Tensor of shape (R, T, B, n_outputs)
         Of the last layer; one step if the network has no neurons and a constant input.
     passages : list of Passage
-        One a layer.
+        One per layer.
     """
     x, batch_size = encode(inputs, neurons.n_steps, code, rng), inputs.shape[1]
     passages: list[Passage] = []

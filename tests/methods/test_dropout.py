@@ -19,8 +19,8 @@ FAULTS = [
     ),
     (
         "methods/direct_feedback_alignment.py",
-        'stage.forward(state["params"], h, rng)',
-        'stage.forward(state["params"], h)',
+        'forward(stages, state["params"], batch.inputs, rng)',
+        'forward(stages, state["params"], batch.inputs)',
     ),
 ]
 
