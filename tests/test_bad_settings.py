@@ -132,7 +132,7 @@ LINES = [(line, message) for cases in CASES.values() for line, message in cases]
 
 
 def arguments(line):
-    """Split at spaces, but for those within quotes."""
+    """Split at spaces, except those within quotes."""
     parts = line.split("'")
     return [*parts[0].split(), *parts[1:2], *"".join(parts[2:]).split()]
 

@@ -25,7 +25,7 @@ def composed(*overrides):
 
 
 def cells(name, scale):
-    """What a manifest would say of each cell of a paper, but for its results."""
+    """What a manifest would say of each cell of a paper, except its results."""
     chosen = [f"+paper={name}", f"scale={scale}"]
     sweeper = OmegaConf.to_container(composed(*chosen).hydra.sweeper, resolve=True)
     parser = OverridesParser.create()

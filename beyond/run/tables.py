@@ -59,7 +59,7 @@ COSTS = (
     ("forward", "float64", "examples", "examples passed forward; part of a pass counts by its share in the operations"),
     ("backward", "float64", "examples", "examples passed back"),
     ("flops", "int64", "FLOPs", "floating-point operations of all passes, and of a rule's own products"),
-    ("rewards", "int64", "rewards", "rewards asked for, one an action"),
+    ("rewards", "int64", "rewards", "rewards asked for, one per action"),
     ("steps", "int64", "steps", "changes of the weights"),
     ("seconds", "float64", "s", "step time over the number of replicas; evaluation and first calls are off the clock"),
 )

@@ -16,7 +16,7 @@ from methods.fine_tuning import FineTuning
 from methods.last_layer import LastLayer
 
 FAULTS = [
-    # what the optimizer remembers of the source is carried over
+    # the optimizer state of the source is carried over
     (
         "methods/fine_tuning.py",
         "super().init(problem, start, rng)",
