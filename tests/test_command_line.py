@@ -100,7 +100,7 @@ def test_bad_input_is_one_clear_line_before_any_training(arguments, message, bey
 
 @pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=basic"]])
 @pytest.mark.parametrize(
-    "place", ["beyond.data.arrays.ArrayTask.at", "beyond.run.cell.train"]
+    "place", ["beyond.data.arrays.ArrayTask.at", "beyond.run.runner.train"]
 )  # before training, and in it
 @pytest.mark.parametrize(
     ("error", "message"),

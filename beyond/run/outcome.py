@@ -101,3 +101,8 @@ class Outcome:
             row[f"target_{word}"] = level
             row |= {f"{name}_to_{word}": hit.get(name, inf) for name in COST_NAMES}
         return row
+
+
+def worst(statuses: list[str]) -> str:
+    """Return the worst of several statuses."""
+    return max(statuses, key=STATUSES.index)

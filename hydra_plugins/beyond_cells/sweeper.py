@@ -26,7 +26,7 @@ from beyond.run.explain import explain
 from hydra_plugins.beyond_cells.configuration import read_cell
 
 if TYPE_CHECKING:
-    from beyond.run.cell import Before
+    from beyond.run.plan import Before
 
 CHOICES = tuple(CONTRACTS)
 
@@ -66,7 +66,7 @@ class CellSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
-        from beyond.run.cell import note_stale
+        from beyond.run.plan import note_stale
 
         assert self.config is not None
         require_declared("hydra.sweeper.publish", self.publish)
@@ -99,7 +99,9 @@ class CellSweeper(BasicSweeper):
         """Refuse the sweep if a setting is out of range; return what is left to train, each seed of an arm once."""
         from rich.console import Console
 
-        from beyond.run.cell import give_up, plan, prepare, say
+        from beyond.run.cell import prepare
+        from beyond.run.display import say
+        from beyond.run.plan import give_up, plan
 
         console, jobs = Console(stderr=True), list[list[str]]()
         lines: dict[Path, str] = {}

@@ -7,7 +7,7 @@ from analysis.ranking import rankings
 from analysis.statistics import mean_interval
 from analysis.summaries import cost_to_target, failures, reference_arm, spans
 from analysis.tables import TableError, Tables, load
-from beyond.run.cell import spans as of_a_run
+from beyond.run.display import spans as of_a_run
 
 FAULTS = [
     # who took no step missed the target

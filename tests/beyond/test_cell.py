@@ -17,21 +17,25 @@ import pytest
 
 from beyond import catalog
 from beyond.errors import InputError
-from beyond.run.cell import Cell, Plan, figures, give_up, plan, run_cell, spans, worst
+from beyond.run.cell import Cell
+from beyond.run.display import figures, spans
 from beyond.run.loop import train
+from beyond.run.outcome import worst
+from beyond.run.plan import Plan, give_up, plan
 from beyond.run.provenance import digest
 from beyond.run.record import RunFolder
+from beyond.run.runner import run_cell
 
 FAULTS = [
-    ("beyond/run/cell.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
-    ("beyond/run/cell.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
-    ("beyond/run/cell.py", "if not folder.begun:", "if True:"),
-    ("beyond/run/cell.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
+    ("beyond/run/runner.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
+    ("beyond/run/runner.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
+    ("beyond/run/runner.py", "if not folder.begun:", "if True:"),
+    ("beyond/run/display.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
     ("beyond/run/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
 ]
 
 CHILD = (
-    "import json, sys; from beyond.run.cell import Cell, run_cell; "
+    "import json, sys; from beyond.run.cell import Cell; from beyond.run.runner import run_cell; "
     "run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
 )
 
@@ -73,16 +77,16 @@ def test_the_same_settings_twice_give_the_same_bytes_but_for_the_clock(cell):
     first, second = cell("backprop", "first", epochs=3), cell("backprop", "second", epochs=3)
     assert first.run_id == second.run_id
     for one in (first, second):
-        run_cell(one, keep_skipped=False, bar=False)
+        run_cell(one, keep_skipped=False, shown=False)
     assert_same_tables(first, second)
     assert (first.folder / "layers.parquet").read_bytes() == (second.folder / "layers.parquet").read_bytes()
 
 
 def test_a_finished_cell_is_left_alone(cell):
     one = cell("backprop", "once", epochs=1)
-    run_cell(one, keep_skipped=False, bar=False)
+    run_cell(one, keep_skipped=False, shown=False)
     before = {path: path.stat().st_mtime_ns for path in one.folder.iterdir()}
-    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     assert {path: path.stat().st_mtime_ns for path in one.folder.iterdir()} == before
 
 
@@ -106,8 +110,8 @@ def begin(one, monkeypatch, **changed):
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         for name, value in changed.items():
             patch.setattr(Cell, name, value)
-        patch.setattr("beyond.run.cell.train", lambda *of: chain(islice(train(*of), 5), map(cut_off, [None])))
-        run_cell(one, keep_skipped=False, bar=False)
+        patch.setattr("beyond.run.runner.train", lambda *of: chain(islice(train(*of), 5), map(cut_off, [None])))
+        run_cell(one, keep_skipped=False, shown=False)
     assert {path.name for path in one.folder.iterdir()} == {"state.pt", "log.txt", "lock"}
 
 
@@ -118,18 +122,18 @@ def cut_off(_):
 def test_a_run_that_was_cut_off_goes_on_without_a_word(cell, monkeypatch, capsys):
     begun = cell("backprop", "begun", epochs=3)
     begin(begun, monkeypatch)
-    run_cell(begun, keep_skipped=False, bar=False)
+    run_cell(begun, keep_skipped=False, shown=False)
     assert "anew" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("part", "told"), [("sources", "methods/backprop.py"), ("data", "its data")])
 def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(part, told, cell, monkeypatch, capsys):
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
-    run_cell(whole, keep_skipped=False, bar=False)
+    run_cell(whole, keep_skipped=False, shown=False)
     before = {"sources": {**whole.sources, "methods/backprop.py": "0"}, "data": "0"}
     begin(begun, monkeypatch, **{part: before[part]})
     begun = replace(begun)  # which has looked at no source yet
-    run_cell(begun, keep_skipped=False, bar=False)
+    run_cell(begun, keep_skipped=False, shown=False)
     assert f"what began it has changed ({told}), starts anew" in capsys.readouterr().err
     assert_same_tables(whole, begun)
 
@@ -140,10 +144,10 @@ def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cel
 
     new, begun = cell("constant", "new"), cell("backprop", "begun", epochs=3)
     begin(begun, monkeypatch)
-    monkeypatch.setattr("beyond.run.cell.train", refuse)
+    monkeypatch.setattr("beyond.run.runner.train", refuse)
     for one in (new, begun):
         with pytest.raises(InputError, match="n must be"):
-            run_cell(one, keep_skipped=True, bar=False)
+            run_cell(one, keep_skipped=True, shown=False)
     assert not new.study.parent.exists()
     assert (begun.folder / "state.pt").exists()
 
@@ -151,14 +155,14 @@ def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cel
 def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
     """Copied by hand, as folders are: of other seeds, or of another arm with weights of other shapes."""
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
-    run_cell(whole, keep_skipped=False, bar=False)
+    run_cell(whole, keep_skipped=False, shown=False)
     wider = replace(begun, settings={**begun.settings, "network": catalog.read("network", "mlp") | {"hidden": [8, 8]}})
     for other in (begun.of_seeds([5, 6]), wider):
         begin(other, monkeypatch)
         begun.folder.mkdir(exist_ok=True)
         shutil.copy(other.folder / "state.pt", begun.folder)
         capsys.readouterr()
-        run_cell(begun, keep_skipped=False, bar=False)
+        run_cell(begun, keep_skipped=False, shown=False)
         assert "what began it has changed (its settings), starts anew" in capsys.readouterr().err
         assert_same_tables(whole, begun)
         shutil.rmtree(begun.folder)
@@ -171,15 +175,15 @@ def test_a_file_that_is_cut_costs_that_cell_alone_and_no_traceback(name, spoil, 
     if name == "state.pt":
         begin(one, monkeypatch)
     else:
-        run_cell(one, keep_skipped=False, bar=False)
+        run_cell(one, keep_skipped=False, shown=False)
     path = one.folder / name
     path.write_bytes(path.read_bytes()[:-20] if spoil is None else spoil)
     capsys.readouterr()
-    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     told = capsys.readouterr().err.splitlines()
     assert [line.endswith("starts anew") for line in told] == [True, False]
     assert "finished before" not in "".join(told)
-    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     assert "finished before" in capsys.readouterr().err
 
 
@@ -188,23 +192,23 @@ def test_a_seed_that_another_process_trains_is_refused(cell):
     other = one.of_seeds([1, 2, 3])
     assert other.arm.id == one.arm.id
     with RunFolder(other.folder).locked(other.seeds), pytest.raises(InputError, match="another process is writing"):
-        run_cell(one, keep_skipped=False, bar=False)
+        run_cell(one, keep_skipped=False, shown=False)
     with RunFolder(other.folder).locked([4]):
-        assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+        assert run_cell(one, keep_skipped=False, shown=False) == "finished"
 
 
 def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_alone(cell, monkeypatch):
     one = cell("backprop", "once", epochs=1)
-    run_cell(one, keep_skipped=False, bar=False)
+    run_cell(one, keep_skipped=False, shown=False)
     written = (one.folder / "runs.parquet").stat().st_mtime_ns
-    monkeypatch.setattr("beyond.run.cell.plan", lambda cell: Plan([], [], cell.seeds))
-    assert run_cell(one, keep_skipped=False, bar=False) == "finished"
+    monkeypatch.setattr("beyond.run.runner.plan", lambda cell: Plan([], [], cell.seeds))
+    assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     assert (one.folder / "runs.parquet").stat().st_mtime_ns == written
 
 
 def test_a_cell_that_another_process_trains_again_is_not_deleted_under_it(cell):
     one = cell("backprop", "once", epochs=1)
-    run_cell(one, keep_skipped=False, bar=False)
+    run_cell(one, keep_skipped=False, shown=False)
     again = plan(replace(one, settings={**one.settings, "rerun": "all"})).again
     with RunFolder(one.folder).locked(one.seeds), pytest.raises(InputError, match="another process is writing"):
         give_up(again)
@@ -224,7 +228,7 @@ def test_equal_numbers_are_equal_settings(cell):
 def test_a_run_in_which_no_step_was_taken_is_not_finished(cell, capsys):
     one = cell("genetic", "untrained", epochs=0.1)
     for told in ("untrained, one step costs ", "untrained before (one step costs "):
-        assert run_cell(one, keep_skipped=False, bar=False) == "untrained"
+        assert run_cell(one, keep_skipped=False, shown=False) == "untrained"
         assert told in capsys.readouterr().err
 
 
@@ -244,7 +248,7 @@ def test_a_time_of_any_size_has_its_figures():
 
 def test_the_manifest_says_where_the_tables_come_from(cell):
     one = cell("backprop", "manifest", epochs=1)
-    run_cell(one, keep_skipped=False, bar=False)
+    run_cell(one, keep_skipped=False, shown=False)
     manifest = json.loads((one.folder / "manifest.json").read_text())
     assert manifest["settings"] == one.settings
     assert manifest["status"] == "finished"
@@ -259,7 +263,7 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
 
 def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
     one = cell("fine_tuning", "skipped", source_data=None)
-    assert run_cell(one, keep_skipped=True, bar=False) == "skipped"
+    assert run_cell(one, keep_skipped=True, shown=False) == "skipped"
     runs = pd.read_parquet(one.folder / "runs.parquet")
     assert runs["status"].tolist() == ["skipped"] * 2
     assert runs["reason"].tolist() == ["image/digits has no source task to learn from first"] * 2
@@ -270,7 +274,7 @@ def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
     for of in ({"epochs": 150}, {"epochs": 2, "name": "regression/sinusoids"}, {"epochs": 2, "name": "image/glyphs"}):
         whole = cell(method, "whole", **of)
-        if run_cell(whole, keep_skipped=True, bar=False) != "skipped":
+        if run_cell(whole, keep_skipped=True, shown=False) != "skipped":
             break
     killed = cell(method, "killed", **of)
     arguments = {"settings": killed.settings, "method": method}
@@ -284,7 +288,7 @@ def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(
     child.wait()
     if method != "constant":  # which has a single step
         assert not (killed.folder / "manifest.json").exists()
-    run_cell(killed, keep_skipped=True, bar=False)
+    run_cell(killed, keep_skipped=True, shown=False)
     assert_same_tables(killed, whole)
     left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
     tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}

@@ -1,0 +1,57 @@
+"""What a user sees of a run: lines, and a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float], None]]:
+    """Draw a progress bar if there is a terminal; yield what moves it, told the share of the budget and the score."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} % of budget"),
+        TextColumn("validation {task.fields[score]:.3f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=console is None or not console.is_terminal) as drawn:
+        task_id = drawn.add_task(label, total=1.0, score=float("nan"))
+        yield lambda spent, score: drawn.update(task_id, completed=spent, score=score)
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line, however long, as it is."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) -> str:
+    """Tell what came of a run, a row of the runs table per replica, and the seconds that it took."""
+    told = ", ".join(reasons)
+    scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
+    if scores:
+        metric = rows[0]["headline_metric"]
+        told = f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
+    total = rows[0]["total_seconds"]
+    return f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} a replica"
+
+
+def figures(seconds: float) -> str:
+    """Write a time with three figures, so that a short one is not 0.0; from a thousand on to the second."""
+    return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
+
+
+def spans(seeds: list[int]) -> str:
+    """Write seeds, ranges as such: "0 to 4, 7"."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and parts[-1][-1] == seed - 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)

@@ -1,0 +1,145 @@
+"""What a study has of an arm already, and what is left to train."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beyond.errors import InputError
+from beyond.files import write_whole
+from beyond.run import provenance
+from beyond.run.arm import Arm
+from beyond.run.cell import Cell
+from beyond.run.display import spans
+from beyond.run.record import RunFolder
+from beyond.settings import RunSettings
+
+DATA = "its data"  # beside files, what decides a result
+
+
+@dataclass(frozen=True)
+class Before:
+    """A finished cell, of the same arm, found in the study.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : dict
+    changed : list of str
+        Files, or "its data", that are no longer what they were: it is stale.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    changed: list[str]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.manifest["seeds"]
+
+    @property
+    def status(self) -> str:
+        return self.manifest["status"]
+
+    def asked_again(self, run: RunSettings) -> bool:
+        """Say whether a run asks for this cell: `stale` does for all that are in an arm, so that it is of one code."""
+        if run.rerun == "stale":
+            return bool(self.changed)
+        return not set(self.seeds).isdisjoint(run.seed_list) and run.rerun in ("all", self.status)
+
+    def line(self, arm: Arm) -> str:
+        """What to tell of it."""
+        told = f"{self.status} before" + (f" ({'; '.join(reasons)})" if (reasons := self.manifest["reasons"]) else "")
+        if self.status == "failed":
+            told += "; rerun=failed tries it again"
+        if self.changed:
+            told += f"; stale: what made it has changed ({', '.join(self.changed)}); rerun=stale trains it again"
+        return f"{arm.label}: {told}, seeds {spans(self.seeds)}, in {self.path}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study has of a cell's arm, and what is left to do.
+
+    Attributes
+    ----------
+    kept, again : list of Before
+        Cells that stay as they are; and those that are given up and trained again.
+    seeds : list of int
+        To be trained.
+    """
+
+    kept: list[Before]
+    again: list[Before]
+    seeds: list[int]
+
+
+def plan(cell: Cell) -> Plan:
+    """Look for what is there already: a seed is trained once in an arm.
+
+    Raises
+    ------
+    InputError
+        If new seeds would join those that other code, or other data, have trained; or if the study was made by a
+        version that named its cells otherwise.
+    """
+    earlier = next((path for path in cell.study.glob("*/manifest.json") if "-" not in path.parent.name), None)
+    if earlier is not None:
+        raise InputError(
+            f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with this one's: "
+            "choose another study_name or runs"
+        )
+    folders = sorted(path.parent for path in cell.study.glob(f"{cell.arm.id}-*/manifest.json"))
+    found = [before for folder in folders if (before := finished_before(cell, folder))]
+    own = set(cell.seeds)
+    again = [one for one in found if one.asked_again(cell.run)]
+    kept = [one for one in found if one not in again]
+    there = {seed for one in kept for seed in one.seeds}
+    wanted = [*cell.seeds, *(seed for one in again for seed in one.seeds)]
+    seeds = [seed for seed in dict.fromkeys(wanted) if seed not in there]
+    stale = next((one for one in kept if one.changed), None)
+    if seeds and stale:
+        raise InputError(
+            f"{cell.arm.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which are stale "
+            f"({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
+        )
+    return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)
+
+
+def finished_before(cell: Cell, folder: Path) -> Before | None:
+    """Read a cell and compare what made it with what there is now; None if it is not finished."""
+    manifest = RunFolder(folder).manifest()
+    if manifest is None:
+        return None
+    made, now = {**manifest["sources"], DATA: manifest["data_sha256"]}, {**cell.sources, DATA: cell.data}
+    return Before(folder, manifest, provenance.changed(made, now))
+
+
+def give_up(cells: Iterable[Before]) -> None:
+    """Delete cells that are to be trained again; raise `InputError` if another process is already training one."""
+    for before in cells:
+        with RunFolder(before.path).locked():
+            (before.path / "manifest.json").unlink(missing_ok=True)
+            shutil.rmtree(before.path)
+
+
+def note_stale(study: Path, planned: Iterable[Before]) -> None:
+    """Write down for the report which cells of a study are of code that has changed since, or of other data.
+
+    Parameters
+    ----------
+    planned : iterable of Before
+        Cells whose data were looked at; of the others only the code is.
+    """
+    found = {
+        path.parent.name: provenance.outdated(manifest["sources"])
+        for path in sorted(study.glob("*/manifest.json"))
+        if (manifest := RunFolder(path.parent).manifest())
+    }
+    found |= {before.path.name: before.changed for before in planned}
+    stale = {name: files for name, files in found.items() if files}
+    write_whole(study / "stale.json", lambda path: path.write_text(json.dumps(stale, indent=1) + "\n"))

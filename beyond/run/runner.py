@@ -1,0 +1,144 @@
+"""A cell is trained: what its study lacks of it becomes a finished run folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from beyond.errors import InputError, UnsupportedError
+from beyond.run import provenance
+from beyond.run.cell import Cell, prepare
+from beyond.run.display import bar, result, say
+from beyond.run.loop import skip, train
+from beyond.run.outcome import worst
+from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
+from beyond.run.record import RunFolder
+from beyond.run.setup import Setup
+
+
+def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
+    """Train what the study lacks of a cell, or go on with it; return the worst status among its replicas.
+
+    Parameters
+    ----------
+    keep_skipped : bool
+        Record a method that cannot serve as skipped (in a study) instead of raising `UnsupportedError`.
+    shown : bool
+        Draw a progress bar until the line at the end.
+    """
+    console = Console(stderr=True)
+    torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
+    torch.set_num_threads(cell.run.threads)
+    with threadpool_limits(cell.run.threads):
+        todo = plan(cell)
+        for before in todo.kept:
+            say(console, before.line(cell.arm))
+        statuses = [before.status for before in todo.kept]
+        if todo.seeds:
+            setup = prepare(cell.of_seeds(todo.seeds))
+            give_up(todo.again)
+            statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, shown))
+    if not keep_skipped:  # a sweep does so at its end
+        note_stale(cell.study, todo.kept)
+    return worst(statuses)
+
+
+def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: bool) -> str:
+    """Train all seeds of a cell; return its worst status."""
+    origin = {**cell.sources, DATA: cell.data, "its settings": cell.run_id}
+    folder = RunFolder(cell.folder, cell.run.save_every, origin)
+    with folder.locked(cell.seeds), _log(folder.path):
+        _refuse_overlap(cell)
+        if before := finished_before(cell, folder.path):  # by another process, after the plan was made
+            say(console, before.line(cell.arm))
+            return before.status
+        snapshot = folder.resume()
+        if folder.unusable:
+            say(console, f"{cell.arm.label}: {folder.unusable}, starts anew")
+        clock = perf_counter()
+        try:
+            with bar(console if shown else None, cell.arm.label) as move:
+                rows = _train(setup, folder, snapshot, keep_skipped, move)
+        except (UnsupportedError, InputError):
+            if not folder.begun:
+                folder.remove()
+            raise
+        wall = perf_counter() - clock
+        status = worst([row["status"] for row in rows])
+        reasons = sorted({row["reason"] for row in rows if row["reason"]})
+        folder.close(_manifest(cell, setup, rows, status, reasons, wall))
+    say(console, f"{cell.arm.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
+    return status
+
+
+def _refuse_overlap(cell: Cell) -> None:
+    """Raise `InputError` if another process trains one of the seeds, or has just done so; ours is locked already."""
+    for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
+        if path != cell.folder and RunFolder(path).claims(cell.seeds):
+            raise InputError(f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}")
+
+
+def _train(
+    setup: Setup, folder: RunFolder, snapshot: dict[str, Any] | None, keep_skipped: bool, move: Callable[..., None]
+) -> list[dict]:
+    """Record all that a run yields; return its rows of the runs table."""
+    rows: list[dict] = []
+    try:
+        for progress in train(setup, snapshot):
+            folder.add(progress)
+            rows = progress.runs
+            if not rows:
+                logging.info("spent %.4f validation %.4f", progress.spent, progress.score)
+                move(progress.spent, progress.score)
+    except UnsupportedError as error:
+        if not keep_skipped:
+            raise
+        progress = skip(setup, str(error))
+        folder.add(progress)
+        rows = progress.runs
+    return rows
+
+
+@contextmanager
+def _log(folder: Path) -> Iterator[None]:
+    """Write the log to the run's folder."""
+    handler = logging.FileHandler(folder / "log.txt")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _manifest(
+    cell: Cell, setup: Setup, rows: list[dict], status: str, reasons: Sequence[str], wall: float
+) -> dict[str, Any]:
+    """Where the tables come from."""
+    return {
+        "run_id": cell.run_id,
+        "status": status,
+        "reasons": reasons,
+        "identity": setup.identity,
+        "settings": cell.settings,
+        "seeds": setup.seeds,
+        "split": rows[0]["split"],
+        "source_digest": provenance.digest(cell.sources),
+        "sources": cell.sources,
+        "data_sha256": cell.data,
+        "packages": provenance.packages(setup.task.PACKAGES),
+        "threads": cell.run.threads,
+        "wall_seconds": wall,
+        **provenance.machine(),
+    }
