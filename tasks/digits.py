@@ -26,7 +26,8 @@ from torch import Tensor
 
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data.arrays import ArrayTask, Examples, jitter, select_classes
+from beyond.data.arrays import ArrayTask, Examples, select_classes
+from beyond.data.augment import jitter
 from beyond.settings import NonNegative, OneOf, settings
 from beyond.streams import Stream
 

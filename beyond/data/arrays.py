@@ -6,23 +6,22 @@ thins, scales, corrupts and serves them: for each seed anew, or all from one `sp
 
 from __future__ import annotations
 
-import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from beyond import losses, metrics
 from beyond.contracts import SPLITS, TargetKind
+from beyond.data.drawn import DrawnTask, digest
 from beyond.data.screening import require_examples, screen
-from beyond.data.splits import ArraySplits, Column, Scale, Served, replace_labels, split_seeds, stratified_order
+from beyond.data.splits import ArraySplits, Column, Scale, replace_labels, stratified_order
 from beyond.errors import require
-from beyond.settings import NonNegative, NonNegativeInt, OneOf, PositiveInt, settings
+from beyond.settings import NonNegative, OneOf, PositiveInt, settings
 
 if TYPE_CHECKING:
     from beyond.contracts import Task, TaskSpec
@@ -57,16 +56,14 @@ class Examples:
 
 
 @settings(kw_only=True)
-class ArrayTask(ABC):
+class ArrayTask(DrawnTask):
     """A task whose examples fit in memory.
+
+    Splits are stratified by class where there are classes, and so is what `train_size` keeps. `split_seed` fixes which
+    examples each split has, which of them `train_size` and `shots` keep, and the label noise.
 
     Parameters
     ----------
-    split_seed : int, optional, >= 0
-        Fixes, for every seed, which examples are train, validation and test (stratified by class where there are
-        classes), which of them `train_size` and `shots` keep, and the label noise. None: each seed draws its own.
-    train_size : int, optional, >= 1
-        Keep this many training examples, stratified; None keeps all. A smaller set is part of every larger one.
     shots : int, optional, >= 1
         Keep this many training examples per class (few-shot), again nested; not together with `train_size`.
     label_noise : float
@@ -79,21 +76,13 @@ class ArrayTask(ABC):
     """
 
     SOURCES: ClassVar[tuple[str, ...]] = ()
-    PACKAGES: ClassVar[tuple[str, ...]] = ()
     VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
     TEST_FRACTION: ClassVar = 0.15
 
-    split_seed: NonNegativeInt | None = None
-    train_size: PositiveInt | None = None
     shots: PositiveInt | None = None
     label_noise: NonNegative = 0.0
     noisy_validation: bool = False
     source_data: Annotated[str, OneOf(SOURCES)] | None = None
-
-    @property
-    @abstractmethod
-    def spec(self) -> TaskSpec:
-        """What the harness must know."""
 
     @abstractmethod
     def examples(self) -> Examples:
@@ -121,22 +110,10 @@ class ArrayTask(ABC):
         require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
         require("label_noise", "in [0, 1]", self.label_noise, not classes or self.label_noise <= 1)
 
-    def at(self, seeds: Sequence[int]) -> ArraySplits:
-        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
-        return self._made(split_seeds(self.split_seed, seeds))
-
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores of shape (R,): accuracy and cross-entropy for classes; R2 and half the squared error for values."""
-        return scores(self.spec.target, outputs, targets)
-
     def checksum(self) -> str:
         """SHA-256 over the raw inputs and targets."""
         raw = self.examples()
         return digest(raw.inputs, raw.targets)
-
-    @cached_property
-    def _made(self) -> Callable[[tuple[int, ...]], ArraySplits]:
-        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
 
     @cached_property
     def _raw(self) -> tuple[Examples, Column, Column]:
@@ -169,8 +146,8 @@ class ArrayTask(ABC):
         return ArraySplits(
             origin=self._origin(raw),
             rows=rows,
-            inputs=_served(inputs, scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
-            targets=_served(targets, units, shared, torch.float64),
+            inputs=inputs.served(scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
+            targets=targets.served(units, shared, torch.float64),
             noisy=noisy,
             units=units,
             augment=self.augment,
@@ -249,16 +226,6 @@ class SourceTask(ArrayTask):
         return self.load()
 
 
-def scores(kind: TargetKind, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Scores of shape (R,) for a kind of target, in float64: see `ArrayTask.score`."""
-    outputs = outputs.double()
-    if kind is TargetKind.CLASSES:
-        loss = losses.cross_entropy(outputs, targets)
-        return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
-    loss = losses.squared_error(outputs, targets)
-    return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
-
-
 def select_classes(raw: Examples, labels: range) -> Examples:
     """Keep the examples of neighbouring classes, counted from 0."""
     keep = (raw.targets >= labels.start) & (raw.targets < labels.stop)
@@ -266,52 +233,6 @@ def select_classes(raw: Examples, labels: range) -> Examples:
     n_test = None if raw.n_test is None else int(fixed[raw.n_validation or 0 :].sum())
     n_validation = None if raw.n_validation is None else int(fixed[: raw.n_validation].sum())
     return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation)
-
-
-def jitter(
-    inputs: Tensor, rng: Stream, shift: int, axes: Sequence[int], fill: Tensor | float | None, noise_std: float
-) -> Tensor:
-    """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal noise."""
-    for axis in axes if shift else ():
-        steps = rng.integers(2 * shift + 1, inputs.shape[1]) - shift
-        inputs = move(inputs, axis, steps, fill)
-    return inputs + noise_std * rng.normal(*inputs.shape[1:]) if noise_std else inputs
-
-
-def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) -> Tensor:
-    """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards higher indices.
-
-    What enters is `fill`, one number or each example's own (R, B); with None, what left at the other end.
-    """
-    length = inputs.shape[axis]
-    origin = torch.arange(length) - steps.unsqueeze(-1)  # (R, B, length): where each value comes from
-    shape = [*steps.shape, *(1 for _ in inputs.shape[2:])]
-    shape[axis] = length
-    moved = inputs.gather(axis, (origin % length).view(shape).expand_as(inputs))
-    outside = (origin < 0) | (origin >= length)
-    if fill is None:
-        return moved
-    entering = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:])) if isinstance(fill, Tensor) else fill
-    return torch.where(outside.view(shape), entering, moved)
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """SHA-256 over arrays: their shapes, types and contents."""
-    state = hashlib.sha256()
-    for array in arrays:
-        state.update(f"{array.dtype.str} {array.shape}".encode())
-        state.update(np.ascontiguousarray(array).data)
-    return state.hexdigest()
-
-
-def _served(column: Column, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
-    """Values as batches take them: scaled once where all replicas share a split, otherwise in `dtype` to be scaled."""
-    if scale is not None and shared:
-        return Served(column.scaled(scale))
-    values = column.values
-    if scale is not None or values.is_floating_point():
-        values = values.to(dtype)
-    return Served(values, None if scale is None else scale.to(dtype))
 
 
 def _tensor(values: np.ndarray) -> Tensor:

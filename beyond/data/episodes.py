@@ -6,10 +6,9 @@ the three splits are disjoint. An episode shows `n_support` labelled examples of
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,43 +16,27 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
-from beyond.data.arrays import digest, scores
-from beyond.data.splits import pick, split_seeds
+from beyond.data.drawn import DrawnTask, digest
+from beyond.data.splits import pick
 from beyond.errors import require, require_one_of
-from beyond.settings import NonNegativeInt, PositiveInt, settings
+from beyond.settings import settings
 
 if TYPE_CHECKING:
-    from beyond.contracts import Episode, Task, TaskSpec
+    from beyond.contracts import Episode, Task
     from beyond.streams import Stream
 
 
 @settings(kw_only=True)
-class EpisodeTask(ABC):
+class EpisodeTask(DrawnTask):
     """A family of small tasks, each an episode.
 
     An episode is what sets its small task apart, and numbers in [0, 1) that pick its examples; each seed draws its
     own episodes. They are fixed, but training episodes that are given an `rng` draw fresh examples at every visit.
-
-    Parameters
-    ----------
-    split_seed : int, optional, >= 0
-        Fixes, for every seed, the episodes of every split. None: each seed draws its own.
-    train_size : int, optional, >= 1
-        Keep this many training episodes; None keeps all. A smaller set is part of every larger one.
     """
 
-    PACKAGES: ClassVar[tuple[str, ...]] = ()
     SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
     N_DRAWS: ClassVar[int]  # numbers that pick one example
     ORIGIN: ClassVar[str] = "own"  # of each seed's splits, see `beyond.contracts.Splits`
-
-    split_seed: NonNegativeInt | None = None
-    train_size: PositiveInt | None = None
-
-    @property
-    @abstractmethod
-    def spec(self) -> TaskSpec:
-        """What the harness must know."""
 
     @abstractmethod
     def families(self, split: str, n_episodes: int, rng: np.random.Generator) -> np.ndarray:
@@ -75,24 +58,12 @@ class EpisodeTask(ABC):
         """No related task: an episodic task's training split is one."""
         return None
 
-    def at(self, seeds: Sequence[int]) -> EpisodeSplits:
-        """Return the episodes that the repetitions of these seeds see."""
-        return self._made(split_seeds(self.split_seed, seeds))
-
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores of shape (R,), over the queries of all episodes: those of `ArrayTask`."""
-        return scores(self.spec.target, outputs, targets)
-
     def checksum(self) -> str:
         """SHA-256 over what one seed draws: every split's inputs and targets, queries and support."""
         drawn = replace(self, train_size=None)._make((0,))
         batches = [drawn.batch(split, torch.arange(drawn.size(split)).unsqueeze(0)) for split in SPLITS]
         shown = [part for queries in batches for part in (queries, queries.support) if part is not None]
         return digest(*(tensor.numpy() for part in shown for tensor in (part.inputs, part.targets)))
-
-    @cached_property
-    def _made(self) -> Callable[[tuple[int, ...]], EpisodeSplits]:
-        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
 
     def _make(self, drawn: tuple[int, ...]) -> EpisodeSplits:
         """Draw the episodes of each of the seeds `drawn`."""

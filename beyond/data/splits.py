@@ -75,6 +75,15 @@ class Column:
             own.copy_(scale.apply(block.double().unsqueeze(0))[0])
         return result
 
+    def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
+        """As batches take them: scaled once where all replicas share a split, otherwise in `dtype` to be scaled."""
+        if scale is not None and shared:
+            return Served(self.scaled(scale))
+        values = self.values
+        if scale is not None or values.is_floating_point():
+            values = values.to(dtype)
+        return Served(values, None if scale is None else scale.to(dtype))
+
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Variance and mean (N,) over the features of each example."""

@@ -10,7 +10,7 @@ import torch
 from beyond.architectures.mlp import MLP
 from beyond.contracts import SPLITS, TargetKind, TaskSpec
 from beyond.data import arrays as data
-from beyond.data import splits
+from beyond.data import augment, splits
 from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError
 from beyond.settings import OneOf, settings
@@ -463,36 +463,36 @@ def test_selected_classes_are_counted_from_zero_and_keep_the_fixed_test_split():
 def test_a_move_by_hand():
     signal = torch.tensor([1, 2, 3, 4]).repeat(1, 3, 1)
     steps = torch.tensor([[1, 0, -2]])
-    assert data.move(signal, 2, steps, 0).tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 0, 0]]]
-    assert data.move(signal, 2, steps, None).tolist() == [[[4, 1, 2, 3], [1, 2, 3, 4], [3, 4, 1, 2]]]
+    assert augment.move(signal, 2, steps, 0).tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 0, 0]]]
+    assert augment.move(signal, 2, steps, None).tolist() == [[[4, 1, 2, 3], [1, 2, 3, 4], [3, 4, 1, 2]]]
 
 
 def test_each_example_of_each_replica_moves_along_its_own_axis():
     images = torch.arange(2 * 3 * 2 * 2).view(2, 3, 1, 2, 2)
-    down = data.move(images, 3, torch.tensor([[1, 0, 0], [0, 0, -1]]), -1)
+    down = augment.move(images, 3, torch.tensor([[1, 0, 0], [0, 0, -1]]), -1)
     assert down[0, 0, 0].tolist() == [[-1, -1], [0, 1]]
     assert down[1, 2, 0].tolist() == [[22, 23], [-1, -1]]
     assert torch.equal(down[0, 1:], images[0, 1:])
-    right = data.move(images, 4, torch.tensor([[1, 0, 0], [0, 0, 0]]), -1)
+    right = augment.move(images, 4, torch.tensor([[1, 0, 0], [0, 0, 0]]), -1)
     assert right[0, 0, 0].tolist() == [[-1, 0], [-1, 2]]
 
 
 def test_jitter_draws_every_step_equally_and_noise_of_the_given_deviation():
     impulse = torch.zeros(2, 5000, 9)
     impulse[..., 4] = 1
-    moved = data.jitter(impulse, Stream("augment", [0, 1]), 2, (2,), 0.0, 0.0)
+    moved = augment.jitter(impulse, Stream("augment", [0, 1]), 2, (2,), 0.0, 0.0)
     share = moved.mean(1)
     torch.testing.assert_close(share[:, 2:7], torch.full((2, 5), 0.2), atol=0.02, rtol=0)
     assert share[:, :2].sum() == share[:, 7:].sum() == 0
-    noisy = data.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.3)
+    noisy = augment.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.3)
     assert (noisy - impulse).std().item() == pytest.approx(0.3, rel=0.02)
-    assert data.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.0) is impulse
+    assert augment.jitter(impulse, Stream("augment", [0, 1]), 0, (2,), 0.0, 0.0) is impulse
 
 
 def test_a_replica_is_varied_alone_as_in_the_stack():
     images = Stream("test", [0, 1, 2]).normal(20, 1, 8, 8)
-    stacked = data.jitter(images, Stream("augment", [4, 5, 6]), 2, (3, 4), 0.0, 0.1)
-    alone = data.jitter(images[1:2], Stream("augment", [5]), 2, (3, 4), 0.0, 0.1)
+    stacked = augment.jitter(images, Stream("augment", [4, 5, 6]), 2, (3, 4), 0.0, 0.1)
+    alone = augment.jitter(images[1:2], Stream("augment", [5]), 2, (3, 4), 0.0, 0.1)
     assert torch.equal(stacked[1:2], alone)
 
 

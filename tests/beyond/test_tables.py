@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from beyond.contracts import TargetKind
-from beyond.data.arrays import scores
+from beyond import catalog
 from beyond.ledger import COST_NAMES
 from beyond.run import tables
 from beyond.run.tables import METRICS, TABLES, markdown
@@ -43,8 +42,9 @@ def test_a_run_writes_the_columns_that_are_documented(command, beyond, tmp_path)
 
 
 def test_every_metric_is_documented():
-    classes = scores(TargetKind.CLASSES, torch.zeros(1, 3, 2), torch.zeros(1, 3, dtype=torch.long))
-    values = scores(TargetKind.VALUES, torch.zeros(1, 3, 1), torch.ones(1, 3, 1))
+    outputs, classes = torch.zeros(1, 3, 10), torch.zeros(1, 3, dtype=torch.long)
+    classes = catalog.load("task", "image/digits").score(outputs, classes)
+    values = catalog.load("task", "regression/diabetes").score(outputs, outputs)
     assert [*classes, *values] == list(METRICS)
 
 

@@ -1,0 +1,76 @@
+"""What every task has whose splits are drawn: the settings of the draw, scores, and a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from beyond import losses, metrics
+from beyond.contracts import TargetKind
+from beyond.data.splits import split_seeds
+from beyond.settings import NonNegativeInt, PositiveInt, settings
+
+if TYPE_CHECKING:
+    from beyond.contracts import Splits, TaskSpec
+
+
+@settings(kw_only=True)
+class DrawnTask(ABC):
+    """A task that draws its splits: for each seed anew, or all from one `split_seed`.
+
+    Parameters
+    ----------
+    split_seed : int, optional, >= 0
+        Fixes, for every seed, what each split holds. None: each seed draws its own.
+    train_size : int, optional, >= 1
+        Keep this many training examples, or episodes; None keeps all. A smaller set is part of every larger one.
+    """
+
+    PACKAGES: ClassVar[tuple[str, ...]] = ()
+
+    split_seed: NonNegativeInt | None = None
+    train_size: PositiveInt | None = None
+
+    @property
+    @abstractmethod
+    def spec(self) -> TaskSpec:
+        """What the harness must know."""
+
+    @abstractmethod
+    def _make(self, drawn: tuple[int, ...]) -> Splits:
+        """Make the splits that are drawn from each of the numbers `drawn`."""
+
+    def at(self, seeds: Sequence[int]) -> Splits:
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
+        return self._made(split_seeds(self.split_seed, seeds))
+
+    @cached_property
+    def _made(self) -> Callable[[tuple[int, ...]], Splits]:
+        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Scores (R,), float64: accuracy and cross-entropy for classes, R2 and half the squared error for values.
+
+        Of episodes they are over the queries of all.
+        """
+        outputs = outputs.double()
+        if self.spec.target is TargetKind.CLASSES:
+            loss = losses.cross_entropy(outputs, targets)
+            return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
+        loss = losses.squared_error(outputs, targets)
+        return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 over arrays: their shapes, types and contents."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str} {array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
