@@ -247,7 +247,7 @@ class Method(ABC, Generic[State]):
         """
         return problem.outputs(self.params(state), inputs)
 
-    def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
+    def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
         """Tensors that carry the error back in place of each block's weights, by depth; None if there are none.
 
         The harness logs how far they are aligned with the weights.

@@ -75,17 +75,17 @@ class Problem:
         return losses.error(self.spec.target, outputs, seen)
 
     def backward(
-        self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None, start: int = 0
+        self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None, start: int = 0
     ) -> Tensor:
         """Gradient of weights[start:] from the error at the outputs, by the chain rule.
 
-        `transport` maps a block's depth to the tensor that replaces its weights on the way back, see `carriers`.
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, see `carriers`.
         """
         if self.signal is Signal.LOCAL:
             raise PermissionError("a method whose signal is local may not ask for the error behind the outputs")
         self._charge_backward(error.shape[1], start)
-        if transport:
-            return self._layered.backward(tape, error, start=start, transport=transport)
+        if carriers:
+            return self._layered.backward(tape, error, start=start, carriers=carriers)
         return self._network.backward(tape, error, start=start)
 
     def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:

@@ -62,8 +62,8 @@ class FeedbackAlignment(Descent):
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        return problem.backward(tape, problem.error(outputs, batch.targets), self.transport(state, problem))
+        return problem.backward(tape, problem.error(outputs, batch.targets), self.carriers(state, problem))
 
-    def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
+    def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["feedback"])
         return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first

@@ -58,10 +58,10 @@ class SignSymmetry(Descent):
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         changed = {"magnitudes": problem.fresh_weights(rng).abs()} if self.magnitude == "batchwise" else {}
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        transport = self.transport({**state, **changed}, problem)
-        return problem.backward(tape, problem.error(outputs, batch.targets), transport), changed
+        carriers = self.carriers({**state, **changed}, problem)
+        return problem.backward(tape, problem.error(outputs, batch.targets), carriers), changed
 
-    def transport(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
+    def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["magnitudes"] * state["params"].sign())
         return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first
 

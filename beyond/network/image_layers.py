@@ -59,10 +59,8 @@ class Conv2d(Layer):
         z = F.conv2d(images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups)
         return _examples_last(z, len(weight)), (images, tuple(weight.shape))
 
-    def carry(
-        self, weights: Weights, cache: tuple[Tensor, Shape], dy: Tensor, transport: Tensor | None = None
-    ) -> Tensor:
-        carrier = weights["weight"] if transport is None else transport
+    def carry(self, weights: Weights, cache: tuple[Tensor, Shape], dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if carrier is None else carrier
         images, _ = cache
         dx = conv2d_input(
             images.shape,
@@ -102,7 +100,7 @@ class MaxPool2d(Layer):
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
         return _examples_last(y, len(x)), (indices, images.shape)
 
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         indices, shape = cache
         dx = F.max_unpool2d(_examples_first(dy), indices, [self.size, self.size], output_size=shape[2:])
         return _examples_last(dx, len(dy))
@@ -126,7 +124,7 @@ class AvgPool2d(Layer):
         images = _examples_first(x)
         return _examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
 
-    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         spread = _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3) / self.size**2
         cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
         return _examples_last(F.pad(spread, cut), len(dy))

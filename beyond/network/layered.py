@@ -92,11 +92,11 @@ class LayeredNetwork(Network):
         return x.movedim(-1, 1), Tape(weights, caches)
 
     def backward(
-        self, tape: Tape, error: Tensor, *, start: int = 0, transport: Mapping[int, Tensor] | None = None
+        self, tape: Tape, error: Tensor, *, start: int = 0, carriers: Mapping[int, Tensor] | None = None
     ) -> Tensor:
         """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for weights[start:].
 
-        `transport` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
         `start` are not visited, and the error is not carried below the first visited block.
         """
         dy = error.movedim(1, -1)
@@ -111,17 +111,17 @@ class LayeredNetwork(Network):
                 gradients = layer.gradients(cache, dy)
                 parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
             if index > first:
-                carrier = transport.get(block.depth) if transport is not None and block is not None else None
+                carrier = carriers.get(block.depth) if carriers is not None and block is not None else None
                 dy = layer.carry(weights, cache, dy, carrier)
         return torch.cat(parts, 1)
 
-    def carry(self, tape: Tape, error: Tensor, transport: Mapping[int, Tensor] | None = None) -> Tensor:
+    def carry(self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None) -> Tensor:
         """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no gradients."""
         dy = error.movedim(1, -1)
         by_layer = {block.layer: block.depth for block in self.blocks}
         for index in range(len(self.layers) - 1, -1, -1):
             depth = by_layer.get(index)
-            carrier = transport.get(depth) if transport is not None and depth is not None else None
+            carrier = carriers.get(depth) if carriers is not None and depth is not None else None
             dy = self.layers[index].carry(tape.weights[index], tape.caches[index], dy, carrier)
         return dy.movedim(-1, 1)
 

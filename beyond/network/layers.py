@@ -8,8 +8,8 @@ Every layer may be handed an input shared by several copies: x of shape (R, ...,
 The copies of one replica then become the rows of a single product.
 
 The chain rule is cut in two: `carry` takes the error from a layer's output to its input, `gradients` turns it into
-the derivative for the layer's own weights. `transport`, in `carry`, replaces the matrix that carries the error, so that
-backpropagation, feedback alignment and sign-symmetry are one backward pass with different transport.
+the derivative for the layer's own weights. `carrier`, in `carry`, replaces the matrix that carries the error, so that
+backpropagation, feedback alignment and sign-symmetry are one backward pass with different carriers.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Layer(ABC):
         """Return the output and what the chain rule needs; `rng` is given in training, for layers that draw."""
 
     @abstractmethod
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         """Return the error at the input, from the error `dy` at the output."""
 
     def gradients(self, cache: Any, dy: Tensor) -> dict[str, Tensor]:
@@ -140,8 +140,8 @@ class Linear(Layer):
         rows = weight.reshape(len(x), -1, weight.shape[2])  # (R, P * n_out, n_in)
         return (rows @ x).view(*weight.shape[:2], -1).add_(bias), x
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
-        carrier = weights["weight"] if transport is None else transport
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if carrier is None else carrier
         return carrier.mT @ dy
 
     def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ class Embedding(Layer):
         vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))  # (G, L, B, n_features)
         return vectors.mT.flatten(1, 2), rows.flatten(0, 1)
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         raise TypeError("symbols carry no error")
 
     def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
@@ -202,7 +202,7 @@ class Flatten(Layer):
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
         return x.flatten(1, -2), x.shape
 
-    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy.reshape(len(dy), *cache[1:])
 
 
@@ -215,7 +215,7 @@ class Identity(Layer):
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
         return x, None
 
-    def carry(self, weights: Weights, cache: None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy
 
 
@@ -229,7 +229,7 @@ class ReLU(Layer):
         y = x.relu()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy * (cache > 0)
 
     def off(self, cache: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class Tanh(Layer):
         y = x.tanh()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy * (1 - cache.square())
 
 
@@ -262,7 +262,7 @@ class Sigmoid(Layer):
         y = x.sigmoid()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy * cache * (1 - cache)
 
 
@@ -283,7 +283,7 @@ class Dropout(Layer):
         mask = (rng.uniform(*x.shape[1:]) >= self.rate) / (1 - self.rate)
         return x * mask, mask
 
-    def carry(self, weights: Weights, cache: Tensor | None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Tensor | None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy if cache is None else dy * cache
 
 
@@ -316,9 +316,9 @@ class Residual(Layer):
         y = x.unsqueeze(1) + change.unflatten(0, (len(x), -1))  # x may be shared by several copies
         return y.flatten(0, 1), (inner, active)
 
-    def carry(self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         inner, active = cache
-        return dy + self.inner.carry(weights, inner, self.activation.carry({}, active, dy), transport)
+        return dy + self.inner.carry(weights, inner, self.activation.carry({}, active, dy), carrier)
 
     def gradients(self, cache: tuple[Any, Any], dy: Tensor) -> dict[str, Tensor]:
         inner, active = cache
@@ -349,9 +349,9 @@ class LayerNorm(Layer):
         y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1)
         return y.flatten(0, 1) + weights["bias"].unsqueeze(-1), (normal, scale)
 
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         normal, scale = cache
-        dn = dy * (weights["weight"] if transport is None else transport).unsqueeze(-1)
+        dn = dy * (weights["weight"] if carrier is None else carrier).unsqueeze(-1)
         return scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
@@ -407,8 +407,8 @@ class GroupedLinear(Layer):
         parts = parts.repeat_interleave(len(weight) // len(x), 0)  # copies may share an input
         return (weight @ parts).flatten(1, 2), parts
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, transport: Tensor | None = None) -> Tensor:
-        carrier = weights["weight"] if transport is None else transport
+    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if carrier is None else carrier
         return (carrier.mT @ dy.unflatten(1, (self.n_groups, -1))).flatten(1, 2)
 
     def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:

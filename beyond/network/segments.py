@@ -67,10 +67,10 @@ class Segment:
         self._charge(error.shape[1], self._network.backward_flops(), "backward")
         return self._network.backward(tape, error)
 
-    def carry(self, tape: Tape, error: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, tape: Tape, error: Tensor, carrier: Tensor | None = None) -> Tensor:
         """Error (G, B, *input_shape) at the inputs, from the error at the outputs.
 
-        `transport` replaces the weights of the segment's first layer that has any.
+        `carrier` replaces the weights of the segment's first layer that has any.
         """
         self._charge(error.shape[1], self._network.carry_flops, "backward")
-        return self._network.carry(tape, error, None if transport is None else {1: transport})
+        return self._network.carry(tape, error, None if carrier is None else {1: carrier})

@@ -36,7 +36,7 @@ class Channels(Layer):
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
         return x.unflatten(1, (-1, self.n_channels)).transpose(1, 2), None
 
-    def carry(self, weights: Weights, cache: None, dy: Tensor, transport: Tensor | None = None) -> Tensor:
+    def carry(self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
         return dy.transpose(1, 2).flatten(1, 2)
 
 
@@ -96,8 +96,8 @@ class Conv1d(Layer):
             z = (rows @ columns).view(*weight.shape[:2], -1).add_(bias)
         return z.unflatten(2, (-1, x.shape[-1])), Windows(columns, weight.shape, x.shape[2])
 
-    def carry(self, weights: Weights, cache: Windows, dy: Tensor, transport: Tensor | None = None) -> Tensor:
-        carrier = weights["weight"] if transport is None else transport
+    def carry(self, weights: Weights, cache: Windows, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if carrier is None else carrier
         n_in, n_times = cache.weight_shape[2], dy.shape[2]
         columns = carrier.flatten(2).mT @ dy.flatten(2)
         windows = columns.unflatten(2, dy.shape[2:]).unflatten(1, (n_in, self.kernel))
@@ -187,8 +187,8 @@ class GRU(Layer):
         states = torch.cat([kept[0][1:], state.unsqueeze(0)])
         return self._in_input_order(states), Unrolled(x, weight, *kept)
 
-    def carry(self, weights: Weights, cache: Unrolled, dy: Tensor, transport: Tensor | None = None) -> Tensor:
-        carrier = weights["weight"] if transport is None else transport
+    def carry(self, weights: Weights, cache: Unrolled, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+        carrier = weights["weight"] if carrier is None else carrier
         driven, _ = self._errors(cache, dy)
         return (carrier.mT @ driven.flatten(2)).unflatten(2, dy.shape[2:])
 

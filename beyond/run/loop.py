@@ -145,8 +145,8 @@ class _Run:
         """What the probe sees of the network and its blocks, and of the last step."""
         method, training = self.setup.method, self.training
         before = None if training.previous is None else method.params(training.previous)
-        transport = method.transport(training.state, self.evaluation.problem)
-        return self.probe.measure(method.params(training.state), before, transport, training.batch)
+        carriers = method.carriers(training.state, self.evaluation.problem)
+        return self.probe.measure(method.params(training.state), before, carriers, training.batch)
 
     def finish(self) -> Progress:
         """Test, and write what became of each replica."""

@@ -53,7 +53,7 @@ class Probe:
         self,
         params: Tensor,
         before: Tensor | None,
-        transport: Mapping[int, Tensor] | None = None,
+        carriers: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
     ) -> list[dict[str, Any]]:
         """For the network and for each block, norms (R,) at weights `params`, and the last update's, begun at `before`.
@@ -81,7 +81,7 @@ class Probe:
         parts = []
         for first in range(0, len(params), size):
             own = slice(first, first + size)
-            carriers = {depth: carrier[own] for depth, carrier in (transport or {}).items()}
+            carriers = {depth: carrier[own] for depth, carrier in (carriers or {}).items()}
             seen = None if batch is None else _replicas(batch, own)
             old = None if before is None else before[own]
             fixed = _replicas(self.batch, own), _replicas(self.train_batch, own)
@@ -97,7 +97,7 @@ class Probe:
         self,
         params: Tensor,
         before: Tensor | None,
-        transport: Mapping[int, Tensor],
+        carriers: Mapping[int, Tensor],
         batch: Batch | None,
         probe: Batch,
         train: Batch,
@@ -111,8 +111,8 @@ class Probe:
         descent = none if before is None else self._gradient(before, probe)[0].neg_()
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         vectors = (gradient, train_gradient, params, update, descent, seen)
-        own_carriers = self.problem.carriers(params) if transport else {}
-        aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in transport.items()}
+        own_carriers = self.problem.carriers(params) if carriers else {}
+        aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in carriers.items()}
         signals = self._signals(params, probe)
         rows: list[dict[str, Any]] = [
             {

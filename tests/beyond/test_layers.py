@@ -177,10 +177,10 @@ def test_transport_replaces_the_matrix_that_carries_the_error(layer, shape):
     generator = torch.Generator().manual_seed(2)
     dy = torch.randn(y.shape, generator=generator, dtype=y.dtype)
     other = torch.randn(weights["weight"].shape, generator=generator, dtype=y.dtype)
-    own = layer.carry(weights, cache, dy, transport=weights["weight"])
+    own = layer.carry(weights, cache, dy, carrier=weights["weight"])
     torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
     expected, _ = pull_back(layer, {**weights, "weight": other}, x, dy)
-    torch.testing.assert_close(layer.carry(weights, cache, dy, transport=other), expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(layer.carry(weights, cache, dy, carrier=other), expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_linear_layer_carries_with_the_transposed_transport():

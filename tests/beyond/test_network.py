@@ -131,10 +131,10 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
     rng = Stream("transport", SEEDS)
     error = rng.normal(4, 3)
     own = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
-    close(network.backward(tape, error, transport=own), network.backward(tape, error), rtol=0, atol=0)
+    close(network.backward(tape, error, carriers=own), network.backward(tape, error), rtol=0, atol=0)
 
     b2, b3 = rng.normal(4, 5), rng.normal(3, 4)
-    views = network.unflatten(network.backward(tape, error, transport={2: b2, 3: b3}))
+    views = network.unflatten(network.backward(tape, error, carriers={2: b2, 3: b3}))
     hidden = [case.inputs.mT, tape.caches[1], tape.caches[3]]  # each block's input, (R, features, B)
     delta3 = error.mT
     delta2 = (b3.mT @ delta3) * (hidden[2] > 0)

@@ -27,7 +27,7 @@ def test_with_one_hidden_layer_it_is_feedback_alignment(network, make_problem, c
         given = make_problem(method, network=network)
         state = method.init(given.problem, given.params, given.rng)
         if isinstance(method, FeedbackAlignment):
-            above = method.transport(state, given.problem)[2]
+            above = method.carriers(state, given.problem)[2]
         else:
             state["feedback"] = [above]
         for _ in range(3):

@@ -23,7 +23,7 @@ from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
     # The error is carried through the forward weights after all.
-    ("methods/feedback_alignment.py", "batch.targets), self.transport(state, problem))", "batch.targets), None)"),
+    ("methods/feedback_alignment.py", "batch.targets), self.carriers(state, problem))", "batch.targets), None)"),
     ("methods/feedback_alignment.py", "sqrt(fan_in / fan_out)", "fan_in / fan_out"),
 ]
 PLAIN = SGD(learning_rate=0.5)
@@ -70,8 +70,8 @@ def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make
     after = method.step(state, given.sealed, given.problem, given.rng)
     assert torch.equal(after["feedback"], state["feedback"])
     carriers = given.network.carriers(given.params)
-    assert set(method.transport(state, given.problem)) == {2, 3}  # below the first layer nothing is carried
-    for depth, own in method.transport(state, given.problem).items():
+    assert set(method.carriers(state, given.problem)) == {2, 3}  # below the first layer nothing is carried
+    for depth, own in method.carriers(state, given.problem).items():
         assert own.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
         assert cosine(own.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
 
@@ -81,7 +81,7 @@ def test_feedback_may_be_scaled_by_the_units_that_it_is_fed_with(make_problem):
     for fan in ("in", "out"):
         method = FeedbackAlignment(PLAIN, feedback_fan=fan)
         given = make_problem(method, network=MLP((40, 90)))
-        carriers = method.transport(method.init(given.problem, given.params, given.rng), given.problem)
+        carriers = method.carriers(method.init(given.problem, given.params, given.rng), given.problem)
         stds[fan] = {depth: own.std() for depth, own in carriers.items()}
     assert stds["out"][2] / stds["in"][2] == pytest.approx((40 / 90) ** 0.5)
     assert stds["out"][3] / stds["in"][3] == pytest.approx((90 / 10) ** 0.5)
@@ -113,10 +113,10 @@ def test_the_probe_logs_how_far_weights_and_feedback_are_aligned(make_problem):
     given = make_problem(method, batch_size=64)
     probe = Probe(given.task.at(given.seeds), given.task.spec, given.network, given.seeds)
     state = method.init(given.problem, given.params, given.rng)
-    start = probe.measure(given.params, None, method.transport(state, given.problem))
+    start = probe.measure(given.params, None, method.carriers(state, given.problem))
     for _ in range(300):
         state = method.step(state, given.sealed, given.problem, given.rng)
-    end = probe.measure(state["params"], given.params, method.transport(state, given.problem))
+    end = probe.measure(state["params"], given.params, method.carriers(state, given.problem))
     assert start[1]["transport_cosine"].isnan().all()
     assert start[2]["transport_cosine"].abs().max() < 0.2
     assert (end[2]["transport_cosine"] > start[2]["transport_cosine"] + 0.1).all()

@@ -268,7 +268,7 @@ class Unequal(Layer):
         scaled = self.scale.unsqueeze(1) * x
         return weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1).mul(scaled.unsqueeze(1)).flatten(0, 1), scaled
 
-    def carry(self, weights, cache, dy, transport=None):
+    def carry(self, weights, cache, dy, carrier=None):
         raise AssertionError("nothing is below")
 
     def gradients(self, cache, dy):

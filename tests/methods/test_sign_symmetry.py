@@ -49,7 +49,7 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
     flipped = before["params"].sign() != after["params"].sign()
     assert flipped.any()
     weights = given.network.carriers(after["params"])
-    first, last = (method.transport(state, given.problem) for state in (before, after))
+    first, last = (method.carriers(state, given.problem) for state in (before, after))
     assert set(last) == {2, 3}
     for depth, own in last.items():
         assert torch.equal(own.sign(), weights[depth].sign())
@@ -62,7 +62,7 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
 def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(make_problem, deep_network, close):
     method = SignSymmetry(PLAIN)
     given = make_problem(method, network=deep_network)
-    carried = method.transport(method.init(given.problem, given.params, given.rng), given.problem)
+    carried = method.carriers(method.init(given.problem, given.params, given.rng), given.problem)
     drawn = given.network.init(Stream("step", given.seeds))
     for block in given.network.blocks[1:]:
         own = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
