@@ -6,7 +6,6 @@ says where they differ from the defaults.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -17,6 +16,7 @@ from beyond import catalog
 from beyond.contracts import Architecture, Method, Task
 from beyond.errors import InputError
 from beyond.ledger import Budget
+from beyond.run.provenance import short_hash
 from beyond.settings import RunSettings
 
 
@@ -44,7 +44,7 @@ class Arm:
     def id(self) -> str:
         """Hash of what it is made of, 12 hex digits."""
         decisive = (self.method, self.task, self.architecture, self.budget, self.threads)
-        return hashlib.sha256(_text(decisive).encode()).hexdigest()[:12]
+        return short_hash(_text(decisive))
 
     @property
     def default_network(self) -> bool:

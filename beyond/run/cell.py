@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
@@ -71,7 +70,7 @@ class Cell:
     @property
     def run_id(self) -> str:
         """Hash of all that can change a result: first the arm's, then the seeds'."""
-        return f"{self.arm.id}-{hashlib.sha256(repr(self.seeds).encode()).hexdigest()[:6]}"
+        return f"{self.arm.id}-{provenance.short_hash(repr(self.seeds), 6)}"
 
     @property
     def study(self) -> Path:

@@ -51,7 +51,12 @@ def sources(*built: object) -> dict[str, str]:
 
 def digest(files: Mapping[str, str]) -> str:
     """Return one hash, 12 hex digits, of what `sources` found."""
-    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
+    return short_hash(repr(sorted(files.items())))
+
+
+def short_hash(text: str, n_digits: int = 12) -> str:
+    """Return the first hex digits of a text's SHA-256: a name for what the text describes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:n_digits]
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -144,7 +149,7 @@ def _read(file: Path, package: str) -> tuple[str, frozenset[str]]:
             above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             module = ".".join([*above, *filter(None, [node.module])])
             names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12], frozenset(names)
+    return short_hash(ast.unparse(tree)), frozenset(names)
 
 
 class _Bare(ast.NodeTransformer):
