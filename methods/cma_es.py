@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, lgamma, log, sqrt
-from typing import Annotated, ClassVar, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -44,18 +44,7 @@ from beyond.problem import Problem
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
-
-class State(TypedDict):
-    """The distribution of the candidates and its evolution paths, all float64."""
-
-    mean: Tensor  # (R, n)
-    step_size: Tensor  # (R, 1)
-    covariance: Tensor  # (R, n, n), or its diagonal (R, n)
-    scales: Tensor  # (R, n), r: roots of the eigenvalues, or of the diagonal
-    basis: NotRequired[Tensor]  # (R, n, n), V: eigenvectors of a full covariance of at most a few generations ago
-    step_path: Tensor  # (R, n)
-    covariance_path: Tensor  # (R, n)
-    generation: int
+State = dict[str, Any]
 
 
 @settings
@@ -85,15 +74,15 @@ class CMAES(Method[State]):
         n_replicas, n_weights = params.shape
         ones = torch.ones(n_replicas, n_weights, dtype=torch.float64)
         state: State = {
-            "mean": params.double(),
+            "mean": params.double(),  # (R, n), and all of it float64
             "step_size": torch.full((n_replicas, 1), self.step_size, dtype=torch.float64),
-            "covariance": ones,
-            "scales": ones,
+            "covariance": ones,  # its diagonal (R, n), or (R, n, n)
+            "scales": ones,  # r: roots of the diagonal, or of the eigenvalues
             "step_path": torch.zeros_like(ones),
             "covariance_path": torch.zeros_like(ones),
             "generation": 0,
         }
-        if n_weights <= self.max_full:
+        if n_weights <= self.max_full:  # V: eigenvectors of a covariance of at most a few generations ago
             state["covariance"] = state["basis"] = ones.diag_embed()
         return state
 
@@ -131,7 +120,7 @@ class CMAES(Method[State]):
                 finite = covariance.isfinite().all(2, keepdim=True).all(1, keepdim=True)  # eigh takes nothing else
                 eigenvalues, basis = torch.linalg.eigh(covariance.where(finite, 0.0))
                 scales = eigenvalues.clamp_min(0).sqrt()
-        new: State = {
+        new = {
             "mean": mean + step_size * mean_step,
             "step_size": step_size * ((length - 1) * c.step_decay / c.damping).exp(),
             "covariance": covariance,
@@ -140,9 +129,7 @@ class CMAES(Method[State]):
             "covariance_path": covariance_path,
             "generation": generation,
         }
-        if basis is not None:
-            new["basis"] = basis
-        return new
+        return new if basis is None else {**new, "basis": basis}
 
     def params(self, state: State) -> Tensor:
         return state["mean"].float()

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
+from beyond.kits.directions import mirrored_losses
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.variation import standings
 from beyond.problem import Problem
@@ -63,10 +64,8 @@ class EvolutionStrategy(Descent):
     rank: PositiveInt | None = None
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        weights = state["params"].unsqueeze(1)  # (R, 1, n)
         directions = self.directions(problem, rng)  # (R, K, n)
-        shifts = self.noise_std * directions
-        losses = problem.population_loss(torch.cat([weights + shifts, weights - shifts], 1), batch)
+        losses = mirrored_losses(problem, state["params"], self.noise_std * directions, batch)
         if self.ranks:
             losses = centred_ranks(losses)
         above, below = losses.chunk(2, 1)

@@ -34,7 +34,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import mean_along
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import gradients
-from beyond.network.layers import SUMS, WEIGHTLESS, Role
+from beyond.network.layers import TRANSPARENT
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
@@ -59,8 +59,7 @@ class NodePerturbation(Descent):
     noise_std: Positive = 0.01
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
-        problem.require_roles("node_perturbation", known, "the noise must reach its units before they answer")
+        problem.require_roles("node_perturbation", TRANSPARENT, "the noise must reach its units before they answer")
         return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

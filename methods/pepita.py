@@ -30,7 +30,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward
-from beyond.network.layers import SUMS, WEIGHTLESS, Role
+from beyond.network.layers import TRANSPARENT
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
@@ -54,8 +54,7 @@ class Pepita(Descent):
     feedback_std: Positive = 0.05
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        known = SUMS | WEIGHTLESS | {Role.NORMALISATION}
-        problem.require_roles("pepita", known, "what it does between its inputs and its units is not to be seen")
+        problem.require_roles("pepita", TRANSPARENT, "what it does between its inputs and its units is not to be seen")
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
         return {"feedback": rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)}  # F

@@ -80,10 +80,8 @@ class PredictiveCoding(Descent):
         errors = surprise()
         for _ in range(self.n_inference):
             carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]  # J_{l+1}^T eps_{l+1}
-            values = [
-                value - self.inference_rate * (error - pull)
-                for value, error, pull in zip(values, errors, carried, strict=False)
-            ]
+            moving = zip(values, errors, carried, strict=False)
+            values = [value - self.inference_rate * (error - pull) for value, error, pull in moving]
             if self.variant == "free":
                 for i, value in enumerate(values, start=1):  # the first stage's input is clamped
                     predictions[i], tapes[i] = stages[i].forward(params, value)

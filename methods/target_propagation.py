@@ -24,7 +24,7 @@ Source: ECML PKDD 2015, arXiv:1412.7525.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import ClassVar
 
@@ -35,8 +35,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import end_to_end, forward
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import SUMS, WEIGHTLESS, Linear, Role
-from beyond.network.segments import Segment
+from beyond.network.layers import TRANSPARENT, Linear, Role
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, settings
 from beyond.streams import Stream
@@ -60,14 +59,13 @@ class TargetPropagation(Descent):
     noise_std: NonNegative = 0.3
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        lack = "an inverse needs the activation behind it"
-        problem.require_roles("target_propagation", SUMS | WEIGHTLESS | {Role.NORMALISATION}, lack)
+        problem.require_roles("target_propagation", TRANSPARENT, "an inverse needs the activation behind it")
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]
         return {"extras": end_to_end([params[:, :0], *drawn])}  # V_l and c_l, l = 2 .. L
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, inverses = state["params"], state["extras"]
-        stages, backs = problem.stages, inverse_segments(problem)
+        stages, backs = problem.stages, problem.own_segments(inverse_networks(problem))  # whose products are charged
         n_examples = batch.inputs.shape[1]
         activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
 
@@ -96,8 +94,3 @@ def inverse_networks(problem: Problem) -> list[LayeredNetwork]:
         layers = [Linear(prod(stage.input_shape)), *activation]
         networks.append(LayeredNetwork(layers, (prod(stage.output_shape),), INITIALISATIONS["lecun"]))
     return networks
-
-
-def inverse_segments(problem: Problem) -> Sequence[Segment]:
-    """Return the inverses as parts of one flat vector of weights; what they multiply is charged."""
-    return problem.own_segments(inverse_networks(problem))

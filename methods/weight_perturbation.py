@@ -21,12 +21,11 @@ arXiv:2410.17764.
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
-from beyond.kits.directions import Distribution, mean_along, random_directions
+from beyond.kits.directions import Distribution, mean_along, mirrored_losses, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, settings
@@ -56,10 +55,8 @@ class WeightPerturbation(Descent):
     perturbation_std: Positive = 0.01
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        centre = state["params"].unsqueeze(1)
         directions = random_directions(self.perturbation, rng, self.n_directions, problem.n_weights)  # (R, K, n)
-        offsets = self.perturbation_std * directions
-        forth_and_back = torch.cat([centre + offsets, centre - offsets], 1)
-        forth, back = problem.population_loss(forth_and_back, batch).chunk(2, 1)  # (R, K) each
+        losses = mirrored_losses(problem, state["params"], self.perturbation_std * directions, batch)
+        forth, back = losses.chunk(2, 1)  # (R, K) each
         slopes = (forth - back) / (2 * self.perturbation_std)
         return mean_along(slopes, directions)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from beyond.errors import UnsupportedError
-from beyond.network.layers import SUMS, WEIGHTLESS, Role
+from beyond.network.layers import TRANSPARENT, Role
 from beyond.network.segments import Segment
 from beyond.problem import Problem
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
@@ -162,7 +162,7 @@ def is_spiking(segment: Segment) -> bool:
 
 def check(problem: Problem, rule: str, code: str) -> None:
     """Refuse layers whose activations neurons cannot replace, and a code that the task's inputs have no use for."""
-    problem.require_roles(rule, SUMS | WEIGHTLESS | {Role.NORMALISATION}, "neurons cannot take its activations' place")
+    problem.require_roles(rule, TRANSPARENT, "neurons cannot take its activations' place")
     if not any(is_spiking(segment) for segment in problem.layers):
         raise UnsupportedError(f"{rule} has no place for neurons: this network has no activations")
     if code != "direct" and problem.spec.n_symbols:

@@ -59,6 +59,7 @@ class Role(StrEnum):
 
 SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})  # outputs are weighted sums of inputs
 WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
+TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}  # no unit hides within a layer: what enters each is to be seen
 ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}  # an error passes back through one matrix at most
 
 
