@@ -105,7 +105,7 @@ class TaskSpec:
         Of one example: `(channels, height, width)`, `(features,)`, or `(length,)` for symbols.
     n_outputs : int
         Classes, or values to predict.
-    target : TargetKind
+    target_kind : TargetKind
     network : Architecture
         The default network, the same for every method.
     score : str
@@ -121,7 +121,7 @@ class TaskSpec:
     name: str
     input_shape: tuple[int, ...]
     n_outputs: int
-    target: TargetKind
+    target_kind: TargetKind
     network: Architecture
     score: str
     levels: tuple[float, float, float]

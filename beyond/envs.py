@@ -143,7 +143,7 @@ class Bandit:
         self.lowest = min(float(part.inputs.min()) for part in parts.values())
         self.highest = max(float(part.inputs.max()) for part in parts.values())
         self.furthest = float(parts["train"].targets.abs().max())
-        self.answer_shape = () if task.spec.target is TargetKind.CLASSES else (task.spec.n_outputs,)
+        self.answer_shape = () if task.spec.target_kind is TargetKind.CLASSES else (task.spec.n_outputs,)
 
     def observation_space(self) -> spaces.Space[np.ndarray]:
         spec = self.task.spec
@@ -153,7 +153,7 @@ class Bandit:
 
     def action_space(self) -> spaces.Space[Any]:
         spec = self.task.spec
-        if spec.target is TargetKind.CLASSES:
+        if spec.target_kind is TargetKind.CLASSES:
             return spaces.Discrete(spec.n_outputs)
         return spaces.Box(-self.furthest, self.furthest, self.answer_shape, np.float32)
 
@@ -168,7 +168,7 @@ class Bandit:
     def reward(self, indices: np.ndarray, actions: Any) -> np.ndarray:
         """Return what the answers (n,) or (n, n_outputs) earn, float64 of shape (n,)."""
         answers = torch.tensor(np.asarray(actions)).reshape(1, len(indices), 1, *self.answer_shape)  # one replica
-        earned = losses.reward(self.task.spec.target, answers, self._batch(indices).targets)
+        earned = losses.reward(self.task.spec.target_kind, answers, self._batch(indices).targets)
         return earned.flatten().double().numpy()
 
     def _batch(self, indices: np.ndarray) -> Batch:

@@ -72,7 +72,7 @@ class Problem:
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
         """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over the batch."""
         seen = self._unseal(targets, TOLD_DERIVATIVE, "the derivative of the loss")
-        return losses.error(self.spec.target, outputs, seen)
+        return losses.error(self.spec.target_kind, outputs, seen)
 
     def backward(
         self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None, start: int = 0
@@ -94,7 +94,7 @@ class Problem:
         with torch.enable_grad():
             weights = params.detach().requires_grad_()
             outputs, _ = self.forward(weights, batch.inputs, rng)
-            total = losses.loss(self.spec.target, outputs, targets).sum()  # replicas do not mix: a sum keeps them apart
+            total = losses.loss(self.spec.target_kind, outputs, targets).sum()  # replicas do not mix in a sum
         self._charge_backward(batch.inputs.shape[1], 0)
         return torch.autograd.grad(total, weights)[0]
 
@@ -107,7 +107,7 @@ class Problem:
         targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the derivative of the loss along a direction")
 
         def loss(weights: Tensor) -> Tensor:
-            return losses.loss(self.spec.target, self._network.outputs(weights, batch.inputs), targets)
+            return losses.loss(self.spec.target_kind, self._network.outputs(weights, batch.inputs), targets)
 
         batch_size, network = batch.inputs.shape[1], self._network
         self._charge_forward(batch_size)
@@ -139,21 +139,21 @@ class Problem:
                 columns = slice(first, first + size)
                 candidates = population[rows, columns].reshape(-1, n_weights)
                 outputs = self._network.outputs(candidates, batch.inputs[rows])
-                loss = losses.loss(self.spec.target, outputs, targets[rows])
+                loss = losses.loss(self.spec.target_kind, outputs, targets[rows])
                 result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
         return result
 
     def example_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Loss of each example, (G, B), at outputs (G, B, n_outputs) already paid for."""
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
-        return losses.example_losses(self.spec.target, outputs, targets)
+        return losses.example_losses(self.spec.target_kind, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
         """Reward (R, B, K) of K actions per input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
-        return losses.reward(self.spec.target, actions, targets)
+        return losses.reward(self.spec.target_kind, actions, targets)
 
     @property
     def n_weights(self) -> int:

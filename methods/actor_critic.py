@@ -78,7 +78,7 @@ class ActorCritic(Descent):
         n_inputs = features.shape[1]
         values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)  # (R, B, 1)
 
-        policy = policy_of(problem.spec.target, outputs, self.action_std)
+        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
         advantages = problem.reward(actions, batch) - values  # (R, B, K)
         ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()

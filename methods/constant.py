@@ -41,7 +41,7 @@ class Constant(Method[State]):
         return {"params": params, "outputs": outputs, "is_found": False}  # the weights are never used to predict
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        if problem.spec.target is TargetKind.CLASSES:
+        if problem.spec.target_kind is TargetKind.CLASSES:
             counts = F.one_hot(batch.targets, problem.spec.n_outputs).sum(1)
             outputs = counts.float().add(1).log()
         else:

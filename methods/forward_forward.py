@@ -77,7 +77,7 @@ class ForwardForward(Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         spec = problem.spec
-        if spec.target is not TargetKind.CLASSES:
+        if spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError("forward_forward puts a class label into the input; this task asks for values")
         if spec.n_symbols or prod(spec.input_shape) < spec.n_outputs:
             raise UnsupportedError("forward_forward needs real-valued inputs with at least one feature for each class")

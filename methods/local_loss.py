@@ -98,7 +98,7 @@ def _match_error(z: Tensor, target_similarity: Tensor, problem: Problem) -> Tens
 def _target_similarity(targets: Tensor, problem: Problem) -> Tensor:
     """Cosines (R, B, B) between the targets of a batch."""
     n_outputs = problem.spec.n_outputs
-    if problem.spec.target is TargetKind.CLASSES:
+    if problem.spec.target_kind is TargetKind.CLASSES:
         targets = F.one_hot(targets, n_outputs) - 1 / n_outputs
     rows, _ = _normalised(targets)
     return problem.matmul(rows, rows.mT)

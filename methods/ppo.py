@@ -87,7 +87,7 @@ class PPO(Descent):
         return {"mean_reward": torch.zeros(len(params))}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        policy = policy_of(problem.spec.target, problem.outputs(state["params"], batch.inputs), self.action_std)
+        policy = policy_of(problem.spec.target_kind, problem.outputs(state["params"], batch.inputs), self.action_std)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
         advantages = self._advantages(rewards, state["mean_reward"])
@@ -104,7 +104,7 @@ class PPO(Descent):
         """One update's: in place of targets the batch has actions, their log probabilities then, and advantages."""
         actions, before, advantages = batch.targets
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        policy = policy_of(problem.spec.target, outputs, self.action_std)
+        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
         ratio = (policy.log_probability(actions) - before).exp()
         limited = ratio.clamp(1 - self.clip, 1 + self.clip)
         kept = ratio * advantages <= limited * advantages  # the branch of the minimum that still has a slope

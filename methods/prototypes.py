@@ -50,7 +50,7 @@ class Prototypes(Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
-        if problem.spec.target is not TargetKind.CLASSES:
+        if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError("a prototype is the mean of a class, and this task has values instead of classes")
         if len(problem.stages) < 2:
             raise UnsupportedError("prototypes are means of hidden features, and this network has no hidden layer")

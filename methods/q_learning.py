@@ -63,7 +63,7 @@ class QLearning(Descent):
     temperature: Positive = 0.1
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, int]:
-        if problem.spec.target is not TargetKind.CLASSES:
+        if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError("action values need a finite number of actions: classes, not values")
         return {"n_steps": 0}  # how far exploration has come
 

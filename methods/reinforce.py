@@ -73,7 +73,7 @@ class Reinforce(Descent):
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        policy = policy_of(problem.spec.target, outputs, self.action_std)
+        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
         advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])

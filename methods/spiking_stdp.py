@@ -112,7 +112,7 @@ class SpikingSTDP(Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         check(problem, "spiking_stdp", self.code)
-        if problem.spec.target is not TargetKind.CLASSES:
+        if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
         return {"mean_reward": torch.zeros(len(params))}
 

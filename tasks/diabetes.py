@@ -36,7 +36,7 @@ class Diabetes(ArrayTask):
             name="regression/diabetes",
             input_shape=(10,),
             n_outputs=1,
-            target=TargetKind.VALUES,
+            target_kind=TargetKind.VALUES,
             # A small start, near the constant function, over-fits less: the best validation score of ten networks
             # tried, over six splits.
             network=MLP(hidden=(16,), initialisation="gaussian", init_std=0.1),

@@ -63,7 +63,7 @@ class Digits(ArrayTask):
             name="image/digits",
             input_shape=(1, 8, 8),
             n_outputs=5 if self.source_data == "classes" else 10,
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
             levels=(0.80, 0.90, 0.95),

@@ -50,7 +50,7 @@ class FashionMNIST(ArrayTask):
             name="image/fashion_mnist",
             input_shape=(1, 28, 28),
             n_outputs=10,
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(128,)),
             score="accuracy_score",
             levels=(0.75, 0.80, 0.85),

@@ -60,7 +60,7 @@ class Friedman(ArrayTask):
             name="regression/friedman",
             input_shape=(N_FEATURES,),
             n_outputs=1,
-            target=TargetKind.VALUES,
+            target_kind=TargetKind.VALUES,
             network=MLP(hidden=(32,)),
             score="r2_score",
             levels=(0.70, 0.80, 0.90),

@@ -58,7 +58,7 @@ class Gains(ArrayTask):
             name="regression/gains",
             input_shape=(2,),
             n_outputs=2,
-            target=TargetKind.VALUES,
+            target_kind=TargetKind.VALUES,
             network=Grouped(n_groups=2),
             score="r2_score",
             levels=(0.50, 0.90, 0.99),

@@ -75,7 +75,7 @@ class Glyphs(EpisodeTask):
             name="image/glyphs",
             input_shape=(1, SIDE, SIDE),
             n_outputs=self.ways,
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
             levels=(0.55, 0.65, 0.75),

@@ -61,7 +61,7 @@ class Languages(ArrayTask):
             name="text/languages",
             input_shape=(LONGEST,),
             n_outputs=len(LANGUAGES),
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(64,), embedding=8),
             score="accuracy_score",
             levels=(0.40, 0.50, 0.58),

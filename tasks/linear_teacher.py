@@ -78,7 +78,7 @@ class LinearTeacher(ArrayTask):
             name="regression/linear_teacher",
             input_shape=(self.n_inputs,),
             n_outputs=self.n_outputs,
-            target=TargetKind.VALUES,
+            target_kind=TargetKind.VALUES,
             network=MLP(hidden=(32,)),
             score="r2_score",
             levels=(0.50, 0.90, 0.99),

@@ -85,7 +85,7 @@ class MNIST1D(ArrayTask):
             name="image/mnist1d",
             input_shape=(40,),
             n_outputs=len(self._labels),
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(64,)),
             score="accuracy_score",
             levels=(0.35, 0.45, 0.55) if self.source_data is None else (0.50, 0.60, 0.65),  # above a linear network's

@@ -50,7 +50,7 @@ class Moons(ArrayTask):
             name="tabular/moons",
             input_shape=(2,),
             n_outputs=2,
-            target=TargetKind.CLASSES,
+            target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
             levels=(0.90, 0.95, 0.99),

@@ -53,7 +53,7 @@ class Sinusoids(EpisodeTask):
             name="regression/sinusoids",
             input_shape=(1,),
             n_outputs=1,
-            target=TargetKind.VALUES,
+            target_kind=TargetKind.VALUES,
             network=MLP(hidden=(40, 40)),
             score="r2_score",
             levels=(0.4, 0.6, 0.8),

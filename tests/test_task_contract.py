@@ -142,7 +142,7 @@ def test_the_specification_is_coherent(name, task):
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_batch_has_the_shapes_and_types_of_the_specification(task, split):
     spec, batch = task.spec, asked(task, split, drawn(task, split))
-    classes = spec.target is TargetKind.CLASSES
+    classes = spec.target_kind is TargetKind.CLASSES
     sizes = [(batch, 7)]
     if spec.episode is not None:
         sizes = [(batch, 7 * spec.episode.n_query), (batch.support, 7 * spec.episode.n_support)]
@@ -170,14 +170,14 @@ def test_inputs_and_targets_are_in_range(task, split):
         assert own.inputs.isfinite().all()
         if spec.n_symbols:
             assert 0 <= own.inputs.min() <= own.inputs.max() < spec.n_symbols
-        if spec.target is TargetKind.CLASSES:
+        if spec.target_kind is TargetKind.CLASSES:
             assert own.targets.unique().tolist() == list(range(spec.n_outputs))
         else:
             assert own.targets.isfinite().all()
 
 
 def test_classes_are_split_alike(task):
-    if task.spec.target is not TargetKind.CLASSES:
+    if task.spec.target_kind is not TargetKind.CLASSES:
         pytest.skip("values have no classes")
     counts = {split: whole(task, split).targets.flatten().bincount() for split in ("train", "validation")}
     n_free = sum(count.sum() for count in counts.values())
@@ -279,7 +279,7 @@ def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monke
     raw = task.examples()
     if task.spec.n_symbols:
         pytest.skip("symbols are not scaled")
-    values = task.spec.target is TargetKind.VALUES
+    values = task.spec.target_kind is TargetKind.VALUES
     row = task.at([0]).ids("test", torch.arange(size(task, "test")).unsqueeze(0))[0]
     inputs, targets = raw.inputs.copy(), raw.targets.copy()
     inputs[row] *= 100
@@ -294,7 +294,7 @@ def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monke
 def test_the_right_answer_scores_better_than_a_random_one(task):
     targets = whole(task, "test").targets
     right = targets
-    if task.spec.target is TargetKind.CLASSES:
+    if task.spec.target_kind is TargetKind.CLASSES:
         right = 20 * torch.nn.functional.one_hot(targets, task.spec.n_outputs).float()
     best, poor = task.score(right, targets), task.score(Stream("test", [0]).normal(*right.shape[1:]), targets)
     assert best[task.spec.score].item() == pytest.approx(1)
@@ -312,7 +312,7 @@ def test_the_source_has_the_same_shapes_and_other_examples(array_task):
     for choice in type(task).SOURCES:
         target = dataclasses.replace(task, source_data=choice)
         ours, theirs = target.spec, target.source.spec
-        for field in ("input_shape", "n_outputs", "n_symbols", "target", "score"):
+        for field in ("input_shape", "n_outputs", "n_symbols", "target_kind", "score"):
             assert getattr(ours, field) == getattr(theirs, field)
         assert ours.name != theirs.name
         batch = asked(target.source, "train", drawn(target.source, "train"))
@@ -328,7 +328,7 @@ def test_the_training_part_can_be_thinned(task, name):
     assert [size(thin, split) for split in SPLITS] == [n_kept, size(task, "validation"), size(task, "test")]
     if task.spec.episode is not None:
         assert rows(thin, "train") == rows(task, "train")[:n_kept]
-    if isinstance(task, ArrayTask) and task.spec.target is TargetKind.CLASSES:
+    if isinstance(task, ArrayTask) and task.spec.target_kind is TargetKind.CLASSES:
         assert (whole(thin, "train").targets.flatten().bincount() - 10).abs().max() < 2
         few = catalog.load("task", name, shots=3)
         assert whole(few, "train").targets.flatten().bincount().tolist() == [3] * task.spec.n_outputs
@@ -374,7 +374,7 @@ def test_examples_of_an_episode_are_fresh_in_training_alone(episode_task):
 
 
 def test_bad_settings_are_refused_in_one_line(task, name):
-    classes = task.spec.target is TargetKind.CLASSES
+    classes = task.spec.target_kind is TargetKind.CLASSES
     refused(name, "split_seed must be an integer >= 0, or null, got -1", split_seed=-1)
     refused(name, "train_size must be an integer >= 1, or null, got 0", train_size=0)
     refused(name, "train_size must be an integer >= 1, or null, got 2.5", train_size=2.5)

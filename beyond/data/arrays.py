@@ -105,7 +105,7 @@ class ArrayTask(DrawnTask):
         return inputs
 
     def __post_init__(self) -> None:
-        classes = self.spec.target is TargetKind.CLASSES
+        classes = self.spec.target_kind is TargetKind.CLASSES
         require("shots", "null where train_size is set", self.shots, self.shots is None or self.train_size is None)
         require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
         require("label_noise", "in [0, 1]", self.label_noise, not classes or self.label_noise <= 1)
@@ -136,7 +136,7 @@ class ArrayTask(DrawnTask):
         train = rows["train"]
 
         scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
-        values = self.spec.target is TargetKind.VALUES
+        values = self.spec.target_kind is TargetKind.VALUES
         units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
         corrupted = {"train": 1} | ({"validation": 2} if self.noisy_validation else {}) if self.label_noise else {}
         noisy = {
@@ -163,7 +163,7 @@ class ArrayTask(DrawnTask):
 
     def _corrupt(self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]) -> Tensor:
         """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""
-        if self.spec.target is TargetKind.CLASSES:
+        if self.spec.target_kind is TargetKind.CLASSES:
             labels = [
                 replace_labels(own, self.label_noise, self.spec.n_outputs, rng)
                 for own, rng in zip(targets.numpy(), generators, strict=True)
@@ -178,7 +178,7 @@ class ArrayTask(DrawnTask):
         n_examples = len(raw.targets)
         n_free = max(0, n_examples - (raw.n_test or 0) - (raw.n_validation or 0))
         # Every stretch of a stratified order is stratified: one order gives the splits and the nested smaller sets.
-        classes = raw.targets if self.spec.target is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
+        classes = raw.targets if self.spec.target_kind is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
         order = stratified_order(classes[:n_free], rng)
         fixed = np.arange(n_free, n_examples)
         test, validation = fixed[raw.n_validation or 0 :], fixed[: raw.n_validation]

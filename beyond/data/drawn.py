@@ -60,7 +60,7 @@ class DrawnTask(ABC):
         Of episodes they are over the queries of all.
         """
         outputs = outputs.double()
-        if self.spec.target is TargetKind.CLASSES:
+        if self.spec.target_kind is TargetKind.CLASSES:
             loss = losses.cross_entropy(outputs, targets)
             return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
         loss = losses.squared_error(outputs, targets)

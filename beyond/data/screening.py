@@ -27,7 +27,7 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
     targets : array of shape (N,) or (N, n_outputs)
         Integers in [0, n_outputs), or finite numbers.
     """
-    classes = spec.target is TargetKind.CLASSES
+    classes = spec.target_kind is TargetKind.CLASSES
     n_examples = len(inputs)
     _require_shape(f"inputs of {spec.name}", inputs, (n_examples, *spec.input_shape))
     _require_shape(f"targets of {spec.name}", targets, (n_examples,) if classes else (n_examples, spec.n_outputs))
@@ -38,7 +38,7 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
 def require_examples(sizes: Mapping[str, int], spec: TaskSpec) -> None:
     """Refuse splits that are empty, and held-out splits of one value, whose R2 is 0 whatever is predicted."""
     for split in SPLITS:
-        least = 2 if spec.target is TargetKind.VALUES and split != "train" else 1
+        least = 2 if spec.target_kind is TargetKind.VALUES and split != "train" else 1
         examples = "example" if least == 1 else "examples"
         allowed = f"at least {least} {examples}"
         require(f"the {split} split of {spec.name}", allowed, sizes[split], sizes[split] >= least)

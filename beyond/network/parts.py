@@ -35,10 +35,10 @@ def initialisation_of(name: str, std: float) -> Initialisation:
 
 
 def trial(
-    architecture: Architecture, shape: tuple[int, ...], n_symbols: int = 0, target: TargetKind = TargetKind.CLASSES
+    architecture: Architecture, shape: tuple[int, ...], n_symbols: int = 0, target_kind: TargetKind = TargetKind.CLASSES
 ) -> TaskSpec:
     """Return a small task of noise on an architecture, as it stands in a file's `TRIALS`: the contract tests try every
     method on all of them, with every choice of its settings.
     """
     episode = Episode(n_support=4, n_query=3)
-    return TaskSpec("noise", shape, 4, target, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode)
+    return TaskSpec("noise", shape, 4, target_kind, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode)

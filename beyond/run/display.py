@@ -38,7 +38,9 @@ def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) 
         metric = rows[0]["headline_metric"]
         told = f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
     total = rows[0]["total_seconds"]
-    return f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} a replica"
+    return (
+        f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} per replica"
+    )
 
 
 def figures(seconds: float) -> str:

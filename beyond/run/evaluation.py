@@ -87,7 +87,7 @@ class Evaluation:
         ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(len(self.seeds), -1)
         if targets.ndim == outputs.ndim:  # values
             outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
-        tables = {r: columns(spec.target, run_id, self.seeds[r], ids[r], targets[r], outputs[r]) for r in replicas}
+        tables = {r: columns(spec.target_kind, run_id, self.seeds[r], ids[r], targets[r], outputs[r]) for r in replicas}
         return Tested(scores, inference, tables)
 
     def _answers(self, method: Method, state: Any, split: str, problem: Problem) -> tuple[Tensor, Tensor]:

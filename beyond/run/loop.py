@@ -164,7 +164,7 @@ class _Run:
             if outcome.alive and last != best:
                 curves += curve_rows(setup, replica, last, training.costs(), "test", outcome.final["test"])
             runs.append(run_row(setup, replica, outcome, training, self.evaluation, inference))
-        written = joined(setup.task.spec.target, predictions)
+        written = joined(setup.task.spec.target_kind, predictions)
         return Progress(training.spent(), nan, curves, [], runs, {}, written)
 
     def snapshot(self) -> dict[str, Any]:

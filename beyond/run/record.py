@@ -1,4 +1,4 @@
-"""A run's folder: rows become parquet files, and a run that was cut off goes on where it stood.
+"""A run's folder: rows become parquet files, and an interrupted run resumes where it stopped.
 
 Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is finished if its tables
 are those that its manifest names. A lock that the operating system drops with its process keeps two processes from

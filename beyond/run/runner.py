@@ -62,7 +62,7 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
             return before.status
         snapshot = folder.resume()
         if folder.unusable:
-            say(console, f"{cell.arm.label}: {folder.unusable}, starts anew")
+            say(console, f"{cell.arm.label}: {folder.unusable}, starting again")
         clock = perf_counter()
         try:
             with bar(console if shown else None, cell.arm.label) as move:

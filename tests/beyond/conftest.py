@@ -61,8 +61,10 @@ NETWORKS = {
 def make_spec():
     """Return a function that makes the spec of a task."""
 
-    def make(input_shape=(6,), n_outputs=3, target=TargetKind.CLASSES, n_symbols=0):
-        return TaskSpec("test/toy", input_shape, n_outputs, target, MLP(), "accuracy_score", (0.5, 0.7, 0.9), n_symbols)
+    def make(input_shape=(6,), n_outputs=3, target_kind=TargetKind.CLASSES, n_symbols=0):
+        return TaskSpec(
+            "test/toy", input_shape, n_outputs, target_kind, MLP(), "accuracy_score", (0.5, 0.7, 0.9), n_symbols
+        )
 
     return make
 
@@ -71,16 +73,16 @@ def make_spec():
 def make_case(make_spec):
     """Return a function that makes a network, weights of R replicas without zeros, and a batch."""
 
-    def make(name="mlp", seeds=(0, 1, 2), batch_size=4, target=TargetKind.CLASSES):
+    def make(name="mlp", seeds=(0, 1, 2), batch_size=4, target_kind=TargetKind.CLASSES):
         architecture, input_shape, n_symbols = NETWORKS[name]
-        spec = make_spec(input_shape, 3, target, n_symbols)
+        spec = make_spec(input_shape, 3, target_kind, n_symbols)
         network, rng = architecture.build(spec), Stream("test", seeds)
         params = network.init(rng)
         params = params + 0.1 * rng.normal(network.n_weights)
         inputs = (
             rng.integers(n_symbols, batch_size, *input_shape) if n_symbols else rng.normal(batch_size, *input_shape)
         )
-        targets = rng.integers(3, batch_size) if target is TargetKind.CLASSES else rng.normal(batch_size, 3)
+        targets = rng.integers(3, batch_size) if target_kind is TargetKind.CLASSES else rng.normal(batch_size, 3)
         return SimpleNamespace(spec=spec, network=network, params=params, inputs=inputs, targets=targets)
 
     return make

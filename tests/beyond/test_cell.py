@@ -134,7 +134,7 @@ def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(part, told,
     begin(begun, monkeypatch, **{part: before[part]})
     begun = replace(begun)  # which has looked at no source yet
     run_cell(begun, keep_skipped=False, shown=False)
-    assert f"what began it has changed ({told}), starts anew" in capsys.readouterr().err
+    assert f"what began it has changed ({told}), starting again" in capsys.readouterr().err
     assert_same_tables(whole, begun)
 
 
@@ -163,7 +163,7 @@ def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
         shutil.copy(other.folder / "state.pt", begun.folder)
         capsys.readouterr()
         run_cell(begun, keep_skipped=False, shown=False)
-        assert "what began it has changed (its settings), starts anew" in capsys.readouterr().err
+        assert "what began it has changed (its settings), starting again" in capsys.readouterr().err
         assert_same_tables(whole, begun)
         shutil.rmtree(begun.folder)
 
@@ -181,7 +181,7 @@ def test_a_file_that_is_cut_costs_that_cell_alone_and_no_traceback(name, spoil, 
     capsys.readouterr()
     assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     told = capsys.readouterr().err.splitlines()
-    assert [line.endswith("starts anew") for line in told] == [True, False]
+    assert [line.endswith("starting again") for line in told] == [True, False]
     assert "finished before" not in "".join(told)
     assert run_cell(one, keep_skipped=False, shown=False) == "finished"
     assert "finished before" in capsys.readouterr().err

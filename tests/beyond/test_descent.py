@@ -63,7 +63,7 @@ class Everywhere(Along):
 
 
 def start(method):
-    spec = trial(MLP((5, 4)), (6,), target=TargetKind.VALUES)
+    spec = trial(MLP((5, 4)), (6,), target_kind=TargetKind.VALUES)
     network = spec.network.build(spec)
     problem, rng = Problem(network, spec), Stream("step", SEEDS)
     params = network.init(Stream("init", SEEDS))

@@ -80,7 +80,7 @@ def test_spaces_hold_every_example_and_follow_the_specification(task, load_task)
     assert env.observation_space.shape == spec.input_shape
     if spec.n_symbols:
         assert env.observation_space == MultiDiscrete(np.full(spec.input_shape, spec.n_symbols))
-    if spec.target is TargetKind.CLASSES:
+    if spec.target_kind is TargetKind.CLASSES:
         assert env.action_space == Discrete(spec.n_outputs)
     else:
         targets = examples(task, "train")[1]

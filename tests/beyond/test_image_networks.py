@@ -15,7 +15,7 @@ from beyond.streams import Stream
 @pytest.fixture
 def spec():
     return TaskSpec(
-        name="images", input_shape=(1, 28, 28), n_outputs=10, target=TargetKind.CLASSES, network=MLP(),
+        name="images", input_shape=(1, 28, 28), n_outputs=10, target_kind=TargetKind.CLASSES, network=MLP(),
         score="accuracy_score", levels=(0.5,),
     )  # fmt: skip
 

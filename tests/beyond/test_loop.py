@@ -762,7 +762,7 @@ def test_there_is_a_row_a_replica_test_example_and_output(answered):
     ids = splits.ids("test", torch.arange(splits.size("test")).unsqueeze(0)).expand(3, -1)
     assert all(not progress.predictions for progress in yielded[:-1])
     assert set(predictions["run_id"]) == {"abc"}
-    n_outputs = 1 if of.task.spec.target is TargetKind.CLASSES else 2
+    n_outputs = 1 if of.task.spec.target_kind is TargetKind.CLASSES else 2
     for seed in SEEDS:  # one of them has diverged, after its best checkpoint
         own = predictions[predictions["seed"] == seed]
         expected = [(int(i), output) for i in ids[seed].sort().values for output in range(n_outputs)]
@@ -781,7 +781,7 @@ def test_the_recorded_test_score_follows_from_the_predictions(answered):
     of, tables, _, predictions = answered
     for seed, row in tables["runs"].set_index("seed").iterrows():
         own = predictions[predictions["seed"] == seed]
-        if of.task.spec.target is TargetKind.CLASSES:
+        if of.task.spec.target_kind is TargetKind.CLASSES:
             assert (own["target"] == own["prediction"]).mean() == row["best_test_score"]
         else:
             wide = own.pivot_table(index="example", columns="output", values=["target", "prediction"])

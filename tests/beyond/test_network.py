@@ -308,4 +308,4 @@ def test_networks_for_sequences_refuse_images(architecture, layer, make_spec):
 
 def test_a_cnn_needs_images(make_spec):
     with pytest.raises(InputError, match=r"^Conv2d input must be an image .*, got \(6,\)$"):
-        CNN().build(make_spec((6,), target=TargetKind.VALUES))
+        CNN().build(make_spec((6,), target_kind=TargetKind.VALUES))

@@ -70,7 +70,7 @@ REFUSED = {
 
 def chain_rule(at, start=0):
     outputs, tape = at.problem.forward(at.params, at.batch.inputs)
-    return at.problem.backward(tape, losses.error(at.problem.spec.target, outputs, at.targets), start=start)
+    return at.problem.backward(tape, losses.error(at.problem.spec.target_kind, outputs, at.targets), start=start)
 
 
 def layerwise(at, segments):
@@ -79,7 +79,7 @@ def layerwise(at, segments):
     for segment in segments:
         x, tape = segment.forward(at.params, x)
         tapes.append(tape)
-    error = losses.error(at.problem.spec.target, x, at.targets)
+    error = losses.error(at.problem.spec.target_kind, x, at.targets)
     gradients = []
     for segment, tape in zip(reversed(segments), reversed(tapes), strict=True):
         gradients.insert(0, segment.gradient(tape, error))
@@ -99,8 +99,8 @@ def lanes(at):
 def ask(make_case):
     """Return a function that makes a problem to ask, and what to ask it with."""
 
-    def make(name="mlp", signal=Signal.GRADIENT, target=TargetKind.CLASSES, batch_size=B, n_candidates=P):
-        case = make_case(name, batch_size=batch_size, target=target)
+    def make(name="mlp", signal=Signal.GRADIENT, target_kind=TargetKind.CLASSES, batch_size=B, n_candidates=P):
+        case = make_case(name, batch_size=batch_size, target_kind=target_kind)
         steps = torch.linspace(0.5, 1.5, n_candidates).view(1, -1, 1)
         return SimpleNamespace(
             problem=Problem(case.network, case.spec, Ledger(), signal),
@@ -159,14 +159,14 @@ def test_targets_are_sealed_for_methods_told_the_loss_or_the_reward(signal, ask)
 
 @pytest.mark.parametrize("target", TargetKind)
 def test_sealed_or_not_the_answer_is_the_same(target, ask, close):
-    sealed, open_ = ask(signal=Signal.LOSS, target=target), ask(target=target)
+    sealed, open_ = ask(signal=Signal.LOSS, target_kind=target), ask(target_kind=target)
     close(sealed.problem.loss(sealed.params, sealed.batch), open_.problem.loss(open_.params, open_.batch), rtol=0)
 
 
 @pytest.mark.parametrize("target", TargetKind)
 @pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "mlp on symbols", "deep", "cnn"])
 def test_automatic_differentiation_is_the_chain_rule(name, target, ask, close):
-    at = ask(name, target=target)
+    at = ask(name, target_kind=target)
     close(at.problem.gradient(at.params, at.batch), chain_rule(at))
     assert not at.params.requires_grad
 
@@ -182,7 +182,7 @@ def test_gradients_are_found_where_gradients_are_off(ask, close):
 def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     n_candidates, chunk, target, ask, close, monkeypatch
 ):
-    at = ask(target=target, n_candidates=n_candidates)
+    at = ask(target_kind=target, n_candidates=n_candidates)
     one = 8 * max(5, 4, 3) * B  # bytes a candidate: input and output of the widest layer
     monkeypatch.setattr(network, "CACHE_BYTES", one * chunk)
     assert at.network.chunk_size(B) == chunk
@@ -260,14 +260,14 @@ def test_a_stage_is_a_layer_with_drawn_weights_and_what_follows_it(ask):
 @pytest.mark.parametrize("target", TargetKind)
 @pytest.mark.parametrize("name", ["mlp", "mlp with layer norm", "mlp on symbols", "cnn"])
 def test_the_directional_derivative_is_the_product_with_the_gradient(name, target, ask, close):
-    at = ask(name, target=target)
+    at = ask(name, target_kind=target)
     found = at.problem.directional_derivative(at.params, at.population, at.batch)
     close(found, (at.population * chain_rule(at).unsqueeze(1)).sum(-1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("target", TargetKind)
 def test_losses_of_examples_average_to_the_loss(target, ask, close):
-    at = ask(target=target)
+    at = ask(target_kind=target)
     outputs = at.problem.outputs(at.params, at.batch.inputs)
     close(at.problem.example_losses(outputs, at.batch).mean(1), at.problem.loss(at.params, at.batch))
 

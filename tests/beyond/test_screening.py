@@ -27,8 +27,8 @@ LABELS = np.arange(6) % 3
 NUMBERS = np.linspace(-1, 1, 12).reshape(6, 2)
 
 
-def spec(target=TargetKind.CLASSES, input_shape=(2,), n_symbols=0):
-    return TaskSpec("box/toy", input_shape, 3, target, MLP(), "score", (0.1, 0.2, 0.3), n_symbols)
+def spec(target_kind=TargetKind.CLASSES, input_shape=(2,), n_symbols=0):
+    return TaskSpec("box/toy", input_shape, 3, target_kind, MLP(), "score", (0.1, 0.2, 0.3), n_symbols)
 
 
 def planted(values, place, wrong):

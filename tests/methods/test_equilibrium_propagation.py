@@ -66,7 +66,7 @@ def gradient_at_equilibrium(given, rho, n_moves=300) -> torch.Tensor:
                 total = total + torch.einsum("roi,rbo->rbi", hidden[i + 1][0], states[i + 1])
             moved.append(0.5 * states[i] + 0.5 * rho(total))
         states = moved
-    loss = losses.loss(given.problem.spec.target, affine(out, states[-1]), given.batch.targets).sum()
+    loss = losses.loss(given.problem.spec.target_kind, affine(out, states[-1]), given.batch.targets).sum()
     return torch.autograd.grad(loss, weights)[0]
 
 

@@ -71,7 +71,7 @@ def episodes(given):
 
 def loss(given, weights, examples):
     outputs = given.network.outputs(weights.unsqueeze(0), examples[0])
-    return losses.loss(given.task.spec.target, outputs, examples[1])[0]
+    return losses.loss(given.task.spec.target_kind, outputs, examples[1])[0]
 
 
 def adapted(given, weights, support, rate, n_steps, start=0):

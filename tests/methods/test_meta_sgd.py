@@ -68,7 +68,7 @@ def objective(given, params, rates, n_steps):
 
             def loss(weights, examples):
                 outputs = given.network.outputs(weights.unsqueeze(0), examples[0])
-                return losses.loss(given.task.spec.target, outputs, examples[1])[0]
+                return losses.loss(given.task.spec.target_kind, outputs, examples[1])[0]
 
             weights = params[replica]
             for _ in range(n_steps):

@@ -39,7 +39,7 @@ def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_proble
     given = make_problem(method, task)
     twin = make_problem(task=task)
     outputs, tape = twin.problem.forward(twin.params, twin.batch.inputs)
-    policy = policy_of(twin.task.spec.target, outputs, 0.5)
+    policy = policy_of(twin.task.spec.target_kind, outputs, 0.5)
     actions = policy.sample(3, twin.rng)
     rewards = twin.problem.reward(actions, twin.batch)
     others = (rewards.sum(2, keepdim=True) - rewards) / 2
@@ -71,8 +71,8 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(task, ra
     )  # fmt: skip
     given = make_problem(method, task, network=MLP(hidden=(8,), activation="tanh"))
     twin = make_problem(task=task)
-    network, kind = given.network, str(given.task.spec.target)
-    actions = policy_of(given.task.spec.target, network.outputs(given.params, given.batch.inputs), 0.5).sample(
+    network, kind = given.network, str(given.task.spec.target_kind)
+    actions = policy_of(given.task.spec.target_kind, network.outputs(given.params, given.batch.inputs), 0.5).sample(
         3, twin.rng
     )
     rewards = twin.problem.reward(actions, given.batch)

@@ -95,7 +95,7 @@ def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, c
                 if i < len(values):
                     total = total + 0.5 * (values[i] - mu).square().sum()
                 else:
-                    total = total + losses.loss(given.problem.spec.target, mu, batch.targets).sum() * mu.shape[1]
+                    total = total + losses.loss(given.problem.spec.target_kind, mu, batch.targets).sum() * mu.shape[1]
             return total
 
         values = [batch.inputs]

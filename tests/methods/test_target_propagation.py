@@ -103,7 +103,7 @@ def test_both_local_gradients_equal_automatic_differentiation(task, network, mak
     activities = [again.batch.inputs]
     for stage in stages:
         activities.append(stage.forward(weights, activities[-1].detach())[0])
-    top = losses.loss(again.problem.spec.target, activities[-1], again.batch.targets).sum()
+    top = losses.loss(again.problem.spec.target_kind, activities[-1], again.batch.targets).sum()
     (error,) = torch.autograd.grad(top, activities[-1], retain_graph=True)
     target = activities[-1].detach() - 0.6 * 16 * error
     local, reconstruction = top, torch.zeros(())
