@@ -32,6 +32,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
+from beyond.kits.passes import back, forward
 from beyond.kits.policies import policy_of
 from beyond.problem import Problem
 from beyond.settings import NonNegative, Positive, PositiveInt, settings
@@ -69,10 +70,7 @@ class ActorCritic(Descent):
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         *trunk, head = problem.stages
         params, value_weights, value_bias = state["params"], state["extras"][:, :-1], state["extras"][:, -1:]
-        hidden, tapes = batch.inputs, []
-        for stage in trunk:
-            hidden, tape = stage.forward(params, hidden, rng)
-            tapes.append(tape)
+        (*_, hidden), tapes = forward(trunk, params, batch.inputs, rng)
         outputs, head_tape = head.forward(params, hidden, rng)
         features = hidden.flatten(2)  # (R, B, n_features)
         n_inputs = features.shape[1]
@@ -87,12 +85,8 @@ class ActorCritic(Descent):
 
         from_features = problem.matmul(features.mT, critic_error).squeeze(2)
         critic_gradient = torch.cat([from_features, critic_error.sum(1)], 1)
-        gradients = [head.gradient(head_tape, actor_error), critic_gradient]
+        learnt = [head.gradient(head_tape, actor_error), critic_gradient]
         if trunk:
             from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(hidden.shape)
-            error = head.carry(head_tape, actor_error) + from_critic
-            for stage, tape in zip(reversed(trunk), reversed(tapes), strict=True):
-                gradients.insert(0, stage.gradient(tape, error))
-                if stage is not trunk[0]:
-                    error = stage.carry(tape, error)
-        return torch.cat(gradients, 1)
+            learnt.insert(0, back(trunk, tapes, head.carry(head_tape, actor_error) + from_critic))
+        return torch.cat(learnt, 1)

@@ -28,6 +28,7 @@ from beyond.errors import UnsupportedError
 from beyond.kits.adaptation import by_episode, by_replica, require_episodes
 from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.passes import back, forward
 from beyond.problem import Problem
 from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
@@ -62,25 +63,18 @@ class Prototypes(Descent):
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         support, stages = batch.support, problem.stages[:-1]
         assert support is not None
-        x, tapes = torch.cat([support.inputs, batch.inputs], 1), []
-        for stage in stages:
-            x, tape = stage.forward(state["params"], x, rng)
-            tapes.append(tape)
-        shown, asked = x.tensor_split([support.inputs.shape[1]], 1)
+        inputs = torch.cat([support.inputs, batch.inputs], 1)
+        (*_, features), tapes = forward(stages, state["params"], inputs, rng)
+        shown, asked = features.tensor_split([support.inputs.shape[1]], 1)
         compared = compare(shown, asked, support.targets, problem)
-        error = compared.back(problem.error(compared.outputs, batch.targets)).view(x.shape)
-        gradients: list[Tensor] = []
-        for stage, tape in zip(reversed(stages), reversed(tapes), strict=True):
-            gradients.insert(0, stage.gradient(tape, error))
-            error = stage.carry(tape, error) if stage.start else error
-        return torch.cat(gradients, 1)
+        error = compared.back(problem.error(compared.outputs, batch.targets)).view(features.shape)
+        return back(stages, tapes, error)
 
     def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
         if support is None:
             raise UnsupportedError("prototypes need the support of an episode")
-        shown, asked = support.inputs, inputs
-        for stage in problem.stages[:-1]:
-            (shown, _), (asked, _) = stage.forward(state["params"], shown), stage.forward(state["params"], asked)
+        (*_, shown), _ = forward(problem.stages[:-1], state["params"], support.inputs)
+        (*_, asked), _ = forward(problem.stages[:-1], state["params"], inputs)
         return compare(shown, asked, support.targets, problem).outputs
 
 

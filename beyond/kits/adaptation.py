@@ -15,6 +15,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Episode, Method, TaskSpec
 from beyond.errors import UnsupportedError
+from beyond.kits.passes import back, forward
 from beyond.problem import Problem
 
 
@@ -123,21 +124,14 @@ class InnerLoop:
             return params
         stages = problem.stages
         n_fixed = len(stages) - 1 if self.last_layer else 0
-        features = support.inputs
-        for stage in stages[:n_fixed]:
-            features, _ = stage.forward(params, features)
-        start = stages[n_fixed].start
+        fixed, adapting = stages[:n_fixed], stages[n_fixed:]
+        (*_, features), _ = forward(fixed, params, support.inputs)
+        start = adapting[0].start
         for _ in range(self.n_steps):
-            x, tapes = features, []
-            for stage in stages[n_fixed:]:
-                x, tape = stage.forward(params, x)
-                tapes.append(tape)
-            error, parts = _error(problem, x, support), []
-            for stage, tape in zip(reversed(stages[n_fixed:]), reversed(tapes), strict=True):
-                parts.insert(0, stage.gradient(tape, error))
-                error = stage.carry(tape, error) if stage.start > start else error
+            (*_, outputs), tapes = forward(adapting, params, features)
+            gradient = back(adapting, tapes, _error(problem, outputs, support))
             step = rate[:, start:] if isinstance(rate, Tensor) else rate
-            moved = params[:, start:] - step * torch.cat(parts, 1)
+            moved = params[:, start:] - step * gradient
             params = torch.cat([params[:, :start], moved], 1) if start else moved
         return params
 

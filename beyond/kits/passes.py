@@ -1,4 +1,4 @@
-"""Through a network part by part: forward with every tape kept, and what the parts learn put end to end.
+"""Through a network part by part: forward with every tape kept, back, and what the parts learn put end to end.
 
 A part is a layer or a stage, see `Problem.layers` and `Problem.stages`.
 """
@@ -48,6 +48,18 @@ def gradients(parts: Sequence[Segment], tapes: Sequence[Tape], errors: Sequence[
     """Derivatives (R, n) for the parts' weights end to end, from the error (R, B, ...) at the end of each part."""
     own = [part.gradient(tape, error) for part, tape, error in zip(parts, tapes, errors, strict=True)]
     return torch.cat(own, 1)
+
+
+def back(parts: Sequence[Segment], tapes: Sequence[Tape], error: Tensor) -> Tensor:
+    """Derivatives (R, m) for the parts' weights end to end, by the chain rule from the error (R, B, ...) at their end.
+
+    Nothing is carried below the first part.
+    """
+    learnt: list[Tensor] = []
+    for part, tape in zip(reversed(parts), reversed(tapes), strict=True):
+        learnt.insert(0, part.gradient(tape, error))
+        error = error if part is parts[0] else part.carry(tape, error)
+    return torch.cat(learnt, 1)
 
 
 def widths(parts: Sequence[Segment]) -> list[int]:
