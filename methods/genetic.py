@@ -31,11 +31,9 @@ Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; safe mutati
 al., 2002, doi:10.1109/4235.996017; DEAP: JMLR 13, 2171-2175.
 """
 
-from collections.abc import Sequence
 from math import inf
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
-import numpy as np
 import torch
 from annotated_types import Ge, Interval
 from deap import base, tools
@@ -43,10 +41,11 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require
+from beyond.kits.selection import select, select_from_best, take
 from beyond.kits.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
 from beyond.problem import Problem
 from beyond.settings import NonNegative, NonNegativeInt, Positive, PositiveInt, UnitInterval, UpToOne, settings
-from beyond.streams import Stream, global_generators
+from beyond.streams import Stream
 
 
 class State(TypedDict):
@@ -187,52 +186,5 @@ class Genetic(Method[State]):
 
     def select(self, objectives: Tensor, toolbox: Any, rng: Stream) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Indices of the best candidates (R, E) and of the parents (R, P - n_elites), and statistics of the losses."""
-        best, parents, records = [], [], []
-        for values, seed in zip(objectives.tolist(), rng.integers(2**62).tolist(), strict=True):
-            individuals = [Individual(index, own) for index, own in enumerate(values)]
-            hall = tools.HallOfFame(max(1, self.n_elites))
-            hall.update(individuals)
-            best.append(list(hall))
-            with global_generators(seed):  # DEAP draws from Python's
-                parents.append(toolbox.select(individuals, len(values) - self.n_elites))
-            with np.errstate(invalid="ignore"):  # an infinite loss has no spread
-                records.append(STATISTICS.compile(individuals))
-        statistics = {name: torch.tensor([record[name] for record in records]) for name in STATISTICS.fields}
-        return torch.tensor(best), torch.tensor(parents), statistics
-
-
-class Fitness(base.Fitness):
-    """One objective or two; less is better. Compared by `<`, the second one only breaks ties."""
-
-    weights = (-1.0, -1.0)
-
-    def __init__(self, objectives: Sequence[float] = ()) -> None:
-        self.wvalues = tuple(-objective for objective in objectives)  # DEAP's own initialiser is slowed by its checks
-
-
-class Individual(int):
-    """A candidate's index in its population, with the fitness that DEAP's operators look at."""
-
-    fitness: Fitness
-
-    def __new__(cls, index: int, objectives: Sequence[float] = ()) -> "Individual":
-        individual = super().__new__(cls, index)
-        individual.fitness = Fitness(objectives)
-        return individual
-
-
-STATISTICS = tools.Statistics(lambda individual: individual.fitness.values[0])
-for function in (np.min, np.mean, np.max, np.std):
-    STATISTICS.register(function.__name__, function)
-
-
-def select_from_best(individuals: list[Individual], k: int, best: Any, n_parents: int) -> list[Individual]:
-    """Draw k parents, with replacement, from the `n_parents` that the selection `best` puts first."""
-    return tools.selRandom(best(individuals, n_parents), k)
-
-
-def take(population: Tensor, indices: Tensor) -> Tensor:
-    """Copy candidates (R, K, n) by their indices (R, K) in a population (R, P, n)."""
-    n_replicas, size, _ = population.shape
-    rows = indices + size * torch.arange(n_replicas).unsqueeze(1)
-    return population.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        n_parents = objectives.shape[1] - self.n_elites
+        return select(objectives, toolbox.select, max(1, self.n_elites), n_parents, rng)

@@ -102,7 +102,7 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
     "target",
     [
         "os.system", "os:system", "subprocess.run", "antigravity.x", "builtins.eval", "torch.load", "system", "", 3,
-        None, "beyond.run.cell.os.system", "beyond.run.cell:os", "beyond.run.cell.subprocess", "methods.genetic.np",
+        None, "beyond.run.cell.os.system", "beyond.run.cell:os", "beyond.run.cell.subprocess", "methods.genetic.torch",
         "toy_boxes.system",
     ],
 )  # fmt: skip
