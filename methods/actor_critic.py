@@ -25,43 +25,31 @@ value_weight and entropy bonus: arXiv:1602.01783.
 
 from collections.abc import Mapping
 from math import prod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Signal
-from beyond.kits.descent import Descent, State
+from beyond.contracts import Batch
+from beyond.kits.descent import State
 from beyond.kits.passes import back, forward
-from beyond.kits.policies import policy_of
+from beyond.kits.policies import Acting
 from beyond.problem import Problem
-from beyond.settings import NonNegative, Positive, PositiveInt, settings
+from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
 
 @settings
-class ActorCritic(Descent):
+class ActorCritic(Acting):
     """Make actions that earned more than the critic expected likelier.
 
     Parameters
     ----------
-    n_actions : int, >= 1
-        Actions drawn, and rewards heard, for each input.
     value_weight : float, >= 0
         Of the critic's error in what the hidden layers are told; 0 leaves them to the actor. The critic's own weights
         always follow their error in full.
-    entropy_bonus : float, >= 0
-        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
-    action_std : float, > 0
-        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
     """
 
-    signal: ClassVar[Signal] = Signal.REWARD
-
-    n_actions: PositiveInt = 1
     value_weight: NonNegative = 0.5
-    entropy_bonus: NonNegative = 0.1
-    action_std: Positive = 0.5
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         n_features = prod(problem.stages[-1].input_shape)
@@ -76,7 +64,7 @@ class ActorCritic(Descent):
         n_inputs = features.shape[1]
         values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)  # (R, B, 1)
 
-        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
+        policy = self.policy(problem, outputs)
         actions = policy.sample(self.n_actions, rng)
         advantages = problem.reward(actions, batch) - values  # (R, B, K)
         ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()

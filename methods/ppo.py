@@ -27,72 +27,45 @@ Check: the first update without a cut is REINFORCE's, and every update's gradien
 Source: arXiv:1707.06347, equation 7.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Signal
-from beyond.kits.descent import Descent, State
-from beyond.kits.policies import Baseline, expected_reward, policy_of, require_others, running_mean
+from beyond.contracts import Batch
+from beyond.kits.descent import State
+from beyond.kits.policies import Comparing
 from beyond.problem import Problem
-from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, PositiveOrInf, settings
+from beyond.settings import PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
 
 
 @settings
-class PPO(Descent):
+class PPO(Comparing):
     """Make actions that earned more than expected likelier, several times over but not far.
 
     Parameters
     ----------
-    n_actions : int, >= 1
-        Actions drawn, and rewards heard, for each input.
     n_epochs : int, >= 1
         Times that the rewards of one step are gone through.
     n_minibatches : int, >= 1
         Parts into which the inputs of a step are shuffled, each epoch anew; an update for each.
     clip : float, > 0
         Relative change of an action's probability beyond which its reward asks for no more; inf never cuts.
-    baseline : {"none", "running_mean", "leave_one_out"}
-        What a reward is compared with; the last needs at least two actions.
-    baseline_decay : float in [0, 1)
-        Of the running mean; the other baselines do not use it.
     normalise_advantages : bool
         Whether a step's advantages are brought to mean 0 and standard deviation 1.
-    entropy_bonus : float, >= 0
-        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
-    action_std : float, > 0
-        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
     """
 
-    signal: ClassVar[Signal] = Signal.REWARD
-
     batch_size: PositiveInt = 64
-    n_actions: PositiveInt = 1
     n_epochs: PositiveInt = 2
     n_minibatches: PositiveInt = 2
     clip: PositiveOrInf = 0.2
-    baseline: Baseline = "running_mean"
-    baseline_decay: BelowOne = 0.9
     normalise_advantages: bool = False
-    entropy_bonus: NonNegative = 0.1
-    action_std: Positive = 0.5
-
-    def __post_init__(self) -> None:
-        require_others("n_actions", self.n_actions, self.baseline)
-
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        return {"mean_reward": torch.zeros(len(params))}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        policy = policy_of(problem.spec.target_kind, problem.outputs(state["params"], batch.inputs), self.action_std)
+        policy = self.policy(problem, problem.outputs(state["params"], batch.inputs))
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
-        advantages = self._advantages(rewards, state["mean_reward"])
-        earned = actions, policy.log_probability(actions), advantages
-        state = {**state, "mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
+        earned = actions, policy.log_probability(actions), self.advantages(state, rewards)
+        state = {**state, **self.heard(state, rewards)}
         replicas = torch.arange(len(rewards)).unsqueeze(1)
         for _ in range(self.n_epochs):
             for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
@@ -104,7 +77,7 @@ class PPO(Descent):
         """One update's: in place of targets the batch has actions, their log probabilities then, and advantages."""
         actions, before, advantages = batch.targets
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
+        policy = self.policy(problem, outputs)
         ratio = (policy.log_probability(actions) - before).exp()
         limited = ratio.clamp(1 - self.clip, 1 + self.clip)
         kept = ratio * advantages <= limited * advantages  # the branch of the minimum that still has a slope
@@ -112,9 +85,8 @@ class PPO(Descent):
         ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
         return problem.backward(tape, -ascent / outputs.shape[1])
 
-    def _advantages(self, rewards: Tensor, mean_reward: Tensor) -> Tensor:
-        """Rewards above their baseline, which is independent of the action that is judged, (R, B, K)."""
-        advantages = rewards - expected_reward(self.baseline, rewards, mean_reward)
+    def advantages(self, state: State, rewards: Tensor) -> Tensor:
+        advantages = super().advantages(state, rewards)
         if not self.normalise_advantages:
             return advantages
         spread, mean = torch.std_mean(advantages, (1, 2), correction=0, keepdim=True)

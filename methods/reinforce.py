@@ -25,58 +25,24 @@ Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 
 free!, ICLR workshop on deep reinforcement learning meets structured prediction, 2019.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import torch
-from torch import Tensor
-
-from beyond.contracts import Batch, Signal
-from beyond.kits.descent import Descent, Direction, State
-from beyond.kits.policies import Baseline, expected_reward, policy_of, require_others, running_mean
+from beyond.contracts import Batch
+from beyond.kits.descent import Direction, State
+from beyond.kits.policies import Comparing
 from beyond.problem import Problem
-from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
+from beyond.settings import settings
 from beyond.streams import Stream
 
 
 @settings
-class Reinforce(Descent):
-    """Make actions that earned more than expected likelier.
-
-    Parameters
-    ----------
-    n_actions : int, >= 1
-        Actions drawn, and rewards heard, for each input.
-    baseline : {"none", "running_mean", "leave_one_out"}
-        What a reward is compared with; the last needs at least two actions.
-    baseline_decay : float in [0, 1)
-        Of the running mean; the other baselines do not use it.
-    entropy_bonus : float, >= 0
-        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
-    action_std : float, > 0
-        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
-    """
-
-    signal: ClassVar[Signal] = Signal.REWARD
-
-    n_actions: PositiveInt = 1
-    baseline: Baseline = "running_mean"
-    baseline_decay: BelowOne = 0.9
-    entropy_bonus: NonNegative = 0.1
-    action_std: Positive = 0.5
-
-    def __post_init__(self) -> None:
-        require_others("n_actions", self.n_actions, self.baseline)
-
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        return {"mean_reward": torch.zeros(len(params))}
+class Reinforce(Comparing):
+    """Make actions that earned more than expected likelier."""
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        policy = policy_of(problem.spec.target_kind, outputs, self.action_std)
+        policy = self.policy(problem, outputs)
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
-        advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
+        advantages = self.advantages(state, rewards)
         ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
-        return gradient, {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
+        return gradient, self.heard(state, rewards)

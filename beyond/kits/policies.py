@@ -2,22 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log, pi
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import TargetKind
+from beyond.contracts import Signal, TargetKind
 from beyond.errors import require
+from beyond.kits.descent import Descent, State
+from beyond.problem import Problem
+from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 Baseline = Literal["none", "running_mean", "leave_one_out"]
 
 
-def policy_of(kind: TargetKind, outputs: Tensor, action_std: float) -> Softmax | Gaussian:
-    """Policy over classes with these logits, or over values around these means; outputs (R, B, n_outputs)."""
-    return Softmax(outputs) if kind is TargetKind.CLASSES else Gaussian(outputs, action_std)
+@settings
+class Acting(Descent):
+    """A rule that draws actions from a policy, which is what the network's outputs are, and hears their rewards.
+
+    Parameters
+    ----------
+    n_actions : int, >= 1
+        Actions drawn, and rewards heard, for each input.
+    entropy_bonus : float, >= 0
+        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
+    action_std : float, > 0
+        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
+    """
+
+    signal: ClassVar[Signal] = Signal.REWARD
+
+    n_actions: PositiveInt = 1
+    entropy_bonus: NonNegative = 0.1
+    action_std: Positive = 0.5
+
+    def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:
+        """Policy over classes with these logits, or over values around these means; outputs (R, B, n_outputs)."""
+        if problem.spec.target_kind is TargetKind.CLASSES:
+            return Softmax(outputs)
+        return Gaussian(outputs, self.action_std)
+
+
+@settings
+class Comparing(Acting):
+    """An acting rule that compares each reward with what was to be expected, without a critic.
+
+    Parameters
+    ----------
+    baseline : {"none", "running_mean", "leave_one_out"}
+        What a reward is compared with; the last needs at least two actions.
+    baseline_decay : float in [0, 1)
+        Of the running mean; the other baselines do not use it.
+    """
+
+    baseline: Baseline = "running_mean"
+    baseline_decay: BelowOne = 0.9
+
+    def __post_init__(self) -> None:
+        require_others("n_actions", self.n_actions, self.baseline)
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+        return {"mean_reward": torch.zeros(len(params))}
+
+    def advantages(self, state: State, rewards: Tensor) -> Tensor:
+        """Return how much each reward (R, B, K) is above its baseline."""
+        return rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
+
+    def heard(self, state: State, rewards: Tensor) -> dict[str, Tensor]:
+        """Entries of the state after these rewards: their running mean, which the baseline of a later step is."""
+        return {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
 
 
 def require_others(setting: str, n_actions: int, baseline: Baseline) -> None:

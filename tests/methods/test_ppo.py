@@ -8,7 +8,7 @@ from beyond import catalog
 from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
-from beyond.kits.policies import Gaussian, Softmax, policy_of
+from beyond.kits.policies import Gaussian, Softmax
 from beyond.ledger import Budget, Ledger
 from beyond.run.loop import train
 from beyond.run.setup import Setup
@@ -39,7 +39,7 @@ def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_proble
     given = make_problem(method, task)
     twin = make_problem(task=task)
     outputs, tape = twin.problem.forward(twin.params, twin.batch.inputs)
-    policy = policy_of(twin.task.spec.target_kind, outputs, 0.5)
+    policy = method.policy(twin.problem, outputs)
     actions = policy.sample(3, twin.rng)
     rewards = twin.problem.reward(actions, twin.batch)
     others = (rewards.sum(2, keepdim=True) - rewards) / 2
@@ -72,9 +72,7 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(task, ra
     given = make_problem(method, task, network=MLP(hidden=(8,), activation="tanh"))
     twin = make_problem(task=task)
     network, kind = given.network, str(given.task.spec.target_kind)
-    actions = policy_of(given.task.spec.target_kind, network.outputs(given.params, given.batch.inputs), 0.5).sample(
-        3, twin.rng
-    )
+    actions = method.policy(twin.problem, network.outputs(given.params, given.batch.inputs)).sample(3, twin.rng)
     rewards = twin.problem.reward(actions, given.batch)
     advantages = 1.5 * rewards - 0.5 * rewards.sum(2, keepdim=True)
     if normalise:

@@ -26,7 +26,7 @@ from methods.reinforce import Reinforce
 
 FAULTS = [
     # A baseline that sees its action.
-    ("methods/reinforce.py", "rewards - expected_reward(", "rewards + expected_reward("),
+    ("beyond/kits/policies.py", "return rewards - expected_reward(", "return rewards + expected_reward("),
     ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
     # The running mean forgets at once.
     ("beyond/kits/policies.py", "rewards.mean((1, 2)), mean_reward, decay", "mean_reward, rewards.mean((1, 2)), decay"),
