@@ -7,7 +7,6 @@ height, width), and shown to the other layers as the view (G, channels, height, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -16,41 +15,18 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from beyond.errors import require
-from beyond.network.layers import Flops, Layer, Role, Shape, Weights
+from beyond.network.layers import Convolution, Layer, Role, Shape, Weights
 from beyond.streams import Stream
 
 
 @dataclass(frozen=True)
-class Conv2d(Layer):
+class Conv2d(Convolution):
     """Cross-correlation of images, weight (G, n_out, n_in, kernel, kernel), bias (G, n_out)."""
 
-    role = Role.CONVOLUTION
+    inputs = "a {} image"
 
-    n_out: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("n_out", "kernel", "stride"):
-            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
-        require("padding", ">= 0", self.padding, self.padding >= 0)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        _, height, width = _image(self, shape)
-        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width)]
-        require("kernel", f"small enough for a {height}x{width} image", self.kernel, min(sides) >= 1)
-        return self.n_out, sides[0], sides[1]
-
-    def parameters(self, shape: Shape) -> dict[str, Shape]:
-        return {"weight": (self.n_out, shape[0], self.kernel, self.kernel), "bias": (self.n_out,)}
-
-    def fans(self, shape: Shape) -> tuple[int, int]:
-        return shape[0] * self.kernel**2, self.n_out * self.kernel**2
-
-    def flops(self, shape: Shape) -> Flops:
-        product = 2 * prod(self.output_shape(shape)) * shape[0] * self.kernel**2
-        return Flops(product, product, product)
+    def sides(self, shape: Shape) -> tuple[int, ...]:
+        return _image(self, shape)[1:]
 
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Shape]]:
         weight, groups = weights["weight"], len(x)
@@ -80,8 +56,8 @@ class Conv2d(Layer):
 
 
 @dataclass(frozen=True)
-class MaxPool2d(Layer):
-    """Largest value of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+class Pool2d(Layer):
+    """Makes one number of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
 
     role = Role.POOLING
 
@@ -91,7 +67,15 @@ class MaxPool2d(Layer):
         require("size", ">= 1", self.size, self.size >= 1)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return _pooled(self, shape, self.size)
+        channels, height, width = _image(self, shape)
+        side = min(height, width)
+        require("size", f"at most {side}, the image's side", self.size, self.size <= side)
+        return channels, height // self.size, width // self.size
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Pool2d):
+    """Largest value of each square."""
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
@@ -107,18 +91,8 @@ class MaxPool2d(Layer):
 
 
 @dataclass(frozen=True)
-class AvgPool2d(Layer):
-    """Mean of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
-
-    role = Role.POOLING
-
-    size: int = 2
-
-    def __post_init__(self) -> None:
-        require("size", ">= 1", self.size, self.size >= 1)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return _pooled(self, shape, self.size)
+class AvgPool2d(Pool2d):
+    """Mean of each square."""
 
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
         images = _examples_first(x)
@@ -133,12 +107,6 @@ class AvgPool2d(Layer):
 def _image(layer: Layer, shape: Shape) -> Shape:
     require(f"{type(layer).__name__} input", "an image of shape (channels, height, width)", shape, len(shape) == 3)
     return shape
-
-
-def _pooled(layer: Layer, shape: Shape, size: int) -> Shape:
-    channels, height, width = _image(layer, shape)
-    require("size", f"at most {min(height, width)}, the image's side", size, size <= min(height, width))
-    return channels, height // size, width // size
 
 
 def _examples_first(x: Tensor) -> Tensor:

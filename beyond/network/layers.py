@@ -369,6 +369,50 @@ def _vector(layer: Layer, shape: Shape) -> Shape:
 
 
 @dataclass(frozen=True)
+class Convolution(Layer, ABC):
+    """One map of every window of `kernel` places along each axis behind the channels, `stride` places apart.
+
+    Its weight has the shape (G, n_out, n_in, kernel, ...), its bias (G, n_out).
+    """
+
+    role = Role.CONVOLUTION
+    inputs: ClassVar[str]  # what they are called, given their sides
+
+    n_out: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_out", "kernel", "stride"):
+            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
+        require("padding", ">= 0", self.padding, self.padding >= 0)
+
+    @abstractmethod
+    def sides(self, shape: Shape) -> tuple[int, ...]:
+        """Lengths of the axes behind the channels; raises `InputError` for a shape of another number of axes."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        sides = self.sides(shape)
+        places = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in sides]
+        inputs = self.inputs.format("x".join(map(str, sides)))
+        require("kernel", f"small enough for {inputs}", self.kernel, min(places) >= 1)
+        return self.n_out, *places
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        window = [self.kernel] * len(self.sides(shape))
+        return {"weight": (self.n_out, shape[0], *window), "bias": (self.n_out,)}
+
+    def fans(self, shape: Shape) -> tuple[int, int]:
+        window = self.kernel ** len(self.sides(shape))
+        return shape[0] * window, self.n_out * window
+
+    def flops(self, shape: Shape) -> Flops:
+        product = 2 * prod(self.output_shape(shape)) * self.fans(shape)[0]
+        return Flops(product, product, product)
+
+
+@dataclass(frozen=True)
 class GroupedLinear(Layer):
     """z_g = W_g x_g for each group g of neighbouring features, weight (G, n_groups, n_out / n_groups, n_in / n_groups).
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.errors import require
-from beyond.network.layers import Flops, Layer, Role, Shape, Weights
+from beyond.network.layers import Convolution, Flops, Layer, Role, Shape, Weights
 from beyond.streams import Stream
 
 
@@ -49,40 +49,16 @@ class Windows(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Conv1d(Layer):
+class Conv1d(Convolution):
     """Cross-correlation along time, weight (G, n_out, n_in, kernel), bias (G, n_out).
 
     Windows are laid side by side, which makes it one product of matrices.
     """
 
-    role = Role.CONVOLUTION
+    inputs = "a sequence of {}"
 
-    n_out: int
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("n_out", "kernel", "stride"):
-            require(name, ">= 1", getattr(self, name), getattr(self, name) >= 1)
-        require("padding", ">= 0", self.padding, self.padding >= 0)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        _, length = _sequence(self, shape)
-        n_times = (length + 2 * self.padding - self.kernel) // self.stride + 1
-        require("kernel", f"small enough for a sequence of {length}", self.kernel, n_times >= 1)
-        return self.n_out, n_times
-
-    def parameters(self, shape: Shape) -> dict[str, Shape]:
-        return {"weight": (self.n_out, _sequence(self, shape)[0], self.kernel), "bias": (self.n_out,)}
-
-    def fans(self, shape: Shape) -> tuple[int, int]:
-        return shape[0] * self.kernel, self.n_out * self.kernel
-
-    def flops(self, shape: Shape) -> Flops:
-        n_out, n_times = self.output_shape(shape)
-        product = 2 * n_out * n_times * shape[0] * self.kernel
-        return Flops(product, product, product)
+    def sides(self, shape: Shape) -> tuple[int, ...]:
+        return _sequence(self, shape)[1:]
 
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Windows]:
         weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
