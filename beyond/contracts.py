@@ -240,12 +240,12 @@ class Method(ABC, Generic[State]):
     def params(self, state: State) -> Tensor:
         """Return the current solution, weights of shape (R, n)."""
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        """Outputs (R, B, n_outputs) of the current solution; by default the network's forward pass.
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
+        """Outputs (R, B, n_outputs) of the current solution for a batch; by default the network's forward pass.
 
-        Where the task comes in episodes, `support` holds their labelled examples, see `Batch`.
+        The batch's own targets are not there (None); where the task comes in episodes, those of its support are.
         """
-        return problem.outputs(self.params(state), inputs)
+        return problem.outputs(self.params(state), batch.inputs)
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
         """Tensors that carry the error back in place of each block's weights, by depth; None if there are none.

@@ -54,8 +54,8 @@ class Constant(Method[State]):
     def left_alone(self, problem: Problem) -> Sequence[str]:
         return [block.name for block in problem.blocks]
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        return state["outputs"].unsqueeze(1).expand(-1, inputs.shape[1], -1)
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
+        return state["outputs"].unsqueeze(1).expand(-1, batch.inputs.shape[1], -1)
 
     def done(self, state: State) -> bool:
         return state["is_found"]

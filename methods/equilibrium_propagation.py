@@ -131,9 +131,9 @@ class EquilibriumPropagation(Descent):
         parts.append(readout.gradient(readout_tape, error))
         return torch.cat(parts, 1)
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         circuit = circuit_of(problem)
-        _, free = self._free(circuit, state["params"], inputs)
+        _, free = self._free(circuit, state["params"], batch.inputs)
         return circuit.readout.forward(state["params"], free.states[-1])[0]
 
     def _free(self, circuit: Circuit, params: Tensor, inputs: Tensor) -> tuple[list[Tape], Equilibrium]:

@@ -101,10 +101,10 @@ class ForwardForward(Descent):
             gradients.append(stage.gradient(tape, stretch(slope, h) * 2 * h / h[0, 0].numel()))
         return torch.cat(gradients, 1)
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         outputs = []
         for label in range(problem.spec.n_outputs):
-            shown = self._with_labels(inputs, torch.full(inputs.shape[:2], label), state)
+            shown = self._with_labels(batch.inputs, torch.full(batch.inputs.shape[:2], label), state)
             hidden = _hidden(problem, state["params"], shown)
             outputs.append(sum((_goodness(h) for _, h, _ in hidden), torch.zeros(())))
         return torch.stack(outputs, -1)
@@ -119,7 +119,7 @@ class ForwardForward(Descent):
         n_classes = problem.spec.n_outputs
         if self.negatives == "uniform":
             return (batch.targets + 1 + rng.integers(n_classes - 1, batch.targets.shape[1])) % n_classes
-        goodness = self.predict(state, problem, batch.inputs)
+        goodness = self.predict(state, problem, batch)
         goodness.scatter_(2, batch.targets.unsqueeze(2), -torch.inf)
         return draw_classes(torch.softmax(goodness, 2), 1, rng).squeeze(2)
 

@@ -68,10 +68,10 @@ class MonoForward(Descent):
         errors.append(problem.error(outputs, batch.targets))
         return end_to_end([gradients(problem.stages, tapes, errors), *projection_gradients])
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         if self.prediction == "last":
-            return problem.outputs(state["params"], inputs)
-        (_, *hidden, outputs), _ = forward(problem.stages, state["params"], inputs)
+            return problem.outputs(state["params"], batch.inputs)
+        (_, *hidden, outputs), _ = forward(problem.stages, state["params"], batch.inputs)
         projections = self.projections(state, problem)
         answers = [problem.matmul(h.flatten(2), own.mT) for h, own in zip(hidden, projections, strict=True)]
         # The mean ranks classes as the sum does, and is an answer in the right units where values are asked for.

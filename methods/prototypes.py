@@ -70,12 +70,12 @@ class Prototypes(Descent):
         error = compared.back(problem.error(compared.outputs, batch.targets)).view(features.shape)
         return back(stages, tapes, error)
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        if support is None:
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
+        if batch.support is None:
             raise UnsupportedError("prototypes need the support of an episode")
-        (*_, shown), _ = forward(problem.stages[:-1], state["params"], support.inputs)
-        (*_, asked), _ = forward(problem.stages[:-1], state["params"], inputs)
-        return compare(shown, asked, support.targets, problem).outputs
+        (*_, shown), _ = forward(problem.stages[:-1], state["params"], batch.support.inputs)
+        (*_, asked), _ = forward(problem.stages[:-1], state["params"], batch.inputs)
+        return compare(shown, asked, batch.support.targets, problem).outputs
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,9 @@ class SpikingSTDP(Descent):
         mean_reward = running_mean(state["mean_reward"], rewards, self.reward_decay)
         return -change[:, first:], {"mean_reward": mean_reward}
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         noise = escape_noise(self.escape_noise)
-        currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code, jitter=noise)
+        currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code, jitter=noise)
         count(problem, passages, self.code)
         return self._read(currents)
 

@@ -93,8 +93,8 @@ class SpikingSurrogate(Descent):
         outputs, potentials = self._read(currents)
         return self._backward(passages, self._unread(problem.error(outputs, batch.targets), potentials))
 
-    def predict(self, state: State, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
-        currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code)
+    def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
+        currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code)
         count(problem, passages, self.code)
         return self._read(currents)[0]
 

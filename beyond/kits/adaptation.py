@@ -77,12 +77,12 @@ class Adaptive(Method[Any]):
     def adapted(self, state: Any, support: Batch, lanes: Problem) -> Tensor:
         """Weights (R * E, n) after `n_adaptation_steps` steps on the support of each lane."""
 
-    def predict(self, state: Any, problem: Problem, inputs: Tensor, support: Batch | None = None) -> Tensor:
+    def predict(self, state: Any, problem: Problem, batch: Batch) -> Tensor:
         """Outputs (R, E * n_query, n_outputs) after adaptation, or of the weights as they are without a support."""
-        if support is None:
-            return problem.outputs(state["params"], inputs)
+        if batch.support is None:
+            return problem.outputs(state["params"], batch.inputs)
         episode, n_replicas = require_episodes(problem.spec), len(state["params"])
-        asked, shown = by_episode(inputs, episode.n_query), rows_of(support, episode.n_support)
+        asked, shown = by_episode(batch.inputs, episode.n_query), rows_of(batch.support, episode.n_support)
         lanes = problem.lanes(len(asked) // n_replicas)
         return by_replica(lanes.outputs(self.adapted(state, shown, lanes), asked), n_replicas)
 

@@ -100,7 +100,7 @@ class Evaluation:
         """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
         shown = batch.support
         support = None if shown is None else Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
-        return method.predict(state, problem, self._expanded(batch.inputs), support)
+        return method.predict(state, problem, Batch(self._expanded(batch.inputs), None, support))
 
     def _expanded(self, values: Tensor) -> Tensor:
         return values.expand(len(self.seeds), *values.shape[1:])

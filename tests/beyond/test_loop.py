@@ -147,10 +147,10 @@ class RaisingInInit(Descent):
 
 
 class RaisingInPredict(Descent):
-    def predict(self, state, problem, inputs, support=None):
+    def predict(self, state, problem, batch):
         if state["n_steps"] >= self.at:
             raise RuntimeError("boom")
-        return super().predict(state, problem, inputs)
+        return super().predict(state, problem, batch)
 
 
 class Finite(Descent):
@@ -167,9 +167,9 @@ class Ticking(Descent):
         Ticking.now += 6
         return super().step(state, batch, problem, rng)
 
-    def predict(self, state, problem, inputs, support=None):
+    def predict(self, state, problem, batch):
         Ticking.now += 100
-        return super().predict(state, problem, inputs)
+        return super().predict(state, problem, batch)
 
 
 class Paced(Descent):
@@ -641,8 +641,8 @@ class Doubting(Descent):
 
     sign: int = 1
 
-    def predict(self, state, problem, inputs, support=None):
-        return self.sign * super().predict(state, problem, inputs, support)
+    def predict(self, state, problem, batch):
+        return self.sign * super().predict(state, problem, batch)
 
     def variants(self):
         return {"opposite": replace(self, sign=-1)}
@@ -826,9 +826,9 @@ def test_what_a_prediction_costs_does_not_depend_on_the_replicas_beside_it(monke
     class Spiking(Descent):
         """Its first inputs are those that spike."""
 
-        def predict(self, state, problem, inputs, support=None):
-            problem.count(spikes=inputs.abs().sum((1, 2)))
-            return super().predict(state, problem, inputs)
+        def predict(self, state, problem, batch):
+            problem.count(spikes=batch.inputs.abs().sum((1, 2)))
+            return super().predict(state, problem, batch)
 
     monkeypatch.setattr(evaluation, "EVALUATION_CHUNK", 12)  # four examples of three replicas
     stacked, alone = run(setup(Spiking(), steps=5))[0]["runs"], run(setup(Spiking(), seeds=[1], steps=5))[0]["runs"]

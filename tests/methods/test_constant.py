@@ -21,7 +21,7 @@ def test_answers_with_the_majority_class(make_problem, close):
     targets = torch.tensor([[3, 3, 1, 3, 2], [0, 1, 1, 2, 4]])
     batch = Batch(given.batch.inputs, targets)
     state = method.step(method.init(given.problem, given.params, given.rng), batch, given.problem, given.rng)
-    outputs = method.predict(state, given.problem, given.batch.inputs)
+    outputs = method.predict(state, given.problem, given.batch)
     assert outputs.shape == (2, 5, 10)
     assert outputs.argmax(-1).tolist() == [[3] * 5, [1] * 5]
     assert given.task.score(outputs, targets)["accuracy_score"].tolist() == [0.6, 0.4]
@@ -34,7 +34,7 @@ def test_scores_an_r2_of_zero_on_its_own_data(make_problem, close):
     method = Constant()
     given = make_problem(method, "regression/diabetes", batch_size=50)
     state = method.step(method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng)
-    outputs = method.predict(state, given.problem, given.batch.inputs)
+    outputs = method.predict(state, given.problem, given.batch)
     close(given.task.score(outputs, given.batch.targets)["r2_score"], torch.zeros(2, dtype=torch.float64), atol=1e-6)
 
 

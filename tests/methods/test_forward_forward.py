@@ -90,7 +90,7 @@ def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, clo
     twice[:, : first.stop] *= 2
     method = ForwardForward()
     plain, louder = (
-        method.predict({**state, "params": params}, given.problem, given.batch.inputs)
+        method.predict({**state, "params": params}, given.problem, given.batch)
         - first_layer_alone(given, state, params)
         for params in (state["params"], twice)
     )
@@ -119,7 +119,7 @@ def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_prediction_tries_every_label(network, make_problem, close):
     given, method, state = start(make_problem, network, label_scale=1.5)
-    outputs = method.predict(state, given.problem, given.batch.inputs)
+    outputs = method.predict(state, given.problem, given.batch)
     assert outputs.shape == (2, 16, 10)
     for label in range(10):
         shown = with_labels(state, given.batch.inputs, torch.full((2, 16), label), 1.5)
@@ -129,7 +129,7 @@ def test_a_prediction_tries_every_label(network, make_problem, close):
 def test_a_prediction_is_charged_a_pass_for_every_label(make_problem):
     given, method, state = start(make_problem, None)
     given.problem.ledger = Ledger()
-    method.predict(state, given.problem, given.batch.inputs)
+    method.predict(state, given.problem, given.batch)
     assert given.problem.ledger.flops == 10 * 16 * 2 * 64 * 32  # the output layer is not asked
 
 
@@ -140,9 +140,8 @@ def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close
     copies = Batch(given.batch.inputs[:, :1].repeat(1, n_draws, 1, 1, 1), given.batch.targets[:, :1].repeat(1, n_draws))
     draws = method._wrong_labels(state, copies, given.problem, given.rng)
     assert not (draws == copies.targets).any()
-    goodness = (
-        method.predict(state, given.problem, copies.inputs[:, 0:1]) if negatives == "hard" else torch.zeros(2, 1, 10)
-    )
+    first = Batch(copies.inputs[:, 0:1], None)
+    goodness = method.predict(state, given.problem, first) if negatives == "hard" else torch.zeros(2, 1, 10)
     wanted = goodness.scatter(2, copies.targets[:, :1, None], -torch.inf).softmax(2).squeeze(1)
     close(F.one_hot(draws, 10).float().mean(1), wanted, rtol=0, atol=4 / (2 * n_draws**0.5))
 

@@ -133,7 +133,7 @@ def test_a_prediction_adapts_to_each_episode_by_itself(task, scope, make_episode
     method = MAML(SGD(), inner_rate=0.1, n_adaptation_steps=3, scope=scope)
     given = make_episodes(method, task)
     state = method.init(given.problem, given.params, given.rng)
-    outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)
+    outputs = method.predict(state, given.problem, given.batch)
     assert outputs.shape == (*given.batch.inputs.shape[:2], given.task.spec.n_outputs)
     start = given.network.suffix(1) if scope == "last_layer" else 0
     ends = [
@@ -170,8 +170,7 @@ def test_variants_predict_after_other_numbers_of_steps(make_episodes):
     assert list(variants) == ["after_0_steps", "after_3_steps"]
     for n_steps, variant in zip((0, 3), variants.values(), strict=True):
         found, expected = (
-            one.predict(state, given.problem, given.batch.inputs, given.batch.support)
-            for one in (variant, MAML(SGD(), n_adaptation_steps=n_steps))
+            one.predict(state, given.problem, given.batch) for one in (variant, MAML(SGD(), n_adaptation_steps=n_steps))
         )
         assert torch.equal(found, expected)
 
@@ -188,7 +187,7 @@ def test_sinusoids_are_learnt_from_ten_points(make_problem):
         state = method.step(state, batch, given.problem, given.rng)
     test, errors = given.task.at([0]).batch("test", torch.arange(600).unsqueeze(0)), []
     for n_steps in (0, 1, 10):
-        outputs = replace(method, n_adaptation_steps=n_steps).predict(state, given.problem, test.inputs, test.support)
+        outputs = replace(method, n_adaptation_steps=n_steps).predict(state, given.problem, test)
         errors.append(given.task.score(outputs, test.targets)["mean_squared_error"].item())
     assert errors[0] == pytest.approx(3.2, abs=0.3)
     assert errors[1] < 1.2

@@ -104,7 +104,7 @@ def test_one_rate_for_all_weights_gives_mamls_step(task, make_episodes, close):
     ):
         given = make_episodes(method, task)
         state = method.init(given.problem, given.params, given.rng)
-        outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)
+        outputs = method.predict(state, given.problem, given.batch)
         state = method.step(state, given.batch, given.problem, given.rng)
         ends.append((outputs, method.params(state)))
     for ours, theirs in zip(*ends, strict=True):

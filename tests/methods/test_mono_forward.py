@@ -98,4 +98,4 @@ def test_prediction(prediction, make_problem, close):
     if prediction == "sum":
         goodness = [h @ projection.mT for h, projection in zip((h1, h2), projections, strict=True)]
         answer = (answer + sum(goodness)) / 3
-    close(method.predict(state, given.problem, given.batch.inputs), answer)
+    close(method.predict(state, given.problem, given.batch), answer)

@@ -62,7 +62,7 @@ def test_outputs_are_minus_squared_distances_to_class_means(network, shots, make
     given = make_episodes(NETWORKS[network], shots=shots)
     method = Prototypes(SGD())
     state = method.init(given.problem, given.params, given.rng)
-    outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)
+    outputs = method.predict(state, given.problem, given.batch)
     expected = torch.stack([definition(given, given.params[replica], replica) for replica in range(2)])
     close(outputs, expected, rtol=1e-4, atol=1e-4)
 

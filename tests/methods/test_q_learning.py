@@ -58,7 +58,7 @@ def test_values_become_the_mean_reward_of_each_action(exploration, make_problem,
     for _ in range(300):
         state = method.step(state, seal(batch, method.signal), given.problem, given.rng)
     frequencies = torch.nn.functional.one_hot(labels, 5).float().mean(1)  # what naming each class earns, on average
-    values = method.predict(state, given.problem, inputs)
+    values = method.predict(state, given.problem, Batch(inputs, None))
     close(values, frequencies.expand(2, -1, -1), rtol=0, atol=0.03)
 
 

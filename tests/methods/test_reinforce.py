@@ -212,7 +212,7 @@ def test_it_learns_from_rewards_alone(make_problem, monkeypatch):
     state = method.init(given.problem, given.params, given.rng)
     for _ in range(200):
         state = method.step(state, batch, given.problem, given.rng)
-    outputs = method.predict(state, given.problem, batch.inputs)
+    outputs = method.predict(state, given.problem, batch)
     assert (outputs.argmax(-1) == 3).float().mean() > 0.9
 
 

@@ -77,7 +77,7 @@ def test_a_prediction_trains_on_each_support_by_itself(task, make_problem, close
     method = Reptile(SGD(learning_rate=0.01), n_adaptation_steps=3)
     given = make_problem(method, task, batch_size=3)
     state = method.init(given.problem, given.params, given.rng)
-    outputs = method.predict(state, given.problem, given.batch.inputs, given.batch.support)
+    outputs = method.predict(state, given.problem, given.batch)
     episode, expected = given.task.spec.episode, []
     for index in range(3):
         support, queries = (

@@ -192,7 +192,7 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     given = make_problem(method)
     state = method.init(given.problem, given.params, given.rng)
     meters = [Problem(given.network, given.task.spec, signal=Signal.REWARD) for _ in range(2)]
-    first, second = (method.predict(state, meter, given.batch.inputs) for meter in meters)
+    first, second = (method.predict(state, meter, given.batch) for meter in meters)
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()
     close(meters[0].activity["accumulates"], 10 * meters[0].activity["spikes"])
@@ -205,7 +205,7 @@ def test_predictions_are_near_the_mean_of_runs_left_to_chance(make_problem):
     runs = [simulate(*settings, given.rng, escape_noise(2.0, given.rng))[0] for _ in range(40)]
     mean = torch.stack(runs).mean((0, 2)) / method.output_noise
     state = method.init(given.problem, given.params, given.rng)
-    predicted = method.predict(state, given.problem, given.batch.inputs)
+    predicted = method.predict(state, given.problem, given.batch)
     never_by_chance = simulate(*settings)[0].mean(1) / method.output_noise
     assert (predicted - mean).norm() < 0.4 * (never_by_chance - mean).norm()
 

@@ -163,7 +163,7 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     given = make_problem(method)
     state = method.init(given.problem, given.params, given.rng)
     meters = [Problem(given.network, given.task.spec) for _ in range(2)]
-    first, second = (method.predict(state, meter, given.batch.inputs) for meter in meters)
+    first, second = (method.predict(state, meter, given.batch) for meter in meters)
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()
     assert (meters[0].activity["accumulates"] > 10 * meters[0].activity["spikes"]).all()  # 32 an input spike, else 10
@@ -177,7 +177,7 @@ def test_a_cost_makes_spikes_rarer(make_problem):
         state = method.init(given.problem, given.params, given.rng)
         for _ in range(20):
             state = method.step(state, given.sealed, given.problem, given.rng)
-        method.predict(state, given.problem, given.batch.inputs)
+        method.predict(state, given.problem, given.batch)
         counts.append(given.problem.activity["spikes"])
     assert (counts[1] < 0.5 * counts[0]).all()
 
