@@ -172,6 +172,7 @@ def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
     assert told.count("\n") == 1
     assert "finished, test r2_score " in told
     assert "(4 of 4 replicas)" in told
-    wall, total, share = map(float, re.search(r"wall time (\S+) s, step seconds (\S+), (\S+) a replica", told).groups())
+    cost = re.search(r"wall time (\S+) s, step seconds (\S+), (\S+) per replica", told)
+    wall, total, share = map(float, cost.groups())
     assert share == pytest.approx(total / 4, rel=0.02)
     assert 0 < total < wall
