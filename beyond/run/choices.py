@@ -54,7 +54,8 @@ def named(group: str) -> dict[str, Choice]:
     """Every choice of a group: the class of each file, and what the files name beside it in `CHOICES`."""
     found = dict(STANDING.get(group, {}))
     for file, module in modules(group).items() if group in HOMES else ():
-        if own := _class_in(module):
+        if file:  # a file per choice, not one for all
+            own = _class_in(module)
             made = own if any(_required(own)) else own()
             found[made.spec.name if group == "task" else file] = (made, "")
         found |= getattr(module, "CHOICES", {})
@@ -113,9 +114,8 @@ def _meanings(cls: type) -> dict[str, str]:
 
 
 def _class_in(module: ModuleType) -> Any:
-    """The class that a file of one class declares; None for a file of several."""
-    declared = [own for own in vars(module).values() if is_settings(own) and own.__module__ == module.__name__]
-    return declared[0] if len(declared) == 1 else None
+    """The first class that a file declares."""
+    return next(own for own in vars(module).values() if is_settings(own) and own.__module__ == module.__name__)
 
 
 def _required(cls: type) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The YAML of the choices is what the classes say."""
 
+from types import ModuleType
 from typing import Annotated
 
 import pytest
@@ -38,6 +39,18 @@ class Walk:
     width: Positive | None = None
     n_steps: Annotated[int, Ge(2)] = 10
     hidden: tuple[PositiveInt, ...] = (3, 4)
+
+
+@settings
+class Pause:
+    """Stands behind `Walk` in its file."""
+
+
+def test_a_file_of_several_classes_is_the_choice_of_its_first(monkeypatch):
+    file = ModuleType(Walk.__module__)
+    file.Walk, file.Pause = Walk, Pause
+    monkeypatch.setattr("beyond.run.choices.modules", lambda _: {"walk": file})
+    assert named("method") == {"walk": (Walk, "")}
 
 
 def test_the_files_are_what_the_classes_say():
