@@ -43,6 +43,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, Direction, State
+from beyond.kits.passes import stretch
 from beyond.kits.policies import Softmax, expected_reward, require_others, running_mean
 from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
 from beyond.network.layers import SUMS, Role
@@ -188,4 +189,4 @@ class SpikingSTDP(Descent):
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:
     """Timing (R, T, B, ...) times the modulation (R, B), with time folded into the batch: (R, T * B, ...)."""
-    return (timing * modulation.view(len(modulation), 1, -1, *[1] * (timing.dim() - 3))).flatten(1, 2)
+    return (timing * stretch(modulation.unsqueeze(1), timing)).flatten(1, 2)
