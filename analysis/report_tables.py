@@ -98,7 +98,7 @@ def printed_columns(summary: Frame, width: int) -> Frame:
         "mean [95 %]": [interval(*row) for row in summary[["mean", "low", "high"]].to_numpy()],
         "rank": [folded(rank, 12) for rank in ranks(summary)],
         "finished": [f"{done}/{n}" for done, n in zip(summary["finished"], begun, strict=True)],
-        "step\nseconds a\nreplica": [number(seconds) for seconds in summary["seconds"]],
+        "step\nseconds per\nreplica": [number(seconds) for seconds in summary["seconds"]],
     }
     taken = sum(2 + max(map(len, "\n".join([name, *own]).split("\n"))) for name, own in columns.items())
     return pd.DataFrame({"arm": [folded(arm, max(width - taken - 2, 16)) for arm in summary["arm"]], **columns})
