@@ -6,14 +6,13 @@ from typing import Literal
 
 from beyond.contracts import TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network.parts import Activation, InitialisationName, initialisation_of, trial
+from beyond.network.parts import Activation, InitialisationName, Layered, trial
 from beyond.settings import Positive, PositiveInt, settings
 
 
 @settings
-class CNN:
+class CNN(Layered):
     """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out; for images.
 
     Parameters
@@ -22,8 +21,6 @@ class CNN:
         Of each convolution.
     activation : {"relu", "tanh", "sigmoid"}
     pool : {"max", "average"}
-    initialisation, init_std
-        As in `MLP`.
     """
 
     channels: tuple[PositiveInt, ...] = (16, 32)
@@ -37,15 +34,14 @@ class CNN:
         """`cnn-16-32`."""
         return "-".join(["cnn", *map(str, self.channels)])
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task; its inputs must be images."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         layers: list[Layer] = []
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         for n_channels in self.channels:
             # Pooling first makes a cheaper activation; for max pooling and a monotone activation the two commute.
             layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return layers
 
 
 TRIALS = {"cnn": trial(CNN((2, 3)), (1, 6, 6))}

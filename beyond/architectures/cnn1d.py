@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require
-from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import ACTIVATIONS, Flatten, Linear
-from beyond.network.parts import Activation, InitialisationName, initialisation_of, sequence_entry, trial
+from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network.parts import Activation, InitialisationName, Layered, sequence_entry, trial
 from beyond.network.sequence_layers import Conv1d
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 
 
 @settings
-class CNN1d:
+class CNN1d(Layered):
     """Convolutions along time, each followed by an activation, then a linear read-out of all times.
 
     Parameters
@@ -24,8 +23,6 @@ class CNN1d:
     activation : {"relu", "tanh", "sigmoid"}
     embedding : int, >= 1
         Features per symbol, where inputs are symbols.
-    initialisation, init_std
-        As in `MLP`.
     """
 
     channels: tuple[PositiveInt, ...] = (25, 25, 25)
@@ -45,13 +42,12 @@ class CNN1d:
         """`cnn1d-25-25-25`."""
         return "-".join(["cnn1d", *map(str, self.channels)])
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task; its inputs must be sequences."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         layers = sequence_entry(spec, self.embedding)
         for n_channels, kernel in zip(self.channels, self.kernels, strict=True):
             layers += [Conv1d(n_channels, kernel, self.stride, self.padding), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return layers
 
 
 TRIALS = {"cnn1d": trial(CNN1d((3, 2), (3, 2), stride=1), (8,))}

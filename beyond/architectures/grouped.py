@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from beyond.contracts import TaskSpec
-from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import GroupedLinear
-from beyond.network.parts import InitialisationName, initialisation_of, trial
+from beyond.network.layers import GroupedLinear, Layer
+from beyond.network.parts import InitialisationName, Layered, trial
 from beyond.settings import Positive, PositiveInt, settings
 
 
 @settings
-class Grouped:
+class Grouped(Layered):
     """One grouped linear layer from inputs to outputs, which must be vectors.
 
     Parameters
     ----------
     n_groups : int, >= 1
         A divisor of the numbers of inputs and of outputs.
-    initialisation, init_std
-        As in `MLP`.
     """
 
     n_groups: PositiveInt = 2
@@ -30,10 +27,9 @@ class Grouped:
         """`grouped-2`."""
         return f"grouped-{self.n_groups}"
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         layer = GroupedLinear(spec.n_outputs, self.n_groups)
-        return LayeredNetwork([layer], spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return [layer]
 
 
 TRIALS = {"grouped": trial(Grouped(2), (6,))}

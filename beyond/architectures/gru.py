@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from beyond.contracts import TaskSpec
-from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Flatten, Linear
-from beyond.network.parts import InitialisationName, initialisation_of, sequence_entry, trial
+from beyond.network.layers import Flatten, Layer, Linear
+from beyond.network.parts import InitialisationName, Layered, sequence_entry, trial
 from beyond.network.sequence_layers import GRU
 from beyond.settings import Positive, PositiveInt, settings
 
 
 @settings
-class Recurrent:
+class Recurrent(Layered):
     """Gated recurrent units, then a linear read-out of their states at every time.
+
+    All of a recurrent layer's weights take its number of units for their fan.
 
     Parameters
     ----------
@@ -22,8 +23,6 @@ class Recurrent:
         Whether as many units read the sequence from its end.
     embedding : int, >= 1
         Features per symbol, where inputs are symbols.
-    initialisation, init_std
-        As in `MLP`; all of a recurrent layer's weights take its number of units for their fan.
     """
 
     hidden: PositiveInt = 6
@@ -37,11 +36,10 @@ class Recurrent:
         """`gru-6`."""
         return f"gru-{self.hidden}"
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task; its inputs must be sequences."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         layers = [*sequence_entry(spec, self.embedding), GRU(self.hidden, self.bidirectional)]
         layers += [Flatten(), Linear(spec.n_outputs)]
-        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return layers
 
 
 TRIALS = {"recurrent": trial(Recurrent(3), (5,))}

@@ -6,14 +6,13 @@ from typing import Literal
 
 from beyond.contracts import TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network.parts import Activation, InitialisationName, initialisation_of
+from beyond.network.parts import Activation, InitialisationName, Layered
 from beyond.settings import Positive, settings
 
 
 @settings
-class LeNet:
+class LeNet(Layered):
     """Convolutions of 5x5 to 6, 16 and 120 channels, then 84 units and a read-out (LeCun et al., 1998).
 
     For images of 28x28, which are padded to 32x32 with zeros, or larger.
@@ -23,8 +22,6 @@ class LeNet:
     activation : {"relu", "tanh", "sigmoid"}
     pool : {"max", "average"}
         After the first two convolutions.
-    initialisation, init_std
-        As in `MLP`.
     """
 
     activation: Activation = "relu"
@@ -37,13 +34,12 @@ class LeNet:
         """`lenet`."""
         return "lenet"
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task; its inputs must be images."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         activation = ACTIVATIONS[self.activation]
         layers: list[Layer] = [Conv2d(6, 5, padding=2), pool(2), activation(), Conv2d(16, 5), pool(2), activation()]
         layers += [Conv2d(120, 5), activation(), Flatten(), Linear(84), activation(), Linear(spec.n_outputs)]
-        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return layers
 
 
 TRIALS: dict[str, TaskSpec] = {}  # its layers are those of `cnn`, and it has one size, which is no small one

@@ -6,14 +6,13 @@ from itertools import groupby
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import require
-from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import ACTIVATIONS, Dropout, LayerNorm, Linear, Residual
-from beyond.network.parts import Activation, InitialisationName, initialisation_of, trial, vector_entry
+from beyond.network.layers import ACTIVATIONS, Dropout, Layer, LayerNorm, Linear, Residual
+from beyond.network.parts import Activation, InitialisationName, Layered, trial, vector_entry
 from beyond.settings import BelowOne, Positive, PositiveInt, settings
 
 
 @settings
-class MLP:
+class MLP(Layered):
     """Fully connected layers with an activation between them.
 
     Images are flattened first; symbols are embedded first. `hidden=()` is a linear network: on symbols, a linear map of
@@ -32,10 +31,6 @@ class MLP:
         Before each activation.
     residual : bool
         Add to a hidden layer's output its input, where the layer before it has the same width; not with `layer_norm`.
-    initialisation : {"he", "xavier", "lecun", "uniform", "orthogonal", "gaussian", "identity"}
-        "uniform" draws biases too; the others start them at zero.
-    init_std : float, > 0
-        Standard deviation for "gaussian", scale for "identity"; the others do not use it.
     """
 
     hidden: tuple[PositiveInt, ...] = (32,)
@@ -60,8 +55,7 @@ class MLP:
         kind = ["residual"] if self.residual else []
         return "-".join(["mlp", *widths, *kind]) if self.hidden else "linear"
 
-    def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task."""
+    def layers(self, spec: TaskSpec) -> list[Layer]:
         layers = vector_entry(spec, self.embedding)
         for below, width in zip((0, *self.hidden), self.hidden, strict=False):
             linear, activation = Linear(width), ACTIVATIONS[self.activation]()
@@ -71,7 +65,7 @@ class MLP:
                 layers += [linear, *([LayerNorm()] if self.layer_norm else []), activation]
             layers += [Dropout(self.dropout)] if self.dropout else []
         layers.append(Linear(spec.n_outputs))
-        return LayeredNetwork(layers, spec.input_shape, initialisation_of(self.initialisation, self.init_std))
+        return layers
 
 
 CHOICES = {

@@ -1,11 +1,13 @@
-"""What architectures share: their settings, and the layers that inputs of a kind begin with."""
+"""What architectures share: their settings, how layers become a network, and what inputs of a kind begin with."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
-from beyond.network.initialisations import INITIALISATIONS, Initialisation, gaussian, identity
+from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
+from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer
 from beyond.network.sequence_layers import Channels
 from beyond.settings import OneOf
@@ -13,6 +15,31 @@ from beyond.settings import OneOf
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations with a scale of their own
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
 InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
+
+
+class Layered(ABC):
+    """A recipe for a network of layers, whose weights one initialisation draws.
+
+    Parameters
+    ----------
+    initialisation : {"he", "xavier", "lecun", "uniform", "orthogonal", "gaussian", "identity"}
+        "uniform" draws biases too; the others start them at zero.
+    init_std : float, > 0
+        Standard deviation for "gaussian", scale for "identity"; the others do not use it.
+    """
+
+    initialisation: str
+    init_std: float
+
+    @abstractmethod
+    def layers(self, spec: TaskSpec) -> list[Layer]:
+        """Layers for a task's inputs and outputs."""
+
+    def build(self, spec: TaskSpec) -> LayeredNetwork:
+        """Make the network for a task."""
+        name = self.initialisation
+        drawn = SCALED[name](self.init_std) if name in SCALED else INITIALISATIONS[name]
+        return LayeredNetwork(self.layers(spec), spec.input_shape, drawn)
 
 
 def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
@@ -27,11 +54,6 @@ def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []
-
-
-def initialisation_of(name: str, std: float) -> Initialisation:
-    """Return an initialisation by its name; `std` is the scale of "gaussian" and "identity"."""
-    return SCALED[name](std) if name in SCALED else INITIALISATIONS[name]
 
 
 def trial(
