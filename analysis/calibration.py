@@ -1,9 +1,11 @@
-"""Scores by class, confusion and calibration of every replica of a task of classes, from its predictions.
+"""Scores by class, confusion and calibration of every replica of a task of classes, from its
+predictions.
 
-Each function returns one row per replica (and class, or bin); intervals over seeds are the caller's.
+Each function returns one row per replica (and class, or bin); intervals over seeds are the
+caller's.
 
-Confidence, probability and Brier score are recorded in 16 bits: a confidence between 1/2 and 1 to 0.00025, a Brier
-score of up to 2 to 0.0005. Means over examples are as exact as that, or better.
+Confidence, probability and Brier score are recorded in 16 bits: a confidence between 1/2 and 1 to
+0.00025, a Brier score of up to 2 to 0.0005. Means over examples are as exact as that, or better.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ _REPLICA = ["arm", "seed"]
 def by_class(predictions: Frame) -> Frame:
     """Recall and precision of each class: arm, seed, target, n, recall, precision.
 
-    Recall: share of the class's examples that are recognised; precision: share of the examples called so that are of
-    the class. NaN where there is none. Every replica has a row for every class of the task.
+    Recall: share of the class's examples that are recognised; precision: share of the examples
+    called so that are of the class. NaN where there is none. Every replica has a row for every
+    class of the task.
     """
     classes = np.union1d(predictions["target"], predictions["prediction"]).astype(int)
     replicas = predictions.groupby(_REPLICA, observed=True).size().index
     every = pd.MultiIndex.from_tuples(
-        [(*replica, label) for replica in replicas for label in classes], names=[*_REPLICA, "target"]
+        [(*replica, label) for replica in replicas for label in classes],
+        names=[*_REPLICA, "target"],
     )
     right = predictions["target"] == predictions["prediction"]
 
@@ -42,12 +46,17 @@ def by_class(predictions: Frame) -> Frame:
         count(predictions, "prediction"),
         count(predictions[right], "target"),
     )
-    table = {"n": n, "recall": found / n.where(n > 0), "precision": found / called.where(called > 0)}
+    table = {
+        "n": n,
+        "recall": found / n.where(n > 0),
+        "precision": found / called.where(called > 0),
+    }
     return pd.DataFrame(table).reset_index()
 
 
 def confusion(predictions: Frame) -> Frame:
-    """Who is taken for whom: arm, target, prediction, n, share, over all seeds; pairs that never occur are left out.
+    """Who is taken for whom: arm, target, prediction, n, share, over all seeds; pairs that never
+    occur are left out.
 
     share : of the examples of the target's class.
     """
@@ -59,20 +68,29 @@ def confusion(predictions: Frame) -> Frame:
 
 
 def calibration(predictions: Frame, rng: Generator) -> Frame:
-    """Calibration of each replica: arm, seed, n, accuracy, confidence, overconfidence, ece, ece_if_calibrated, brier.
+    """Calibration of each replica: arm, seed, n, accuracy, confidence, overconfidence, ece,
+    ece_if_calibrated, brier.
 
     overconfidence : mean confidence minus accuracy; 0 on average if calibrated.
-    ece : expected calibration error over `BINS` bins; see `expected_calibration_error`. It is never negative, so it is
-        above 0 for a calibrated network, too: `ece_if_calibrated` is its mean over examples that are right by chance,
-        each with the probability that its confidence states.
-    brier : mean over examples of the squared distance between probabilities and the target, summed over classes.
+    ece : expected calibration error over `BINS` bins; see `expected_calibration_error`. It is never
+    negative, so it is
+        above 0 for a calibrated network, too: `ece_if_calibrated` is its mean over examples that
+        are right by chance, each with the probability that its confidence states.
+    brier : mean over examples of the squared distance between probabilities and the target, summed
+    over classes.
     """
     rows = []
     for (arm, seed), own in predictions.groupby(_REPLICA, observed=True):
         right = (own["target"] == own["prediction"]).to_numpy(float)
         confidence = own["confidence"].to_numpy(float)
         chance = (rng.random((DRAWS, len(own))) < confidence).astype(float)
-        row = {"arm": arm, "seed": seed, "n": len(own), "accuracy": right.mean(), "confidence": confidence.mean()}
+        row = {
+            "arm": arm,
+            "seed": seed,
+            "n": len(own),
+            "accuracy": right.mean(),
+            "confidence": confidence.mean(),
+        }
         row["overconfidence"] = row["confidence"] - row["accuracy"]
         row["ece"] = float(expected_calibration_error(confidence, right))
         row["ece_if_calibrated"] = float(expected_calibration_error(confidence, chance).mean())
@@ -80,7 +98,9 @@ def calibration(predictions: Frame, rng: Generator) -> Frame:
     return pd.DataFrame(rows)
 
 
-def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, n_bins: int = BINS) -> Array:
+def expected_calibration_error(
+    confidence: ArrayLike, right: ArrayLike, n_bins: int = BINS
+) -> Array:
     """Mean over bins of |accuracy - mean confidence|, weighted by the examples in each.
 
     Parameters
@@ -88,7 +108,8 @@ def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, n_bins: 
     confidence : array of shape (n,)
     right : array of shape (..., n)
 
-    Source: Naeini, Cooper & Hauskrecht (2015), AAAI 29; Guo, Pleiss, Sun & Weinberger (2017), ICML 34, equation 3.
+    Source: Naeini, Cooper & Hauskrecht (2015), AAAI 29; Guo, Pleiss, Sun & Weinberger (2017), ICML
+    34, equation 3.
     """
     confidence = np.asarray(confidence, float)
     member = np.eye(n_bins)[bins(confidence, n_bins)]  # (n, n_bins)
@@ -111,7 +132,8 @@ def reliability(predictions: Frame) -> Frame:
 
 
 def bins(confidence: ArrayLike, n_bins: int = BINS) -> NDArray[np.int64]:
-    """Number each confidence's bin of equal width, the upper edge included: (0, 1/n], (1/n, 2/n], ...
+    """Number each confidence's bin of equal width, the upper edge included: (0, 1/n], (1/n, 2/n],
+    ...
 
     Edges are rounded as confidence is recorded, so that 3/10 lies at the edge 3/10, not above it.
     """

@@ -1,4 +1,5 @@
-"""The figures' common hand: one look per arm, panels laid out in inches, axes for costs, files that never change.
+"""The figures' common hand: one look per arm, panels laid out in inches, axes for costs, files that
+never change.
 
 Layout and ticks are by hand: matplotlib's automatic ones take more than half of all drawing.
 """
@@ -34,10 +35,17 @@ WIDTH = 10.0  # inches; a report shows them as 1000 pixels
 DPI = 130
 INK, FAINT = "#222222", "#666666"
 BACKGROUND = "#bbbbbb"  # of what is drawn for comparison; no arm is grey
-# Seaborn's "colorblind" without grey, brown and the two that are too pale for thin lines on white, and with a darker
-# vermilion; indigo and wine are dark instead, so that all stay apart in every kind of colour blindness.
+# Seaborn's "colorblind" without grey, brown and the two that are too pale for thin lines on white,
+# and with a darker vermilion; indigo and wine are dark instead, so that all stay apart in every
+# kind of colour blindness.
 _COLOURS = ("#0173b2", "#de8f05", "#029e73", "#c44200", "#cc78bc", "#301a75", "#56b4e9", "#6e1330")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2, 1, 1.5, 1, 1.5)))
+_LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1.2, 1.5)),
+    (0, (8, 2, 1, 1.5, 1, 1.5)),
+)
 _MARKERS = "osD^vP<>p"  # 9 of one size, so that colour and marker together repeat after 8 x 9
 LINE_HEIGHT = 0.165  # inches, of the small text
 _LETTER = 0.073  # inches, mean width of a letter of the small text
@@ -67,7 +75,9 @@ class Look:
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker for 72."""
+    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker
+    for 72.
+    """
     n = len(_COLOURS)
     return {
         arm: Look(_COLOURS[i % n], _LINES[i // n % len(_LINES)], _MARKERS[i % len(_MARKERS)])
@@ -103,7 +113,8 @@ def panels(
     Parameters
     ----------
     height : float
-        Of a panel, in inches, as are the margins and `gaps` (between columns, and between rows without titles).
+        Of a panel, in inches, as are the margins and `gaps` (between columns, and between rows
+        without titles).
     note : str
         Smaller, below the title: what is drawn, and what is not.
     entries : list of (handle, label)
@@ -113,7 +124,11 @@ def panels(
     """
     columns, gaps = min(columns, n), (gaps[0], gaps[1] + LINE_HEIGHT * headed)
     rows = ceil(n / columns)
-    notes = [line for part in note.splitlines() for line in textwrap.wrap(part, int((WIDTH - 0.3) / _LETTER))]
+    notes = [
+        line
+        for part in note.splitlines()
+        for line in textwrap.wrap(part, int((WIDTH - 0.3) / _LETTER))
+    ]
     longest = max((len(label) for _, label in entries), default=0)
     per_row = max(1, int((WIDTH - 0.3) / (0.6 + _LETTER * longest)))
     legend = LINE_HEIGHT * ceil(len(entries) / per_row) + (0.12 if entries else 0)
@@ -123,12 +138,16 @@ def panels(
     figure = Figure(figsize=(WIDTH, total))
     FigureCanvasAgg(figure)
     figure.text(0.1 / WIDTH, 1 - 0.1 / total, title, va="top", fontsize=11, fontweight="bold")
-    figure.text(0.1 / WIDTH, 1 - 0.34 / total, "\n".join(notes), va="top", color=FAINT, linespacing=1.25)
+    figure.text(
+        0.1 / WIDTH, 1 - 0.34 / total, "\n".join(notes), va="top", color=FAINT, linespacing=1.25
+    )
     axes: list[Axes] = []
     for index in range(n):
         row, column = divmod(index, columns)
         x, y = left + column * (width + gaps[0]), total - top - row * (height + gaps[1]) - height
-        panel = figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total), autoscale_on=False)
+        panel = figure.add_axes(
+            (x / WIDTH, y / total, width / WIDTH, height / total), autoscale_on=False
+        )
         panel.set_title("", loc="left", y=1, pad=5)
         panel.xaxis.set_label_coords(0.5, -(bottom - 0.18) / height)
         panel.yaxis.set_label_coords(-(left - 0.22) / width, 0.5)
@@ -155,7 +174,9 @@ def draw_band(axes: Axes, x: Array, band: Band, look: Look) -> None:
 
 
 def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) -> None:
-    """Draw a mean and, at every n-th point from `place` on, a mark and a bar, its interval: n arms take turns."""
+    """Draw a mean and, at every n-th point from `place` on, a mark and a bar, its interval: n arms
+    take turns.
+    """
     whole = np.flatnonzero(band.lost == 0)
     marked = whole[place % max(1, len(whole)) :: n]
     axes.vlines(x[marked], band.low[marked], band.high[marked], colors=look.colour, lw=1, alpha=0.8)
@@ -163,17 +184,29 @@ def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) 
 
 
 def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int] = ()) -> None:
-    """Draw a mean, marks at some of its points, and a cross where a replica was lost; from there on it is faint."""
+    """Draw a mean, marks at some of its points, and a cross where a replica was lost; from there on
+    it is faint.
+    """
     if len(x) == 1:
         axes.plot(x, band.mean, color=look.colour, marker=look.marker or "o", ms=6, ls="")
         return
     line = {"color": look.colour, "ls": look.line, "lw": 1.4}
     whole = band.lost == 0
-    axes.plot(x[whole], band.mean[whole], **line, marker=look.marker, ms=4, mew=0.3, markevery=list(marked))
+    axes.plot(
+        x[whole],
+        band.mean[whole],
+        **line,
+        marker=look.marker,
+        ms=4,
+        mew=0.3,
+        markevery=list(marked),
+    )
     if not whole.all():
         last = max(int(np.argmin(whole)) - 1, 0)
         axes.plot(x[last:], band.mean[last:], **line, alpha=0.35)
-        axes.plot(x[last], band.mean[last], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4)
+        axes.plot(
+            x[last], band.mean[last], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4
+        )
 
 
 class CostAxis:
@@ -209,13 +242,17 @@ class CostAxis:
         inch = (self.right - self.start) * axes.figure.dpi / axes.get_window_extent().width
         for value in _ticks(10**self.low, 10**self.high, 6):
             place, name = log10(value), short(value)
-            if all(abs(place - other) > inch * _apart(name, known) for other, known in ticks.items()):
+            if all(
+                abs(place - other) > inch * _apart(name, known) for other, known in ticks.items()
+            ):
                 ticks[place] = name
         draw_ticks(axes, "x", ticks, named)
 
 
 def log_axis(axes: Axes, side: Literal["x", "y"], values: Sequence[float] = ()) -> None:
-    """Make an axis logarithmic; ticks are those of the ascending `values` that leave each other room, or round ones."""
+    """Make an axis logarithmic; ticks are those of the ascending `values` that leave each other
+    room, or round ones.
+    """
     upright = side == "x"
     axis = axes.xaxis if upright else axes.yaxis
     (axes.set_xscale if upright else axes.set_yscale)("log")
@@ -236,19 +273,31 @@ def _apart(one: str, other: str) -> float:
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two positive ones: powers of ten, thinned out, or more than those where they are few."""
+    """Round numbers between two positive ones: powers of ten, thinned out, or more than those where
+    they are few.
+    """
     powers = range(ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9) + 1)
     if len(powers) < 3:
         digits = (1, 3) if len(powers) == 2 else (1, 2, 5)
-        steps = [digit * 10.0**power for power in range(powers.start - 1, powers.stop + 1) for digit in digits]
+        steps = [
+            digit * 10.0**power
+            for power in range(powers.start - 1, powers.stop + 1)
+            for digit in digits
+        ]
         return [step for step in steps if low <= step <= high]
     return [10.0**power for power in powers][:: ceil(len(powers) / most)]
 
 
-def draw_ticks(axes: Axes, side: Literal["x", "y"], ticks: Mapping[float, str], named: bool = True) -> None:
+def draw_ticks(
+    axes: Axes, side: Literal["x", "y"], ticks: Mapping[float, str], named: bool = True
+) -> None:
     """Draw a grid line at each position, and its name unless a neighbouring panel has it."""
     upright = side == "x"
-    axis, along = (axes.xaxis, axes.get_xaxis_transform()) if upright else (axes.yaxis, axes.get_yaxis_transform())
+    axis, along = (
+        (axes.xaxis, axes.get_xaxis_transform())
+        if upright
+        else (axes.yaxis, axes.get_yaxis_transform())
+    )
     axis.set_major_locator(NullLocator())
     lines = [((place, 0), (place, 1)) if upright else ((0, place), (1, place)) for place in ticks]
     grid = LineCollection(lines, colors="#e6e6e6", linewidths=0.7, transform=along, zorder=-1)
@@ -258,7 +307,9 @@ def draw_ticks(axes: Axes, side: Literal["x", "y"], ticks: Mapping[float, str], 
     box, dpi = axes.get_window_extent(), axes.figure.dpi
     for place, name in ticks.items():
         at = (place, -0.07 * dpi / box.height) if upright else (-0.08 * dpi / box.width, place)
-        alignment: Any = {"ha": "center", "va": "top"} if upright else {"ha": "right", "va": "center"}
+        alignment: Any = (
+            {"ha": "center", "va": "top"} if upright else {"ha": "right", "va": "center"}
+        )
         axes.text(*at, name, transform=along, fontsize=8, **alignment)
 
 
@@ -280,8 +331,9 @@ def short(value: float) -> str:
 def score_limits(values: Array, score: str) -> tuple[float, float]:
     """Limits of a score's axis that a few far values cannot blow up.
 
-    An accuracy is bounded and keeps its range; R² ends at -0.5, below which a model is useless anyway; anything else
-    ends one spread of the middle 90 % beyond it, where a value lies ten spreads away.
+    An accuracy is bounded and keeps its range; R² ends at -0.5, below which a model is useless
+    anyway; anything else ends one spread of the middle 90 % beyond it, where a value lies ten
+    spreads away.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -300,7 +352,9 @@ def score_limits(values: Array, score: str) -> tuple[float, float]:
 
 def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str) -> str:
     """Say how many values lie outside, and of which arms; empty if none does."""
-    outside = {arm: int(((own < limits[0]) | (own > limits[1])).sum()) for arm, own in values.items()}
+    outside = {
+        arm: int(((own < limits[0]) | (own > limits[1])).sum()) for arm, own in values.items()
+    }
     arms = [arm for arm, count in outside.items() if count]
     if not arms:
         return ""
@@ -308,7 +362,9 @@ def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str
 
 
 def ink(colours: Array) -> NDArray[np.str_]:
-    """Choose for each colour, (..., 3 or more), the dark or the white text that stands out more (WCAG 2's contrast)."""
+    """Choose for each colour, (..., 3 or more), the dark or the white text that stands out more
+    (WCAG 2's contrast).
+    """
     rgb = np.asarray(colours, float)[..., :3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
@@ -324,7 +380,8 @@ def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    # A third of the size. The octree would be smaller still, but loses pale colours and tints the white.
+    # A third of the size. The octree would be smaller still, but loses pale colours and tints the
+    # white.
     image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(png, "png")
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
     for path, buffer in zip(paths, (png, svg), strict=True):

@@ -1,7 +1,7 @@
 """Claims of a paper, judged on measured quantities: expressions over seeds, and nothing else.
 
-A quantity is a column of numbers, one a seed. An expression compares quantities; what varies over seeds is averaged
-just before the comparison, so that differences are paired.
+A quantity is a column of numbers, one a seed. An expression compares quantities; what varies over
+seeds is averaged just before the comparison, so that differences are paired.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from analysis.tables import TableError
 DIGITS = 4  # of what was measured, or as many more as show what decided
 HOW = ("read", "recalled", "exact", "measured")
 VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
-Value = Any  # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
+# a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
+Value = Any
 
 
 def _over_seeds(statistic: Callable[..., Any], **options: Any) -> Callable[[Value], Value]:
@@ -44,7 +45,8 @@ _OPERATORS: dict[type, Callable[..., Value]] = {
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
 }
-# of left less right, and how far rounding may have carried it: equal numbers are equal, whichever side they fell on
+# of left less right, and how far rounding may have carried it: equal numbers are equal, whichever
+# side they fell on
 _COMPARISONS: dict[type, Callable[[float, float], bool]] = {
     ast.Lt: lambda gap, slack: gap < -slack,
     ast.LtE: lambda gap, slack: gap <= slack,
@@ -59,8 +61,11 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "log10": np.log10,
     "exp": np.exp,
     "degrees_of_cosine": lambda value: np.degrees(np.arccos(value)),
-    # |a - b| / |b| by the law of cosines, from |a| / |b| and the cosine, which rounding may carry above 1
-    "distance": lambda ratio, cosine: np.sqrt((ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)),
+    # |a - b| / |b| by the law of cosines, from |a| / |b| and the cosine, which rounding may carry
+    # above 1
+    "distance": lambda ratio, cosine: np.sqrt(
+        (ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)
+    ),
     "min": lambda *values: reduce(np.minimum, values),
     "max": lambda *values: reduce(np.maximum, values),
     "mean": _over_seeds(np.mean),
@@ -70,7 +75,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "smallest": _over_seeds(np.min),
     "largest": _over_seeds(np.max),
 }
-_NOT_SMOOTH = {"median", "smallest", "largest"}  # leaving out one seed says nothing about how these scatter
+# leaving out one seed says nothing about how these scatter
+_NOT_SMOOTH = {"median", "smallest", "largest"}
 
 
 class NotRunError(Exception):
@@ -91,8 +97,8 @@ class Claim:
     reimplemented : str
         What a re-implementation outside of this project measured; never shown as published.
     how : {"read", "recalled", "exact", "measured"}
-        How the number is known: read in the source, from memory only, by theory, or measured elsewhere by a
-        re-implementation.
+        How the number is known: read in the source, from memory only, by theory, or measured
+        elsewhere by a re-implementation.
     source : str
         Where it stands.
     why : str
@@ -117,15 +123,20 @@ class Claim:
         holds = entry["holds"]
         claim = cls(**{**entry, "holds": tuple([holds] if isinstance(holds, str) else holds)})
         if claim.how not in HOW:
-            raise TableError(f"claim {claim.id}: how must be one of {', '.join(HOW)}; got {claim.how!r}")
+            raise TableError(
+                f"claim {claim.id}: how must be one of {', '.join(HOW)}; got {claim.how!r}"
+            )
         if claim.published and claim.how != "read":
-            raise TableError(f"claim {claim.id}: only a number that was read in its source is shown as published")
+            raise TableError(
+                f"claim {claim.id}: only a number that was read in its source is shown as published"
+            )
         return claim
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict, and what was measured: each side that names quantities, with its interval.
+    """A claim with its verdict, and what was measured: each side that names quantities, with its
+    interval.
 
     Numbers have four digits, or as many more as show what decided.
     """
@@ -137,7 +148,9 @@ class Judged:
 
 
 def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
-    """Evaluate a claim; it is `not run` where it has no expression or a quantity was not measured at this scale."""
+    """Evaluate a claim; it is `not run` where it has no expression or a quantity was not measured
+    at this scale.
+    """
     try:
         parts = [_compare(expression, quantities) for expression in claim.holds]
     except NotRunError:
@@ -146,7 +159,10 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
         return Judged(claim, "not run", "", 0)
     sides: dict[str, tuple[float, int]] = {}
     for _, values, digits in parts:
-        sides |= {shown: (value, max(digits, sides.get(shown, (value, 0))[1])) for shown, value in values.items()}
+        sides |= {
+            shown: (value, max(digits, sides.get(shown, (value, 0))[1]))
+            for shown, value in values.items()
+        }
     shared = {shown: _shared([quantities[name] for name in names(shown)]) for shown in sides}
     measured = [
         f"{shown} = {value:.{digits}g}{_interval(shown, value, quantities, shared[shown], digits)}"
@@ -155,13 +171,17 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
     n_seeds = min(map(len, shared.values()))
     if not all(ok for ok, *_ in parts):
         return Judged(claim, "not reproduced", "; ".join(measured), n_seeds)
-    return Judged(claim, "reproduced" if claim.published else "relation holds", "; ".join(measured), n_seeds)
+    return Judged(
+        claim, "reproduced" if claim.published else "relation holds", "; ".join(measured), n_seeds
+    )
 
 
 def names(expression: str) -> list[str]:
     """Quantities that an expression names."""
     return [
-        node.id for node in ast.walk(_parse(expression)) if isinstance(node, ast.Name) and node.id not in _FUNCTIONS
+        node.id
+        for node in ast.walk(_parse(expression))
+        if isinstance(node, ast.Name) and node.id not in _FUNCTIONS
     ]
 
 
@@ -170,8 +190,12 @@ def evaluate(expression: str, quantities: Mapping[str, pd.Series]) -> Value:
     return _value(_parse(expression), quantities)
 
 
-def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool, dict[str, float], int]:
-    """Say whether a comparison is true, which sides of it were measured, with their means, and to how many digits."""
+def _compare(
+    expression: str, quantities: Mapping[str, pd.Series]
+) -> tuple[bool, dict[str, float], int]:
+    """Say whether a comparison is true, which sides of it were measured, with their means, and to
+    how many digits.
+    """
     node = _parse(expression)
     if not isinstance(node, ast.Compare):
         raise TableError(f"a claim must compare: {expression}")
@@ -180,12 +204,25 @@ def _compare(expression: str, quantities: Mapping[str, pd.Series]) -> tuple[bool
     slack = [_rounding(side, value, quantities) for side, value in zip(sides, values, strict=True)]
     measured = [bool(names(ast.unparse(side))) for side in sides]
     truths = _truths(node.ops, values, slack)
-    digits = next((n for n in range(DIGITS, 17) if _truths(node.ops, _printed(values, measured, n)) == truths), 17)
-    told = {ast.unparse(side): value for side, value, own in zip(sides, values, measured, strict=True) if own}
+    digits = next(
+        (
+            n
+            for n in range(DIGITS, 17)
+            if _truths(node.ops, _printed(values, measured, n)) == truths
+        ),
+        17,
+    )
+    told = {
+        ast.unparse(side): value
+        for side, value, own in zip(sides, values, measured, strict=True)
+        if own
+    }
     return all(truths), told, digits
 
 
-def _truths(kinds: Sequence[ast.cmpop], values: Sequence[float], slack: Sequence[float] | None = None) -> list[bool]:
+def _truths(
+    kinds: Sequence[ast.cmpop], values: Sequence[float], slack: Sequence[float] | None = None
+) -> list[bool]:
     """Compare neighbours; `slack` is how far each value may be off."""
     slack = slack or [0.0] * len(values)
     return [
@@ -195,14 +232,20 @@ def _truths(kinds: Sequence[ast.cmpop], values: Sequence[float], slack: Sequence
 
 
 def _printed(values: Sequence[float], measured: Sequence[bool], digits: int) -> list[float]:
-    """Return the values as a reader has them: those that were measured to so many digits, a claim's own in full."""
-    return [float(f"{value:.{digits}g}") if own else value for value, own in zip(values, measured, strict=True)]
+    """Return the values as a reader has them: those that were measured to so many digits, a claim's
+    own in full.
+    """
+    return [
+        float(f"{value:.{digits}g}") if own else value
+        for value, own in zip(values, measured, strict=True)
+    ]
 
 
 def _rounding(node: ast.expr, value: float, quantities: Mapping[str, pd.Series]) -> float:
     """How far a side may be off because its quantities, one by one, were float32."""
     moved = [
-        float(np.mean(_value(node, {**quantities, name: quantities[name] * (1 + RESOLUTION)}))) - value
+        float(np.mean(_value(node, {**quantities, name: quantities[name] * (1 + RESOLUTION)})))
+        - value
         for name in names(ast.unparse(node))
     ]
     return float(np.abs([change for change in moved if np.isfinite(change)]).sum())
@@ -226,10 +269,16 @@ def _value(node: ast.expr, quantities: Mapping[str, Any]) -> Value:
         case ast.UnaryOp(op=kind, operand=operand) if type(kind) in _OPERATORS:
             return _OPERATORS[type(kind)](_value(operand, quantities))
         case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _OPERATORS:
-            return _OPERATORS[type(kind)](*_aligned([_value(left, quantities), _value(right, quantities)]))
+            return _OPERATORS[type(kind)](
+                *_aligned([_value(left, quantities), _value(right, quantities)])
+            )
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](*_aligned([_value(argument, quantities) for argument in arguments]))
-    raise TableError(f"not allowed in a claim: {ast.unparse(node)}; known functions: {', '.join(_FUNCTIONS)}")
+            return _FUNCTIONS[name](
+                *_aligned([_value(argument, quantities) for argument in arguments])
+            )
+    raise TableError(
+        f"not allowed in a claim: {ast.unparse(node)}; known functions: {', '.join(_FUNCTIONS)}"
+    )
 
 
 def _aligned(values: Sequence[Value]) -> list[Value]:
@@ -246,18 +295,31 @@ def _shared(series: Sequence[pd.Series]) -> list[Any]:
     return list(shared.unique())
 
 
-def _interval(expression: str, value: float, quantities: Mapping[str, pd.Series], seeds: list[Any], digits: int) -> str:
-    """Write the interval over seeds, which stay paired; empty for fewer than two, if infinite, of order statistics.
+def _interval(
+    expression: str,
+    value: float,
+    quantities: Mapping[str, pd.Series],
+    seeds: list[Any],
+    digits: int,
+) -> str:
+    """Write the interval over seeds, which stay paired; empty for fewer than two, if infinite, of
+    order statistics.
 
-    It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what is found without
-    one seed, around what was found: of a mean, these are the seeds' own values.
+    It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what
+    is found without one seed, around what was found: of a mean, these are the seeds' own values.
     """
     node, n = _parse(expression), len(seeds)
-    called = {part.func.id for part in ast.walk(node) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    called = {
+        part.func.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
+    }
     if n < 2 or called & _NOT_SMOOTH:
         return ""
     others = np.arange(n)[None].repeat(n, 0)[~np.eye(n, dtype=bool)].reshape(n, n - 1)
-    without = {name: quantities[name].loc[seeds].to_numpy(float)[others] for name in names(expression)}
+    without = {
+        name: quantities[name].loc[seeds].to_numpy(float)[others] for name in names(expression)
+    }
     with np.errstate(invalid="ignore"):
         left_out = np.mean(_value(node, without), axis=1)
         pseudo = value + (n - 1) * (left_out.mean() - left_out)

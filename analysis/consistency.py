@@ -5,17 +5,18 @@ For two networks on the same n examples, with a, b in {0, 1} saying which are wr
     agreement expected of independent errors    e = p q + (1 - p)(1 - q)    p, q shares of wrong examples
     kappa = (agreement - e) / (1 - e) = cov(a, b) / ((p (1 - q) + q (1 - p)) / 2)
 
-Cohen's kappa: 0 where the errors are independent, 1 where they are the same. For values the residuals take the place of
-a and b, and the standard deviations' product that of the denominator: Pearson's correlation. Over many pairs of
-networks both are the sum of n cov over the sum of n denominators, so that pairs with few errors weigh little.
+Cohen's kappa: 0 where the errors are independent, 1 where they are the same. For values the
+residuals take the place of a and b, and the standard deviations' product that of the denominator:
+Pearson's correlation. Over many pairs of networks both are the sum of n cov over the sum of n
+denominators, so that pairs with few errors weigh little.
 
-Two arms at one seed share split, initial weights and order. Two seeds of one arm share none of these: their consistency
-is the yardstick, and the one to hold beside it is that of two arms at different seeds, on the examples that both test
-parts contain.
+Two arms at one seed share split, initial weights and order. Two seeds of one arm share none of
+these: their consistency is the yardstick, and the one to hold beside it is that of two arms at
+different seeds, on the examples that both test parts contain.
 
-Source: Geirhos, Meding & Wichmann (2020), Beyond accuracy: quantifying trial-by-trial behaviour of CNNs and humans by
-measuring error consistency, NeurIPS 33. Departures: sums over seeds, a jackknife over seeds instead of a bootstrap over
-examples; n - 1 nowhere, as there.
+Source: Geirhos, Meding & Wichmann (2020), Beyond accuracy: quantifying trial-by-trial behaviour of
+CNNs and humans by measuring error consistency, NeurIPS 33. Departures: sums over seeds, a jackknife
+over seeds instead of a bootstrap over examples; n - 1 nowhere, as there.
 Check: scikit-learn's cohen_kappa_score, scipy's pearsonr (tests/analysis/test_consistency.py).
 """
 
@@ -32,14 +33,15 @@ from analysis.statistics import LEVEL, MIN_SEEDS, Array
 
 @dataclass(frozen=True)
 class Matrix:
-    """Consistency of each pair of A arms: arrays of shape (A, A), symmetric; NaN where it is not defined.
+    """Consistency of each pair of A arms: arrays of shape (A, A), symmetric; NaN where it is not
+    defined.
 
     Attributes
     ----------
     value, low, high : arrays
-        Over all pairs of networks, with its interval over seeds: a jackknife and Student's t, within [-1, 1]. Where the
-        test part is the same at all seeds, it is for new seeds on these examples. No interval with fewer than three
-        seeds, or where leaving one out leaves no error.
+        Over all pairs of networks, with its interval over seeds: a jackknife and Student's t,
+        within [-1, 1]. Where the test part is the same at all seeds, it is for new seeds on these
+        examples. No interval with fewer than three seeds, or where leaving one out leaves no error.
     n_seeds : array
         Seeds that take part.
     observed, expected : arrays
@@ -68,13 +70,15 @@ def same_seed(errors: ArrayLike, classes: bool) -> Matrix:
         Cohen's kappa of errors 0 and 1, or Pearson's correlation of residuals.
     """
     errors = np.asarray(errors, float)
-    of_seed = [_sums(errors[:, seed], errors[:, seed], classes) for seed in range(errors.shape[1])]  # (5, A, A) each
+    # (5, A, A) each
+    of_seed = [_sums(errors[:, seed], errors[:, seed], classes) for seed in range(errors.shape[1])]
     sums = np.stack(of_seed, axis=-1)
     return _matrix(sums.sum(-1), sums, classes)
 
 
 def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
-    """Consistency of two arms at different seeds, on examples that both test; the diagonal is within an arm.
+    """Consistency of two arms at different seeds, on examples that both test; the diagonal is
+    within an arm.
 
     Parameters are those of `same_seed`.
     """
@@ -91,9 +95,11 @@ def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
 
 
 def _sums(first: Array, second: Array, classes: bool) -> Array:
-    """Sums n cov, n denominator, n agreement, n expected agreement and n of networks in `first` with those in `second`.
+    """Sums n cov, n denominator, n agreement, n expected agreement and n of networks in `first`
+    with those in `second`.
 
-    From (F, E) and (G, E) to (5, F, G). Sums of zeros and ones are exact, so that an error rate of 0 or 1 gives 0.
+    From (F, E) and (G, E) to (5, F, G). Sums of zeros and ones are exact, so that an error rate of
+    0 or 1 gives 0.
     """
     known, other_known = np.isfinite(first).astype(float), np.isfinite(second).astype(float)
     a, b = np.where(known, first, 0), np.where(other_known, second, 0)
@@ -109,24 +115,35 @@ def _sums(first: Array, second: Array, classes: bool) -> Array:
 
 
 def _matrix(totals: Array, of_seed: Array, classes: bool) -> Matrix:
-    """Divide the sums over all seeds, (5, A, A), and those without each seed, whose part is (5, A, A, S)."""
+    """Divide the sums over all seeds, (5, A, A), and those without each seed, whose part is (5, A,
+    A, S).
+    """
     value = _ratio(totals[0], totals[1])
     left = totals[:2, ..., None] - of_seed[:2]
     rest = _ratio(left[0], left[1], at_least=1e-9 * totals[1][..., None])
     taking_part = of_seed[4] > 0
     low, high = _jackknife(value, np.where(taking_part, rest, 0), taking_part)
-    observed, expected = (_ratio(totals[index], totals[4]) if classes else value * np.nan for index in (2, 3))
+    observed, expected = (
+        _ratio(totals[index], totals[4]) if classes else value * np.nan for index in (2, 3)
+    )
     bounds = np.clip([low, high], -1, 1)
     return Matrix(
-        value, bounds[0], bounds[1], taking_part.sum(-1), observed, expected, np.where(taking_part, rest, np.nan)
+        value,
+        bounds[0],
+        bounds[1],
+        taking_part.sum(-1),
+        observed,
+        expected,
+        np.where(taking_part, rest, np.nan),
     )
 
 
 def beside_own(found: Matrix) -> tuple[Array, Array, Array]:
-    """Consistency of two arms less the mean of what each has with itself, from `other_seeds`: value, low and high.
+    """Consistency of two arms less the mean of what each has with itself, from `other_seeds`:
+    value, low and high.
 
-    Below 0 the two fail less alike than two seeds of one of them do. Error rates that differ keep kappa below 1, so
-    that a weaker arm fails less like a better one than like itself, too.
+    Below 0 the two fail less alike than two seeds of one of them do. Error rates that differ keep
+    kappa below 1, so that a weaker arm fails less like a better one than like itself, too.
     """
     own, own_without = (np.einsum("ii...->i...", values) for values in (found.value, found.without))
     value = found.value - (own[:, None] + own[None]) / 2
@@ -136,14 +153,20 @@ def beside_own(found: Matrix) -> tuple[Array, Array, Array]:
 
 
 def _jackknife(value: Array, without: Array, taking_part: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Student's t interval from the values that leave out one seed, (..., S), of those that take part."""
+    """Student's t interval from the values that leave out one seed, (..., S), of those that take
+    part.
+    """
     n_seeds = taking_part.sum(-1)
     n = np.maximum(n_seeds, 1)
     spread = np.where(taking_part, without - (without.sum(-1) / n)[..., None], 0)
     error = np.sqrt((spread**2).sum(-1) * (n - 1) / n)
-    reach = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n_seeds - 1, 1)) * np.where(n_seeds >= MIN_SEEDS, error, np.nan)
+    reach = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n_seeds - 1, 1)) * np.where(
+        n_seeds >= MIN_SEEDS, error, np.nan
+    )
     return value - reach, value + reach
 
 
 def _ratio(numerator: Array, denominator: Array, at_least: Array | float = 0.0) -> Array:
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > at_least)
+    return np.divide(
+        numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > at_least
+    )

@@ -1,8 +1,8 @@
 """Whether printed intervals hold on other repetitions: `beyond +study=coverage`.
 
-The seeds of an arm are cut into groups of ten, as many as a study has by default. A group's interval covers if it holds
-the mean of all the arm's other seeds: what a reader would find who repeats the study with other seeds, and so on other
-splits.
+The seeds of an arm are cut into groups of ten, as many as a study has by default. A group's
+interval covers if it holds the mean of all the arm's other seeds: what a reader would find who
+repeats the study with other seeds, and so on other splits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ SIZE = 10  # seeds a group
 
 
 def publish(folder: str | Path) -> None:
-    """Print how often the intervals of a study's groups hold; exit with one line if its tables cannot be read."""
+    """Print how often the intervals of a study's groups hold; exit with one line if its tables
+    cannot be read.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -33,7 +35,9 @@ def publish(folder: str | Path) -> None:
     for column in ("task", "arm", "mean", "hold the mean of the others"):
         shown.add_column(column, overflow="fold")
     for row in found.to_dict("records"):
-        shown.add_row(row["task"], row["arm"], f"{row['mean']:.3f}", share(row["held"], row["groups"]))
+        shown.add_row(
+            row["task"], row["arm"], f"{row['mean']:.3f}", share(row["held"], row["groups"])
+        )
     total = share(found["held"].sum(), found["groups"].sum())
     console = Console(highlight=False, markup=False)
     console.print(shown, f"In all {total} of the 95 % intervals of {SIZE} repetitions hold.")
@@ -45,9 +49,11 @@ def share(held: int, groups: int) -> str:
 
 
 def coverage(tables: Tables, size: int = SIZE) -> Frame:
-    """Count, for each arm of each task, the groups of `size` seeds whose interval holds the mean of the other seeds.
+    """Count, for each arm of each task, the groups of `size` seeds whose interval holds the mean of
+    the other seeds.
 
-    Seeds in their order make the groups; those that did not finish, and those that fill no group, are left out.
+    Seeds in their order make the groups; those that did not finish, and those that fill no group,
+    are left out.
     """
     done = tables.runs[(tables.runs["status"] == "finished") & np.isfinite(tables.runs[RESULT])]
     rows = []
@@ -57,5 +63,13 @@ def coverage(tables: Tables, size: int = SIZE) -> Frame:
         low, high = mean_interval(groups, limits_of(tables.score(str(task))))
         others = (scores.sum() - groups.sum(axis=0)) / max(len(scores) - size, 1)
         held = int(((low <= others) & (others <= high)).sum())
-        rows.append({"task": task, "arm": arm, "mean": scores.mean(), "groups": groups.shape[1], "held": held})
+        rows.append(
+            {
+                "task": task,
+                "arm": arm,
+                "mean": scores.mean(),
+                "groups": groups.shape[1],
+                "held": held,
+            }
+        )
     return pd.DataFrame(rows, columns=["task", "arm", "mean", "groups", "held"])

@@ -1,10 +1,12 @@
-"""Seeds crossed with examples: where the variance of a score comes from, and an interval that allows for both.
+"""Seeds crossed with examples: where the variance of a score comes from, and an interval that
+allows for both.
 
     y_se = mu + a_s + b_e + c_se        score of seed s on example e
 
-a is what a repetition has of its own (weights and order; with a split of its own, also what it was trained on), b how
-hard an example is for the arm whatever the seed, c the rest: which examples this network, of all of that arm, gets
-right. Whatever is not in a seed's test part is NaN: the crossing need be neither complete nor balanced.
+a is what a repetition has of its own (weights and order; with a split of its own, also what it was
+trained on), b how hard an example is for the arm whatever the seed, c the rest: which examples this
+network, of all of that arm, gets right. Whatever is not in a seed's test part is NaN: the crossing
+need be neither complete nor balanced.
 """
 
 from __future__ import annotations
@@ -29,16 +31,18 @@ class Components:
 
 
 def components(scores: ArrayLike) -> Components:
-    """Variance components of crossed random effects with one observation a cell, by the method of moments.
+    """Variance components of crossed random effects with one observation a cell, by the method of
+    moments.
 
-    Three sums of squares (within seeds, within examples, in all) have expectations that are linear in the components;
-    their solution is unbiased and, in a complete crossing, the classical analysis of variance. As there, an estimate
-    can be negative: it is of a component near 0.
+    Three sums of squares (within seeds, within examples, in all) have expectations that are linear
+    in the components; their solution is unbiased and, in a complete crossing, the classical
+    analysis of variance. As there, an estimate can be negative: it is of a component near 0.
 
-    A component is not identified, and NaN, where its part cannot be told from another's: `seed` with one seed,
-    `example` and `residual` where no example occurs at two seeds.
+    A component is not identified, and NaN, where its part cannot be told from another's: `seed`
+    with one seed, `example` and `residual` where no example occurs at two seeds.
 
-    Source: Gao & Owen (2017), Electronic Journal of Statistics 11, 1235, whose U-statistics these are.
+    Source: Gao & Owen (2017), Electronic Journal of Statistics 11, 1235, whose U-statistics these
+    are.
 
     Parameters
     ----------
@@ -84,12 +88,13 @@ class Estimate:
 def two_way(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     """Mean score with an interval for new seeds and new examples, by resampling both: a jackknife.
 
-    The components of the variance add up to that of the mean, in a complete crossing a / S + b / E + c / (S E); it is
-    never less than what leaving out a seed, or leaving out an example, says by itself. (A bootstrap that draws seeds
-    and examples counts c three times: Owen, 2007, Annals of Applied Statistics 1, 386.) Degrees of freedom by
-    Satterthwaite's formula: close to S - 1 where seeds matter most, to E - 1 where examples do; of fewer than one the
-    interval makes one. Third cumulants add up as variances do, and the interval reaches as every other
-    (`statistics.reach`), at no end less far than it would for new seeds alone.
+    The components of the variance add up to that of the mean, in a complete crossing a / S + b / E
+    + c / (S E); it is never less than what leaving out a seed, or leaving out an example, says by
+    itself. (A bootstrap that draws seeds and examples counts c three times: Owen, 2007, Annals of
+    Applied Statistics 1, 386.) Degrees of freedom by Satterthwaite's formula: close to S - 1 where
+    seeds matter most, to E - 1 where examples do; of fewer than one the interval makes one. Third
+    cumulants add up as variances do, and the interval reaches as every other (`statistics.reach`),
+    at no end less far than it would for new seeds alone.
 
     Parameters
     ----------
@@ -121,7 +126,13 @@ def two_way(scores: ArrayLike, level: float = LEVEL) -> Estimate:
     if by_seed > 0:
         ends.append(_ends(by_seed, skew_by_seed, seeds - 1, level))
     below, above = np.max(ends, axis=0)
-    return Estimate(float(mean), float(np.sqrt(variance)), float(freedom), float(mean - below), float(mean + above))
+    return Estimate(
+        float(mean),
+        float(np.sqrt(variance)),
+        float(freedom),
+        float(mean - below),
+        float(mean + above),
+    )
 
 
 def _ends(variance: ArrayLike, third: Array, freedom: float, level: float) -> Array:
@@ -153,10 +164,12 @@ class Shares:
 
 
 def shares(scores: ArrayLike, level: float = LEVEL) -> Shares:
-    """Say where the variance of a replica's mean score over its n examples comes from: a, b / n and c / n.
+    """Say where the variance of a replica's mean score over its n examples comes from: a, b / n and
+    c / n.
 
-    Negative components count as 0. The interval of the seed's share follows from that of the variance over seeds
-    (chi-squared with S - 1 degrees of freedom), less the examples' part, which is known from many more of them.
+    Negative components count as 0. The interval of the seed's share follows from that of the
+    variance over seeds (chi-squared with S - 1 degrees of freedom), less the examples' part, which
+    is known from many more of them.
 
     Parameters
     ----------
@@ -168,7 +181,9 @@ def shares(scores: ArrayLike, level: float = LEVEL) -> Shares:
     if np.isnan(found.seed):
         return Shares(*[np.nan] * 5)
     n = np.isfinite(scores).sum() / n_seeds
-    seed, example, residual, rest = np.maximum([found.seed, found.example, found.residual, found.rest], 0)
+    seed, example, residual, rest = np.maximum(
+        [found.seed, found.example, found.residual, found.rest], 0
+    )
     of_examples = (rest if np.isnan(example) else example + residual) / n
     if seed + of_examples == 0:
         return Shares(*[np.nan] * 5)

@@ -17,12 +17,16 @@ SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def crossing(rows: Frame, column: str, level: float, at: str = "steps", scale: str = "linear") -> pd.Series:
-    """Where each seed's curve first reaches `level`, from whichever side it starts; infinite where it never does.
+def crossing(
+    rows: Frame, column: str, level: float, at: str = "steps", scale: str = "linear"
+) -> pd.Series:
+    """Where each seed's curve first reaches `level`, from whichever side it starts; infinite where
+    it never does.
 
-    The curve is taken to be straight between neighbouring checkpoints once its values are on `scale`: "linear"; "log"
-    suits exponential decay, "logit" a fraction that grows like the logistic function. A bracket with an end that the
-    scale cannot show (a logarithm of zero) is straight as it is.
+    The curve is taken to be straight between neighbouring checkpoints once its values are on
+    `scale`: "linear"; "log" suits exponential decay, "logit" a fraction that grows like the
+    logistic function. A bracket with an end that the scale cannot show (a logarithm of zero) is
+    straight as it is.
 
     Parameters
     ----------
@@ -40,16 +44,24 @@ def crossing(rows: Frame, column: str, level: float, at: str = "steps", scale: s
     Series by seed
     """
     if scale not in SCALES:
-        raise TableError(f"the scale of a crossing must be one of {', '.join(SCALES)}; got {scale!r}")
+        raise TableError(
+            f"the scale of a crossing must be one of {', '.join(SCALES)}; got {scale!r}"
+        )
     if rows.duplicated(["seed", at]).any():
-        raise TableError(f"a crossing needs one curve per seed; some have several rows at the same {at}")
+        raise TableError(
+            f"a crossing needs one curve per seed; some have several rows at the same {at}"
+        )
     found = {}
     for seed, curve in rows.sort_values(at).groupby("seed"):
-        found[seed] = _first(curve[at].to_numpy(float), curve[column].to_numpy(float), level, SCALES[scale])
+        found[seed] = _first(
+            curve[at].to_numpy(float), curve[column].to_numpy(float), level, SCALES[scale]
+        )
     return pd.Series(found, dtype=float)
 
 
-def _first(at: np.ndarray, values: np.ndarray, level: float, scale: Callable[[np.ndarray], np.ndarray]) -> float:
+def _first(
+    at: np.ndarray, values: np.ndarray, level: float, scale: Callable[[np.ndarray], np.ndarray]
+) -> float:
     """Find where values first reach a level; `at` increases."""
     beyond = at_least(values, level) if values[0] < level else at_least(level, values)
     if not beyond.any():

@@ -43,12 +43,16 @@ def section(tables: Tables, found: Mapping[str, Frame], task: str) -> dict[str, 
     differences, calibration = own.get("example_differences"), own.get("calibration")
     return {
         "variance": variance_columns(own["variance"]),
-        "seed_covers": _OWN_SPLIT if splits & {"own", "source test", "source pools"} else _ONE_SPLIT,
+        "seed_covers": _OWN_SPLIT
+        if splits & {"own", "source test", "source pools"}
+        else _ONE_SPLIT,
         "differences": None if differences is None else difference_columns(differences),
         "reference": None if differences is None else differences["reference"].iloc[0],
         "tests": "" if calibration is None else _TESTS,
         "consistency_title": title,
-        "consistency": " ".join(filter(None, [consistency_sentence(own["error_consistency"]), caution])),
+        "consistency": " ".join(
+            filter(None, [consistency_sentence(own["error_consistency"]), caution])
+        ),
         "calibration": None if calibration is None else calibration_columns(calibration),
     }
 
@@ -95,7 +99,9 @@ def calibration_columns(calibration: Frame) -> Frame:
         ("ece_if_calibrated", "if calibrated"),
         ("brier", "Brier score"),
     ):
-        shown[head] = [interval(*row) for row in calibration[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
+        shown[head] = [
+            interval(*row) for row in calibration[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+        ]
     return pd.DataFrame(shown)
 
 
@@ -103,12 +109,16 @@ def consistency_sentence(consistency: Frame) -> str:
     """Say how many pairs of arms of one task fail alike, as far as their intervals tell."""
     parts = []
     for seeds, where in (("same", "at the same seed"), ("other", "at different seeds")):
-        pairs = consistency[(consistency["seeds"] == seeds) & (consistency["arm"] != consistency["other"])]
+        pairs = consistency[
+            (consistency["seeds"] == seeds) & (consistency["arm"] != consistency["other"])
+        ]
         known = pairs[pairs["low"].notna()]
         if known.empty:
             continue
         above, below = (known["low"] > 0).sum(), (known["high"] < 0).sum()
-        parts.append(f"{where}, the interval lies above 0 for {above} of {len(known)} pairs and below 0 for {below}")
+        parts.append(
+            f"{where}, the interval lies above 0 for {above} of {len(known)} pairs and below 0 for {below}"
+        )
     if not parts:
         return "No pair of arms has an interval."
     sentence = "; ".join(parts)

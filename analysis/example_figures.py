@@ -1,4 +1,6 @@
-"""Figures of single examples: who fails on the same ones, how far confidence is right, which classes are known."""
+"""Figures of single examples: who fails on the same ones, how far confidence is right, which
+classes are known.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,26 @@ from analysis.training_figures import Picture
 
 FEWEST = 20  # examples, over all seeds, below which a bin of confidence is not drawn
 MOST_CLASSES = 30
-# Blue below 0, red above, for the colour-blind, too; without the ends, on which no frame would show.
+# Blue below 0, red above, for the colour-blind, too; without the ends, on which no frame would
+# show.
 _DIVERGING = ListedColormap(mpl.colormaps["RdBu_r"](np.linspace(0.1, 0.9, 257)))
 _MEASURES = {
     "kappa": (
         "error consistency (Cohen's kappa)",
         "0: independent errors, whatever their rates; 1: the same errors",
     ),
-    "correlation": ("correlation of residuals (Pearson's)", "0: unrelated residuals; 1: the same ones up to scale"),
+    "correlation": (
+        "correlation of residuals (Pearson's)",
+        "0: unrelated residuals; 1: the same ones up to scale",
+    ),
 }
 
 
 def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     """Consistency of each pair of arms; those that fail alike stand together.
 
-    Below the diagonal two arms at the same seed, above it at other seeds, on it an arm with itself at other seeds.
+    Below the diagonal two arms at the same seed, above it at other seeds, on it an arm with itself
+    at other seeds.
     """
     own = _of(found, "error_consistency", task)
     if own is None or (own["arm"] == own["other"]).all():
@@ -62,7 +69,8 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     figure, (axes,) = panels(1, 1, height * len(arms), f"{task}: {name}", note, left=left,
                              right=WIDTH - left - width * len(arms), bottom=0.2 + bottom)  # fmt: skip
     told = np.isfinite(value) & ~((low <= 0) & (high >= 0)) & np.isfinite(low)
-    pairs = np.abs(value[told & ~np.eye(len(arms), dtype=bool)])  # an arm with itself may be far above them
+    # an arm with itself may be far above them
+    pairs = np.abs(value[told & ~np.eye(len(arms), dtype=bool)])
     limit = max(0.1, pairs.max(initial=0))
     colours = _DIVERGING(0.5 + np.where(told, value, 0).clip(-limit, limit) / limit / 2)
     colours[~told] = 1
@@ -73,10 +81,14 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
             axes.text(column + 0.5, row + 0.5, _short(number), ha="center", va="center", fontsize=size,
                       color=str(inks[row, column]))  # fmt: skip
     for place in range(len(arms)):
-        axes.plot(place + np.array([0, 1, 1, 0, 0]), place + np.array([0, 0, 1, 1, 0]), color=INK, lw=0.9)
+        axes.plot(
+            place + np.array([0, 1, 1, 0, 0]), place + np.array([0, 0, 1, 1, 0]), color=INK, lw=0.9
+        )
     axes.set(xlim=(0, len(arms)), ylim=(len(arms), 0))
     draw_ticks(axes, "x", {}, named=False)
-    draw_ticks(axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)})
+    draw_ticks(
+        axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)}
+    )
     under = -0.08 / (height * len(arms))
     for place, label in enumerate(names):
         axes.text(place + 0.5, under, label, transform=axes.get_xaxis_transform(), ha="center", va="top",
@@ -86,7 +98,9 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
 
 
 def _square(rows: Frame, arms: Sequence[str]) -> Array:
-    """Value, low and high of each pair of arms, shape (3, A, A), symmetric; NaN where there is none."""
+    """Value, low and high of each pair of arms, shape (3, A, A), symmetric; NaN where there is
+    none.
+    """
     place = {arm: index for index, arm in enumerate(arms)}
     square = np.full((3, len(arms), len(arms)), np.nan)
     i, j = rows["arm"].map(place).to_numpy(int), rows["other"].map(place).to_numpy(int)
@@ -95,7 +109,9 @@ def _square(rows: Frame, arms: Sequence[str]) -> Array:
 
 
 def _order(value: Array) -> list[int]:
-    """Order arms so that consistent ones are neighbours: average linkage on 1 - value, leaves turned to fit."""
+    """Order arms so that consistent ones are neighbours: average linkage on 1 - value, leaves
+    turned to fit.
+    """
     if len(value) < 3:
         return list(range(len(value)))
     distance = 1 - np.nan_to_num(value)
@@ -125,17 +141,33 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
         f"seeds and {INTERVAL}, at their mean confidence. Below the grey line: too sure of itself. Grey bars: the "
         f"tenth's share of the examples. Tenths with fewer than {FEWEST} examples, over all seeds, are not drawn."
     )
-    figure, axes = panels(len(arms), columns, width, f"{task}: calibration", note, gaps=(0.2, 0.35), headed=lines)
+    figure, axes = panels(
+        len(arms), columns, width, f"{task}: calibration", note, gaps=(0.2, 0.35), headed=lines
+    )
     counts = table.groupby("arm")["n"].sum()
     for index, (panel, arm) in enumerate(zip(axes, arms, strict=True)):
         rows, colour = own[own["arm"] == arm], looks[arm].colour
-        panel.bar(rows["bin"] / 10 + 0.05, rows["n"] / counts[arm], width=0.09, color="#dddddd", lw=0)
+        panel.bar(
+            rows["bin"] / 10 + 0.05, rows["n"] / counts[arm], width=0.09, color="#dddddd", lw=0
+        )
         panel.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
         panel.fill_between(
-            rows["confidence"], rows["accuracy_low"], rows["accuracy_high"], color=colour, alpha=0.25, lw=0
+            rows["confidence"],
+            rows["accuracy_low"],
+            rows["accuracy_high"],
+            color=colour,
+            alpha=0.25,
+            lw=0,
         )
         panel.plot(
-            rows["confidence"], rows["accuracy"], color=colour, marker="o", ms=3, lw=1.2, clip_on=False, zorder=3
+            rows["confidence"],
+            rows["accuracy"],
+            color=colour,
+            marker="o",
+            ms=3,
+            lw=1.2,
+            clip_on=False,
+            zorder=3,
         )
         panel.set(xlim=(0, 1), ylim=(0, 1))
         panel.set_title(names[arm], loc="left", fontsize=8)
@@ -175,7 +207,9 @@ def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
             axes.text(column + 0.5, row + 0.5, f"{number:.2f}", ha="center", va="center", fontsize=7,
                       color=str(inks[row, column]))  # fmt: skip
     draw_ticks(axes, "x", {place + 0.5: f"{label:g}" for place, label in enumerate(wide.columns)})
-    draw_ticks(axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)})
+    draw_ticks(
+        axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)}
+    )
     axes.set(xlim=(0, values.shape[1]), ylim=(len(arms), 0), xlabel="class")
     alt = f"Heat map: recall of {values.shape[1]} classes on {task}, {len(arms)} arms."
     return Picture("recall", alt, figure)
@@ -192,10 +226,17 @@ def _margin(arms: Sequence[str]) -> float:
 
 
 def _column_names(arms: Sequence[str], width: float, size: float) -> tuple[list[str], int, float]:
-    """Names below columns of a width in inches, their turn in degrees, and the inches that they reach down."""
+    """Names below columns of a width in inches, their turn in degrees, and the inches that they
+    reach down.
+    """
     if width > 0.9:
         names = [wrapped(arm, width) for arm in arms]
         return names, 0, 1.25 * size / 72 * max(name.count("\n") + 1 for name in names)
     names = [arm if len(arm) <= 40 else arm[:39] + "…" for arm in arms]
     font = FontProperties(family="DejaVu Sans")
-    return names, 90, max(TextPath((0, 0), name, size=size, prop=font).get_extents().width for name in names) / 72
+    return (
+        names,
+        90,
+        max(TextPath((0, 0), name, size=size, prop=font).get_extents().width for name in names)
+        / 72,
+    )

@@ -1,4 +1,6 @@
-"""What every replica made of every test example, as arrays that analyses of single examples start from."""
+"""What every replica made of every test example, as arrays that analyses of single examples start
+from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from analysis.tables import Frame, TableError, Tables
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The selected checkpoints of one task's finished replicas, by example; A arms, S seeds, E examples.
+    """The selected checkpoints of one task's finished replicas, by example; A arms, S seeds, E
+    examples.
 
     Attributes
     ----------
@@ -23,13 +26,15 @@ class Outcomes:
     classes : bool
         Whether the targets are classes; otherwise they are values.
     arms, seeds, examples : sequences of length A, S, E
-        Sorted. An example bears its number in the task's source, so it is the same one at every seed.
+        Sorted. An example bears its number in the task's source, so it is the same one at every
+        seed.
     scores : array of shape (A, S, E)
-        What an example adds to a replica's headline score, the mean over its examples: 1 or 0 for a class that
-        is right or wrong, a part of R2 for values (`r2_parts`). NaN where the example is not in the test part of that
-        seed, or the arm has no checkpoint there.
+        What an example adds to a replica's headline score, the mean over its examples: 1 or 0 for a
+        class that is right or wrong, a part of R2 for values (`r2_parts`). NaN where the example is
+        not in the test part of that seed, or the arm has no checkpoint there.
     errors : array of shape (A, S, E * n_outputs)
-        1 where a class is wrong and 0 where it is right; for values the residual, prediction minus target.
+        1 where a class is wrong and 0 where it is right; for values the residual, prediction minus
+        target.
     """
 
     task: str
@@ -42,7 +47,9 @@ class Outcomes:
 
 
 def recorded(tables: Tables) -> Iterator[tuple[str, Frame]]:
-    """Give each task that has predictions with those of its finished replicas, as its scores count those alone."""
+    """Give each task that has predictions with those of its finished replicas, as its scores count
+    those alone.
+    """
     finished = tables.predictions[tables.predictions["status"] == "finished"]
     for task in tables.tasks:
         own = finished[finished["task"] == task]
@@ -82,10 +89,10 @@ def outcomes(task: str, own: Frame) -> Outcomes:
 def r2_parts(targets: Array, predictions: Array) -> Array:
     """Split a replica's R2 into one part per example, of which it is the mean.
 
-    With squared errors e, squared deviations d of the targets from their mean, and R2 = 1 - mean(e) / mean(d), a part
-    is R2 + ((1 - R2) d - e) / mean(d): R2 is a ratio, and an example far from the mean weighs in both of its sums (its
-    influence function). Targets that do not vary count 1 in every part where all are met exactly and 0 otherwise, as
-    in the score itself.
+    With squared errors e, squared deviations d of the targets from their mean, and R2 = 1 - mean(e)
+    / mean(d), a part is R2 + ((1 - R2) d - e) / mean(d): R2 is a ratio, and an example far from the
+    mean weighs in both of its sums (its influence function). Targets that do not vary count 1 in
+    every part where all are met exactly and 0 otherwise, as in the score itself.
 
     Parameters
     ----------

@@ -37,13 +37,16 @@ class Drawn:
     paths: list[Path]
 
 
-def draw(tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Frame], folder: Path) -> list[Drawn]:
+def draw(
+    tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Frame], folder: Path
+) -> list[Drawn]:
     """Draw every figure for which there is data, as PNG and SVG in a folder.
 
     Parameters
     ----------
     summary, targets : DataFrame
-        From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same numbers.
+        From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same
+        numbers.
     found : dict of str to DataFrame
         From `example_tables.example_tables`.
     """
@@ -52,7 +55,9 @@ def draw(tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Fra
 
     def keep(task: str, picture: training.Picture | None) -> None:
         if picture is not None:
-            png, paths = save(picture.figure, folder / "-".join(filter(None, (_slug(task), picture.name))))
+            png, paths = save(
+                picture.figure, folder / "-".join(filter(None, (_slug(task), picture.name)))
+            )
             drawn.append(Drawn(task, picture.name, picture.alt, png, paths))
 
     with style():
@@ -71,13 +76,16 @@ def draw(tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Fra
 
 
 def _neighbours(tables: Tables) -> list[str]:
-    """Arms in an order in which those that may share a panel stand together, so that their colours differ.
+    """Arms in an order in which those that may share a panel stand together, so that their colours
+    differ.
 
     Those that were skipped on every task are last: they are drawn nowhere.
     """
     skipped = tables.runs["status"] == "skipped"
     arms = (
-        tables.runs.assign(skipped=skipped).groupby("arm").agg(skipped=("skipped", "all"), signal=("signal", "first"))
+        tables.runs.assign(skipped=skipped)
+        .groupby("arm")
+        .agg(skipped=("skipped", "all"), signal=("signal", "first"))
     )
     order = ["skipped", "signal", "arm"] if len(arms) > training.MANY else ["skipped", "arm"]
     return [str(arm) for arm in arms.sort_values(order).index]

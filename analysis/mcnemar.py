@@ -1,14 +1,14 @@
 """Do two arms get different examples right? McNemar's exact test, at one seed and over seeds.
 
-Between seeds the tests are not independent: every seed trains on data that others train on, and an example is in the
-test part of several. So p values of single seeds are not multiplied up (Fisher, Stouffer); the seeds are combined in
-two ways, each of which keeps dependent numbers together:
+Between seeds the tests are not independent: every seed trains on data that others train on, and an
+example is in the test part of several. So p values of single seeds are not multiplied up (Fisher,
+Stouffer); the seeds are combined in two ways, each of which keeps dependent numbers together:
 
-- over seeds: were the two rules alike, then at each seed their names could be exchanged. The sign of each seed's
-  difference is flipped; this speaks of the methods, for new seeds.
-- over examples: were no example easier for one of the rules, then at each example the names could be exchanged, at all
-  seeds together. This speaks of the networks that were trained, for new examples (McNemar's test with the example as
-  the cluster; with one seed it is McNemar's test).
+- over seeds: were the two rules alike, then at each seed their names could be exchanged. The sign
+  of each seed's difference is flipped; this speaks of the methods, for new seeds.
+- over examples: were no example easier for one of the rules, then at each example the names could
+  be exchanged, at all seeds together. This speaks of the networks that were trained, for new
+  examples (McNemar's test with the example as the cluster; with one seed it is McNemar's test).
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     Parameters
     ----------
     first, second : arrays of shape (E,)
-        1 right, 0 wrong, NaN not tested. Examples that both have count; where there is none, p is NaN.
+        1 right, 0 wrong, NaN not tested. Examples that both have count; where there is none, p is
+        NaN.
 
-    Source: McNemar (1947), Psychometrika 12, 153; exact by the binomial distribution of the discordant examples.
+    Source: McNemar (1947), Psychometrika 12, 153; exact by the binomial distribution of the
+    discordant examples.
     """
     table = np.stack([np.asarray(first, float), np.asarray(second, float)])
     one, two = table[:, np.isfinite(table).all(0)] == 1
@@ -67,7 +69,8 @@ class OverSeeds:
     clear : int
         Seeds at which the test of that seed alone gives p < 0.05.
     p_seeds, p_examples : float
-        Exact two-sided p of flipping the seeds, and the examples; see the module. NaN where no example is shared.
+        Exact two-sided p of flipping the seeds, and the examples; see the module. NaN where no
+        example is shared.
     """
 
     n_seeds: int
@@ -95,11 +98,12 @@ def over_seeds(first: ArrayLike, second: ArrayLike) -> OverSeeds:
 
 
 def sign_flip_counts(differences: ArrayLike) -> float:
-    """Exact two-sided p of a sum of whole numbers under random signs: the share of the 2^n patterns as far from zero.
+    """Exact two-sided p of a sum of whole numbers under random signs: the share of the 2^n patterns
+    as far from zero.
 
-    Numbers of one size k sum to k (2 B - m), where m is how many there are and B is binomial; the sums of all sizes are
-    convolved, so that thousands of numbers are as exact as ten. All 0, p is 1; of no
-    numbers it is NaN.
+    Numbers of one size k sum to k (2 B - m), where m is how many there are and B is binomial; the
+    sums of all sizes are convolved, so that thousands of numbers are as exact as ten. All 0, p is
+    1; of no numbers it is NaN.
 
     Parameters
     ----------

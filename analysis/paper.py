@@ -1,6 +1,8 @@
-"""A paper's page: what was published beside what was measured, judged; from the recorded tables alone.
+"""A paper's page: what was published beside what was measured, judged; from the recorded tables
+alone.
 
-`beyond +paper=NAME` runs the experiment and writes the page; `beyond-verify PAGE` recomputes every number on it.
+`beyond +paper=NAME` runs the experiment and writes the page; `beyond-verify PAGE` recomputes every
+number on it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ SETTINGS = "paper.json"  # the paper's part of the settings, written beside its 
 
 
 def publish(folder: str | Path) -> None:
-    """Write the page of a paper's runs, print its verdicts and where it is; exit with one line if it cannot be."""
+    """Write the page of a paper's runs, print its verdicts and where it is; exit with one line if
+    it cannot be.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -48,7 +52,9 @@ def publish(folder: str | Path) -> None:
         sys.exit(f"beyond: {error}")
     shown = Table("claim", "published", "measured", "verdict", box=SIMPLE_HEAD)
     for one in judged:
-        shown.add_row(f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict)
+        shown.add_row(
+            f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict
+        )
     console = Console(highlight=False, markup=False)
     console.print(paper["title"], shown)
     console.print(f"Page: {page}", soft_wrap=True)
@@ -71,13 +77,20 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 
 
 def publish_index(folder: str | Path) -> None:
-    """Write `index.md` over the papers that were run below a folder: a row per paper and scale, a count per verdict."""
+    """Write `index.md` over the papers that were run below a folder: a row per paper and scale, a
+    count per verdict.
+    """
     folder = Path(folder)
-    _write_index(folder / "index.md", [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))])
+    _write_index(
+        folder / "index.md",
+        [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))],
+    )
 
 
 def collect(folder: Path, out: Path) -> None:
-    """Copy the pages of the papers that were run below a folder, tables left behind; of two scales the full one."""
+    """Copy the pages of the papers that were run below a folder, tables left behind; of two scales
+    the full one.
+    """
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
         chosen[json.loads(settings.read_text())["name"]] = settings.parent
@@ -91,15 +104,21 @@ def collect(folder: Path, out: Path) -> None:
     _write_index(out / "README.md", pages)
 
 
-def _write_index(index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]) -> None:
+def _write_index(
+    index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]
+) -> None:
     """Write and print a table of papers, their verdicts and pages."""
     from analysis import canvas
 
     lines = [f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
     for paper, judged, page in pages:
-        counts = " | ".join(str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS)
+        counts = " | ".join(
+            str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS
+        )
         where = page.relative_to(index.parent)
-        lines.append(f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |")
+        lines.append(
+            f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |"
+        )
     canvas.write(index, "\n".join(["# Published results", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 
@@ -110,10 +129,11 @@ def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
 
 
 def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
-    """Where to find every quantity, by name: an entry of `measure` for each combination of its `for`.
+    """Where to find every quantity, by name: an entry of `measure` for each combination of its
+    `for`.
 
-    `for: {depth: [1, 2]}` puts 1 and 2 in the place of `{depth}`; `for: {size: {small: 0.01, large: 1.0}}` puts the
-    labels small and large into the name, and the values everywhere else.
+    `for: {depth: [1, 2]}` puts 1 and 2 in the place of `{depth}`; `for: {size: {small: 0.01, large:
+    1.0}}` puts the labels small and large into the name, and the values everywhere else.
     """
     entries: dict[str, Any] = {}
     for name, entry in paper["measure"].items():
@@ -127,7 +147,9 @@ def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
 
 def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Label and value of everything that a `for` runs through; a value without a label is its own."""
-    return list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
+    return (
+        list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
+    )
 
 
 def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:
@@ -136,9 +158,13 @@ def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
 
 
 def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
-    """Read the claims of a paper; raise `TableError` where one, or a figure, names what is not measured."""
+    """Read the claims of a paper; raise `TableError` where one, or a figure, names what is not
+    measured.
+    """
     claims = [Claim.of(entry) for entry in paper["claims"]]
-    used = {f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims}
+    used = {
+        f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims
+    }
     used |= {f"figure {figure['title']!r}": _drawn(figure) for figure in paper.get("figures", ())}
     known = set(quantities_of(paper))
     for user, wanted in used.items():
@@ -150,12 +176,19 @@ def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
 def _drawn(figure: Mapping[str, Any]) -> list[str]:
     """Quantities that a figure names."""
     points = [name for series in figure["series"] for name in series.get("points", {}).values()]
-    return points + [name for series in figure["series"] if "values" in series for name in names(series["values"])]
+    return points + [
+        name
+        for series in figure["series"]
+        if "values" in series
+        for name in names(series["values"])
+    ]
 
 
 def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     """One column of the tables by seed, of the cells whose settings are as `where` says."""
-    cells = [cell for cell, manifest in tables.manifests.items() if matches(manifest, entry["where"])]
+    cells = [
+        cell for cell, manifest in tables.manifests.items() if matches(manifest, entry["where"])
+    ]
     take = entry["take"]
     spec = {"column": take} if isinstance(take, str) else dict(take)
     table: Frame = getattr(tables, spec.pop("table", "runs"))
@@ -169,8 +202,12 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
         return crossing(rows, column, **reduced) * entry.get("times", 1) + entry.get("plus", 0)
     by_seed = rows.groupby("seed")[column]
     if reduced is None and (by_seed.size() > 1).any():
-        raise TableError(f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`")
-    return by_seed.agg(reduced or "first").astype(float) * entry.get("times", 1) + entry.get("plus", 0)
+        raise TableError(
+            f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`"
+        )
+    return by_seed.agg(reduced or "first").astype(float) * entry.get("times", 1) + entry.get(
+        "plus", 0
+    )
 
 
 def _wanted(column: pd.Series, wanted: Any) -> Any:
@@ -209,7 +246,11 @@ def _inside(settings: Any, key: str) -> Any:
 def _filled(template: Any, bound: Mapping[str, Any]) -> Any:
     """Replace `{name}` in every text; a text that is nothing else becomes the value itself."""
     if isinstance(template, Mapping):
-        return {_filled(key, bound): _filled(value, bound) for key, value in template.items() if key != "for"}
+        return {
+            _filled(key, bound): _filled(value, bound)
+            for key, value in template.items()
+            if key != "for"
+        }
     if isinstance(template, list):
         return [_filled(item, bound) for item in template]
     if isinstance(template, str):
@@ -220,10 +261,18 @@ def _filled(template: Any, bound: Mapping[str, Any]) -> Any:
 
 
 def verify(arguments: Sequence[str] | None = None) -> None:
-    """Console script `beyond-verify`: recompute a page's numbers from the tables; exit status 1 if any differs."""
-    parser = argparse.ArgumentParser("beyond-verify", description="Recompute every measured number on a paper's page.")
-    parser.add_argument("page", type=Path, help="the page, such as runs/papers/mnist1d/page/index.md")
-    parser.add_argument("--runs", type=Path, help="the folder of the runs (default: the folder above the page's)")
+    """Console script `beyond-verify`: recompute a page's numbers from the tables; exit status 1 if
+    any differs.
+    """
+    parser = argparse.ArgumentParser(
+        "beyond-verify", description="Recompute every measured number on a paper's page."
+    )
+    parser.add_argument(
+        "page", type=Path, help="the page, such as runs/papers/mnist1d/page/index.md"
+    )
+    parser.add_argument(
+        "--runs", type=Path, help="the folder of the runs (default: the folder above the page's)"
+    )
     chosen = parser.parse_args(arguments)
     try:
         differing = differences(chosen.page, chosen.runs or chosen.page.resolve().parent.parent)
@@ -231,7 +280,9 @@ def verify(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"beyond-verify: {error}")
     for line in differing:
         sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"{len(differing)} differ\n" if differing else "every number agrees with the tables\n")
+    sys.stdout.write(
+        f"{len(differing)} differ\n" if differing else "every number agrees with the tables\n"
+    )
     sys.exit(bool(differing))
 
 
@@ -240,14 +291,22 @@ def differences(page: Path, folder: Path) -> list[str]:
     from analysis.paper_page import claim_rows, measured_rows
 
     if not (folder / SETTINGS).exists():
-        raise TableError(f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their folder")
+        raise TableError(
+            f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their folder"
+        )
     paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
     quantities = measure(paper, tables)
     expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]
     printed = set(page.read_text().splitlines())
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
-    rows = {line for line in printed if line.startswith("| ") and not line.startswith(("| claim", "| quantity"))}
-    return lost + [f"on the page, not recomputed: {row}" for row in sorted(rows.difference(expected))]
+    rows = {
+        line
+        for line in printed
+        if line.startswith("| ") and not line.startswith(("| claim", "| quantity"))
+    }
+    return lost + [
+        f"on the page, not recomputed: {row}" for row in sorted(rows.difference(expected))
+    ]
 
 
 if __name__ == "__main__":  # the runs of papers, and where their pages go

@@ -1,4 +1,6 @@
-"""A paper's figures, redrawn from what was measured: quantities along an axis, or how one scatters over seeds."""
+"""A paper's figures, redrawn from what was measured: quantities along an axis, or how one scatters
+over seeds.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ from analysis.claims import NotRunError, evaluate
 from analysis.statistics import INTERVAL, mean_interval
 
 
-def draw(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Path) -> list[tuple[str, str]]:
-    """Draw the paper's figures as PNG and SVG; return the files' names and their texts for those who cannot see."""
+def draw(
+    paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Path
+) -> list[tuple[str, str]]:
+    """Draw the paper's figures as PNG and SVG; return the files' names and their texts for those
+    who cannot see.
+    """
     drawn = []
     with style():
         for index, figure in enumerate(paper.get("figures", ()), 1):
@@ -33,23 +39,34 @@ def draw(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Pat
 
 
 def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
-    """Quantities against a number or a name: marks and intervals measured, crosses what they are compared with."""
+    """Quantities against a number or a name: marks and intervals measured, crosses what they are
+    compared with.
+    """
     own = looks([series["name"] for series in spec["series"]])
     entries = [
-        (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name) for name, look in own.items()
+        (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name)
+        for name, look in own.items()
     ]
     if any("reference" in series for series in spec["series"]):
         name = spec.get("reference", "published")
         entries.append((Line2D([], [], color=INK, ls="", marker="x", ms=7, mew=1.6), name))
     along = list(dict.fromkeys(place for series in spec["series"] for place in series["points"]))
     categories = any(isinstance(_number(name), str) for name in along)
-    places = {name: float(index if categories else _number(name)) for index, name in enumerate(along)}
+    places = {
+        name: float(index if categories else _number(name)) for index, name in enumerate(along)
+    }
     figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.", entries)
     for index, series in enumerate(spec["series"]):
         look = own[series["name"]]
-        aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0  # so that no mark hides another
-        under = 1.6 * (1 - (index + 1) / len(spec["series"]))  # wider, so that what later ones cover looks out
-        shown = {place: quantities[key] for place, key in series["points"].items() if len(quantities.get(key, ()))}
+        # so that no mark hides another
+        aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0
+        # wider, so that what later ones cover looks out
+        under = 1.6 * (1 - (index + 1) / len(spec["series"]))
+        shown = {
+            place: quantities[key]
+            for place, key in series["points"].items()
+            if len(quantities.get(key, ()))
+        }
         if shown:
             mean = np.array([values.mean() for values in shown.values()])
             bounds = np.array([mean_interval(values.to_numpy()) for values in shown.values()])
@@ -59,7 +76,8 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
                 ls="" if categories else look.line, ms=5 + under, lw=1.4 + under, capsize=3,
             )  # fmt: skip
         for place, value in series.get("reference", {}).items():
-            axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)  # as in the legend
+            # as in the legend
+            axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)
     if categories:
         axes.set_xticks(list(places.values()), [canvas.wrapped(name, 1.4) for name in along])
     elif spec.get("x_scale") == "log":
@@ -72,7 +90,9 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
 def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
     """How values scatter over seeds, as a density, and the normal law that they should follow."""
     own = looks([series["name"] for series in spec["series"]])
-    entries = [(Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in own.items()]
+    entries = [
+        (Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in own.items()
+    ]
     entries.append((Line2D([], [], color=INK), spec["reference"]))
     figure, axes = _panel(spec, "Steps: density over seeds. Lines: the normal law.", entries)
     for series in spec["series"]:
@@ -89,7 +109,9 @@ def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
     return figure
 
 
-def _panel(spec: Mapping[str, Any], note: str, entries: Sequence[tuple[Any, str]]) -> tuple[Figure, Axes]:
+def _panel(
+    spec: Mapping[str, Any], note: str, entries: Sequence[tuple[Any, str]]
+) -> tuple[Figure, Axes]:
     """One titled panel that scales to what is drawn on it."""
     figure, (axes,) = panels(1, 1, 3.4, spec["title"], note, entries, left=0.9)
     axes.set_autoscale_on(True)

@@ -32,7 +32,9 @@ def markdown(
     manifests = list(tables.manifests.values())
     commits = ", ".join(sorted({str(manifest.get("commit", ""))[:12] for manifest in manifests}))
     wall = sum(float(manifest.get("wall_seconds", 0)) for manifest in manifests)
-    command = f"beyond +paper={paper['name']}" + ("" if paper["scale"] == "fast" else f" scale={paper['scale']}")
+    command = f"beyond +paper={paper['name']}" + (
+        "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
+    )
     lines = [
         f"# {paper['title']}",
         "",
@@ -71,7 +73,10 @@ def _stale(tables: Tables) -> list[str]:
         return []
     changed = sorted(set(itertools.chain.from_iterable(tables.stale[cell] for cell in stale)))
     are, them = ("is", "it") if len(stale) == 1 else ("are", "them")
-    return [f"{len(stale)} of them {are} stale: what made {them} has changed since ({', '.join(changed)}).", ""]
+    return [
+        f"{len(stale)} of them {are} stale: what made {them} has changed since ({', '.join(changed)}).",
+        "",
+    ]
 
 
 def _counted(judged: Sequence[Judged]) -> str:
@@ -117,6 +122,10 @@ def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
     for name, values in quantities.items():
         if len(values):
             low, high = mean_interval(values.to_numpy())
-            interval = f" [{low:.4g}, {high:.4g}]" if np.isfinite(values).all() and np.isfinite(low) else ""
+            interval = (
+                f" [{low:.4g}, {high:.4g}]"
+                if np.isfinite(values).all() and np.isfinite(low)
+                else ""
+            )
             rows.append(f"| {name} | {values.mean():.4g}{interval} | {len(values)} |")
     return rows

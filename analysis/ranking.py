@@ -1,4 +1,6 @@
-"""Who is ranked on a task, and what is known of the order: the same for tables, figures and sentences."""
+"""Who is ranked on a task, and what is known of the order: the same for tables, figures and
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ def ranking(tables: Tables, task: str) -> Ranking:
     wide = _together(every)
     if len(wide):
         notes |= {
-            arm: f"not all of the {wide.shape[1]} seeds of the others" for arm in every.index.difference(wide.index)
+            arm: f"not all of the {wide.shape[1]} seeds of the others"
+            for arm in every.index.difference(wide.index)
         }
     else:
         notes |= dict.fromkeys(every.index, f"fewer than {MIN_SEEDS} seeds shared by all arms")
@@ -69,11 +72,13 @@ def ranking(tables: Tables, task: str) -> Ranking:
 def _together(scores: Frame) -> Frame:
     """Arms that are ranked, over the seeds that they share; no row where no two arms share enough.
 
-    An arm of few seeds would leave all the others with few. Arms join in the order of how many seeds they have, as long
-    as that makes the table of scores, arms times shared seeds, no smaller.
+    An arm of few seeds would leave all the others with few. Arms join in the order of how many
+    seeds they have, as long as that makes the table of scores, arms times shared seeds, no smaller.
     """
     order = scores.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
-    shared = [scores.loc[order[:n]].dropna(axis=1) for n in range(min(2, len(order)), len(order) + 1)]
+    shared = [
+        scores.loc[order[:n]].dropna(axis=1) for n in range(min(2, len(order)), len(order) + 1)
+    ]
     enough = [table for table in shared if table.shape[1] >= MIN_SEEDS and len(table)]
     largest = max(reversed(enough), key=lambda table: table.size, default=scores.iloc[:0])
     return largest.sort_index()
@@ -82,7 +87,11 @@ def _together(scores: Frame) -> Frame:
 def _unranked(replicas: Frame) -> str:
     """Say why an arm is not ranked; nothing if it is."""
     n = len(replicas)
-    counts = {status: int((replicas["status"] == status).sum()) for status in STATUSES if status != "finished"}
+    counts = {
+        status: int((replicas["status"] == status).sum())
+        for status in STATUSES
+        if status != "finished"
+    }
     if whole := [status for status, count in counts.items() if count == n]:
         return whole[0]
     if lost := [f"{count} of {n} {status}" for status, count in counts.items() if count]:

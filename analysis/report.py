@@ -22,7 +22,9 @@ _TEMPLATE = "report.html.j2"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script `beyond-report`: a bad folder is one line and exit status 1."""
-    parser = argparse.ArgumentParser("beyond-report", description="Make a study's report from its tables.")
+    parser = argparse.ArgumentParser(
+        "beyond-report", description="Make a study's report from its tables."
+    )
     parser.add_argument("folder", type=Path, help="the study's folder, such as runs/comparison")
     parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
     comparison = "compare the others with this arm (default: backprop, or the best)"
@@ -30,8 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     publish(**vars(parser.parse_args(arguments)))
 
 
-def publish(folder: str | Path, out: str | Path | None = None, reference: str | None = None) -> None:
-    """Write the report, then print the study's summary and where the report is; exit with one line if it cannot be."""
+def publish(
+    folder: str | Path, out: str | Path | None = None, reference: str | None = None
+) -> None:
+    """Write the report, then print the study's summary and where the report is; exit with one line
+    if it cannot be.
+    """
     from rich.console import Console
 
     from analysis.tables import TableError, load
@@ -46,7 +52,8 @@ def publish(folder: str | Path, out: str | Path | None = None, reference: str | 
 
 
 def write(folder: str | Path, out: str | Path | None = None, reference: str | None = None) -> Path:
-    """Write `index.html`, `figures/` and `tables/` into `out` (default: `folder/report`); return the page's path.
+    """Write `index.html`, `figures/` and `tables/` into `out` (default: `folder/report`); return
+    the page's path.
 
     Raises
     ------
@@ -73,17 +80,25 @@ def print_summary(tables: Tables, summary: Frame) -> None:
         rows = printed_columns(summary[summary["task"] == task], console.width)
         printed = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for column in rows:
-            printed.add_column(Text(column), justify="left" if column == "arm" else "right", no_wrap=True)
+            printed.add_column(
+                Text(column), justify="left" if column == "arm" else "right", no_wrap=True
+            )
         for row in rows.itertuples(index=False):
             printed.add_row(*map(Text, row))  # an arm's [settings] are no markup
-        console.print(Text(f"{task}: test {tables.score(task)} at the best validation"), soft_wrap=True)
-        printed.width = console.measure(printed, options=console.options.update(max_width=10_000)).maximum
+        console.print(
+            Text(f"{task}: test {tables.score(task)} at the best validation"), soft_wrap=True
+        )
+        printed.width = console.measure(
+            printed, options=console.options.update(max_width=10_000)
+        ).maximum
         console.print(printed, crop=False)  # as wide as it is: no number is cut
     for line in warnings(tables):
         console.print(Text(f"Caveat: {line}"), soft_wrap=True)
 
 
-def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str | None) -> tuple[Path, Frame]:
+def _write(
+    tables: Tables, folder: Path, out: str | Path | None, reference: str | None
+) -> tuple[Path, Frame]:
     """Write the page; return its path, and the summary."""
     import jinja2
 
@@ -111,7 +126,10 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
     drawn = draw(tables, summary, frames["cost_to_target"], found, out / "figures")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page = environment.get_template(_TEMPLATE).render(
         study=tables.study,
@@ -120,7 +138,9 @@ def _write(tables: Tables, folder: Path, out: str | Path | None, reference: str 
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
         warnings=sentences.warnings(tables),
-        sections=[_section(tables, orders[task], frames, found, drawn, task) for task in tables.tasks],
+        sections=[
+            _section(tables, orders[task], frames, found, drawn, task) for task in tables.tasks
+        ],
         failures=shown.failure_columns(frames["failures"]),
         interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
@@ -149,7 +169,9 @@ def _section(
 
     own = {name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty}
     differences = own.get("paired_differences")
-    reference = None if differences is None or differences.empty else differences["reference"].iloc[0]
+    reference = (
+        None if differences is None or differences.empty else differences["reference"].iloc[0]
+    )
     return {
         "task": task,
         "score": tables.score(task),

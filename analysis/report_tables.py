@@ -13,7 +13,12 @@ from analysis.statistics import INTERVAL
 from analysis.tables import COSTS, LEVELS, STATUSES, Frame
 
 NONE = "-"
-_COST_NAMES = {"epochs": "epochs", "examples": "examples", "flops": "FLOPs", "seconds": "step seconds"}
+_COST_NAMES = {
+    "epochs": "epochs",
+    "examples": "examples",
+    "flops": "FLOPs",
+    "seconds": "step seconds",
+}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -50,7 +55,9 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def rank_text(first: float, last: float, group: str, note: str) -> str:
-    """Write a rank interval and the letters of the tie groups: 1-3 ab; why there is none in their place."""
+    """Write a rank interval and the letters of the tie groups: 1-3 ab; why there is none in their
+    place.
+    """
     if pd.isna(first):
         return f"not ranked: {note}"
     return f"{first:.0f}{f'-{last:.0f}' if last > first else ''} {group}"
@@ -58,7 +65,10 @@ def rank_text(first: float, last: float, group: str, note: str) -> str:
 
 def ranks(summary: Frame) -> list[str]:
     """Rank intervals of a summary, in words."""
-    return [rank_text(*row) for row in summary[["rank_first", "rank_last", "group", "rank_note"]].to_numpy()]
+    return [
+        rank_text(*row)
+        for row in summary[["rank_first", "rank_last", "group", "rank_note"]].to_numpy()
+    ]
 
 
 def means(summary: Frame) -> list[str]:
@@ -66,7 +76,8 @@ def means(summary: Frame) -> list[str]:
     begun = summary[list(STATUSES)].sum(axis=1)
     rows = zip(*(summary[name] for name in ("mean", "low", "high", "n_seeds")), begun, strict=True)
     return [
-        interval(mean, low, high) + (f" ({done} of {n})" if 0 < done < n else "") for mean, low, high, done, n in rows
+        interval(mean, low, high) + (f" ({done} of {n})" if 0 < done < n else "")
+        for mean, low, high, done, n in rows
     ]
 
 
@@ -77,7 +88,10 @@ def score_columns(summary: Frame) -> Frame:
         {
             "arm": summary["arm"],
             "signal": summary["signal"],
-            "replicas": [", ".join(f"{row[s]} {s}" for s in STATUSES if row[s]) for row in summary.to_dict("records")],
+            "replicas": [
+                ", ".join(f"{row[s]} {s}" for s in STATUSES if row[s])
+                for row in summary.to_dict("records")
+            ],
             "mean [95 % interval]": means(summary),
             "rank": ranks(summary),
             "best": summary["best"].map(score_text),
@@ -92,7 +106,9 @@ def score_columns(summary: Frame) -> Frame:
 
 
 def printed_columns(summary: Frame, width: int) -> Frame:
-    """Scores of one task for a terminal of so many letters; names are broken between words, numbers are not."""
+    """Scores of one task for a terminal of so many letters; names are broken between words, numbers
+    are not.
+    """
     begun = summary[list(STATUSES)].sum(axis=1)
     columns = {
         "mean [95 %]": [interval(*row) for row in summary[["mean", "low", "high"]].to_numpy()],
@@ -100,12 +116,18 @@ def printed_columns(summary: Frame, width: int) -> Frame:
         "finished": [f"{done}/{n}" for done, n in zip(summary["finished"], begun, strict=True)],
         "step\nseconds per\nreplica": [number(seconds) for seconds in summary["seconds"]],
     }
-    taken = sum(2 + max(map(len, "\n".join([name, *own]).split("\n"))) for name, own in columns.items())
-    return pd.DataFrame({"arm": [folded(arm, max(width - taken - 2, 16)) for arm in summary["arm"]], **columns})
+    taken = sum(
+        2 + max(map(len, "\n".join([name, *own]).split("\n"))) for name, own in columns.items()
+    )
+    return pd.DataFrame(
+        {"arm": [folded(arm, max(width - taken - 2, 16)) for arm in summary["arm"]], **columns}
+    )
 
 
 def folded(name: str, width: int) -> str:
-    """Break a name into lines of so many letters, after a blank or one of "/.,_=" where that is possible."""
+    """Break a name into lines of so many letters, after a blank or one of "/.,_=" where that is
+    possible.
+    """
     lines = [""]
     for part in re.split(r"(?<=[ /,_=])|(?<=\.)(?=\D)", name):
         if lines[-1] and len(lines[-1] + part.rstrip()) > width:
@@ -142,7 +164,9 @@ def difference_columns(differences: Frame) -> Frame:
         {
             "arm": differences["arm"],
             "pairs": differences["n"].map(str),
-            "difference [95 % interval]": [interval(*row) for row in differences[["mean", "low", "high"]].to_numpy()],
+            "difference [95 % interval]": [
+                interval(*row) for row in differences[["mean", "low", "high"]].to_numpy()
+            ],
             "p (all pairs)": differences["p_corrected"].map(number),
             "smallest p": differences["smallest_p"].map(number),
             "d_z": differences["d_z"].map(number),
@@ -156,7 +180,9 @@ def target_columns(targets: Frame) -> Frame:
     for level in (level for level in LEVELS if level in set(targets["level"])):
         own = targets[targets["level"] == level].set_index("arm").reindex(columns["arm"])
         head = f"{level} ({own['target'].dropna().iloc[0]:g})"
-        columns[f"{head} reached"] = [f"{r:.0f}/{n:.0f}" for r, n in own[["reached", "n"]].to_numpy()]
+        columns[f"{head} reached"] = [
+            f"{r:.0f}/{n:.0f}" for r, n in own[["reached", "n"]].to_numpy()
+        ]
         for cost in ("epochs", "seconds"):
             columns[f"{head} {_COST_NAMES[cost]}"] = own[cost].map(number).array
     return pd.DataFrame(columns)
@@ -164,13 +190,16 @@ def target_columns(targets: Frame) -> Frame:
 
 def failure_columns(failures: Frame) -> Frame:
     """Replicas that did not finish."""
-    return failures.assign(spent=failures["spent"].map(share)).rename(columns={"spent": "budget spent"})
+    return failures.assign(spent=failures["spent"].map(share)).rename(
+        columns={"spent": "budget spent"}
+    )
 
 
 def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What the manifests agree on, and how many values there are where they do not.
 
-    Whatever keys a manifest has are shown; what belongs to single runs (settings, identity) is only counted.
+    Whatever keys a manifest has are shown; what belongs to single runs (settings, identity) is only
+    counted.
     """
     values: dict[str, list[str]] = {}
     for manifest in manifests.values():
@@ -179,7 +208,11 @@ def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, st
     lines = [("cells", str(len(manifests)))]
     for key, every in sorted(values.items()):
         distinct = sorted(set(every))
-        shown = distinct[0] if len(distinct) == 1 else f"{len(distinct)} values: {', '.join(distinct[:3])}"
+        shown = (
+            distinct[0]
+            if len(distinct) == 1
+            else f"{len(distinct)} values: {', '.join(distinct[:3])}"
+        )
         lines.append((key, shown + (", …" if len(distinct) > 3 else "")))
     return lines
 
@@ -199,13 +232,19 @@ def latex(name: str, frame: Frame) -> str:
     """Format a table of all tasks for a paper (booktabs); the same columns as on the page."""
     if frame.empty:
         return "% nothing to show\n"
-    columns = {"summary": score_columns, "paired_differences": difference_columns}.get(name, _rounded)
+    columns = {"summary": score_columns, "paired_differences": difference_columns}.get(
+        name, _rounded
+    )
     shown = columns(frame.drop(columns="task"))
     shown.insert(0, "task", frame["task"])
-    header, *body = (" & ".join(map(_escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()])
+    header, *body = (
+        " & ".join(map(_escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()]
+    )
     head = f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}"
     said = f"% Brackets: {INTERVAL}."
-    return "\n".join([head, r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", said, ""])
+    return "\n".join(
+        [head, r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", said, ""]
+    )
 
 
 def _rounded(frame: Frame) -> Frame:
@@ -214,6 +253,10 @@ def _rounded(frame: Frame) -> Frame:
 
 
 def _escaped(text: str) -> str:
-    replacements = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    replacements = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
     replacements |= {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join(replacements.get(character, character) for character in text)

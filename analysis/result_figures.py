@@ -33,10 +33,13 @@ from analysis.training_figures import Picture, seeds
 _CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds per replica"}
 
 
-def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
+def final_scores(
+    tables: Tables, summary: Frame, task: str, looks: dict[str, Look]
+) -> Picture | None:
     """Test score of every seed, with mean and interval; the best arm on top.
 
-    Where a few arms stretch the axis so far that the better half is a blot, a second panel shows that half closer.
+    Where a few arms stretch the axis so far that the better half is a blot, a second panel shows
+    that half closer.
     """
     own = summary[summary["task"] == task]
     rows = own[own["n_seeds"] > 0]
@@ -60,7 +63,9 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
     left = _margin(arms)
     title = f"{task}: test score at the best validation"
-    figure, axes = panels(len(views), 2, _height(arms, left), title, note, left=left, right=2.6, headed=len(views) - 1)
+    figure, axes = panels(
+        len(views), 2, _height(arms, left), title, note, left=left, right=2.6, headed=len(views) - 1
+    )
     order = {seed: index for index, seed in enumerate(sorted(replicas["seed"].unique()))}
     columns = (rows["mean"], rows["low"], rows["high"], rows["rank_first"], ranks(rows))
     for place, (arm, mean, low, high, first, rank) in enumerate(zip(arms, *columns, strict=True)):
@@ -76,7 +81,10 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
         text = f"{interval(mean, low, high)}   {'-' if np.isnan(first) else rank}"
         axes[-1].text(1.02, place, text, va="center", transform=axes[-1].get_yaxis_transform())
     for panel, (name, view) in zip(axes, views.items(), strict=True):
-        panel.set(xlim=view, xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"))
+        panel.set(
+            xlim=view,
+            xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"),
+        )
         panel.set_title(name, loc="left")
         draw_ticks(panel, "x", score_ticks(view))
         _draw_rows(panel, arms, left, named=panel is axes[0])
@@ -84,13 +92,20 @@ def final_scores(tables: Tables, summary: Frame, task: str, looks: dict[str, Loo
     return Picture("final-scores", alt, figure)
 
 
-def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Cost of every seed until the validation score meets each target; a column per target, a row per currency."""
+def cost_to_target(
+    tables: Tables, targets: Frame, task: str, looks: dict[str, Look]
+) -> Picture | None:
+    """Cost of every seed until the validation score meets each target; a column per target, a row
+    per currency.
+    """
     own = targets[targets["task"] == task]
     if own.empty:
         return None
     fastest = own.groupby("arm").agg(reached=("reached", "sum"), epochs=("epochs", "min"))
-    arms = [str(arm) for arm in fastest.sort_values(["reached", "epochs"], ascending=[False, True]).index]
+    arms = [
+        str(arm)
+        for arm in fastest.sort_values(["reached", "epochs"], ascending=[False, True]).index
+    ]
     levels = [level for level in LEVELS if level in set(own["level"])]
     runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
     score, left = tables.score(task), _margin(arms)
@@ -104,14 +119,28 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
         note, left=left, right=0.5, bottom=0.65, gaps=(0.5, 0.9), headed=1,
     )  # fmt: skip
     for line, (cost, label) in enumerate(_CURRENCIES.items()):
-        axis = CostAxis(runs[[f"{cost}_to_{level}" for level in levels]].to_numpy(float).ravel(), beyond=0.3)
+        axis = CostAxis(
+            runs[[f"{cost}_to_{level}" for level in levels]].to_numpy(float).ravel(), beyond=0.3
+        )
         for panel, level in zip(axes[line * len(levels) :], levels, strict=False):
             rows = own[own["level"] == level].set_index("arm")
-            costs = {arm: runs.loc[runs["arm"] == arm, f"{cost}_to_{level}"].to_numpy(float) for arm in arms}
+            costs = {
+                arm: runs.loc[runs["arm"] == arm, f"{cost}_to_{level}"].to_numpy(float)
+                for arm in arms
+            }
             _draw_costs(panel, axis, costs, rows[cost].reindex(arms).to_numpy(float), looks)
             for place, arm in enumerate(arms):
-                text = f"{rows.loc[arm, 'reached']}/{rows.loc[arm, 'n']}" if arm in rows.index else ""
-                panel.text(1.03, place, text, color=FAINT, va="center", transform=panel.get_yaxis_transform())
+                text = (
+                    f"{rows.loc[arm, 'reached']}/{rows.loc[arm, 'n']}" if arm in rows.index else ""
+                )
+                panel.text(
+                    1.03,
+                    place,
+                    text,
+                    color=FAINT,
+                    va="center",
+                    transform=panel.get_yaxis_transform(),
+                )
             sign = "≥" if higher_is_better(score) else "≤"
             panel.set_title(f"{level}: {score} {sign} {rows['target'].iloc[0]:g}", loc="left")
             panel.set_xlabel(label)
@@ -120,7 +149,9 @@ def cost_to_target(tables: Tables, targets: Frame, task: str, looks: dict[str, L
     return Picture("cost-to-target", alt, figure)
 
 
-def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: Array, looks: dict[str, Look]) -> None:
+def _draw_costs(
+    panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: Array, looks: dict[str, Look]
+) -> None:
     """Every arm's seeds in a row of its own, one mark for all that missed in a lane on the right."""
     lane = axis.high + 0.18 * axis.decades
     panel.axvspan(axis.high + 0.06 * axis.decades, axis.right, color="#eeeeee", lw=0, zorder=0)
@@ -131,12 +162,22 @@ def _draw_costs(panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: A
         if not hit.all():
             panel.plot(lane, place, mfc="none", **mark)
     known = np.isfinite(medians)
-    panel.plot(axis.place(medians[known]), np.flatnonzero(known), marker="|", ms=11, mew=2, ls="", color=INK)
+    panel.plot(
+        axis.place(medians[known]),
+        np.flatnonzero(known),
+        marker="|",
+        ms=11,
+        mew=2,
+        ls="",
+        color=INK,
+    )
     axis.dress(panel, lane=lane)
 
 
 def overview(summary: Frame) -> Picture | None:
-    """Mean score and rank interval of every arm on every task; ties have one colour, that of the interval's middle."""
+    """Mean score and rank interval of every arm on every task; ties have one colour, that of the
+    interval's middle.
+    """
     middle = (summary["rank_first"] + summary["rank_last"]) / 2
     places = ("  (" + pd.Series(ranks(summary), summary.index) + ")").where(middle.notna(), "")
     table = summary.assign(middle=middle, place=places, text=summary["mean"].map(score_text))
@@ -144,7 +185,8 @@ def overview(summary: Frame) -> Picture | None:
     if wide.empty:
         return None
     wide = wide.loc[wide.mean(axis=1).sort_values(na_position="last", kind="stable").index]
-    wide = wide[[task for task in dict.fromkeys(summary["task"]) if task in wide]]  # in the page's order
+    # in the page's order
+    wide = wide[[task for task in dict.fromkeys(summary["task"]) if task in wide]]
     arms, tasks = [str(arm) for arm in wide.index], [str(task) for task in wide]
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
     cell = (WIDTH - left) / len(tasks)  # inches
@@ -159,7 +201,9 @@ def overview(summary: Frame) -> Picture | None:
         wide, ax=axes, cmap=palette, vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white",
         xticklabels=False, yticklabels=False,
     )  # fmt: skip
-    for arm, task, rank, text, place in table[["arm", "task", "middle", "text", "place"]].to_numpy():
+    for arm, task, rank, text, place in table[
+        ["arm", "task", "middle", "text", "place"]
+    ].to_numpy():
         at = (tasks.index(task) + 0.5, arms.index(arm) + 0.5)
         colour = str(ink(palette((rank - 1) / (last - 1)))) if np.isfinite(rank) else INK
         axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)
@@ -170,7 +214,9 @@ def overview(summary: Frame) -> Picture | None:
     return Picture("overview", alt, figure)
 
 
-def _limits(rows: Frame, values: Mapping[str, Array], arms: Sequence[str], score: str) -> tuple[float, float]:
+def _limits(
+    rows: Frame, values: Mapping[str, Array], arms: Sequence[str], score: str
+) -> tuple[float, float]:
     """Limits for the seeds of some arms and their intervals."""
     ends = rows.loc[rows["arm"].isin(arms), ["low", "high"]].to_numpy(float).ravel()
     return score_limits(np.concatenate([*(values[arm] for arm in arms), ends]), score)
@@ -192,7 +238,11 @@ def _height(arms: Sequence[str], left: float) -> float:
     return len(arms) * max(0.27, LINE_HEIGHT * lines) + 0.1
 
 
-def _draw_rows(axes: Axes, arms: Sequence[str], left: float, named: bool = True, shift: float = 0.0) -> None:
+def _draw_rows(
+    axes: Axes, arms: Sequence[str], left: float, named: bool = True, shift: float = 0.0
+) -> None:
     """One row per arm, the first on top."""
-    draw_ticks(axes, "y", {row + shift: wrapped(arm, left - 0.15) for row, arm in enumerate(arms)}, named)
+    draw_ticks(
+        axes, "y", {row + shift: wrapped(arm, left - 0.15) for row, arm in enumerate(arms)}, named
+    )
     axes.set_ylim(len(arms) - 0.5 + shift, -0.5 + shift)

@@ -1,4 +1,6 @@
-"""What the report says in words: headlines, what was compared, and what weakens it. No sentence beyond its interval."""
+"""What the report says in words: headlines, what was compared, and what weakens it. No sentence
+beyond its interval.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,26 @@ from analysis.summaries import spans
 from analysis.tables import Frame, Tables, higher_is_better
 
 UNSPENT = 0.05  # share of a budget that may be left without a word
-_NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_NUMERALS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 
 
 def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | None) -> str:
-    """Say which arm comes first on a task, if one does, over what, and how small a gap would have shown.
+    """Say which arm comes first on a task, if one does, over what, and how small a gap would have
+    shown.
 
     Parameters
     ----------
@@ -42,13 +59,17 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
         tied = len(order.arms) - 1 - above - below
-        sentences.append(f"Against {reference}: {above} better, {below} worse, {tied} not told apart.")
+        sentences.append(
+            f"Against {reference}: {above} better, {below} worse, {tied} not told apart."
+        )
     if np.isfinite(order.ties.smallest_gap):
         gap = score_text(order.ties.smallest_gap)
         known = order.ties
         over = " (the median over those not told apart from it)" if len(known.rivals) > 1 else ""
         to = order.arms[known.order[0]]
-        sentences.append(f"A true gap of {gap} to {to} would have been detected in 80 % of such studies{over}.")
+        sentences.append(
+            f"A true gap of {gap} to {to} would have been detected in 80 % of such studies{over}."
+        )
     lost = [f"{arm} ({why})" for arm, why in order.unranked.items() if why != "skipped"]
     return " ".join([*sentences, *([f"Not ranked: {', '.join(lost)}."] if lost else [])])
 
@@ -68,7 +89,11 @@ def _first(rows: Frame, order: Ranking) -> str:
         names = listed([prepared(row) for row in front.to_dict("records")])
         return f"{names} are not told apart; the {sense} mean test {score} is that of {best['arm']}: {value}."
     others = len(order.arms) - 1
-    apart = "the other ranked arm" if others == 1 else f"each of the {counted(others)} other ranked arms"
+    apart = (
+        "the other ranked arm"
+        if others == 1
+        else f"each of the {counted(others)} other ranked arms"
+    )
     first = front.iloc[0]  # another arm may have the better mean, by seeds that not all share
     value = interval(first["mean"], first["low"], first["high"])
     return f"{prepared(first)} comes first: test {score} {value}, told apart from {apart}."
@@ -78,7 +103,9 @@ def prepared(row: Any) -> str:
     """Name an arm, and what it had been given before its budget."""
     before = row["pretraining_epochs"]
     return row["arm"] + (
-        f" (after {number(before, 4)} epochs of pre-training, not in the budget)" if before > 0 else ""
+        f" (after {number(before, 4)} epochs of pre-training, not in the budget)"
+        if before > 0
+        else ""
     )
 
 
@@ -151,7 +178,9 @@ def covered(tables: Tables) -> str:
             "on another one the order may be reversed."
         )
     if "" in kinds:
-        parts.append("Where the tables do not say how the data were split, assume one split for all repetitions.")
+        parts.append(
+            "Where the tables do not say how the data were split, assume one split for all repetitions."
+        )
     return " ".join(parts)
 
 
@@ -171,7 +200,9 @@ def compared(tables: Tables) -> Frame:
                 "arms": str(runs["arm"].nunique()),
                 "seeds": spans(ran["seed"].drop_duplicates()) or NONE,
                 "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
-                "train / validation / test": " / ".join(_span(own) if len(own) else NONE for own in sizes),
+                "train / validation / test": " / ".join(
+                    _span(own) if len(own) else NONE for own in sizes
+                ),
                 "budget per replica": " or ".join(budgets) or NONE,
                 "changed for all arms": ", ".join(dict.fromkeys(runs["settings"])) or NONE,
             }
@@ -182,8 +213,14 @@ def compared(tables: Tables) -> Frame:
 def _networks(runs: Frame) -> list[str]:
     """Networks of a task, its own first, each with the number of its weights."""
     names = dict.fromkeys([*runs.loc[runs["default_network"], "network"], *runs["network"]])
-    sizes = {name: sorted(runs.loc[runs["network"] == name, "n_weights"].dropna().unique()) for name in names}
-    return [name + (f" ({' or '.join(map(count, own))} weights)" if own else "") for name, own in sizes.items()]
+    sizes = {
+        name: sorted(runs.loc[runs["network"] == name, "n_weights"].dropna().unique())
+        for name in names
+    }
+    return [
+        name + (f" ({' or '.join(map(count, own))} weights)" if own else "")
+        for name, own in sizes.items()
+    ]
 
 
 def warnings(tables: Tables) -> list[str]:
@@ -195,7 +232,9 @@ def warnings(tables: Tables) -> list[str]:
     if len(commits) > 1:
         found.append(f"The runs come from {len(commits)} commits of the code.")
     if any(m.get("dirty") for m in tables.manifests.values()):
-        found.append("Some runs were made from a working tree with changes that were not committed.")
+        found.append(
+            "Some runs were made from a working tree with changes that were not committed."
+        )
     for name, what in (("processor", "kinds of processor"), ("threads", "numbers of threads")):
         values = {str(m[name]) for m in tables.manifests.values() if m.get(name)}
         if len(values) > 1:
@@ -217,13 +256,17 @@ def _apart(tables: Tables) -> Iterable[str]:
 def _of_task(tables: Tables, task: str) -> Iterable[str]:
     runs = _ran(tables, task)
     if stale := _stale(tables, task):
-        told = "; ".join(f"{', '.join(dict.fromkeys(arms))} ({files})" for files, arms in stale.items())
+        told = "; ".join(
+            f"{', '.join(dict.fromkeys(arms))} ({files})" for files, arms in stale.items()
+        )
         yield f"stale, made by code or data that have changed since: {told}. rerun=stale trains them again."
     if differing := _differing_sources(tables, task):
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(set(runs["n_train"].dropna())) > 1:
         yield f"arms were trained on different numbers of examples: {_span(runs['n_train'])}."
-    spent = runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
+    spent = (
+        runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
+    )
     if (left := 1 - spent[spent < 1 - UNSPENT]).any():
         arms = ", ".join(f"{arm} {share(value)}" for arm, value in left.items())
         yield f"left unspent, because one more step would have exceeded the budget: {arms}."
@@ -236,8 +279,13 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
 
 
 def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
-    """Arms of a task by what has changed since they were trained; those that nothing has are left out."""
-    return _by(_cells(tables, task), lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())))
+    """Arms of a task by what has changed since they were trained; those that nothing has are left
+    out.
+    """
+    return _by(
+        _cells(tables, task),
+        lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())),
+    )
 
 
 def _cells(tables: Tables, task: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -259,13 +307,17 @@ def _by(
 
 
 def _differing_sources(tables: Tables, task: str) -> list[str]:
-    """Source files that runs of a task share and that are not the same in all, with the arms of each version."""
+    """Source files that runs of a task share and that are not the same in all, with the arms of
+    each version.
+    """
     found: dict[str, list[str]] = {}
     cells = _cells(tables, task)
     for file in sorted({file for _, manifest in cells for file in manifest.get("sources", ())}):
         versions = _by(cells, lambda manifest, file=file: manifest.get("sources", {}).get(file))
         if len(versions) > 1:
-            told = ", another for ".join(", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items()))
+            told = ", another for ".join(
+                ", ".join(dict.fromkeys(arms)) for _, arms in sorted(versions.items())
+            )
             found.setdefault(told, []).append(file)
     return [f"{', '.join(files)}: one version for {told}" for told, files in found.items()]
 
@@ -281,4 +333,7 @@ def _began(runs: Frame) -> pd.Series:
 
 def _budgets(runs: Frame) -> list[tuple[float, str]]:
     pairs = runs[["budget", "budget_currency"]].dropna().drop_duplicates()
-    return [(float(amount), str(currency)) for amount, currency in pairs.sort_values("budget").to_numpy()]
+    return [
+        (float(amount), str(currency))
+        for amount, currency in pairs.sort_values("budget").to_numpy()
+    ]

@@ -1,8 +1,9 @@
 """What few repetitions can tell: intervals, paired tests and ranks, as pure functions of arrays.
 
-Equal numbers count as equal: scores may have passed through float32, so that two are told apart only beyond its
-rounding, which follows their magnitude and not that of their difference. Randomness is an argument, drawn where an
-enumeration is out of reach from a stream named for what it serves: no number moves because another was asked for.
+Equal numbers count as equal: scores may have passed through float32, so that two are told apart
+only beyond its rounding, which follows their magnitude and not that of their difference. Randomness
+is an argument, drawn where an enumeration is out of reach from a stream named for what it serves:
+no number moves because another was asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from scipy.stats import t as student
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
-RESOLUTION = 2.0**-23  # of two float32 numbers, relative to the larger: half a unit in the last place each
+# of two float32 numbers, relative to the larger: half a unit in the last place each
+RESOLUTION = 2.0**-23
 DRAWS = 10_000
 EXACT = 30  # pairs; up to here all 2^n signs are counted
 MIN_SEEDS = 3  # below, a ranking is refused
@@ -32,7 +34,9 @@ def stream(*names: str) -> Generator:
 
 
 def rounding(*scores: ArrayLike) -> Array:
-    """How far a difference or sum of these scores can be off because they are float32, element by element."""
+    """How far a difference or sum of these scores can be off because they are float32, element by
+    element.
+    """
     sizes = np.abs(np.broadcast_arrays(*[np.asarray(own, float) for own in scores]))
     return RESOLUTION * np.where(np.isfinite(sizes), sizes, 0).max(axis=0)
 
@@ -48,10 +52,11 @@ def mean_interval(
     resolution: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> tuple[Array, Array]:
-    """Student's t interval of a mean, longer on the side of a long tail: `reach` standard errors either way.
+    """Student's t interval of a mean, longer on the side of a long tail: `reach` standard errors
+    either way.
 
-    Values without skewness have the textbook interval, and none has a shorter one. `python -m benchmarks.coverage`
-    measures how often it holds the mean.
+    Values without skewness have the textbook interval, and none has a shorter one. `python -m
+    benchmarks.coverage` measures how often it holds the mean.
 
     Parameters
     ----------
@@ -60,7 +65,8 @@ def mean_interval(
     limits : (float, float)
         What no mean can leave, such as 0 and 1 of an accuracy: cutting there costs no coverage.
     resolution : float or array of shape (m,)
-        Values that vary by less are equal, and their interval is a point; by default their own rounding.
+        Values that vary by less are equal, and their interval is a point; by default their own
+        rounding.
 
     Returns
     -------
@@ -68,7 +74,9 @@ def mean_interval(
         NaN where fewer than two values are left.
     """
     values = np.asarray(values, float)
-    table = np.where(np.isfinite(values), values, np.nan).reshape(len(values), int(np.prod(values.shape[1:])))
+    table = np.where(np.isfinite(values), values, np.nan).reshape(
+        len(values), int(np.prod(values.shape[1:]))
+    )
     if resolution is None:
         resolution = rounding(0, *table)
     low, high = np.full((2, table.shape[1]), np.nan)
@@ -80,14 +88,19 @@ def mean_interval(
     varies = np.sqrt(variance * (n - 1)) > np.broadcast_to(resolution, known.shape)[known]
     error = np.where(varies, np.sqrt(variance), 0)
     below, above = reach(n - 1, np.where(varies, third / np.where(varies, error, 1) ** 3, 0), level)
-    low[known], high[known] = np.clip(mean - below * error, *limits), np.clip(mean + above * error, *limits)
+    low[known], high[known] = (
+        np.clip(mean - below * error, *limits),
+        np.clip(mean + above * error, *limits),
+    )
     return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
 
 
 def cumulants_of_mean(influence: Array, n: ArrayLike) -> tuple[Array, Array]:
-    """Variance and third cumulant of a mean, from what each of n units adds to it: deviation from the mean, over n.
+    """Variance and third cumulant of a mean, from what each of n units adds to it: deviation from
+    the mean, over n.
 
-    Without bias of small samples; 0 units among the n may stand for missing ones. Two values have no skewness.
+    Without bias of small samples; 0 units among the n may stand for missing ones. Two values have
+    no skewness.
 
     Parameters
     ----------
@@ -100,11 +113,12 @@ def cumulants_of_mean(influence: Array, n: ArrayLike) -> tuple[Array, Array]:
 
 
 def reach(freedom: ArrayLike, skewness: ArrayLike, level: float = LEVEL) -> tuple[Array, Array]:
-    """How far an interval reaches below and above a mean, in standard errors: Student's t, and more into a long tail.
+    """How far an interval reaches below and above a mean, in standard errors: Student's t, and more
+    into a long tail.
 
-    A mean over its estimated error is skewed the other way than the mean itself, for the two go together: with t its
-    quantile without skewness, that of either end moves by skewness (t^2 + 1/2) / 3. Only the longer end follows: few
-    values tell too little of a tail to shorten the other.
+    A mean over its estimated error is skewed the other way than the mean itself, for the two go
+    together: with t its quantile without skewness, that of either end moves by skewness (t^2 + 1/2)
+    / 3. Only the longer end follows: few values tell too little of a tail to shorten the other.
 
     Parameters
     ----------
@@ -123,11 +137,14 @@ def reach(freedom: ArrayLike, skewness: ArrayLike, level: float = LEVEL) -> tupl
     return t + np.maximum(-longer, 0), t + np.maximum(longer, 0)
 
 
-def sign_flip_p(differences: ArrayLike, rng: Generator, slack: float = 0.0, draws: int = DRAWS) -> float:
-    """Two-sided p of the mean difference: the share of sign patterns whose sum is at least as far from zero.
+def sign_flip_p(
+    differences: ArrayLike, rng: Generator, slack: float = 0.0, draws: int = DRAWS
+) -> float:
+    """Two-sided p of the mean difference: the share of sign patterns whose sum is at least as far
+    from zero.
 
-    Exact up to 30 pairs: the sums of either half are sorted, and what reaches the observed sum together is counted.
-    Beyond, from `draws` random patterns and the observed one.
+    Exact up to 30 pairs: the sums of either half are sorted, and what reaches the observed sum
+    together is counted. Beyond, from `draws` random patterns and the observed one.
 
     Parameters
     ----------
@@ -142,7 +159,9 @@ def sign_flip_p(differences: ArrayLike, rng: Generator, slack: float = 0.0, draw
     if observed <= 0:
         return 1.0
     if n <= EXACT:
-        first, second = (sign_patterns(len(half)) @ half for half in np.split(differences, [n // 2]))
+        first, second = (
+            sign_patterns(len(half)) @ half for half in np.split(differences, [n // 2])
+        )
         above = len(second) - np.searchsorted(np.sort(second), observed - first, side="left")
         return float(2 * above.sum() / 2.0**n)  # as many lie below minus the observed sum
     signs = 1 - 2 * rng.integers(0, 2, (draws, n))
@@ -162,7 +181,9 @@ def smallest_p(n: int, draws: int = DRAWS) -> float:
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's step-down correction for a family of tests, array of shape (m,); NaN is not a member of the family."""
+    """Holm's step-down correction for a family of tests, array of shape (m,); NaN is not a member
+    of the family.
+    """
     p = np.asarray(p, float)
     adjusted = np.full(p.shape, np.nan)
     members = np.flatnonzero(np.isfinite(p))
@@ -221,7 +242,9 @@ def paired(values: ArrayLike, reference: ArrayLike, rng: Generator) -> Paired:
 
 
 def merged(values: ArrayLike) -> Array:
-    """Give numbers that rounding alone tells apart one value: the smallest of a chain of such neighbours."""
+    """Give numbers that rounding alone tells apart one value: the smallest of a chain of such
+    neighbours.
+    """
     values = np.asarray(values, float)
     distinct = np.unique(values[np.isfinite(values)])
     if not len(distinct):

@@ -1,7 +1,9 @@
-"""Tables made from the runs table: scores and rank intervals, paired differences, cost to target, failures.
+"""Tables made from the runs table: scores and rank intervals, paired differences, cost to target,
+failures.
 
-A score counts where its replica finished. An arm is ranked if every replica did, over the seeds that all ranked arms
-share; one that lost replicas has the mean of the others, and how many they are.
+A score counts where its replica finished. An arm is ranked if every replica did, over the seeds
+that all ranked arms share; one that lost replicas has the mean of the others, and how many they
+are.
 """
 
 from __future__ import annotations
@@ -14,7 +16,17 @@ import pandas as pd
 
 from analysis.ranking import Ranking
 from analysis.statistics import mean_interval, merged, paired, stream
-from analysis.tables import COSTS, LEVELS, RESULT, STATUSES, Frame, TableError, Tables, higher_is_better, limits_of
+from analysis.tables import (
+    COSTS,
+    LEVELS,
+    RESULT,
+    STATUSES,
+    Frame,
+    TableError,
+    Tables,
+    higher_is_better,
+    limits_of,
+)
 
 _MEANS = {
     "final_mean": "final_test_score",
@@ -26,21 +38,25 @@ _MEANS = {
 
 
 def summary(tables: Tables, orders: Mapping[str, Ranking]) -> Frame:
-    """One row for each arm of each task, in their order: ranked arms by their mean, the best first, then the others.
+    """One row for each arm of each task, in their order: ranked arms by their mean, the best first,
+    then the others.
 
-    `mean` is of the test score at the best validation, over the `n_seeds` replicas that finished; `low` and `high` are
-    its interval, `final_mean` the mean at the end. `selected_gain` with its interval is the test score of the selected
-    checkpoint less that of the end, at the same seeds and so that positive is better: what selection gained, or lost.
-    `rank_first` to `rank_last` is the rank interval, `group` the letters of the tie groups, `rank` the mean place over
-    seeds; `rank_note` says why an arm has none. Costs are means over replicas, `spent` the share of the budget;
-    pre-training is in columns of its own.
+    `mean` is of the test score at the best validation, over the `n_seeds` replicas that finished;
+    `low` and `high` are its interval, `final_mean` the mean at the end. `selected_gain` with its
+    interval is the test score of the selected checkpoint less that of the end, at the same seeds
+    and so that positive is better: what selection gained, or lost. `rank_first` to `rank_last` is
+    the rank interval, `group` the letters of the tie groups, `rank` the mean place over seeds;
+    `rank_note` says why an arm has none. Costs are means over replicas, `spent` the share of the
+    budget; pre-training is in columns of its own.
 
     Parameters
     ----------
     orders : dict of str to Ranking
         By task, from `ranking.rankings`.
     """
-    return pd.concat([_summary(tables, task, orders[task]) for task in tables.tasks], ignore_index=True)
+    return pd.concat(
+        [_summary(tables, task, orders[task]) for task in tables.tasks], ignore_index=True
+    )
 
 
 def _summary(tables: Tables, task: str, order: Ranking) -> Frame:
@@ -63,25 +79,37 @@ def _summary(tables: Tables, task: str, order: Ranking) -> Frame:
         row["low"], row["high"] = map(float, mean_interval(values, limits_of(score)))
         row["best"] = sign * (sign * values).max() if len(values) else np.nan
         row["std"] = values.std(ddof=1) if len(values) > 1 else np.nan
-        gain = paired(sign * values, sign * done["final_test_score"], stream(str(task), str(arm), "selected"))
+        gain = paired(
+            sign * values, sign * done["final_test_score"], stream(str(task), str(arm), "selected")
+        )
         row |= {"selected_gain": gain.mean, "selected_low": gain.low, "selected_high": gain.high}
         ran = replicas[replicas["status"] != "skipped"]
         rows.append(row | {name: _mean(ran[column]) for name, column in _MEANS.items()})
     table = pd.DataFrame(rows).merge(_ranks(order), on="arm", how="left")
     table = table.assign(order=merged(-sign * table["mean"]), below=table["rank"].isna())
-    return table.sort_values(["below", "order", "arm"], na_position="last").drop(columns=["order", "below"])
+    return table.sort_values(["below", "order", "arm"], na_position="last").drop(
+        columns=["order", "below"]
+    )
 
 
 def _ranks(order: Ranking) -> Frame:
     """Ranks of the arms of one task."""
     known = order.ties
-    rows = [[*place, ""] for place in zip(order.arms, order.rank, known.first, known.last, known.letters, strict=True)]
+    rows = [
+        [*place, ""]
+        for place in zip(
+            order.arms, order.rank, known.first, known.last, known.letters, strict=True
+        )
+    ]
     rows += [[arm, *[np.nan] * 3, "", note] for arm, note in order.unranked.items()]
-    return pd.DataFrame(rows, columns=["arm", "rank", "rank_first", "rank_last", "group", "rank_note"])
+    return pd.DataFrame(
+        rows, columns=["arm", "rank", "rank_first", "rank_last", "group", "rank_note"]
+    )
 
 
 def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str | None:
-    """Return the arm others are compared with: `preferred` if it has results, else the best by validation score.
+    """Return the arm others are compared with: `preferred` if it has results, else the best by
+    validation score.
 
     A method's name is enough if one arm alone has it, with the task's own network.
     """
@@ -98,11 +126,14 @@ def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str
     return str(validation.idxmax() if higher_is_better(tables.score(task)) else validation.idxmin())
 
 
-def paired_differences(tables: Tables, orders: Mapping[str, Ranking], reference: str | None = None) -> Frame:
+def paired_differences(
+    tables: Tables, orders: Mapping[str, Ranking], reference: str | None = None
+) -> Frame:
     """Each arm's score minus the reference arm's at the same seeds, where both finished.
 
-    `p_corrected` decides: it is for all pairs of ranked arms of the task, those without the reference included, and
-    makes the tie groups. `p_uncorrected` is of the one pair, as if no other had been looked at.
+    `p_corrected` decides: it is for all pairs of ranked arms of the task, those without the
+    reference included, and makes the tie groups. `p_uncorrected` is of the one pair, as if no other
+    had been looked at.
 
     Parameters
     ----------
@@ -117,7 +148,10 @@ def paired_differences(tables: Tables, orders: Mapping[str, Ranking], reference:
     if reference is not None and reference not in tables.arms:
         raise TableError(f"no arm has the name {reference}; known: {', '.join(tables.arms)}")
     parts = []
-    identity, tests = ("task", "arm", "reference"), ("p_corrected", "p_uncorrected", "smallest_p", "d_z")
+    identity, tests = (
+        ("task", "arm", "reference"),
+        ("p_corrected", "p_uncorrected", "smallest_p", "d_z"),
+    )
     done = tables.runs[tables.runs["status"] == "finished"]
     for task in tables.tasks:
         name = reference_arm(tables, task, reference or "backprop")
@@ -125,8 +159,12 @@ def paired_differences(tables: Tables, orders: Mapping[str, Ranking], reference:
             continue
         wide = done[done["task"] == task].pivot_table(index="seed", columns="arm", values=RESULT)
         others = [arm for arm in wide if arm != name]
-        rows = [asdict(paired(wide[arm], wide[name], stream(task, str(arm), name))) for arm in others]
-        part: Frame = pd.DataFrame(rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"])
+        rows = [
+            asdict(paired(wide[arm], wide[name], stream(task, str(arm), name))) for arm in others
+        ]
+        part: Frame = pd.DataFrame(
+            rows, columns=["n", "mean", "low", "high", "p", "smallest_p", "d_z"]
+        )
         part = part.rename(columns={"p": "p_uncorrected"})
         corrected = [orders[task].p(str(arm), name) for arm in others]
         part = part.assign(task=task, arm=others, reference=name, p_corrected=corrected)
@@ -139,7 +177,8 @@ def paired_differences(tables: Tables, orders: Mapping[str, Ranking], reference:
 def cost_to_target(tables: Tables) -> Frame:
     """Median cost over seeds until the validation score meets each target; a miss is infinite.
 
-    `reached` of `n` replicas met it. Skipped and untrained replicas are not counted, failed ones are misses.
+    `reached` of `n` replicas met it. Skipped and untrained replicas are not counted, failed ones
+    are misses.
     """
     rows = []
     ran = tables.runs[~tables.runs["status"].isin(["skipped", "untrained"])]
@@ -157,7 +196,9 @@ def cost_to_target(tables: Tables) -> Frame:
 
 
 def failures(tables: Tables) -> Frame:
-    """Replicas that did not finish, those of one arm with the same reason together; `spent` of their budget."""
+    """Replicas that did not finish, those of one arm with the same reason together; `spent` of
+    their budget.
+    """
     bad = tables.runs[tables.runs["status"] != "finished"]
     rows = [
         {

@@ -29,7 +29,11 @@ _MOMENTS = ("best", "easy", "medium", "hard")
 _RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "headline_metric")
 _RUN_NUMBERS = (
     "best_checkpoint",
-    *(f"{moment}_{split}_score" for moment in ("best", "final") for split in ("train", "validation", "test")),
+    *(
+        f"{moment}_{split}_score"
+        for moment in ("best", "final")
+        for split in ("train", "validation", "test")
+    ),
     "budget",
     *_LEDGER,
     "rewards",
@@ -54,9 +58,29 @@ _CURVES = (
     "metric",
     "value",
 )
-_PREDICTIONS = ("run_id", "seed", "example", "output", "target", "prediction", "probability", "confidence", "brier")
+_PREDICTIONS = (
+    "run_id",
+    "seed",
+    "example",
+    "output",
+    "target",
+    "prediction",
+    "probability",
+    "confidence",
+    "brier",
+)
 _LABELS = ("task", "arm", "status")  # that predictions get from their replica
-_LAYERS = ("run_id", "task", "seed", "checkpoint", "layer", "depth", "n_weights", "gradient_norm", "update_cosine")
+_LAYERS = (
+    "run_id",
+    "task",
+    "seed",
+    "checkpoint",
+    "layer",
+    "depth",
+    "n_weights",
+    "gradient_norm",
+    "update_cosine",
+)
 
 
 class TableError(ValueError):
@@ -71,20 +95,23 @@ class Tables:
     ----------
     study : str
     curves, layers, networks : DataFrame
-        Columns as recorded, and `arm`, `status`, `network`, `headline_metric` of the replica; `layers` and `networks`
-        also have the costs of their checkpoint. `examples` is forward + 2 backward. `networks` is the recorded layers'
-        depth 0, the whole network as one; it has no row where none was recorded.
+        Columns as recorded, and `arm`, `status`, `network`, `headline_metric` of the replica;
+        `layers` and `networks` also have the costs of their checkpoint. `examples` is forward + 2
+        backward. `networks` is the recorded layers' depth 0, the whole network as one; it has no
+        row where none was recorded.
     runs : DataFrame
-        One row per replica. Its `task` is what arms are compared on, see `_conditions`, and `task_name` the one
-        recorded; its `arm` is what is compared, named so that it differs from every other on its task. `settings` are
-        those in which all arms of its task differ from the defaults alike, `spent` is the share of its budget.
+        One row per replica. Its `task` is what arms are compared on, see `_conditions`, and
+        `task_name` the one recorded; its `arm` is what is compared, named so that it differs from
+        every other on its task. `settings` are those in which all arms of its task differ from the
+        defaults alike, `spent` is the share of its budget.
     manifests : dict of str to dict
         By cell.
     unfinished : tuple of str
         Cells that have begun and are not in the tables.
     predictions : DataFrame
-        One row per replica, test example and output, at the selected checkpoint; empty where none were recorded.
-        Columns as recorded, and `task`, `arm`, `status`. `example` is its number in the task's source.
+        One row per replica, test example and output, at the selected checkpoint; empty where none
+        were recorded. Columns as recorded, and `task`, `arm`, `status`. `example` is its number in
+        the task's source.
     repeated : tuple of str
         Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
     stale : dict of str to list of str
@@ -98,7 +125,9 @@ class Tables:
     runs: Frame
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
-    predictions: Frame = field(default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS]))
+    predictions: Frame = field(
+        default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
+    )
     repeated: tuple[str, ...] = ()
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -128,7 +157,8 @@ def limits_of(score: str) -> tuple[float, float]:
 
 
 def load(folder: str | Path) -> Tables:
-    """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and `manifest.json`.
+    """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and
+    `manifest.json`.
 
     A cell without a manifest, or whose tables are not those that it names, is not finished.
 
@@ -143,10 +173,14 @@ def load(folder: str | Path) -> Tables:
     found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
     cells = [cell for cell, manifest in found.items() if manifest]
     if not cells:
-        raise TableError(f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables beside it")
+        raise TableError(
+            f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables beside it"
+        )
     manifests = {cell.name: found[cell] for cell in cells}
     checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
-    runs, repeated = _once(_labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums))
+    runs, repeated = _once(
+        _labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums)
+    )
     curves = _join(_read(cells, "curves", _CURVES), runs)
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
     layers = _join(_read(cells, "layers", _LAYERS), runs)
@@ -170,7 +204,9 @@ def load(folder: str | Path) -> Tables:
     )
 
 
-def _read(cells: list[Path], name: str, required: Sequence[str], optional: Sequence[str] = ()) -> Frame:
+def _read(
+    cells: list[Path], name: str, required: Sequence[str], optional: Sequence[str] = ()
+) -> Frame:
     """Stack one table of all cells; a skipped cell may lack rows, columns or the file."""
     parts = []
     for path in (cell / f"{name}.parquet" for cell in cells):
@@ -190,7 +226,9 @@ def _read(cells: list[Path], name: str, required: Sequence[str], optional: Seque
 
 
 def _predictions(cells: list[Path], runs: Frame) -> Frame:
-    """Read all predictions, classes and values as float32: both are exact in it, and one column holds both."""
+    """Read all predictions, classes and values as float32: both are exact in it, and one column
+    holds both.
+    """
     parts = []
     for cell in cells:
         part = _read([cell], "predictions", _PREDICTIONS)
@@ -200,7 +238,9 @@ def _predictions(cells: list[Path], runs: Frame) -> Frame:
     if not parts:
         return pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
     labels = runs[["run_id", "seed", *_LABELS]].astype(dict.fromkeys(_LABELS, "category"))
-    return pd.concat(parts).merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
+    return pd.concat(parts).merge(
+        labels, on=["run_id", "seed"], how="inner", validate="many_to_one"
+    )
 
 
 def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
@@ -209,33 +249,45 @@ def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
         raise TableError("the runs tables hold no row")
     words = ("variant", "reason", "split", "budget_currency")
     text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in words}
-    default = runs["default_network"].fillna(True).astype(bool) if "default_network" in runs else True
+    default = (
+        runs["default_network"].fillna(True).astype(bool) if "default_network" in runs else True
+    )
     numbers = {name: runs[name].astype(float) for name in _RUN_NUMBERS}
     runs = runs.assign(**text, **numbers, default_network=default)
     runs["examples"] = runs["forward"] + 2 * runs["backward"]
     for moment in _MOMENTS:
-        runs[f"examples_to_{moment}"] = runs[f"forward_to_{moment}"] + 2 * runs[f"backward_to_{moment}"]
+        runs[f"examples_to_{moment}"] = (
+            runs[f"forward_to_{moment}"] + 2 * runs[f"backward_to_{moment}"]
+        )
     runs["pretraining_examples"] = runs["pretraining_forward"] + 2 * runs["pretraining_backward"]
     amounts = [runs[cost].where(runs["budget_currency"] == cost) for cost in (*COSTS, "steps")]
     runs["spent"] = pd.concat(amounts, axis=1).max(axis=1) / runs["budget"]
     data = runs["run_id"].map(checksums)
-    return pd.concat([_named(own, _conditions(own, data)) for _, own in runs.groupby("task")], ignore_index=True)
+    return pd.concat(
+        [_named(own, _conditions(own, data)) for _, own in runs.groupby("task")], ignore_index=True
+    )
 
 
 def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
-    """Name what the runs of one task can be compared on: the task, and what sets them apart from its other runs.
+    """Name what the runs of one task can be compared on: the task, and what sets them apart from
+    its other runs.
 
-    This alone decides what is comparable: arms share a ranking, tests and a headline where the task's settings, the
-    budget, the split and the data are the same. What a table does not know sets nothing apart.
+    This alone decides what is comparable: arms share a ranking, tests and a headline where the
+    task's settings, the budget, the split and the data are the same. What a table does not know
+    sets nothing apart.
 
     Parameters
     ----------
     data : Series of str
         Checksum of each row's data.
     """
-    settings = runs["variant"].map(lambda variant: [part for part in _settings(variant) if part.startswith("task.")])
+    settings = runs["variant"].map(
+        lambda variant: [part for part in _settings(variant) if part.startswith("task.")]
+    )
     shared = set.intersection(*map(set, settings))
-    own = settings.map(lambda parts: ", ".join(part.removeprefix("task.") for part in parts if part not in shared))
+    own = settings.map(
+        lambda parts: ", ".join(part.removeprefix("task.") for part in parts if part not in shared)
+    )
     known = runs["budget"].notna()
     budgets = (runs["budget"].map("{:.15g}".format) + " " + runs["budget_currency"]).where(known)
     splits = ("split=" + runs["split"]).where(runs["split"] != "")
@@ -247,26 +299,44 @@ def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
 
 
 def _named(runs: Frame, conditions: pd.Series) -> Frame:
-    """Name the arms of one task: method, network, and the settings of these that not all of its arms share.
+    """Name the arms of one task: method, network, and the settings of these that not all of its
+    arms share.
 
     A network's name stands for the settings that all who have it share.
     """
-    arm = runs["method"].where(runs["default_network"], runs["method"] + " (" + runs["network"] + ")")
+    arm = runs["method"].where(
+        runs["default_network"], runs["method"] + " (" + runs["network"] + ")"
+    )
     settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
-    of_condition = {part for own in settings.values() for part in own if part.startswith(("task.", "budget."))}
+    of_condition = {
+        part for own in settings.values() for part in own if part.startswith(("task.", "budget."))
+    }
     shared = set.intersection(*map(set, settings.values()))
     implied = {
-        network: {part for part in set.intersection(*(set(settings[v]) for v in own)) if part.startswith("network.")}
+        network: {
+            part
+            for part in set.intersection(*(set(settings[v]) for v in own))
+            if part.startswith("network.")
+        }
         for network, own in runs.groupby("network")["variant"].unique().items()
     }
     told = [
-        ", ".join(part for part in settings[variant] if part not in shared | of_condition | implied[network])
+        ", ".join(
+            part
+            for part in settings[variant]
+            if part not in shared | of_condition | implied[network]
+        )
         for variant, network in runs[["variant", "network"]].to_numpy()
     ]
     inside = pd.Series(told, runs.index, dtype=object)
     arm = arm.where(inside == "", arm + " [" + inside + "]")
-    alike = {variant: ", ".join(sorted(shared | of_condition.intersection(own))) for variant, own in settings.items()}
-    return runs.assign(arm=arm, settings=runs["variant"].map(alike), task_name=runs["task"], task=conditions)
+    alike = {
+        variant: ", ".join(sorted(shared | of_condition.intersection(own)))
+        for variant, own in settings.items()
+    }
+    return runs.assign(
+        arm=arm, settings=runs["variant"].map(alike), task_name=runs["task"], task=conditions
+    )
 
 
 def _settings(variant: str) -> list[str]:
@@ -281,19 +351,26 @@ def _with_numbers(name: str) -> list[str | float]:
 
 
 def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
-    """Count a seed once in an arm: in the run that has the most seeds; say where there were several, and how far apart.
+    """Count a seed once in an arm: in the run that has the most seeds; say where there were
+    several, and how far apart.
 
     Two runs of one arm share a seed where a study went on with more seeds.
     """
     key = ["task", "arm", "seed"]
     size = runs.groupby("run_id")["seed"].transform("size")
-    runs = runs.assign(size=size).sort_values(["size", "run_id"], ascending=[False, True], kind="stable")
+    runs = runs.assign(size=size).sort_values(
+        ["size", "run_id"], ascending=[False, True], kind="stable"
+    )
     again = runs.duplicated(key)
     lines = []
     both = runs[runs.duplicated(key, keep=False)]
     for (task, arm), own in both.groupby(["task", "arm"]):
         apart = own.groupby("seed")[RESULT].agg(lambda scores: scores.max() - scores.min()).max()
-        scores = "with equal scores" if not apart > RESOLUTION else f"whose scores differ by up to {apart:.2g}"
+        scores = (
+            "with equal scores"
+            if not apart > RESOLUTION
+            else f"whose scores differ by up to {apart:.2g}"
+        )
         lines.append(
             f"{task}: {own['seed'].nunique()} seeds of {arm} were trained in {own['run_id'].nunique()} runs, {scores}; "
             f"each counts once, in the run with the most seeds ({own['run_id'].iloc[0]})."
@@ -309,11 +386,16 @@ def _join(frame: Frame, runs: Frame) -> Frame:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a cell; empty if it cannot be read, or if a table is not the one that it names."""
+    """Read the manifest of a cell; empty if it cannot be read, or if a table is not the one that it
+    names.
+    """
     try:
         manifest = json.loads(path.read_text())
         tables = manifest.get("tables", {}).items()
-        whole = all(hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == own for n, own in tables)
+        whole = all(
+            hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == own
+            for n, own in tables
+        )
     except (OSError, ValueError, AttributeError):
         return {}
     return manifest if whole else {}

@@ -1,12 +1,14 @@
 """Which ranks are real: arms that the repetitions tell apart, and those that they do not.
 
-All pairs of arms are tested at once. Under the hypothesis that a pair does not differ, its differences could have had
-the other sign at any seed; the signs of a seed are turned for all pairs together, so that the largest |t| over the
-family keeps the pairs' correlation, and p is exact however many pairs there are (step-down: Westfall & Young 1993,
-Romano & Wolf 2005). With n repetitions no p is below 2 / 2^n: five tell nothing apart at 0.05, ten give 0.002.
+All pairs of arms are tested at once. Under the hypothesis that a pair does not differ, its
+differences could have had the other sign at any seed; the signs of a seed are turned for all pairs
+together, so that the largest |t| over the family keeps the pairs' correlation, and p is exact
+however many pairs there are (step-down: Westfall & Young 1993, Romano & Wolf 2005). With n
+repetitions no p is below 2 / 2^n: five tell nothing apart at 0.05, ten give 0.002.
 
-That hypothesis is of scores that scatter alike. Arms of equal mean, one skewed and one narrow, differ by it:
-exponential scores and constant ones are told apart in 9 % of studies of ten, scores of skewness 1 in 6 %.
+That hypothesis is of scores that scatter alike. Arms of equal mean, one skewed and one narrow,
+differ by it: exponential scores and constant ones are told apart in 9 % of studies of ten, scores
+of skewness 1 in 6 %.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Ties:
     p : array of shape (k, k)
         Of each pair, corrected for all of them.
     better : bool array of shape (k, k)
-        Whether the row's arm is certainly better than the column's: p below 0.05, or by way of arms in between.
+        Whether the row's arm is certainly better than the column's: p below 0.05, or by way of arms
+        in between.
     first, last : int arrays of shape (k,)
         Rank interval: one more than the arms certainly better, and k less those certainly worse.
     letters : tuple of str
@@ -55,8 +58,9 @@ class Ties:
     rivals : tuple of int
         Arms not told apart from the first of these; if there is none, the second.
     smallest_gap : float
-        True difference to the first arm that would have shown with 80 % power, the median over its rivals; infinite if
-        none could, or if differences do not vary, which says nothing of the gap.
+        True difference to the first arm that would have shown with 80 % power, the median over its
+        rivals; infinite if none could, or if differences do not vary, which says nothing of the
+        gap.
     """
 
     n: int
@@ -84,7 +88,8 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
     scores = np.asarray(scores, float)
     k, n = scores.shape
     upper, lower = np.triu_indices(k, 1)
-    differences, off = scores[upper] - scores[lower], rounding(scores[upper], scores[lower])  # (m, n)
+    # (m, n)
+    differences, off = scores[upper] - scores[lower], rounding(scores[upper], scores[lower])
     differences[np.abs(differences) <= off] = 0
     corrected, critical = family_p(differences, 2 * off.sum(axis=1), rng)
     p = np.full((k, k), np.nan)
@@ -93,7 +98,11 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
     better = _implied((p < 1 - LEVEL) & (totals[:, None] > totals))
     order = [int(arm) for arm in np.argsort(-totals, kind="stable")]
     rivals = [arm for arm in order[1:] if not better[order[0], arm]] or order[1:2]
-    between = [pair for pair, arms in enumerate(zip(upper, lower, strict=True)) if {*arms} - {*rivals} == {*order[:1]}]
+    between = [
+        pair
+        for pair, arms in enumerate(zip(upper, lower, strict=True))
+        if {*arms} - {*rivals} == {*order[:1]}
+    ]
     error = _error(differences[between]) if rivals and np.isfinite(critical) else 0.0
     return Ties(
         n=n,
@@ -110,10 +119,11 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
 
 
 def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, float]:
-    """Correct the sign-flip tests of a family for one another, and say which |t| the first of them had to exceed.
+    """Correct the sign-flip tests of a family for one another, and say which |t| the first of them
+    had to exceed.
 
-    The statistic is |sum| / sqrt(n sum of squares), the cosine between differences and signs: it grows with |t|, and is
-    1 where t is infinite.
+    The statistic is |sum| / sqrt(n sum of squares), the cosine between differences and signs: it
+    grows with |t|, and is 1 where t is infinite.
 
     Parameters
     ----------
@@ -135,7 +145,8 @@ def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, f
     if n <= EXACT:
         signs = sign_patterns(n)[: 2 ** (n - 1)]  # the others mirror these
     else:
-        signs = np.vstack([np.ones(n), 1 - 2 * rng.integers(0, 2, (DRAWS, n))])  # as observed, and random ones
+        # as observed, and random ones
+        signs = np.vstack([np.ones(n), 1 - 2 * rng.integers(0, 2, (DRAWS, n))])
     cosines = np.abs(signs @ differences.T) * scale  # (patterns, m)
     tolerance = np.maximum(slack * scale, 1e-12)
     observed = cosines[0] - tolerance
@@ -152,7 +163,9 @@ def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, f
 
 
 def power(gap: float, n: int, critical: float) -> float:
-    """Probability that a true gap, in standard errors of the difference, shows: that |t| of n pairs exceeds a value."""
+    """Probability that a true gap, in standard errors of the difference, shows: that |t| of n pairs
+    exceeds a value.
+    """
     if not np.isfinite(critical) or n < 2:
         return 0.0
     deviation = _deviations(n)
@@ -160,14 +173,20 @@ def power(gap: float, n: int, critical: float) -> float:
 
 
 def _error(differences: Array) -> float:
-    """Estimate the standard error of a mean difference, the median over pairs; as often too large as too small."""
+    """Estimate the standard error of a mean difference, the median over pairs; as often too large
+    as too small.
+    """
     n = differences.shape[1]
-    return float(np.median(differences.std(axis=1, ddof=1)) / np.median(_deviations(n)) / np.sqrt(n))
+    return float(
+        np.median(differences.std(axis=1, ddof=1)) / np.median(_deviations(n)) / np.sqrt(n)
+    )
 
 
 @cache
 def _deviations(n: int) -> Array:
-    """Quantiles of the estimated over the true standard deviation; the noncentral t is a mixture over them."""
+    """Quantiles of the estimated over the true standard deviation; the noncentral t is a mixture
+    over them.
+    """
     return np.sqrt(chi2.ppf((np.arange(_SLICES) + 0.5) / _SLICES, n - 1) / (n - 1))
 
 
@@ -180,7 +199,8 @@ def smallest_gap(n: int, critical: float, wanted: float = POWER) -> float:
 
 
 def letters(apart: NDArray[np.bool_], order: Sequence[int]) -> tuple[str, ...]:
-    """Compact letter display by insertion and absorption: arms share a letter if and only if they are not told apart.
+    """Compact letter display by insertion and absorption: arms share a letter if and only if they
+    are not told apart.
 
     Source: H.-P. Piepho (2004), J. Comp. Graph. Stat. 13, 456-466.
 
@@ -194,7 +214,12 @@ def letters(apart: NDArray[np.bool_], order: Sequence[int]) -> tuple[str, ...]:
     groups = [frozenset(range(len(order)))]  # places in the order
     for first, second in combinations(range(len(order)), 2):
         if apart[order[first], order[second]]:
-            split = {group - {place} for group in groups for place in (first, second) if {first, second} <= group}
+            split = {
+                group - {place}
+                for group in groups
+                for place in (first, second)
+                if {first, second} <= group
+            }
             split |= {group for group in groups if not {first, second} <= group}
             groups = [group for group in split if not any(group < other for other in split)]
     groups = sorted(map(sorted, groups))
@@ -202,7 +227,10 @@ def letters(apart: NDArray[np.bool_], order: Sequence[int]) -> tuple[str, ...]:
     for name, group in zip(_names(len(groups)), groups, strict=True):
         for place in group:
             named[order[place]].append(name)
-    return tuple(("" if len(groups) <= len(ascii_lowercase) else " ").join(named[arm]) for arm in range(len(order)))
+    return tuple(
+        ("" if len(groups) <= len(ascii_lowercase) else " ").join(named[arm])
+        for arm in range(len(order))
+    )
 
 
 def _names(n: int) -> list[str]:

@@ -15,10 +15,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import canvas
-from analysis.canvas import BACKGROUND, FAINT, INK, CostAxis, Look, draw_band, draw_bars, draw_mean, panels, short
+from analysis.canvas import (
+    BACKGROUND,
+    FAINT,
+    INK,
+    CostAxis,
+    Look,
+    draw_band,
+    draw_bars,
+    draw_mean,
+    panels,
+    short,
+)
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Tables
-from analysis.trajectories import GRADIENT_RANGE, Band, alignment, gap_bands, gradient_bands, score_bands
+from analysis.trajectories import (
+    GRADIENT_RANGE,
+    Band,
+    alignment,
+    gap_bands,
+    gradient_bands,
+    score_bands,
+)
 
 VANISHING, EXPLODING = 1e-4, 1e2  # gradient norms
 _ZONES = ("#dbe9f6", "#fbe0d8")  # of vanishing and exploding gradients
@@ -54,12 +72,15 @@ class Picture:
 
 
 def convergence(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Validation score against each cost; where arms are many, a row for each signal against two of them."""
+    """Validation score against each cost; where arms are many, a row for each signal against two of
+    them.
+    """
     score = tables.score(task)
     bands = score_bands(tables, task, "epochs")
     if not bands:
         return None
-    level = {arm: band for arm, band in bands.items() if len(band.cost) == 1}  # a moment's seconds are no training
+    # a moment's seconds are no training
+    level = {arm: band for arm, band in bands.items() if len(band.cost) == 1}
     costs = {cost: score_bands(tables, task, cost) | level for cost in _COSTS}
     limits = canvas.score_limits(_shown(bands), score)
     note = _note("Line: mean validation score", bands.values(), _beyond(bands, limits), _BARS)
@@ -111,11 +132,18 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         return None
     every = [band for own in arms.values() for band in own.values()]
     logs = _joined(band.mean for band in every)
-    low, high = min(np.log10(VANISHING) - 1, logs.min() - 0.3), max(np.log10(EXPLODING) + 1, logs.max() + 0.3)
+    low, high = (
+        min(np.log10(VANISHING) - 1, logs.min() - 0.3),
+        max(np.log10(EXPLODING) + 1, logs.max() + 0.3),
+    )
     ticks = range(ceil(low), floor(high) + 1, max(1, round((high - low) / 6)))
     depths = sorted({depth for own in arms.values() for depth in own})
-    palette = sns.color_palette("viridis", 256).as_hex()[:230]  # the brightest would be lost on white
-    shades = {depth: palette[i] for depth, i in zip(depths, np.linspace(0, 229, len(depths)).astype(int), strict=True)}
+    # the brightest would be lost on white
+    palette = sns.color_palette("viridis", 256).as_hex()[:230]
+    shades = {
+        depth: palette[i]
+        for depth, i in zip(depths, np.linspace(0, 229, len(depths)).astype(int), strict=True)
+    }
     note = _note("Line: geometric mean of the norm", every)
     if (logs <= np.log10(GRADIENT_RANGE[0])).any():
         note += f"\nNorms below {short(GRADIENT_RANGE[0])}, zero among them, are drawn there."
@@ -133,7 +161,9 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         panel.set_title(titles[index], loc="left")
         panel.set_ylim(low, high)
         axis.dress(panel, named=index + 4 >= len(arms))
-        canvas.draw_ticks(panel, "y", {tick: short(10.0**tick) for tick in ticks}, named=index % 4 == 0)
+        canvas.draw_ticks(
+            panel, "y", {tick: short(10.0**tick) for tick in ticks}, named=index % 4 == 0
+        )
         panel.set_xlabel("backprop epochs" if index + 4 >= len(arms) else "")
         panel.set_ylabel("gradient norm" if index % 4 == 0 else "")
     alt = f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each arm."
@@ -141,7 +171,9 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
 
 
 def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Cosine between update and negative true gradient, one panel per layer; with many arms, a row per signal."""
+    """Cosine between update and negative true gradient, one panel per layer; with many arms, a row
+    per signal.
+    """
     layers = alignment(tables, task, "epochs")
     if not layers:
         return None
@@ -157,7 +189,12 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
     crowds = _crowds(tables, task, arms)
     every = [band for layer in layers for band in layer.bands.values()]
-    note = _note("Line: mean cosine, on an axis that is stretched near zero (square root)", every, more, _BARS)
+    note = _note(
+        "Line: mean cosine, on an axis that is stretched near zero (square root)",
+        every,
+        more,
+        _BARS,
+    )
     several = len({layer.network for layer in layers}) > 1
     titles = [
         f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\nnull: ±{layer.null:.2g}"
@@ -169,7 +206,9 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         columns=columns, gaps=(0.25, 0.15), headed=_lines_of(titles),
     )  # fmt: skip
     axis = CostAxis(_joined(band.cost for band in every))
-    values = _stretch(_joined(array for band in every for array in (band.mean, band.low, band.high)))
+    values = _stretch(
+        _joined(array for band in every for array in (band.mean, band.low, band.high))
+    )
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
     for row, (_, own, background) in zip(rows, crowds, strict=True):
@@ -181,7 +220,10 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
                 panel.axhline(level, color=FAINT, ls="--", lw=1)
             panel.axhline(0, color=INK, lw=0.8)
             stretched = {
-                arm: replace(band, **{name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")})
+                arm: replace(
+                    band,
+                    **{name: _stretch(getattr(band, name)) for name in ("mean", "low", "high")},
+                )
                 for arm, band in layer.bands.items()
             }
             _draw_arms(panel, axis, stretched, looks, own, background)
@@ -202,7 +244,8 @@ def seeds(counts: Iterable[int]) -> str:
 
 
 def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, list[str], str]]:
-    """Arms that share a panel, below a title, with one in the background: all of them, or those told the same signal.
+    """Arms that share a panel, below a title, with one in the background: all of them, or those
+    told the same signal.
 
     The one in the background is `backprop`, where the panel does not have it anyway.
     """
@@ -232,14 +275,22 @@ def _rows(
     headed: int = 0,
     **layout: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Make n panels for each crowd: one crowd has its legend below, each of several its own to the right."""
+    """Make n panels for each crowd: one crowd has its legend below, each of several its own to the
+    right.
+    """
     if len(crowds) == 1:
         entries = _legend(looks, crowds[0][1])
         figure, axes = panels(n, columns, height, title, note, entries, headed=headed, **layout)
         return figure, [axes]
     note += "\nA row for the arms that are told the same signal."
-    note += " Grey: backprop's mean, for comparison." if any(background for *_, background in crowds) else ""
-    figure, axes = panels(n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout)
+    note += (
+        " Grey: backprop's mean, for comparison."
+        if any(background for *_, background in crowds)
+        else ""
+    )
+    figure, axes = panels(
+        n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout
+    )
     rows = [axes[first : first + n] for first in range(0, len(axes), n)]
     for row, (told, arms, _) in zip(rows, crowds, strict=True):
         handles, labels = zip(*_legend(looks, arms), strict=True)
@@ -252,7 +303,12 @@ def _rows(
 
 
 def _draw_arms(
-    axes: Axes, axis: CostAxis, bands: dict[str, Band], looks: dict[str, Look], arms: Iterable[str], background: str
+    axes: Axes,
+    axis: CostAxis,
+    bands: dict[str, Band],
+    looks: dict[str, Look],
+    arms: Iterable[str],
+    background: str,
 ) -> None:
     """Some arms along a cost, on an axis for all; an arm that never spent any is a level line."""
     if background in bands:
@@ -267,7 +323,9 @@ def _draw_arms(
 
 def _shown(bands: Mapping[str, Band]) -> Array:
     """What an axis must hold: all means, and most ends of their intervals."""
-    means, lows, highs = (_joined(getattr(band, name) for band in bands.values()) for name in ("mean", "low", "high"))
+    means, lows, highs = (
+        _joined(getattr(band, name) for band in bands.values()) for name in ("mean", "low", "high")
+    )
     known = np.isfinite(lows)
     ends = [np.quantile(lows[known], 0.05), np.quantile(highs[known], 0.95)] if known.any() else []
     return np.concatenate([means, ends])
@@ -275,15 +333,21 @@ def _shown(bands: Mapping[str, Band]) -> Array:
 
 def _beyond(bands: Mapping[str, Band], limits: tuple[float, float]) -> str:
     """Say what lies off the axis."""
-    note = canvas.off_axis({arm: band.mean for arm, band in bands.items()}, limits, "points of the means")
-    wide = any((band.low < limits[0]).any() or (band.high > limits[1]).any() for band in bands.values())
+    note = canvas.off_axis(
+        {arm: band.mean for arm, band in bands.items()}, limits, "points of the means"
+    )
+    wide = any(
+        (band.low < limits[0]).any() or (band.high > limits[1]).any() for band in bands.values()
+    )
     return note + ("\nSome intervals go on beyond the axis." if wide else "")
 
 
 def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band") -> str:
     """Say what line and band or bars are, and what is missing."""
     bands = list(bands)
-    text = f"{line}. {drawn}: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
+    text = (
+        f"{line}. {drawn}: {INTERVAL} of the mean over {seeds(band.n for band in bands)}.\n{more}"
+    )
     if any(band.lost.any() for band in bands):
         text += "\nCross: a replica diverged or failed; the line continues, faint, over the others."
     return text
@@ -301,7 +365,10 @@ def _depth_legend(tables: Tables, task: str, shades: dict[int, str]) -> list[tup
     depths = list(shades)
     shown = [depths[i] for i in np.unique(np.linspace(0, len(depths) - 1, 10).round().astype(int))]
     return [
-        *((Line2D([], [], color=shades[depth], lw=2), f"depth {depth}: {names[depth]}") for depth in shown),
+        *(
+            (Line2D([], [], color=shades[depth], lw=2), f"depth {depth}: {names[depth]}")
+            for depth in shown
+        ),
         (Patch(color=_ZONES[0]), f"vanishing: < {short(VANISHING)}"),
         (Patch(color=_ZONES[1]), f"exploding: > {short(EXPLODING)}"),
     ]

@@ -47,7 +47,8 @@ def forward_fill(costs: Array, values: Array, grid: Array) -> Array:
 def band(replicas: Frame, cost: str, limits: tuple[float, float] = UNBOUNDED) -> Band:
     """Average one arm's replicas on the union of their costs.
 
-    A replica that finished keeps its last value to the end of the arm; one that diverged or failed has none after it.
+    A replica that finished keeps its last value to the end of the arm; one that diverged or failed
+    has none after it.
 
     Parameters
     ----------
@@ -81,12 +82,16 @@ def gap_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
     """Training minus validation score by arm, along a cost."""
     key = ["arm", "seed", "checkpoint"]
     train = _scores(tables, task, "train")[[*key, "value"]]
-    both = _scores(tables, task, "validation").merge(train, on=key, suffixes=("_validation", "_train"))
+    both = _scores(tables, task, "validation").merge(
+        train, on=key, suffixes=("_validation", "_train")
+    )
     return _bands(both.assign(value=both["value_train"] - both["value_validation"]), cost)
 
 
 def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, Band]]:
-    """log10 of the gradient norm by arm and depth, along a cost: its mean over seeds is the geometric mean."""
+    """log10 of the gradient norm by arm and depth, along a cost: its mean over seeds is the
+    geometric mean.
+    """
     rows = tables.layers[tables.layers["task"] == task]
     logs = np.log10(rows["gradient_norm"].clip(*GRADIENT_RANGE))
     rows = rows.assign(value=logs).dropna(subset=["value", cost])
@@ -100,8 +105,9 @@ def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, 
 class LayerAlignment:
     """Update cosine by arm at one layer of one network.
 
-    `null` is what the mean over the seeds of an arm, the most there are, stays within in 95 % of cases if every
-    direction is random: a single cosine in d dimensions has mean 0 and variance 1 / d.
+    `null` is what the mean over the seeds of an arm, the most there are, stays within in 95 % of
+    cases if every direction is random: a single cosine in d dimensions has mean 0 and variance 1 /
+    d.
     """
 
     network: str

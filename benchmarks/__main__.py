@@ -1,4 +1,6 @@
-"""`make bench`: population evaluation, a generation, a step, many replicas, start-up; each beside its peers."""
+"""`make bench`: population evaluation, a generation, a step, many replicas, start-up; each beside
+its peers.
+"""
 
 import argparse
 import platform
@@ -38,8 +40,12 @@ def population_evaluation() -> None:
     """(a) The loss of 256 candidates on 512 examples."""
     problem, genomes, batch, x, y = population()
     ours = problem.population_loss(genomes.unsqueeze(0), batch)
-    torch.testing.assert_close(peers.vmap_evaluation(genomes, x, y)(), ours[0], rtol=1e-4, atol=1e-5)
-    competitors: Competitors = {"ours": lambda: problem.population_loss(genomes.unsqueeze(0), batch)}
+    torch.testing.assert_close(
+        peers.vmap_evaluation(genomes, x, y)(), ours[0], rtol=1e-4, atol=1e-5
+    )
+    competitors: Competitors = {
+        "ours": lambda: problem.population_loss(genomes.unsqueeze(0), batch)
+    }
     competitors["DEAP, lists and module"] = peers.deap_evaluation(genomes, x, y)
     competitors["torch.func.vmap"] = peers.vmap_evaluation(genomes, x, y)
     add(competitors, "jax.jit(lax.map)", lambda: peers.jax_evaluation(genomes, x, y))
@@ -78,15 +84,20 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     method, network = adam(batch_size), task.spec.network.build(task.spec)
     seeds = list(range(n_replicas))
     splits = task.at(seeds)
-    orders = torch.stack([Stream("data", seeds).integers(splits.size("train"), batch_size) for _ in range(n_steps)])
+    orders = torch.stack(
+        [Stream("data", seeds).integers(splits.size("train"), batch_size) for _ in range(n_steps)]
+    )
     problem, rng = Problem(network, task.spec), Stream("step", seeds)
     plain = splits.training(orders, rng)
-    batches: list[tuple[Tensor, Tensor]] = [(batch.inputs.flatten(2), batch.targets) for batch in plain]
+    batches: list[tuple[Tensor, Tensor]] = [
+        (batch.inputs.flatten(2), batch.targets) for batch in plain
+    ]
     start = method.init(problem, network.init(Stream("init", seeds)), rng)
 
     def ours() -> None:
         state = start
-        visits = splits.training(orders, rng)  # gathering them is part of our time, and not of the peers'
+        # gathering them is part of our time, and not of the peers'
+        visits = splits.training(orders, rng)
         for _ in range(n_steps):
             state = method.step(state, next(visits), problem, rng)
 
@@ -97,9 +108,7 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     else:
         competitors["scikit-learn MLPClassifier"] = peers.sklearn_steps(batches)
     add(competitors, "jax.vmap(scan)", lambda: peers.jax_steps(n_replicas, batches))
-    title = (
-        f"({'c' if n_replicas == 1 else 'd'}) {n_steps} Adam steps, {n_replicas} replicas, batch {batch_size}, 64-32-10"
-    )
+    title = f"({'c' if n_replicas == 1 else 'd'}) {n_steps} Adam steps, {n_replicas} replicas, batch {batch_size}, 64-32-10"
     report(title, competitors, sequential_rounds)
 
 
@@ -130,7 +139,11 @@ def harness() -> None:
         for _ in train(Setup(method, task, network, seeds, Budget("epochs", n_epochs))):
             pass
 
-    report(f"(e) the harness around {n_steps} steps of one network", {"bare step loop": bare, "whole run": whole}, 7)
+    report(
+        f"(e) the harness around {n_steps} steps of one network",
+        {"bare step loop": bare, "whole run": whole},
+        7,
+    )
 
 
 def start_up() -> None:
@@ -164,7 +177,9 @@ def main() -> None:
     chosen = parser.parse_args().parts or list(parts)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    print(f"torch {torch.__version__}, {platform.machine()}, one thread; x ours above 1 is slower than ours")
+    print(
+        f"torch {torch.__version__}, {platform.machine()}, one thread; x ours above 1 is slower than ours"
+    )
     for part in chosen:
         parts[part]()
 

@@ -1,4 +1,6 @@
-"""What others would write: the same 64-32-10 network and digits, in the ordinary style of each library."""
+"""What others would write: the same 64-32-10 network and digits, in the ordinary style of each
+library.
+"""
 
 # pyright: reportMissingImports=false
 # jax and evotorch are optional: where they are missing, their rows are left out.
@@ -25,7 +27,7 @@ def module() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-# ------------------------------------------------------------------------------------------------ populations
+# ------------------------------------------------------------------------------------------------ p
 
 
 def deap_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
@@ -45,7 +47,8 @@ def vmap_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], objec
     network, parts = module(), [p.numel() for p in module().parameters()]
     names, shapes = zip(*((name, p.shape) for name, p in network.named_parameters()), strict=True)
     stacked = {
-        name: part.reshape(-1, *shape) for name, part, shape in zip(names, genomes.split(parts, 1), shapes, strict=True)
+        name: part.reshape(-1, *shape)
+        for name, part, shape in zip(names, genomes.split(parts, 1), shapes, strict=True)
     }
 
     def one(weights: dict[str, Tensor]) -> Tensor:
@@ -61,7 +64,9 @@ def vmap_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], objec
 
 
 def jax_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """`jax.jit` of `jax.lax.map` over the candidates; raises ImportError where jax is not installed."""
+    """`jax.jit` of `jax.lax.map` over the candidates; raises ImportError where jax is not
+    installed.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -77,7 +82,9 @@ def jax_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object
 
 
 def deap_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """One generation of `eaSimple`: lists, tournament of 3, uniform crossover, dense Gaussian mutation."""
+    """One generation of `eaSimple`: lists, tournament of 3, uniform crossover, dense Gaussian
+    mutation.
+    """
     made: Any = creator  # DEAP puts new classes into this module
     if not hasattr(made, "PlainFitness"):
         made.create("PlainFitness", base.Fitness, weights=(-1.0,))
@@ -93,11 +100,15 @@ def deap_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], objec
         individual.fitness.values = toolbox.evaluate(individual)
     random.seed(0)
     # Every individual is mutated, so every one is evaluated anew, as in our generation.
-    return lambda: algorithms.eaSimple(population, toolbox, cxpb=1.0, mutpb=1.0, ngen=1, verbose=False)
+    return lambda: algorithms.eaSimple(
+        population, toolbox, cxpb=1.0, mutpb=1.0, ngen=1, verbose=False
+    )
 
 
 def evotorch_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """One generation of EvoTorch's genetic algorithm on a vectorised problem; ImportError where it is missing."""
+    """One generation of EvoTorch's genetic algorithm on a vectorised problem; ImportError where it
+    is missing.
+    """
     import logging
 
     logging.disable(logging.INFO)
@@ -110,23 +121,35 @@ def evotorch_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], o
 
     n = genomes.shape[1]
     problem = Problem(
-        "min", evaluate, solution_length=n, initial_bounds=(-0.2, 0.2), vectorized=True, dtype=torch.float32
+        "min",
+        evaluate,
+        solution_length=n,
+        initial_bounds=(-0.2, 0.2),
+        vectorized=True,
+        dtype=torch.float32,
     )
     searcher = GeneticAlgorithm(
         problem,
         popsize=len(genomes),
-        operators=[OnePointCrossOver(problem, tournament_size=3), GaussianMutation(problem, stdev=0.05)],
+        operators=[
+            OnePointCrossOver(problem, tournament_size=3),
+            GaussianMutation(problem, stdev=0.05),
+        ],
     )
     return searcher.step
 
 
-# -------------------------------------------------------------------------------------------------- gradients
+# --------------------------------------------------------------------------------------------------
 
 
 def torch_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], object]:
-    """A bare torch loop with fused Adam: one network after the other, each on its own batches (R, B, 64)."""
+    """A bare torch loop with fused Adam: one network after the other, each on its own batches (R,
+    B, 64).
+    """
     networks = [module() for _ in range(n_networks)]
-    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-3, fused=True) for network in networks]
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=1e-3, fused=True) for network in networks
+    ]
 
     def train() -> None:
         for index, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
@@ -160,7 +183,9 @@ def vmap_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callabl
 
 
 def jax_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], object]:
-    """`jax.vmap` of a scan over the batches, with Adam written out; ImportError where jax is not installed."""
+    """`jax.vmap` of a scan over the batches, with Adam written out; ImportError where jax is not
+    installed.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -186,7 +211,10 @@ def jax_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callable
         return jax.lax.scan(step, (w, zeros, zeros, 0.0), (a, b))[0][0]
 
     keys = jax.random.split(jax.random.PRNGKey(0), len(shapes))
-    start = [0.1 * jax.random.normal(key, (n_networks, *shape)) for key, shape in zip(keys, shapes, strict=True)]
+    start = [
+        0.1 * jax.random.normal(key, (n_networks, *shape))
+        for key, shape in zip(keys, shapes, strict=True)
+    ]
     every = jax.jit(jax.vmap(run))
     return lambda: jax.block_until_ready(every(start, x, y))
 

@@ -11,7 +11,8 @@ TURN = 0.1  # seconds
 def measure(competitors: Competitors, n_rounds: int) -> dict[str, list[float]]:
     """Seconds a call of each competitor in each of `n_rounds` interleaved rounds.
 
-    A turn is one call that is not counted, for the caches that the others left cold, then calls for `TURN` seconds.
+    A turn is one call that is not counted, for the caches that the others left cold, then calls for
+    `TURN` seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(n_rounds):
@@ -26,11 +27,18 @@ def measure(competitors: Competitors, n_rounds: int) -> dict[str, list[float]]:
 
 
 def report(title: str, competitors: Competitors, n_rounds: int = 15) -> None:
-    """Print, for each competitor, its median time and how many times slower it is than the first, which is ours."""
+    """Print, for each competitor, its median time and how many times slower it is than the first,
+    which is ours.
+    """
     seconds = measure(competitors, n_rounds)
     ours = next(iter(seconds))
-    print(f"\n{title}\n{'':28} {'median ms':>10} {'x ours':>8}   smallest to largest ratio of {n_rounds} rounds")
+    print(
+        f"\n{title}\n{'':28} {'median ms':>10} {'x ours':>8}   smallest to largest ratio of {n_rounds} rounds"
+    )
     for name, own in seconds.items():
         ratios = [a / b for a, b in zip(own, seconds[ours], strict=True)]
         ratio = median(own) / median(seconds[ours])
-        print(f"{name:28} {1e3 * median(own):10.3f} {ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
+        print(
+            f"{name:28} {1e3 * median(own):10.3f} {ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}",
+            flush=True,
+        )

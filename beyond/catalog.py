@@ -1,8 +1,10 @@
-"""What can be chosen: the YAML files below `conf/`, the objects they describe, and whose code they may name.
+"""What can be chosen: the YAML files below `conf/`, the objects they describe, and whose code they
+may name.
 
-A YAML can come from a stranger, and what it names (`_target_`) is imported and called. So only this project's packages
-may be named, and those that the user declared, where no YAML can: in the environment, `BEYOND_PLUGINS=mine,yours`, or
-by an installed package with an entry point in the group `beyond.plugins`.
+A YAML can come from a stranger, and what it names (`_target_`) is imported and called. So only this
+project's packages may be named, and those that the user declared, where no YAML can: in the
+environment, `BEYOND_PLUGINS=mine,yours`, or by an installed package with an entry point in the
+group `beyond.plugins`.
 """
 
 from __future__ import annotations
@@ -29,18 +31,27 @@ CONTRACTS = {  # what tells a class of each group
 }
 OURS = ("beyond", "methods", "tasks", "analysis")
 VARIABLE = "BEYOND_PLUGINS"
-HOMES = {"task": "tasks", "method": "methods", "network": "beyond.architectures", "optimizer": "beyond.kits.optimizers"}
+HOMES = {
+    "task": "tasks",
+    "method": "methods",
+    "network": "beyond.architectures",
+    "optimizer": "beyond.kits.optimizers",
+}
 GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
 
 def names(group: str) -> list[str]:
     """Names in a group, sorted: `names("task")` has "image/digits"."""
     folder = CONF / group
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
 
 
 def read(group: str, name: str) -> dict[str, Any]:
-    """Return the settings of one choice; raise `InputError` listing the known names if there is none."""
+    """Return the settings of one choice; raise `InputError` listing the known names if there is
+    none.
+    """
     require_one_of(group, names(group), name)
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
 
@@ -56,15 +67,19 @@ def modules(group: str) -> dict[str, ModuleType]:
 def choices() -> dict[str, str]:
     """Return the default choice of each group: `{"method": "backprop", ...}`."""
     entries = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
-    chosen = {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}
+    chosen = {
+        key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()
+    }
     return {group: name for group, name in chosen.items() if " " not in group}
 
 
 def build(settings: Any, group: str = "") -> Any:
-    """Turn settings into what they describe: the class that `_target_` names, called with the other keys, depth first.
+    """Turn settings into what they describe: the class that `_target_` names, called with the other
+    keys, depth first.
 
-    Raises `InputError` for a class that is not made by `beyond.settings`, whose package is not declared (see
-    above), or which is none of the `group`: before anything is called, or imported from elsewhere.
+    Raises `InputError` for a class that is not made by `beyond.settings`, whose package is not
+    declared (see above), or which is none of the `group`: before anything is called, or imported
+    from elsewhere.
     """
     if isinstance(settings, list):
         return [build(item) for item in settings]
@@ -75,12 +90,16 @@ def build(settings: Any, group: str = "") -> Any:
 
 
 def load(group: str, name: str, **overrides: Any) -> Any:
-    """Build one choice, with some of its settings replaced: `load("task", "image/digits", shots=5)`."""
+    """Build one choice, with some of its settings replaced: `load("task", "image/digits",
+    shots=5)`.
+    """
     return build({**read(group, name), **overrides}, group)
 
 
 def require_declared(setting: str, target: object) -> tuple[str, str]:
-    """Return module and name of what `target` names; raise `InputError` if it may not be. Nothing is imported."""
+    """Return module and name of what `target` names; raise `InputError` if it may not be. Nothing
+    is imported.
+    """
     module, _, name = str(target).replace(":", ".").rpartition(".")
     if not _is_declared(module):
         raise _refused(setting, target)
@@ -88,25 +107,33 @@ def require_declared(setting: str, target: object) -> tuple[str, str]:
 
 
 def find(setting: str, target: object) -> Any:
-    """Import what `target` names, `package.module.name` or `package.module:name`, if it may be named."""
+    """Import what `target` names, `package.module.name` or `package.module:name`, if it may be
+    named.
+    """
     module, name = require_declared(setting, target)
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{setting} must be package.module.name, got {target!r} ({error})") from error
-    if not _is_declared(getattr(found, "__module__", "")):  # a module of ours has names of others' in it
+        raise InputError(
+            f"{setting} must be package.module.name, got {target!r} ({error})"
+        ) from error
+    # a module of ours has names of others' in it
+    if not _is_declared(getattr(found, "__module__", "")):
         raise _refused(setting, target)
     return found
 
 
 def _class(target: object, group: str) -> type:
-    from beyond.settings import is_settings  # pydantic comes with it, and `beyond --help` has no need of that
+    # pydantic comes with it, and `beyond --help` has no need of that
+    from beyond.settings import is_settings
 
     found = find("_target_", target)
     if not is_settings(found):
         raise InputError(f"_target_ must be a class made by beyond.settings, got {target!r}")
     if not all(hasattr(found, name) for name in CONTRACTS.get(group, ())):
-        raise InputError(f"_target_ must be {'an' if group[0] in 'aeiou' else 'a'} {group}, got {target!r}")
+        raise InputError(
+            f"_target_ must be {'an' if group[0] in 'aeiou' else 'a'} {group}, got {target!r}"
+        )
     return found
 
 

@@ -36,7 +36,8 @@ class TargetKind(StrEnum):
     """What a task asks for."""
 
     CLASSES = "classes"  # targets (R, B) int64; outputs are logits
-    VALUES = "values"  # targets (R, B, n_outputs) float32, standardised by the training part of the replica
+    # targets (R, B, n_outputs) float32, standardised by the training part of the replica
+    VALUES = "values"
 
 
 class SealedTargets:
@@ -62,9 +63,10 @@ class Batch:
     targets : Tensor of shape (R, B) or (R, B, n_outputs), or sealed
         See `TargetKind`; sealed for methods told only the loss or the reward.
     support : Batch, optional
-        Where the task comes in episodes (`TaskSpec.episode`): the labelled examples to adapt to, of all episodes end to
-        end, (R, E * n_support, ...). `inputs` and `targets` are then the queries, (R, E * n_query, ...), in the same
-        order of episodes; a method that does not adapt learns from them as from any others.
+        Where the task comes in episodes (`TaskSpec.episode`): the labelled examples to adapt to, of
+        all episodes end to end, (R, E * n_support, ...). `inputs` and `targets` are then the
+        queries, (R, E * n_query, ...), in the same order of episodes; a method that does not adapt
+        learns from them as from any others.
     """
 
     inputs: Tensor
@@ -115,7 +117,8 @@ class TaskSpec:
     n_symbols : int
         0 for real-valued inputs; otherwise inputs are integers in [0, n_symbols).
     episode : Episode, optional
-        Set where the task is a family of small tasks: an index of a split is then an episode, not an example.
+        Set where the task is a family of small tasks: an index of a split is then an episode, not
+        an example.
     """
 
     name: str
@@ -130,19 +133,22 @@ class TaskSpec:
 
 
 class Splits(Protocol):
-    """A task's data as the repetitions of some seeds see them: R replicas, each with its own split or all with one.
+    """A task's data as the repetitions of some seeds see them: R replicas, each with its own split
+    or all with one.
 
-    There is one copy of the data; a replica has rows of it, and how it scales them. A split has the same size in all.
+    There is one copy of the data; a replica has rows of it, and how it scales them. A split has the
+    same size in all.
     """
 
     @property
     def origin(self) -> str:
         """Where the splits come from.
 
-        "own": each seed draws its own test split. "source test": the source fixes that one, and each seed draws the
-        validation split from the other examples. "source pools": the source fixes what the episodes of each split are
-        made of, and each seed draws its own. "source": the source fixes the splits. Digits: the `split_seed` of the one
-        split that all replicas share.
+        "own": each seed draws its own test split. "source test": the source fixes that one, and
+        each seed draws the validation split from the other examples. "source pools": the source
+        fixes what the episodes of each split are made of, and each seed draws its own. "source":
+        the source fixes the splits. Digits: the `split_seed` of the one split that all replicas
+        share.
         """
         ...
 
@@ -156,7 +162,8 @@ class Splits(Protocol):
         Parameters
         ----------
         indices : Tensor of shape (R, B), or (1, B) for the same places in every replica
-            The answer then has R replicas too, or one that stands for all (where they share a split).
+            The answer then has R replicas too, or one that stands for all (where they share a
+            split).
         """
         ...
 
@@ -173,14 +180,18 @@ class Splits(Protocol):
         ...
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
-        """Numbers, int64 of shape (R or 1, B), that identify the examples in the source: rows of its data.
+        """Numbers, int64 of shape (R or 1, B), that identify the examples in the source: rows of
+        its data.
 
-        Episodes are drawn: their queries, (R or 1, E * n_query), are numbered from an offset of their split.
+        Episodes are drawn: their queries, (R or 1, E * n_query), are numbered from an offset of
+        their split.
         """
         ...
 
     def in_units(self, values: Tensor) -> Tensor:
-        """Targets or outputs (R, B, n_outputs) in the task's own units; as they are where nothing was scaled."""
+        """Targets or outputs (R, B, n_outputs) in the task's own units; as they are where nothing
+        was scaled.
+        """
         ...
 
 
@@ -202,15 +213,21 @@ class Task(Protocol):
 
     @property
     def source(self) -> Task | None:
-        """A related task to learn from first, of the same input and output shapes; None if there is none."""
+        """A related task to learn from first, of the same input and output shapes; None if there is
+        none.
+        """
         ...
 
     def at(self, seeds: Sequence[int]) -> Splits:
-        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that
+        cannot be used.
+        """
         ...
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores (R,) of outputs (R, B, n_outputs): `_score` up is better, `_error` and `_loss` down."""
+        """Scores (R,) of outputs (R, B, n_outputs): `_score` up is better, `_error` and `_loss`
+        down.
+        """
         ...
 
     def checksum(self) -> str:
@@ -221,8 +238,9 @@ class Task(Protocol):
 class Method(ABC, Generic[State]):
     """One rule for changing weights. A frozen dataclass: its fields are its hyperparameters.
 
-    A state is a dict of tensors and numbers (nested dicts allowed), so that `torch.save` round-trips it. `step` returns
-    a new state and never changes the one it was given: the harness keeps old states to select and to resume.
+    A state is a dict of tensors and numbers (nested dicts allowed), so that `torch.save`
+    round-trips it. `step` returns a new state and never changes the one it was given: the harness
+    keeps old states to select and to resume.
     """
 
     signal: ClassVar[Signal]
@@ -230,7 +248,9 @@ class Method(ABC, Generic[State]):
 
     @abstractmethod
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        """Start from the shared initial weights `params` (R, n); raise `UnsupportedError` if it cannot serve."""
+        """Start from the shared initial weights `params` (R, n); raise `UnsupportedError` if it
+        cannot serve.
+        """
 
     @abstractmethod
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
@@ -241,27 +261,34 @@ class Method(ABC, Generic[State]):
         """Return the current solution, weights of shape (R, n)."""
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
-        """Outputs (R, B, n_outputs) of the current solution for a batch; by default the network's forward pass.
+        """Outputs (R, B, n_outputs) of the current solution for a batch; by default the network's
+        forward pass.
 
-        The batch's own targets are not there (None); where the task comes in episodes, those of its support are.
+        The batch's own targets are not there (None); where the task comes in episodes, those of its
+        support are.
         """
         return problem.outputs(self.params(state), batch.inputs)
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
-        """Tensors that carry the error back in place of each block's weights, by depth; None if there are none.
+        """Tensors that carry the error back in place of each block's weights, by depth; None if
+        there are none.
 
         The harness logs how far they are aligned with the weights.
         """
         return None
 
     def left_alone(self, problem: Problem) -> Sequence[str]:
-        """Names of the blocks (see `Problem.blocks`) that no step changes, by the rule itself; by default none."""
+        """Names of the blocks (see `Problem.blocks`) that no step changes, by the rule itself; by
+        default none.
+        """
         return ()
 
     def variants(self) -> Mapping[str, Method[State]]:
-        """Other ways to predict from the same state, by name: at the end the harness scores them on the test split too.
+        """Other ways to predict from the same state, by name: at the end the harness scores them on
+        the test split too.
 
-        The name goes before the metric's: `after_10_steps` has the score `after_10_steps_accuracy_score`.
+        The name goes before the metric's: `after_10_steps` has the score
+        `after_10_steps_accuracy_score`.
         """
         return {}
 
@@ -272,7 +299,9 @@ class Method(ABC, Generic[State]):
 
 @runtime_checkable
 class PerReplica(Protocol):
-    """Part of a method that may have a value for each replica: an optimizer with as many learning rates."""
+    """Part of a method that may have a value for each replica: an optimizer with as many learning
+    rates.
+    """
 
     def require_replicas(self, n_replicas: int) -> None:
         """Raise `InputError` if there are values for another number of replicas."""

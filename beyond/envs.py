@@ -1,15 +1,17 @@
 """Each task as a Gymnasium environment, single and vectorised, for any reinforcement learner.
 
-Importing this module registers an id for every task, `beyond/image-digits-v0` for image/digits, and reads no data:
+Importing this module registers an id for every task, `beyond/image-digits-v0` for image/digits, and
+reads no data:
 
     import gymnasium, beyond.envs
     env = gymnasium.make("beyond/image-digits-v0", split="train")
     envs = gymnasium.make_vec("beyond/image-digits-v0", num_envs=32)
 
-`gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0 removed the entry
-points that registered a package automatically.) A task that comes in episodes is refused when its environment is
-made: an answer there needs the episode's labelled examples. The same bandit, from the same rewards, is what the
-project's own methods with the signal `reward` are told.
+`gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0
+removed the entry points that registered a package automatically.) A task that comes in episodes is
+refused when its environment is made: an answer there needs the episode's labelled examples. The
+same bandit, from the same rewards, is what the project's own methods with the signal `reward` are
+told.
 """
 
 from __future__ import annotations
@@ -35,19 +37,22 @@ Info = dict[str, Any]
 class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     """One example is shown, one action is taken, one reward is earned.
 
-    Observation space: the inputs of one example. Real values: `Box` of the task's input shape, float32, between the
-    smallest and the largest value in any split. Symbols: `MultiDiscrete`, int64.
+    Observation space: the inputs of one example. Real values: `Box` of the task's input shape,
+    float32, between the smallest and the largest value in any split. Symbols: `MultiDiscrete`,
+    int64.
 
-    Action space: the answer. Classes: `Discrete`. Values: `Box`, float32, in units of the standardised target, as wide
-    as the furthest training target from zero.
+    Action space: the answer. Classes: `Discrete`. Values: `Box`, float32, in units of the
+    standardised target, as wide as the furthest training target from zero.
 
-    Reward: classes, 1 for the right one, else 0; values, minus half the squared distance to the target.
+    Reward: classes, 1 for the right one, else 0; values, minus half the squared distance to the
+    target.
 
-    Episode: `reset` draws an example uniformly, with replacement; the first step ends the episode (terminated, never
-    truncated) and shows the same example again. Training examples are not augmented.
+    Episode: `reset` draws an example uniformly, with replacement; the first step ends the episode
+    (terminated, never truncated) and shows the same example again. Training examples are not
+    augmented.
 
-    Arguments: `split`, `repetition`, and the task's own settings, as `gymnasium.make("beyond/image-digits-v0",
-    train_size=200)`.
+    Arguments: `split`, `repetition`, and the task's own settings, as
+    `gymnasium.make("beyond/image-digits-v0", train_size=200)`.
 
     Version history: v0, the first.
 
@@ -57,18 +62,26 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         As on the command line, `image/digits`; the id sets it.
     split : {"train", "validation", "test"}
     repetition : int, >= 0
-        Whose split: that of the replica with this seed. (The seed of `reset` decides what is drawn from it.)
+        Whose split: that of the replica with this seed. (The seed of `reset` decides what is drawn
+        from it.)
     **settings
         Replace those of the task.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium's own annotation
 
-    def __init__(self, task: str, split: str = "train", repetition: int = 0, **settings: Any) -> None:
+    def __init__(
+        self, task: str, split: str = "train", repetition: int = 0, **settings: Any
+    ) -> None:
         self.bandit = _load(task, split, repetition, **settings)
-        self.observation_space, self.action_space = self.bandit.observation_space(), self.bandit.action_space()
+        self.observation_space, self.action_space = (
+            self.bandit.observation_space(),
+            self.bandit.action_space(),
+        )
 
-    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[np.ndarray, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: Info | None = None
+    ) -> tuple[np.ndarray, Info]:
         super().reset(seed=seed)
         self._shown = self.bandit.draw(self.np_random, 1)
         return self.bandit.show(self._shown)[0], {}
@@ -81,8 +94,8 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
 class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     """Many examples at once, as one tensor program; see `TaskEnv` for spaces, reward and episode.
 
-    Autoreset: in the same step. `step` returns the next examples; the answered ones are in `info["final_obs"]`. One
-    generator draws for all.
+    Autoreset: in the same step. `step` returns the next examples; the answered ones are in
+    `info["final_obs"]`. One generator draws for all.
 
     Parameters
     ----------
@@ -94,7 +107,12 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
-        self, task: str, num_envs: int = 1, split: str = "train", repetition: int = 0, **settings: Any
+        self,
+        task: str,
+        num_envs: int = 1,
+        split: str = "train",
+        repetition: int = 0,
+        **settings: Any,
     ) -> None:
         checked("num_envs", PositiveInt, num_envs)
         self.num_envs = num_envs
@@ -104,7 +122,9 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[np.ndarray, Info]:
+    def reset(
+        self, *, seed: int | None = None, options: Info | None = None
+    ) -> tuple[np.ndarray, Info]:
         super().reset(seed=seed)
         self._shown = self.bandit.draw(self.np_random, self.num_envs)
         return self.bandit.show(self._shown), {}
@@ -116,12 +136,18 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             answered[index] = observation
         self._shown = self.bandit.draw(self.np_random, self.num_envs)
         ended = np.ones(self.num_envs, dtype=np.bool_)
-        info = {"final_obs": answered, "_final_obs": ended.copy(), "final_info": {}, "_final_info": ended.copy()}
+        info = {
+            "final_obs": answered,
+            "_final_obs": ended.copy(),
+            "final_info": {},
+            "_final_info": ended.copy(),
+        }
         return self.bandit.show(self._shown), rewards, ended, ~ended, info
 
 
 class Bandit:
-    """What the two environments share: the spaces, and what an answer earns. It holds no state but the data.
+    """What the two environments share: the spaces, and what an answer earns. It holds no state but
+    the data.
 
     Parameters
     ----------
@@ -134,16 +160,26 @@ class Bandit:
     def __init__(self, task: Task, split: str, repetition: int = 0) -> None:
         require_one_of("split", SPLITS, split)
         checked("repetition", NonNegativeInt, repetition)
-        require("task", "one of single examples, not of episodes", task.spec.name, task.spec.episode is None)
+        require(
+            "task",
+            "one of single examples, not of episodes",
+            task.spec.name,
+            task.spec.episode is None,
+        )
         self.task = task
         self.split = split
         self.splits = task.at([repetition])
         self.size = self.splits.size(split)
-        parts = {name: self.splits.batch(name, torch.arange(self.splits.size(name)).unsqueeze(0)) for name in SPLITS}
+        parts = {
+            name: self.splits.batch(name, torch.arange(self.splits.size(name)).unsqueeze(0))
+            for name in SPLITS
+        }
         self.lowest = min(float(part.inputs.min()) for part in parts.values())
         self.highest = max(float(part.inputs.max()) for part in parts.values())
         self.furthest = float(parts["train"].targets.abs().max())
-        self.answer_shape = () if task.spec.target_kind is TargetKind.CLASSES else (task.spec.n_outputs,)
+        self.answer_shape = (
+            () if task.spec.target_kind is TargetKind.CLASSES else (task.spec.n_outputs,)
+        )
 
     def observation_space(self) -> spaces.Space[np.ndarray]:
         spec = self.task.spec
@@ -167,7 +203,8 @@ class Bandit:
 
     def reward(self, indices: np.ndarray, actions: Any) -> np.ndarray:
         """Return what the answers (n,) or (n, n_outputs) earn, float64 of shape (n,)."""
-        answers = torch.tensor(np.asarray(actions)).reshape(1, len(indices), 1, *self.answer_shape)  # one replica
+        # one replica
+        answers = torch.tensor(np.asarray(actions)).reshape(1, len(indices), 1, *self.answer_shape)
         earned = losses.reward(self.task.spec.target_kind, answers, self._batch(indices).targets)
         return earned.flatten().double().numpy()
 

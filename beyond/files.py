@@ -1,4 +1,6 @@
-"""Files: written so that no reader sees half of one; those of the system's packages, compared with what is known."""
+"""Files: written so that no reader sees half of one; those of the system's packages, compared with
+what is known.
+"""
 
 import gzip
 import hashlib

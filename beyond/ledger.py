@@ -1,7 +1,7 @@
 """What a replica has spent, and what it may spend.
 
-The replicas of a run advance in lockstep, each charged alike, so one ledger holds what any one of them spent. Seconds
-are the run's step time divided by its number of replicas.
+The replicas of a run advance in lockstep, each charged alike, so one ledger holds what any one of
+them spent. Seconds are the run's step time divided by its number of replicas.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ class Ledger:
     Attributes
     ----------
     forward, backward : float
-        Examples passed forward, and back, through the network. A candidate of a population counts each example; a pass
-        through part of the network counts by that part's share in the operations.
+        Examples passed forward, and back, through the network. A candidate of a population counts
+        each example; a pass through part of the network counts by that part's share in the
+        operations.
     flops : int
-        Floating-point operations of those passes, by the layers' own counts, and of the products of matrices that a
-        method makes itself.
+        Floating-point operations of those passes, by the layers' own counts, and of the products of
+        matrices that a method makes itself.
     rewards : int
         Rewards asked for, one per action.
     steps : int
         Changes of the weights.
     seconds : float
-        Step time on the clock; evaluation, recording and what only the first call of a step costs are off it.
+        Step time on the clock; evaluation, recording and what only the first call of a step costs
+        are off it.
     """
 
     forward: float = 0.0
@@ -41,7 +43,9 @@ class Ledger:
     steps: int = 0
     seconds: float = 0.0
 
-    def charge(self, forward: float = 0, backward: float = 0, flops: int = 0, rewards: int = 0) -> None:
+    def charge(
+        self, forward: float = 0, backward: float = 0, flops: int = 0, rewards: int = 0
+    ) -> None:
         """Add the cost of passes, or of answers."""
         self.forward += forward
         self.backward += backward
@@ -57,7 +61,9 @@ class Ledger:
         vars(self).update(vars(earlier))
 
     def costs(self, epoch_flops: int) -> dict[str, float]:
-        """Every currency; `epochs` in units of `epoch_flops`, what backpropagation spends on the training set once."""
+        """Every currency; `epochs` in units of `epoch_flops`, what backpropagation spends on the
+        training set once.
+        """
         return {"epochs": self.flops / epoch_flops, **vars(self)}
 
 
@@ -90,7 +96,9 @@ class Budget:
             require_one_of("budget", CURRENCIES, currency)
         chosen = {currency: amount for currency, amount in amounts.items() if amount is not None}
         if len(chosen) != 1:
-            raise InputError(f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got {chosen or 'none'}")
+            raise InputError(
+                f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got {chosen or 'none'}"
+            )
         currency, amount = next(iter(chosen.items()))
         return cls(currency, checked(f"budget.{currency}", Positive, amount))
 

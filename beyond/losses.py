@@ -1,8 +1,8 @@
 """Losses, their derivatives at the outputs, and rewards, for each kind of target.
 
-Outputs have the contract's shape (G, B, n_outputs), where G is R replicas or R * P candidates, P of them sharing the
-targets (R, ...) of their replica. Inside, the batch axis comes last: `outputs.mT` undoes the network's own transposed
-view, so that every reduction runs over contiguous memory.
+Outputs have the contract's shape (G, B, n_outputs), where G is R replicas or R * P candidates, P of
+them sharing the targets (R, ...) of their replica. Inside, the batch axis comes last: `outputs.mT`
+undoes the network's own transposed view, so that every reduction runs over contiguous memory.
 """
 
 import torch
@@ -26,7 +26,9 @@ def cross_entropies(outputs: Tensor, targets: Tensor) -> Tensor:
 def cross_entropy_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return d cross_entropy / d outputs = (softmax - one_hot) / B, shape (R, B, n_outputs)."""
     error = torch.softmax(outputs.mT, 1)  # (R, n_outputs, B)
-    error.scatter_add_(1, targets.unsqueeze(1), error.new_full((), -1.0).expand(len(targets), 1, targets.shape[1]))
+    error.scatter_add_(
+        1, targets.unsqueeze(1), error.new_full((), -1.0).expand(len(targets), 1, targets.shape[1])
+    )
     return error.div_(targets.shape[1]).mT
 
 
@@ -56,7 +58,11 @@ def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def example_losses(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of each example, shape (G, B), for this kind of target."""
-    return cross_entropies(outputs, targets) if kind is TargetKind.CLASSES else squared_errors(outputs, targets)
+    return (
+        cross_entropies(outputs, targets)
+        if kind is TargetKind.CLASSES
+        else squared_errors(outputs, targets)
+    )
 
 
 def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -69,8 +75,8 @@ def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
 def reward(kind: TargetKind, actions: Tensor, targets: Tensor) -> Tensor:
     """Reward of K actions per input, shape (R, B, K).
 
-    Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Values: actions
-    (R, B, K, n_outputs) earn minus half their squared distance to the target.
+    Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Values:
+    actions (R, B, K, n_outputs) earn minus half their squared distance to the target.
     """
     if kind is TargetKind.CLASSES:
         return (actions == targets.unsqueeze(-1)).float()

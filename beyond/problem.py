@@ -1,5 +1,6 @@
-"""What a method is handed: the only door to the network. Every question it asks is charged to the ledger, and so is
-every product of matrices that a method makes by itself: `matmul` knows its cost from the shapes.
+"""What a method is handed: the only door to the network. Every question it asks is charged to the
+ledger, and so is every product of matrices that a method makes by itself: `matmul` knows its cost
+from the shapes.
 """
 
 from __future__ import annotations
@@ -60,59 +61,81 @@ class Problem:
         self._n_lanes = 1
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one per candidate for (R * P, n)."""
+        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one per candidate for
+        (R * P, n).
+        """
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
         return self._network.outputs(params, inputs)
 
-    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+    def forward(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tape]:
         """Outputs and the tape to go back on; with an `rng` dropout is in training."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
         return self._network.forward(params, inputs, rng)
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
-        """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over the batch."""
+        """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over
+        the batch.
+        """
         seen = self._unseal(targets, TOLD_DERIVATIVE, "the derivative of the loss")
         return losses.error(self.spec.target_kind, outputs, seen)
 
     def backward(
-        self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None, start: int = 0
+        self,
+        tape: Tape,
+        error: Tensor,
+        carriers: Mapping[int, Tensor] | None = None,
+        start: int = 0,
     ) -> Tensor:
         """Gradient of weights[start:] from the error at the outputs, by the chain rule.
 
-        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, see `carriers`.
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, see
+        `carriers`.
         """
         if self.signal is Signal.LOCAL:
-            raise PermissionError("a method whose signal is local may not ask for the error behind the outputs")
+            raise PermissionError(
+                "a method whose signal is local may not ask for the error behind the outputs"
+            )
         self._charge_backward(error.shape[1], start)
         if carriers:
             return self._layered.backward(tape, error, start=start, carriers=carriers)
         return self._network.backward(tape, error, start=start)
 
     def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:
-        """Gradient (R, n) of the loss by automatic differentiation: one forward and one backward pass."""
+        """Gradient (R, n) of the loss by automatic differentiation: one forward and one backward
+        pass.
+        """
         targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the gradient of the loss")
         with torch.enable_grad():
             weights = params.detach().requires_grad_()
             outputs, _ = self.forward(weights, batch.inputs, rng)
-            total = losses.loss(self.spec.target_kind, outputs, targets).sum()  # replicas do not mix in a sum
+            # replicas do not mix in a sum
+            total = losses.loss(self.spec.target_kind, outputs, targets).sum()
         self._charge_backward(batch.inputs.shape[1], 0)
         return torch.autograd.grad(total, weights)[0]
 
     def directional_derivative(self, params: Tensor, tangents: Tensor, batch: Batch) -> Tensor:
-        """Derivative (R, K) of the loss along K tangents (R, K, n), exact, by forward-mode differentiation.
+        """Derivative (R, K) of the loss along K tangents (R, K, n), exact, by forward-mode
+        differentiation.
 
-        One forward pass, and for each tangent one pass forward that multiplies by weights and tangent alike: as many
-        operations as a backward pass, and charged as one.
+        One forward pass, and for each tangent one pass forward that multiplies by weights and
+        tangent alike: as many operations as a backward pass, and charged as one.
         """
-        targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the derivative of the loss along a direction")
+        targets = self._unseal(
+            batch.targets, {Signal.GRADIENT}, "the derivative of the loss along a direction"
+        )
 
         def loss(weights: Tensor) -> Tensor:
-            return losses.loss(self.spec.target_kind, self._network.outputs(weights, batch.inputs), targets)
+            return losses.loss(
+                self.spec.target_kind, self._network.outputs(weights, batch.inputs), targets
+            )
 
         batch_size, network = batch.inputs.shape[1], self._network
         self._charge_forward(batch_size)
         self._charge_backward(batch_size * tangents.shape[1], 0)
-        # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all tangents.
+        # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all
+        # tangents.
         self.charge(batch_size * (2 * network.forward_flops - network.backward_flops()))
         return vmap(lambda tangent: jvp(loss, (params,), (tangent,))[1], 1, 1)(tangents)
 
@@ -121,10 +144,12 @@ class Problem:
         return self.population_loss(params.unsqueeze(1), batch).squeeze(1)
 
     def population_loss(self, population: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of every candidate, shape (R, P), of a population (R, P, n) on the replica's batch.
+        """Mean loss of every candidate, shape (R, P), of a population (R, P, n) on the replica's
+        batch.
 
-        Each candidate is charged a forward pass. Candidates are evaluated in chunks whose activations fit the cache.
-        Dropout is off, as wherever a loss is the answer: candidates must differ by their weights, not by masks.
+        Each candidate is charged a forward pass. Candidates are evaluated in chunks whose
+        activations fit the cache. Dropout is off, as wherever a loss is the answer: candidates must
+        differ by their weights, not by masks.
         """
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         n_replicas, n_candidates, n_weights = population.shape
@@ -149,7 +174,9 @@ class Problem:
         return losses.example_losses(self.spec.target_kind, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
-        """Reward (R, B, K) of K actions per input: see `losses.reward`. It asks the task, not the network: no FLOPs."""
+        """Reward (R, B, K) of K actions per input: see `losses.reward`. It asks the task, not the
+        network: no FLOPs.
+        """
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
@@ -162,7 +189,9 @@ class Problem:
 
     @property
     def blocks(self) -> Sequence[Block]:
-        """Each layer's weights, from the input on: where they stand in the flat vector, their names and shapes."""
+        """Each layer's weights, from the input on: where they stand in the flat vector, their names
+        and shapes.
+        """
         return self._network.blocks
 
     def names_of(self, segments: Iterable[Segment]) -> list[str]:
@@ -183,11 +212,15 @@ class Problem:
         return self._network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
 
     def fresh_matrices(self, rng: Stream, shape: tuple[int, int], fans: tuple[int, int]) -> Tensor:
-        """Draw matrices (R, *shape) as the network draws the weights of units with these inputs and outputs."""
+        """Draw matrices (R, *shape) as the network draws the weights of units with these inputs and
+        outputs.
+        """
         return self._layered.initialisation(rng.normal(*shape), *fans)
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
+        """By depth, views of the weights that carry the error back: of blocks whose weights are
+        drawn.
+        """
         return self._layered.carriers(params)
 
     @property
@@ -201,27 +234,40 @@ class Problem:
         return self._segments(self._layered.stages, self._charge_part)
 
     def own_segments(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
-        """Networks that a method makes for itself, whose weights are end to end in a vector of its own."""
-        return self._segments(networks, lambda n_examples, flops, _: self.charge(n_examples * flops))
+        """Networks that a method makes for itself, whose weights are end to end in a vector of its
+        own.
+        """
+        return self._segments(
+            networks, lambda n_examples, flops, _: self.charge(n_examples * flops)
+        )
 
-    def require_roles(self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None) -> None:
-        """Refuse, in the name of a rule, one of the first `n_layers` layers whose role it has no answer to.
+    def require_roles(
+        self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None
+    ) -> None:
+        """Refuse, in the name of a rule, one of the first `n_layers` layers whose role it has no
+        answer to.
 
         `lack` says what the rule would need.
         """
         for index, layer in enumerate(self._layered.layers[:n_layers]):
             if layer.role not in known:
-                name = next((block.name for block in self.blocks if block.layer == index), type(layer).__name__.lower())
+                name = next(
+                    (block.name for block in self.blocks if block.layer == index),
+                    type(layer).__name__.lower(),
+                )
                 raise UnsupportedError(f"{rule} has no rule for {name} ({layer.role}): {lack}")
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Product of a method's own matrices, (R, ..., m, k) and (R, ..., k, n); charged 2 m k n for each."""
+        """Product of a method's own matrices, (R, ..., m, k) and (R, ..., k, n); charged 2 m k n
+        for each.
+        """
         product = a @ b
         self.charge(2 * a.shape[-1] * product[0].numel())
         return product
 
     def charge(self, flops: int) -> None:
-        """Charge products that torch makes out of sight; those that a method makes itself go through `matmul`.
+        """Charge products that torch makes out of sight; those that a method makes itself go
+        through `matmul`.
 
         The one such place is automatic differentiation through an inner loop.
         """
@@ -229,16 +275,22 @@ class Problem:
             self.ledger.charge(flops=flops * self._n_lanes)
 
     def pass_flops(self, start: int = 0) -> tuple[int, int]:
-        """Operations per example of a forward pass, and of a backward pass from the end to the block at `start`."""
+        """Operations per example of a forward pass, and of a backward pass from the end to the
+        block at `start`.
+        """
         return self._network.forward_flops, self._network.backward_flops(start)
 
     def count(self, **activity: Tensor) -> None:
-        """Add to what a prediction is measured by, each (R,): `spikes`, and `accumulates` (additions they cause)."""
+        """Add to what a prediction is measured by, each (R,): `spikes`, and `accumulates`
+        (additions they cause).
+        """
         for name, amount in activity.items():
             self.activity[name] = self.activity.get(name, 0) + amount
 
     def lanes(self, n_lanes: int) -> Problem:
-        """Return the same problem for weights (R * n_lanes, n) whose every row has inputs of its own: episodes."""
+        """Return the same problem for weights (R * n_lanes, n) whose every row has inputs of its
+        own: episodes.
+        """
         twin = copy(self)
         twin._n_lanes = self._n_lanes * n_lanes
         return twin
@@ -274,11 +326,17 @@ class Problem:
     def _charge_backward(self, n_examples: int, start: int) -> None:
         if self.ledger is not None:
             n_examples *= self._n_lanes
-            self.ledger.charge(backward=n_examples, flops=n_examples * self._network.backward_flops(start))
+            self.ledger.charge(
+                backward=n_examples, flops=n_examples * self._network.backward_flops(start)
+            )
 
-    def _unseal(self, targets: Tensor | SealedTargets, allowed: Set[Signal], question: str) -> Tensor:
+    def _unseal(
+        self, targets: Tensor | SealedTargets, allowed: Set[Signal], question: str
+    ) -> Tensor:
         if self.signal not in allowed:
-            raise PermissionError(f"a method whose signal is {self.signal} may not ask for {question}")
+            raise PermissionError(
+                f"a method whose signal is {self.signal} may not ask for {question}"
+            )
         return targets._targets if isinstance(targets, SealedTargets) else targets
 
 
@@ -291,7 +349,8 @@ def seal(batch: Batch, signal: Signal) -> Batch:
 
 
 class SourceProblem(Problem):
-    """A related task to learn from before the budget starts; its passes go to the pre-training ledger.
+    """A related task to learn from before the budget starts; its passes go to the pre-training
+    ledger.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""Settings are declared once: a class says of each field its type, its range or choices, and its default.
+"""Settings are declared once: a class says of each field its type, its range or choices, and its
+default.
 
     @settings
     class Hebbian(Method[State]):
@@ -6,12 +7,14 @@
         rule: Literal["competitive", "oja"] = "competitive"
         hebbian_rate: BelowOne = 0.02
 
-Such a class is a frozen dataclass whose fields pydantic checks, strictly: 32.5, true and "32" are not integers, "no" is
-not a truth value, NaN and infinity are not numbers. An integer where a number is expected becomes a float, and a list a
-tuple, so that equal settings are equal objects. Conditions between fields are checked in `__post_init__`, see
-`beyond.errors.require`. Whatever is refused raises `InputError`, in one line.
+Such a class is a frozen dataclass whose fields pydantic checks, strictly: 32.5, true and "32" are
+not integers, "no" is not a truth value, NaN and infinity are not numbers. An integer where a number
+is expected becomes a float, and a list a tuple, so that equal settings are equal objects.
+Conditions between fields are checked in `__post_init__`, see `beyond.errors.require`. Whatever is
+refused raises `InputError`, in one line.
 
-Metadata that pydantic does not know is left alone: `Annotated[float, Gt(0), ...]` has room for more than a range.
+Metadata that pydantic does not know is left alone: `Annotated[float, Gt(0), ...]` has room for more
+than a range.
 """
 
 from __future__ import annotations
@@ -89,7 +92,9 @@ def settings(*, kw_only: bool) -> Callable[[Class], Class]: ...
 
 
 def settings(cls: Any = None, /, *, kw_only: bool = False) -> Any:
-    """Make a class a frozen dataclass whose fields are checked against their annotations; see the head of the file."""
+    """Make a class a frozen dataclass whose fields are checked against their annotations; see the
+    head of the file.
+    """
     return _made(cls, kw_only) if cls is not None else lambda own: _made(own, kw_only)
 
 
@@ -100,7 +105,11 @@ def _made(cls: type, kw_only: bool) -> type:
     @wraps(check)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
-            check(self, *map(_as_tuple, args), **{key: _as_tuple(value) for key, value in kwargs.items()})
+            check(
+                self,
+                *map(_as_tuple, args),
+                **{key: _as_tuple(value) for key, value in kwargs.items()},
+            )
         except ValidationError as error:
             raise _refusal(made, error, args, kwargs) from None
 
@@ -127,7 +136,9 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
-def _refusal(cls: type, error: ValidationError, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Exception:
+def _refusal(
+    cls: type, error: ValidationError, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Exception:
     """What to raise for the first field that is not as declared."""
     known = [field.name for field in dataclasses.fields(cls) if field.init]
     names = ", ".join(known) or "none"
@@ -155,7 +166,9 @@ def _must_be(name: str, declared: Any, value: object) -> str:
 
 
 def _kind(declared: Any, value: object) -> str:
-    """What a bare range leaves unsaid, where that is what is wrong: `> 0` is of numbers, and of finite ones."""
+    """What a bare range leaves unsaid, where that is what is wrong: `> 0` is of numbers, and of
+    finite ones.
+    """
     if not describe(declared).startswith((">", "<", "in ")):
         return ""
     listed = isinstance(value, tuple | list) and any(map(_element, get_args(declared)))
@@ -165,7 +178,9 @@ def _kind(declared: Any, value: object) -> str:
 
 
 def describe(declared: Any) -> str:
-    """What an annotation allows, in words: `an integer >= 1`, `in [0, 1)`, `one of oja, competitive, or null`."""
+    """What an annotation allows, in words: `an integer >= 1`, `in [0, 1)`, `one of oja,
+    competitive, or null`.
+    """
     origin, arguments = get_origin(declared), get_args(declared)
     if origin is Annotated:
         for item in arguments[1:]:
@@ -174,13 +189,17 @@ def describe(declared: Any) -> str:
             if isinstance(item, OneOf):
                 return f"one of {', '.join(item.names)}" if item.names else ""
             if isinstance(item, MultipleOf):
-                return ", ".join(filter(None, [f"a multiple of {item.multiple_of}", _range(arguments[1:])]))
+                return ", ".join(
+                    filter(None, [f"a multiple of {item.multiple_of}", _range(arguments[1:])])
+                )
         return " ".join(filter(None, [describe(arguments[0]), _range(arguments[1:])]))
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, UnionType):  # one number or several of the kind are described by the one
         several = [argument for argument in arguments if _element(argument) in arguments]
-        return ", or ".join(filter(None, [describe(argument) for argument in arguments if argument not in several]))
+        return ", or ".join(
+            filter(None, [describe(argument) for argument in arguments if argument not in several])
+        )
     if origin is tuple:
         return f"a list, each {describe(arguments[0]) or 'a number'}"
     if declared in KINDS:
@@ -197,12 +216,20 @@ def _element(declared: Any) -> Any:
 
 def _range(metadata: Iterable[object]) -> str:
     """`>= 1`, `in [0, 1)`; empty if there is none."""
-    limits = [part for item in metadata for part in (item if isinstance(item, GroupedMetadata) else [item])]
+    limits = [
+        part
+        for item in metadata
+        for part in (item if isinstance(item, GroupedMetadata) else [item])
+    ]
     lower = next((limit for limit in limits if isinstance(limit, Ge | Gt)), None)
     upper = next((limit for limit in limits if isinstance(limit, Le | Lt)), None)
     if lower and upper:
         opening = f"[{_bound(lower.ge)}" if isinstance(lower, Ge) else f"({_bound(lower.gt)}"
-        return f"in {opening}, {_bound(upper.le)}]" if isinstance(upper, Le) else f"in {opening}, {_bound(upper.lt)})"
+        return (
+            f"in {opening}, {_bound(upper.le)}]"
+            if isinstance(upper, Le)
+            else f"in {opening}, {_bound(upper.lt)})"
+        )
     if lower:
         return f">= {_bound(lower.ge)}" if isinstance(lower, Ge) else f"> {_bound(lower.gt)}"
     if upper:
@@ -244,7 +271,9 @@ class RunSettings:
         Finished cells to train again: those made by other code or data, those that failed.
     """
 
-    seeds: Annotated[Annotated[int, Interval(ge=1, le=1 << 20)] | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS] = 10
+    seeds: Annotated[
+        Annotated[int, Interval(ge=1, le=1 << 20)] | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS
+    ] = 10
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0
@@ -253,8 +282,12 @@ class RunSettings:
     rerun: Literal["none", "stale", "failed", "all"] = "none"
 
     def __post_init__(self) -> None:
-        require("seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list))
-        below = {"", ".", ".."}.isdisjoint(self.study_name.split("/")) and self.study_name.isprintable()
+        require(
+            "seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list)
+        )
+        below = {"", ".", ".."}.isdisjoint(
+            self.study_name.split("/")
+        ) and self.study_name.isprintable()
         require("study_name", "a folder below runs", self.study_name, below)
 
     @property

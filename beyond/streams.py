@@ -1,7 +1,8 @@
 """Named random streams, one generator per replica.
 
-A stream is derived from a seed by its name, so the draws of one purpose never shift those of another, and replica r of
-a stacked run draws exactly what the same seed draws alone. No global generator is read or changed.
+A stream is derived from a seed by its name, so the draws of one purpose never shift those of
+another, and replica r of a stacked run draws exactly what the same seed draws alone. No global
+generator is read or changed.
 """
 
 import random
@@ -56,7 +57,9 @@ class Stream:
 
     def permutation(self, n: int) -> Tensor:
         """Draw an order of n items, int64 of shape (R, n)."""
-        return torch.stack([torch.randperm(n, generator=generator) for generator in self.generators])
+        return torch.stack(
+            [torch.randperm(n, generator=generator) for generator in self.generators]
+        )
 
     def state(self) -> list[Tensor]:
         """Return where each generator stands, for `restore`."""
@@ -70,11 +73,18 @@ class Stream:
 
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's global generators for a library that draws from them; restore them after."""
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    """Seed Python's, numpy's and torch's global generators for a library that draws from them;
+    restore them after.
+    """
+    python_state, numpy_state, torch_state = (
+        random.getstate(),
+        np.random.get_state(),  # noqa: NPY002
+        torch.get_rng_state(),
+    )
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed also looks for accelerators, at every call
+    # torch.manual_seed also looks for accelerators, at every call
+    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:

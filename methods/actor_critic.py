@@ -1,7 +1,9 @@
-"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for episodes of one step.
+"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for episodes of one
+step.
 
-The actor is the network, whose outputs z make a policy pi; the critic is a linear unit on the network's last hidden
-activations h, which learns what reward to expect at an input. An action is judged by what it earned beyond that.
+The actor is the network, whose outputs z make a policy pi; the critic is a linear unit on the
+network's last hidden activations h, which learns what reward to expect at an input. An action is
+judged by what it earned beyond that.
 
     a_k ~ pi(. | z)                                                 k = 1 .. K
     v   = u^T h + u_0                                               the reward to expect
@@ -11,16 +13,19 @@ activations h, which learns what reward to expect at an input. An action is judg
     dh  = W^T dz + value_weight u dv                                what the hidden layers are told; W the output layer
     g   = the chain rule, applied to -dz / B, -dv / B and -dh / B   handed to the optimizer, for actor and critic alike
 
-An output layer without hidden layers below it shares nothing: there h are the inputs, embedded where they are symbols.
+An output layer without hidden layers below it shares nothing: there h are the inputs, embedded
+where they are symbols.
 
-Departures: every episode ends after one action, so the temporal difference r + gamma v(x') - v(x) has no second term;
-a batch of inputs in turn instead of parallel environments; any optimizer, one for both.
+Departures: every episode ends after one action, so the temporal difference r + gamma v(x') - v(x)
+has no second term; a batch of inputs in turn instead of parallel environments; any optimizer, one
+for both.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: 1 forward and 1 backward pass, and 4 operations for each activation in h; rewards are counted apart.
-Check: over every action by enumeration the actor's mean update is the policy gradient whatever the critic says, and the
-critic finds the mean reward (tests/methods/test_actor_critic.py).
-Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846, doi:10.1109/TSMC.1983.6313077; shared layers,
-value_weight and entropy bonus: arXiv:1602.01783.
+Cost: 1 forward and 1 backward pass, and 4 operations for each activation in h; rewards are counted
+apart.
+Check: over every action by enumeration the actor's mean update is the policy gradient whatever the
+critic says, and the critic finds the mean reward (tests/methods/test_actor_critic.py).
+Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846,
+doi:10.1109/TSMC.1983.6313077; shared layers, value_weight and entropy bonus: arXiv:1602.01783.
 """
 
 from collections.abc import Mapping
@@ -45,29 +50,38 @@ class ActorCritic(Acting):
     Parameters
     ----------
     value_weight : float, >= 0
-        Of the critic's error in what the hidden layers are told; 0 leaves them to the actor. The critic's own weights
-        always follow their error in full.
+        Of the critic's error in what the hidden layers are told; 0 leaves them to the actor. The
+        critic's own weights always follow their error in full.
     """
 
     value_weight: NonNegative = 0.5
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         n_features = prod(problem.stages[-1].input_shape)
-        return {"extras": params.new_zeros(len(params), n_features + 1)}  # the critic, its bias last
+        # the critic, its bias last
+        return {"extras": params.new_zeros(len(params), n_features + 1)}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         *trunk, head = problem.stages
-        params, value_weights, value_bias = state["params"], state["extras"][:, :-1], state["extras"][:, -1:]
+        params, value_weights, value_bias = (
+            state["params"],
+            state["extras"][:, :-1],
+            state["extras"][:, -1:],
+        )
         (*_, hidden), tapes = forward(trunk, params, batch.inputs, rng)
         outputs, head_tape = head.forward(params, hidden, rng)
         features = hidden.flatten(2)  # (R, B, n_features)
         n_inputs = features.shape[1]
-        values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)  # (R, B, 1)
+        # (R, B, 1)
+        values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)
 
         policy = self.policy(problem, outputs)
         actions = policy.sample(self.n_actions, rng)
         advantages = problem.reward(actions, batch) - values  # (R, B, K)
-        ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
+        ascent = (
+            policy.score(actions, advantages / self.n_actions)
+            + self.entropy_bonus * policy.entropy_gradient()
+        )
         actor_error = -ascent / n_inputs
         critic_error = -advantages.mean(2, keepdim=True) / n_inputs  # (R, B, 1)
 
@@ -75,6 +89,8 @@ class ActorCritic(Acting):
         critic_gradient = torch.cat([from_features, critic_error.sum(1)], 1)
         learnt = [head.gradient(head_tape, actor_error), critic_gradient]
         if trunk:
-            from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(hidden.shape)
+            from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(
+                hidden.shape
+            )
             learnt.insert(0, back(trunk, tapes, head.carry(head_tape, actor_error) + from_critic))
         return torch.cat(learnt, 1)

@@ -8,8 +8,8 @@ The error at the outputs travels back through the transposed weights, layer by l
 
     gradient_noise = s     g + s |g| / sqrt(n) e, e ~ N(0, I), instead of g: a cosine of 1 / sqrt(1 + s^2) with it
 
-Departures: cross-entropy for classes instead of squared error; any optimizer instead of momentum; noise, off by
-default, degrades the gradient to what other methods' estimates are worth.
+Departures: cross-entropy for classes instead of squared error; any optimizer instead of momentum;
+noise, off by default, degrades the gradient to what other methods' estimates are worth.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
 Check: the chain rule equals automatic differentiation (tests/methods/test_backprop.py).
@@ -35,7 +35,8 @@ class Backprop(Descent):
     Parameters
     ----------
     engine : {"chain_rule", "autograd"}
-        Who computes the gradient: the layers' own backward passes, or torch. The result is the same.
+        Who computes the gradient: the layers' own backward passes, or torch. The result is the
+        same.
     gradient_noise : float, >= 0
         Norm of the normal noise that is added to a step's gradient, in units of the gradient's own.
     """
@@ -53,6 +54,7 @@ class Backprop(Descent):
             gradient = problem.backward(tape, problem.error(outputs, batch.targets))
         if self.gradient_noise:
             n_weights = gradient.shape[1]
-            size = self.gradient_noise / sqrt(n_weights) * gradient.norm(dim=1, keepdim=True)  # (R, 1)
+            # (R, 1)
+            size = self.gradient_noise / sqrt(n_weights) * gradient.norm(dim=1, keepdim=True)
             gradient = gradient + size * rng.normal(n_weights)
         return gradient

@@ -1,7 +1,8 @@
 """CMA-ES (Hansen & Ostermeier, 2001), as in Hansen's tutorial (2016).
 
-Candidates are drawn from a normal distribution. Its mean moves to the better ones, its covariance C stretches along the
-steps that succeeded, and its step size s grows while successive steps agree and shrinks while they cancel.
+Candidates are drawn from a normal distribution. Its mean moves to the better ones, its covariance C
+stretches along the steps that succeeded, and its step size s grows while successive steps agree and
+shrinks while they cancel.
 
     z_k ~ N(0, I),   y_k = C^(1/2) z_k,   x_k = m + s y_k               k = 1 .. P, then sorted by their loss
     y   = sum_i w_i y_i,   z = sum_i w_i z_i                            over the better half; w_i falls with rank i
@@ -11,21 +12,22 @@ steps that succeeded, and its step size s grows while successive steps agree and
     q  <- (1 - c_q) q + h sqrt(c_q (2 - c_q) mu) y                      path of the covariance; h = 0 while |p| is long
     C  <- (1 - c_1 - c_w) C + c_1 (q q^T + (1 - h) c_q (2 - c_q) C) + c_w sum_i w_i y_i y_i^T
 
-The constants are the tutorial's and follow from n and P. C^(1/2) = V diag(r) V^T from an eigendecomposition, every few
-generations. Above `max_full` weights C is diagonal, V = I, and c_1 and c_w are (n + 2) / 3 times as large (Ros &
-Hansen, 2008).
+The constants are the tutorial's and follow from n and P. C^(1/2) = V diag(r) V^T from an
+eigendecomposition, every few generations. Above `max_full` weights C is diagonal, V = I, and c_1
+and c_w are (n + 2) / 3 times as large (Ros & Hansen, 2008).
 
-Departures: positive weights w_i alone; candidates of equal loss share the mean of their ranks' weights; the step size
-follows the tutorial's rule at any dimension, where the authors' package takes another one with a diagonal C (twice as
-fast at 650 weights); C^(1/2) is the symmetric root, so that z is C^(-1/2) y and no result depends on
-which eigenvectors of equal eigenvalues are returned; a new batch each generation; dropout is off.
+Departures: positive weights w_i alone; candidates of equal loss share the mean of their ranks'
+weights; the step size follows the tutorial's rule at any dimension, where the authors' package
+takes another one with a diagonal C (twice as fast at 650 weights); C^(1/2) is the symmetric root,
+so that z is C^(-1/2) y and no result depends on which eigenvectors of equal eigenvalues are
+returned; a new batch each generation; dropout is off.
 Needs: global loss.
-Cost: P forward passes of the batch, and 6 n P operations for the means and the diagonal; a full C takes 6 n^2 P, while
-its eigendecompositions, which are no products, are not counted.
-Check: the package cma, generation by generation on the same draws; as many evaluations as it needs to 1e-8 on sphere,
-Rosenbrock and an ellipsoid (tests/methods/test_cma_es.py).
-Source: arXiv:1604.00772; Evolutionary Computation 9, 159-195, doi:10.1162/106365601750190398; the diagonal: PPSN X,
-296-305, doi:10.1007/978-3-540-87700-4_30.
+Cost: P forward passes of the batch, and 6 n P operations for the means and the diagonal; a full C
+takes 6 n^2 P, while its eigendecompositions, which are no products, are not counted.
+Check: the package cma, generation by generation on the same draws; as many evaluations as it needs
+to 1e-8 on sphere, Rosenbrock and an ellipsoid (tests/methods/test_cma_es.py).
+Source: arXiv:1604.00772; Evolutionary Computation 9, 159-195, doi:10.1162/106365601750190398; the
+diagonal: PPSN X, 296-305, doi:10.1007/978-3-540-87700-4_30.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class CMAES(Method[State]):
     population_size : int, >= 4
         Candidates per generation.
     batch_size : int, >= 1
-        Examples per generation, the same for all candidates; a smaller training set is used in full.
+        Examples per generation, the same for all candidates; a smaller training set is used in
+        full.
     step_size : float, > 0
         Standard deviation of each weight in the first generation.
     max_full : int, >= 0
@@ -82,12 +85,18 @@ class CMAES(Method[State]):
             "covariance_path": torch.zeros_like(ones),
             "generation": 0,
         }
-        if n_weights <= self.max_full:  # V: eigenvectors of a covariance of at most a few generations ago
+        # V: eigenvectors of a covariance of at most a few generations ago
+        if n_weights <= self.max_full:
             state["covariance"] = state["basis"] = ones.diag_embed()
         return state
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        mean, step_size, covariance, scales = state["mean"], state["step_size"], state["covariance"], state["scales"]
+        mean, step_size, covariance, scales = (
+            state["mean"],
+            state["step_size"],
+            state["covariance"],
+            state["scales"],
+        )
         n_weights, basis = mean.shape[1], state.get("basis")
         c = Constants.of(n_weights, self.population_size, basis is not None)
 
@@ -97,27 +106,42 @@ class CMAES(Method[State]):
         else:
             steps = problem.matmul(problem.matmul(normal, basis) * scales.unsqueeze(1), basis.mT)
         population = mean.unsqueeze(1) + step_size.unsqueeze(2) * steps
-        weights = rank_weights(problem.population_loss(population.float(), batch), c.weights)  # (R, 1, P)
-        mean_step, mean_normal = (problem.matmul(weights, drawn).squeeze(1) for drawn in (steps, normal))
+        # (R, 1, P)
+        weights = rank_weights(problem.population_loss(population.float(), batch), c.weights)
+        mean_step, mean_normal = (
+            problem.matmul(weights, drawn).squeeze(1) for drawn in (steps, normal)
+        )
 
         generation = state["generation"] + 1
         step_path = (1 - c.step_decay) * state["step_path"] + c.step_gain * mean_normal
         length = step_path.norm(dim=1, keepdim=True) / c.expected_length  # (R, 1)
-        # A path that starts at zero is shorter by this factor; one that is long means that the step size lags behind.
+        # A path that starts at zero is shorter by this factor; one that is long means that the step
+        # size lags behind.
         start = sqrt(1 - (1 - c.step_decay) ** (2 * generation))
         steady = (length / start < 1.4 + 2 / (n_weights + 1)).double()
-        covariance_path = (1 - c.path_decay) * state["covariance_path"] + steady * c.path_gain * mean_step
+        covariance_path = (1 - c.path_decay) * state[
+            "covariance_path"
+        ] + steady * c.path_gain * mean_step
 
-        kept = 1 - c.rank_one - c.rank_mu + c.rank_one * (1 - steady) * c.path_decay * (2 - c.path_decay)  # (R, 1)
+        # (R, 1)
+        kept = (
+            1
+            - c.rank_one
+            - c.rank_mu
+            + c.rank_one * (1 - steady) * c.path_decay * (2 - c.path_decay)
+        )
         rows = torch.cat([steps, covariance_path.unsqueeze(1)], 1)  # (R, P + 1, n)
-        shares = torch.cat([c.rank_mu * weights, weights.new_full((len(mean), 1, 1), c.rank_one)], 2)
+        shares = torch.cat(
+            [c.rank_mu * weights, weights.new_full((len(mean), 1, 1), c.rank_one)], 2
+        )
         if basis is None:
             covariance = kept * covariance + problem.matmul(shares, rows.square()).squeeze(1)
             scales = covariance.sqrt()
         else:
             covariance = kept.unsqueeze(2) * covariance + problem.matmul(shares * rows.mT, rows)
             if generation % c.eigen_interval == 0:
-                finite = covariance.isfinite().all(2, keepdim=True).all(1, keepdim=True)  # eigh takes nothing else
+                # eigh takes nothing else
+                finite = covariance.isfinite().all(2, keepdim=True).all(1, keepdim=True)
                 eigenvalues, basis = torch.linalg.eigh(covariance.where(finite, 0.0))
                 scales = eigenvalues.clamp_min(0).sqrt()
         new = {
@@ -136,10 +160,12 @@ class CMAES(Method[State]):
 
 
 def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
-    """Weight (R, 1, P) of each candidate by the rank of its loss (R, P); candidates of equal loss share theirs.
+    """Weight (R, 1, P) of each candidate by the rank of its loss (R, P); candidates of equal loss
+    share theirs.
 
-    Ranks beyond those of `by_rank` weigh nothing. What is equal, and that no number ranks last, is as in
-    `variation.standings`; as it is asked of pairs, the weights are scaled to the sum that they had.
+    Ranks beyond those of `by_rank` weigh nothing. What is equal, and that no number ranks last, is
+    as in `variation.standings`; as it is asked of pairs, the weights are scaled to the sum that
+    they had.
     """
     total = torch.zeros(losses.shape[1] + 1, dtype=torch.float64)  # of the weights up to each rank
     total[1 : len(by_rank) + 1] = torch.tensor(by_rank, dtype=torch.float64)
@@ -151,7 +177,9 @@ def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
 
 @dataclass(frozen=True)
 class Constants:
-    """What the tutorial derives from dimension and population size (its table 1; symbols of the file's docstring)."""
+    """What the tutorial derives from dimension and population size (its table 1; symbols of the
+    file's docstring).
+    """
 
     weights: list[float]  # w_i, positive, their sum is 1
     step_decay: float  # c_p
@@ -167,7 +195,10 @@ class Constants:
     @classmethod
     def of(cls, n: int, population_size: int, is_full: bool) -> Constants:
         """Constants for n weights."""
-        raw = [log((population_size + 1) / 2) - log(rank) for rank in range(1, population_size // 2 + 1)]
+        raw = [
+            log((population_size + 1) / 2) - log(rank)
+            for rank in range(1, population_size // 2 + 1)
+        ]
         weights = [weight / sum(raw) for weight in raw]
         mu = 1 / sum(weight**2 for weight in weights)
         step_decay = (mu + 2) / (n + mu + 5)

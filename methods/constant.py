@@ -8,7 +8,8 @@ Any method that learns must beat it. It counts the targets of one batch and is d
 Departures: none.
 Needs: none of these.
 Cost: nothing.
-Check: scores the share of the majority class, and an R2 of 0 on its own data (tests/methods/test_constant.py).
+Check: scores the share of the majority class, and an R2 of 0 on its own data
+(tests/methods/test_constant.py).
 Source: the zero rule; there is no paper.
 """
 
@@ -38,7 +39,8 @@ class Constant(Method[State]):
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         outputs = params.new_zeros(len(params), problem.spec.n_outputs)
-        return {"params": params, "outputs": outputs, "is_found": False}  # the weights are never used to predict
+        # the weights are never used to predict
+        return {"params": params, "outputs": outputs, "is_found": False}
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         if problem.spec.target_kind is TargetKind.CLASSES:

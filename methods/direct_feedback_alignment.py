@@ -1,16 +1,19 @@
 """Direct feedback alignment (Nokland, 2016).
 
-The error at the outputs reaches every hidden layer at once, through a fixed random matrix of that layer's own.
+The error at the outputs reaches every hidden layer at once, through a fixed random matrix of that
+layer's own.
 
     e       = d loss / d outputs
     delta_l = (B_l^T e) * f'(z_l)                      l = 1 .. L-1, B_l (outputs, units of layer l);  delta_L = e
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
-Departures: cross-entropy for classes also where the source has squared error; B_l comes from the distribution that a
-weight matrix from these units to the outputs would start from (times `feedback_scale`), or one from the outputs to
-these units where `feedback_fan` is "out"; any optimizer.
+Departures: cross-entropy for classes also where the source has squared error; B_l comes from the
+distribution that a weight matrix from these units to the outputs would start from (times
+`feedback_scale`), or one from the outputs to these units where `feedback_fan` is "out"; any
+optimizer.
 Needs: global loss, stored activations.
-Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e per hidden layer.
+Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e per
+hidden layer.
 Check: with one hidden layer it is feedback alignment; in a linear network, with the product of the
 weights above as B_l, it is backpropagation (tests/methods/test_direct_feedback_alignment.py).
 Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596.
@@ -37,10 +40,11 @@ class DirectFeedbackAlignment(Descent):
     Parameters
     ----------
     feedback_scale : float, > 0
-        Standard deviation of the feedback weights, in units of that of the weights a read-out of the layer would have.
+        Standard deviation of the feedback weights, in units of that of the weights a read-out of
+        the layer would have.
     feedback_fan : {"in", "out"}
-        What they are scaled by: the units of the layer, as a read-out is, or the outputs, as weights that lead the same
-        way as the error would be.
+        What they are scaled by: the units of the layer, as a read-out is, or the outputs, as
+        weights that lead the same way as the error would be.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
@@ -49,11 +53,15 @@ class DirectFeedbackAlignment(Descent):
     feedback_fan: Literal["in", "out"] = "in"
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        problem.require_roles("direct_feedback_alignment", ONE_MATRIX, "errors go back in time through its weights")
+        problem.require_roles(
+            "direct_feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
+        )
         feedback, n_outputs = [], problem.spec.n_outputs
         for units in widths(problem.stages[:-1]):
             fans = (units, n_outputs) if self.feedback_fan == "in" else (n_outputs, units)
-            feedback.append(self.feedback_scale * problem.fresh_matrices(rng, (n_outputs, units), fans))
+            feedback.append(
+                self.feedback_scale * problem.fresh_matrices(rng, (n_outputs, units), fans)
+            )
         return {"feedback": feedback}  # B_l, (R, n_outputs, units); never changed
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
@@ -61,6 +69,7 @@ class DirectFeedbackAlignment(Descent):
         (_, *hidden, outputs), tapes = forward(stages, state["params"], batch.inputs, rng)
         error = problem.error(outputs, batch.targets)  # (R, B, n_outputs)
         errors = [
-            problem.matmul(error, matrix).view(h.shape) for matrix, h in zip(state["feedback"], hidden, strict=True)
+            problem.matmul(error, matrix).view(h.shape)
+            for matrix, h in zip(state["feedback"], hidden, strict=True)
         ]
         return gradients(stages, tapes, [*errors, error])

@@ -1,8 +1,9 @@
-"""Equilibrium propagation (Scellier & Bengio, 2017), with a read-out and nudging both ways (Laborieux et al., 2021).
+"""Equilibrium propagation (Scellier & Bengio, 2017), with a read-out and nudging both ways
+(Laborieux et al., 2021).
 
-The hidden layers are one recurrent circuit with symmetric connections. It settles freely, then once more while the
-loss of a read-out pulls at it a little; connections change by the difference of what they correlate. For each example,
-with s_0 the input and s_l the state of hidden layer l = 1 .. K,
+The hidden layers are one recurrent circuit with symmetric connections. It settles freely, then once
+more while the loss of a read-out pulls at it a little; connections change by the difference of what
+they correlate. For each example, with s_0 the input and s_l the state of hidden layer l = 1 .. K,
 
     Phi(s) = sum_l s_l . (W_l s_{l-1} + b_l),     z = W_out s_K + b_out
     s_l   <- s_l + step_size (rho(d Phi / d s_l - [l = K] beta d loss(z) / d s_K) - s_l)       until it settles
@@ -12,19 +13,23 @@ with s_0 the input and s_l the state of hidden layer l = 1 .. K,
              - (d Phi / d theta_l at s(beta) - d Phi / d theta_l at s(0)) / beta               one-sided
     g_out  = d loss / d theta_out at s(0)
 
-Means over the batch are handed to the optimizer; d Phi / d W_l = s_l s_{l-1}^T. For beta -> 0 this is the gradient of
-the loss at the free equilibrium. rho is the network's activation; predictions are z at the free equilibrium. With one
-hidden layer no state feeds back on another, so that the free equilibrium is the forward pass.
+Means over the batch are handed to the optimizer; d Phi / d W_l = s_l s_{l-1}^T. For beta -> 0 this
+is the gradient of the loss at the free equilibrium. rho is the network's activation; predictions
+are z at the free equilibrium. With one hidden layer no state feeds back on another, so that the
+free equilibrium is the forward pass.
 
-Departures: outputs are a read-out outside of the circuit, as in Laborieux et al.; steps of the discrete map of Ernoult
-et al. (2019, arXiv:1905.13633), damped, instead of a flow; rho is the network's own instead of a hard sigmoid; states
-start at the forward pass; an embedding of symbols is part of Phi's first term; any optimizer.
+Departures: outputs are a read-out outside of the circuit, as in Laborieux et al.; steps of the
+discrete map of Ernoult et al. (2019, arXiv:1905.13633), damped, instead of a flow; rho is the
+network's own instead of a hard sigmoid; states start at the forward pass; an embedding of symbols
+is part of Phi's first term; any optimizer.
 Needs: weight transport, global loss, separate phases.
-Cost: 1 forward pass, and the gradients' half of 1 backward pass, twice for layers between hidden ones; a free move
-takes a forward pass and a carry through those layers, a nudged move through the read-out as well.
-Check: the update tends to the gradient by automatic differentiation through the settling, with error O(beta) one-sided
-and O(beta^2) symmetric (tests/methods/test_equilibrium_propagation.py).
-Source: Frontiers in Computational Neuroscience 11, 24, arXiv:1602.05179; symmetric: arXiv:2006.03824.
+Cost: 1 forward pass, and the gradients' half of 1 backward pass, twice for layers between hidden
+ones; a free move takes a forward pass and a carry through those layers, a nudged move through the
+read-out as well.
+Check: the update tends to the gradient by automatic differentiation through the settling, with
+error O(beta) one-sided and O(beta^2) symmetric (tests/methods/test_equilibrium_propagation.py).
+Source: Frontiers in Computational Neuroscience 11, 24, arXiv:1602.05179; symmetric:
+arXiv:2006.03824.
 """
 
 from __future__ import annotations
@@ -77,7 +82,8 @@ class EquilibriumPropagation(Descent):
     beta : float, > 0
         Strength of the nudge.
     n_free, n_nudged : int, >= 1
-        Moves of the states in a free phase, and in each nudged phase; a nudge reaches one layer further down a move.
+        Moves of the states in a free phase, and in each nudged phase; a nudge reaches one layer
+        further down a move.
     step_size : float in (0, 1]
         Size of a move: 1 replaces the state.
     """
@@ -93,7 +99,9 @@ class EquilibriumPropagation(Descent):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         n_hidden = len(circuit_of(problem).hidden)
         if self.n_nudged < n_hidden:
-            raise UnsupportedError(f"{self.n_nudged} nudged moves do not reach down through {n_hidden} hidden layers")
+            raise UnsupportedError(
+                f"{self.n_nudged} nudged moves do not reach down through {n_hidden} hidden layers"
+            )
         return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
@@ -117,7 +125,8 @@ class EquilibriumPropagation(Descent):
             other, span = nudged_from(free, -self.beta), 2 * self.beta
         scale = -1 / (span * n_examples)
 
-        # The input is the same in both phases: one product for the first connections, and what reaches the embedding.
+        # The input is the same in both phases: one product for the first connections, and what
+        # reaches the embedding.
         shift = scale * (nudged.states[0] - other.states[0])
         parts = [
             segment.gradient(tape, hidden[0].carry(free.tapes[0], shift))
@@ -136,7 +145,9 @@ class EquilibriumPropagation(Descent):
         _, free = self._free(circuit, state["params"], batch.inputs)
         return circuit.readout.forward(state["params"], free.states[-1])[0]
 
-    def _free(self, circuit: Circuit, params: Tensor, inputs: Tensor) -> tuple[list[Tape], Equilibrium]:
+    def _free(
+        self, circuit: Circuit, params: Tensor, inputs: Tensor
+    ) -> tuple[list[Tape], Equilibrium]:
         """Tapes of the entry, and the free equilibrium from the forward pass."""
         (*_, below), entry_tapes = forward(circuit.entry, params, inputs)
         start = Equilibrium([], [], [])
@@ -148,17 +159,27 @@ class EquilibriumPropagation(Descent):
             start.tapes.append(tape)
         return entry_tapes, self._settle(circuit, params, start, lambda _: 0.0, self.n_free)
 
-    def _settle(self, circuit: Circuit, params: Tensor, start: Equilibrium, nudge: Nudge, n_moves: int) -> Equilibrium:
-        """Move all states at once, `n_moves` times; the input's current is constant and computed once."""
+    def _settle(
+        self, circuit: Circuit, params: Tensor, start: Equilibrium, nudge: Nudge, n_moves: int
+    ) -> Equilibrium:
+        """Move all states at once, `n_moves` times; the input's current is constant and computed
+        once.
+        """
         states, currents, tapes = start.states, list(start.currents), list(start.tapes)
         upper = range(1, len(states))
         for _ in range(n_moves):
-            pulls = [*(circuit.hidden[i].carry(tapes[i], states[i]) for i in upper), nudge(states[-1])]
+            pulls = [
+                *(circuit.hidden[i].carry(tapes[i], states[i]) for i in upper),
+                nudge(states[-1]),
+            ]
             settled = [
                 rho.forward(params, current + pull)[0]
                 for rho, current, pull in zip(circuit.activations, currents, pulls, strict=True)
             ]
-            states = [torch.lerp(old, new, self.step_size) for old, new in zip(states, settled, strict=True)]
+            states = [
+                torch.lerp(old, new, self.step_size)
+                for old, new in zip(states, settled, strict=True)
+            ]
             for i in upper:
                 currents[i], tapes[i] = circuit.hidden[i].forward(params, states[i - 1])
         return Equilibrium(states, currents, tapes)
@@ -167,7 +188,9 @@ class EquilibriumPropagation(Descent):
 def circuit_of(problem: Problem) -> Circuit:
     """Sort the layers by their roles, or say why that cannot be done."""
     known = {Role.DENSE, Role.ACTIVATION, Role.EMBEDDING, Role.RESHAPING}
-    problem.require_roles("equilibrium_propagation", known, "states need fully connected layers and their activations")
+    problem.require_roles(
+        "equilibrium_propagation", known, "states need fully connected layers and their activations"
+    )
     layers = list(problem.layers)
     entry = [layers.pop(0)] if layers[0].role in (Role.RESHAPING, Role.EMBEDDING) else []
     hidden, activations, readout = layers[:-1:2], layers[1::2], layers[-1]
@@ -176,7 +199,11 @@ def circuit_of(problem: Problem) -> Circuit:
     linear = all(segment.role is Role.DENSE for segment in [*hidden, readout])
     alternate = len(layers) % 2 and all(segment.role is Role.ACTIVATION for segment in activations)
     if not (linear and alternate):
-        raise UnsupportedError("equilibrium_propagation needs one activation behind each hidden layer, nothing else")
+        raise UnsupportedError(
+            "equilibrium_propagation needs one activation behind each hidden layer, nothing else"
+        )
     if len(hidden) > 1 and not all(segment.layers[0].bounded for segment in activations):
-        raise UnsupportedError("hidden layers of ReLU that excite each other never settle: use tanh or sigmoid")
+        raise UnsupportedError(
+            "hidden layers of ReLU that excite each other never settle: use tanh or sigmoid"
+        )
     return Circuit(entry, hidden, activations, readout)

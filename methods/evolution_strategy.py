@@ -1,7 +1,7 @@
 """OpenAI's evolution strategy (Salimans, Ho, Chen, Sidor & Sutskever, 2017).
 
-Pairs of networks, mirrored about the current weights, are compared by their loss on a batch; the differences, each
-along its own random direction, add up to an estimate of the gradient.
+Pairs of networks, mirrored about the current weights, are compared by their loss on a batch; the
+differences, each along its own random direction, add up to an estimate of the gradient.
 
     e_k ~ N(0, I)                                                       k = 1 .. K
     d_k = L(w + s e_k) - L(w - s e_k)                                   s = noise_std
@@ -9,15 +9,19 @@ along its own random direction, add up to an estimate of the gradient.
 
     ranks      L is the candidate's rank among all 2K, scaled to [-1/2, 1/2], instead of its loss
     rank = r   each weight matrix's part of e_k is A B^T / sqrt(r), with A (n_out, r) and B (n_in, r) ~ N(0, 1); its
-               entries are uncorrelated with variance 1, as at full rank, and biases and gains stay N(0, 1)
+               entries are uncorrelated with variance 1, as at full rank, and biases and gains stay
+               N(0, 1)
 
-Departures: the loss on a batch instead of an episode's return; ranks are divided by s too; no weight decay unless the
-optimizer has it; a low-rank perturbation is added to the weights before the forward pass, so it saves random numbers
-but not memory; dropout is off.
+Departures: the loss on a batch instead of an episode's return; ranks are divided by s too; no
+weight decay unless the optimizer has it; a low-rank perturbation is added to the weights before the
+forward pass, so it saves random numbers but not memory; dropout is off.
 Needs: global loss.
-Cost: 2K forward passes of the batch, and the products that weigh the directions and make the low-rank ones.
-Check: the cosine with the true gradient is sqrt(K / (K + n + 1)) (tests/methods/test_evolution_strategy.py).
-Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at the hyperscale, arXiv:2511.16652.
+Cost: 2K forward passes of the batch, and the products that weigh the directions and make the
+low-rank ones.
+Check: the cosine with the true gradient is sqrt(K / (K + n + 1))
+(tests/methods/test_evolution_strategy.py).
+Source: arXiv:1703.03864; low rank: Sarkar et al., 2025, Evolution strategies at the hyperscale,
+arXiv:2511.16652.
 """
 
 from __future__ import annotations
@@ -82,7 +86,8 @@ class EvolutionStrategy(Descent):
                 if len(shape) == 1:  # a bias or a gain
                     parts.append(rng.normal(self.n_pairs, *shape))
                     continue
-                n_out, n_in = shape[0], prod(shape[1:])  # a kernel is the matrix that multiplies its patches
+                # a kernel is the matrix that multiplies its patches
+                n_out, n_in = shape[0], prod(shape[1:])
                 left = rng.normal(self.n_pairs, n_out, self.rank)
                 right = rng.normal(self.n_pairs, n_in, self.rank)
                 parts.append((problem.matmul(left, right.mT) / sqrt(self.rank)).flatten(2))
@@ -90,7 +95,8 @@ class EvolutionStrategy(Descent):
 
 
 def centred_ranks(losses: Tensor) -> Tensor:
-    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share the mean of their ranks.
+    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share the mean of
+    their ranks.
 
     What is equal, and that no number ranks last, is as in `variation.standings`.
     """

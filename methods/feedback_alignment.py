@@ -1,19 +1,19 @@
 """Feedback alignment (Lillicrap, Cownden, Tweed & Akerman, 2016).
 
-The error travels back through fixed random matrices B_l instead of the transposed forward weights, which come to align
-with them.
+The error travels back through fixed random matrices B_l instead of the transposed forward weights,
+which come to align with them.
 
     delta_L = d loss / d outputs
     delta_l = (B_{l+1}^T delta_{l+1}) * f'(z_l)        l = L-1 .. 1
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
-Departures: cross-entropy for classes instead of squared error; B_l comes from the distribution of the initial weights
-(times `feedback_scale`, and scaled by the units that it is fed with where `feedback_fan` is "out"); any optimizer
-instead of a plain step.
+Departures: cross-entropy for classes instead of squared error; B_l comes from the distribution of
+the initial weights (times `feedback_scale`, and scaled by the units that it is fed with where
+`feedback_fan` is "out"); any optimizer instead of a plain step.
 Needs: global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
-Check: with B_l = W_l it is backpropagation, convolutions included; in a linear 30-20-10 network the angle between the
-hidden layer's update and the gradient falls from about 90 to below 45 degrees
+Check: with B_l = W_l it is backpropagation, convolutions included; in a linear 30-20-10 network the
+angle between the hidden layer's update and the gradient falls from about 90 to below 45 degrees
 (tests/methods/test_feedback_alignment.py).
 Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 """
@@ -41,8 +41,8 @@ class FeedbackAlignment(Descent):
     feedback_scale : float, > 0
         Standard deviation of the feedback weights, in units of that of the initial weights.
     feedback_fan : {"in", "out"}
-        What the feedback weights of a layer are scaled by: its inputs, as its weights are, or its outputs, as weights
-        that lead the same way as the error would be.
+        What the feedback weights of a layer are scaled by: its inputs, as its weights are, or its
+        outputs, as weights that lead the same way as the error would be.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
@@ -51,7 +51,9 @@ class FeedbackAlignment(Descent):
     feedback_fan: Literal["in", "out"] = "in"
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        problem.require_roles("feedback_alignment", ONE_MATRIX, "errors go back in time through its weights")
+        problem.require_roles(
+            "feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
+        )
         feedback = self.feedback_scale * problem.fresh_weights(rng)
         if self.feedback_fan == "out":
             fans = {block.depth: block.fans for block in problem.blocks}
@@ -62,8 +64,11 @@ class FeedbackAlignment(Descent):
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        return problem.backward(tape, problem.error(outputs, batch.targets), self.carriers(state, problem))
+        return problem.backward(
+            tape, problem.error(outputs, batch.targets), self.carriers(state, problem)
+        )
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["feedback"])
-        return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first
+        # nothing is carried below the first
+        return {depth: own for depth, own in carriers.items() if depth > 1}

@@ -4,13 +4,15 @@
     transfer    the last layer goes back to its shared initial weights, unless `keep_head`
     adapt       backpropagation on the task, of the last `n_layers` layers; the others stay frozen
 
-With the task's `shots` it is few-shot fine-tuning: every method then sees the same few examples per class.
-Pre-training is charged to a column of its own.
+With the task's `shots` it is few-shot fine-tuning: every method then sees the same few examples per
+class. Pre-training is charged to a column of its own.
 
 Departures: fully connected networks and small tasks instead of ImageNet's halves.
 Needs: weight transport, global loss, stored activations, backward locking, separate phases.
-Cost: 1 forward and 1 backward pass of the batch, through the adapted layers only; pre-training is counted apart.
-Check: with zero source epochs it equals backpropagation, step by step (tests/methods/test_fine_tuning.py).
+Cost: 1 forward and 1 backward pass of the batch, through the adapted layers only; pre-training is
+counted apart.
+Check: with zero source epochs it equals backpropagation, step by step
+(tests/methods/test_fine_tuning.py).
 Source: Advances in Neural Information Processing Systems 27, arXiv:1411.1792.
 """
 
@@ -54,7 +56,12 @@ class FineTuning(Descent):
         if problem.source is None:
             raise UnsupportedError(f"{problem.spec.name} has no source task to learn from first")
         n_blocks = len(problem.blocks)
-        require("n_layers", f"at most {n_blocks} for this network", self.n_layers, (self.n_layers or 1) <= n_blocks)
+        require(
+            "n_layers",
+            f"at most {n_blocks} for this network",
+            self.n_layers,
+            (self.n_layers or 1) <= n_blocks,
+        )
         every = replace(self, n_layers=None)
         state = Descent.init(every, problem, params, rng)
         for batch in problem.source.batches(self.source_epochs, self.batch_size):

@@ -1,7 +1,7 @@
 """Forward-Forward (Hinton, 2022), with the label as part of the input.
 
-Two forward passes and no backward pass: one of images that carry their own label, one of images that carry a wrong one.
-Each layer learns to be active in the first and quiet in the second.
+Two forward passes and no backward pass: one of images that carry their own label, one of images
+that carry a wrong one. Each layer learns to be active in the first and quiet in the second.
 
     h_0   = x + label_scale p_c                                      h_l = f(W_l hat_{l-1} + b_l)
     p_c   = a random direction of length 1 in the space of inputs for each class c, at right angles to the others'
@@ -10,20 +10,24 @@ Each layer learns to be active in the first and quiet in the second.
     loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one; mean over the batch
     g_l   = d loss_l / d W_l, hat_{l-1} being a constant             handed to the optimizer
 
-    prediction: the label with which the goodness, summed over the layers, is largest; every label is tried
+    prediction: the label with which the goodness, summed over the layers, is largest; every label
+    is tried
 
-Departures: the label is added to the whole input, as Scodellaro et al. (2023) add a pattern, where the source
-overwrites the blank border of an image: other inputs have none to spare; goodness is the mean of squares, not their
-sum, so that theta does not depend on a layer's width; the input itself is not normalised; the task's network is a stack
-of hidden layers and an output layer: the output layer takes no part and stays as it was drawn; the first hidden layer's
-goodness counts in a prediction (the source leaves it out, but here it may be the only one); the wrong label is drawn
-uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by the network itself, where the source asks
-a read-out of its own; no weight decay and no peer normalisation.
+Departures: the label is added to the whole input, as Scodellaro et al. (2023) add a pattern, where
+the source overwrites the blank border of an image: other inputs have none to spare; goodness is the
+mean of squares, not their sum, so that theta does not depend on a layer's width; the input itself
+is not normalised; the task's network is a stack of hidden layers and an output layer: the output
+layer takes no part and stays as it was drawn; the first hidden layer's goodness counts in a
+prediction (the source leaves it out, but here it may be the only one); the wrong label is drawn
+uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by the network itself,
+where the source asks a read-out of its own; no weight decay and no peer normalisation.
 Needs: separate phases.
-Cost: 2 forward passes and the weights' half of 2 backward passes, all through the hidden layers alone; with hard
-negatives one forward pass more for each label. A prediction is one forward pass for each label.
-Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for every other layer is
-zero; a prediction equals trying the labels one by one by hand (tests/methods/test_forward_forward.py).
+Cost: 2 forward passes and the weights' half of 2 backward passes, all through the hidden layers
+alone; with hard negatives one forward pass more for each label. A prediction is one forward pass
+for each label.
+Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for
+every other layer is zero; a prediction equals trying the labels one by one by hand
+(tests/methods/test_forward_forward.py).
 Source: arXiv:2212.13345; labels over the whole input: arXiv:2312.14924.
 """
 
@@ -61,7 +65,8 @@ class ForwardForward(Descent):
     batch_size : int, >= 1
         Examples per step, each shown twice; a smaller training set is used in full.
     threshold : float, > 0
-        Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units never exceed 1.
+        Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units
+        never exceed 1.
     label_scale : float, > 0
         Length of what a label adds to the inputs.
     negatives : {"uniform", "hard"}
@@ -78,9 +83,13 @@ class ForwardForward(Descent):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         spec = problem.spec
         if spec.target_kind is not TargetKind.CLASSES:
-            raise UnsupportedError("forward_forward puts a class label into the input; this task asks for values")
+            raise UnsupportedError(
+                "forward_forward puts a class label into the input; this task asks for values"
+            )
         if spec.n_symbols or prod(spec.input_shape) < spec.n_outputs:
-            raise UnsupportedError("forward_forward needs real-valued inputs with at least one feature for each class")
+            raise UnsupportedError(
+                "forward_forward needs real-valued inputs with at least one feature for each class"
+            )
         if len(problem.stages) < 2:
             raise UnsupportedError("forward_forward trains hidden layers; this network has none")
         labels = orthogonal(rng.normal(spec.n_outputs, prod(spec.input_shape)), 0, 0)
@@ -90,35 +99,42 @@ class ForwardForward(Descent):
         return 0, problem.stages[-1].start
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)  # (R, 2 B)
+        # (R, 2 B)
+        labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)
         shown = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, state)
         n_examples = batch.targets.shape[1]
         sign = torch.ones(2 * n_examples)
         sign[n_examples:] = -1  # of the goodness that is wanted
         gradients = []
         for stage, h, tape in _hidden(problem, state["params"], shown, rng):
-            slope = -sign * torch.sigmoid(sign * (self.threshold - _goodness(h))) / n_examples  # d loss / d goodness
+            # d loss / d goodness
+            slope = -sign * torch.sigmoid(sign * (self.threshold - _goodness(h))) / n_examples
             gradients.append(stage.gradient(tape, stretch(slope, h) * 2 * h / h[0, 0].numel()))
         return torch.cat(gradients, 1)
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         outputs = []
         for label in range(problem.spec.n_outputs):
-            shown = self._with_labels(batch.inputs, torch.full(batch.inputs.shape[:2], label), state)
+            shown = self._with_labels(
+                batch.inputs, torch.full(batch.inputs.shape[:2], label), state
+            )
             hidden = _hidden(problem, state["params"], shown)
             outputs.append(sum((_goodness(h) for _, h, _ in hidden), torch.zeros(())))
         return torch.stack(outputs, -1)
 
     def _with_labels(self, inputs: Tensor, labels: Tensor, state: State) -> Tensor:
         """Inputs (R, B, ...) with their labels (R, B) added to them."""
-        patterns = state["labels"][torch.arange(len(labels)).unsqueeze(1), labels]  # (R, B, features)
+        # (R, B, features)
+        patterns = state["labels"][torch.arange(len(labels)).unsqueeze(1), labels]
         return inputs + self.label_scale * patterns.view(inputs.shape)
 
     def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         """Draw a label (R, B) for each example that is not its own."""
         n_classes = problem.spec.n_outputs
         if self.negatives == "uniform":
-            return (batch.targets + 1 + rng.integers(n_classes - 1, batch.targets.shape[1])) % n_classes
+            return (
+                batch.targets + 1 + rng.integers(n_classes - 1, batch.targets.shape[1])
+            ) % n_classes
         goodness = self.predict(state, problem, batch)
         goodness.scatter_(2, batch.targets.unsqueeze(2), -torch.inf)
         return draw_classes(torch.softmax(goodness, 2), 1, rng).squeeze(2)
@@ -127,7 +143,9 @@ class ForwardForward(Descent):
 def _hidden(
     problem: Problem, params: Tensor, h: Tensor, rng: Stream | None = None
 ) -> Iterator[tuple[Segment, Tensor, Tape]]:
-    """Hidden layers with their activities h_l and tapes, for labelled inputs; hat_l is what each hands to the next."""
+    """Hidden layers with their activities h_l and tapes, for labelled inputs; hat_l is what each
+    hands to the next.
+    """
     for stage in problem.stages[:-1]:
         h, tape = stage.forward(params, h, rng)
         yield stage, h, tape

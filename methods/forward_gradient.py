@@ -1,20 +1,21 @@
 """Forward gradient (Baydin, Pearlmutter, Syme, Wood & Torr, 2022).
 
-The derivative of the loss along a random direction is carried forward together with the activations, exactly and
-without a backward pass; it says how far to go along that direction.
+The derivative of the loss along a random direction is carried forward together with the
+activations, exactly and without a backward pass; it says how far to go along that direction.
 
     v_k ~ N(0, I) (normal), or {-1, +1}^n (rademacher)                                  k = 1 .. n_tangents
     g   = mean_k (grad L . v_k) v_k                                handed to the optimizer
 
-Both tangents have E[v v^T] = I, so g is on average the gradient. It is spread over all n weights: for normal tangents
-its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_tangents.
+Both tangents have E[v v^T] = I, so g is on average the gradient. It is spread over all n weights:
+for normal tangents its cosine with the gradient is sqrt(K / (K + n + 1)), K = n_tangents.
 
-Departures: any optimizer instead of plain descent with a decaying rate; several tangents a step as a choice; dropout
-is off.
+Departures: any optimizer instead of plain descent with a decaying rate; several tangents a step as
+a choice; dropout is off.
 Needs: global loss.
-Cost: 1 forward pass of the batch, and for each tangent a second one along it, which takes as many operations as a
-backward pass and is counted as one.
-Check: equals v (v . grad L) with the gradient that backpropagation computes (tests/methods/test_forward_gradient.py).
+Cost: 1 forward pass of the batch, and for each tangent a second one along it, which takes as many
+operations as a backward pass and is counted as one.
+Check: equals v (v . grad L) with the gradient that backpropagation computes
+(tests/methods/test_forward_gradient.py).
 Source: arXiv:2202.08587; the cosine: arXiv:2410.17764.
 """
 
@@ -51,6 +52,7 @@ class ForwardGradient(Descent):
     tangent: Distribution = "normal"
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        tangents = random_directions(self.tangent, rng, self.n_tangents, problem.n_weights)  # (R, K, n)
+        # (R, K, n)
+        tangents = random_directions(self.tangent, rng, self.n_tangents, problem.n_weights)
         slopes = problem.directional_derivative(state["params"], tangents, batch)  # (R, K)
         return mean_along(slopes, tangents)

@@ -1,11 +1,13 @@
-"""Genetic algorithm on the weights (Montana & Davis, 1989), with DEAP's selection (Fortin et al., 2012).
+"""Genetic algorithm on the weights (Montana & Davis, 1989), with DEAP's selection (Fortin et al.,
+2012).
 
-A population of networks is evaluated on a batch; the better ones become parents, exchange genes in pairs and mutate.
+A population of networks is evaluated on a batch; the better ones become parents, exchange genes in
+pairs and mutate.
 
     L_i     = loss of candidate w_i on the batch                       i = 1 .. P
     parents = tournament: the best of `tournament_size` drawn, P times
-              truncation: drawn from the `n_parents` best (Such et al., 2017)
-              nsga2: drawn from the `n_parents` best by front, then by crowding, of L_i and a second objective
+              truncation: drawn from the `n_parents` best (Such et al., 2017) nsga2: drawn from the
+              `n_parents` best by front, then by crowding, of L_i and a second objective
     a_j, b_j swap                   uniform: with probability 1/2 at each gene j
                                     two-point: for first <= j < second
     w_j    += s_t N(0, 1)           gaussian: every gene; sparse: with probability `mutation_rate`
@@ -13,22 +15,25 @@ A population of networks is evaluated on a batch; the better ones become parents
                                     safe_abs: S_j = sqrt(sum_k (mean_i |d y_ik / d w_j|)^2)
     s_t     = mutation_std mutation_decay^floor(t / n_decay_generations)
 
-The `n_elites` of lowest loss survive unchanged and are evaluated again with everyone on the next batch. Safe mutations
-(Lehman et al., 2018) are small where the outputs y_k at inputs i of the batch are sensitive to a weight: S_j, at least
-0.01, and 1 where it is zero; no weight moves by more than `safe_limit`, where that is set. They are told nothing of the
-targets, but their derivatives travel as an error would.
+The `n_elites` of lowest loss survive unchanged and are evaluated again with everyone on the next
+batch. Safe mutations (Lehman et al., 2018) are small where the outputs y_k at inputs i of the batch
+are sensitive to a weight: S_j, at least 0.01, and 1 where it is zero; no weight moves by more than
+`safe_limit`, where that is set. They are told nothing of the targets, but their derivatives travel
+as an error would.
 
-Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead of the whole training
-set; the answer may be the population's mean, which averages the mutations out; NSGA-II chooses parents from one
-population, not survivors from parents and children, for their losses are of different batches; safe mutations look at
-inputs of the batch, not of a parent's life; dropout is off.
+Departures: a gene is one weight, not all weights into a unit; a new batch each generation instead
+of the whole training set; the answer may be the population's mean, which averages the mutations
+out; NSGA-II chooses parents from one population, not survivors from parents and children, for their
+losses are of different batches; safe mutations look at inputs of the batch, not of a parent's life;
+dropout is off.
 Needs: global loss.
-Cost: P forward passes of the batch; with safe mutations, for each child also a forward pass of `n_safe_inputs` inputs
-and one backward pass per output.
-Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i; the first front is every candidate that
-none dominates, by enumeration; sensitivities are torch's Jacobian's (tests/methods/test_genetic.py).
-Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; safe mutations: arXiv:1712.06563; NSGA-II: Deb et
-al., 2002, doi:10.1109/4235.996017; DEAP: JMLR 13, 2171-2175.
+Cost: P forward passes of the batch; with safe mutations, for each child also a forward pass of
+`n_safe_inputs` inputs and one backward pass per output.
+Check: tournaments win with probability ((P-i+1)^t - (P-i)^t) / P^t at rank i; the first front is
+every candidate that none dominates, by enumeration; sensitivities are torch's Jacobian's
+(tests/methods/test_genetic.py).
+Source: IJCAI 1989, 762-767; truncation selection: arXiv:1712.06567; safe mutations:
+arXiv:1712.06563; NSGA-II: Deb et al., 2002, doi:10.1109/4235.996017; DEAP: JMLR 13, 2171-2175.
 """
 
 from math import inf
@@ -42,9 +47,24 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.errors import require
 from beyond.kits.selection import select, select_from_best, take
-from beyond.kits.variation import mate, mutate_gaussian, mutate_safe, mutate_sparse, two_point_swaps, uniform_swaps
+from beyond.kits.variation import (
+    mate,
+    mutate_gaussian,
+    mutate_safe,
+    mutate_sparse,
+    two_point_swaps,
+    uniform_swaps,
+)
 from beyond.problem import Problem
-from beyond.settings import NonNegative, NonNegativeInt, Positive, PositiveInt, UnitInterval, UpToOne, settings
+from beyond.settings import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    UnitInterval,
+    UpToOne,
+    settings,
+)
 from beyond.streams import Stream
 
 
@@ -54,7 +74,8 @@ class State(TypedDict):
     population: Tensor  # (R, P, n), to be evaluated on the next batch
     solution: Tensor  # (R, n)
     generation: int
-    statistics: dict[str, Tensor]  # min, mean, max and std of the last generation's losses, each (R,)
+    # min, mean, max and std of the last generation's losses, each (R,)
+    statistics: dict[str, Tensor]
 
 
 @settings
@@ -73,7 +94,8 @@ class Genetic(Method[State]):
     n_parents : int, >= 1
         Candidates that truncation and NSGA-II leave; at most `population_size`.
     second_objective : {"weight_norm", "active_connections"}
-        What NSGA-II keeps small as well as the loss: the norm of the weights, or the number of those that are not tiny.
+        What NSGA-II keeps small as well as the loss: the norm of the weights, or the number of
+        those that are not tiny.
     active_threshold : float, >= 0
         A connection is active where its weight is larger than this.
     crossover : {"uniform", "two_point", "none"}
@@ -90,9 +112,11 @@ class Genetic(Method[State]):
     n_safe_inputs : int, >= 1
         Inputs of the batch at which safe mutations look at the outputs; at most all of them.
     safe_limit : float, > 0, optional
-        Largest change of a gene by one safe mutation (in the authors' code 0.2 in deep networks, 10 on toys).
+        Largest change of a gene by one safe mutation (in the authors' code 0.2 in deep networks, 10
+        on toys).
     init_std : float, >= 0
-        Spread of the first population around the shared initial weights, which are its first candidate.
+        Spread of the first population around the shared initial weights, which are its first
+        candidate.
     n_elites : int, >= 0, < population_size
         Best candidates that survive unchanged; of equal ones those that had survived before.
     solution : {"best", "mean"}
@@ -124,13 +148,20 @@ class Genetic(Method[State]):
     def __post_init__(self) -> None:
         size = self.population_size
         if self.selection != "tournament":
-            require("n_parents", f"<= population_size ({size})", self.n_parents, self.n_parents <= size)
+            require(
+                "n_parents", f"<= population_size ({size})", self.n_parents, self.n_parents <= size
+            )
         require("n_elites", f"< population_size ({size})", self.n_elites, self.n_elites < size)
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         spread = rng.normal(self.population_size, params.shape[1]) * self.init_std
         spread[:, 0] = 0
-        return {"population": spread.add_(params.unsqueeze(1)), "solution": params, "generation": 0, "statistics": {}}
+        return {
+            "population": spread.add_(params.unsqueeze(1)),
+            "solution": params,
+            "generation": 0,
+            "statistics": {},
+        }
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         toolbox = self.toolbox(state["generation"], batch, problem, rng)
@@ -143,7 +174,9 @@ class Genetic(Method[State]):
         toolbox.mutate(children)
         return {
             "population": offspring,
-            "solution": take(population, best[:, :1]).squeeze(1) if self.solution == "best" else offspring.mean(1),
+            "solution": take(population, best[:, :1]).squeeze(1)
+            if self.solution == "best"
+            else offspring.mean(1),
             "generation": state["generation"] + 1,
             "statistics": statistics,
         }
@@ -152,7 +185,9 @@ class Genetic(Method[State]):
         return state["solution"]
 
     def toolbox(self, generation: int, batch: Batch, problem: Problem, rng: Stream) -> Any:
-        """Fill DEAP's toolbox: `evaluate`, `mate` and `mutate` act on whole populations, `select` on individuals."""
+        """Fill DEAP's toolbox: `evaluate`, `mate` and `mutate` act on whole populations, `select`
+        on individuals.
+        """
         toolbox = base.Toolbox()
         toolbox.register("evaluate", self.evaluate, problem=problem, batch=batch)
         if self.selection == "tournament":
@@ -174,7 +209,9 @@ class Genetic(Method[State]):
         return toolbox
 
     def evaluate(self, population: Tensor, problem: Problem, batch: Batch) -> Tensor:
-        """Objectives (R, P, 1 or 2): the loss, and with NSGA-II the second one; no loss is an infinite one."""
+        """Objectives (R, P, 1 or 2): the loss, and with NSGA-II the second one; no loss is an
+        infinite one.
+        """
         losses = problem.population_loss(population, batch).nan_to_num(inf, inf)
         if self.selection != "nsga2":
             return losses.unsqueeze(2)
@@ -184,7 +221,11 @@ class Genetic(Method[State]):
             second = (population.abs() > self.active_threshold).sum(2).float()
         return torch.stack([losses, torch.where(losses < inf, second, inf)], 2)
 
-    def select(self, objectives: Tensor, toolbox: Any, rng: Stream) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Indices of the best candidates (R, E) and of the parents (R, P - n_elites), and statistics of the losses."""
+    def select(
+        self, objectives: Tensor, toolbox: Any, rng: Stream
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Indices of the best candidates (R, E) and of the parents (R, P - n_elites), and
+        statistics of the losses.
+        """
         n_parents = objectives.shape[1] - self.n_elites
         return select(objectives, toolbox.select, max(1, self.n_elites), n_parents, rng)

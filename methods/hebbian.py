@@ -1,8 +1,10 @@
-"""Hebbian learning under a read-out: Oja's rule (Oja, 1982; Sanger, 1989), or soft competition (Moraitis et al., 2022).
+"""Hebbian learning under a read-out: Oja's rule (Oja, 1982; Sanger, 1989), or soft competition
+(Moraitis et al., 2022).
 
-Hidden layers hear of no label and no error: a connection changes with what is active on both of its ends, and decays
-so that it stays bounded. Only the output layer learns the task, by the delta rule. For each hidden layer, from its
-inputs x and sums z = W x + b, with means over the batch and ' for a value less its mean,
+Hidden layers hear of no label and no error: a connection changes with what is active on both of its
+ends, and decays so that it stays bounded. Only the output layer learns the task, by the delta rule.
+For each hidden layer, from its inputs x and sums z = W x + b, with means over the batch and ' for a
+value less its mean,
 
     oja           dW   = (mean(z' x'^T) - tril(mean(z' z'^T)) W) / s^2      s the root of mean |x'|^2
     competitive   dw_k = (mean(p_k x') - mean(p_k z'_k) w_k) / (s mean(p_k))
@@ -10,17 +12,20 @@ inputs x and sums z = W x + b, with means over the batch and ' for a value less 
     both          W <- W + hebbian_rate dW,    b <- b - hebbian_rate mean(z)
     output layer  g    = d loss / d (W_out, b_out)                          handed to the optimizer
 
-tril keeps the lower triangle: unit k sees what units 1 .. k leave of the input, so that unit k comes to be the k-th
-principal component and one unit alone learns by Oja's rule. The biases settle where sums average zero, b = -W mean(x).
+tril keeps the lower triangle: unit k sees what units 1 .. k leave of the input, so that unit k
+comes to be the k-th principal component and one unit alone learns by Oja's rule. The biases settle
+where sums average zero, b = -W mean(x).
 
-Departures: biases; means over a batch; s, the inputs' size, makes rate and temperature numbers without units; equal
-priors, and the division by mean(p_k), by which a unit that seldom wins moves as far as others; an embedding of symbols
-and the gains of a normalisation stay as drawn.
+Departures: biases; means over a batch; s, the inputs' size, makes rate and temperature numbers
+without units; equal priors, and the division by mean(p_k), by which a unit that seldom wins moves
+as far as others; an embedding of symbols and the gains of a normalisation stay as drawn.
 Needs: none of these.
-Cost: 1 forward pass, the gradients' half of 1 backward pass; oja: 2 k^2 (B + n_in) operations more per layer.
-Check: one unit finds the first principal component, k units the first k, in order (tests/methods/test_hebbian.py).
-Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neural Networks 2, 459-473,
-doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
+Cost: 1 forward pass, the gradients' half of 1 backward pass; oja: 2 k^2 (B + n_in) operations more
+per layer.
+Check: one unit finds the first principal component, k units the first k, in order
+(tests/methods/test_hebbian.py).
+Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neural Networks 2,
+459-473, doi:10.1016/0893-6080(89)90044-0; competitive: arXiv:2107.05747.
 """
 
 from __future__ import annotations
@@ -88,7 +93,9 @@ class Hebbian(Descent):
             activity, tape = segment.forward(params, below, rng)
             own = params[:, segment.start : segment.stop]
             learns = segment.role in LEARNING
-            parts.append(self._learn(own, segment, below, activity, tape, problem) if learns else own)
+            parts.append(
+                self._learn(own, segment, below, activity, tape, problem) if learns else own
+            )
 
         outputs, tape = readout.forward(params, activity, rng)
         gradient = readout.gradient(tape, problem.error(outputs, batch.targets))
@@ -96,19 +103,29 @@ class Hebbian(Descent):
 
     def left_alone(self, problem: Problem) -> Sequence[str]:
         hidden, _ = parts_of(problem)
-        return problem.names_of(layer for layer in hidden if layer.role in STILL or not self.hebbian_rate)
+        return problem.names_of(
+            layer for layer in hidden if layer.role in STILL or not self.hebbian_rate
+        )
 
-    def _learn(self, own: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem) -> Tensor:
-        """Return a layer's new weights and biases (R, k n_in + k); a convolution's examples are its patches."""
+    def _learn(
+        self, own: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem
+    ) -> Tensor:
+        """Return a layer's new weights and biases (R, k n_in + k); a convolution's examples are its
+        patches.
+        """
         n_units, tiny = segment.output_shape[0], torch.finfo(own.dtype).tiny
-        weight, bias = own[:, :-n_units].unflatten(1, (n_units, -1)), own[:, -n_units:]  # (R, k, n_in), (R, k)
-        power = weight.shape[2] * x.var(1, correction=0).flatten(1).mean(1).view(-1, 1, 1)  # mean |x'|^2, (R, 1, 1)
+        # (R, k, n_in), (R, k)
+        weight, bias = own[:, :-n_units].unflatten(1, (n_units, -1)), own[:, -n_units:]
+        # mean |x'|^2, (R, 1, 1)
+        power = weight.shape[2] * x.var(1, correction=0).flatten(1).mean(1).view(-1, 1, 1)
         size = power.clamp_min(tiny).sqrt()
         sums = z.flatten(3).movedim(2, -1).flatten(1, -2) if z.dim() > 3 else z  # (R, N, k)
         centred = sums - sums.mean(1, keepdim=True)
 
         def correlate(activity: Tensor) -> Tensor:
-            """Mean of activity x'^T over the examples: centring one factor of a product centres the other."""
+            """Mean of activity x'^T over the examples: centring one factor of a product centres the
+            other.
+            """
             scaled = (activity - activity.mean(1, keepdim=True)) / sums.shape[1]
             images = scaled.unflatten(1, (z.shape[1], -1)).movedim(-1, 2).reshape(z.shape)
             return segment.gradient(tape, images)[:, :-n_units].unflatten(1, (n_units, -1))
@@ -127,6 +144,8 @@ class Hebbian(Descent):
 
 
 def parts_of(problem: Problem) -> tuple[Sequence[Segment], Segment]:
-    """Return the hidden layers, and the read-out: the last stage, whatever it is made of, follows its own gradient."""
+    """Return the hidden layers, and the read-out: the last stage, whatever it is made of, follows
+    its own gradient.
+    """
     readout = problem.stages[-1]
     return problem.layers[: -len(readout.layers)], readout

@@ -8,8 +8,8 @@ Departures: none.
 Needs: stored activations.
 Cost: 1 forward pass and the last layer of a backward pass.
 Check: equals softmax regression on the frozen features (tests/methods/test_last_layer.py).
-Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 21 (random features with a trained
-read-out).
+Source: Rahimi & Recht, 2008, Advances in Neural Information Processing Systems 21 (random features
+with a trained read-out).
 """
 
 from typing import ClassVar
@@ -34,4 +34,6 @@ class LastLayer(Descent):
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        return problem.backward(tape, problem.error(outputs, batch.targets), start=problem.suffix(1))
+        return problem.backward(
+            tape, problem.error(outputs, batch.targets), start=problem.suffix(1)
+        )

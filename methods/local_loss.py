@@ -1,8 +1,8 @@
 """Local losses: prediction and similarity matching (Nokland & Eidnes, 2019).
 
-Every hidden layer is given two losses of its own. One asks a linear classifier to name the class from the layer's
-activities. The other asks that two examples be as alike, to the layer, as their classes are. No error passes from one
-layer to another.
+Every hidden layer is given two losses of its own. One asks a linear classifier to name the class
+from the layer's activities. The other asks that two examples be as alike, to the layer, as their
+classes are. No error passes from one layer to another.
 
     predict_l  = loss(H_l V_l^T, targets)              H_l: activities (B, features); cross-entropy for classes
     match_l    = |S(H_l P_l^T) - S(Y)|_F^2 / B^2       S: cosines between examples; Y: the targets, one-hot for classes
@@ -13,15 +13,18 @@ layer to another.
     With N the rows of H P^T - row mean, each divided by its length r, S(H P^T) = N N^T and
     d match / d N = 4 (S(H P^T) - S(Y)) N / B^2,       d / d (H P^T) = (d/dN - N (N . d/dN)) / r
 
-Departures: no batch normalisation; V_l has no bias; P_l is a full matrix on convolutions too, where the source has a
-convolution and compares the standard deviations of feature maps; the output layer's loss is not weighted by 1 - beta;
-values: half the squared error, and the rows of Y are the standardised targets as they are, for one value centred over
-itself is nothing (so that with one value S(Y) says whether two targets lie on the same side of the mean).
+Departures: no batch normalisation; V_l has no bias; P_l is a full matrix on convolutions too, where
+the source has a convolution and compares the standard deviations of feature maps; the output
+layer's loss is not weighted by 1 - beta; values: half the squared error, and the rows of Y are the
+standardised targets as they are, for one value centred over itself is nothing (so that with one
+value S(Y) says whether two targets lie on the same side of the mean).
 Needs: weight transport.
-Cost: 1 forward pass and the weights' half of a backward pass, three products with each V_l and P_l, and two with S.
-Check: the gradients equal automatic differentiation of the losses as written above, and those of one layer's loss for
-another layer are zero (tests/methods/test_local_loss.py).
-Source: Proceedings of ICML 2019, PMLR 97, 4839-4850, arXiv:1901.06656 (the loss there called predsim).
+Cost: 1 forward pass and the weights' half of a backward pass, three products with each V_l and P_l,
+and two with S.
+Check: the gradients equal automatic differentiation of the losses as written above, and those of
+one layer's loss for another layer are zero (tests/methods/test_local_loss.py).
+Source: Proceedings of ICML 2019, PMLR 97, 4839-4850, arXiv:1901.06656 (the loss there called
+predsim).
 """
 
 from collections.abc import Mapping
@@ -38,7 +41,8 @@ from beyond.problem import Problem
 from beyond.settings import UnitInterval, settings
 from beyond.streams import Stream
 
-SQUARED_LENGTH = 1e-8  # added to every row's, so that an example to which no unit answers is like no other
+# added to every row's, so that an example to which no unit answers is like no other
+SQUARED_LENGTH = 1e-8
 
 
 @settings
@@ -65,7 +69,10 @@ class LocalLoss(Descent):
     def read_outs(self, state: State, problem: Problem) -> tuple[list[Tensor], list[Tensor]]:
         """Each hidden layer's V_l, (R, n_outputs, features), and P_l, (R, features, features)."""
         hidden = widths(problem.stages[:-1])
-        shapes = [*((problem.spec.n_outputs, width) for width in hidden), *((width, width) for width in hidden)]
+        shapes = [
+            *((problem.spec.n_outputs, width) for width in hidden),
+            *((width, width) for width in hidden),
+        ]
         both = apart(state["extras"], shapes)
         return both[: len(hidden)], both[len(hidden) :]
 
@@ -76,13 +83,19 @@ class LocalLoss(Descent):
         for x, classifier, linear_map in zip(hidden, *self.read_outs(state, problem), strict=True):
             h = x.flatten(2)  # (R, B, features)
             predicted, seen = problem.matmul(h, classifier.mT), problem.matmul(h, linear_map.mT)
-            dz = (1 - self.similarity_weight) * problem.error(predicted, batch.targets)  # (R, B, n_outputs)
-            dp = self.similarity_weight * _match_error(seen, target_similarity, problem)  # (R, B, features)
+            # (R, B, n_outputs)
+            dz = (1 - self.similarity_weight) * problem.error(predicted, batch.targets)
+            # (R, B, features)
+            dp = self.similarity_weight * _match_error(seen, target_similarity, problem)
             classifier_gradients.append(problem.matmul(dz.mT, h))
             map_gradients.append(problem.matmul(dp.mT, h))
-            errors.append((problem.matmul(dz, classifier) + problem.matmul(dp, linear_map)).view(x.shape))
+            errors.append(
+                (problem.matmul(dz, classifier) + problem.matmul(dp, linear_map)).view(x.shape)
+            )
         errors.append(problem.error(outputs, batch.targets))
-        return end_to_end([gradients(problem.stages, tapes, errors), *classifier_gradients, *map_gradients])
+        return end_to_end(
+            [gradients(problem.stages, tapes, errors), *classifier_gradients, *map_gradients]
+        )
 
 
 def _match_error(z: Tensor, target_similarity: Tensor, problem: Problem) -> Tensor:
@@ -91,7 +104,8 @@ def _match_error(z: Tensor, target_similarity: Tensor, problem: Problem) -> Tens
     rows, inverse_length = _normalised(z)
     surplus = problem.matmul(rows, rows.mT) - target_similarity
     d_rows = 4 / z.shape[1] ** 2 * problem.matmul(surplus, rows)
-    # Every row of `d_rows` is a mixture of centred rows: the mean that was taken off has nothing to give back.
+    # Every row of `d_rows` is a mixture of centred rows: the mean that was taken off has nothing to
+    # give back.
     return inverse_length * (d_rows - rows * (rows * d_rows).sum(-1, keepdim=True))
 
 

@@ -1,7 +1,7 @@
 """MAML: model-agnostic meta-learning (Finn, Abbeel & Levine, 2017).
 
-Find weights from which a few gradient steps on an episode's support answer its queries well. For each episode e,
-with S the loss on its support and Q that on its queries,
+Find weights from which a few gradient steps on an episode's support answer its queries well. For
+each episode e, with S the loss on its support and Q that on its queries,
 
     w_0     = w
     w_{k+1} = w_k - a dS/dw(w_k)                       k = 0 .. K-1, the inner steps
@@ -9,16 +9,18 @@ with S the loss on its support and Q that on its queries,
     v_k     = (I - a d2S/dw2(w_k)) v_{k+1}             back through the inner steps; order=first: v_0 = v_K
     g       = mean over episodes of v_0                handed to the optimizer
 
-A prediction takes `n_adaptation_steps` inner steps on the episode's support first. With n_inner_steps=0 this is joint
-training on all episodes at once and fine-tuning afterwards, the paper's baseline. With scope=last_layer (ANIL; Raghu,
-Raghu, Bengio & Vinyals, 2020) the inner steps change the last layer alone, the features below being reused.
+A prediction takes `n_adaptation_steps` inner steps on the episode's support first. With
+n_inner_steps=0 this is joint training on all episodes at once and fine-tuning afterwards, the
+paper's baseline. With scope=last_layer (ANIL; Raghu, Raghu, Bengio & Vinyals, 2020) the inner steps
+change the last layer alone, the features below being reused.
 
-Departures: gradients are not clipped, and initial weights are the harness's own instead of the paper's. Dropout is off.
+Departures: gradients are not clipped, and initial weights are the harness's own instead of the
+paper's. Dropout is off.
 Needs: weight transport, global loss, stored activations, separate phases, backward locking.
-Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and in second order
-about two and a half more (4 backward less 2 forward passes).
-Check: the gradient equals finite differences in float64; first order equals the gradient at the adapted weights
-(tests/methods/test_maml.py).
+Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and
+in second order about two and a half more (4 backward less 2 forward passes).
+Check: the gradient equals finite differences in float64; first order equals the gradient at the
+adapted weights (tests/methods/test_maml.py).
 Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
 """
 
@@ -45,7 +47,8 @@ class MAML(Adaptive, Descent):
     batch_size : int, >= 1
         Episodes per step.
     inner_rate : float, > 0
-        Learning rate of the inner steps. The default suits regression/sinusoids; image/glyphs takes ten times as much.
+        Learning rate of the inner steps. The default suits regression/sinusoids; image/glyphs takes
+        ten times as much.
     n_inner_steps : int, >= 0
         In training; 0 trains on the queries jointly.
     order : {"second", "first"}

@@ -1,7 +1,7 @@
 """Meta-SGD (Li, Zhou, Chen & Li, 2017).
 
-Learn where to start from and, for every weight, how fast and which way to go from there. For each episode e, with S the
-loss on its support and Q that on its queries,
+Learn where to start from and, for every weight, how fast and which way to go from there. For each
+episode e, with S the loss on its support and Q that on its queries,
 
     w_0     = w
     w_{k+1} = w_k - r * dS/dw(w_k)                     k = 0 .. K-1; r (n,), one rate per weight, of any sign
@@ -10,12 +10,13 @@ loss on its support and Q that on its queries,
 
 A prediction takes `n_adaptation_steps` such steps on the episode's support first.
 
-Departures: all rates start equal instead of drawn from U[0.005, 0.1]; any optimizer. Dropout is off.
+Departures: all rates start equal instead of drawn from U[0.005, 0.1]; any optimizer. Dropout is
+off.
 Needs: weight transport, global loss, stored activations, separate phases, backward locking.
-Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and about two and a
-half more to differentiate it (4 backward less 2 forward passes).
-Check: the gradients for weights and rates equal finite differences in float64; one rate for all weights gives MAML's
-step (tests/methods/test_meta_sgd.py).
+Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and
+about two and a half more to differentiate it (4 backward less 2 forward passes).
+Check: the gradients for weights and rates equal finite differences in float64; one rate for all
+weights gives MAML's step (tests/methods/test_meta_sgd.py).
 Source: arXiv:1707.09835.
 """
 
@@ -59,7 +60,9 @@ class MetaSGD(Adaptive, Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
-        problem.require_roles("meta_sgd", ONE_MATRIX, "steps through time are not differentiated twice")
+        problem.require_roles(
+            "meta_sgd", ONE_MATRIX, "steps through time are not differentiated twice"
+        )
         return {"extras": torch.full_like(params, self.initial_rate)}  # the rates
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

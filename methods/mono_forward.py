@@ -1,7 +1,8 @@
 """Mono-Forward (Gong, Li & Abdulla, 2025).
 
-Every hidden layer names the class by itself, through a learned projection of its own activities, and learns from its
-own mistakes: one forward pass, and nothing is passed from one layer back to another.
+Every hidden layer names the class by itself, through a learned projection of its own activities,
+and learns from its own mistakes: one forward pass, and nothing is passed from one layer back to
+another.
 
     G_l = a_l M_l^T                                    goodness of each class at hidden layer l; a_l its activities
     E_l = d loss(G_l, targets) / d G_l                 cross-entropy for classes
@@ -9,13 +10,14 @@ own mistakes: one forward pass, and nothing is passed from one layer back to ano
     g_l = (E_l M_l) * f'(z_l)  times  a_{l-1}^T        handed to the optimizer for W_l; a_{l-1} is a constant
     g_L = d loss(outputs, targets) / d W_L             the output layer, on its own input
 
-Departures: the output layer keeps its bias and learns beside the last hidden layer's projection, where the source has
-the projection alone (with it as the output layer, one hidden layer would be backpropagation); half the squared error
-where the task asks for values; all layers learn at once, not one after another; M_l is drawn N(0, 1/features).
+Departures: the output layer keeps its bias and learns beside the last hidden layer's projection,
+where the source has the projection alone (with it as the output layer, one hidden layer would be
+backpropagation); half the squared error where the task asks for values; all layers learn at once,
+not one after another; M_l is drawn N(0, 1/features).
 Needs: weight transport.
 Cost: 1 forward pass and the weights' half of a backward pass, and three products with each M_l.
-Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for every other layer is
-zero (tests/methods/test_mono_forward.py).
+Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for
+every other layer is zero (tests/methods/test_mono_forward.py).
 Source: arXiv:2501.09238.
 """
 
@@ -40,7 +42,8 @@ class MonoForward(Descent):
     Parameters
     ----------
     prediction : {"last", "sum"}
-        The output layer's answer alone, or added to the goodness of every hidden layer (for values: their mean).
+        The output layer's answer alone, or added to the goodness of every hidden layer (for values:
+        their mean).
     """
 
     signal: ClassVar[Signal] = Signal.LOCAL
@@ -62,7 +65,8 @@ class MonoForward(Descent):
         errors, projection_gradients = [], []
         for h, projection in zip(hidden, self.projections(state, problem), strict=True):
             a = h.flatten(2)  # (R, B, features)
-            error = problem.error(problem.matmul(a, projection.mT), batch.targets)  # (R, B, n_outputs)
+            # (R, B, n_outputs)
+            error = problem.error(problem.matmul(a, projection.mT), batch.targets)
             projection_gradients.append(problem.matmul(error.mT, a))
             errors.append(problem.matmul(error, projection).view(h.shape))
         errors.append(problem.error(outputs, batch.targets))
@@ -73,6 +77,9 @@ class MonoForward(Descent):
             return problem.outputs(state["params"], batch.inputs)
         (_, *hidden, outputs), _ = forward(problem.stages, state["params"], batch.inputs)
         projections = self.projections(state, problem)
-        answers = [problem.matmul(h.flatten(2), own.mT) for h, own in zip(hidden, projections, strict=True)]
-        # The mean ranks classes as the sum does, and is an answer in the right units where values are asked for.
+        answers = [
+            problem.matmul(h.flatten(2), own.mT) for h, own in zip(hidden, projections, strict=True)
+        ]
+        # The mean ranks classes as the sum does, and is an answer in the right units where values
+        # are asked for.
         return torch.stack([*answers, outputs]).mean(0)

@@ -1,7 +1,8 @@
-"""PEPITA: present the error to perturb the input to modulate activity (Dellaferrera & Kreiman, 2022).
+"""PEPITA: present the error to perturb the input to modulate activity (Dellaferrera & Kreiman,
+2022).
 
-Instead of a backward pass, a second forward pass: of the input with the error added to it, through a fixed random
-matrix. A layer learns from the difference between its activities in the two passes.
+Instead of a backward pass, a second forward pass: of the input with the error added to it, through
+a fixed random matrix. A layer learns from the difference between its activities in the two passes.
 
     h_0  = x        h_l  = f(W_l h_{l-1} + b_l)        first pass
     e    = h_L - target                                derivative of the loss at the outputs
@@ -9,11 +10,12 @@ matrix. A layer learns from the difference between its activities in the two pas
     g_l  = (h_l - h_l') h_{l-1}'^T                     l < L; handed to the optimizer, and h_l - h_l' for b_l
     g_L  = e h_{L-1}'^T                                likewise, and e for b_L
 
-Departures: the last layer follows the error of the first pass, as algorithm 1 has it, where the authors' torch code
-takes that of the second; any optimizer instead of momentum with a decaying rate; layers have biases; F is normal where
-the source's is uniform; where pooling comes before the activation, the difference is taken behind both and given to the
-winners of the second pass. Symbols cannot be added to: F e is added to the embedded input, which is then h_1', and the
-rule makes the embedding's own update h_1 - h_1' = -F e for each letter that was there.
+Departures: the last layer follows the error of the first pass, as algorithm 1 has it, where the
+authors' torch code takes that of the second; any optimizer instead of momentum with a decaying
+rate; layers have biases; F is normal where the source's is uniform; where pooling comes before the
+activation, the difference is taken behind both and given to the winners of the second pass. Symbols
+cannot be added to: F e is added to the embedded input, which is then h_1', and the rule makes the
+embedding's own update h_1 - h_1' = -F e for each letter that was there.
 Needs: global loss, stored activations, separate phases.
 Cost: 2 forward passes and the weights' half of a backward pass; one product with F.
 Check: a step equals the definition worked by hand on plain tensors (tests/methods/test_pepita.py).
@@ -45,8 +47,8 @@ class Pepita(Descent):
     Parameters
     ----------
     feedback_std : float, > 0
-        Standard deviation of F, in units of 1/sqrt(features): about how far an error of length one moves the input.
-        The source's is 0.07.
+        Standard deviation of F, in units of 1/sqrt(features): about how far an error of length one
+        moves the input. The source's is 0.07.
     """
 
     signal: ClassVar[Signal] = Signal.ERROR
@@ -54,10 +56,15 @@ class Pepita(Descent):
     feedback_std: Positive = 0.05
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        problem.require_roles("pepita", TRANSPARENT, "what it does between its inputs and its units is not to be seen")
+        problem.require_roles(
+            "pepita", TRANSPARENT, "what it does between its inputs and its units is not to be seen"
+        )
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
-        return {"feedback": rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)}  # F
+        # F
+        return {
+            "feedback": rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)
+        }
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, stages = state["params"], problem.stages
@@ -67,7 +74,8 @@ class Pepita(Descent):
 
         rng.restore(masks)  # dropout, where there is any, is the same in both passes
         n_examples = error.shape[1]
-        modulation = n_examples * problem.matmul(error, state["feedback"].mT)  # F e, (R, B, features)
+        # F e, (R, B, features)
+        modulation = n_examples * problem.matmul(error, state["feedback"].mT)
         modulated, symbols = batch.inputs, problem.spec.n_symbols
         if not symbols:
             modulated = modulated + modulation.view(modulated.shape)
@@ -82,11 +90,13 @@ class Pepita(Descent):
         return torch.cat(parts, 1)
 
 
-def _differences_to_gradients(layers: Sequence[Segment], tapes: Sequence[Tape], difference: Tensor) -> Tensor:
+def _differences_to_gradients(
+    layers: Sequence[Segment], tapes: Sequence[Tape], difference: Tensor
+) -> Tensor:
     """Direction (R, n) for the weights of a stage, from the difference at the end of their stage.
 
-    The rule knows no derivative of an activation: what does not change the shape is passed as it is. Pooling and
-    flattening are undone.
+    The rule knows no derivative of an activation: what does not change the shape is passed as it
+    is. Pooling and flattening are undone.
     """
     first = next(index for index, layer in enumerate(layers) if layer.start < layer.stop)
     gradients: list[Tensor] = []

@@ -1,8 +1,10 @@
-"""Proximal policy optimization, PPO (Schulman, Wolski, Dhariwal, Radford & Klimov, 2017), for episodes of one step.
+"""Proximal policy optimization, PPO (Schulman, Wolski, Dhariwal, Radford & Klimov, 2017), for
+episodes of one step.
 
-Rewards of one batch of actions are used for several updates. The further the policy has moved from the one that acted,
-the less those rewards say of it: an action's share in the objective is cut once its probability has changed by more
-than the clip allows, in the direction that its reward asked for.
+Rewards of one batch of actions are used for several updates. The further the policy has moved from
+the one that acted, the less those rewards say of it: an action's share in the objective is cut once
+its probability has changed by more than the clip allows, in the direction that its reward asked
+for.
 
     a_k ~ pi_old(. | z)                                             k = 1 .. K, asked for a reward once
     A_k = r_k - b_k                                                 reward above the baseline
@@ -18,12 +20,13 @@ than the clip allows, in the direction that its reward asked for.
 
 Policies pi are as for REINFORCE: softmax for classes, Gaussian of a fixed width for values.
 
-Departures: every episode ends after one action, so there is no advantage to sum over time; a baseline of the rewards
-themselves in place of a learnt value function, so that against REINFORCE nothing but reuse and clip is new.
+Departures: every episode ends after one action, so there is no advantage to sum over time; a
+baseline of the rewards themselves in place of a learnt value function, so that against REINFORCE
+nothing but reuse and clip is new.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: n_epochs + 1 forward and n_epochs backward passes; rewards are counted apart.
-Check: the first update without a cut is REINFORCE's, and every update's gradient equals automatic differentiation of L
-(tests/methods/test_ppo.py).
+Check: the first update without a cut is REINFORCE's, and every update's gradient equals automatic
+differentiation of L (tests/methods/test_ppo.py).
 Source: arXiv:1707.06347, equation 7.
 """
 
@@ -49,7 +52,8 @@ class PPO(Comparing):
     n_minibatches : int, >= 1
         Parts into which the inputs of a step are shuffled, each epoch anew; an update for each.
     clip : float, > 0
-        Relative change of an action's probability beyond which its reward asks for no more; inf never cuts.
+        Relative change of an action's probability beyond which its reward asks for no more; inf
+        never cuts.
     normalise_advantages : bool
         Whether a step's advantages are brought to mean 0 and standard deviation 1.
     """
@@ -69,18 +73,23 @@ class PPO(Comparing):
         replicas = torch.arange(len(rewards)).unsqueeze(1)
         for _ in range(self.n_epochs):
             for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
-                minibatch = Batch(batch.inputs[replicas, part], [own[replicas, part] for own in earned])
+                minibatch = Batch(
+                    batch.inputs[replicas, part], [own[replicas, part] for own in earned]
+                )
                 state = self.descend(state, self.direction(state, minibatch, problem, rng), problem)
         return state
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        """One update's: in place of targets the batch has actions, their log probabilities then, and advantages."""
+        """One update's: in place of targets the batch has actions, their log probabilities then,
+        and advantages.
+        """
         actions, before, advantages = batch.targets
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         policy = self.policy(problem, outputs)
         ratio = (policy.log_probability(actions) - before).exp()
         limited = ratio.clamp(1 - self.clip, 1 + self.clip)
-        kept = ratio * advantages <= limited * advantages  # the branch of the minimum that still has a slope
+        # the branch of the minimum that still has a slope
+        kept = ratio * advantages <= limited * advantages
         ascent = policy.score(actions, kept * ratio * advantages / self.n_actions)
         ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
         return problem.backward(tape, -ascent / outputs.shape[1])

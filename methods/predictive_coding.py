@@ -1,8 +1,10 @@
-"""Predictive coding (Whittington & Bogacz, 2017), and with fixed predictions (Millidge, Tschantz & Buckley, 2020).
+"""Predictive coding (Whittington & Bogacz, 2017), and with fixed predictions (Millidge, Tschantz &
+Buckley, 2020).
 
-Every stage of the network predicts the activity of the next. With the target clamped on top, the hidden activities
-move to where they fit the prediction from below and predict well what is above; then each stage learns from its own
-prediction error. For each example, with v_0 the input and v_l the value of stage l = 1 .. L-1, at first as predicted:
+Every stage of the network predicts the activity of the next. With the target clamped on top, the
+hidden activities move to where they fit the prediction from below and predict well what is above;
+then each stage learns from its own prediction error. For each example, with v_0 the input and v_l
+the value of stage l = 1 .. L-1, at first as predicted:
 
     mu_l  = stage_l(v_{l-1})
     eps_l = v_l - mu_l                                              l < L
@@ -10,19 +12,22 @@ prediction error. For each example, with v_0 the input and v_l the value of stag
     v_l  <- v_l - inference_rate (eps_l - J_{l+1}^T eps_{l+1})      n_inference times; J_l = d mu_l / d v_{l-1}
     g_l   = - (d mu_l / d theta_l)^T eps_l                          mean over the batch, handed to the optimizer
 
-The first rule descends F = sum_l |eps_l|^2 / 2 + loss in the values, the last one in the weights. Variant "free"
-computes mu and J anew after every move; "fixed_prediction" holds them as they were in the forward pass, and its values
-settle where g is the gradient of backpropagation: with inference_rate 1 after L-1 moves.
+The first rule descends F = sum_l |eps_l|^2 / 2 + loss in the values, the last one in the weights.
+Variant "free" computes mu and J anew after every move; "fixed_prediction" holds them as they were
+in the forward pass, and its values settle where g is the gradient of backpropagation: with
+inference_rate 1 after L-1 moves.
 
-Departures: a value is what its stage hands on (behind the activation), as in Millidge et al.; unit variances; values
-start at the forward pass; any loss on top (there likewise); any optimizer instead of a plain step.
+Departures: a value is what its stage hands on (behind the activation), as in Millidge et al.; unit
+variances; values start at the forward pass; any loss on top (there likewise); any optimizer instead
+of a plain step.
 Needs: weight transport, global loss, separate phases.
-Cost: 1 forward pass, the gradients' half of 1 backward pass, and for each move a carry through stages 2 .. L, with
-"free" a forward pass through them as well. "fixed_prediction" stores the activations of the forward pass.
-Check: with fixed predictions the converged update equals backpropagation's; free, the equilibrium of a linear network
-equals its closed form (tests/methods/test_predictive_coding.py).
-Source: Neural Computation 29, 1229-1262, doi:10.1162/NECO_a_00949; arXiv:2006.04182; convergence in L-1
-moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
+Cost: 1 forward pass, the gradients' half of 1 backward pass, and for each move a carry through
+stages 2 .. L, with "free" a forward pass through them as well. "fixed_prediction" stores the
+activations of the forward pass.
+Check: with fixed predictions the converged update equals backpropagation's; free, the equilibrium
+of a linear network equals its closed form (tests/methods/test_predictive_coding.py).
+Source: Neural Computation 29, 1229-1262, doi:10.1162/NECO_a_00949; arXiv:2006.04182; convergence in
+L-1 moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -63,7 +68,11 @@ class PredictiveCoding(Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         known = set(Role) - ({Role.NOISE} if self.variant == "free" else set())
-        problem.require_roles("predictive_coding", known, "predictions that follow the values cannot draw at each move")
+        problem.require_roles(
+            "predictive_coding",
+            known,
+            "predictions that follow the values cannot draw at each move",
+        )
         return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
@@ -79,7 +88,8 @@ class PredictiveCoding(Descent):
 
         errors = surprise()
         for _ in range(self.n_inference):
-            carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]  # J_{l+1}^T eps_{l+1}
+            # J_{l+1}^T eps_{l+1}
+            carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]
             moving = zip(values, errors, carried, strict=False)
             values = [value - self.inference_rate * (error - pull) for value, error, pull in moving]
             if self.variant == "free":

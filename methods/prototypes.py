@@ -1,17 +1,18 @@
 """Prototypical networks (Snell, Swersky & Zemel, 2017).
 
-A class is the mean of its examples. With f the network up to its last layer with weights, which is not used, and S_c
-the support of class c in an episode,
+A class is the mean of its examples. With f the network up to its last layer with weights, which is
+not used, and S_c the support of class c in an episode,
 
     p_c    = mean over S_c of f(x)                     prototypes
     z_c(x) = -|f(x) - p_c|^2                           the outputs for a query x
     g      = the chain rule, applied to the queries' cross-entropy, through queries and prototypes alike
                                                        handed to the optimizer; the last layer stays
 
-Departures: the network's own hidden layers instead of four convolutions; as many classes in training as in the test.
+Departures: the network's own hidden layers instead of four convolutions; as many classes in
+training as in the test.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: 1 forward and 1 backward pass of support and queries, the last layer left out, and three products of queries and
-prototypes.
+Cost: 1 forward and 1 backward pass of support and queries, the last layer left out, and three
+products of queries and prototypes.
 Check: prototypes and outputs equal their definition, the gradient automatic differentiation of it
 (tests/methods/test_prototypes.py).
 Source: NeurIPS 2017, arXiv:1703.05175.
@@ -52,9 +53,13 @@ class Prototypes(Descent):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)
         if problem.spec.target_kind is not TargetKind.CLASSES:
-            raise UnsupportedError("a prototype is the mean of a class, and this task has values instead of classes")
+            raise UnsupportedError(
+                "a prototype is the mean of a class, and this task has values instead of classes"
+            )
         if len(problem.stages) < 2:
-            raise UnsupportedError("prototypes are means of hidden features, and this network has no hidden layer")
+            raise UnsupportedError(
+                "prototypes are means of hidden features, and this network has no hidden layer"
+            )
         return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
@@ -104,22 +109,44 @@ class Comparison:
     outputs: Tensor
 
     def back(self, error: Tensor) -> Tensor:
-        """From the error at the outputs to that at the features, (R, E * (n_support + n_query), d), support first."""
-        queries, prototypes, lanes, n_replicas = self.queries, self.prototypes, self.lanes, len(error)
+        """From the error at the outputs to that at the features, (R, E * (n_support + n_query), d),
+        support first.
+        """
+        queries, prototypes, lanes, n_replicas = (
+            self.queries,
+            self.prototypes,
+            self.lanes,
+            len(error),
+        )
         error = by_episode(error, queries.shape[1])
         for_queries = 2 * (lanes.matmul(error, prototypes) - queries * error.sum(2, keepdim=True))
-        for_prototypes = 2 * (lanes.matmul(error.mT, queries) - prototypes * error.sum(1).unsqueeze(2))
-        for_support = (for_prototypes / self.sizes)[torch.arange(len(queries)).unsqueeze(1), self.classes]
+        for_prototypes = 2 * (
+            lanes.matmul(error.mT, queries) - prototypes * error.sum(1).unsqueeze(2)
+        )
+        for_support = (for_prototypes / self.sizes)[
+            torch.arange(len(queries)).unsqueeze(1), self.classes
+        ]
         return torch.cat([by_replica(part, n_replicas) for part in (for_support, for_queries)], 1)
 
 
 def compare(shown: Tensor, asked: Tensor, targets: Tensor, problem: Problem) -> Comparison:
-    """Hold the features of queries, (R, E * n_query, ...), against the class means of those that a support has."""
+    """Hold the features of queries, (R, E * n_query, ...), against the class means of those that a
+    support has.
+    """
     episode, n_replicas = require_episodes(problem.spec), len(asked)
-    support, queries = by_episode(shown.flatten(2), episode.n_support), by_episode(asked.flatten(2), episode.n_query)
+    support, queries = (
+        by_episode(shown.flatten(2), episode.n_support),
+        by_episode(asked.flatten(2), episode.n_query),
+    )
     classes, rows = by_episode(targets, episode.n_support), torch.arange(len(support)).unsqueeze(1)
     n_classes = problem.spec.n_outputs
-    sizes = torch.nn.functional.one_hot(classes, n_classes).sum(1).clamp(min=1).unsqueeze(2).to(support.dtype)
+    sizes = (
+        torch.nn.functional.one_hot(classes, n_classes)
+        .sum(1)
+        .clamp(min=1)
+        .unsqueeze(2)
+        .to(support.dtype)
+    )
     sums = support.new_zeros(len(support), n_classes, support.shape[2])
     prototypes = sums.index_put((rows, classes), support, accumulate=True) / sizes
     lanes = problem.lanes(len(queries) // n_replicas)

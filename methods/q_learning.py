@@ -1,18 +1,20 @@
-"""Q-learning of one step (Watkins & Dayan, 1992): the network predicts the reward of every action at an input.
+"""Q-learning of one step (Watkins & Dayan, 1992): the network predicts the reward of every action
+at an input.
 
-Its outputs are the action values Q(x, .). Only the action that was taken is told what it earned; the answer to an
-input is the action with the largest value.
+Its outputs are the action values Q(x, .). Only the action that was taken is told what it earned;
+the answer to an input is the action with the largest value.
 
     a_k ~ exploration                                               k = 1 .. K
     dQ(a) = (1/K) sum_{k: a_k = a} (Q(x, a_k) - r_k)                the derivative of (Q - r)^2 / 2
     g     = the chain rule, applied to dQ / B at the outputs        handed to the optimizer
 
     epsilon_greedy  a = argmax Q, one of equal ones at random, but with probability epsilon any action; epsilon goes in
-                    a straight line from its first to its final value over n_decay_steps steps, and stays
+                    a straight line from its first to its final value over n_decay_steps steps, and
+                    stays
     softmax         a ~ softmax(Q / temperature)
 
-Departures: every episode ends after one action, so the target r + gamma max Q(x', .) has no second term; a network in
-place of the table; a batch of inputs instead of one.
+Departures: every episode ends after one action, so the target r + gamma max Q(x', .) has no second
+term; a network in place of the table; a batch of inputs instead of one.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass whatever K is; rewards are counted apart.
 Check: the values become the mean rewards, and the gradient equals automatic differentiation
@@ -46,7 +48,8 @@ class QLearning(Descent):
     exploration : {"epsilon_greedy", "softmax"}
         How actions are drawn from the values.
     epsilon, final_epsilon : float in [0, 1]
-        Probability of an action at random, at the first step and in the end; softmax does not use it.
+        Probability of an action at random, at the first step and in the end; softmax does not use
+        it.
     n_decay_steps : int, >= 1
         Steps from the one to the other.
     temperature : float, > 0
@@ -64,7 +67,9 @@ class QLearning(Descent):
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, int]:
         if problem.spec.target_kind is not TargetKind.CLASSES:
-            raise UnsupportedError("action values need a finite number of actions: classes, not values")
+            raise UnsupportedError(
+                "action values need a finite number of actions: classes, not values"
+            )
         return {"n_steps": 0}  # how far exploration has come
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
@@ -82,6 +87,7 @@ class QLearning(Descent):
         epsilon = self.epsilon + progress * (self.final_epsilon - self.epsilon)
         _, n_inputs, n_outputs = values.shape
         at_random = rng.uniform(n_inputs, self.n_actions) < epsilon
-        best = values == values.amax(2, keepdim=True)  # of equal values one is drawn, as the first may be any class
+        # of equal values one is drawn, as the first may be any class
+        best = values == values.amax(2, keepdim=True)
         greedy = (best * (1 + rng.uniform(n_inputs, n_outputs))).argmax(2, keepdim=True)
         return torch.where(at_random, rng.integers(n_outputs, n_inputs, self.n_actions), greedy)

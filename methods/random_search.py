@@ -5,13 +5,14 @@ Any method that is told the loss must beat it: it never learns from one draw whe
     v_k ~ the distribution of the initial weights              k = 1 .. n_candidates
     w  <- argmin of the loss on the batch over {w, v_1, ..., v_K}
 
-Departures: a new batch each step, on which the incumbent is evaluated again with the candidates; dropout
-is off.
+Departures: a new batch each step, on which the incumbent is evaluated again with the candidates;
+dropout is off.
 Needs: global loss.
 Cost: P forward passes of the batch.
-Check: equals the argmin by hand, and never worsens on a fixed batch (tests/methods/test_random_search.py).
-Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control for neural networks: Schmidhuber,
-Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
+Check: equals the argmin by hand, and never worsens on a fixed batch
+(tests/methods/test_random_search.py).
+Source: Operations Research 6, 244-251, doi:10.1287/opre.6.2.244; as a control for neural networks:
+Schmidhuber, Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random guessing".
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ from beyond.streams import Stream
 
 @settings
 class RandomSearch(Method[dict[str, Tensor]]):
-    """Draw fresh networks; keep the best of them and the incumbent, which stays where none is better.
+    """Draw fresh networks; keep the best of them and the incumbent, which stays where none is
+    better.
 
     Parameters
     ----------
@@ -47,7 +49,9 @@ class RandomSearch(Method[dict[str, Tensor]]):
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         return {"params": params}  # the incumbent, (R, n)
 
-    def step(self, state: dict[str, Tensor], batch: Batch, problem: Problem, rng: Stream) -> dict[str, Tensor]:
+    def step(
+        self, state: dict[str, Tensor], batch: Batch, problem: Problem, rng: Stream
+    ) -> dict[str, Tensor]:
         fresh = problem.fresh_population(rng, self.n_candidates)
         candidates = torch.cat([state["params"].unsqueeze(1), fresh], 1)  # (R, 1 + K, n)
         best = problem.population_loss(candidates, batch).nan_to_num(inf, inf).argmin(1)
@@ -57,4 +61,5 @@ class RandomSearch(Method[dict[str, Tensor]]):
         return state["params"]
 
     def left_alone(self, problem: Problem) -> Sequence[str]:
-        return [block.name for block in problem.blocks if not block.drawn]  # alike in all networks that it draws
+        # alike in all networks that it draws
+        return [block.name for block in problem.blocks if not block.drawn]

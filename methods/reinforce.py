@@ -1,7 +1,8 @@
 """REINFORCE (Williams, 1992), with the baseline of Kool, van Hoof & Welling (2019) as a choice.
 
-The task as a bandit: an input x comes, the network's outputs z make a policy pi, K actions are drawn from it and each
-earns a reward. Nobody says which action would have been right. For each input
+The task as a bandit: an input x comes, the network's outputs z make a policy pi, K actions are
+drawn from it and each earns a reward. Nobody says which action would have been right. For each
+input
 
     a_k ~ pi(. | z)                                                 k = 1 .. K
     A_k = r_k - b_k                                                 reward above the baseline
@@ -13,16 +14,18 @@ earns a reward. Nobody says which action would have been right. For each input
     baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, taken before the step;
               leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
 
-Departures: units of the output layer alone are stochastic, the hidden ones are carried through by the chain rule (the
-source combines the two likewise); a batch of inputs instead of one; any optimizer instead of a plain step; the entropy
-term (Williams & Peng, 1991, Connection Science 3, 241-268), without which whole classes are never named again.
+Departures: units of the output layer alone are stochastic, the hidden ones are carried through by
+the chain rule (the source combines the two likewise); a batch of inputs instead of one; any
+optimizer instead of a plain step; the entropy term (Williams & Peng, 1991, Connection Science 3,
+241-268), without which whole classes are never named again.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: 1 forward and 1 backward pass whatever K is, for the derivative is linear in the error at the outputs; rewards are
-counted apart.
-Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected reward by automatic
-differentiation (tests/methods/test_reinforce.py).
-Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 4 REINFORCE samples, get a baseline for
-free!, ICLR workshop on deep reinforcement learning meets structured prediction, 2019.
+Cost: 1 forward and 1 backward pass whatever K is, for the derivative is linear in the error at the
+outputs; rewards are counted apart.
+Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected
+reward by automatic differentiation (tests/methods/test_reinforce.py).
+Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 4 REINFORCE samples,
+get a baseline for free!, ICLR workshop on deep reinforcement learning meets structured prediction,
+2019.
 """
 
 from beyond.contracts import Batch
@@ -43,6 +46,9 @@ class Reinforce(Comparing):
         actions = policy.sample(self.n_actions, rng)
         rewards = problem.reward(actions, batch)  # (R, B, K)
         advantages = self.advantages(state, rewards)
-        ascent = policy.score(actions, advantages / self.n_actions) + self.entropy_bonus * policy.entropy_gradient()
+        ascent = (
+            policy.score(actions, advantages / self.n_actions)
+            + self.entropy_bonus * policy.entropy_gradient()
+        )
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
         return gradient, self.heard(state, rewards)

@@ -1,22 +1,24 @@
 """Reptile (Nichol, Achiam & Schulman, 2018).
 
-Train on one episode for a while, then move the starting weights a part of the way to where that led. For each episode,
-whose labelled examples are its support and its queries alike,
+Train on one episode for a while, then move the starting weights a part of the way to where that
+led. For each episode, whose labelled examples are its support and its queries alike,
 
     w_0     = w
     w_{k+1} = U(w_k, gradient of the loss on a minibatch of the episode)       k = 0 .. K-1; U the inner optimizer
     w       <- w + outer_rate (mean over episodes of w_K - w)
 
-Minibatches are cut in turn from the episode's examples in random order, a new order once they are used up. A prediction
-takes `n_adaptation_steps` such steps on the episode's whole support first. Support and queries play no different parts
-in training, and nothing is differentiated twice.
+Minibatches are cut in turn from the episode's examples in random order, a new order once they are
+used up. A prediction takes `n_adaptation_steps` such steps on the episode's whole support first.
+Support and queries play no different parts in training, and nothing is differentiated twice.
 
-Departures: the outer rate is constant, not annealed; the inner optimizer starts anew with each episode,
-and its first moment decays by Adam's usual 0.9 where the authors' code has 0. Dropout is off.
+Departures: the outer rate is constant, not annealed; the inner optimizer starts anew with each
+episode, and its first moment decays by Adam's usual 0.9 where the authors' code has 0. Dropout is
+off.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: for each inner step a forward and a backward pass of a minibatch.
-Check: with one inner step on all examples and outer rate 1 a step is SGD's on the joint loss; with several it is the
-average of the weights that episodes end at, trained one by one (tests/methods/test_reptile.py).
+Check: with one inner step on all examples and outer rate 1 a step is SGD's on the joint loss; with
+several it is the average of the weights that episodes end at, trained one by one
+(tests/methods/test_reptile.py).
 Source: arXiv:1803.02999.
 """
 
@@ -72,7 +74,8 @@ class Reptile(Adaptive):
         params, n_replicas = state["params"], len(state["params"])
         inputs = torch.cat([support.inputs, queries.inputs], 1)
         targets = torch.cat([support.targets, queries.targets], 1)
-        rows = self._minibatches(targets.shape[1], len(inputs) // n_replicas, rng)  # (R * E, K, inner_batch_size)
+        # (R * E, K, inner_batch_size)
+        rows = self._minibatches(targets.shape[1], len(inputs) // n_replicas, rng)
         own = torch.arange(len(rows)).unsqueeze(1)
         minibatches = [Batch(inputs[own, drawn], targets[own, drawn]) for drawn in rows.unbind(1)]
         ends = gathered(self._train(spread(params, support), minibatches, lanes), n_replicas)
@@ -82,7 +85,9 @@ class Reptile(Adaptive):
         return state["params"]
 
     def adapted(self, state: State, support: Batch, lanes: Problem) -> Tensor:
-        return self._train(spread(state["params"], support), [support] * self.n_adaptation_steps, lanes)
+        return self._train(
+            spread(state["params"], support), [support] * self.n_adaptation_steps, lanes
+        )
 
     def _train(self, params: Tensor, minibatches: list[Batch], lanes: Problem) -> Tensor:
         """Weights (R * E, n) after a step of the inner optimizer on each minibatch."""
@@ -97,5 +102,6 @@ class Reptile(Adaptive):
         """Rows of an episode's examples for each inner step, (R * E, K, inner_batch_size)."""
         size = min(self.inner_batch_size, n_examples)
         n_passes = -(-self.n_inner_steps * size // n_examples)
-        orders = rng.uniform(n_episodes, n_passes, n_examples).argsort(-1).flatten(2)  # every example once a pass
+        # every example once a pass
+        orders = rng.uniform(n_episodes, n_passes, n_examples).argsort(-1).flatten(2)
         return orders[..., : self.n_inner_steps * size].unflatten(2, (-1, size)).flatten(0, 1)

@@ -1,4 +1,5 @@
-"""Sign-concordant feedback (Liao, Leibo & Poggio, 2016; Xiao et al., 2018; Moskovitz, Litwin-Kumar & Abbott, 2018).
+"""Sign-concordant feedback (Liao, Leibo & Poggio, 2016; Xiao et al., 2018; Moskovitz, Litwin-Kumar
+& Abbott, 2018).
 
 The error travels back through matrices that share nothing with the forward weights but their signs.
 
@@ -10,12 +11,12 @@ The error travels back through matrices that share nothing with the forward weig
                batchwise (brSF): M_l = |V_l|, V_l drawn anew for each batch as the initial weights are
                fixed (frSF):     M_l = |V_l|, V_l drawn once
 
-Departures: cross-entropy for classes; magnitudes follow the initial distribution of this network, whatever it is; no
-batch normalisation and no rescaling of the gradient.
+Departures: cross-entropy for classes; magnitudes follow the initial distribution of this network,
+whatever it is; no batch normalisation and no rescaling of the gradient.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
-Check: with M_l = |W_l| it is backpropagation, convolutions included; every carried sign follows the weights' as they
-change, and magnitudes are as named (tests/methods/test_sign_symmetry.py).
+Check: with M_l = |W_l| it is backpropagation, convolutions included; every carried sign follows the
+weights' as they change, and magnitudes are as named (tests/methods/test_sign_symmetry.py).
 Source: AAAI 2016, arXiv:1510.05067; arXiv:1811.03567; arXiv:1812.06488.
 """
 
@@ -49,21 +50,28 @@ class SignSymmetry(Descent):
     magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        problem.require_roles("sign_symmetry", ONE_MATRIX, "errors go back in time through its weights")
+        problem.require_roles(
+            "sign_symmetry", ONE_MATRIX, "errors go back in time through its weights"
+        )
         magnitudes = problem.fresh_weights(rng).abs()
         if self.magnitude == "uniform":
             magnitudes = root_mean_squares(problem, magnitudes)
         return {"magnitudes": magnitudes}  # M, (R, n), laid out as the weights
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
-        changed = {"magnitudes": problem.fresh_weights(rng).abs()} if self.magnitude == "batchwise" else {}
+        changed = (
+            {"magnitudes": problem.fresh_weights(rng).abs()}
+            if self.magnitude == "batchwise"
+            else {}
+        )
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         carriers = self.carriers({**state, **changed}, problem)
         return problem.backward(tape, problem.error(outputs, batch.targets), carriers), changed
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
         carriers = problem.carriers(state["magnitudes"] * state["params"].sign())
-        return {depth: own for depth, own in carriers.items() if depth > 1}  # nothing is carried below the first
+        # nothing is carried below the first
+        return {depth: own for depth, own in carriers.items() if depth > 1}
 
 
 def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Reward-modulated spike-timing-dependent plasticity (Florian, 2007; Izhikevich, 2007).
 
-Every synapse remembers whether its two neurons fired in order; a reward, told to all synapses alike, turns what they
-remember into a change of their weights. The task as a bandit: an input is shown for T steps, K times over; hidden
-neurons fire by chance, and one output neuron, also by chance, ends the run with a spike: the class it stands for is the
-action. For a synapse from cell j to neuron i, and one run
+Every synapse remembers whether its two neurons fired in order; a reward, told to all synapses
+alike, turns what they remember into a change of their weights. The task as a bandit: an input is
+shown for T steps, K times over; hidden neurons fire by chance, and one output neuron, also by
+chance, ends the run with a spike: the class it stands for is the action. For a synapse from cell j
+to neuron i, and one run
 
     Prob(s_i[t] = 1) = sigmoid((u_i[t] - threshold) / escape_noise)             u_i the leaky integral of sum_j w_ij s_j
     Prob(s_i[T-1] = 1) = softmax_i(mean_t sum_j w_ij s_j[t] / output_noise)     output neurons; no spike before
@@ -12,24 +13,28 @@ action. For a synapse from cell j to neuron i, and one run
     dw_ij = mean over runs of (reward - baseline) e_ij                          handed to the optimizer
 
     rule      window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which dw ascends the
-              expected reward: the chance spike minus its probability, times the trace of s_j in the potential
+              expected reward: the chance spike minus its probability, times the trace of s_j in the
+              potential
     baseline  running_mean: of past rewards, reward_decay b + (1 - reward_decay) mean r, taken before the step;
               leave_one_out: the mean reward of the other K - 1 runs of the same input
 
-A constant input current takes the place of s_j in the first layer, and 1 in a bias. What lies between a layer of
-weights and its neurons (pooling) is passed by the chain rule; a layer of weights with no neurons of its own (an
-embedding) stays as it was drawn. Predictions may draw nothing: noise is spread evenly over neurons and steps instead.
+A constant input current takes the place of s_j in the first layer, and 1 in a bias. What lies
+between a layer of weights and its neurons (pooling) is passed by the chain rule; a layer of weights
+with no neurons of its own (an embedding) stays as it was drawn. Predictions may draw nothing: noise
+is spread evenly over neurons and steps instead.
 
-Departures: a run ends with its reward, so the eligibility does not decay; the baseline of an input's other runs instead
-of none, for without one the window follows how often an input is rewarded as well as why (Fremaux & Gerstner, 2016);
-batches; any optimizer; each synapse may take either sign.
+Departures: a run ends with its reward, so the eligibility does not decay; the baseline of an
+input's other runs instead of none, for without one the window follows how often an input is
+rewarded as well as why (Fremaux & Gerstner, 2016); batches; any optimizer; each synapse may take
+either sign.
 Needs: global loss.
-Cost: K runs of T forward passes, and K T times a layer's own part of a backward pass, for the products of traces; a
-constant input is multiplied once per run.
+Cost: K runs of T forward passes, and K T times a layer's own part of a backward pass, for the
+products of traces; a constant input is multiplied once per run.
 Check: one pair of spikes at every lag; the likelihood's eligibility by automatic differentiation
 (tests/methods/test_spiking_stdp.py).
-Source: Neural Computation 19, 1468-1502, doi:10.1162/neco.2007.19.6.1468; Cerebral Cortex 17, 2443-2452,
-doi:10.1093/cercor/bhl152; Frontiers in Neural Circuits 9, 85, doi:10.3389/fncir.2015.00085.
+Source: Neural Computation 19, 1468-1502, doi:10.1162/neco.2007.19.6.1468; Cerebral Cortex 17,
+2443-2452, doi:10.1093/cercor/bhl152; Frontiers in Neural Circuits 9, 85,
+doi:10.3389/fncir.2015.00085.
 """
 
 from __future__ import annotations
@@ -45,7 +50,17 @@ from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.passes import stretch
 from beyond.kits.policies import Softmax, expected_reward, require_others, running_mean
-from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, escape_noise, simulate, trace
+from beyond.kits.spiking import (
+    Code,
+    Neurons,
+    Passage,
+    Reset,
+    check,
+    count,
+    escape_noise,
+    simulate,
+    trace,
+)
 from beyond.network.layers import SUMS, Role
 from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, UnitInterval, settings
@@ -65,7 +80,8 @@ class SpikingSTDP(Descent):
     reward_decay : float in [0, 1)
         Of the running mean; the other baseline does not use it.
     rule : {"window", "likelihood"}
-        What a synapse remembers: pairs of spikes by their order and distance, or the derivative of the log likelihood.
+        What a synapse remembers: pairs of spikes by their order and distance, or the derivative of
+        the log likelihood.
     a_plus, a_minus : float, >= 0
         Heights of the window, for a spike that arrives before or after the neuron's own.
     plus_decay, minus_decay : float in [0, 1]
@@ -73,8 +89,8 @@ class SpikingSTDP(Descent):
     n_steps : int, >= 1
         T, time steps of a run.
     code : {"direct", "rate", "latency"}
-        How inputs are fed: as a constant current, as spikes as often or as early as the input is strong. Symbols have
-        no strength: only direct.
+        How inputs are fed: as a constant current, as spikes as often or as early as the input is
+        strong. Symbols have no strength: only direct.
     decay : float in [0, 1]
         Of the membrane potential, per time step.
     threshold : float, > 0
@@ -114,42 +130,55 @@ class SpikingSTDP(Descent):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         check(problem, "spiking_stdp", self.code)
         if problem.spec.target_kind is not TargetKind.CLASSES:
-            raise UnsupportedError("the output neuron that fires names a class: it cannot name a value")
+            raise UnsupportedError(
+                "the output neuron that fires names a class: it cannot name a value"
+            )
         return {"mean_reward": torch.zeros(len(params))}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         first = problem.layers[0]
-        start = first.stop if first.role is Role.EMBEDDING else 0  # an embedding has no neurons of its own
+        # an embedding has no neurons of its own
+        start = first.stop if first.role is Role.EMBEDDING else 0
         return start, problem.n_weights
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
         inputs = batch.inputs.repeat_interleave(self.n_trials, 1)  # (R, B * K, ...)
         noise = escape_noise(self.escape_noise, rng)
-        currents, passages = simulate(problem, state["params"], inputs, self.neurons, self.code, rng, noise)
+        currents, passages = simulate(
+            problem, state["params"], inputs, self.neurons, self.code, rng, noise
+        )
         policy = Softmax(self._read(currents))
         actions = policy.sample(1, rng)  # (R, B * K, 1)
         rewards = problem.reward(actions.view(len(actions), -1, self.n_trials), batch)  # (R, B, K)
         advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
         modulation = advantages.flatten(1) / (advantages.shape[1] * self.n_trials)  # (R, B * K)
-        change = self._changes(passages, self._output_timing(actions, policy.probabilities), modulation)
+        change = self._changes(
+            passages, self._output_timing(actions, policy.probabilities), modulation
+        )
         first, _ = self.trained(problem)
         mean_reward = running_mean(state["mean_reward"], rewards, self.reward_decay)
         return -change[:, first:], {"mean_reward": mean_reward}
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         noise = escape_noise(self.escape_noise)
-        currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code, jitter=noise)
+        currents, passages = simulate(
+            problem, state["params"], batch.inputs, self.neurons, self.code, jitter=noise
+        )
         count(problem, passages, self.code)
         return self._read(currents)
 
     def _read(self, currents: Tensor) -> Tensor:
-        """Logits (R, B, n_outputs) of the output neuron that fires, from the currents (R, T, B, n_outputs)."""
+        """Logits (R, B, n_outputs) of the output neuron that fires, from the currents (R, T, B,
+        n_outputs).
+        """
         return currents.mean(1) / self.output_noise
 
     def _changes(self, passages: Sequence[Passage], timing: Tensor, modulation: Tensor) -> Tensor:
-        """Change (R, n) of the weights: sum over steps of what arrives, times the neuron's own modulated timing.
+        """Change (R, n) of the weights: sum over steps of what arrives, times the neuron's own
+        modulated timing.
 
-        `timing` (R, T, B, n_outputs) is the output neurons', `modulation` (R, B) the reward above the baseline.
+        `timing` (R, T, B, n_outputs) is the output neurons', `modulation` (R, B) the reward above
+        the baseline.
         """
         parts: list[Tensor] = []
         error: Tensor | None = _modulated(timing, modulation)
@@ -168,7 +197,9 @@ class SpikingSTDP(Descent):
         return torch.cat(parts, 1)
 
     def _timing(self, spikes: Tensor, potentials: Tensor) -> Tensor:
-        """What a spike that arrives at each step adds to a synapse's memory, from the neuron's own (R, T, B, ...)."""
+        """What a spike that arrives at each step adds to a synapse's memory, from the neuron's own
+        (R, T, B, ...).
+        """
         if self.rule == "likelihood":
             surprise = spikes - ((potentials - self.threshold) / self.escape_noise).sigmoid()
             return self.neurons.back(spikes, surprise / self.escape_noise)
@@ -177,7 +208,9 @@ class SpikingSTDP(Descent):
         return self.a_plus * later - self.a_minus * earlier
 
     def _output_timing(self, actions: Tensor, probabilities: Tensor) -> Tensor:
-        """The same for output neurons, whose one spike, of neuron `actions` (R, B, 1), comes at the last step."""
+        """The same for output neurons, whose one spike, of neuron `actions` (R, B, 1), comes at the
+        last step.
+        """
         fired = torch.zeros_like(probabilities).scatter_(-1, actions, 1.0)  # (R, B, n_outputs)
         if self.rule == "likelihood":
             surprise = (fired - probabilities) / (self.output_noise * self.n_steps)
@@ -188,5 +221,7 @@ class SpikingSTDP(Descent):
 
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:
-    """Timing (R, T, B, ...) times the modulation (R, B), with time folded into the batch: (R, T * B, ...)."""
+    """Timing (R, T, B, ...) times the modulation (R, B), with time folded into the batch: (R, T *
+    B, ...).
+    """
     return (timing * stretch(modulation.unsqueeze(1), timing)).flatten(1, 2)

@@ -1,8 +1,9 @@
 """Surrogate gradients in spiking networks (Zenke & Ganguli, 2018; Neftci, Mostafa & Zenke, 2019).
 
-The task's network with leaky integrate-and-fire neurons in place of its activations, run for T steps and trained by
-back-propagation through time. A spike is a step function of the potential, whose derivative is zero wherever it exists;
-on the way back a fast sigmoid's derivative stands in for it.
+The task's network with leaky integrate-and-fire neurons in place of its activations, run for T
+steps and trained by back-propagation through time. A spike is a step function of the potential,
+whose derivative is zero wherever it exists; on the way back a fast sigmoid's derivative stands in
+for it.
 
     u_l[t] = decay u_l[t-1] - threshold s_l[t-1] + W_l s_{l-1}[t]        s_l[t] = 1 where u_l[t] > threshold, else 0
     z      = mean_t W_L s_{L-1}[t], or max_t of its leaky integral       the outputs
@@ -13,17 +14,20 @@ on the way back a fast sigmoid's derivative stands in for it.
     dI_l[t] = du_l[t] + decay dI_l[t+1]                                  the reset is held fixed
     g_l     = sum_t dI_l[t] s_{l-1}[t]^T                                 handed to the optimizer
 
-Inputs are constant currents by default (for symbols, their embedded vectors); under the rate and latency code they are
-spikes of the input's sign, see `beyond.kits.spiking.encode`. The rate code draws its spikes in training and spreads
-them evenly in prediction, where nothing may be drawn.
+Inputs are constant currents by default (for symbols, their embedded vectors); under the rate and
+latency code they are spikes of the input's sign, see `beyond.kits.spiking.encode`. The rate code
+draws its spikes in training and spreads them evenly in prediction, where nothing may be drawn.
 
-Departures: membranes without a synaptic current's second time constant; weights as the task draws them instead of
-scaled to the decay; the mean current read out instead of the largest potential, which is a choice; any optimizer.
+Departures: membranes without a synaptic current's second time constant; weights as the task draws
+them instead of scaled to the decay; the mean current read out instead of the largest potential,
+which is a choice; any optimizer.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: T forward and T backward passes; layers before the first neurons are passed once where the input is constant.
-Check: automatic differentiation with the surrogate put in by hand; snnTorch's neuron, whose reset by default acts
-one step after the spike, as here (tests/methods/test_spiking_surrogate.py).
-Source: arXiv:1705.11146 (the surrogate); IEEE Signal Processing Magazine 36, 51-63, arXiv:1901.09948.
+Cost: T forward and T backward passes; layers before the first neurons are passed once where the
+input is constant.
+Check: automatic differentiation with the surrogate put in by hand; snnTorch's neuron, whose reset
+by default acts one step after the spike, as here (tests/methods/test_spiking_surrogate.py).
+Source: arXiv:1705.11146 (the surrogate); IEEE Signal Processing Magazine 36, 51-63,
+arXiv:1901.09948.
 """
 
 from __future__ import annotations
@@ -52,10 +56,11 @@ class SpikingSurrogate(Descent):
     n_steps : int, >= 1
         T, time steps of a run.
     code : {"direct", "rate", "latency"}
-        How inputs are fed: as a constant current, as spikes as often or as early as the input is strong. Symbols have
-        no strength: only direct.
+        How inputs are fed: as a constant current, as spikes as often or as early as the input is
+        strong. Symbols have no strength: only direct.
     readout : {"mean", "max"}
-        Outputs: the mean over time of the last layer's current, or the largest potential of its leaky integral.
+        Outputs: the mean over time of the last layer's current, or the largest potential of its
+        leaky integral.
     decay : float in [0, 1]
         Of the membrane potential, per time step.
     threshold : float, > 0
@@ -63,7 +68,8 @@ class SpikingSurrogate(Descent):
     reset : {"soft", "hard"}
         A spike subtracts the threshold from the potential, or sets it to zero.
     surrogate_slope : float, >= 0
-        Of the fast sigmoid, for a potential in the unit of the weights; 0 takes every derivative for 1.
+        Of the fast sigmoid, for a potential in the unit of the weights; 0 takes every derivative
+        for 1.
     spike_cost : float, >= 0
         Added to the loss for each spike that a layer's neurons fire on an example, on average.
     """
@@ -89,20 +95,29 @@ class SpikingSurrogate(Descent):
         return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code, rng)
+        currents, passages = simulate(
+            problem, state["params"], batch.inputs, self.neurons, self.code, rng
+        )
         outputs, potentials = self._read(currents)
-        return self._backward(passages, self._unread(problem.error(outputs, batch.targets), potentials))
+        return self._backward(
+            passages, self._unread(problem.error(outputs, batch.targets), potentials)
+        )
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
-        currents, passages = simulate(problem, state["params"], batch.inputs, self.neurons, self.code)
+        currents, passages = simulate(
+            problem, state["params"], batch.inputs, self.neurons, self.code
+        )
         count(problem, passages, self.code)
         return self._read(currents)[0]
 
     def _read(self, currents: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (R, B, n_outputs) from the last layer's currents (R, T, B, n_outputs), and what was read."""
+        """Outputs (R, B, n_outputs) from the last layer's currents (R, T, B, n_outputs), and what
+        was read.
+        """
         if self.readout == "mean":
             return currents.mean(1), currents
-        _, potentials = self.neurons.run(currents, torch.tensor(torch.inf))  # out of the threshold's reach
+        # out of the threshold's reach
+        _, potentials = self.neurons.run(currents, torch.tensor(torch.inf))
         return potentials.amax(1), potentials
 
     def _unread(self, error: Tensor, potentials: Tensor) -> Tensor:
@@ -115,7 +130,8 @@ class SpikingSurrogate(Descent):
     def _backward(self, passages: list[Passage], error: Tensor) -> Tensor:
         """Gradient (R, n) from the error (R, T, B, n_outputs) at the last layer's currents."""
         batch_size = error.shape[2]
-        first = next(index for index, passage in enumerate(passages) if passage.segment.stop)  # has weights
+        # has weights
+        first = next(index for index, passage in enumerate(passages) if passage.segment.stop)
         error = error.flatten(1, 2)
         parts: list[Tensor] = []
         for index in range(len(passages) - 1, first - 1, -1):
@@ -125,8 +141,11 @@ class SpikingSurrogate(Descent):
                     batch_size * passage.spikes[0, 0, 0].numel()
                 )
                 distance = (passage.potentials - self.threshold).abs()
-                error = self.neurons.back(passage.spikes, error / (1 + self.surrogate_slope * distance).square())
-                if passage.inputs.shape[1] == batch_size:  # constant in time: it gathers the errors of all steps
+                error = self.neurons.back(
+                    passage.spikes, error / (1 + self.surrogate_slope * distance).square()
+                )
+                # constant in time: it gathers the errors of all steps
+                if passage.inputs.shape[1] == batch_size:
                     error = error.sum(1, keepdim=True)
                 error = error.flatten(1, 2)
             else:

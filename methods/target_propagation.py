@@ -1,8 +1,8 @@
 """Difference target propagation (Lee, Zhang, Fischer & Bengio, 2015).
 
-Every layer is told what it should have said instead of how the loss changes with it. Targets travel down through
-learned approximate inverses g_l of the stages, corrected by what the inverse gets wrong without a target. For each
-example, with h_l = stage_l(h_{l-1}) and h_0 the input,
+Every layer is told what it should have said instead of how the loss changes with it. Targets travel
+down through learned approximate inverses g_l of the stages, corrected by what the inverse gets
+wrong without a target. For each example, with h_l = stage_l(h_{l-1}) and h_0 the input,
 
     t_L     = h_L - target_rate d loss / d h_L
     t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l)                    l = L .. 2
@@ -12,13 +12,15 @@ example, with h_l = stage_l(h_{l-1}) and h_0 the input,
 
 Means over the batch are handed to the optimizer, for stages and inverses alike.
 
-Departures: the first target is set at the outputs and goes through an inverse too, where the source takes a gradient
-step at the last hidden layer (there W_L^T is needed); the noise has one strength in all layers; any optimizer.
+Departures: the first target is set at the outputs and goes through an inverse too, where the source
+takes a gradient step at the last hidden layer (there W_L^T is needed); the noise has one strength
+in all layers; any optimizer.
 Needs: global loss, stored activations, separate phases, backward locking.
-Cost: 1 forward pass, the gradients' half of 1 backward pass, and for stages 2 .. L one more forward pass, three
-passes through the inverse (as many operations each, for fully connected layers) and the gradient of the inverse.
-Check: with exact inverses of linear layers the targets are those of Gauss and Newton; both local gradients equal
-automatic differentiation (tests/methods/test_target_propagation.py).
+Cost: 1 forward pass, the gradients' half of 1 backward pass, and for stages 2 .. L one more forward
+pass, three passes through the inverse (as many operations each, for fully connected layers) and the
+gradient of the inverse.
+Check: with exact inverses of linear layers the targets are those of Gauss and Newton; both local
+gradients equal automatic differentiation (tests/methods/test_target_propagation.py).
 Source: ECML PKDD 2015, arXiv:1412.7525.
 """
 
@@ -59,25 +61,31 @@ class TargetPropagation(Descent):
     noise_std: NonNegative = 0.3
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        problem.require_roles("target_propagation", TRANSPARENT, "an inverse needs the activation behind it")
+        problem.require_roles(
+            "target_propagation", TRANSPARENT, "an inverse needs the activation behind it"
+        )
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]
         return {"extras": end_to_end([params[:, :0], *drawn])}  # V_l and c_l, l = 2 .. L
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, inverses = state["params"], state["extras"]
-        stages, backs = problem.stages, problem.own_segments(inverse_networks(problem))  # whose products are charged
+        # whose products are charged
+        stages, backs = problem.stages, problem.own_segments(inverse_networks(problem))
         n_examples = batch.inputs.shape[1]
         activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
 
         error = problem.error(activities[-1], batch.targets)
         target = activities[-1] - self.target_rate * n_examples * error
         gradients, inverse_gradients = [stages[-1].gradient(tapes[-1], error)], []
-        for i in range(len(stages) - 1, 0, -1):  # stages[i] takes `below` to `above`, its inverse the way back
+        # stages[i] takes `below` to `above`, its inverse the way back
+        for i in range(len(stages) - 1, 0, -1):
             above, below, back = activities[i + 1], activities[i], backs[i - 1]
             corrupted = below + self.noise_std * rng.normal(*below.shape[1:])
             code, _ = stages[i].forward(params, corrupted)
             reconstruction, tape = back.forward(inverses, code.flatten(2))
-            inverse_gradients.insert(0, back.gradient(tape, (reconstruction - corrupted.flatten(2)) / n_examples))
+            inverse_gradients.insert(
+                0, back.gradient(tape, (reconstruction - corrupted.flatten(2)) / n_examples)
+            )
 
             wanted, _ = back.forward(inverses, target.flatten(2))
             found, _ = back.forward(inverses, above.flatten(2))
@@ -87,10 +95,14 @@ class TargetPropagation(Descent):
 
 
 def inverse_networks(problem: Problem) -> list[LayeredNetwork]:
-    """One affine map and an activation back through each stage but the first, between flattened activities."""
+    """One affine map and an activation back through each stage but the first, between flattened
+    activities.
+    """
     networks = []
     for below, stage in zip(problem.stages, problem.stages[1:], strict=False):
         activation = [layer for layer in below.layers if layer.role is Role.ACTIVATION]
         layers = [Linear(prod(stage.input_shape)), *activation]
-        networks.append(LayeredNetwork(layers, (prod(stage.output_shape),), INITIALISATIONS["lecun"]))
+        networks.append(
+            LayeredNetwork(layers, (prod(stage.output_shape),), INITIALISATIONS["lecun"])
+        )
     return networks

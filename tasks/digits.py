@@ -1,19 +1,23 @@
 """Handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998).
 
-Source      The UCI "Optical Recognition of Handwritten Digits" test part, as shipped with scikit-learn (`load_digits`).
+Source      The UCI "Optical Recognition of Handwritten Digits" test part, as shipped with
+            scikit-learn (`load_digits`).
 Licence     CC BY 4.0 (UCI), doi:10.24432/C50P49.
-Examples    1,797 images of 1x8x8; ten balanced classes of 174 to 183. A pixel counts the ink in a 4x4 block of a 32x32
-            bitmap, 0 to 16; here scaled as one to mean 0 and standard deviation 1 over the training part.
+Examples    1,797 images of 1x8x8; ten balanced classes of 174 to 183. A pixel counts the ink in a
+            4x4 block of a 32x32 bitmap, 0 to 16; here scaled as one to mean 0 and standard
+            deviation 1 over the training part.
 Splits      1,257 train, 270 validation, 270 test, stratified. The 13 writers are in all three.
 Chance      0.10.
-Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.967, three nearest neighbours
-            0.993. The default network trained by backpropagation reaches 0.97 on the validation split.
+Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.967, three
+            nearest neighbours 0.993. The default network trained by backpropagation reaches 0.97 on
+            the validation split.
 
-Source task The same ten digits printed: 2,520 images from the outlines of 21 faces shipped with matplotlib, each digit
-            of each face twelve times with another slant, rotation, width, height and place, made into pixels as UCI
-            made theirs. The faces' licences ship beside them. Measured here: three nearest neighbours among the printed
-            digits name 0.67 of the handwritten ones. Or ("classes") the digits 0 to 4 (901 images), the task then
-            being 5 to 9 (896).
+Source task The same ten digits printed: 2,520 images from the outlines of 21 faces shipped with
+            matplotlib, each digit of each face twelve times with another slant, rotation, width,
+            height and place, made into pixels as UCI made theirs. The faces' licences ship beside
+            them. Measured here: three nearest neighbours among the printed digits name 0.67 of the
+            handwritten ones. Or ("classes") the digits 0 to 4 (901 images), the task then being 5
+            to 9 (896).
 """
 
 from functools import cache
@@ -43,7 +47,8 @@ class Digits(ArrayTask):
     Parameters
     ----------
     source_data : {"glyphs", "classes"}, optional
-        What to learn from first: printed digits; or the digits 0 to 4, the task itself then being 5 to 9.
+        What to learn from first: printed digits; or the digits 0 to 4, the task itself then being 5
+        to 9.
     shift : int, in [0, 7]
         Training images are moved by up to this many pixels along each axis; background enters.
     noise_std : float, >= 0
@@ -70,13 +75,16 @@ class Digits(ArrayTask):
         )
 
     def examples(self) -> Examples:
-        return select_classes(_digits(), range(5, 10)) if self.source_data == "classes" else _digits()
+        return (
+            select_classes(_digits(), range(5, 10)) if self.source_data == "classes" else _digits()
+        )
 
     def source_examples(self) -> Examples:
         return select_classes(_digits(), range(5)) if self.source_data == "classes" else glyphs()
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
-        background = inputs.flatten(2).amin(2) if self.shift else None  # every image has an empty pixel: the first
+        # every image has an empty pixel: the first
+        background = inputs.flatten(2).amin(2) if self.shift else None
         return jitter(inputs, rng, self.shift, (3, 4), background, self.noise_std)
 
 
@@ -90,7 +98,9 @@ def _digits() -> Examples:
 
 @cache
 def glyphs() -> Examples:
-    """Printed digits, made as UCI made the handwritten ones: ink in each 4x4 block of a 32x32 bitmap."""
+    """Printed digits, made as UCI made the handwritten ones: ink in each 4x4 block of a 32x32
+    bitmap.
+    """
     from matplotlib.path import Path as Outline
 
     side = (np.arange(32) + 0.5) / 32
@@ -101,7 +111,8 @@ def glyphs() -> Examples:
         for _ in range(GLYPH_VARIANTS):
             transform, offset = _placement(rng)
             ink = np.zeros(len(points), bool)
-            for polygon in polygons:  # a hole is a polygon inside another: ink where an odd number overlap
+            # a hole is a polygon inside another: ink where an odd number overlap
+            for polygon in polygons:
                 ink ^= Outline(polygon @ transform.T + offset).contains_points(points)
             images.append(ink.reshape(1, 8, 4, 8, 4).sum((2, 4)))
             labels.append(label)
@@ -111,7 +122,8 @@ def glyphs() -> Examples:
 def _outlines() -> list[tuple[int, list[np.ndarray]]]:
     """Each face's digits as polygons, centred on the origin and 1 high.
 
-    A face is used if its glyphs for 0 to 9 carry the digits' names: symbol fonts and placeholders do not.
+    A face is used if its glyphs for 0 to 9 carry the digits' names: symbol fonts and placeholders
+    do not.
     """
     from matplotlib import get_data_path
     from matplotlib.ft2font import FT2Font, LoadFlags
@@ -120,20 +132,25 @@ def _outlines() -> list[tuple[int, list[np.ndarray]]]:
     found = []
     for file in sorted(Path(get_data_path(), "fonts", "ttf").glob("*.ttf")):
         face = FT2Font(str(file))
-        if [face.get_glyph_name(face.get_char_index(ord(digit))) for digit in "0123456789"] != GLYPH_NAMES:
+        if [
+            face.get_glyph_name(face.get_char_index(ord(digit))) for digit in "0123456789"
+        ] != GLYPH_NAMES:
             continue
         for label in range(10):
             face.load_char(ord(str(label)), flags=LoadFlags.NO_SCALE)
             polygons = [np.asarray(polygon) for polygon in Outline(*face.get_path()).to_polygons()]
             corners = np.concatenate(polygons)
             low, high = corners.min(0), corners.max(0)
-            found.append((label, [(polygon - (low + high) / 2) / (high - low)[1] for polygon in polygons]))
+            found.append(
+                (label, [(polygon - (low + high) / 2) / (high - low)[1] for polygon in polygons])
+            )
     return found
 
 
 def _placement(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw how one glyph is written into the unit square: a matrix (2, 2) and an offset (2,)."""
     angle, slant = rng.normal(0, 0.1), rng.normal(0, 0.12)  # radians; width a height
-    height, width = rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.15)  # of the square; of the face's own width
+    # of the square; of the face's own width
+    height, width = rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.15)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return height * rotation @ np.array([[width, slant], [0, 1]]), 0.5 + rng.uniform(-0.04, 0.04, 2)

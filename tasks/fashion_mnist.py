@@ -1,18 +1,20 @@
 """Fashion-MNIST: clothes in 28x28 pixels (Xiao, Rasul & Vollgraf, 2017).
 
-Source      Debian's package `dataset-fashion-mnist` (`apt install dataset-fashion-mnist`), or the authors' four files
-            in `datasets/fashion-mnist` below any folder of XDG_DATA_DIRS. SHA-256 of their contents is verified.
-            arXiv:1708.07747, github.com/zalandoresearch/fashion-mnist.
+Source      Debian's package `dataset-fashion-mnist` (`apt install dataset-fashion-mnist`), or the
+            authors' four files in `datasets/fashion-mnist` below any folder of XDG_DATA_DIRS.
+            SHA-256 of their contents is verified. arXiv:1708.07747,
+            github.com/zalandoresearch/fashion-mnist.
 Licence     MIT.
-Examples    70,000 images of 1x28x28; ten classes of 7,000. Grey values 0 to 255, scaled as one to mean 0 and standard
-            deviation 1 over the training part.
-Splits      The published 10,000 are the test split. Of the published 60,000 training images 55,000 train and 5,000
-            validate, stratified. `train_size=10000` is enough for most comparisons.
+Examples    70,000 images of 1x28x28; ten classes of 7,000. Grey values 0 to 255, scaled as one to
+            mean 0 and standard deviation 1 over the training part.
+Splits      The published 10,000 are the test split. Of the published 60,000 training images 55,000
+            train and 5,000 validate, stratified. `train_size=10000` is enough for most comparisons.
 Chance      0.10.
-Published   Test accuracy of untrained people 0.835, of convolutional networks 0.88 to 0.94 (the package's README).
-Reference   Measured here at `split_seed=0`, on the test split: nearest centroid 0.68; trained on 10,000 images, three
-            nearest neighbours 0.813 and logistic regression 0.837. The default network trained by backpropagation for
-            20 epochs reaches 0.87.
+Published   Test accuracy of untrained people 0.835, of convolutional networks 0.88 to 0.94 (the
+            package's README).
+Reference   Measured here at `split_seed=0`, on the test split: nearest centroid 0.68; trained on
+            10,000 images, three nearest neighbours 0.813 and logistic regression 0.837. The default
+            network trained by backpropagation for 20 epochs reaches 0.87.
 """
 
 from functools import cache
@@ -63,14 +65,21 @@ class FashionMNIST(ArrayTask):
 
 @cache
 def _published() -> tuple[np.ndarray, np.ndarray]:
-    """Grey values (70000, 1, 28, 28) and classes (70000,): first the training part, then the test split."""
-    arrays = [idx(unpacked(f"datasets/fashion-mnist/{name}.gz", sha256, PACKAGE)) for name, sha256 in FILES.items()]
+    """Grey values (70000, 1, 28, 28) and classes (70000,): first the training part, then the test
+    split.
+    """
+    arrays = [
+        idx(unpacked(f"datasets/fashion-mnist/{name}.gz", sha256, PACKAGE))
+        for name, sha256 in FILES.items()
+    ]
     images, classes = np.concatenate(arrays[::2]), np.concatenate(arrays[1::2])
     return images[:, None], classes.astype(np.int64)
 
 
 def idx(contents: bytes) -> np.ndarray:
-    """Array of bytes from the IDX format: two zeros, 8 for bytes, the number of axes, their lengths, the values."""
+    """Array of bytes from the IDX format: two zeros, 8 for bytes, the number of axes, their
+    lengths, the values.
+    """
     start = 4 + 4 * contents[3]
     shape = [int.from_bytes(contents[at : at + 4], "big") for at in range(4, start, 4)]
     if contents[:3] != b"\0\0\x08" or prod(shape) != len(contents) - start:

@@ -2,16 +2,18 @@
 
     y = 10 sin(pi x1 x2) + 20 (x3 - 1/2)^2 + 10 x4 + 5 x5 + noise        x uniform in [0, 1]^10
 
-Source      Friedman, "Multivariate Adaptive Regression Splines", Annals of Statistics 19, 1-67, section 4.3,
-            doi:10.1214/aos/1176347963; the form of scikit-learn's `make_friedman1`. Drawn here, in seconds.
+Source      Friedman, "Multivariate Adaptive Regression Splines", Annals of Statistics 19, 1-67,
+            section 4.3, doi:10.1214/aos/1176347963; the form of scikit-learn's `make_friedman1`.
+            Drawn here, in seconds.
 Licence     None needed: generated.
-Examples    2,000 (or `n_samples`) x 10, no units. Inputs and target are scaled to mean 0 and standard deviation 1 over
-            the training part.
+Examples    2,000 (or `n_samples`) x 10, no units. Inputs and target are scaled to mean 0 and
+            standard deviation 1 over the training part.
 Splits      1,400 train, 300 validation, 300 test, at random; the noise is in all three.
 Chance      R2 = 0, for predicting the mean.
 Ceiling     The noise's share of the variance, 1 / 24.83, leaves R2 = 0.960.
-Reference   Measured here at `split_seed=0`, on the test split: linear regression 0.720, gradient-boosted trees 0.908.
-            The default network trained by backpropagation reaches 0.93 on the validation split.
+Reference   Measured here at `split_seed=0`, on the test split: linear regression 0.720,
+            gradient-boosted trees 0.908. The default network trained by backpropagation reaches
+            0.93 on the validation split.
 
 Source task The same form with other coefficients, 20, 10, 5 and 10, and other draws.
 """
@@ -73,16 +75,24 @@ class Friedman(ArrayTask):
         return _draw(self.n_samples, self.noise_std, [self.data_seed, 1], OTHER_COEFFICIENTS)
 
 
-def friedman(x: np.ndarray, coefficients: tuple[float, float, float, float] = COEFFICIENTS) -> np.ndarray:
+def friedman(
+    x: np.ndarray, coefficients: tuple[float, float, float, float] = COEFFICIENTS
+) -> np.ndarray:
     """Friedman's function without noise, shape (N,), of inputs (N, >= 5)."""
     product, square, fourth, fifth = coefficients
     return (
-        product * np.sin(np.pi * x[:, 0] * x[:, 1]) + square * (x[:, 2] - 0.5) ** 2 + fourth * x[:, 3] + fifth * x[:, 4]
+        product * np.sin(np.pi * x[:, 0] * x[:, 1])
+        + square * (x[:, 2] - 0.5) ** 2
+        + fourth * x[:, 3]
+        + fifth * x[:, 4]
     )
 
 
 def _draw(
-    n_samples: int, noise_std: float, seed: list[int], coefficients: tuple[float, float, float, float]
+    n_samples: int,
+    noise_std: float,
+    seed: list[int],
+    coefficients: tuple[float, float, float, float],
 ) -> Examples:
     rng = np.random.default_rng(seed)
     x = rng.random((n_samples, N_FEATURES))

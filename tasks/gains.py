@@ -1,4 +1,5 @@
-"""Two lines whose inputs differ a thousandfold in gain: a mutation that suits one weight is too large for the other.
+"""Two lines whose inputs differ a thousandfold in gain: a mutation that suits one weight is too
+large for the other.
 
     y = (u, v)        x = (100 u, 0.1 v)        (u, v) on few directions, at amplitude a
 
@@ -8,12 +9,13 @@
 
 The default network is diagonal, y = (w_1 x_1, w_2 x_2), and solves it with w = (0.01, 10).
 
-Source      Lehman, Chen, Clune & Stanley (2018), Safe mutations for deep and recurrent neural networks through output
-            gradients, GECCO, arXiv:1712.06563; sm_simple.py in the authors' code. Drawn here, in no time.
+Source      Lehman, Chen, Clune & Stanley (2018), Safe mutations for deep and recurrent neural
+            networks through output gradients, GECCO, arXiv:1712.06563; sm_simple.py in the authors'
+            code. Drawn here, in no time.
 Licence     None needed: generated.
-Examples    40 x 2, in pairs that share an amplitude a, uniform in [0.5, 1.5]; at `spread=0` a is 1, and every pair is
-            the source's one, which is all of the training part at `train_size=2 split_seed=1`. No units; nothing is
-            scaled.
+Examples    40 x 2, in pairs that share an amplitude a, uniform in [0.5, 1.5]; at `spread=0` a is 1,
+            and every pair is the source's one, which is all of the training part at `train_size=2
+            split_seed=1`. No units; nothing is scaled.
 Splits      20 train, 10 validation, 10 test; pairs stay together.
 Chance      R2 = 0, for predicting the mean.
 Reference   The solution above has R2 = 1 and no error.
@@ -67,4 +69,6 @@ class Gains(ArrayTask):
     def examples(self) -> Examples:
         amplitudes = 1 + self.spread * np.random.default_rng(0).uniform(-1, 1, N_PAIRS)
         targets = np.concatenate([a * np.array(CASES[self.case]) for a in amplitudes])
-        return Examples(GAINS * targets, targets, N_HELD_OUT, "none", N_HELD_OUT, target_scaling="none")
+        return Examples(
+            GAINS * targets, targets, N_HELD_OUT, "none", N_HELD_OUT, target_scaling="none"
+        )

@@ -1,21 +1,26 @@
 """Printed letters to be learnt from a few images each, in scripts never seen before.
 
-Source      The DejaVu fonts shipped with matplotlib, nine faces: Sans, Sans Mono and Serif, each upright, oblique and
-            bold. Rendered here, in about a second. The form of the task is that of Lake, Salakhutdinov & Tenenbaum
-            (2015, Science 350, 1332-1338) and Vinyals et al. (2016, arXiv:1606.04080).
-Licence     Bitstream Vera and DejaVu: free to use, copy and embed; the licence ships beside the fonts.
-Examples    An episode is five letters (or `ways`), relabelled 0 to 4, with one image each (or `shots`) to learn from
-            and five each (or `queries`) to name. An image is 1x16x16, grey and anti-aliased: the letter in one of the
-            faces, fitted into a square of 12 pixels, then turned by up to 10 degrees, shrunk or stretched by up to a
-            tenth and moved by up to a pixel along each axis. Pixels are scaled as one to mean 0 and standard deviation
-            1 over the training letters as rendered. A training episode draws fresh images at every visit.
-Splits      500 train, 200 validation, 400 test episodes, of 166 Latin and Cyrillic, 44 Greek and Georgian, and 51
-            Armenian letters. Some letters have one shape in several scripts (A) or cases (c): in this order, a letter
-            that looks like one before it is left out, so that no held-out letter looks like a training letter.
-            Look-alikes have images, averaged over the faces, at a cosine above 0.93.
+Source      The DejaVu fonts shipped with matplotlib, nine faces: Sans, Sans Mono and Serif, each
+            upright, oblique and bold. Rendered here, in about a second. The form of the task is
+            that of Lake, Salakhutdinov & Tenenbaum (2015, Science 350, 1332-1338) and Vinyals et
+            al. (2016, arXiv:1606.04080).
+Licence     Bitstream Vera and DejaVu: free to use, copy and embed; the licence ships beside the
+            fonts.
+Examples    An episode is five letters (or `ways`), relabelled 0 to 4, with one image each (or
+            `shots`) to learn from and five each (or `queries`) to name. An image is 1x16x16, grey
+            and anti-aliased: the letter in one of the faces, fitted into a square of 12 pixels,
+            then turned by up to 10 degrees, shrunk or stretched by up to a tenth and moved by up to
+            a pixel along each axis. Pixels are scaled as one to mean 0 and standard deviation 1
+            over the training letters as rendered. A training episode draws fresh images at every
+            visit.
+Splits      500 train, 200 validation, 400 test episodes, of 166 Latin and Cyrillic, 44 Greek and
+            Georgian, and 51 Armenian letters. Some letters have one shape in several scripts (A) or
+            cases (c): in this order, a letter that looks like one before it is left out, so that no
+            held-out letter looks like a training letter. Look-alikes have images, averaged over the
+            faces, at a cosine above 0.93.
 Chance      0.20.
-Reference   Measured here at `split_seed=0`, on the test split: the nearest image of the support names 0.62 of the
-            queries.
+Reference   Measured here at `split_seed=0`, on the test split: the nearest image of the support
+            names 0.62 of the queries.
 """
 
 from functools import cache
@@ -108,7 +113,9 @@ def faces() -> list[Path]:
 
 @cache
 def letters() -> dict[str, np.ndarray]:
-    """Rows of `glyphs` that each split has: letters that look like none before them, in the order of the splits."""
+    """Rows of `glyphs` that each split has: letters that look like none before them, in the order
+    of the splits.
+    """
     found = _candidates()
     mean = _rendered().mean(1).reshape(len(_rendered()), -1)
     mean /= np.linalg.norm(mean, axis=1, keepdims=True)
@@ -141,9 +148,16 @@ def _candidates() -> dict[str, list[int]]:
     shared = set.intersection(*(set(FT2Font(str(path)).get_charmap()) for path in faces()))
 
     def is_letter(code: int) -> bool:
-        return code in shared and category(chr(code)) in ("Lu", "Ll", "Lo") and not decomposition(chr(code))
+        return (
+            code in shared
+            and category(chr(code)) in ("Lu", "Ll", "Lo")
+            and not decomposition(chr(code))
+        )
 
-    return {split: [code for codes in ranges for code in codes if is_letter(code)] for split, ranges in SCRIPTS.items()}
+    return {
+        split: [code for codes in ranges for code in codes if is_letter(code)]
+        for split, ranges in SCRIPTS.items()
+    }
 
 
 @cache
@@ -152,7 +166,9 @@ def _rendered() -> np.ndarray:
     from matplotlib.ft2font import FT2Font
 
     codes = [code for own in _candidates().values() for code in own]
-    return np.stack([[_render(face, code) for code in codes] for face in map(FT2Font, map(str, faces()))], 1)
+    return np.stack(
+        [[_render(face, code) for code in codes] for face in map(FT2Font, map(str, faces()))], 1
+    )
 
 
 def _render(face, code: int) -> np.ndarray:
@@ -161,7 +177,8 @@ def _render(face, code: int) -> np.ndarray:
 
     face.clear()
     face.set_size(100, 72)
-    left, low, right, high = face.load_char(code, flags=LoadFlags.NO_HINTING).bbox  # in 64ths of a pixel
+    # in 64ths of a pixel
+    left, low, right, high = face.load_char(code, flags=LoadFlags.NO_HINTING).bbox
     face.set_size(100 * 64 * LETTER / max(right - left, high - low), 72)
     face.set_text(chr(code), 0, flags=LoadFlags.NO_HINTING)
     face.draw_glyphs_to_bitmap(antialiased=True)
@@ -175,10 +192,16 @@ def _render(face, code: int) -> np.ndarray:
 
 
 def _placed(images: Tensor, draws: Tensor) -> Tensor:
-    """Turn, size and move images (N, SIDE, SIDE) by draws (N, 4) in [0, 1); background enters. (N, 1, SIDE, SIDE)."""
+    """Turn, size and move images (N, SIDE, SIDE) by draws (N, 4) in [0, 1); background enters. (N,
+    1, SIDE, SIDE).
+    """
     angle, size, right, down = (2 * draws - 1).unsqueeze(1).unbind(2)  # (N, 1) each
-    cosine, sine = (1 + SIZE * size) * torch.cos(ANGLE * angle), (1 + SIZE * size) * torch.sin(ANGLE * angle)
-    steps = (2 * torch.arange(SIDE) + 1) / SIDE - 1  # in units of grid_sample: the image's side is 2
+    cosine, sine = (
+        (1 + SIZE * size) * torch.cos(ANGLE * angle),
+        (1 + SIZE * size) * torch.sin(ANGLE * angle),
+    )
+    # in units of grid_sample: the image's side is 2
+    steps = (2 * torch.arange(SIDE) + 1) / SIDE - 1
     x, y = steps + 2 * SHIFT / SIDE * right, steps + 2 * SHIFT / SIDE * down  # (N, SIDE)
     across = (cosine * x).unsqueeze(1) - (sine * y).unsqueeze(2)  # (N, SIDE, SIDE)
     along = (sine * x).unsqueeze(1) + (cosine * y).unsqueeze(2)

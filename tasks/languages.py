@@ -3,18 +3,22 @@
 Source      The most frequent 3,000 words of each language in `wordfreq` 3.1.1 (word list "small"),
             doi:10.5281/zenodo.7199437.
 Licence     Code Apache 2.0; word lists CC BY-SA 4.0, with the acknowledgements in the package.
-Examples    20,000 words of 3 to 12 letters, ten balanced classes: German, English, Spanish, Finnish, French, Hungarian,
-            Italian, Dutch, Polish, Turkish. Words shared by two of them are left out; of the rest, the 2,000 most
-            frequent. The lists are lower case (ß is ss). An input is 12 symbols: 0 after the word's end, otherwise a
-            letter of 93, those of all twenty languages here.
-Splits      14,000 train, 3,000 validation, 3,000 test, stratified. Inflected forms of one word may be in several.
+Examples    20,000 words of 3 to 12 letters, ten balanced classes: German, English, Spanish,
+            Finnish, French, Hungarian, Italian, Dutch, Polish, Turkish. Words shared by two of them
+            are left out; of the rest, the 2,000 most frequent. The lists are lower case (ß is ss).
+            An input is 12 symbols: 0 after the word's end, otherwise a letter of 93, those of all
+            twenty languages here.
+Splits      14,000 train, 3,000 validation, 3,000 test, stratified. Inflected forms of one word may
+            be in several.
 Chance      0.10.
-Reference   Measured here at `split_seed=0`, on the test split: logistic regression on counts of letters 0.499, on
-            letters at their places 0.573, on counts of one to three neighbouring letters 0.798. The default network
-            trained by backpropagation reaches 0.61 on the validation split.
+Reference   Measured here at `split_seed=0`, on the test split: logistic regression on counts of
+            letters 0.499, on letters at their places 0.573, on counts of one to three neighbouring
+            letters 0.798. The default network trained by backpropagation reaches 0.61 on the
+            validation split.
 
-Source task The same question for ten other languages of the same alphabet: Czech, Danish, Indonesian, Icelandic,
-            Lithuanian, Latvian, Portuguese, Romanian, Slovenian, Swedish. 17,680 words; none is on a list of the ten.
+Source task The same question for ten other languages of the same alphabet: Czech, Danish,
+            Indonesian, Icelandic, Lithuanian, Latvian, Portuguese, Romanian, Slovenian, Swedish.
+            17,680 words; none is on a list of the ten.
 """
 
 from collections import Counter
@@ -87,7 +91,9 @@ class Languages(ArrayTask):
 @cache
 def alphabet() -> str:
     """Letters of all twenty languages, in code point order: symbol i + 1 is letter i."""
-    return "".join(sorted({letter for words in _words().values() for word in words for letter in word}))
+    return "".join(
+        sorted({letter for words in _words().values() for word in words for letter in word})
+    )
 
 
 def _encode(languages: tuple[str, ...]) -> Examples:
@@ -103,11 +109,16 @@ def _encode(languages: tuple[str, ...]) -> Examples:
 
 @cache
 def _words() -> dict[str, list[str]]:
-    """Words of each of the twenty languages that no other in its ten has, nor, for the other ten, any of the first."""
+    """Words of each of the twenty languages that no other in its ten has, nor, for the other ten,
+    any of the first.
+    """
     listed = {language: _listed(language) for language in LANGUAGES + OTHER_LANGUAGES}
     n_first = Counter(word for language in LANGUAGES for word in listed[language])
     n_other = Counter(word for language in OTHER_LANGUAGES for word in listed[language])
-    first = {language: [word for word in listed[language] if n_first[word] == 1] for language in LANGUAGES}
+    first = {
+        language: [word for word in listed[language] if n_first[word] == 1]
+        for language in LANGUAGES
+    }
     other = {
         language: [word for word in listed[language] if n_other[word] == 1 and not n_first[word]]
         for language in OTHER_LANGUAGES

@@ -2,22 +2,25 @@
 
     y = W x        W = sum_k s_k u_k v_k^T
 
-A deep linear network learns such a map mode by mode, in a time that is known in closed form (Saxe et al., 2014). Scores
-say how much of each mode a network has learnt: `mode_1_score` is u_1^T A v_1 / s_1, where A is its best linear map of
-the inputs; 0 is nothing and 1 is all of it.
+A deep linear network learns such a map mode by mode, in a time that is known in closed form (Saxe
+et al., 2014). Scores say how much of each mode a network has learnt: `mode_1_score` is u_1^T A v_1
+/ s_1, where A is its best linear map of the inputs; 0 is nothing and 1 is all of it.
 
-Source      Saxe, McClelland & Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-            networks", 2014, arXiv:1312.6120, section 1.1; the random map, Lillicrap et al., "Random synaptic feedback
-            weights support error backpropagation for deep learning", Nature Communications 7, 13276, figure 1.
+Source      Saxe, McClelland & Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+            deep linear neural networks", 2014, arXiv:1312.6120, section 1.1; the random map,
+            Lillicrap et al., "Random synaptic feedback weights support error backpropagation for
+            deep learning", Nature Communications 7, 13276, figure 1.
 Licence     None needed: generated.
-Examples    200 (or `n_samples`) x 10, no units, to learn from. Their mean is 0 and their covariance the identity, to
-            rounding; `train_size` takes a part of them, for which both hold only about. Neither inputs nor targets are
-            scaled.
-Splits      200 train, 100 validation, 100 test (or `n_held_out`); those of the latter two are standard normal draws.
+Examples    200 (or `n_samples`) x 10, no units, to learn from. Their mean is 0 and their covariance
+            the identity, to rounding; `train_size` takes a part of them, for which both hold only
+            about. Neither inputs nor targets are scaled.
+Splits      200 train, 100 validation, 100 test (or `n_held_out`); those of the latter two are
+            standard normal draws.
 Chance      R2 = 0, for predicting the mean.
 Ceiling     R2 = 1: there is no noise, unless `label_noise` adds some.
-Reference   Least squares finds the map: R2 = 1. Measured here: the default network, whose hidden units are rectified,
-            reaches 0.95 on the validation split when trained by backpropagation for 100 epochs.
+Reference   Least squares finds the map: R2 = 1. Measured here: the default network, whose hidden
+            units are rectified, reaches 0.95 on the validation split when trained by
+            backpropagation for 100 epochs.
 """
 
 from functools import cached_property
@@ -43,10 +46,11 @@ class LinearTeacher(ArrayTask):
     n_inputs, n_outputs : int, >= 1
         Numbers of features and of values to predict.
     singular_values : tuple of float, all > 0, optional
-        Of the map; as many as it has modes, the others are 0. None draws every entry from N(0, 1 / n_inputs) instead.
+        Of the map; as many as it has modes, the others are 0. None draws every entry from N(0, 1 /
+        n_inputs) instead.
     basis : {"axes", "random"}
-        Where the modes point, if `singular_values` are given: mode k leads from input k to output k; or from and to
-        random orthonormal directions.
+        Where the modes point, if `singular_values` are given: mode k leads from input k to output
+        k; or from and to random orthonormal directions.
     n_samples : int, > n_inputs
         Training examples.
     n_held_out : int, >= 1
@@ -86,7 +90,9 @@ class LinearTeacher(ArrayTask):
 
     @cached_property
     def modes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The map's K modes: directions u (n_outputs, K), singular values (K,), directions v (n_inputs, K)."""
+        """The map's K modes: directions u (n_outputs, K), singular values (K,), directions v
+        (n_inputs, K).
+        """
         rng = np.random.default_rng([self.data_seed, 0])
         if self.singular_values is None:
             entries = rng.standard_normal((self.n_outputs, self.n_inputs)) / np.sqrt(self.n_inputs)
@@ -114,7 +120,9 @@ class LinearTeacher(ArrayTask):
         )
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """R2 and half the squared error, and how much of each mode is learnt; what is beyond 1 counts down again."""
+        """R2 and half the squared error, and how much of each mode is learnt; what is beyond 1
+        counts down again.
+        """
         u = torch.from_numpy(self.modes[0])
         along, wanted = outputs.double() @ u, targets.double() @ u  # (R, B, K)
         learnt = (along * wanted).sum(1) / wanted.square().sum(1)  # (R, K)

@@ -3,14 +3,16 @@
     class 0    (cos t, sin t)                t in [0, pi], evenly spaced
     class 1    (1 - cos t, 1/2 - sin t)
 
-Source      scikit-learn's `make_moons` (Pedregosa et al., 2011, JMLR 12, 2825-2830). Drawn here, in no time.
+Source      scikit-learn's `make_moons` (Pedregosa et al., 2011, JMLR 12, 2825-2830). Drawn here, in
+            no time.
 Licence     None needed: generated.
-Examples    1,000 (or `n_samples`) x 2, half of each class. The unit is a circle's radius; each coordinate is scaled to
-            mean 0 and standard deviation 1 over the training part.
+Examples    1,000 (or `n_samples`) x 2, half of each class. The unit is a circle's radius; each
+            coordinate is scaled to mean 0 and standard deviation 1 over the training part.
 Splits      700 train, 150 validation, 150 test, stratified; the noise is in all three.
 Chance      0.50.
-Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.860, five nearest neighbours
-            1.000. The default network trained by backpropagation reaches 1.00 on the validation split.
+Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.860, five
+            nearest neighbours 1.000. The default network trained by backpropagation reaches 1.00 on
+            the validation split.
 """
 
 from typing import Annotated, ClassVar
@@ -42,7 +44,8 @@ class Moons(ArrayTask):
 
     n_samples: Annotated[int, Ge(20)] = 1000
     noise_std: NonNegative = 0.1
-    data_seed: Annotated[int, Interval(ge=0, lt=1 << 32)] = 0  # scikit-learn's generator takes 32 bits
+    # scikit-learn's generator takes 32 bits
+    data_seed: Annotated[int, Interval(ge=0, lt=1 << 32)] = 0
 
     @property
     def spec(self) -> TaskSpec:
@@ -59,5 +62,7 @@ class Moons(ArrayTask):
     def examples(self) -> Examples:
         from sklearn.datasets import make_moons
 
-        points, moons = make_moons(self.n_samples, noise=self.noise_std, random_state=self.data_seed)
+        points, moons = make_moons(
+            self.n_samples, noise=self.noise_std, random_state=self.data_seed
+        )
         return Examples(np.asarray(points), np.asarray(moons))

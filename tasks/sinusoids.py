@@ -2,16 +2,18 @@
 
     y = A sin(x - p)        A uniform in [0.1, 5], p uniform in [0, pi], x uniform in [-5, 5]
 
-Source      Finn, Abbeel & Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", section 5.1,
-            arXiv:1703.03400. Drawn here, in milliseconds.
+Source      Finn, Abbeel & Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep
+            Networks", section 5.1, arXiv:1703.03400. Drawn here, in milliseconds.
 Licence     None needed: generated.
-Examples    An episode is one sinusoid: 10 points (or `shots`) to adapt to and 10 (or `n_query`) to answer, noiseless,
-            inputs and targets in the paper's units. A training episode draws fresh points at every visit.
+Examples    An episode is one sinusoid: 10 points (or `shots`) to adapt to and 10 (or `n_query`) to
+            answer, noiseless, inputs and targets in the paper's units. A training episode draws
+            fresh points at every visit.
 Splits      1,000 train, 300 validation, 600 test episodes; no sinusoid is in two of them.
 Chance      R2 = 0, for predicting the mean; a mean squared error of 4.40 on the test split.
-Reference   Measured here at `split_seed=0`, on the test split: the best single sinusoid, A = 1.68 and p = 1.69, leaves
-            a mean squared error of 3.17 (R2 = 0.28), about as far as a function comes that does not adapt. Fitting A
-            and p to the points of an episode is exact.
+Reference   Measured here at `split_seed=0`, on the test split: the best single sinusoid, A = 1.68
+            and p = 1.69, leaves a mean squared error of 3.17 (R2 = 0.28), about as far as a
+            function comes that does not adapt. Fitting A and p to the points of an episode is
+            exact.
 
 The paper reports the mean squared error: `mean_squared_error`. The loss is half of it.
 """

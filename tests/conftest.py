@@ -18,7 +18,9 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def load_task():
-    """Return a function that loads a task, or skips the test where its data are not on this machine."""
+    """Return a function that loads a task, or skips the test where its data are not on this
+    machine.
+    """
 
     def load(name, **settings):
         task = catalog.load("task", name, **settings)
@@ -33,7 +35,9 @@ def load_task():
 
 @pytest.fixture
 def beyond(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command in `tmp_path`, in this process: exit status, what it told and showed."""
+    """Return a function that runs a command in `tmp_path`, in this process: exit status, what it
+    told and showed.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -43,7 +47,9 @@ def beyond(tmp_path, monkeypatch, capsys):
         try:
             main()
         except SystemExit as end:
-            status, message = (1, f"{end.code}\n") if isinstance(end.code, str) else (end.code or 0, "")
+            status, message = (
+                (1, f"{end.code}\n") if isinstance(end.code, str) else (end.code or 0, "")
+            )
         written = capsys.readouterr()
         return status, written.err + message, written.out
 

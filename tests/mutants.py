@@ -1,9 +1,10 @@
 """Deliberate faults, each of which the test file that names it must catch.
 
-A test file names its faults as literals, `FAULTS = [(path of the source from the root, text, what replaces it), ...]`.
-Each fault is put into a copy of the sources and the file that names it is run there until a test fails: one must, and
-not because the copy cannot be imported. `python -m tests.mutants [text ...]` tries the faults of the test files whose
-path contains one of the texts, or all; `--sample 12` tries twelve of them, chosen by the date.
+A test file names its faults as literals, `FAULTS = [(path of the source from the root, text, what
+replaces it), ...]`. Each fault is put into a copy of the sources and the file that names it is run
+there until a test fails: one must, and not because the copy cannot be imported. `python -m
+tests.mutants [text ...]` tries the faults of the test files whose path contains one of the texts,
+or all; `--sample 12` tries twelve of them, chosen by the date.
 """
 
 import argparse
@@ -25,15 +26,34 @@ from time import perf_counter
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("analysis", "beyond", "methods", "tasks", "conf", "tests", "hydra_plugins", "pyproject.toml")
+SOURCES = (
+    "analysis",
+    "beyond",
+    "methods",
+    "tasks",
+    "conf",
+    "tests",
+    "hydra_plugins",
+    "pyproject.toml",
+)
 TESTS_FAILED = 1  # pytest's exit status; 2 and more: it could not run them
 SECONDS = 300  # a fault may make an endless loop
-OFTEN_IMPORTED = ("torch", "pandas", "pyarrow", "scipy.stats", "seaborn", "sklearn.datasets", "hydra")
+OFTEN_IMPORTED = (
+    "torch",
+    "pandas",
+    "pyarrow",
+    "scipy.stats",
+    "seaborn",
+    "sklearn.datasets",
+    "hydra",
+)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A text in a source file, what replaces it, and the test file that must notice; paths are from the root."""
+    """A text in a source file, what replaces it, and the test file that must notice; paths are from
+    the root.
+    """
 
     path: Path
     right: str
@@ -45,7 +65,9 @@ class Fault:
         return f"{self.test}: {self.path}: {change}"
 
     def applied(self, root: Path = ROOT) -> str:
-        """Return the text of the file with the fault in it; raise `ValueError` unless it would change one place."""
+        """Return the text of the file with the fault in it; raise `ValueError` unless it would
+        change one place.
+        """
         try:
             text = (root / self.path).read_text()
         except OSError:
@@ -80,7 +102,9 @@ def naming(root: Path = ROOT) -> list[Path]:
 
 
 def sample(faults: Sequence[Fault], size: int, day: date) -> list[Fault]:
-    """Choose faults by the day: the same ones all day, and each of them once before any comes again."""
+    """Choose faults by the day: the same ones all day, and each of them once before any comes
+    again.
+    """
     mixed = sorted(faults, key=lambda fault: blake2b(str(fault).encode()).digest())
     start = day.toordinal() * size
     return [mixed[index % len(mixed)] for index in range(start, start + min(size, len(mixed)))]
@@ -128,7 +152,9 @@ class Trial:
         signal.alarm(SECONDS)
         status = 3
         with suppress(SystemExit):
-            status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", str(self.fault.test)])
+            status = pytest.main(
+                ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", str(self.fault.test)]
+            )
         sys.stdout.flush()
         os._exit(status)
 
@@ -139,7 +165,9 @@ class Trial:
             return f"not done in {SECONDS} s"
         said = {0: "missed", TESTS_FAILED: "caught"}.get(status, f"pytest exit {status}")
         printed = self.output.read_text().strip().splitlines()
-        if status > TESTS_FAILED or (said == "caught" and not any(line.startswith("FAILED") for line in printed)):
+        if status > TESTS_FAILED or (
+            said == "caught" and not any(line.startswith("FAILED") for line in printed)
+        ):
             return "not run: " + (printed or [said])[-1]
         return said
 
@@ -169,19 +197,37 @@ def trials(faults: Sequence[Fault]) -> Iterator[tuple[Fault, str, float]]:
             else:
                 process, status = os.wait()
                 trial = running.pop(process)
-                yield trial.fault, trial.end(os.waitstatus_to_exitcode(status)), perf_counter() - trial.clock
+                yield (
+                    trial.fault,
+                    trial.end(os.waitstatus_to_exitcode(status)),
+                    perf_counter() - trial.clock,
+                )
                 free.append(trial.copy)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print a line a fault; the exit status is 1 unless every fault is caught."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Try deliberate faults.")
-    parser.add_argument("texts", nargs="*", help="in the paths of the test files whose faults are tried; all otherwise")
-    parser.add_argument("--sample", type=int, metavar="N", help="only this many, chosen by the date")
-    parser.add_argument("--date", type=date.fromisoformat, default=date.today(), metavar="YYYY-MM-DD", help="today")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants", description="Try deliberate faults."
+    )
+    parser.add_argument(
+        "texts",
+        nargs="*",
+        help="in the paths of the test files whose faults are tried; all otherwise",
+    )
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="only this many, chosen by the date"
+    )
+    parser.add_argument(
+        "--date", type=date.fromisoformat, default=date.today(), metavar="YYYY-MM-DD", help="today"
+    )
     chosen = parser.parse_args(arguments)
     try:
-        tests = [test for test in naming() if not chosen.texts or any(text in str(test) for text in chosen.texts)]
+        tests = [
+            test
+            for test in naming()
+            if not chosen.texts or any(text in str(test) for text in chosen.texts)
+        ]
         faults = [fault for test in tests for fault in named_in(test)]
         for fault in faults:
             fault.applied()

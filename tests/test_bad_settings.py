@@ -1,4 +1,6 @@
-"""Settings of the wrong type, range or choice: one line, exit status 1, nothing written, for every group."""
+"""Settings of the wrong type, range or choice: one line, exit status 1, nothing written, for every
+group.
+"""
 
 import subprocess
 import sys
@@ -150,7 +152,9 @@ def test_every_group_has_its_cases():
     assert {"method", "task", "network", "optimizer", "budget", "run"} <= set(CASES)
 
 
-@pytest.mark.parametrize("line", ["method.batch_size=32.5", "'+task.x={_target_: os.system, command: touch called}'"])
+@pytest.mark.parametrize(
+    "line", ["method.batch_size=32.5", "'+task.x={_target_: os.system, command: touch called}'"]
+)
 def test_the_command_ends_with_status_1(line, tmp_path):
     command = [sys.executable, "-m", "beyond.run.main", *arguments(line), "runs=elsewhere"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -15,7 +15,9 @@ from beyond.catalog import names
 def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "200"}
     command = [sys.executable, "-m", "beyond.run.main", "--help"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert done.stdout.count("\n  beyond ") >= 3
     for group in ("task", "method", "network", "optimizer", "budget", "study"):
@@ -124,7 +126,9 @@ def test_a_line_of_a_study_may_sweep_by_itself(beyond, tmp_path):
     tasks = 'hydra.sweeper.tasks=["task=image/digits budget.epochs=1"]'
     status, told, _ = beyond("+study=everything", arms, tasks, "seeds=1", "hydra/launcher=basic")
     assert status == 0, told
-    runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/everything/*/runs.parquet"))
+    runs = pd.concat(
+        pd.read_parquet(path) for path in tmp_path.glob("runs/everything/*/runs.parquet")
+    )
     assert sorted(zip(runs["method"], runs["network"], strict=True)) == [
         ("backprop", "linear"), ("backprop", "mlp-32"),
         ("direct_feedback_alignment", "mlp-32"), ("feedback_alignment", "mlp-32"),
@@ -153,13 +157,22 @@ def test_a_sweep_has_a_row_for_every_cell_and_a_report(beyond, tmp_path):
     runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/adhoc/*/runs.parquet"))
     assert len(runs) == 3 * 2 * 2
     skipped = runs[runs["status"] == "skipped"]
-    assert set(zip(skipped["method"], skipped["task"], strict=True)) == {("fine_tuning", "regression/diabetes")}
+    assert set(zip(skipped["method"], skipped["task"], strict=True)) == {
+        ("fine_tuning", "regression/diabetes")
+    }
     assert (tmp_path / "runs" / "adhoc" / "report" / "index.html").exists()
     assert "report" in shown
 
 
 def test_a_setting_of_a_sweep_may_be_one_that_the_standing_choices_lack(beyond, tmp_path):
-    sweep = ["-m", "method=genetic,cma_es", "method.population_size=8", "budget=steps", "budget.steps=1", "seeds=1"]
+    sweep = [
+        "-m",
+        "method=genetic,cma_es",
+        "method.population_size=8",
+        "budget=steps",
+        "budget.steps=1",
+        "seeds=1",
+    ]
     status, told, _ = beyond(*sweep, "hydra.sweeper.publish=analysis.tables.load")
     assert status == 0, told
     runs = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("runs/adhoc/*/runs.parquet"))
@@ -167,7 +180,9 @@ def test_a_setting_of_a_sweep_may_be_one_that_the_standing_choices_lack(beyond, 
 
 
 def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
-    status, told, _ = beyond("method=backprop", "task=regression/diabetes", "budget.epochs=2", "seeds=4")
+    status, told, _ = beyond(
+        "method=backprop", "task=regression/diabetes", "budget.epochs=2", "seeds=4"
+    )
     assert status == 0
     assert told.count("\n") == 1
     assert "finished, test r2_score " in told

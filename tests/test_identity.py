@@ -13,9 +13,17 @@ from beyond.errors import InputError
 from hydra_plugins.beyond_cells.sweeper import combined
 
 FAULTS = [
-    ("beyond/run/arm.py", "int(value) if isinstance(value, float) and value.is_integer() else value", "value"),
+    (
+        "beyond/run/arm.py",
+        "int(value) if isinstance(value, float) and value.is_integer() else value",
+        "value",
+    ),
     ("beyond/run/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
-    ("beyond/run/arm.py", "if not field.init or (other is not MISSING and same(own, other)):", "if not field.init:"),
+    (
+        "beyond/run/arm.py",
+        "if not field.init or (other is not MISSING and same(own, other)):",
+        "if not field.init:",
+    ),
     (
         "beyond/run/plan.py",
         "for seed in dict.fromkeys(wanted) if seed not in there]",
@@ -23,7 +31,11 @@ FAULTS = [
     ),
     ("beyond/run/plan.py", "if seeds and stale:", "if seeds and stale and not seeds:"),
     ("beyond/run/plan.py", 'DATA: manifest["data_sha256"]}', "DATA: cell.data}"),
-    ("beyond/run/plan.py", '{**manifest["sources"], DATA: manifest', "{**cell.sources, DATA: manifest"),
+    (
+        "beyond/run/plan.py",
+        '{**manifest["sources"], DATA: manifest',
+        "{**cell.sources, DATA: manifest",
+    ),
     (
         "beyond/run/plan.py",
         'and run.rerun in ("all", self.status)',
@@ -34,14 +46,22 @@ FAULTS = [
         "return bool(self.changed)",
         "return bool(self.changed) and self.seeds == list(run.seed_list)",
     ),
-    ("beyond/run/plan.py", "found |= {before.path.name: before.changed", "found |= {before.path.name: []"),
+    (
+        "beyond/run/plan.py",
+        "found |= {before.path.name: before.changed",
+        "found |= {before.path.name: []",
+    ),
     ("beyond/run/plan.py", 'provenance.outdated(manifest["sources"])', "[]"),
-    ("hydra_plugins/beyond_cells/sweeper.py", "for seed in todo.seeds if seed not in own]", "for seed in todo.seeds]"),
+    (
+        "hydra_plugins/beyond_cells/sweeper.py",
+        "for seed in todo.seeds if seed not in own]",
+        "for seed in todo.seeds]",
+    ),
     ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(compose(", "= (compose("),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
-        "lost = {key for key in pairs if key in own",
-        "lost = {key for key in pairs if not key",
+        "lost = {\n            key for key in pairs if key in own",
+        "lost = {\n            key for key in pairs if not key",
     ),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
@@ -77,7 +97,9 @@ def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_pat
     grown, whole = (load(tmp_path / runs / "adhoc").runs for runs in ("grown", "whole"))
     assert grown["seed"].tolist() == whole["seed"].tolist() == [0, 1, 2, 3]
     assert set(grown["arm"]) == {"backprop"}
-    assert grown["best_validation_loss"].tolist() == pytest.approx(whole["best_validation_loss"].tolist(), rel=1e-4)
+    assert grown["best_validation_loss"].tolist() == pytest.approx(
+        whole["best_validation_loss"].tolist(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +113,9 @@ def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_pat
 )  # fmt: skip
 def test_cells_that_differ_are_not_made_one(commands, labels, beyond, tmp_path):
     for command in commands:
-        status, told, _ = beyond(*command, "seeds=2") if "seeds" not in " ".join(command) else beyond(*command)
+        status, told, _ = (
+            beyond(*command, "seeds=2") if "seeds" not in " ".join(command) else beyond(*command)
+        )
         assert status == 0, told
     assert variants(tmp_path) == labels
     assert load(tmp_path / "runs" / "adhoc").runs.groupby(["task", "arm"]).size().tolist() == [2, 2]
@@ -118,7 +142,13 @@ def test_a_label_is_of_the_settings_whatever_was_typed(typed, label, beyond, tmp
 def test_one_arm_typed_in_two_ways_is_trained_once(beyond, tmp_path):
     assert beyond("method=backprop", "method.batch_size=32", *QUICK, "seeds=1")[0] == 0
     status, told, _ = beyond(
-        "-m", SILENT, "method=backprop", "network=default,mlp", "budget=steps", "budget.steps=2.0", "seeds=1"
+        "-m",
+        SILENT,
+        "method=backprop",
+        "network=default,mlp",
+        "budget=steps",
+        "budget.steps=2.0",
+        "seeds=1",
     )
     assert status == 0
     assert told.count("finished before") == told.count("\n") == 1
@@ -132,8 +162,15 @@ def test_a_sweep_composes_once_for_all_cells_with_the_same_choices(beyond, tmp_p
         own = (f"method={method}", f"method.optimizer.learning_rate={rate}", "++task.shots=9")
         assert beyond(*own, *QUICK, "seeds=1")[0] == 0
     composed, compose = [], ConfigLoaderImpl.load_sweep_config
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", lambda *of: composed.append(of[2]) or compose(*of))
-    sweep = ["-m", SILENT, "method=backprop,last_layer", f"method.optimizer.learning_rate={','.join(rates)}"]
+    monkeypatch.setattr(
+        ConfigLoaderImpl, "load_sweep_config", lambda *of: composed.append(of[2]) or compose(*of)
+    )
+    sweep = [
+        "-m",
+        SILENT,
+        "method=backprop,last_layer",
+        f"method.optimizer.learning_rate={','.join(rates)}",
+    ]
     status, told, _ = beyond(*sweep, "++task.shots=9", *QUICK, "seeds=1")
     assert (status, told.count("finished before")) == (0, 6)
     assert len(composed) == 2
@@ -160,9 +197,16 @@ def test_what_is_typed_takes_the_place_of_what_a_line_says():
     line = ["task=a", "task.train_size=2000", "+method.x=1", "budget=steps", "budget.steps=5"]
     typed = ["task.train_size=50", "budget.epochs=1"]
     assert combined(typed, [line]) == [[*typed, "task=a", "+method.x=1"]]
-    assert combined(["method.x=2"], [line]) == [["method.x=2", *(part for part in line if "x=1" not in part)]]
-    assert combined(["task=b"], [line, ["task=b", "seeds=3"], []]) == [["task=b", "seeds=3"], ["task=b"]]
-    with pytest.raises(InputError, match="no line of the study has task=c; its lines have task: a, b"):
+    assert combined(["method.x=2"], [line]) == [
+        ["method.x=2", *(part for part in line if "x=1" not in part)]
+    ]
+    assert combined(["task=b"], [line, ["task=b", "seeds=3"], []]) == [
+        ["task=b", "seeds=3"],
+        ["task=b"],
+    ]
+    with pytest.raises(
+        InputError, match="no line of the study has task=c; its lines have task: a, b"
+    ):
         combined(["task=c"], [line, ["task=b"]])
 
 
@@ -172,7 +216,9 @@ def manifest_of(folder):
 
 @pytest.fixture
 def trained(beyond, tmp_path):
-    """A finished cell; and a function that says what happens when the same, or more, is asked for again."""
+    """A finished cell; and a function that says what happens when the same, or more, is asked for
+    again.
+    """
     command = ("method=genetic", "task=regression/diabetes", *QUICK)
     assert beyond(*command, "seeds=2")[0] == 0
     folder = next(tmp_path.glob("runs/adhoc/*-*"))
@@ -185,7 +231,9 @@ def alter(folder, **parts):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize(("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")])
+@pytest.mark.parametrize(
+    ("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")]
+)
 def test_a_cell_is_stale_when_what_made_it_has_changed(part, name, trained):
     folder, again = trained
     fresh = manifest_of(folder)
@@ -193,11 +241,16 @@ def test_a_cell_is_stale_when_what_made_it_has_changed(part, name, trained):
     alter(folder, **{part: before})
     status, told, _ = again("seeds=2")
     assert status == 0
-    assert f"finished before; stale: what made it has changed ({name}); rerun=stale trains it again" in told
+    assert (
+        f"finished before; stale: what made it has changed ({name}); rerun=stale trains it again"
+        in told
+    )
     assert manifest_of(folder)[part] == before
     status, told, _ = again("seeds=3")
     assert status == 1
-    assert told.startswith("beyond: regression/diabetes, 2 steps: genetic: seeds 2 would join seeds 0 to 1, which are")
+    assert told.startswith(
+        "beyond: regression/diabetes, 2 steps: genetic: seeds 2 would join seeds 0 to 1, which are"
+    )
     assert told.count("\n") == 1
     status, told, _ = again("seeds=2", "rerun=stale")
     assert "before" not in told
@@ -225,26 +278,41 @@ def test_all_stale_seeds_of_an_arm_are_trained_again_together(trained):
         assert {0, 1, 5} <= {seed for cell in cells for seed in manifest_of(cell)["seeds"]}
 
 
-@pytest.mark.parametrize(("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")])
+@pytest.mark.parametrize(
+    ("part", "name"), [("sources", "methods/genetic.py"), ("data_sha256", "its data")]
+)
 def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, trained, beyond):
     folder, again = trained
     study = folder.parent
     assert beyond("method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[0] == 0
     assert load(study).stale == {}
     fresh = manifest_of(folder)
-    alter(folder, **{part: {"sources": {**fresh["sources"], "methods/genetic.py": "0"}, "data_sha256": "0"}[part]})
+    alter(
+        folder,
+        **{
+            part: {"sources": {**fresh["sources"], "methods/genetic.py": "0"}, "data_sha256": "0"}[
+                part
+            ]
+        },
+    )
     told = again("seeds=2")[1]
     assert f"stale: what made it has changed ({name})" in told
     assert load(study).stale == {folder.name: [name]}
     page = write(study).read_text()
     assert (
-        f"stale, made by code or data that have changed since: genetic ({name}). rerun=stale trains them again." in page
+        f"stale, made by code or data that have changed since: genetic ({name}). rerun=stale trains them again."
+        in page
     )
     among_others = "Some arms were made by older code or data than others (see Caveats)."
     assert (among_others in page) == (part == "sources")  # arms of other data are ranked apart
     if part == "sources":  # told of cells that are no part of the command, too
         (study / "stale.json").unlink()
-        assert beyond("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[0] == 0
+        assert (
+            beyond("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[
+                0
+            ]
+            == 0
+        )
         assert load(study).stale == {folder.name: [name]}
     assert again("seeds=2", "rerun=stale")[0] == 0
     assert load(study).stale == {}
@@ -273,7 +341,14 @@ def test_runs_of_an_earlier_version_are_not_compared(trained):
 
 @pytest.mark.parametrize(("launcher", "times"), [("basic", 2), ("joblib", 1)])
 def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyond, arms):
-    sweep = ["-m", "method=constant,constant", "seeds=2,3,[1,4]", f"hydra/launcher={launcher}", "rerun=all", SILENT]
+    sweep = [
+        "-m",
+        "method=constant,constant",
+        "seeds=2,3,[1,4]",
+        f"hydra/launcher={launcher}",
+        "rerun=all",
+        SILENT,
+    ]
     for _ in range(times):
         status, told, _ = beyond(*sweep)
         assert status == 0, told
@@ -283,7 +358,13 @@ def test_equal_jobs_and_seeds_of_a_sweep_are_trained_once(launcher, times, beyon
 
 def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, arms, tmp_path):
     assert beyond("method=genetic", *QUICK, "seeds=2")[0] == 0
-    sweep = ["-m", "method=backprop,genetic", "task=image/digits,regression/diabetes", *QUICK, "seeds=4"]
+    sweep = [
+        "-m",
+        "method=backprop,genetic",
+        "task=image/digits,regression/diabetes",
+        *QUICK,
+        "seeds=4",
+    ]
     status, told, shown = beyond(*sweep)
     assert status == 0, told
     assert "image/digits, 2 steps: genetic: finished before, seeds 0 to 1, in" in told
@@ -292,4 +373,6 @@ def test_a_sweep_extends_what_a_single_run_began_and_ends_in_a_report(beyond, ar
     assert len(arms()) == 4
     tables = {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")}
     assert beyond(*sweep, SILENT)[1].count("finished before") == 5  # genetic on digits in two cells
-    assert {path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")} == tables
+    assert {
+        path: path.read_bytes() for path in tmp_path.rglob("runs/adhoc/*-*/*.parquet")
+    } == tables

@@ -1,8 +1,10 @@
-"""What every method promises, on every kind of layer and with every choice of its settings; see `beyond.run.matrix`.
+"""What every method promises, on every kind of layer and with every choice of its settings; see
+`beyond.run.matrix`.
 
-One test a method and a kind of network. Every layer with weights of its own changes within two steps or is named as
-left alone, or the method is refused in one line before the first; the ledger is what torch counts, the state it was
-given is left alone, a replica is the same seed alone, and a step from a saved state is the step from the state itself.
+One test a method and a kind of network. Every layer with weights of its own changes within two
+steps or is named as left alone, or the method is refused in one line before the first; the ledger
+is what torch counts, the state it was given is left alone, a replica is the same seed alone, and a
+step from a saved state is the step from the state itself.
 """
 
 import ast
@@ -30,13 +32,18 @@ from beyond.run.matrix import SPECS, combinations
 from beyond.streams import Stream
 
 SEEDS = [0, 1]
-# Torch, differentiating a convolution's backward pass, multiplies in the first layer for a derivative nobody asked for.
+# Torch, differentiating a convolution's backward pass, multiplies in the first layer for a
+# derivative nobody asked for.
 WASTEFUL = {("maml", "", "cnn"), ("meta_sgd", "", "cnn")}
 PATIENCE = 8  # steps: a population may keep its best, and a search what it has
 
 
-def convolution_backward(dy, x, weight, bias, stride, padding, dilation, transposed, out_padding, groups, mask, **_):
-    """Operations of a convolution's backward pass; torch's own formula takes groups for one and counts too many."""
+def convolution_backward(
+    dy, x, weight, bias, stride, padding, dilation, transposed, out_padding, groups, mask, **_
+):
+    """Operations of a convolution's backward pass; torch's own formula takes groups for one and
+    counts too many.
+    """
     return 2 * prod(dy) * prod(weight[1:]) * (mask[0] + mask[1])
 
 
@@ -75,12 +82,16 @@ def check(combination):
     second = rule.step(first, other, problem, start.rng)
     after = start.rng.state()
     start.rng.restore(draws)
-    assert_equal(rule.step(saved(first), other, problem, start.rng), second, "a step from a saved state")
+    assert_equal(
+        rule.step(saved(first), other, problem, start.rng), second, "a step from a saved state"
+    )
     start.rng.restore(after)
 
     alone = combination.start(SEEDS[1:])
     own = rule.params(rule.step(alone.state, alone.batches[0], alone.problem, alone.rng))
-    torch.testing.assert_close(rule.params(first)[1:], own, rtol=1e-4, atol=1e-5, msg="a replica is not the seed alone")
+    torch.testing.assert_close(
+        rule.params(first)[1:], own, rtol=1e-4, atol=1e-5, msg="a replica is not the seed alone"
+    )
 
     states = [start.state, first, second]
     while len(states) <= PATIENCE and still(problem, rule, states) - left_alone(problem, rule):
@@ -92,7 +103,11 @@ def still(problem, rule, states):
     """Names of the blocks that are the same in all states, for some replica."""
     first, *others = map(rule.params, states)
     changed = torch.stack([(other != first) for other in others]).any(0)
-    return {block.name for block in problem.blocks if not changed[:, block.start : block.stop].any(1).all()}
+    return {
+        block.name
+        for block in problem.blocks
+        if not changed[:, block.start : block.stop].any(1).all()
+    }
 
 
 def left_alone(problem, rule):
@@ -128,14 +143,18 @@ def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeyp
         start = combination.start(SEEDS)
         if len(left_alone(start.problem, combination.rule)) == len(start.problem.blocks):
             pytest.skip("it leaves every layer alone")
-        return combination.rule.params(combination.rule.step(start.state, start.batches[0], start.problem, start.rng))
+        return combination.rule.params(
+            combination.rule.step(start.state, start.batches[0], start.problem, start.rng)
+        )
 
     try:
         dropped = stepped()
     except UnsupportedError:
         pytest.skip("it refuses dropout")
     monkeypatch.setitem(SPECS, "dropout", replace(SPECS["dropout"], network=MLP((8, 8))))
-    assert torch.equal(dropped, stepped()) == ("dropout is off" in describe(method).departures.lower())
+    assert torch.equal(dropped, stepped()) == (
+        "dropout is off" in describe(method).departures.lower()
+    )
 
 
 class Strange(Linear):
@@ -160,22 +179,41 @@ def make_unknown():
     return make
 
 
-PRODUCTS = {"matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addbmm", "einsum", "tensordot", "inner", "outer"}
+PRODUCTS = {
+    "matmul",
+    "mm",
+    "bmm",
+    "mv",
+    "dot",
+    "addmm",
+    "baddbmm",
+    "addbmm",
+    "einsum",
+    "tensordot",
+    "inner",
+    "outer",
+}
 
 
 @pytest.mark.parametrize("path", sorted(Path("methods").glob("*.py")), ids=lambda path: path.stem)
 def test_a_method_multiplies_through_the_door_and_asks_no_layer_for_its_class(path):
     """A product that is not `problem.matmul` would be charged by nobody, or by hand."""
     for node in ast.walk(ast.parse(path.read_text())):
-        assert not isinstance(getattr(node, "op", None), ast.MatMult), f"{path}:{node.lineno} multiplies with @"
+        assert not isinstance(getattr(node, "op", None), ast.MatMult), (
+            f"{path}:{node.lineno} multiplies with @"
+        )
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             owner, _, name = called.rpartition(".")
             assert called != "isinstance", f"{path}:{node.lineno} asks for a class"
-            assert name not in PRODUCTS or owner in ("problem", "lanes"), f"{path}:{node.lineno} calls {called}"
+            assert name not in PRODUCTS or owner in ("problem", "lanes"), (
+                f"{path}:{node.lineno} calls {called}"
+            )
             assert name != "charge", f"{path}:{node.lineno} charges by hand"
         if isinstance(node, ast.Attribute):
-            assert not (node.attr.startswith("_") and ast.unparse(node.value) in ("problem", "lanes"))
+            assert not (
+                node.attr.startswith("_") and ast.unparse(node.value) in ("problem", "lanes")
+            )
 
 
 def test_every_layer_says_what_it_is():
@@ -194,5 +232,7 @@ def test_a_layer_that_does_not_say_is_refused_by_every_rule_that_asks(make_unkno
     for name in RULES_THAT_ASK:
         rule = load("method", name)
         problem = make_unknown(rule.signal)
-        with pytest.raises(UnsupportedError, match=rf"^{name} has no rule for strange_1 \(unknown\): [^\n]+$"):
+        with pytest.raises(
+            UnsupportedError, match=rf"^{name} has no rule for strange_1 \(unknown\): [^\n]+$"
+        ):
             rule.init(problem, problem.fresh_weights(Stream("init", [0])), Stream("step", [0]))

@@ -56,7 +56,9 @@ def home(method: str) -> str:
 
 
 def setup(method: str, task: str | None = None, seeds=(0, 1, 2), steps: int = 8) -> Setup:
-    """Equal steps, not equal costs: a budget in which one generation does not fit would show nothing of a method."""
+    """Equal steps, not equal costs: a budget in which one generation does not fit would show
+    nothing of a method.
+    """
     made = small(task or home(method))
     return Setup(catalog.load("method", method), made, made.spec.network.build(made.spec), list(seeds),
                  Budget("steps", steps), {"method": method, "run_id": method})  # fmt: skip
@@ -110,7 +112,10 @@ def test_the_file_says_where_it_comes_from(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_its_test_names_a_fault_to_catch(name):
-    assert any(fault.path == Path(f"methods/{name}.py") for fault in named_in(Path(f"tests/methods/test_{name}.py")))
+    assert any(
+        fault.path == Path(f"methods/{name}.py")
+        for fault in named_in(Path(f"tests/methods/test_{name}.py"))
+    )
 
 
 def test_the_page_of_methods_is_made_from_the_files():
@@ -129,7 +134,11 @@ def test_it_is_an_immutable_method_with_a_signal(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_bad_settings_are_refused_in_one_line(name):
     settings = catalog.read("method", name)
-    numbers = [key for key, value in settings.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [
+        key
+        for key, value in settings.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
     names = [key for key, value in settings.items() if isinstance(value, str) and key != "_target_"]
     for key, bad in [*((key, -3) for key in numbers), *((key, "no such thing") for key in names)]:
         with pytest.raises(InputError, match=rf"^[^\n]*{key}[^\n]*{bad}[^\n]*$"):
@@ -162,9 +171,12 @@ def test_same_seed_same_rows(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_replica_equals_the_same_seed_alone(name):
     stacked, alone = run(setup(name)), run(setup(name, seeds=[1]))
-    for table, tolerance in (("curves", 1e-4), ("runs", 1e-4), ("predictions", 2e-3)):  # the last in half precision
+    # the last in half precision
+    for table, tolerance in (("curves", 1e-4), ("runs", 1e-4), ("predictions", 2e-3)):
         own = stacked[table].query("seed == 1").reset_index(drop=True)
-        pd.testing.assert_frame_equal(own, alone[table], check_exact=False, rtol=tolerance, atol=1e-5)
+        pd.testing.assert_frame_equal(
+            own, alone[table], check_exact=False, rtol=tolerance, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -183,7 +195,9 @@ def test_a_replica_that_is_lost_ends_alone(name, monkeypatch):
     spoiled = run(of)
     for table in ("curves", "runs"):
         kept = [own[table].query("seed != 1").reset_index(drop=True) for own in (whole, spoiled)]
-        pd.testing.assert_frame_equal(*kept, check_exact=False, check_dtype=False, rtol=1e-4, atol=1e-5)
+        pd.testing.assert_frame_equal(
+            *kept, check_exact=False, check_dtype=False, rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -207,7 +221,9 @@ def test_resumed_anywhere_it_ends_where_the_uninterrupted_run_ends(name, tmp_pat
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_ledger_equals_the_operations_that_torch_counts(name, monkeypatch):
-    """Every product of matrices in a step is charged, the network's and the method's own; evaluation is not."""
+    """Every product of matrices in a step is charged, the network's and the method's own;
+    evaluation is not.
+    """
     of = setup(name, seeds=[0, 1])
     own_step = type(of.method).step
     steps: list[int] = []
@@ -228,7 +244,11 @@ def test_the_ledger_equals_the_operations_that_torch_counts(name, monkeypatch):
 def test_passes_through_the_whole_network_are_counted(name, monkeypatch):
     of = setup(name, seeds=[0, 1])
     counted = {"forward": 0, "backward": 0}
-    own_forward, own_backward, own_step = of.network.forward, of.network.backward, type(of.method).step
+    own_forward, own_backward, own_step = (
+        of.network.forward,
+        of.network.backward,
+        type(of.method).step,
+    )
     stepping = []
 
     def forward(params, inputs, rng=None):
@@ -280,7 +300,11 @@ def test_a_step_leaves_the_state_it_was_given_alone(name):
             return super().step(state, *arguments)
 
     watched = Watching(
-        **{field.name: getattr(of.method, field.name) for field in dataclasses.fields(of.method) if field.init}
+        **{
+            field.name: getattr(of.method, field.name)
+            for field in dataclasses.fields(of.method)
+            if field.init
+        }
     )
     run(dataclasses.replace(of, method=watched))
     for given, before in seen:

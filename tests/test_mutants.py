@@ -1,4 +1,6 @@
-"""Every fault that a test file names can be tried, and what is tried is caught, missed or said not to have run."""
+"""Every fault that a test file names can be tried, and what is tried is caught, missed or said not
+to have run.
+"""
 
 import re
 import shutil
@@ -31,7 +33,9 @@ def plant(tmp_path):
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
-        (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n')
+        (tmp_path / "pyproject.toml").write_text(
+            '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n'
+        )
         shutil.copy(ROOT / "tests" / "mutants.py", tmp_path / "tests")
         return tmp_path
 
@@ -55,7 +59,10 @@ def test_a_fault_is_caught_or_missed_or_was_not_run(plant):
     root = plant(PLANTED)
     done = tried(root)
     assert done.returncode == 1, done.stderr
-    said = {fault: verdict for verdict, fault in re.findall(r"^(\w+).*\d s  (.*)$", done.stdout, re.MULTILINE)}
+    said = {
+        fault: verdict
+        for verdict, fault in re.findall(r"^(\w+).*\d s  (.*)$", done.stdout, re.MULTILINE)
+    }
     assert said == {
         "tests/test_caught.py: beyond/sums.py: 'a + b' -> 'a - b'": "caught",
         "tests/test_caught.py: beyond/sums.py: 'a + b' -> 'a + a'": "caught",
@@ -63,7 +70,8 @@ def test_a_fault_is_caught_or_missed_or_was_not_run(plant):
         "tests/test_broken.py: beyond/sums.py: 'a + b' -> 'a +'": "not",
     }
     assert re.fullmatch(r"2 of 4 faults caught in \d+ s", done.stdout.splitlines()[-1])
-    assert (root / "beyond" / "sums.py").read_text() == PLANTED["beyond/sums.py"]  # the sources stay as they are
+    # the sources stay as they are
+    assert (root / "beyond" / "sums.py").read_text() == PLANTED["beyond/sums.py"]
 
 
 def test_all_caught_is_success_and_a_text_chooses_the_test_files(plant):
@@ -78,13 +86,19 @@ def test_all_caught_is_success_and_a_text_chooses_the_test_files(plant):
             '[("beyond/sums.py", "a * b", "b")]',
             r"'a \* b' -> 'b': the text must occur once and change, got 0 times",
         ),
-        ('[("beyond/sums.py", "a", "b")]', r"'a' -> 'b': the text must occur once and change, got 3 times"),
+        (
+            '[("beyond/sums.py", "a", "b")]',
+            r"'a' -> 'b': the text must occur once and change, got 3 times",
+        ),
         (
             '[("beyond/sums.py", "def", "def")]',
             "'def' -> 'def': the text must occur once and change, got 1 times",
         ),
         ('[("beyond/none.py", "a", "b")]', "beyond/none.py: 'a' -> 'b': there is no such file"),
-        ('("beyond/sums.py", "a + b", "b")', r"FAULTS must be a list of \(path, text, what replaces it\)"),
+        (
+            '("beyond/sums.py", "a + b", "b")',
+            r"FAULTS must be a list of \(path, text, what replaces it\)",
+        ),
         ('[("a + b", "b")]', r"FAULTS must be a list of \(path, text, what replaces it\)"),
         ("[1]", r"FAULTS must be a list of \(path, text, what replaces it\)"),
         ("named()", r"FAULTS must be a list of \(path, text, what replaces it\)"),
@@ -103,5 +117,7 @@ def test_a_sample_is_the_days_and_comes_round_to_every_fault():
     assert len(set(sample(faults, 12, day))) == 12
     assert not set(sample(faults, 12, day)) & set(sample(faults, 12, day + timedelta(1)))
     days = range(-(-len(faults) // 12))
-    assert {fault for ahead in days for fault in sample(faults, 12, day + timedelta(ahead))} == set(faults)
+    assert {fault for ahead in days for fault in sample(faults, 12, day + timedelta(ahead))} == set(
+        faults
+    )
     assert len(sample(faults[:5], 12, day)) == 5

@@ -1,6 +1,8 @@
-"""Papers run as a user runs them: two of them whole; and of others the part that one fault must turn.
+"""Papers run as a user runs them: two of them whole; and of others the part that one fault must
+turn.
 
-A fault is a wrong constant in the settings or a wrong rule in the code. The claims named with it hold without it.
+A fault is a wrong constant in the settings or a wrong rule in the code. The claims named with it
+hold without it.
 """
 
 import json
@@ -94,16 +96,30 @@ def shorten(path, arms, less):
 
 def verdicts(name, runs, sources):
     """Run a paper's fast form from the given copy of the sources; verdict by claim."""
-    command = [sys.executable, "-m", "beyond.run.main", f"+paper={name}", "hydra/launcher=basic", f"runs={runs}"]
+    command = [
+        sys.executable,
+        "-m",
+        "beyond.run.main",
+        f"+paper={name}",
+        "hydra/launcher=basic",
+        f"runs={runs}",
+    ]
     done = subprocess.run(
-        command, cwd=sources, env={**os.environ, "PYTHONPATH": str(sources)}, capture_output=True, text=True
+        command,
+        cwd=sources,
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        capture_output=True,
+        text=True,
     )
     if "is not on this machine" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
     folder = runs / "papers" / f"{name}-fast"
     own = json.loads((folder / paper.SETTINGS).read_text())
-    return {one.claim.id: one.verdict for one in paper.judge_all(own, paper.measure(own, paper.load(folder)))}
+    return {
+        one.claim.id: one.verdict
+        for one in paper.judge_all(own, paper.measure(own, paper.load(folder)))
+    }
 
 
 @pytest.mark.parametrize("name", ["feedback_alignment", "equilibrium_propagation"])

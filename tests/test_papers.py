@@ -1,4 +1,6 @@
-"""Every published result's settings, without training: cells that can be built, and quantities that they answer."""
+"""Every published result's settings, without training: cells that can be built, and quantities that
+they answer.
+"""
 
 from collections import Counter
 from itertools import chain
@@ -31,15 +33,23 @@ def cells(name, scale):
     parser = OverridesParser.create()
     for task in sweeper.get("tasks") or [""]:
         for arm in sweeper["arms"]:
-            for cell in BasicSweeper.split_arguments(parser.parse_overrides(f"{task} {arm}".split()), None)[0]:
+            for cell in BasicSweeper.split_arguments(
+                parser.parse_overrides(f"{task} {arm}".split()), None
+            )[0]:
                 own = read_cell(composed(*chosen, *cell))
-                yield {"settings": own.settings, "identity": prepare(own).identity, "seeds": own.seeds}
+                yield {
+                    "settings": own.settings,
+                    "identity": prepare(own).identity,
+                    "seeds": own.seeds,
+                }
 
 
 def twice(manifests):
     """Seeds that two cells of one arm have: they are trained in one of them alone."""
     count = Counter(
-        (cell["identity"]["run_id"].partition("-")[0], seed) for cell in manifests for seed in cell["seeds"]
+        (cell["identity"]["run_id"].partition("-")[0], seed)
+        for cell in manifests
+        for seed in cell["seeds"]
     )
     return [key for key, n in count.items() if n > 1]
 

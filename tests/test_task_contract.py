@@ -58,7 +58,14 @@ def elsewhere():
     """Every task's checksum in another process, where sets have another order."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-c", CHECKSUMS]
-    done = subprocess.run(command, cwd=catalog.CONF.parent, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        cwd=catalog.CONF.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return dict(line.split() for line in done.stdout.splitlines())
 
 
@@ -72,17 +79,24 @@ def size(task, split):
 
 
 def parts(task, batch):
-    """Tensors (R, B, ...) of a batch, an example or an episode an index: inputs and targets, then the support's."""
+    """Tensors (R, B, ...) of a batch, an example or an episode an index: inputs and targets, then
+    the support's.
+    """
     episode = task.spec.episode
     if episode is None:
         return [batch.inputs, batch.targets]
     of = ((batch, episode.n_query), (batch.support, episode.n_support))
-    return [values.unflatten(1, (-1, size)) for own, size in of for values in (own.inputs, own.targets)]
+    return [
+        values.unflatten(1, (-1, size)) for own, size in of for values in (own.inputs, own.targets)
+    ]
 
 
 def rows(task, split):
     shown = parts(task, whole(task, split))[::2]
-    return [b"".join(one.numpy().tobytes() for one in row) for row in zip(*(part[0] for part in shown), strict=True)]
+    return [
+        b"".join(one.numpy().tobytes() for one in row)
+        for row in zip(*(part[0] for part in shown), strict=True)
+    ]
 
 
 SEEDS = [0, 1, 2]
@@ -135,7 +149,10 @@ def test_the_specification_is_coherent(name, task):
     params = spec.network.build(spec).init(Stream("init", [0]))
     scores = task.score(outputs(params, batch.inputs), batch.targets)
     assert spec.score in scores
-    assert all(key.endswith(("_score", "_error", "_loss")) and value.shape == (1,) for key, value in scores.items())
+    assert all(
+        key.endswith(("_score", "_error", "_loss")) and value.shape == (1,)
+        for key, value in scores.items()
+    )
     assert {value.dtype for value in scores.values()} == {torch.float64}
 
 
@@ -160,7 +177,10 @@ def test_each_replica_gets_the_examples_it_asks_for(task):
         stacked = parts(one, asked(one, "train", indices))
         for replica, own in enumerate(indices):
             everything = parts(one, whole(one, "train", [SEEDS[replica]]))
-            assert all(torch.equal(part[replica], all_[0, own]) for part, all_ in zip(stacked, everything, strict=True))
+            assert all(
+                torch.equal(part[replica], all_[0, own])
+                for part, all_ in zip(stacked, everything, strict=True)
+            )
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -179,7 +199,9 @@ def test_inputs_and_targets_are_in_range(task, split):
 def test_classes_are_split_alike(task):
     if task.spec.target_kind is not TargetKind.CLASSES:
         pytest.skip("values have no classes")
-    counts = {split: whole(task, split).targets.flatten().bincount() for split in ("train", "validation")}
+    counts = {
+        split: whole(task, split).targets.flatten().bincount() for split in ("train", "validation")
+    }
     n_free = sum(count.sum() for count in counts.values())
     expected = sum(counts.values()) * counts["validation"].sum() / n_free
     assert (counts["validation"] - expected).abs().max() < 2
@@ -217,7 +239,10 @@ def test_seeds_have_other_examples_but_where_the_source_fixes_a_split(array_task
     raw, splits = array_task.examples(), array_task.at([0, 1])
     held_out = {"test": raw.n_test, "validation": raw.n_validation}
     for split in SPLITS:
-        first, second = (set(ids) for ids in splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0)).tolist())
+        first, second = (
+            set(ids)
+            for ids in splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0)).tolist()
+        )
         fixed = None not in held_out.values() if split == "train" else held_out[split] is not None
         assert (first == second) is fixed
 
@@ -230,13 +255,17 @@ def test_ids_are_rows_of_the_sources_data(array_task):
     of = {split: torch.arange(splits.size(split)).unsqueeze(0) for split in SPLITS}
     rows_of = {split: splits.ids(split, places).expand(2, -1) for split, places in of.items()}
     for replica in range(2):
-        assert len(torch.cat([ids[replica] for ids in rows_of.values()]).unique()) == len(raw.targets)
+        assert len(torch.cat([ids[replica] for ids in rows_of.values()]).unique()) == len(
+            raw.targets
+        )
         train = raw.inputs[rows_of["train"][replica]].astype(float)
         mean, std = (0.0, 1.0) if raw.scaling == "none" else (train.mean(axis), train.std(axis))
         std = np.where(std == 0, 1.0, std)
         for split in ("validation", "test"):
             batch, own = splits.batch(split, of[split]), rows_of[split][replica]
-            np.testing.assert_allclose(batch.inputs[replica], (raw.inputs[own] - mean) / std, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                batch.inputs[replica], (raw.inputs[own] - mean) / std, rtol=1e-4, atol=1e-5
+            )
             units = splits.in_units(batch.targets)[replica]
             np.testing.assert_allclose(units, raw.targets[own], rtol=1e-5, atol=1e-5)
 
@@ -247,7 +276,9 @@ def test_ten_replicas_hold_one_copy_of_the_data(array_task):
     n_examples, n_inputs, n_targets = len(raw.targets), raw.inputs[0].size, raw.targets[0].size
     for task in (array_task, dataclasses.replace(array_task, split_seed=0)):
         held = sum(tensor.numel() for tensor in tensors(task.at(range(10))))
-        assert held <= n_examples * (n_inputs + n_targets) + 10 * (n_examples + 2 * n_inputs + 4 * n_targets)
+        assert held <= n_examples * (n_inputs + n_targets) + 10 * (
+            n_examples + 2 * n_inputs + 4 * n_targets
+        )
 
 
 def test_smaller_training_parts_are_nested_within_a_seed(array_task):
@@ -264,9 +295,13 @@ def test_smaller_training_parts_are_nested_within_a_seed(array_task):
 
 
 def test_the_packages_that_make_the_data_are_named(task):
-    """What the file imports besides this project, the standard library, numpy, torch, and the ranges of settings."""
+    """What the file imports besides this project, the standard library, numpy, torch, and the
+    ranges of settings.
+    """
     tree = ast.parse(Path(importlib.import_module(type(task).__module__).__file__).read_text())
-    names = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    names = {
+        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     common = {"annotated_types", "beyond", "numpy", "torch", *sys.stdlib_module_names}
     own = {name.partition(".")[0] for name in names} - common
@@ -284,11 +319,15 @@ def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monke
     inputs, targets = raw.inputs.copy(), raw.targets.copy()
     inputs[row] *= 100
     targets[row] *= 100 if values else 1
-    monkeypatch.setattr(type(task), "examples", lambda _: dataclasses.replace(raw, inputs=inputs, targets=targets))
+    monkeypatch.setattr(
+        type(task), "examples", lambda _: dataclasses.replace(raw, inputs=inputs, targets=targets)
+    )
     changed = catalog.load("task", name)
     for split, same in (("train", True), ("validation", True), ("test", False)):
         assert torch.equal(whole(changed, split).inputs, whole(task, split).inputs) is same
-        assert torch.equal(whole(changed, split).targets, whole(task, split).targets) is (same or not values)
+        assert torch.equal(whole(changed, split).targets, whole(task, split).targets) is (
+            same or not values
+        )
 
 
 def test_the_right_answer_scores_better_than_a_random_one(task):
@@ -296,7 +335,10 @@ def test_the_right_answer_scores_better_than_a_random_one(task):
     right = targets
     if task.spec.target_kind is TargetKind.CLASSES:
         right = 20 * torch.nn.functional.one_hot(targets, task.spec.n_outputs).float()
-    best, poor = task.score(right, targets), task.score(Stream("test", [0]).normal(*right.shape[1:]), targets)
+    best, poor = (
+        task.score(right, targets),
+        task.score(Stream("test", [0]).normal(*right.shape[1:]), targets),
+    )
     assert best[task.spec.score].item() == pytest.approx(1)
     for key in best:
         assert (best[key] > poor[key]) if key.endswith("_score") else (best[key] < poor[key])
@@ -317,7 +359,10 @@ def test_the_source_has_the_same_shapes_and_other_examples(array_task):
         assert ours.name != theirs.name
         batch = asked(target.source, "train", drawn(target.source, "train"))
         assert batch.inputs.shape == (3, 7, *ours.input_shape)
-        own, other = ({row for split in SPLITS for row in rows(which, split)} for which in (target, target.source))
+        own, other = (
+            {row for split in SPLITS for row in rows(which, split)}
+            for which in (target, target.source)
+        )
         assert not own & other
     assert dataclasses.replace(task, source_data=None).source is None
 
@@ -325,13 +370,19 @@ def test_the_source_has_the_same_shapes_and_other_examples(array_task):
 def test_the_training_part_can_be_thinned(task, name):
     n_kept = 10 * task.spec.n_outputs
     thin = catalog.load("task", name, train_size=n_kept)
-    assert [size(thin, split) for split in SPLITS] == [n_kept, size(task, "validation"), size(task, "test")]
+    assert [size(thin, split) for split in SPLITS] == [
+        n_kept,
+        size(task, "validation"),
+        size(task, "test"),
+    ]
     if task.spec.episode is not None:
         assert rows(thin, "train") == rows(task, "train")[:n_kept]
     if isinstance(task, ArrayTask) and task.spec.target_kind is TargetKind.CLASSES:
         assert (whole(thin, "train").targets.flatten().bincount() - 10).abs().max() < 2
         few = catalog.load("task", name, shots=3)
-        assert whole(few, "train").targets.flatten().bincount().tolist() == [3] * task.spec.n_outputs
+        assert (
+            whole(few, "train").targets.flatten().bincount().tolist() == [3] * task.spec.n_outputs
+        )
 
 
 def test_label_noise_changes_training_targets_alone(array_task, name):
@@ -339,7 +390,9 @@ def test_label_noise_changes_training_targets_alone(array_task, name):
     noisy = catalog.load("task", name, label_noise=0.5)
     for split in SPLITS:
         assert torch.equal(whole(noisy, split).inputs, whole(task, split).inputs)
-        assert torch.equal(whole(noisy, split).targets, whole(task, split).targets) is (split != "train")
+        assert torch.equal(whole(noisy, split).targets, whole(task, split).targets) is (
+            split != "train"
+        )
 
 
 def test_augmentation_is_of_training_alone(array_task):
@@ -348,12 +401,18 @@ def test_augmentation_is_of_training_alone(array_task):
     common = {field.name for field in dataclasses.fields(ArrayTask)}
     own = [field for field in dataclasses.fields(task) if field.name not in common]
     augmenting = type(task).augment is not ArrayTask.augment
-    settings = {field.name: {int: 1, float: 0.5}[type(field.default)] for field in own if is_off(field.default)}
+    settings = {
+        field.name: {int: 1, float: 0.5}[type(field.default)]
+        for field in own
+        if is_off(field.default)
+    }
     for setting in settings if augmenting else ():
         varied = dataclasses.replace(task, **{setting: settings[setting]})
         for split in SPLITS:
             indices = drawn(task, split)
-            assert torch.equal(asked(varied, split, indices).inputs, asked(task, split, indices).inputs)
+            assert torch.equal(
+                asked(varied, split, indices).inputs, asked(task, split, indices).inputs
+            )
         indices = drawn(task, "train")
         stacked = visited(varied, indices).inputs
         assert not torch.equal(stacked, asked(task, "train", indices).inputs)
@@ -370,7 +429,8 @@ def test_examples_of_an_episode_are_fresh_in_training_alone(episode_task):
     assert not any(torch.equal(*pair) for pair in list(zip(stacked, still, strict=True))[::2])
     alone = parts(task, visited(task, indices[1:2], SEEDS[1:2]))
     assert all(torch.equal(many[1:2], one) for many, one in zip(stacked, alone, strict=True))
-    assert not torch.equal(stacked[0][0, :, :1], stacked[0][0, :, 1:2])  # nor are two queries the same
+    # nor are two queries the same
+    assert not torch.equal(stacked[0][0, :, :1], stacked[0][0, :, 1:2])
 
 
 def test_bad_settings_are_refused_in_one_line(task, name):
@@ -379,7 +439,11 @@ def test_bad_settings_are_refused_in_one_line(task, name):
     refused(name, "train_size must be an integer >= 1, or null, got 0", train_size=0)
     refused(name, "train_size must be an integer >= 1, or null, got 2.5", train_size=2.5)
     most = size(task, "train")
-    refused(name, f"train_size must be at most {most}, the training part of {name}, got 999999", train_size=999999)
+    refused(
+        name,
+        f"train_size must be at most {most}, the training part of {name}, got 999999",
+        train_size=999999,
+    )
     if isinstance(task, ArrayTask):
         refused(name, "shots must be ", shots=9999)
         refused(name, "label_noise must be >= 0, got -0.5", label_noise=-0.5)

@@ -13,7 +13,8 @@ from beyond.settings import Positive, PositiveInt, settings
 
 @settings
 class CNN(Layered):
-    """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out; for images.
+    """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out;
+    for images.
 
     Parameters
     ----------
@@ -38,7 +39,8 @@ class CNN(Layered):
         layers: list[Layer] = []
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         for n_channels in self.channels:
-            # Pooling first makes a cheaper activation; for max pooling and a monotone activation the two commute.
+            # Pooling first makes a cheaper activation; for max pooling and a monotone activation
+            # the two commute.
             layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers

@@ -35,7 +35,9 @@ class CNN1d(Layered):
     init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
-        require("kernels", "as many as channels", self.kernels, len(self.kernels) == len(self.channels))
+        require(
+            "kernels", "as many as channels", self.kernels, len(self.kernels) == len(self.channels)
+        )
 
     @property
     def name(self) -> str:
@@ -45,7 +47,10 @@ class CNN1d(Layered):
     def layers(self, spec: TaskSpec) -> list[Layer]:
         layers = sequence_entry(spec, self.embedding)
         for n_channels, kernel in zip(self.channels, self.kernels, strict=True):
-            layers += [Conv1d(n_channels, kernel, self.stride, self.padding), ACTIVATIONS[self.activation]()]
+            layers += [
+                Conv1d(n_channels, kernel, self.stride, self.padding),
+                ACTIVATIONS[self.activation](),
+            ]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers
 

@@ -15,8 +15,8 @@ from beyond.settings import BelowOne, Positive, PositiveInt, settings
 class MLP(Layered):
     """Fully connected layers with an activation between them.
 
-    Images are flattened first; symbols are embedded first. `hidden=()` is a linear network: on symbols, a linear map of
-    the embedded letters.
+    Images are flattened first; symbols are embedded first. `hidden=()` is a linear network: on
+    symbols, a linear map of the embedded letters.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ class MLP(Layered):
     layer_norm : bool
         Before each activation.
     residual : bool
-        Add to a hidden layer's output its input, where the layer before it has the same width; not with `layer_norm`.
+        Add to a hidden layer's output its input, where the layer before it has the same width; not
+        with `layer_norm`.
     """
 
     hidden: tuple[PositiveInt, ...] = (32,)
@@ -43,11 +44,18 @@ class MLP(Layered):
     init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
-        require("residual", "false with layer_norm", self.residual, not (self.residual and self.layer_norm))
+        require(
+            "residual",
+            "false with layer_norm",
+            self.residual,
+            not (self.residual and self.layer_norm),
+        )
 
     @property
     def name(self) -> str:
-        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` for more than three alike, `mlp-64-64-residual`."""
+        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` for more than three alike,
+        `mlp-64-64-residual`.
+        """
         widths: list[str] = []
         for width, group in groupby(self.hidden):
             count = len(list(group))

@@ -18,9 +18,10 @@ class Module:
     Parameters
     ----------
     factory : str
-        Where to import it from, `package.module:function`. It is called with `input_shape` and `n_outputs` and returns
-        a `torch.nn.Module` that maps (B, *input_shape) to (B, n_outputs), trains all its weights and has no buffers (so
-        no batch norm). Its package must be declared, see `beyond.catalog`.
+        Where to import it from, `package.module:function`. It is called with `input_shape` and
+        `n_outputs` and returns a `torch.nn.Module` that maps (B, *input_shape) to (B, n_outputs),
+        trains all its weights and has no buffers (so no batch norm). Its package must be declared,
+        see `beyond.catalog`.
     """
 
     factory: Text
@@ -35,7 +36,9 @@ class Module:
 
     def build(self, spec: TaskSpec) -> ModuleNetwork:
         """Make the network for a task."""
-        return ModuleNetwork(lambda: find("factory", self.factory)(spec.input_shape, spec.n_outputs), spec)
+        return ModuleNetwork(
+            lambda: find("factory", self.factory)(spec.input_shape, spec.n_outputs), spec
+        )
 
 
 def perceptron(input_shape: tuple[int, ...], n_outputs: int) -> nn.Module:

@@ -1,7 +1,8 @@
 """How task data is prepared and served: the same for every task.
 
-A task file says what its examples are (`examples`) and what the harness must know (`spec`); `ArrayTask` splits,
-thins, scales, corrupts and serves them: for each seed anew, or all from one `split_seed`.
+A task file says what its examples are (`examples`) and what the harness must know (`spec`);
+`ArrayTask` splits, thins, scales, corrupts and serves them: for each seed anew, or all from one
+`split_seed`.
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ class Examples:
     targets : array of shape (N,) int64, or (N, n_outputs) real
         Classes, or values in the task's own units.
     n_test : int, optional
-        The last `n_test` examples are a test split that the source itself fixes; otherwise one is drawn.
+        The last `n_test` examples are a test split that the source itself fixes; otherwise one is
+        drawn.
     n_validation : int, optional
-        The `n_validation` examples before those (or the last, if the test split is drawn) are a fixed validation split.
+        The `n_validation` examples before those (or the last, if the test split is drawn) are a
+        fixed validation split.
     scaling : {"feature", "whole", "none"}
-        Inputs get mean 0 and standard deviation 1 over the training part: each feature; all features as one (images,
-        so that neighbouring pixels stay comparable); or not at all (symbols, and inputs that were published scaled).
+        Inputs get mean 0 and standard deviation 1 over the training part: each feature; all
+        features as one (images, so that neighbouring pixels stay comparable); or not at all
+        (symbols, and inputs that were published scaled).
     """
 
     inputs: np.ndarray
@@ -59,18 +63,22 @@ class Examples:
 class ArrayTask(DrawnTask):
     """A task whose examples fit in memory.
 
-    Splits are stratified by class where there are classes, and so is what `train_size` keeps. `split_seed` fixes which
-    examples each split has, which of them `train_size` and `shots` keep, and the label noise.
+    Splits are stratified by class where there are classes, and so is what `train_size` keeps.
+    `split_seed` fixes which examples each split has, which of them `train_size` and `shots` keep,
+    and the label noise.
 
     Parameters
     ----------
     shots : int, optional, >= 1
-        Keep this many training examples per class (few-shot), again nested; not together with `train_size`.
+        Keep this many training examples per class (few-shot), again nested; not together with
+        `train_size`.
     label_noise : float
-        Classes: the fraction in [0, 1] of training labels replaced by a label drawn uniformly, which may be the old
-        one. Values: the standard deviation, >= 0, of normal noise added to standardised training targets.
+        Classes: the fraction in [0, 1] of training labels replaced by a label drawn uniformly,
+        which may be the old one. Values: the standard deviation, >= 0, of normal noise added to
+        standardised training targets.
     noisy_validation : bool
-        Whether validation targets are corrupted too, in the same way; those of the test split never are.
+        Whether validation targets are corrupted too, in the same way; those of the test split never
+        are.
     source_data : str, optional
         Which of the task's `SOURCES` to learn from first; None for no related task.
     """
@@ -98,7 +106,9 @@ class ArrayTask(DrawnTask):
         if self.source_data is None:
             return None
         description = replace(self.spec, name=f"{self.spec.name} ({self.source_data})")
-        return SourceTask(description=description, load=self.source_examples, split_seed=self.split_seed)
+        return SourceTask(
+            description=description, load=self.source_examples, split_seed=self.split_seed
+        )
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
         """Vary training inputs (R, B, *input_shape); by default not at all."""
@@ -106,8 +116,15 @@ class ArrayTask(DrawnTask):
 
     def __post_init__(self) -> None:
         classes = self.spec.target_kind is TargetKind.CLASSES
-        require("shots", "null where train_size is set", self.shots, self.shots is None or self.train_size is None)
-        require("shots", "null for a task without classes", self.shots, self.shots is None or classes)
+        require(
+            "shots",
+            "null where train_size is set",
+            self.shots,
+            self.shots is None or self.train_size is None,
+        )
+        require(
+            "shots", "null for a task without classes", self.shots, self.shots is None or classes
+        )
         require("label_noise", "in [0, 1]", self.label_noise, not classes or self.label_noise <= 1)
 
     def checksum(self) -> str:
@@ -131,22 +148,32 @@ class ArrayTask(DrawnTask):
         raw, inputs, targets = self._load() if shared else self._raw
         generators = [np.random.default_rng(seed).spawn(3) for seed in drawn]
         divided = [self._divide(raw, own[0]) for own in generators]
-        rows = {split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS}
+        rows = {
+            split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS
+        }
         require_examples({split: own.shape[1] for split, own in rows.items()}, self.spec)
         train = rows["train"]
 
         scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
         values = self.spec.target_kind is TargetKind.VALUES
         units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
-        corrupted = {"train": 1} | ({"validation": 2} if self.noisy_validation else {}) if self.label_noise else {}
+        corrupted = (
+            {"train": 1} | ({"validation": 2} if self.noisy_validation else {})
+            if self.label_noise
+            else {}
+        )
         noisy = {
-            split: self._corrupt(targets.values[rows[split]], units, [own[which] for own in generators])
+            split: self._corrupt(
+                targets.values[rows[split]], units, [own[which] for own in generators]
+            )
             for split, which in corrupted.items()
         }
         return ArraySplits(
             origin=self._origin(raw),
             rows=rows,
-            inputs=inputs.served(scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32),
+            inputs=inputs.served(
+                scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32
+            ),
             targets=targets.served(units, shared, torch.float64),
             noisy=noisy,
             units=units,
@@ -161,7 +188,9 @@ class ArrayTask(DrawnTask):
             return str(self.split_seed)
         return "own" if raw.n_test is None else "source test"
 
-    def _corrupt(self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]) -> Tensor:
+    def _corrupt(
+        self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]
+    ) -> Tensor:
         """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""
         if self.spec.target_kind is TargetKind.CLASSES:
             labels = [
@@ -177,8 +206,13 @@ class ArrayTask(DrawnTask):
         """Rows of each split, the training part thinned."""
         n_examples = len(raw.targets)
         n_free = max(0, n_examples - (raw.n_test or 0) - (raw.n_validation or 0))
-        # Every stretch of a stratified order is stratified: one order gives the splits and the nested smaller sets.
-        classes = raw.targets if self.spec.target_kind is TargetKind.CLASSES else np.zeros(n_examples, np.int64)
+        # Every stretch of a stratified order is stratified: one order gives the splits and the
+        # nested smaller sets.
+        classes = (
+            raw.targets
+            if self.spec.target_kind is TargetKind.CLASSES
+            else np.zeros(n_examples, np.int64)
+        )
         order = stratified_order(classes[:n_free], rng)
         fixed = np.arange(n_free, n_examples)
         test, validation = fixed[raw.n_validation or 0 :], fixed[: raw.n_validation]
@@ -194,7 +228,12 @@ class ArrayTask(DrawnTask):
         if self.shots is not None:
             by_class = [train[classes[train] == label] for label in range(self.spec.n_outputs)]
             most = min(map(len, by_class))
-            require("shots", f"at most {most}, the smallest class of {name}", self.shots, self.shots <= most)
+            require(
+                "shots",
+                f"at most {most}, the smallest class of {name}",
+                self.shots,
+                self.shots <= most,
+            )
             return np.concatenate([members[: self.shots] for members in by_class])
         if self.train_size is not None:
             most = len(train)
@@ -232,9 +271,13 @@ def select_classes(raw: Examples, labels: range) -> Examples:
     fixed = keep[len(keep) - (raw.n_test or 0) - (raw.n_validation or 0) :]
     n_test = None if raw.n_test is None else int(fixed[raw.n_validation or 0 :].sum())
     n_validation = None if raw.n_validation is None else int(fixed[: raw.n_validation].sum())
-    return Examples(raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation)
+    return Examples(
+        raw.inputs[keep], raw.targets[keep] - labels.start, n_test, raw.scaling, n_validation
+    )
 
 
 def _tensor(values: np.ndarray) -> Tensor:
     """Whole numbers (symbols, classes) as int64, others as they are."""
-    return torch.from_numpy(values.astype(np.int64, copy=False) if values.dtype.kind == "i" else values)
+    return torch.from_numpy(
+        values.astype(np.int64, copy=False) if values.dtype.kind == "i" else values
+    )

@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 
 
 def jitter(
-    inputs: Tensor, rng: Stream, shift: int, axes: Sequence[int], fill: Tensor | float | None, noise_std: float
+    inputs: Tensor,
+    rng: Stream,
+    shift: int,
+    axes: Sequence[int],
+    fill: Tensor | float | None,
+    noise_std: float,
 ) -> Tensor:
-    """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal noise."""
+    """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal
+    noise.
+    """
     for axis in axes if shift else ():
         steps = rng.integers(2 * shift + 1, inputs.shape[1]) - shift
         inputs = move(inputs, axis, steps, fill)
@@ -23,17 +30,24 @@ def jitter(
 
 
 def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) -> Tensor:
-    """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards higher indices.
+    """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards
+    higher indices.
 
-    What enters is `fill`, one number or each example's own (R, B); with None, what left at the other end.
+    What enters is `fill`, one number or each example's own (R, B); with None, what left at the
+    other end.
     """
     length = inputs.shape[axis]
-    origin = torch.arange(length) - steps.unsqueeze(-1)  # (R, B, length): where each value comes from
+    # (R, B, length): where each value comes from
+    origin = torch.arange(length) - steps.unsqueeze(-1)
     shape = [*steps.shape, *(1 for _ in inputs.shape[2:])]
     shape[axis] = length
     moved = inputs.gather(axis, (origin % length).view(shape).expand_as(inputs))
     outside = (origin < 0) | (origin >= length)
     if fill is None:
         return moved
-    entering = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:])) if isinstance(fill, Tensor) else fill
+    entering = (
+        fill.view(*steps.shape, *(1 for _ in inputs.shape[2:]))
+        if isinstance(fill, Tensor)
+        else fill
+    )
     return torch.where(outside.view(shape), entering, moved)

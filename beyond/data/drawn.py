@@ -29,7 +29,8 @@ class DrawnTask(ABC):
     split_seed : int, optional, >= 0
         Fixes, for every seed, what each split holds. None: each seed draws its own.
     train_size : int, optional, >= 1
-        Keep this many training examples, or episodes; None keeps all. A smaller set is part of every larger one.
+        Keep this many training examples, or episodes; None keeps all. A smaller set is part of
+        every larger one.
     """
 
     PACKAGES: ClassVar[tuple[str, ...]] = ()
@@ -47,22 +48,29 @@ class DrawnTask(ABC):
         """Make the splits that are drawn from each of the numbers `drawn`."""
 
     def at(self, seeds: Sequence[int]) -> Splits:
-        """Return the data as the repetitions of these seeds see them; `InputError` for data that cannot be used."""
+        """Return the data as the repetitions of these seeds see them; `InputError` for data that
+        cannot be used.
+        """
         return self._made(split_seeds(self.split_seed, seeds))
 
     @cached_property
     def _made(self) -> Callable[[tuple[int, ...]], Splits]:
-        return lru_cache(maxsize=1)(self._make)  # the runs of a study ask for the same seeds in turn
+        # the runs of a study ask for the same seeds in turn
+        return lru_cache(maxsize=1)(self._make)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores (R,), float64: accuracy and cross-entropy for classes, R2 and half the squared error for values.
+        """Scores (R,), float64: accuracy and cross-entropy for classes, R2 and half the squared
+        error for values.
 
         Of episodes they are over the queries of all.
         """
         outputs = outputs.double()
         if self.spec.target_kind is TargetKind.CLASSES:
             loss = losses.cross_entropy(outputs, targets)
-            return {"accuracy_score": metrics.accuracy(outputs, targets), "cross_entropy_loss": loss}
+            return {
+                "accuracy_score": metrics.accuracy(outputs, targets),
+                "cross_entropy_loss": loss,
+            }
         loss = losses.squared_error(outputs, targets)
         return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
 

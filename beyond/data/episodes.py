@@ -1,7 +1,8 @@
 """Tasks that come in episodes.
 
-A family of small tasks (a sinusoid each, five letters each) is split as other tasks split examples: the families of
-the three splits are disjoint. An episode shows `n_support` labelled examples of one small task and asks `n_query` more.
+A family of small tasks (a sinusoid each, five letters each) is split as other tasks split examples:
+the families of the three splits are disjoint. An episode shows `n_support` labelled examples of one
+small task and asks `n_query` more.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 class EpisodeTask(DrawnTask):
     """A family of small tasks, each an episode.
 
-    An episode is what sets its small task apart, and numbers in [0, 1) that pick its examples; each seed draws its
-    own episodes. They are fixed, but training episodes that are given an `rng` draw fresh examples at every visit.
+    An episode is what sets its small task apart, and numbers in [0, 1) that pick its examples; each
+    seed draws its own episodes. They are fixed, but training episodes that are given an `rng` draw
+    fresh examples at every visit.
     """
 
     SIZES: ClassVar[Mapping[str, int]] = {"train": 1000, "validation": 300, "test": 600}
@@ -44,7 +46,8 @@ class EpisodeTask(DrawnTask):
 
     @abstractmethod
     def examples(self, families: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (R, E, B, *input_shape) and targets (R, E, B, ...) of E episodes, their support first.
+        """Inputs (R, E, B, *input_shape) and targets (R, E, B, ...) of E episodes, their support
+        first.
 
         Parameters
         ----------
@@ -61,15 +64,24 @@ class EpisodeTask(DrawnTask):
     def checksum(self) -> str:
         """SHA-256 over what one seed draws: every split's inputs and targets, queries and support."""
         drawn = replace(self, train_size=None)._make((0,))
-        batches = [drawn.batch(split, torch.arange(drawn.size(split)).unsqueeze(0)) for split in SPLITS]
-        shown = [part for queries in batches for part in (queries, queries.support) if part is not None]
+        batches = [
+            drawn.batch(split, torch.arange(drawn.size(split)).unsqueeze(0)) for split in SPLITS
+        ]
+        shown = [
+            part for queries in batches for part in (queries, queries.support) if part is not None
+        ]
         return digest(*(tensor.numpy() for part in shown for tensor in (part.inputs, part.targets)))
 
     def _make(self, drawn: tuple[int, ...]) -> EpisodeSplits:
         """Draw the episodes of each of the seeds `drawn`."""
         most = self.SIZES["train"]
         allowed = f"at most {most}, the training part of {self.spec.name}"
-        require("train_size", allowed, self.train_size, self.train_size is None or self.train_size <= most)
+        require(
+            "train_size",
+            allowed,
+            self.train_size,
+            self.train_size is None or self.train_size <= most,
+        )
         episode = self.spec.episode
         if episode is None:
             raise TypeError(f"the spec of {self.spec.name} names no episode")
@@ -79,7 +91,9 @@ class EpisodeTask(DrawnTask):
         for split, rngs in zip(SPLITS, zip(*generators, strict=True), strict=True):
             size, kept = self.SIZES[split], slice(self.train_size if split == "train" else None)
             families = np.stack([self.families(split, size, rng)[kept] for rng in rngs])
-            draws = np.stack([rng.random((size, n_examples, self.N_DRAWS), np.float32)[kept] for rng in rngs])
+            draws = np.stack(
+                [rng.random((size, n_examples, self.N_DRAWS), np.float32)[kept] for rng in rngs]
+            )
             parts[split] = torch.from_numpy(families), torch.from_numpy(draws)
         origin = self.ORIGIN if self.split_seed is None else str(self.split_seed)
         return EpisodeSplits(origin, drawn, parts, episode, self.examples)
@@ -95,7 +109,8 @@ class EpisodeSplits:
         See `Splits`.
     drawn : tuple of int
         What each of the splits was drawn from.
-    parts : dict of str to (Tensor of shape (S, N, ...), Tensor of shape (S, N, n_support + n_query, N_DRAWS))
+    parts : dict of str to (Tensor of shape (S, N, ...), Tensor of shape (S, N, n_support + n_query,
+    N_DRAWS))
         Of each split, the families of its episodes and the numbers that pick their examples.
     episode : Episode
     examples : callable

@@ -13,7 +13,8 @@ from beyond.streams import Stream
 class Sampler:
     """An endless line of shuffled passes over the training set, cut into batches.
 
-    The line depends on the seed alone, so methods with different batch sizes see the same examples in the same order.
+    The line depends on the seed alone, so methods with different batch sizes see the same examples
+    in the same order.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ class Sampler:
         self.position = 0
 
     def ahead(self) -> Tensor:
-        """Indices of the next batches, int64 of shape (T, R, batch_size): all that end within this pass, at least one.
+        """Indices of the next batches, int64 of shape (T, R, batch_size): all that end within this
+        pass, at least one.
 
         It does not move along the line: `advance` does, by one batch.
         """

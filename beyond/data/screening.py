@@ -1,4 +1,6 @@
-"""Raw examples are looked at once, before any work: what no method could learn from is refused in one line."""
+"""Raw examples are looked at once, before any work: what no method could learn from is refused in
+one line.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ NUMBERS = "finite numbers of single precision"
 
 
 def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
-    """Refuse examples that are not what the specification says; `InputError` names the first value that is not.
+    """Refuse examples that are not what the specification says; `InputError` names the first value
+    that is not.
 
     Parameters
     ----------
@@ -30,13 +33,19 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
     classes = spec.target_kind is TargetKind.CLASSES
     n_examples = len(inputs)
     _require_shape(f"inputs of {spec.name}", inputs, (n_examples, *spec.input_shape))
-    _require_shape(f"targets of {spec.name}", targets, (n_examples,) if classes else (n_examples, spec.n_outputs))
+    _require_shape(
+        f"targets of {spec.name}",
+        targets,
+        (n_examples,) if classes else (n_examples, spec.n_outputs),
+    )
     _require_values(f"inputs of {spec.name}", inputs, spec.n_symbols, "feature")
     _require_values(f"targets of {spec.name}", targets, spec.n_outputs if classes else 0, "output")
 
 
 def require_examples(sizes: Mapping[str, int], spec: TaskSpec) -> None:
-    """Refuse splits that are empty, and held-out splits of one value, whose R2 is 0 whatever is predicted."""
+    """Refuse splits that are empty, and held-out splits of one value, whose R2 is 0 whatever is
+    predicted.
+    """
     for split in SPLITS:
         least = 2 if spec.target_kind is TargetKind.VALUES and split != "train" else 1
         examples = "example" if least == 1 else "examples"

@@ -25,7 +25,8 @@ class Scale:
 
     Attributes
     ----------
-    mean, std : Tensor of shape (S, 1, *feature_shape), or (S, 1, 1, ...) where all features are scaled as one
+    mean, std : Tensor of shape (S, 1, *feature_shape), or (S, 1, 1, ...) where all features are
+    scaled as one
     """
 
     mean: Tensor
@@ -61,11 +62,17 @@ class Column:
         for own in rows:
             values = centres[own]
             mean = values[0] + (values - values[0]).mean(0)  # exact where all are equal
-            std = ((values - mean).square().mean(0) + (within[own].mean() if within.dim() else 0)).sqrt()
+            std = (
+                (values - mean).square().mean(0) + (within[own].mean() if within.dim() else 0)
+            ).sqrt()
             constant = std <= NOISE * self._precision * mean.abs()
             means.append(mean)
             stds.append(torch.where(constant, 1.0, std))
-        shape = (len(rows), 1, *(self.values.shape[1:] if per_feature else [1] * (self.values.dim() - 1)))
+        shape = (
+            len(rows),
+            1,
+            *(self.values.shape[1:] if per_feature else [1] * (self.values.dim() - 1)),
+        )
         return Scale(torch.stack(means).view(shape), torch.stack(stds).view(shape))
 
     def scaled(self, scale: Scale) -> Tensor:
@@ -76,7 +83,9 @@ class Column:
         return result
 
     def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
-        """As batches take them: scaled once where all replicas share a split, otherwise in `dtype` to be scaled."""
+        """As batches take them: scaled once where all replicas share a split, otherwise in `dtype`
+        to be scaled.
+        """
         if scale is not None and shared:
             return Served(self.scaled(scale))
         values = self.values
@@ -87,18 +96,25 @@ class Column:
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Variance and mean (N,) over the features of each example."""
-        blocks = [torch.var_mean(block.flatten(1).double(), 1, correction=0) for block in self.values.split(BLOCK)]
+        blocks = [
+            torch.var_mean(block.flatten(1).double(), 1, correction=0)
+            for block in self.values.split(BLOCK)
+        ]
         variances, means = zip(*blocks, strict=True)
         return torch.cat(variances), torch.cat(means)
 
     @property
     def _precision(self) -> float:
-        return torch.finfo(self.values.dtype if self.values.is_floating_point() else torch.float64).eps
+        return torch.finfo(
+            self.values.dtype if self.values.is_floating_point() else torch.float64
+        ).eps
 
 
 @dataclass(frozen=True)
 class Served:
-    """Values of every example, (N, ...), as a batch takes them: scaled beforehand, or on the way out."""
+    """Values of every example, (N, ...), as a batch takes them: scaled beforehand, or on the way
+    out.
+    """
 
     values: Tensor
     scale: Scale | None = None
@@ -165,25 +181,37 @@ class ArraySplits:
 
 
 def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]:
-    """Return what splits are drawn from: one seed for all replicas, or by default each replica's own."""
-    return (split_seed,) if split_seed is not None else tuple(derive_seed("split", seed) for seed in seeds)
+    """Return what splits are drawn from: one seed for all replicas, or by default each replica's
+    own.
+    """
+    return (
+        (split_seed,)
+        if split_seed is not None
+        else tuple(derive_seed("split", seed) for seed in seeds)
+    )
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
-    """values[rows], for rows (..., R, B) of shape (..., R, B, ...): several times faster on wide batches."""
+    """values[rows], for rows (..., R, B) of shape (..., R, B, ...): several times faster on wide
+    batches.
+    """
     return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
 
 
 def pick(table: Tensor, indices: Tensor) -> Tensor:
-    """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...), a row a replica or one."""
+    """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...), a row a
+    replica or one.
+    """
     starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)
     return take(table.flatten(0, 1), indices + starts)
 
 
 def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle so that every stretch of the order holds each class in proportion, to about one example.
+    """Shuffle so that every stretch of the order holds each class in proportion, to about one
+    example.
 
-    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) per class.
+    Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) per
+    class.
     """
     place = np.empty(len(classes))
     for label in np.unique(classes):
@@ -192,8 +220,12 @@ def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return np.argsort(place, kind="stable")
 
 
-def replace_labels(labels: np.ndarray, fraction: float, n_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Replace a fraction of the labels by labels drawn uniformly; a smaller fraction is part of a larger one."""
+def replace_labels(
+    labels: np.ndarray, fraction: float, n_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Replace a fraction of the labels by labels drawn uniformly; a smaller fraction is part of a
+    larger one.
+    """
     noisy = rng.integers(0, n_classes, len(labels))
     kept = rng.permutation(len(labels))[round(fraction * len(labels)) :]
     noisy[kept] = labels[kept]

@@ -1,6 +1,8 @@
-"""What methods for episodes share: episodes in lanes, adaptation to them, and the way back through it.
+"""What methods for episodes share: episodes in lanes, adaptation to them, and the way back through
+it.
 
-A lane is a row of the weights with an episode for itself: R replicas with E episodes each have R * E of them.
+A lane is a row of the weights with an episode for itself: R replicas with E episodes each have R *
+E of them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from beyond.problem import Problem
 def require_episodes(spec: TaskSpec) -> Episode:
     """Return the task's episode; raise `UnsupportedError` where it has none."""
     if spec.episode is None:
-        raise UnsupportedError(f"{spec.name} does not come in episodes, so there is nothing to adapt to")
+        raise UnsupportedError(
+            f"{spec.name} does not come in episodes, so there is nothing to adapt to"
+        )
     return spec.episode
 
 
@@ -67,7 +71,8 @@ class Adaptive(Method[Any]):
     n_adaptation_steps : int, >= 0
         Before a prediction.
     also_after : tuple of int, each >= 0
-        Further numbers of such steps, after each of which the test split is scored at the end as well.
+        Further numbers of such steps, after each of which the test split is scored at the end as
+        well.
     """
 
     n_adaptation_steps: int
@@ -78,23 +83,32 @@ class Adaptive(Method[Any]):
         """Weights (R * E, n) after `n_adaptation_steps` steps on the support of each lane."""
 
     def predict(self, state: Any, problem: Problem, batch: Batch) -> Tensor:
-        """Outputs (R, E * n_query, n_outputs) after adaptation, or of the weights as they are without a support."""
+        """Outputs (R, E * n_query, n_outputs) after adaptation, or of the weights as they are
+        without a support.
+        """
         if batch.support is None:
             return problem.outputs(state["params"], batch.inputs)
         episode, n_replicas = require_episodes(problem.spec), len(state["params"])
-        asked, shown = by_episode(batch.inputs, episode.n_query), rows_of(batch.support, episode.n_support)
+        asked, shown = (
+            by_episode(batch.inputs, episode.n_query),
+            rows_of(batch.support, episode.n_support),
+        )
         lanes = problem.lanes(len(asked) // n_replicas)
         return by_replica(lanes.outputs(self.adapted(state, shown, lanes), asked), n_replicas)
 
     def variants(self) -> Mapping[str, Method[Any]]:
         """Return the method as it predicts after each number of steps in `also_after`."""
         other: Any = self
-        return {f"after_{n}_steps": replace(other, n_adaptation_steps=n, also_after=()) for n in self.also_after}
+        return {
+            f"after_{n}_steps": replace(other, n_adaptation_steps=n, also_after=())
+            for n in self.also_after
+        }
 
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """Gradient descent on the support of each episode, every row (lane) of the weights with its own, and the way back.
+    """Gradient descent on the support of each episode, every row (lane) of the weights with its
+    own, and the way back.
 
         w_0 = w,    w_{k+1} = w_k - rate * gradient of the support's loss at w_k
 
@@ -108,8 +122,11 @@ class InnerLoop:
     n_steps: int
     last_layer: bool = False
 
-    def adapt(self, params: Tensor, rate: Tensor | float, support: Batch, problem: Problem) -> Tensor:
-        """Adapted weights (L, n) of L lanes; differentiable where gradients are enabled and `params` wants one.
+    def adapt(
+        self, params: Tensor, rate: Tensor | float, support: Batch, problem: Problem
+    ) -> Tensor:
+        """Adapted weights (L, n) of L lanes; differentiable where gradients are enabled and
+        `params` wants one.
 
         Parameters
         ----------
@@ -136,14 +153,21 @@ class InnerLoop:
         return params
 
     def pull_back(
-        self, gradient: Tensor, adapted: Tensor, origins: Sequence[Tensor], support: Batch, problem: Problem
+        self,
+        gradient: Tensor,
+        adapted: Tensor,
+        origins: Sequence[Tensor],
+        support: Batch,
+        problem: Problem,
     ) -> tuple[Tensor, ...]:
-        """Derivatives for each of the `origins` (L, n), from the `gradient` (L, n) at the `adapted` weights.
+        """Derivatives for each of the `origins` (L, n), from the `gradient` (L, n) at the `adapted`
+        weights.
 
-        Differentiating z = W x, dx = W^T dz and dW = dz x^T costs two products each, of as many operations as z, but
-        for the first layer, whose inputs want no derivative: two instead of six. In passes, forward F (one product a
-        layer) and backward B (two, but one for the first layer), that is 4 B - 2 F for every step. Where only the last
-        layer adapts it is four products of that layer per step, and one backward pass through the layers below.
+        Differentiating z = W x, dx = W^T dz and dW = dz x^T costs two products each, of as many
+        operations as z, but for the first layer, whose inputs want no derivative: two instead of
+        six. In passes, forward F (one product a layer) and backward B (two, but one for the first
+        layer), that is 4 B - 2 F for every step. Where only the last layer adapts it is four
+        products of that layer per step, and one backward pass through the layers below.
         """
         if not self.n_steps:
             return (gradient, *(torch.zeros_like(origin) for origin in origins[1:]))
@@ -159,16 +183,23 @@ class InnerLoop:
     def gradients(
         self, params: Tensor, rate: Tensor | float, queries: Batch, support: Batch, problem: Problem
     ) -> tuple[Tensor, ...]:
-        """Derivatives (L, n) of the queries' loss after adaptation: for `params`, and for a `rate` that is a tensor."""
+        """Derivatives (L, n) of the queries' loss after adaptation: for `params`, and for a `rate`
+        that is a tensor.
+        """
         origins = [own.requires_grad_() for own in (params, rate) if isinstance(own, Tensor)]
         with torch.enable_grad():
             adapted = self.adapt(params, rate, support, problem)
-        return self.pull_back(problem.gradient(adapted, queries), adapted, origins, support, problem)
+        return self.pull_back(
+            problem.gradient(adapted, queries), adapted, origins, support, problem
+        )
 
 
 def _error(problem: Problem, outputs: Tensor, batch: Batch) -> Tensor:
-    """Derivative of each row's mean loss at the outputs; unlike `Problem.error`, itself differentiable."""
+    """Derivative of each row's mean loss at the outputs; unlike `Problem.error`, itself
+    differentiable.
+    """
     with torch.enable_grad():
         at = outputs if outputs.requires_grad else outputs.detach().requires_grad_()
-        total = problem.example_losses(at, batch).mean(1).sum()  # rows do not mix: a sum keeps them apart
+        # rows do not mix: a sum keeps them apart
+        total = problem.example_losses(at, batch).mean(1).sum()
         return torch.autograd.grad(total, at, create_graph=outputs.requires_grad)[0]

@@ -1,4 +1,6 @@
-"""Rules that end in "handed to the optimizer": each says which direction, and the rest is said here, once."""
+"""Rules that end in "handed to the optimizer": each says which direction, and the rest is said
+here, once.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ Direction = Tensor | tuple[Tensor, Mapping[str, Any]]
 class Descent(Method[State]):
     """A rule that finds a direction for each batch, and leaves the step along it to an optimizer.
 
-    The state holds `params`, the weights (R, n); `optimizer`, the optimizer state; and what the rule itself remembers,
-    see `remembered`. An entry `extras`, (R, m), holds what is learnt in addition to the network's weights, end to end,
-    and is handed to the optimizer behind them.
+    The state holds `params`, the weights (R, n); `optimizer`, the optimizer state; and what the
+    rule itself remembers, see `remembered`. An entry `extras`, (R, m), holds what is learnt in
+    addition to the network's weights, end to end, and is handed to the optimizer behind them.
 
     Parameters
     ----------
@@ -40,24 +42,33 @@ class Descent(Method[State]):
 
     @abstractmethod
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
-        """Return what the optimizer descends, and with it the entries of the state that change, if any do.
+        """Return what the optimizer descends, and with it the entries of the state that change, if
+        any do.
 
-        It is (R, m) for the weights that are trained, see `trained`, followed by the extras: a gradient, or whatever
-        stands in its place.
+        It is (R, m) for the weights that are trained, see `trained`, followed by the extras: a
+        gradient, or whatever stands in its place.
         """
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        """Return the rule's own entries of the first state; raise `UnsupportedError` if it cannot serve."""
+        """Return the rule's own entries of the first state; raise `UnsupportedError` if it cannot
+        serve.
+        """
         return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
-        """Where in the flat vector the weights that are trained begin and end, by default all of them."""
+        """Where in the flat vector the weights that are trained begin and end, by default all of
+        them.
+        """
         return 0, problem.n_weights
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         own = self.remembered(problem, params, rng)
         first, last = self.trained(problem)
-        return {"params": params, "optimizer": self.optimizer.init(_learnt(params[:, first:last], own)), **own}
+        return {
+            "params": params,
+            "optimizer": self.optimizer.init(_learnt(params[:, first:last], own)),
+            **own,
+        }
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         found = self.direction(state, batch, problem, rng)
@@ -73,7 +84,12 @@ class Descent(Method[State]):
         if "extras" in state:
             learnt, state["extras"] = learnt.tensor_split([last - first], 1)
         whole = learnt.shape == params.shape
-        return {**state, "params": learnt if whole else torch.cat([params[:, :first], learnt, params[:, last:]], 1)}
+        return {
+            **state,
+            "params": learnt
+            if whole
+            else torch.cat([params[:, :first], learnt, params[:, last:]], 1),
+        }
 
     def params(self, state: State) -> Tensor:
         return state["params"]

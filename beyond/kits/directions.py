@@ -13,7 +13,9 @@ from beyond.streams import Stream
 Distribution = Literal["rademacher", "normal"]
 
 
-def random_directions(distribution: Distribution, rng: Stream, n_directions: int, n_weights: int) -> Tensor:
+def random_directions(
+    distribution: Distribution, rng: Stream, n_directions: int, n_weights: int
+) -> Tensor:
     """Draw directions v, (R, K, n), with E[v v^T] = I: fair signs, or normal.
 
     Parameters
@@ -26,11 +28,15 @@ def random_directions(distribution: Distribution, rng: Stream, n_directions: int
 
 
 def mirrored_losses(problem: Problem, params: Tensor, offsets: Tensor, batch: Batch) -> Tensor:
-    """Losses (R, 2 K) at the weights (R, n) plus offsets (R, K, n), then at the weights minus offsets."""
+    """Losses (R, 2 K) at the weights (R, n) plus offsets (R, K, n), then at the weights minus
+    offsets.
+    """
     centre = params.unsqueeze(1)
     return problem.population_loss(torch.cat([centre + offsets, centre - offsets], 1), batch)
 
 
 def mean_along(slopes: Tensor, directions: Tensor) -> Tensor:
-    """Estimate a gradient: the mean over K of slopes (R, K, ...) times directions (R, K, ..., *shape)."""
+    """Estimate a gradient: the mean over K of slopes (R, K, ...) times directions (R, K, ...,
+    *shape).
+    """
     return (stretch(slopes, directions) * directions).mean(1)

@@ -1,8 +1,9 @@
 """Optimizers on stacked weights: a gradient (R, n) becomes new weights (R, n).
 
-Each is a frozen dataclass of hyperparameters with two pure functions: `init` makes the state and `update` returns the
-new weights and the new state. A learning rate may be one number, or one per replica. Bias corrections are Python floats
-(float64): in float32 Adam's drift apart after a thousand steps.
+Each is a frozen dataclass of hyperparameters with two pure functions: `init` makes the state and
+`update` returns the new weights and the new state. A learning rate may be one number, or one per
+replica. Bias corrections are Python floats (float64): in float32 Adam's drift apart after a
+thousand steps.
 """
 
 from __future__ import annotations
@@ -38,15 +39,24 @@ class Optimizer(ABC):
         return {}
 
     @abstractmethod
-    def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
         """Return new weights and new state; neither argument is changed."""
 
     def require_replicas(self, n_replicas: int) -> None:
         """Raise `InputError` if there are learning rates for another number of replicas."""
         rates, allowed = self.learning_rate, f"one number, or one for each of {n_replicas} replicas"
-        require("learning_rate", allowed, rates, not isinstance(rates, tuple) or len(rates) == n_replicas)
+        require(
+            "learning_rate",
+            allowed,
+            rates,
+            not isinstance(rates, tuple) or len(rates) == n_replicas,
+        )
 
-    def descend(self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: float = 1.0) -> Tensor:
+    def descend(
+        self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: float = 1.0
+    ) -> Tensor:
         """Return params - learning_rate * scale * direction / divisor."""
         if isinstance(self.learning_rate, tuple):
             self.require_replicas(len(params))
@@ -60,7 +70,8 @@ class Optimizer(ABC):
 
 @settings(kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum as torch.optim.SGD has it (Sutskever et al., 2013, for Nesterov's).
+    """Stochastic gradient descent, with momentum as torch.optim.SGD has it (Sutskever et al., 2013,
+    for Nesterov's).
 
         v <- momentum v + g          (v = g at the first step)
         w <- w - learning_rate v     (Nesterov: g + momentum v)
@@ -77,16 +88,22 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        require("momentum", "> 0 with nesterov", self.momentum, self.momentum > 0 or not self.nesterov)
+        require(
+            "momentum", "> 0 with nesterov", self.momentum, self.momentum > 0 or not self.nesterov
+        )
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"velocity": torch.zeros_like(params)} if self.momentum else {}
 
-    def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
         if not self.momentum:
             return self.descend(params, gradient), state
         velocity = torch.add(gradient, state["velocity"], alpha=self.momentum)
-        direction = torch.add(gradient, velocity, alpha=self.momentum) if self.nesterov else velocity
+        direction = (
+            torch.add(gradient, velocity, alpha=self.momentum) if self.nesterov else velocity
+        )
         return self.descend(params, direction), {"velocity": velocity}
 
 
@@ -110,8 +127,12 @@ class RMSprop(Optimizer):
     def init(self, params: Tensor) -> OptimizerState:
         return {"square": torch.zeros_like(params)}
 
-    def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
-        square = torch.addcmul(state["square"] * self.decay, gradient, gradient, value=1 - self.decay)
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        square = torch.addcmul(
+            state["square"] * self.decay, gradient, gradient, value=1 - self.decay
+        )
         return self.descend(params, gradient, square.sqrt().add_(self.epsilon)), {"square": square}
 
 
@@ -137,20 +158,28 @@ class Adam(Optimizer):
     def init(self, params: Tensor) -> OptimizerState:
         return {"mean": torch.zeros_like(params), "square": torch.zeros_like(params), "n_steps": 0}
 
-    def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
         n_steps = state["n_steps"] + 1
         mean = torch.lerp(state["mean"], gradient, 1 - self.beta1)
-        square = torch.addcmul(state["square"] * self.beta2, gradient, gradient, value=1 - self.beta2)
-        # Both corrections move out of the division: m' / (sqrt(v') + e) = m c2 / c1 / (sqrt(v) + e c2).
+        square = torch.addcmul(
+            state["square"] * self.beta2, gradient, gradient, value=1 - self.beta2
+        )
+        # Both corrections move out of the division: m' / (sqrt(v') + e) = m c2 / c1 / (sqrt(v) + e
+        # c2).
         root_correction = sqrt(1 - self.beta2**n_steps)
         divisor = square.sqrt().add_(self.epsilon * root_correction)
-        params = self.descend(params, mean, divisor, scale=root_correction / (1 - self.beta1**n_steps))
+        params = self.descend(
+            params, mean, divisor, scale=root_correction / (1 - self.beta1**n_steps)
+        )
         return params, {"mean": mean, "square": square, "n_steps": n_steps}
 
 
 @settings(kw_only=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): first w <- w - learning_rate weight_decay w.
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): first w <- w - learning_rate
+    weight_decay w.
 
     Parameters
     ----------
@@ -159,8 +188,12 @@ class AdamW(Adam):
 
     weight_decay: NonNegative = 0.01
 
-    def update(self, gradient: Tensor, state: OptimizerState, params: Tensor) -> tuple[Tensor, OptimizerState]:
-        return super().update(gradient, state, self.descend(params, params, scale=self.weight_decay))
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        return super().update(
+            gradient, state, self.descend(params, params, scale=self.weight_decay)
+        )
 
 
 CHOICES = {

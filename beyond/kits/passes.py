@@ -1,4 +1,5 @@
-"""Through a network part by part: forward with every tape kept, back, and what the parts learn put end to end.
+"""Through a network part by part: forward with every tape kept, back, and what the parts learn put
+end to end.
 
 A part is a layer or a stage, see `Problem.layers` and `Problem.stages`.
 """
@@ -45,13 +46,18 @@ def forward(
 
 
 def gradients(parts: Sequence[Segment], tapes: Sequence[Tape], errors: Sequence[Tensor]) -> Tensor:
-    """Derivatives (R, n) for the parts' weights end to end, from the error (R, B, ...) at the end of each part."""
-    own = [part.gradient(tape, error) for part, tape, error in zip(parts, tapes, errors, strict=True)]
+    """Derivatives (R, n) for the parts' weights end to end, from the error (R, B, ...) at the end
+    of each part.
+    """
+    own = [
+        part.gradient(tape, error) for part, tape, error in zip(parts, tapes, errors, strict=True)
+    ]
     return torch.cat(own, 1)
 
 
 def back(parts: Sequence[Segment], tapes: Sequence[Tape], error: Tensor) -> Tensor:
-    """Derivatives (R, m) for the parts' weights end to end, by the chain rule from the error (R, B, ...) at their end.
+    """Derivatives (R, m) for the parts' weights end to end, by the chain rule from the error (R, B,
+    ...) at their end.
 
     Nothing is carried below the first part.
     """

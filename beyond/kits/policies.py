@@ -1,4 +1,6 @@
-"""What methods that act share: a distribution over actions for each kind of target, and baselines of their rewards."""
+"""What methods that act share: a distribution over actions for each kind of target, and baselines
+of their rewards.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,19 @@ Baseline = Literal["none", "running_mean", "leave_one_out"]
 
 @settings
 class Acting(Descent):
-    """A rule that draws actions from a policy, which is what the network's outputs are, and hears their rewards.
+    """A rule that draws actions from a policy, which is what the network's outputs are, and hears
+    their rewards.
 
     Parameters
     ----------
     n_actions : int, >= 1
         Actions drawn, and rewards heard, for each input.
     entropy_bonus : float, >= 0
-        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes nothing.
+        Reward for a nat of the policy's entropy; for values the entropy is constant and it changes
+        nothing.
     action_std : float, > 0
-        Standard deviation of the actions for values, in units of the standardised targets; classes do not use it.
+        Standard deviation of the actions for values, in units of the standardised targets; classes
+        do not use it.
     """
 
     signal: ClassVar[Signal] = Signal.REWARD
@@ -40,7 +45,9 @@ class Acting(Descent):
     action_std: Positive = 0.5
 
     def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:
-        """Policy over classes with these logits, or over values around these means; outputs (R, B, n_outputs)."""
+        """Policy over classes with these logits, or over values around these means; outputs (R, B,
+        n_outputs).
+        """
         if problem.spec.target_kind is TargetKind.CLASSES:
             return Softmax(outputs)
         return Gaussian(outputs, self.action_std)
@@ -72,23 +79,29 @@ class Comparing(Acting):
         return rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
 
     def heard(self, state: State, rewards: Tensor) -> dict[str, Tensor]:
-        """Entries of the state after these rewards: their running mean, which the baseline of a later step is."""
+        """Entries of the state after these rewards: their running mean, which the baseline of a
+        later step is.
+        """
         return {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
 
 
 def require_others(setting: str, n_actions: int, baseline: Baseline) -> None:
-    """Raise `InputError` where an action has no others at its input whose rewards its own could be compared with."""
+    """Raise `InputError` where an action has no others at its input whose rewards its own could be
+    compared with.
+    """
     enough = n_actions >= 2 or baseline != "leave_one_out"
     require(setting, ">= 2 with baseline leave_one_out", n_actions, enough)
 
 
 def expected_reward(baseline: Baseline, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-    """What each reward (R, B, K) is compared with: independent of its own action, so that estimates stay unbiased.
+    """What each reward (R, B, K) is compared with: independent of its own action, so that estimates
+    stay unbiased.
 
     Parameters
     ----------
     baseline : {"none", "running_mean", "leave_one_out"}
-        Nothing; `mean_reward`, (R,), see `running_mean`; or the mean reward of the other K - 1 actions at the input.
+        Nothing; `mean_reward`, (R,), see `running_mean`; or the mean reward of the other K - 1
+        actions at the input.
     """
     if baseline == "running_mean":
         return mean_reward[:, None, None]
@@ -103,7 +116,9 @@ def running_mean(mean_reward: Tensor, rewards: Tensor, decay: float) -> Tensor:
 
 
 def draw_classes(probabilities: Tensor, n_draws: int, rng: Stream) -> Tensor:
-    """Draw classes (R, B, K), of probabilities (R, B, n): in whose part of their running sum a uniform number falls."""
+    """Draw classes (R, B, K), of probabilities (R, B, n): in whose part of their running sum a
+    uniform number falls.
+    """
     uniform = rng.uniform(probabilities.shape[1], n_draws)
     edges = probabilities.cumsum(-1)[..., :-1].contiguous()
     return torch.searchsorted(edges, uniform, right=True)
@@ -162,7 +177,9 @@ class Gaussian:
     def log_probability(self, actions: Tensor) -> Tensor:
         """Return the logarithm of the density at each action, shape (R, B, K)."""
         distance = (actions - self.mean.unsqueeze(2)) / self.std
-        return -0.5 * distance.square().sum(-1) - self.mean.shape[2] * (log(self.std) + 0.5 * log(2 * pi))
+        return -0.5 * distance.square().sum(-1) - self.mean.shape[2] * (
+            log(self.std) + 0.5 * log(2 * pi)
+        )
 
     def score(self, actions: Tensor, weights: Tensor) -> Tensor:
         """Sum over actions of weight * d log pi(action) / d outputs, shape (R, B, n_outputs)."""

@@ -1,4 +1,5 @@
-"""Selection by DEAP (Fortin et al., 2012): each candidate is an individual, of which it sees the fitness alone.
+"""Selection by DEAP (Fortin et al., 2012): each candidate is an individual, of which it sees the
+fitness alone.
 
 Shapes: R replicas, P candidates.
 """
@@ -22,7 +23,8 @@ class Fitness(base.Fitness):
     weights = (-1.0, -1.0)
 
     def __init__(self, objectives: Sequence[float] = ()) -> None:
-        self.wvalues = tuple(-objective for objective in objectives)  # DEAP's own initialiser is slowed by its checks
+        # DEAP's own initialiser is slowed by its checks
+        self.wvalues = tuple(-objective for objective in objectives)
 
 
 class Individual(int):
@@ -42,7 +44,11 @@ for function in (np.min, np.mean, np.max, np.std):
 
 
 def select(
-    objectives: Tensor, choose: Callable[..., list[Individual]], n_best: int, n_parents: int, rng: Stream
+    objectives: Tensor,
+    choose: Callable[..., list[Individual]],
+    n_best: int,
+    n_parents: int,
+    rng: Stream,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Let DEAP find the best candidates and choose parents, replica by replica.
 
@@ -72,11 +78,15 @@ def select(
             parents.append(choose(individuals, n_parents))
         with np.errstate(invalid="ignore"):  # an infinite loss has no spread
             records.append(STATISTICS.compile(individuals))
-    statistics = {name: torch.tensor([record[name] for record in records]) for name in STATISTICS.fields}
+    statistics = {
+        name: torch.tensor([record[name] for record in records]) for name in STATISTICS.fields
+    }
     return torch.tensor(best), torch.tensor(parents), statistics
 
 
-def select_from_best(individuals: list[Individual], k: int, best: Any, n_parents: int) -> list[Individual]:
+def select_from_best(
+    individuals: list[Individual], k: int, best: Any, n_parents: int
+) -> list[Individual]:
     """Draw k parents, with replacement, from the `n_parents` that the selection `best` puts first."""
     return tools.selRandom(best(individuals, n_parents), k)
 

@@ -1,8 +1,8 @@
 """Spiking neurons and spike codes, for methods whose units speak in spikes.
 
-Time is T discrete steps. It stands in front of the batch, (R, T, B, ...), or is folded into it, (R, T * B, ...): layers
-have no memory, so one product serves all steps, and only the neurons' recurrence walks through time. What does not
-change in time has one step, T = 1.
+Time is T discrete steps. It stands in front of the batch, (R, T, B, ...), or is folded into it, (R,
+T * B, ...): layers have no memory, so one product serves all steps, and only the neurons'
+recurrence walks through time. What does not change in time has one step, T = 1.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Jitter = Callable[..., Tensor]  # from (T, B, *shape) to numbers that broadcast 
 def encode(inputs: Tensor, n_steps: int, code: str, rng: Stream | None = None) -> Tensor:
     """Turn real-valued inputs (R, B, ...) into what the first layer is fed.
 
-    Spikes are +1 or -1, the sign of the input: an input cell for each sign, with opposite weights. The strength of an
-    input is tanh |x|, in [0, 1).
+    Spikes are +1 or -1, the sign of the input: an input cell for each sign, with opposite weights.
+    The strength of an input is tanh |x|, in [0, 1).
 
     Parameters
     ----------
@@ -39,10 +39,12 @@ def encode(inputs: Tensor, n_steps: int, code: str, rng: Stream | None = None) -
     n_steps : int
         T.
     code : {"direct", "rate", "latency"}
-        direct: the input itself, a constant current. rate: in each step a spike with probability `strength`.
-        latency: a single spike, at step floor((1 - strength) T); none for an input of zero.
+        direct: the input itself, a constant current. rate: in each step a spike with probability
+        `strength`. latency: a single spike, at step floor((1 - strength) T); none for an input of
+        zero.
     rng : Stream, optional
-        Draws the spikes of the rate code. Without it they are spread evenly: as many, to within rounding.
+        Draws the spikes of the rate code. Without it they are spread evenly: as many, to within
+        rounding.
 
     Returns
     -------
@@ -62,9 +64,11 @@ def encode(inputs: Tensor, n_steps: int, code: str, rng: Stream | None = None) -
 
 
 def evenly_spread(n_steps: int, *shape: int) -> Tensor:
-    """Numbers in [0, 1), (1, T, 1, *shape): evenly spread over time for each cell, and over the cells at each time.
+    """Numbers in [0, 1), (1, T, 1, *shape): evenly spread over time for each cell, and over the
+    cells at each time.
 
-    Additive recurrence: the fraction of a multiple of an irrational number, a different one along each of the two.
+    Additive recurrence: the fraction of a multiple of an irrational number, a different one along
+    each of the two.
     """
     steps = torch.arange(n_steps, dtype=torch.float64) * ((sqrt(5) - 1) / 2)
     cells = torch.arange(prod(shape), dtype=torch.float64) * (sqrt(2) - 1)
@@ -108,7 +112,8 @@ class Neurons:
         Returns
         -------
         spikes, potentials : Tensor of shape (R, T, B, ...)
-            Spikes are 0 or 1; the potential is that which the threshold is held against, before the reset.
+            Spikes are 0 or 1; the potential is that which the threshold is held against, before the
+            reset.
         """
         currents = currents.expand(-1, self.n_steps, *currents.shape[2:])
         threshold = torch.tensor(self.threshold) if jitter is None else self.threshold + jitter
@@ -124,13 +129,16 @@ class Neurons:
         return torch.stack(spikes, 1), torch.stack(potentials, 1)
 
     def back(self, spikes: Tensor, errors: Tensor) -> Tensor:
-        """Carry errors at the potentials back in time to the currents, both (R, T, B, ...); spikes are held fixed.
+        """Carry errors at the potentials back in time to the currents, both (R, T, B, ...); spikes
+        are held fixed.
 
         dI[t] = du[t] + decay dI[t+1]                   soft reset
         dI[t] = du[t] + decay (1 - s[t]) dI[t+1]        hard reset
         """
         result = [errors[:, -1]]
-        for spike, error in zip(spikes[:, :-1].unbind(1)[::-1], errors[:, :-1].unbind(1)[::-1], strict=True):
+        for spike, error in zip(
+            spikes[:, :-1].unbind(1)[::-1], errors[:, :-1].unbind(1)[::-1], strict=True
+        ):
             carried = self.decay * result[-1]
             result.append(error + (carried if self.reset == "soft" else carried * (1 - spike)))
         return torch.stack(result[::-1], 1)
@@ -146,7 +154,9 @@ def trace(spikes: Tensor, decay: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Passage:
-    """What a layer leaves behind: its input, and its tape, or its spikes and potentials where it is made of neurons."""
+    """What a layer leaves behind: its input, and its tape, or its spikes and potentials where it is
+    made of neurons.
+    """
 
     segment: Segment
     inputs: Tensor  # (R, T * B, *input_shape), or (R, B, *input_shape) where it is constant
@@ -161,12 +171,16 @@ def is_spiking(segment: Segment) -> bool:
 
 
 def check(problem: Problem, rule: str, code: str) -> None:
-    """Refuse layers whose activations neurons cannot replace, and a code that the task's inputs have no use for."""
+    """Refuse layers whose activations neurons cannot replace, and a code that the task's inputs
+    have no use for.
+    """
     problem.require_roles(rule, TRANSPARENT, "neurons cannot take its activations' place")
     if not any(is_spiking(segment) for segment in problem.layers):
         raise UnsupportedError(f"{rule} has no place for neurons: this network has no activations")
     if code != "direct" and problem.spec.n_symbols:
-        raise UnsupportedError(f"symbols have no strength for the {code} code to tell; code=direct feeds their vectors")
+        raise UnsupportedError(
+            f"symbols have no strength for the {code} code to tell; code=direct feeds their vectors"
+        )
 
 
 def simulate(
@@ -180,8 +194,8 @@ def simulate(
 ) -> tuple[Tensor, list[Passage]]:
     """Run the network for T steps, with neurons in place of its activations.
 
-    Layers before the first neurons see a constant input under the direct code and are passed once; every other layer is
-    passed, and charged, T times.
+    Layers before the first neurons see a constant input under the direct code and are passed once;
+    every other layer is passed, and charged, T times.
 
     Parameters
     ----------
@@ -203,7 +217,11 @@ def simulate(
     passages: list[Passage] = []
     for segment in problem.layers:
         if is_spiking(segment):
-            noise = None if jitter is None else jitter(neurons.n_steps, batch_size, *segment.output_shape)
+            noise = (
+                None
+                if jitter is None
+                else jitter(neurons.n_steps, batch_size, *segment.output_shape)
+            )
             spikes, potentials = neurons.run(x.unflatten(1, (-1, batch_size)), noise)
             passages.append(Passage(segment, x, spikes=spikes, potentials=potentials))
             x = spikes.flatten(1, 2)
@@ -215,23 +233,31 @@ def simulate(
 
 
 def escape_noise(width: float, rng: Stream | None = None) -> Jitter:
-    """Logistic noise on thresholds, so that neurons fire with probability sigmoid((u - threshold) / width).
+    """Logistic noise on thresholds, so that neurons fire with probability sigmoid((u - threshold) /
+    width).
 
     Without an `rng` the noise is spread evenly over time, the same for every example.
     """
 
     def jitter(n_steps: int, batch_size: int, *shape: int) -> Tensor:
-        uniform = evenly_spread(n_steps, *shape) if rng is None else rng.uniform(n_steps, batch_size, *shape)
-        return width * torch.logit(uniform, 1e-7)  # the noise of a uniform number of 0 would be infinite
+        uniform = (
+            evenly_spread(n_steps, *shape)
+            if rng is None
+            else rng.uniform(n_steps, batch_size, *shape)
+        )
+        # the noise of a uniform number of 0 would be infinite
+        return width * torch.logit(uniform, 1e-7)
 
     return jitter
 
 
 def count(problem: Problem, passages: Sequence[Passage], code: str) -> None:
-    """Tell the problem what a prediction stirred: spikes, and the additions they cause, over the whole batch.
+    """Tell the problem what a prediction stirred: spikes, and the additions they cause, over the
+    whole batch.
 
-    A spike that reaches a layer with weights causes as many additions as it has synapses there; in a convolution their
-    mean, multiplications by the padding included. A constant input is not spikes: it is multiplied, not added.
+    A spike that reaches a layer with weights causes as many additions as it has synapses there; in
+    a convolution their mean, multiplications by the padding included. A constant input is not
+    spikes: it is multiplied, not added.
     """
     spiking = code != "direct"
     spikes = accumulates = torch.zeros(len(passages[0].inputs))

@@ -14,15 +14,19 @@ from torch import Tensor
 from beyond.problem import Problem
 from beyond.streams import Stream
 
-RESOLUTION = 2.0**-23  # of two float32 numbers, relative to the larger: half a unit in the last place each
-SENSITIVITY_FLOOR = 0.01  # as in the code of arXiv:1712.06563: no gene mutates by more than 100 standard deviations
+# of two float32 numbers, relative to the larger: half a unit in the last place each
+RESOLUTION = 2.0**-23
+# as in the code of arXiv:1712.06563: no gene mutates by more than 100 standard deviations
+SENSITIVITY_FLOOR = 0.01
 
 
 def standings(losses: Tensor) -> tuple[Tensor, Tensor]:
-    """Count for each candidate how many have a smaller loss, and how many have no larger one, shapes (R, K).
+    """Count for each candidate how many have a smaller loss, and how many have no larger one,
+    shapes (R, K).
 
-    Two losses that rounding may have told apart are equal. That is asked of each pair: in a large population neighbours
-    are that close all the way from the best to the worst. A loss that is not a number, or infinite, is the largest.
+    Two losses that rounding may have told apart are equal. That is asked of each pair: in a large
+    population neighbours are that close all the way from the best to the worst. A loss that is not
+    a number, or infinite, is the largest.
 
     Parameters
     ----------
@@ -35,8 +39,12 @@ def standings(losses: Tensor) -> tuple[Tensor, Tensor]:
     return n_smaller, torch.searchsorted(ordered, torch.maximum(one, other), right=True)
 
 
-def mate(candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: float, rng: Stream) -> None:
-    """Let neighbours (0, 1), (2, 3), ... of candidates (R, K, n) swap genes in place, pairs with probability `rate`."""
+def mate(
+    candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: float, rng: Stream
+) -> None:
+    """Let neighbours (0, 1), (2, 3), ... of candidates (R, K, n) swap genes in place, pairs with
+    probability `rate`.
+    """
     _, n_candidates, n_weights = candidates.shape
     n_pairs = n_candidates // 2
     first, second = candidates[:, : 2 * n_pairs : 2], candidates[:, 1 : 2 * n_pairs : 2]
@@ -47,7 +55,9 @@ def mate(candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: 
 
 
 def uniform_swaps(rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
-    """One fair coin a gene: 1.0 or 0.0, shape (R, n_pairs, n). A draw has 31 coins in it, for speed."""
+    """One fair coin a gene: 1.0 or 0.0, shape (R, n_pairs, n). A draw has 31 coins in it, for
+    speed.
+    """
     draws = rng.integers(2**31, n_pairs, ceil(n_weights / 31)).int()
     coins = (draws.unsqueeze(-1) >> torch.arange(31, dtype=torch.int32)) & 1
     return coins.flatten(2)[..., :n_weights].float()
@@ -68,8 +78,8 @@ def mutate_gaussian(candidates: Tensor, std: float, rng: Stream) -> None:
 def mutate_sparse(candidates: Tensor, std: float, rate: float, rng: Stream) -> None:
     """Add normal noise to each gene with probability `rate`, in place.
 
-    The gaps between mutating genes are geometric, so only those genes are drawn: 8 standard deviations more than their
-    expected number, of which the ones beyond the last gene are dropped.
+    The gaps between mutating genes are geometric, so only those genes are drawn: 8 standard
+    deviations more than their expected number, of which the ones beyond the last gene are dropped.
     """
     genes = candidates.view(len(candidates), -1)
     expected = genes.shape[1] * rate
@@ -89,7 +99,8 @@ def mutate_safe(
     limit: float | None,
     rng: Stream,
 ) -> None:
-    """Add to every gene normal noise divided by what that gene does to the outputs, in place; see `sensitivities`.
+    """Add to every gene normal noise divided by what that gene does to the outputs, in place; see
+    `sensitivities`.
 
     A gene that does nothing takes the noise as it is; none moves by more than `limit`.
     """
@@ -102,7 +113,8 @@ def mutate_safe(
 
 
 def sensitivities(candidates: Tensor, problem: Problem, inputs: Tensor, apart: bool) -> Tensor:
-    """How far the outputs move with each gene of each candidate, shape (R, K, n) (Lehman et al., 2018).
+    """How far the outputs move with each gene of each candidate, shape (R, K, n) (Lehman et al.,
+    2018).
 
         together   sqrt(sum_k (sum_i d y_ik / d w_j)^2)        SM-G-SUM: derivatives of the inputs i may cancel
         apart      sqrt(sum_k (mean_i |d y_ik / d w_j|)^2)     SM-G-ABS

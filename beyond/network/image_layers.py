@@ -1,7 +1,9 @@
-"""Layers on stacked images: convolution and pooling; see `beyond.network.layers` for the contract and the shapes.
+"""Layers on stacked images: convolution and pooling; see `beyond.network.layers` for the contract
+and the shapes.
 
-Copies of the weights become the groups of one convolution, so images are laid out as it wants them, (B, G * channels,
-height, width), and shown to the other layers as the view (G, channels, height, width, B).
+Copies of the weights become the groups of one convolution, so images are laid out as it wants them,
+(B, G * channels, height, width), and shown to the other layers as the view (G, channels, height,
+width, B).
 """
 
 from __future__ import annotations
@@ -28,14 +30,24 @@ class Conv2d(Convolution):
     def sides(self, shape: Shape) -> tuple[int, ...]:
         return _image(self, shape)[1:]
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Shape]]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Shape]]:
         weight, groups = weights["weight"], len(x)
         images = _examples_first(x)
         kernels = weight.reshape(-1, *weight.shape[2:])
-        z = F.conv2d(images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups)
+        z = F.conv2d(
+            images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups
+        )
         return _examples_last(z, len(weight)), (images, tuple(weight.shape))
 
-    def carry(self, weights: Weights, cache: tuple[Tensor, Shape], dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self,
+        weights: Weights,
+        cache: tuple[Tensor, Shape],
+        dy: Tensor,
+        carrier: Tensor | None = None,
+    ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         images, _ = cache
         dx = conv2d_input(
@@ -51,13 +63,17 @@ class Conv2d(Convolution):
     def gradients(self, cache: tuple[Tensor, Shape], dy: Tensor) -> dict[str, Tensor]:
         images, shape = cache
         dz = _examples_first(dy)
-        dw = conv2d_weight(images, (shape[0] * shape[1], *shape[2:]), dz, self.stride, self.padding, groups=len(dy))
+        dw = conv2d_weight(
+            images, (shape[0] * shape[1], *shape[2:]), dz, self.stride, self.padding, groups=len(dy)
+        )
         return {"weight": dw.view(shape), "bias": dy.sum((2, 3, 4))}
 
 
 @dataclass(frozen=True)
 class Pool2d(Layer):
-    """Makes one number of each `size` x `size` square; squares do not overlap, a remainder is cut off."""
+    """Makes one number of each `size` x `size` square; squares do not overlap, a remainder is cut
+    off.
+    """
 
     role = Role.POOLING
 
@@ -84,9 +100,13 @@ class MaxPool2d(Pool2d):
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
         return _examples_last(y, len(x)), (indices, images.shape)
 
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         indices, shape = cache
-        dx = F.max_unpool2d(_examples_first(dy), indices, [self.size, self.size], output_size=shape[2:])
+        dx = F.max_unpool2d(
+            _examples_first(dy), indices, [self.size, self.size], output_size=shape[2:]
+        )
         return _examples_last(dx, len(dy))
 
 
@@ -94,23 +114,37 @@ class MaxPool2d(Pool2d):
 class AvgPool2d(Pool2d):
     """Mean of each square."""
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, torch.Size]:
         images = _examples_first(x)
         return _examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
 
-    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
-        spread = _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3) / self.size**2
+    def carry(
+        self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        spread = (
+            _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
+            / self.size**2
+        )
         cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
         return _examples_last(F.pad(spread, cut), len(dy))
 
 
 def _image(layer: Layer, shape: Shape) -> Shape:
-    require(f"{type(layer).__name__} input", "an image of shape (channels, height, width)", shape, len(shape) == 3)
+    require(
+        f"{type(layer).__name__} input",
+        "an image of shape (channels, height, width)",
+        shape,
+        len(shape) == 3,
+    )
     return shape
 
 
 def _examples_first(x: Tensor) -> Tensor:
-    """(G, channels, height, width, B) as (B, G * channels, height, width), the layout grouped convolutions want."""
+    """(G, channels, height, width, B) as (B, G * channels, height, width), the layout grouped
+    convolutions want.
+    """
     return x.movedim(-1, 0).flatten(1, 2)
 
 

@@ -25,8 +25,11 @@ def lecun(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
 
 
 def uniform(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
-    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in), biases too: what torch's own layers start from."""
-    return torch.erf(draws * sqrt(0.5)) / sqrt(fan_in)  # the distribution function of a draw is uniform
+    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in), biases too: what torch's own layers
+    start from.
+    """
+    # the distribution function of a draw is uniform
+    return torch.erf(draws * sqrt(0.5)) / sqrt(fan_in)
 
 
 def orthogonal(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
@@ -48,7 +51,9 @@ def gaussian(std: float) -> Initialisation:
 
 
 def identity(scale: float) -> Initialisation:
-    """Return an initialisation to `scale` times the identity, cut or padded with zeros to the weights' shape."""
+    """Return an initialisation to `scale` times the identity, cut or padded with zeros to the
+    weights' shape.
+    """
 
     def fill(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
         return scale * torch.eye(*draws.shape[1:]).expand_as(draws)

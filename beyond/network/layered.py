@@ -1,7 +1,8 @@
 """An architecture as a list of layers; R replicas of it evaluated as one tensor program.
 
-The weights of all replicas are one tensor (R, n): each replica's layers end to end, in order. Layers see views of it,
-so optimizers, mutations and cosines work on plain vectors and the last k layers are a suffix.
+The weights of all replicas are one tensor (R, n): each replica's layers end to end, in order.
+Layers see views of it, so optimizers, mutations and cosines work on plain vectors and the last k
+layers are a suffix.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ class LayeredNetwork(Network):
     input_shape : tuple of int
         Of one example.
     initialisation : Initialisation
-        Draws the weights; gains start at one, and biases at zero unless the initialisation draws them too.
+        Draws the weights; gains start at one, and biases at zero unless the initialisation draws
+        them too.
     """
 
-    def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation
+    ) -> None:
         self.layers = tuple(layers)
         self.initialisation = initialisation
         self.shapes = [input_shape]
@@ -50,7 +54,9 @@ class LayeredNetwork(Network):
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         self.blocks = tuple(blocks)
         self.n_weights = start
-        self._places = [(block.layer, name, shape) for block in blocks for name, shape in block.shapes.items()]
+        self._places = [
+            (block.layer, name, shape) for block in blocks for name, shape in block.shapes.items()
+        ]
         self._sizes = [prod(shape) for *_, shape in self._places]
         costs = [layer.flops(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)]
         self.forward_flops = sum(cost.forward for cost in costs)
@@ -71,7 +77,9 @@ class LayeredNetwork(Network):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
                     parts.append(self.initialisation(draws, *block.fans).flatten(1))
                 else:
-                    parts.append(torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0))
+                    parts.append(
+                        torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0)
+                    )
         return torch.cat(parts, 1)
 
     def unflatten(self, params: Tensor) -> list[Weights]:
@@ -82,7 +90,9 @@ class LayeredNetwork(Network):
             views[layer][name] = part.view(-1, *shape)
         return views  # pyright: ignore[reportReturnType]
 
-    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+    def forward(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tape]:
         x = inputs.movedim(1, -1)
         weights = self.unflatten(params)
         caches: list[Any] = []
@@ -92,12 +102,19 @@ class LayeredNetwork(Network):
         return x.movedim(-1, 1), Tape(weights, caches)
 
     def backward(
-        self, tape: Tape, error: Tensor, *, start: int = 0, carriers: Mapping[int, Tensor] | None = None
+        self,
+        tape: Tape,
+        error: Tensor,
+        *,
+        start: int = 0,
+        carriers: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
-        """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for weights[start:].
+        """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for
+        weights[start:].
 
-        `carriers` maps a block's depth to the tensor that replaces its weights on the way back. Layers before
-        `start` are not visited, and the error is not carried below the first visited block.
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back.
+        Layers before `start` are not visited, and the error is not carried below the first visited
+        block.
         """
         dy = error.movedim(1, -1)
         parts: list[Tensor] = []
@@ -111,12 +128,20 @@ class LayeredNetwork(Network):
                 gradients = layer.gradients(cache, dy)
                 parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
             if index > first:
-                carrier = carriers.get(block.depth) if carriers is not None and block is not None else None
+                carrier = (
+                    carriers.get(block.depth)
+                    if carriers is not None and block is not None
+                    else None
+                )
                 dy = layer.carry(weights, cache, dy, carrier)
         return torch.cat(parts, 1)
 
-    def carry(self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no gradients."""
+    def carry(
+        self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None
+    ) -> Tensor:
+        """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no
+        gradients.
+        """
         dy = error.movedim(1, -1)
         by_layer = {block.layer: block.depth for block in self.blocks}
         for index in range(len(self.layers) - 1, -1, -1):
@@ -129,7 +154,9 @@ class LayeredNetwork(Network):
         return self._backward_flops[start]
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks whose weights are drawn."""
+        """By depth, views of the weights that carry the error back: of blocks whose weights are
+        drawn.
+        """
         views = self.unflatten(params)
         return {block.depth: views[block.layer]["weight"] for block in self.blocks if block.drawn}
 
@@ -140,7 +167,8 @@ class LayeredNetwork(Network):
 
     @cached_property
     def stages(self) -> list[LayeredNetwork]:
-        """Each block with drawn weights, and the layers up to the next one, as a network of its own.
+        """Each block with drawn weights, and the layers up to the next one, as a network of its
+        own.
 
         Layers in front of the first block belong to its stage.
         """
@@ -154,8 +182,10 @@ class LayeredNetwork(Network):
         ]
 
     def chunk_size(self, batch_size: int) -> int:
-        widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])  # what comes before is shared
-        return max(1, CACHE_BYTES // (8 * widest * batch_size))  # input and output of a layer, 4 bytes each
+        # what comes before is shared
+        widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])
+        # input and output of a layer, 4 bytes each
+        return max(1, CACHE_BYTES // (8 * widest * batch_size))
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)

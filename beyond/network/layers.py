@@ -1,15 +1,17 @@
 """Layers on stacked weights: each knows its forward pass and its own chain rule.
 
-Shapes: G stacked copies of the weights (R replicas, or R * P candidates), B examples. Activations are feature-major,
-`(G, features, B)`: the textbook's column vectors, z = W h + b, with the examples of a batch contiguous in memory.
-Images are `(G, channels, height, width, B)` by shape; their memory is laid out as convolutions like it, example first.
+Shapes: G stacked copies of the weights (R replicas, or R * P candidates), B examples. Activations
+are feature-major, `(G, features, B)`: the textbook's column vectors, z = W h + b, with the examples
+of a batch contiguous in memory. Images are `(G, channels, height, width, B)` by shape; their memory
+is laid out as convolutions like it, example first.
 
-Every layer may be handed an input shared by several copies: x of shape (R, ..., B) against weights of G = R * P copies.
-The copies of one replica then become the rows of a single product.
+Every layer may be handed an input shared by several copies: x of shape (R, ..., B) against weights
+of G = R * P copies. The copies of one replica then become the rows of a single product.
 
-The chain rule is cut in two: `carry` takes the error from a layer's output to its input, `gradients` turns it into
-the derivative for the layer's own weights. `carrier`, in `carry`, replaces the matrix that carries the error, so that
-backpropagation, feedback alignment and sign-symmetry are one backward pass with different carriers.
+The chain rule is cut in two: `carry` takes the error from a layer's output to its input,
+`gradients` turns it into the derivative for the layer's own weights. `carrier`, in `carry`,
+replaces the matrix that carries the error, so that backpropagation, feedback alignment and
+sign-symmetry are one backward pass with different carriers.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ Weights = Mapping[str, Tensor]
 
 
 class Flops(NamedTuple):
-    """Floating-point operations per example: a multiplication and an addition are two; only products are counted."""
+    """Floating-point operations per example: a multiplication and an addition are two; only
+    products are counted.
+    """
 
     forward: int = 0
     carry: int = 0
@@ -41,10 +45,13 @@ class Flops(NamedTuple):
 
 
 class Role(StrEnum):
-    """What a layer is, for rules that must know: they act on this answer and refuse what they have no rule for."""
+    """What a layer is, for rules that must know: they act on this answer and refuse what they have
+    no rule for.
+    """
 
     DENSE = "dense"  # z = W x + b
-    CONVOLUTION = "convolution"  # the same map of every patch; weight (n_out, n_in, ...), bias (n_out,)
+    # the same map of every patch; weight (n_out, n_in, ...), bias (n_out,)
+    CONVOLUTION = "convolution"
     GROUPED = "grouped"  # a map of each group of features
     EMBEDDING = "embedding"  # a vector for each symbol
     RECURRENT = "recurrent"  # sums that come back to themselves in time
@@ -57,10 +64,13 @@ class Role(StrEnum):
     UNKNOWN = "unknown"
 
 
-SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})  # outputs are weighted sums of inputs
+# outputs are weighted sums of inputs
+SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})
 WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
-TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}  # no unit hides within a layer: what enters each is to be seen
-ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}  # an error passes back through one matrix at most
+# no unit hides within a layer: what enters each is to be seen
+TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}
+# an error passes back through one matrix at most
+ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}
 
 
 class Layer(ABC):
@@ -95,10 +105,14 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Any]:
-        """Return the output and what the chain rule needs; `rng` is given in training, for layers that draw."""
+        """Return the output and what the chain rule needs; `rng` is given in training, for layers
+        that draw.
+        """
 
     @abstractmethod
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         """Return the error at the input, from the error `dy` at the output."""
 
     def gradients(self, cache: Any, dy: Tensor) -> dict[str, Tensor]:
@@ -106,7 +120,9 @@ class Layer(ABC):
         return {}
 
     def off(self, cache: Any) -> Tensor | None:
-        """Say which values (G, ..., B) are off and carry no error back; None where units have no such state."""
+        """Say which values (G, ..., B) are off and carry no error back; None where units have no
+        such state.
+        """
         return None
 
 
@@ -134,14 +150,18 @@ class Linear(Layer):
         product = 2 * self.n_out * shape[0]
         return Flops(product, product, product)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
         if len(weight) == len(x):
             return torch.baddbmm(bias, weight, x), x
         rows = weight.reshape(len(x), -1, weight.shape[2])  # (R, P * n_out, n_in)
         return (rows @ x).view(*weight.shape[:2], -1).add_(bias), x
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         return carrier.mT @ dy
 
@@ -151,7 +171,8 @@ class Linear(Layer):
 
 @dataclass(frozen=True)
 class Embedding(Layer):
-    """A vector for each symbol of a sequence, laid end to end: (length,) symbols to (length * n_features,).
+    """A vector for each symbol of a sequence, laid end to end: (length,) symbols to (length *
+    n_features,).
 
     weight (G, n_symbols, n_features). Symbols have no derivative, so it can only come first.
     """
@@ -174,18 +195,25 @@ class Embedding(Layer):
     def fans(self, shape: Shape) -> tuple[int, int]:
         return 1, self.n_features  # one symbol is on at a time
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         weight = weights["weight"]
-        rows = torch.arange(len(weight)).view(len(x), -1, 1, 1) * self.n_symbols + x.unsqueeze(1)  # (R, P, L, B)
-        vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))  # (G, L, B, n_features)
+        # (R, P, L, B)
+        rows = torch.arange(len(weight)).view(len(x), -1, 1, 1) * self.n_symbols + x.unsqueeze(1)
+        # (G, L, B, n_features)
+        vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))
         return vectors.mT.flatten(1, 2), rows.flatten(0, 1)
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         raise TypeError("symbols carry no error")
 
     def gradients(self, cache: Tensor, dy: Tensor) -> dict[str, Tensor]:
         n_copies = len(cache)
-        per_letter = dy.unflatten(1, (-1, self.n_features)).mT.reshape(-1, self.n_features)  # (G * L * B, n_features)
+        # (G * L * B, n_features)
+        per_letter = dy.unflatten(1, (-1, self.n_features)).mT.reshape(-1, self.n_features)
         total = dy.new_zeros(n_copies * self.n_symbols, self.n_features)
         total.index_add_(0, cache.flatten(), per_letter)
         return {"weight": total.view(n_copies, self.n_symbols, self.n_features)}
@@ -200,10 +228,14 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (prod(shape),)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, torch.Size]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, torch.Size]:
         return x.flatten(1, -2), x.shape
 
-    def carry(self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy.reshape(len(dy), *cache[1:])
 
 
@@ -213,10 +245,14 @@ class Identity(Layer):
 
     role = Role.RESHAPING
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, None]:
         return x, None
 
-    def carry(self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy
 
 
@@ -226,11 +262,15 @@ class ReLU(Layer):
 
     role = Role.ACTIVATION
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         y = x.relu()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy * (cache > 0)
 
     def off(self, cache: Tensor) -> Tensor:
@@ -244,11 +284,15 @@ class Tanh(Layer):
     role = Role.ACTIVATION
     bounded = True
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         y = x.tanh()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy * (1 - cache.square())
 
 
@@ -259,17 +303,23 @@ class Sigmoid(Layer):
     role = Role.ACTIVATION
     bounded = True
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         y = x.sigmoid()
         return y, y
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy * cache * (1 - cache)
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In training, zero each value with probability `rate` and divide the rest by 1 - rate; otherwise the identity."""
+    """In training, zero each value with probability `rate` and divide the rest by 1 - rate;
+    otherwise the identity.
+    """
 
     role = Role.NOISE
 
@@ -278,19 +328,25 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         require("rate", "in [0, 1)", self.rate, 0 <= self.rate < 1)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         if rng is None:
             return x, None
         mask = (rng.uniform(*x.shape[1:]) >= self.rate) / (1 - self.rate)
         return x * mask, mask
 
-    def carry(self, weights: Weights, cache: Tensor | None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor | None, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy if cache is None else dy * cache
 
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016, figure 2)."""
+    """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016,
+    figure 2).
+    """
 
     role = Role.RESIDUAL
 
@@ -311,13 +367,17 @@ class Residual(Layer):
     def flops(self, shape: Shape) -> Flops:
         return self.inner.flops(shape)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Any, Any]]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, tuple[Any, Any]]:
         z, inner = self.inner.forward(weights, x, rng)
         change, active = self.activation.forward({}, z, rng)
         y = x.unsqueeze(1) + change.unflatten(0, (len(x), -1))  # x may be shared by several copies
         return y.flatten(0, 1), (inner, active)
 
-    def carry(self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: tuple[Any, Any], dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         inner, active = cache
         return dy + self.inner.carry(weights, inner, self.activation.carry({}, active, dy), carrier)
 
@@ -331,7 +391,9 @@ class Residual(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias, each (G, features)."""
+    """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias,
+    each (G, features).
+    """
 
     role = Role.NORMALISATION
 
@@ -343,34 +405,50 @@ class LayerNorm(Layer):
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         return {"weight": _vector(self, shape), "bias": shape}
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         centred = x - x.mean(1, keepdim=True)
         scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
         normal = centred * scale
-        y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1)
+        y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(
+            0, (len(x), -1)
+        ).unsqueeze(-1)
         return y.flatten(0, 1) + weights["bias"].unsqueeze(-1), (normal, scale)
 
-    def carry(self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         normal, scale = cache
         dn = dy * (weights["weight"] if carrier is None else carrier).unsqueeze(-1)
-        return scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
+        return scale * (
+            dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True)
+        )
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         normal, _ = cache
         return {"weight": (dy * normal).sum(-1), "bias": dy.sum(-1)}
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "identity": Identity}
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "identity": Identity,
+}
 
 
 def _vector(layer: Layer, shape: Shape) -> Shape:
-    require(f"{type(layer).__name__} input", "one axis (flatten images first)", shape, len(shape) == 1)
+    require(
+        f"{type(layer).__name__} input", "one axis (flatten images first)", shape, len(shape) == 1
+    )
     return shape
 
 
 @dataclass(frozen=True)
 class Convolution(Layer, ABC):
-    """One map of every window of `kernel` places along each axis behind the channels, `stride` places apart.
+    """One map of every window of `kernel` places along each axis behind the channels, `stride`
+    places apart.
 
     Its weight has the shape (G, n_out, n_in, kernel, ...), its bias (G, n_out).
     """
@@ -390,7 +468,9 @@ class Convolution(Layer, ABC):
 
     @abstractmethod
     def sides(self, shape: Shape) -> tuple[int, ...]:
-        """Lengths of the axes behind the channels; raises `InputError` for a shape of another number of axes."""
+        """Lengths of the axes behind the channels; raises `InputError` for a shape of another
+        number of axes.
+        """
 
     def output_shape(self, shape: Shape) -> Shape:
         sides = self.sides(shape)
@@ -414,7 +494,8 @@ class Convolution(Layer, ABC):
 
 @dataclass(frozen=True)
 class GroupedLinear(Layer):
-    """z_g = W_g x_g for each group g of neighbouring features, weight (G, n_groups, n_out / n_groups, n_in / n_groups).
+    """z_g = W_g x_g for each group g of neighbouring features, weight (G, n_groups, n_out /
+    n_groups, n_in / n_groups).
 
     As many groups as features is a diagonal map.
     """
@@ -438,7 +519,12 @@ class GroupedLinear(Layer):
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         fits = len(shape) == 1 and shape[0] % self.n_groups == 0
-        require("GroupedLinear input", f"one axis, a multiple of n_groups ({self.n_groups}) long", shape, fits)
+        require(
+            "GroupedLinear input",
+            f"one axis, a multiple of n_groups ({self.n_groups}) long",
+            shape,
+            fits,
+        )
         return shape[0] // self.n_groups, self.n_out // self.n_groups
 
     def flops(self, shape: Shape) -> Flops:
@@ -446,13 +532,17 @@ class GroupedLinear(Layer):
         product = 2 * self.n_groups * n_out * n_in
         return Flops(product, product, product)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
         weight = weights["weight"]
         parts = x.unflatten(1, (self.n_groups, -1))  # (R, n_groups, n_in / n_groups, B)
         parts = parts.repeat_interleave(len(weight) // len(x), 0)  # copies may share an input
         return (weight @ parts).flatten(1, 2), parts
 
-    def carry(self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         return (carrier.mT @ dy.unflatten(1, (self.n_groups, -1))).flatten(1, 2)
 

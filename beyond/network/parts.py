@@ -1,4 +1,6 @@
-"""What architectures share: their settings, how layers become a network, and what inputs of a kind begin with."""
+"""What architectures share: their settings, how layers become a network, and what inputs of a kind
+begin with.
+"""
 
 from __future__ import annotations
 
@@ -50,17 +52,24 @@ def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
 
 
 def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
-    """Layers that make channels along time of an example: of symbols, each one's `embedding` features."""
+    """Layers that make channels along time of an example: of symbols, each one's `embedding`
+    features.
+    """
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []
 
 
 def trial(
-    architecture: Architecture, shape: tuple[int, ...], n_symbols: int = 0, target_kind: TargetKind = TargetKind.CLASSES
+    architecture: Architecture,
+    shape: tuple[int, ...],
+    n_symbols: int = 0,
+    target_kind: TargetKind = TargetKind.CLASSES,
 ) -> TaskSpec:
-    """Return a small task of noise on an architecture, as it stands in a file's `TRIALS`: the contract tests try every
-    method on all of them, with every choice of its settings.
+    """Return a small task of noise on an architecture, as it stands in a file's `TRIALS`: the
+    contract tests try every method on all of them, with every choice of its settings.
     """
     episode = Episode(n_support=4, n_query=3)
-    return TaskSpec("noise", shape, 4, target_kind, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode)
+    return TaskSpec(
+        "noise", shape, 4, target_kind, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode
+    )

@@ -15,7 +15,8 @@ Charge = Callable[[int, int, str], None]
 
 
 class Segment:
-    """Consecutive layers of a network: one layer, or a stage (a layer with weights and those up to the next such).
+    """Consecutive layers of a network: one layer, or a stage (a layer with weights and those up to
+    the next such).
 
     Parameters
     ----------
@@ -24,12 +25,14 @@ class Segment:
     start : int
         Where their weights begin in the whole network's flat vector.
     charge : callable
-        Told the examples, the operations per example, and the direction of a pass: "forward" or "backward".
+        Told the examples, the operations per example, and the direction of a pass: "forward" or
+        "backward".
 
     Attributes
     ----------
     start, stop : int
-        The slice of the flat vector that holds the segment's weights; empty for a layer without weights.
+        The slice of the flat vector that holds the segment's weights; empty for a layer without
+        weights.
     layers : tuple of Layer
     role : Role
         Of the layer whose weights it has; of the first one where none has any.
@@ -46,7 +49,9 @@ class Segment:
         self.role: Role = self.layers[drawn].role
         self.input_shape, self.output_shape = network.shapes[0], network.shapes[-1]
 
-    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
+    def forward(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tape]:
         """Outputs (G, B, *output_shape) and the tape to go back on.
 
         Parameters
@@ -57,11 +62,15 @@ class Segment:
         rng : Stream, optional
             With it dropout is in training.
         """
-        self._charge(inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward")
+        self._charge(
+            inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward"
+        )
         return self._network.forward(params[:, self.start : self.stop], inputs, rng)
 
     def gradient(self, tape: Tape, error: Tensor) -> Tensor:
-        """Derivative (G, stop - start) for the segment's own weights, from the error (G, B, *output_shape)."""
+        """Derivative (G, stop - start) for the segment's own weights, from the error (G, B,
+        *output_shape).
+        """
         if self.start == self.stop:
             return error.new_empty(len(error), 0)
         self._charge(error.shape[1], self._network.backward_flops(), "backward")

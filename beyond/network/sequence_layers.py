@@ -1,4 +1,5 @@
-"""Layers on stacked sequences: convolution along time and gated recurrence; see `beyond.network.layers`.
+"""Layers on stacked sequences: convolution along time and gated recurrence; see
+`beyond.network.layers`.
 
 A sequence is `(G, channels, length, B)`: at each of `length` times a vector of `channels` numbers.
 """
@@ -33,15 +34,21 @@ class Channels(Layer):
         require("Channels input", f"one axis, a multiple of {self.n_channels} long", shape, fits)
         return self.n_channels, shape[0] // self.n_channels
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, None]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, None]:
         return x.unflatten(1, (-1, self.n_channels)).transpose(1, 2), None
 
-    def carry(self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         return dy.transpose(1, 2).flatten(1, 2)
 
 
 class Windows(NamedTuple):
-    """What a convolution keeps: every window of its input as a column, (R, n_in * kernel, n_out_times * B)."""
+    """What a convolution keeps: every window of its input as a column, (R, n_in * kernel,
+    n_out_times * B).
+    """
 
     columns: Tensor
     weight_shape: torch.Size
@@ -60,11 +67,14 @@ class Conv1d(Convolution):
     def sides(self, shape: Shape) -> tuple[int, ...]:
         return _sequence(self, shape)[1:]
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Windows]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Windows]:
         weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
         padded = F.pad(x, (0, 0, self.padding, self.padding))
         windows = padded.unfold(2, self.kernel, self.stride)  # (R, n_in, n_times, B, kernel)
-        columns = windows.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)  # (R, n_in * kernel, n_times * B)
+        # (R, n_in * kernel, n_times * B)
+        columns = windows.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
         if len(weight) == len(x):
             z = torch.baddbmm(bias, weight.flatten(2), columns)
         else:  # the copies of one replica are the rows of a single product
@@ -72,14 +82,18 @@ class Conv1d(Convolution):
             z = (rows @ columns).view(*weight.shape[:2], -1).add_(bias)
         return z.unflatten(2, (-1, x.shape[-1])), Windows(columns, weight.shape, x.shape[2])
 
-    def carry(self, weights: Weights, cache: Windows, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Windows, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         n_in, n_times = cache.weight_shape[2], dy.shape[2]
         columns = carrier.flatten(2).mT @ dy.flatten(2)
         windows = columns.unflatten(2, dy.shape[2:]).unflatten(1, (n_in, self.kernel))
         padded = dy.new_zeros(len(dy), n_in, cache.length + 2 * self.padding, dy.shape[-1])
         for place in range(self.kernel):  # of a window: where its times stand in the input
-            padded[:, :, place : place + self.stride * (n_times - 1) + 1 : self.stride] += windows[:, :, place]
+            padded[:, :, place : place + self.stride * (n_times - 1) + 1 : self.stride] += windows[
+                :, :, place
+            ]
         return padded[:, :, self.padding : self.padding + cache.length]
 
     def gradients(self, cache: Windows, dy: Tensor) -> dict[str, Tensor]:
@@ -88,7 +102,9 @@ class Conv1d(Convolution):
 
 
 class Unrolled(NamedTuple):
-    """What a recurrence keeps: its input; then, (length, G * D, ..., B), of every time in a direction's own order."""
+    """What a recurrence keeps: its input; then, (length, G * D, ..., B), of every time in a
+    direction's own order.
+    """
 
     x: Tensor  # (R, n_in, length, B)
     weight_hidden: Tensor  # (G * D, 3 n_hidden, n_hidden)
@@ -100,16 +116,18 @@ class Unrolled(NamedTuple):
 
 @dataclass(frozen=True)
 class GRU(Layer):
-    """Gated recurrent units (Cho et al., 2014) as torch has them; outputs are the states at all times.
+    """Gated recurrent units (Cho et al., 2014) as torch has them; outputs are the states at all
+    times.
 
         r = sigmoid(W_r x + b_r + U_r h + c_r)
         z = sigmoid(W_z x + b_z + U_z h + c_z)
         n = tanh(W_n x + b_n + r (U_n h + c_n))
         h <- (1 - z) n + z h                              from h = 0
 
-    weight (G, D * 3 n_hidden, n_in) stacks W_r, W_z, W_n of D directions; weight_hidden (G, D * 3 n_hidden, n_hidden),
-    bias and bias_hidden (G, D * 3 n_hidden) likewise. The second direction, which has weights of its own, reads the
-    sequence from its end; outputs (G, D * n_hidden, length, B) are in the order of the input.
+    weight (G, D * 3 n_hidden, n_in) stacks W_r, W_z, W_n of D directions; weight_hidden (G, D * 3
+    n_hidden, n_hidden), bias and bias_hidden (G, D * 3 n_hidden) likewise. The second direction,
+    which has weights of its own, reads the sequence from its end; outputs (G, D * n_hidden, length,
+    B) are in the order of the input.
     """
 
     role = Role.RECURRENT
@@ -130,22 +148,35 @@ class GRU(Layer):
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         n_rows = 3 * self.n_directions * self.n_hidden
-        weights = {"weight": (n_rows, _sequence(self, shape)[0]), "weight_hidden": (n_rows, self.n_hidden)}
+        weights = {
+            "weight": (n_rows, _sequence(self, shape)[0]),
+            "weight_hidden": (n_rows, self.n_hidden),
+        }
         return {**weights, "bias": (n_rows,), "bias_hidden": (n_rows,)}
 
     def fans(self, shape: Shape) -> tuple[int, int]:
-        return self.n_hidden, self.n_hidden  # what comes back weighs more than what comes in, as in torch
+        # what comes back weighs more than what comes in, as in torch
+        return self.n_hidden, self.n_hidden
 
     def flops(self, shape: Shape) -> Flops:
-        n_rows = 2 * 3 * self.n_directions * self.n_hidden  # operations for each column of the weights, a time
-        own, recurrent, back = n_rows * shape[0] * shape[1], n_rows * self.n_hidden * shape[1], n_rows * self.n_hidden
+        # operations for each column of the weights, a time
+        n_rows = 2 * 3 * self.n_directions * self.n_hidden
+        own, recurrent, back = (
+            n_rows * shape[0] * shape[1],
+            n_rows * self.n_hidden * shape[1],
+            n_rows * self.n_hidden,
+        )
         back *= shape[1] - 1  # an error goes back from every time but the first
         return Flops(own + recurrent, back + own, back + own + recurrent)
 
-    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Unrolled]:
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Unrolled]:
         n_hidden, n_copies = self.n_hidden, len(weights["weight"])
         rows = weights["weight"].reshape(len(x), -1, x.shape[1])  # (R, P * D * 3 n_hidden, n_in)
-        driven = (rows @ x.flatten(2)).view(n_copies, -1, *x.shape[2:]) + weights["bias"][..., None, None]
+        driven = (rows @ x.flatten(2)).view(n_copies, -1, *x.shape[2:]) + weights["bias"][
+            ..., None, None
+        ]
         driven = self._in_own_order(driven)  # (length, G * D, 3 n_hidden, B)
         weight = weights["weight_hidden"].reshape(-1, 3 * n_hidden, n_hidden)
         bias = weights["bias_hidden"].reshape(-1, 3 * n_hidden, 1)
@@ -163,14 +194,19 @@ class GRU(Layer):
         states = torch.cat([kept[0][1:], state.unsqueeze(0)])
         return self._in_input_order(states), Unrolled(x, weight, *kept)
 
-    def carry(self, weights: Weights, cache: Unrolled, dy: Tensor, carrier: Tensor | None = None) -> Tensor:
+    def carry(
+        self, weights: Weights, cache: Unrolled, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         driven, _ = self._errors(cache, dy)
         return (carrier.mT @ driven.flatten(2)).unflatten(2, dy.shape[2:])
 
     def gradients(self, cache: Unrolled, dy: Tensor) -> dict[str, Tensor]:
         driven, recurrent = self._errors(cache, dy)
-        at_rows, before = recurrent.permute(1, 2, 0, 3).flatten(2), cache.before.permute(1, 2, 0, 3).flatten(2)
+        at_rows, before = (
+            recurrent.permute(1, 2, 0, 3).flatten(2),
+            cache.before.permute(1, 2, 0, 3).flatten(2),
+        )
         n_copies = len(dy)
         return {
             "weight": driven.flatten(2) @ cache.x.flatten(2).mT,
@@ -180,16 +216,19 @@ class GRU(Layer):
         }
 
     def _errors(self, cache: Unrolled, dy: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors at W x + b, (G, D * 3 n_hidden, length, B), and at U h + c, (length, G * D, 3 n_hidden, B).
+        """Errors at W x + b, (G, D * 3 n_hidden, length, B), and at U h + c, (length, G * D, 3
+        n_hidden, B).
 
-        Every error is that of the state times a factor that the forward pass fixed; the loop back through time only
-        gathers the state's. It costs a product a time but the first, for `carry` and for `gradients` alike.
+        Every error is that of the state times a factor that the forward pass fixed; the loop back
+        through time only gathers the state's. It costs a product a time but the first, for `carry`
+        and for `gradients` alike.
         """
         reset, update = cache.gates.chunk(2, 2)
         candidate = (1 - update) * (1 - cache.candidate.square())
         reset_gate = candidate * cache.recalled * reset * (1 - reset)
         update_gate = (cache.before - cache.candidate) * update * (1 - update)
-        at_recurrent = torch.stack([reset_gate, update_gate, candidate * reset], 2)  # (length, G * D, 3, n_hidden, B)
+        # (length, G * D, 3, n_hidden, B)
+        at_recurrent = torch.stack([reset_gate, update_gate, candidate * reset], 2)
         later = torch.zeros_like(update[0])
         recurrent, states = torch.empty_like(at_recurrent), []
         own_dy = self._in_own_order(dy)
@@ -197,7 +236,9 @@ class GRU(Layer):
             error = own_dy[time] + later
             torch.mul(at_recurrent[time], error.unsqueeze(1), out=recurrent[time])
             if time:  # the first state is zero for everyone
-                later = torch.baddbmm(error * update[time], cache.weight_hidden.mT, recurrent[time].flatten(1, 2))
+                later = torch.baddbmm(
+                    error * update[time], cache.weight_hidden.mT, recurrent[time].flatten(1, 2)
+                )
             states.append(error)
         at_candidate = candidate * torch.stack(states[::-1])
         driven = torch.cat([recurrent[:, :, :2].flatten(2, 3), at_candidate], 2)
@@ -212,12 +253,18 @@ class GRU(Layer):
 
     def _in_input_order(self, values: Tensor) -> Tensor:
         """Undo `_in_own_order`."""
-        own = values.unflatten(1, (-1, self.n_directions)).permute(1, 2, 3, 0, 4)  # (G, D, rows, length, B)
+        # (G, D, rows, length, B)
+        own = values.unflatten(1, (-1, self.n_directions)).permute(1, 2, 3, 0, 4)
         if self.bidirectional:
             own = torch.stack([own[:, 0], own[:, 1].flip(2)], 1)
         return own.flatten(1, 2)
 
 
 def _sequence(layer: Layer, shape: Shape) -> Shape:
-    require(f"{type(layer).__name__} input", "a sequence of shape (channels, length)", shape, len(shape) == 2)
+    require(
+        f"{type(layer).__name__} input",
+        "a sequence of shape (channels, length)",
+        shape,
+        len(shape) == 2,
+    )
     return shape

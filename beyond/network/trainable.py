@@ -1,4 +1,6 @@
-"""What a network must answer, whatever it is made of: weights as one flat vector, and the passes through them."""
+"""What a network must answer, whatever it is made of: weights as one flat vector, and the passes
+through them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,17 @@ from torch import Tensor
 from beyond.network.layers import Weights
 from beyond.streams import Stream
 
-CACHE_BYTES = 1 << 21  # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
+# of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
+CACHE_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
 class Block:
     """One layer's weights: the slice [start, stop) of the flat vector.
 
-    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers. `drawn` says whether the
-    weights start from random draws: those of a normalisation do not. `fans` are the numbers of inputs to and outputs
-    from one unit, (0, 0) where they are not known.
+    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers.
+    `drawn` says whether the weights start from random draws: those of a normalisation do not.
+    `fans` are the numbers of inputs to and outputs from one unit, (0, 0) where they are not known.
     """
 
     name: str
@@ -63,15 +66,20 @@ class Network(ABC):
         """Draw weights for `n_copies` networks per replica, shape (R * n_copies, n)."""
 
     @abstractmethod
-    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go back on.
+    def forward(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tape]:
+        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go
+        back on.
 
         With an `rng` dropout is in training; without, it is not.
         """
 
     @abstractmethod
     def backward(self, tape: Tape, error: Tensor, *, start: int = 0) -> Tensor:
-        """Return the gradient for weights[start:], (G, n - start), from the error at the outputs (G, B, n_outputs)."""
+        """Return the gradient for weights[start:], (G, n - start), from the error at the outputs
+        (G, B, n_outputs).
+        """
 
     @abstractmethod
     def backward_flops(self, start: int = 0) -> int:
@@ -90,5 +98,7 @@ class Network(ABC):
         return self.blocks[-n_blocks].start
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
-        """For each block, the fraction (R,) of its units that are off for every example; NaN where that is unknown."""
+        """For each block, the fraction (R,) of its units that are off for every example; NaN where
+        that is unknown.
+        """
         return [float("nan")] * len(self.blocks)

@@ -1,6 +1,7 @@
 """A network wrapped from any `torch.nn.Module`, for the methods that need no access to its layers.
 
-Replicas are evaluated by `torch.func.functional_call` under `vmap`: general, and slower than stacked layers.
+Replicas are evaluated by `torch.func.functional_call` under `vmap`: general, and slower than
+stacked layers.
 """
 
 from __future__ import annotations
@@ -58,9 +59,17 @@ class ModuleNetwork(Network):
             copies.append(torch.cat([weight.detach().flatten() for weight in module.parameters()]))
         return torch.stack(copies)
 
-    def forward(self, params: Tensor, inputs: Tensor, rng: Stream | None = None) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) and the tape; with an `rng` the module is in training mode, and draws from it."""
-        run = self.outputs if rng is None or not self._draws else self._in_training(rng, len(params) // len(inputs))
+    def forward(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tape]:
+        """Outputs (G, B, n_outputs) and the tape; with an `rng` the module is in training mode, and
+        draws from it.
+        """
+        run = (
+            self.outputs
+            if rng is None or not self._draws
+            else self._in_training(rng, len(params) // len(inputs))
+        )
         if torch.is_grad_enabled() and params.requires_grad:
             return run(params, inputs), Tape((), ())
         outputs, pull_back, *_ = vjp(lambda weights: run(weights, inputs), params)
@@ -82,7 +91,9 @@ class ModuleNetwork(Network):
         return max(1, CACHE_BYTES // (8 * max(1, self.forward_flops // 100) * batch_size))
 
     def _in_training(self, rng: Stream, n_copies: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return what runs the module in training mode, copy by copy: each draws from a seed of its own."""
+        """Return what runs the module in training mode, copy by copy: each draws from a seed of its
+        own.
+        """
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
 
         def run(params: Tensor, inputs: Tensor) -> Tensor:
@@ -96,11 +107,16 @@ class ModuleNetwork(Network):
 
     def _call(self, weights: Tensor, x: Tensor, training: bool = False) -> Tensor:
         parts = weights.split([shape.numel() for shape in self._shapes.values()])
-        named = {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        named = {
+            name: part.view(shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
         return functional_call(self._template.train(training), named, (x,))
 
     def _try(self, spec: TaskSpec) -> tuple[bool, int, int]:
-        """Run the module once: whether it draws in training, and torch's count of operations, forward and backward."""
+        """Run the module once: whether it draws in training, and torch's count of operations,
+        forward and backward.
+        """
         dtype = torch.int64 if spec.n_symbols else torch.float32
         x = torch.zeros(1, *spec.input_shape, dtype=dtype)
         weights = torch.zeros(self.n_weights, requires_grad=True)
@@ -112,7 +128,12 @@ class ModuleNetwork(Network):
             with FlopCounterMode(display=False) as backward:
                 outputs.sum().backward()
         counted = forward.get_total_flops() > 0
-        require("factory", "a module with products that torch can count", type(self._template).__name__, counted)
+        require(
+            "factory",
+            "a module with products that torch can count",
+            type(self._template).__name__,
+            counted,
+        )
         with _refused("a module that runs under torch.func.vmap"), torch.no_grad():
             self.outputs(weights.detach().unsqueeze(0), x.unsqueeze(0))
         with global_generators(0):
@@ -124,16 +145,26 @@ class ModuleNetwork(Network):
 
 def _template(factory: Callable[[], Any]) -> nn.Module:
     """Call the factory once; refuse what it makes if its weights cannot all be trained."""
-    with _refused("a function of input_shape and n_outputs that makes a module"), global_generators(0):
+    with (
+        _refused("a function of input_shape and n_outputs that makes a module"),
+        global_generators(0),
+    ):
         module = factory()  # its draws are not used
     kind = type(module).__name__
-    require("factory", "a function that returns a torch.nn.Module", kind, isinstance(module, nn.Module))
+    require(
+        "factory", "a function that returns a torch.nn.Module", kind, isinstance(module, nn.Module)
+    )
     buffer = next(iter(dict(module.named_buffers())), None)
     require("factory", "a module without buffers", f"{kind} with {buffer}", buffer is None)
     named = dict(module.named_parameters())
     require("factory", "a module with weights", kind, bool(named))
     frozen = [name for name, weight in named.items() if not weight.requires_grad]
-    require("factory", "a module that trains all its weights", f"{kind} with {', '.join(frozen)} frozen", not frozen)
+    require(
+        "factory",
+        "a module that trains all its weights",
+        f"{kind} with {', '.join(frozen)} frozen",
+        not frozen,
+    )
     return module
 
 
@@ -146,4 +177,6 @@ def _refused(allowed: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or "no message"
-        raise InputError(f"factory must be {allowed}, got {type(error).__name__}: {said}") from error
+        raise InputError(
+            f"factory must be {allowed}, got {type(error).__name__}: {said}"
+        ) from error

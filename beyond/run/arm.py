@@ -1,7 +1,7 @@
 """An arm: what is trained, told from what was typed.
 
-Commands that build equal objects are one arm: its name is a hash of all that these objects are made of, and its label
-says where they differ from the defaults.
+Commands that build equal objects are one arm: its name is a hash of all that these objects are made
+of, and its label says where they differ from the defaults.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Arm:
 
     @property
     def variant(self) -> str:
-        """Settings that differ from the defaults, as text: "batch_size=64, optimizer.learning_rate=0.1, threads=2"."""
+        """Settings that differ from the defaults, as text: "batch_size=64,
+        optimizer.learning_rate=0.1, threads=2".
+        """
         return ", ".join(self._differing)
 
     @cached_property
@@ -71,14 +73,17 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """For people, as a report heads and names it: "image/digits, shots=5, 20 epochs: backprop (cnn) [rate=0.1]".
+        """For people, as a report heads and names it: "image/digits, shots=5, 20 epochs: backprop
+        (cnn) [rate=0.1]".
 
         A report leaves out what all its arms share.
         """
         task = [part.removeprefix("task.") for part in self._differing if part.startswith("task.")]
         budget = any(part.startswith("budget.") for part in self._differing)
         amount = [f"{shown(self.budget.amount)} {self.budget.currency}"] if budget else []
-        inside = ", ".join(part for part in self._differing if not part.startswith(("task.", "budget.")))
+        inside = ", ".join(
+            part for part in self._differing if not part.startswith(("task.", "budget."))
+        )
         network = "" if self.default_network else f" ({self.architecture.name})"
         arm = f"{self.name}{network}" + (f" [{inside}]" if inside else "")
         return f"{', '.join([self.task.spec.name, *task, *amount])}: {arm}"
@@ -87,17 +92,22 @@ class Arm:
 def plain(value: Any) -> Any:
     """Return what an object is made of, as JSON knows it; numbers that are equal become the same.
 
-    Raises `InputError` for an object that JSON does not know: a text of it may tell two apart that are equal.
+    Raises `InputError` for an object that JSON does not know: a text of it may tell two apart that
+    are equal.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        own = {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init}
+        own = {
+            field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init
+        }
         return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **own}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if not isinstance(value, str | int | float | None):
-        raise InputError(f"settings must be of numbers, texts, lists and other settings, got {value!r}")
+        raise InputError(
+            f"settings must be of numbers, texts, lists and other settings, got {value!r}"
+        )
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -118,13 +128,16 @@ def defaults(cls: type) -> dict[str, Any]:
 
 
 def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
-    """Settings of an object that differ from another's, or from `defaults`, as `name=value`; its parts' come last."""
+    """Settings of an object that differ from another's, or from `defaults`, as `name=value`; its
+    parts' come last.
+    """
     flat: list[str] = []
     nested: list[str] = []
     others = usual if isinstance(usual, Mapping) else vars(usual)
     for field in fields(value):
         own, other = getattr(value, field.name), others.get(field.name, MISSING)
-        if not field.init or (other is not MISSING and same(own, other)):  # a field may have no default
+        # a field may have no default
+        if not field.init or (other is not MISSING and same(own, other)):
             continue
         name = prefix + field.name
         if not is_dataclass(own):
@@ -132,7 +145,10 @@ def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
         elif type(own) is type(other):
             nested += differences(own, other, f"{name}.")
         else:
-            nested += [f"{name}={type(own).__name__.lower()}", *differences(own, defaults(type(own)), f"{name}.")]
+            nested += [
+                f"{name}={type(own).__name__.lower()}",
+                *differences(own, defaults(type(own)), f"{name}."),
+            ]
     return flat + nested
 
 

@@ -38,7 +38,9 @@ class Cell:
         """Settings that no group has; raises `InputError` for one that is unknown or out of range."""
         own = {name: value for name, value in self.settings.items() if name not in GROUPS}
         for name in own:
-            require_one_of("setting", [*GROUPS, *(field.name for field in fields(RunSettings))], name)
+            require_one_of(
+                "setting", [*GROUPS, *(field.name for field in fields(RunSettings))], name
+            )
         return RunSettings(**own)
 
     @cached_property
@@ -49,16 +51,22 @@ class Cell:
         method_settings = dict(settings["method"])
         if settings["optimizer"]:
             if "optimizer" not in method_settings:
-                raise InputError(f"optimizer must be default for method {self.method}, which has none to replace")
+                raise InputError(
+                    f"optimizer must be default for method {self.method}, which has none to replace"
+                )
             method_settings["optimizer"] = settings["optimizer"]
         method = build(method_settings, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
-        network = build(settings["network"], "network") if settings["network"] else task.spec.network
+        network = (
+            build(settings["network"], "network") if settings["network"] else task.spec.network
+        )
         return Arm(self._method_name, method, task, network, budget, threads)
 
     @property
     def _method_name(self) -> str:
-        """The choice's name; a class that was put in its place is no such method, and goes by its own."""
+        """The choice's name; a class that was put in its place is no such method, and goes by its
+        own.
+        """
         made = self.settings["method"]["_target_"]
         return self.method if made == read("method", self.method)["_target_"] else made
 
@@ -94,7 +102,11 @@ class Cell:
 
     def of_seeds(self, seeds: list[int]) -> Cell:
         """Return the same arm with other seeds."""
-        return self if seeds == self.seeds else replace(self, settings={**self.settings, "seeds": seeds})
+        return (
+            self
+            if seeds == self.seeds
+            else replace(self, settings={**self.settings, "seeds": seeds})
+        )
 
 
 def prepare(cell: Cell) -> Setup:
@@ -115,7 +127,9 @@ def prepare(cell: Cell) -> Setup:
         "variant": arm.variant,
     }
     network = arm.architecture.build(arm.task.spec)
-    return Setup(arm.method, arm.task, network, cell.seeds, arm.budget, identity, cell.run.time_limit)
+    return Setup(
+        arm.method, arm.task, network, cell.seeds, arm.budget, identity, cell.run.time_limit
+    )
 
 
 @lru_cache(maxsize=8)

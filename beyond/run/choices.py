@@ -1,8 +1,9 @@
-"""The YAML of every choice, made from the class that declares its settings: `make conf` writes it below `conf/`.
+"""The YAML of every choice, made from the class that declares its settings: `make conf` writes it
+below `conf/`.
 
-A method, a task and an architecture are a class in a file of their own, which is found there and gives the choice its
-name. Further choices, by the settings in which they differ from their class, are named in the file's `CHOICES`, as the
-optimizers' are. Studies and papers are written by hand.
+A method, a task and an architecture are a class in a file of their own, which is found there and
+gives the choice its name. Further choices, by the settings in which they differ from their class,
+are named in the file's `CHOICES`, as the optimizers' are. Studies and papers are written by hand.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from beyond.ledger import Budget
 from beyond.settings import describe, is_settings
 
 WIDTH = 120
-EPOCHS = "Backprop epochs: the compute of that many passes of backpropagation over the training set."
+EPOCHS = (
+    "Backprop epochs: the compute of that many passes of backpropagation over the training set."
+)
 
-Choice = tuple[Any, str]  # settings, or a class that has no defaults; and what is said of it, if not by its class
+# settings, or a class that has no defaults; and what is said of it, if not by its class
+Choice = tuple[Any, str]
 STANDING: dict[str, dict[str, Choice]] = {
     "network": {"default": (None, "The task's own network.")},
     "optimizer": {"default": (None, "The method's own optimizer.")},
@@ -33,7 +37,10 @@ STANDING: dict[str, dict[str, Choice]] = {
         "standard": (Budget("epochs", 100), EPOCHS),
         "quick": (Budget("epochs", 10), EPOCHS),
         "long": (Budget("epochs", 1000), EPOCHS),
-        "examples": (Budget("examples", 100_000), "Examples through the network: forward + 2 backward."),
+        "examples": (
+            Budget("examples", 100_000),
+            "Examples through the network: forward + 2 backward.",
+        ),
         "flops": (Budget("flops", 1e9), "Floating-point operations of the network's passes."),
         "steps": (Budget("steps", 1000), "Changes of the weights; in evolution, generations."),
         "seconds": (
@@ -47,11 +54,17 @@ STANDING: dict[str, dict[str, Choice]] = {
 def pages() -> dict[Path, str]:
     """Return the text of every YAML that is made, by its path below `conf/`."""
     groups = dict.fromkeys([*HOMES, *STANDING])
-    return {Path(group, f"{name}.yaml"): page(*choice) for group in groups for name, choice in named(group).items()}
+    return {
+        Path(group, f"{name}.yaml"): page(*choice)
+        for group in groups
+        for name, choice in named(group).items()
+    }
 
 
 def named(group: str) -> dict[str, Choice]:
-    """Every choice of a group: the class of each file, and what the files name beside it in `CHOICES`."""
+    """Every choice of a group: the class of each file, and what the files name beside it in
+    `CHOICES`.
+    """
     found = dict(STANDING.get(group, {}))
     for file, module in modules(group).items() if group in HOMES else ():
         if file:  # a file per choice, not one for all
@@ -75,7 +88,9 @@ def page(choice: Any, remark: str = "") -> str:
 
 
 def _lines(choice: Any, indent: str = "") -> Iterator[str]:
-    """A line a setting, with what is allowed and what it means behind it; settings within settings are indented."""
+    """A line a setting, with what is allowed and what it means behind it; settings within settings
+    are indented.
+    """
     cls = choice if isinstance(choice, type) else type(choice)
     declared, meanings = get_type_hints(cls, include_extras=True), _meanings(cls)
     yield f"{indent}_target_: {cls.__module__}.{cls.__qualname__}"
@@ -96,7 +111,11 @@ def _lines(choice: Any, indent: str = "") -> Iterator[str]:
 def _scalar(value: Any) -> str:
     """A number, a name or a list of such in YAML's own words, on one line: 1.0e-08, null, [16, 32]."""
     plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=WIDTH).removesuffix("\n").removesuffix("\n...")
+    return (
+        yaml.safe_dump(plain, default_flow_style=True, width=WIDTH)
+        .removesuffix("\n")
+        .removesuffix("\n...")
+    )
 
 
 def _meanings(cls: type) -> dict[str, str]:
@@ -115,7 +134,11 @@ def _meanings(cls: type) -> dict[str, str]:
 
 def _class_in(module: ModuleType) -> Any:
     """The first class that a file declares."""
-    return next(own for own in vars(module).values() if is_settings(own) and own.__module__ == module.__name__)
+    return next(
+        own
+        for own in vars(module).values()
+        if is_settings(own) and own.__module__ == module.__name__
+    )
 
 
 def _required(cls: type) -> Iterator[str]:

@@ -40,7 +40,9 @@ Every method, at its defaults and with each choice of each setting, on each of {
 (`Method.left_alone`), or is refused in one line before training; the last columns name the kinds of network for which
 that happens with at least one choice. A test runs them all.
 """
-HEADING = re.compile(r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(
+    r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def describe(name: str) -> Description:
     module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
     module = import_module(module_name)
     text = getdoc(module) or ""
-    parts = {key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)}
+    parts = {
+        key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)
+    }
     title = " ".join(text.split("\n\n")[0].split()).rstrip(".")
     stated = parts.pop("needs")
     needs = [] if stated == "none of these" else stated.split(", ")
@@ -99,7 +103,13 @@ def show(chosen: Sequence[str] = ()) -> None:
     """Print the same of the methods chosen, or of all, as narrow as a terminal."""
     for name in chosen:
         require_one_of("method", names("method"), name)
-    shown = Table("method", "signal", "rule and source, needs, cost of a step, oracle", box=box.SIMPLE, show_lines=True)
+    shown = Table(
+        "method",
+        "signal",
+        "rule and source, needs, cost of a step, oracle",
+        box=box.SIMPLE,
+        show_lines=True,
+    )
     for own in map(describe, chosen or names("method")):
         needs = ", ".join(own.needs) or "none of the five"
         told = f"{own.title}\nneeds   {needs}\ncost    {own.cost}\noracle  {own.check}"

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 @contextmanager
 def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float], None]]:
-    """Draw a progress bar if there is a terminal; yield what moves it, told the share of the budget and the score."""
+    """Draw a progress bar if there is a terminal; yield what moves it, told the share of the budget
+    and the score.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -20,7 +22,9 @@ def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float]
         TextColumn("validation {task.fields[score]:.3f}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=console is None or not console.is_terminal) as drawn:
+    with Progress(
+        *columns, console=console, disable=console is None or not console.is_terminal
+    ) as drawn:
         task_id = drawn.add_task(label, total=1.0, score=float("nan"))
         yield lambda spent, score: drawn.update(task_id, completed=spent, score=score)
 
@@ -36,15 +40,17 @@ def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) 
     scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
     if scores:
         metric = rows[0]["headline_metric"]
-        told = f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
+        told = (
+            f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
+        )
     total = rows[0]["total_seconds"]
-    return (
-        f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} per replica"
-    )
+    return f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} per replica"
 
 
 def figures(seconds: float) -> str:
-    """Write a time with three figures, so that a short one is not 0.0; from a thousand on to the second."""
+    """Write a time with three figures, so that a short one is not 0.0; from a thousand on to the
+    second.
+    """
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
@@ -56,4 +62,6 @@ def spans(seeds: list[int]) -> str:
             parts[-1].append(seed)
         else:
             parts.append([seed])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
+    return ", ".join(
+        str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts
+    )

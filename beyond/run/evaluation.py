@@ -1,4 +1,6 @@
-"""What a state is worth: scores on whole splits, what a prediction costs, and the answer to each test example."""
+"""What a state is worth: scores on whole splits, what a prediction costs, and the answer to each
+test example.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Tested:
     scores : dict of str to Tensor of shape (R,)
         Those of the method's variants under their names too.
     inference : list of dict
-        What a prediction costs, for each replica: operations, spikes, and the additions that spikes cause.
+        What a prediction costs, for each replica: operations, spikes, and the additions that spikes
+        cause.
     predictions : dict of int to (dict of str to array)
         A table each of the replicas that were asked for.
     """
@@ -53,7 +56,9 @@ class Evaluation:
         The task's, at these seeds.
     """
 
-    def __init__(self, method: Method, task: Task, network: Network, seeds: Sequence[int], splits: Splits) -> None:
+    def __init__(
+        self, method: Method, task: Task, network: Network, seeds: Sequence[int], splits: Splits
+    ) -> None:
         self.method = method
         self.task = task
         self.network = network
@@ -83,31 +88,51 @@ class Evaluation:
         none = torch.zeros(len(self.seeds))
         activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
         flops = ledger.flops / n_examples
-        inference = [dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*activity, strict=True)]
-        ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(len(self.seeds), -1)
+        inference = [
+            dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*activity, strict=True)
+        ]
+        ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(
+            len(self.seeds), -1
+        )
         if targets.ndim == outputs.ndim:  # values
             outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
-        tables = {r: columns(spec.target_kind, run_id, self.seeds[r], ids[r], targets[r], outputs[r]) for r in replicas}
+        tables = {
+            r: columns(spec.target_kind, run_id, self.seeds[r], ids[r], targets[r], outputs[r])
+            for r in replicas
+        }
         return Tested(scores, inference, tables)
 
-    def _answers(self, method: Method, state: Any, split: str, problem: Problem) -> tuple[Tensor, Tensor]:
+    def _answers(
+        self, method: Method, state: Any, split: str, problem: Problem
+    ) -> tuple[Tensor, Tensor]:
         """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split."""
-        found = [(self._predict(method, state, batch, problem), batch.targets) for batch in self._chunks(split)]
+        found = [
+            (self._predict(method, state, batch, problem), batch.targets)
+            for batch in self._chunks(split)
+        ]
         outputs, targets = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
         return outputs, self._expanded(targets)
 
     def _predict(self, method: Method, state: Any, batch: Batch, problem: Problem) -> Tensor:
         """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
         shown = batch.support
-        support = None if shown is None else Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
+        support = (
+            None
+            if shown is None
+            else Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
+        )
         return method.predict(state, problem, Batch(self._expanded(batch.inputs), None, support))
 
     def _expanded(self, values: Tensor) -> Tensor:
         return values.expand(len(self.seeds), *values.shape[1:])
 
     def _chunks(self, split: str) -> Iterator[Batch]:
-        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of whole episodes."""
+        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of
+        whole episodes.
+        """
         size, n_examples = self.splits.size(split), self.n_examples(split)
         places = torch.arange(size).unsqueeze(0)
-        for part in places.split(max(1, EVALUATION_CHUNK * size // (n_examples * len(self.seeds))), 1):
+        for part in places.split(
+            max(1, EVALUATION_CHUNK * size // (n_examples * len(self.seeds))), 1
+        ):
             yield self.splits.batch(split, part)

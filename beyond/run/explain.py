@@ -28,7 +28,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
     text = " ".join(str(error).split())
-    if raised := re.match(r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text):
+    if raised := re.match(
+        r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text
+    ):
         return raised[1]
     if unknown := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
         group, name = unknown.groups()
@@ -50,28 +52,44 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
         known = sorted([*chosen, *(field.name for field in fields(RunSettings))])
         return f"unknown key {key!r}; known: {', '.join(known)}"
     names = _matching(group, dict(_pairs(arguments)).get(group, chosen[group])) or [chosen[group]]
-    lacking = next((name for name in names if path not in _paths(catalog.read(group, name))), names[0])
+    lacking = next(
+        (name for name in names if path not in _paths(catalog.read(group, name))), names[0]
+    )
     own, parent, siblings = _paths(catalog.read(group, lacking)), path, list[str]()
     while parent and not siblings:
         parent = parent.rpartition(".")[0]
         siblings = [inner for inner in own if inner.rpartition(".")[0] == parent]
     having = [name for name in catalog.names(group) if path in _paths(catalog.read(group, name))]
-    line = f"unknown key {key!r} of {group} {lacking}; known: {', '.join(sorted(siblings)) or 'none'}"
+    line = (
+        f"unknown key {key!r} of {group} {lacking}; known: {', '.join(sorted(siblings)) or 'none'}"
+    )
     if having:
         line += f"; it is a key of {', '.join(having)}"
-    return f"{line}; method.{key} tunes the method's own" if group == "optimizer" and lacking == "default" else line
+    return (
+        f"{line}; method.{key} tunes the method's own"
+        if group == "optimizer" and lacking == "default"
+        else line
+    )
 
 
 def _pairs(arguments: Iterable[str]) -> list[tuple[str, str]]:
     """Keys and values of overrides: `+a.b=1` has the key `a.b`."""
-    split = [argument.lstrip("+").partition("=") for argument in arguments if not argument.startswith("-")]
+    split = [
+        argument.lstrip("+").partition("=")
+        for argument in arguments
+        if not argument.startswith("-")
+    ]
     return [(key, value) for key, sign, value in split if sign]
 
 
 def _matching(group: str, typed: str) -> list[str]:
     """Choices that a value of a group stands for: one, several with commas, or a pattern."""
     patterns = re.sub(r"^(?:glob|choice)\((.*)\)$", r"\1", typed).split(",")
-    return [name for name in catalog.names(group) if any(fnmatchcase(name, pattern.strip()) for pattern in patterns)]
+    return [
+        name
+        for name in catalog.names(group)
+        if any(fnmatchcase(name, pattern.strip()) for pattern in patterns)
+    ]
 
 
 def _paths(settings: Any, prefix: str = "") -> list[str]:
@@ -79,4 +97,8 @@ def _paths(settings: Any, prefix: str = "") -> list[str]:
     if not isinstance(settings, dict):
         return []
     own = [key for key in settings if key != "_target_"]
-    return [path for key in own for path in (f"{prefix}{key}", *_paths(settings[key], f"{prefix}{key}."))]
+    return [
+        path
+        for key in own
+        for path in (f"{prefix}{key}", *_paths(settings[key], f"{prefix}{key}."))
+    ]

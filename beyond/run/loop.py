@@ -33,7 +33,8 @@ class Progress:
     score : float
         Mean validation score of the replicas still alive.
     curves, layers, runs : list of dict
-        New rows of the three tables; `runs` comes with the last one only. `layers` has the network as depth 0.
+        New rows of the three tables; `runs` comes with the last one only. `layers` has the network
+        as depth 0.
     snapshot : dict
         Hand it to `train` to go on from here.
     predictions : dict of str to array
@@ -91,7 +92,9 @@ class _Run:
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         splits = task.at(seeds)
         self.evaluation = Evaluation(method, task, network, seeds, splits)
-        epoch_flops = self.evaluation.n_examples("train") * (network.forward_flops + network.backward_flops())
+        epoch_flops = self.evaluation.n_examples("train") * (
+            network.forward_flops + network.backward_flops()
+        )
         self.training = Training(setup, splits, epoch_flops)
         self.selection = Selection(setup, self.evaluation)
         self.probe = Probe(splits, task.spec, network, seeds)
@@ -103,7 +106,9 @@ class _Run:
         return self.selection.alive and not self.training.done
 
     def advance(self) -> Iterator[int]:
-        """Step; yield how many points of the grid are passed whenever that grows, and all of them at the end."""
+        """Step; yield how many points of the grid are passed whenever that grows, and all of them
+        at the end.
+        """
         training = self.training
         reason = "the method was done before its first step"
         evaluated = True
@@ -139,7 +144,9 @@ class _Run:
             for row in curve_rows(setup, replica, index, costs, split, own)
         ]
         layers = layer_rows(setup, index, self.measured(), outcomes)
-        return Progress(training.spent(), self.selection.mean_score, curves, layers, [], self.snapshot())
+        return Progress(
+            training.spent(), self.selection.mean_score, curves, layers, [], self.snapshot()
+        )
 
     def measured(self) -> list[dict[str, Any]]:
         """What the probe sees of the network and its blocks, and of the last step."""
@@ -158,11 +165,15 @@ class _Run:
         for replica, outcome in enumerate(self.selection.outcomes):
             best, last, inference = outcome.best_checkpoint, outcome.last_checkpoint, UNKNOWN
             if best in tested:
-                curves += curve_rows(setup, replica, best, outcome.best_costs, "test", outcome.best["test"])
+                curves += curve_rows(
+                    setup, replica, best, outcome.best_costs, "test", outcome.best["test"]
+                )
                 predictions.append(tested[best].predictions[replica])
                 inference = tested[best].inference[replica]
             if outcome.alive and last != best:
-                curves += curve_rows(setup, replica, last, training.costs(), "test", outcome.final["test"])
+                curves += curve_rows(
+                    setup, replica, last, training.costs(), "test", outcome.final["test"]
+                )
             runs.append(run_row(setup, replica, outcome, training, self.evaluation, inference))
         written = joined(setup.task.spec.target_kind, predictions)
         return Progress(training.spent(), nan, curves, [], runs, {}, written)

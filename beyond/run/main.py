@@ -1,6 +1,7 @@
 """The Hydra entry point: settings become a run, and the run a folder of tables.
 
-Heavy libraries are imported inside the functions that need them, so that `beyond --help` answers at once.
+Heavy libraries are imported inside the functions that need them, so that `beyond --help` answers at
+once.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ SCALES = ("fast", "full")  # of a published result's runs
 
 def main() -> None:
     """Console script `beyond`: bad input is one line and exit status 1."""
-    for variable in THREAD_VARIABLES:  # read once, when the numerical libraries load; two pools fight
+    # read once, when the numerical libraries load; two pools fight
+    for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     if "--methods" in sys.argv[1:]:
         return _describe(sys.argv[1:])
@@ -46,7 +48,8 @@ def main() -> None:
         return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
     register_resolvers()
-    plugins = Plugins.instance()  # its search loads Hydra's own sweeper anew: ours must be imported after it
+    # its search loads Hydra's own sweeper anew: ours must be imported after it
+    plugins = Plugins.instance()
     from hydra_plugins.beyond_cells.sweeper import CellSweeper
 
     plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
@@ -62,7 +65,9 @@ def main() -> None:
 
 
 def _refuse_nameless(arguments: list[str]) -> None:
-    """Raise `InputError` for a group whose choice is no name: Hydra has a traceback for `method=null`."""
+    """Raise `InputError` for a group whose choice is no name: Hydra has a traceback for
+    `method=null`.
+    """
     parser = OverridesParser.create()
     for argument in arguments:
         group, sign, typed = argument.lstrip("+").partition("=")
@@ -82,8 +87,12 @@ def _sweep_first(arguments: list[str]) -> list[str]:
 
 
 def _for_each_cell(arguments: list[str]) -> list[str]:
-    """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of config.yaml."""
-    sweeps = SWEEP.intersection(arguments) or any(re.match(r"\+(study|paper)=", a) for a in arguments)
+    """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of
+    config.yaml.
+    """
+    sweeps = SWEEP.intersection(arguments) or any(
+        re.match(r"\+(study|paper)=", a) for a in arguments
+    )
     if not sweeps or {"--cfg", "-c"}.intersection(arguments):
         return arguments
     parser = OverridesParser.create()
@@ -92,7 +101,10 @@ def _for_each_cell(arguments: list[str]) -> list[str]:
         and not parser.parse_override(argument).is_sweep_override()
         for argument in arguments
     ]
-    return [re.sub("=(.*)", r"=choice(\1)", a) if alone else a for a, alone in zip(arguments, single, strict=True)]
+    return [
+        re.sub("=(.*)", r"=choice(\1)", a) if alone else a
+        for a, alone in zip(arguments, single, strict=True)
+    ]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -122,11 +134,16 @@ def _describe(arguments: list[str]) -> None:
 
 
 def _every_paper(arguments: list[str]) -> None:
-    """Run every paper, each in a process of its own, then write their index; the exit status is 1 if any failed."""
+    """Run every paper, each in a process of its own, then write their index; the exit status is 1
+    if any failed.
+    """
     settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if settings.get("scale", "fast") not in SCALES:  # one line for all of them
         sys.exit(f"beyond: scale must be one of {', '.join(SCALES)}; got {settings['scale']!r}")
-    commands = [[sys.executable, "-m", "beyond.run.main", f"+paper={name}", *arguments] for name in names("paper")]
+    commands = [
+        [sys.executable, "-m", "beyond.run.main", f"+paper={name}", *arguments]
+        for name in names("paper")
+    ]
     failed = [command for command in commands if subprocess.run(command, check=False).returncode]
     publish_index = find("hydra.sweeper.index", catalog.read("hydra/sweeper", "cells")["index"])
     publish_index(Path(settings.get("runs", "runs"), "papers"))
@@ -134,7 +151,9 @@ def _every_paper(arguments: list[str]) -> None:
 
 
 def register_resolvers() -> None:
-    """Let settings choose by scale, `${scaled:2000,6000}`, and write lists, `${repeated:256,30}`, `${span:0,400}`."""
+    """Let settings choose by scale, `${scaled:2000,6000}`, and write lists, `${repeated:256,30}`,
+    `${span:0,400}`.
+    """
     for resolver in (_scaled, _repeated, _span):
         OmegaConf.register_new_resolver(resolver.__name__.lstrip("_"), resolver, replace=True)
 
@@ -146,7 +165,9 @@ def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
 
 
 def _repeated(value: Any, count: int) -> str:
-    """Write a list for a line of overrides: `network.hidden=${repeated:256,30}` has thirty layers of 256."""
+    """Write a list for a line of overrides: `network.hidden=${repeated:256,30}` has thirty layers
+    of 256.
+    """
     return f"[{','.join([str(value)] * count)}]"
 
 

@@ -1,7 +1,8 @@
-"""Every method on every kind of layer, with every choice of its settings: what runs whole, what does not, and why.
+"""Every method on every kind of layer, with every choice of its settings: what runs whole, what
+does not, and why.
 
-Problems are as small as they can be: a few examples of noise, episodes and a source task among them, so that every
-method has what it asks for.
+Problems are as small as they can be: a few examples of noise, episodes and a source task among
+them, so that every method has what it asks for.
 """
 
 from __future__ import annotations
@@ -69,19 +70,25 @@ class Combination:
     rule: Method
 
     def start(self, seeds: list[int]) -> Start:
-        """Make a problem for these seeds, and the method's state; raise `UnsupportedError` where the method does."""
+        """Make a problem for these seeds, and the method's state; raise `UnsupportedError` where
+        the method does.
+        """
         spec = SPECS[self.kind]
         network, signal = spec.network.build(spec), self.rule.signal
         data = Stream("data", seeds)
         batches = [seal(_batch(spec, data), signal) for _ in range(3)]
-        problem = Problem(network, spec, Ledger(), signal, _Source(network, spec, batches.pop(), self.rule))
+        problem = Problem(
+            network, spec, Ledger(), signal, _Source(network, spec, batches.pop(), self.rule)
+        )
         params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
         return Start(problem, batches, params, rng, self.rule.init(problem, params, rng))
 
 
 @dataclass(frozen=True)
 class Start:
-    """A method before its first step: its problem, two batches, the initial weights, its stream and its state."""
+    """A method before its first step: its problem, two batches, the initial weights, its stream and
+    its state.
+    """
 
     problem: Problem
     batches: list[Batch]
@@ -92,7 +99,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a combination: the names of the blocks that it leaves alone, or why it is refused."""
+    """What becomes of a combination: the names of the blocks that it leaves alone, or why it is
+    refused.
+    """
 
     combination: Combination
     left_alone: tuple[str, ...] = ()
@@ -119,8 +128,12 @@ def combinations(method: str) -> list[Combination]:
     for name in settings:
         for value in _choices(declared[name]) if name in declared else ():
             if value != getattr(rules[""], name):
-                rules[f"{name}={'null' if value is None else value}"] = load("method", method, **{**small, name: value})
-    return [Combination(method, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()]
+                rules[f"{name}={'null' if value is None else value}"] = load(
+                    "method", method, **{**small, name: value}
+                )
+    return [
+        Combination(method, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()
+    ]
 
 
 def verdict(combination: Combination) -> Verdict:
@@ -133,7 +146,9 @@ def verdict(combination: Combination) -> Verdict:
 
 
 def markdown() -> str:
-    """Return a table: a row a method, how many combinations train every layer, leave some alone, or are refused."""
+    """Return a table: a row a method, how many combinations train every layer, leave some alone, or
+    are refused.
+    """
     lines = [
         "| method | combinations | every layer learns | some are left alone | refused |",
         "|---|---|---|---|---|",
@@ -143,9 +158,19 @@ def markdown() -> str:
         verdicts = [verdict(combination) for combination in combinations(method)]
         refused = [own for own in verdicts if own.refusal]
         partly = [own for own in verdicts if own.left_alone]
-        counts = [len(verdicts), len(verdicts) - len(refused) - len(partly), len(partly), len(refused)]
+        counts = [
+            len(verdicts),
+            len(verdicts) - len(refused) - len(partly),
+            len(partly),
+            len(refused),
+        ]
         sums = [total + count for total, count in zip(sums, counts, strict=True)]
-        cells = [str(counts[0]), str(counts[1]), _told(counts[2], partly), _told(counts[3], refused)]
+        cells = [
+            str(counts[0]),
+            str(counts[1]),
+            _told(counts[2], partly),
+            _told(counts[3], refused),
+        ]
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join([*lines, f"| all | {' | '.join(map(str, sums))} |"])
 

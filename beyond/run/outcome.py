@@ -9,19 +9,22 @@ from typing import Any
 from beyond.contracts import SPLITS
 from beyond.ledger import COST_NAMES
 
-# From best to worst: `skipped` never began, `untrained` took no step, the last two ended before their budget did.
+# From best to worst: `skipped` never began, `untrained` took no step, the last two ended before
+# their budget did.
 STATUSES = ("finished", "skipped", "untrained", "diverged", "failed")
 LEVELS = ("easy", "medium", "hard")
-# A loss this many times that at the start, or 1 if that was less, is divergence, finite or not: outputs are a thousand
-# times too large by squared error, or the right class has the probability exp(-1e6). By itself no method rises above
-# 1.2 times its start on digits or diabetes.
+# A loss this many times that at the start, or 1 if that was less, is divergence, finite or not:
+# outputs are a thousand times too large by squared error, or the right class has the probability
+# exp(-1e6). By itself no method rises above 1.2 times its start on digits or diabetes.
 DIVERGENCE = 1e6
 Scores = dict[str, dict[str, float]]  # by split, by metric
 
 
 @dataclass
 class Outcome:
-    """What becomes of one replica. What its fields hold is never changed, so that a snapshot may hold it too."""
+    """What becomes of one replica. What its fields hold is never changed, so that a snapshot may
+    hold it too.
+    """
 
     levels: tuple[float, ...]
     status: str = "finished"
@@ -44,7 +47,8 @@ class Outcome:
             self.status, self.reason = status, reason
 
     def update(self, index: int, costs: dict[str, float], scores: Scores, score: str) -> None:
-        """Take scores in, unless it has ended or diverged; select by validation score, the first of equals.
+        """Take scores in, unless it has ended or diverged; select by validation score, the first of
+        equals.
 
         Parameters
         ----------
@@ -85,7 +89,9 @@ class Outcome:
 
     def row(self, score: str) -> dict[str, Any]:
         """Columns of the runs table, for the task's headline `score`."""
-        loss = next((name for values in self.best.values() for name in values if name.endswith("_loss")), "")
+        loss = next(
+            (name for values in self.best.values() for name in values if name.endswith("_loss")), ""
+        )
         row: dict[str, Any] = {
             "status": self.status,
             "reason": self.reason,

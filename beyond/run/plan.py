@@ -46,14 +46,18 @@ class Before:
         return self.manifest["status"]
 
     def asked_again(self, run: RunSettings) -> bool:
-        """Say whether a run asks for this cell: `stale` does for all that are in an arm, so that it is of one code."""
+        """Say whether a run asks for this cell: `stale` does for all that are in an arm, so that it
+        is of one code.
+        """
         if run.rerun == "stale":
             return bool(self.changed)
         return not set(self.seeds).isdisjoint(run.seed_list) and run.rerun in ("all", self.status)
 
     def line(self, arm: Arm) -> str:
         """What to tell of it."""
-        told = f"{self.status} before" + (f" ({'; '.join(reasons)})" if (reasons := self.manifest["reasons"]) else "")
+        told = f"{self.status} before" + (
+            f" ({'; '.join(reasons)})" if (reasons := self.manifest["reasons"]) else ""
+        )
         if self.status == "failed":
             told += "; rerun=failed tries it again"
         if self.changed:
@@ -84,10 +88,12 @@ def plan(cell: Cell) -> Plan:
     Raises
     ------
     InputError
-        If new seeds would join those that other code, or other data, have trained; or if the study was made by a
-        version that named its cells otherwise.
+        If new seeds would join those that other code, or other data, have trained; or if the study
+        was made by a version that named its cells otherwise.
     """
-    earlier = next((path for path in cell.study.glob("*/manifest.json") if "-" not in path.parent.name), None)
+    earlier = next(
+        (path for path in cell.study.glob("*/manifest.json") if "-" not in path.parent.name), None
+    )
     if earlier is not None:
         raise InputError(
             f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with this one's: "
@@ -115,12 +121,17 @@ def finished_before(cell: Cell, folder: Path) -> Before | None:
     manifest = RunFolder(folder).manifest()
     if manifest is None:
         return None
-    made, now = {**manifest["sources"], DATA: manifest["data_sha256"]}, {**cell.sources, DATA: cell.data}
+    made, now = (
+        {**manifest["sources"], DATA: manifest["data_sha256"]},
+        {**cell.sources, DATA: cell.data},
+    )
     return Before(folder, manifest, provenance.changed(made, now))
 
 
 def give_up(cells: Iterable[Before]) -> None:
-    """Delete cells that are to be trained again; raise `InputError` if another process is already training one."""
+    """Delete cells that are to be trained again; raise `InputError` if another process is already
+    training one.
+    """
     for before in cells:
         with RunFolder(before.path).locked():
             (before.path / "manifest.json").unlink(missing_ok=True)
@@ -128,7 +139,8 @@ def give_up(cells: Iterable[Before]) -> None:
 
 
 def note_stale(study: Path, planned: Iterable[Before]) -> None:
-    """Write down for the report which cells of a study are of code that has changed since, or of other data.
+    """Write down for the report which cells of a study are of code that has changed since, or of
+    other data.
 
     Parameters
     ----------
@@ -142,4 +154,6 @@ def note_stale(study: Path, planned: Iterable[Before]) -> None:
     }
     found |= {before.path.name: before.changed for before in planned}
     stale = {name: files for name, files in found.items() if files}
-    write_whole(study / "stale.json", lambda path: path.write_text(json.dumps(stale, indent=1) + "\n"))
+    write_whole(
+        study / "stale.json", lambda path: path.write_text(json.dumps(stale, indent=1) + "\n")
+    )

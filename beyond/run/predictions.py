@@ -1,4 +1,6 @@
-"""Each replica's answers to its test examples, in columns of compact types: what a mean over examples hides."""
+"""Each replica's answers to its test examples, in columns of compact types: what a mean over
+examples hides.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from beyond.contracts import TargetKind
 Columns = dict[str, np.ndarray]
 
 
-def columns(kind: TargetKind, run_id: str, seed: int, examples: Tensor, targets: Tensor, outputs: Tensor) -> Columns:
+def columns(
+    kind: TargetKind, run_id: str, seed: int, examples: Tensor, targets: Tensor, outputs: Tensor
+) -> Columns:
     """Columns of one replica, a row an example and output, sorted by them.
 
     run_id : str
@@ -47,7 +51,9 @@ def columns(kind: TargetKind, run_id: str, seed: int, examples: Tensor, targets:
     if kind is TargetKind.CLASSES:
         probabilities = outputs.double().softmax(1)
         chosen = outputs.argmax(1)
-        brier = (probabilities - torch.nn.functional.one_hot(targets, outputs.shape[1])).square().sum(1)
+        brier = (
+            (probabilities - torch.nn.functional.one_hot(targets, outputs.shape[1])).square().sum(1)
+        )
         told = [probabilities.gather(1, own.unsqueeze(1)).squeeze(1) for own in (targets, chosen)]
         answer, beliefs = (targets.short(), chosen.short()), (*told, brier)
     else:
@@ -61,7 +67,10 @@ def columns(kind: TargetKind, run_id: str, seed: int, examples: Tensor, targets:
         "output": torch.arange(n_outputs).short().repeat(len(examples)).numpy(),
         "target": answer[0].numpy(),
         "prediction": answer[1].numpy(),
-        **{name: own.half().numpy() for name, own in zip(("probability", "confidence", "brier"), beliefs, strict=True)},
+        **{
+            name: own.half().numpy()
+            for name, own in zip(("probability", "confidence", "brier"), beliefs, strict=True)
+        },
     }
 
 
@@ -70,16 +79,23 @@ def joined(kind: TargetKind, tables: Sequence[Columns]) -> Columns:
     none = torch.empty(0, 1)
     targets = none[:, 0].long() if kind is TargetKind.CLASSES else none
     nothing = columns(kind, "", 0, none[:, 0].long(), targets, none)
-    return {name: np.concatenate([table[name] for table in tables] or [own]) for name, own in nothing.items()}
+    return {
+        name: np.concatenate([table[name] for table in tables] or [own])
+        for name, own in nothing.items()
+    }
 
 
 def write(table: Columns, path: Path) -> None:
-    """Write columns as parquet, each in the encoding that makes it small: sorted numbers by their differences, real
-    numbers a byte at a time (signs and exponents are alike), few values by a dictionary.
+    """Write columns as parquet, each in the encoding that makes it small: sorted numbers by their
+    differences, real numbers a byte at a time (signs and exponents are alike), few values by a
+    dictionary.
     """
-    arrays = {name: pa.array(values, from_pandas=True) for name, values in table.items()}  # NaN becomes null
+    # NaN becomes null
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in table.items()}
     arrays["run_id"] = arrays["run_id"].dictionary_encode()
-    encodings = {name: "BYTE_STREAM_SPLIT" for name, values in table.items() if values.dtype.kind == "f"}
+    encodings = {
+        name: "BYTE_STREAM_SPLIT" for name, values in table.items() if values.dtype.kind == "f"
+    }
     encodings["example"] = "DELTA_BINARY_PACKED"
     pq.write_table(
         pa.table(arrays),

@@ -1,5 +1,5 @@
-"""One yardstick for every method: the true gradient on a fixed batch that nothing is trained on, and beside it that on
-as many training examples.
+"""One yardstick for every method: the true gradient on a fixed batch that nothing is trained on,
+and beside it that on as many training examples.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 class Probe:
     """Measures network and layers on fixed batches, each replica its own.
 
-    `batch` has `PROBE_SIZE` validation examples, or all if they are fewer; `train_batch` as many training examples,
-    without augmentation. Both are drawn by the seed alone. What is not said to be on training examples is measured on
-    `batch`.
+    `batch` has `PROBE_SIZE` validation examples, or all if they are fewer; `train_batch` as many
+    training examples, without augmentation. Both are drawn by the seed alone. What is not said to
+    be on training examples is measured on `batch`.
 
     Parameters
     ----------
@@ -43,10 +43,13 @@ class Probe:
         stream = Stream("probe", seeds)
         indices = stream.permutation(splits.size("validation"))[:, :PROBE_SIZE]
         self.batch: Batch = splits.batch("validation", indices)
-        self.train_batch: Batch = splits.batch("train", stream.permutation(splits.size("train"))[:, : indices.shape[1]])
+        self.train_batch: Batch = splits.batch(
+            "train", stream.permutation(splits.size("train"))[:, : indices.shape[1]]
+        )
         self.problem = Problem(network, spec)
         self._network = network
-        self._layered = network if isinstance(network, LayeredNetwork) else None  # None: a wrapped module
+        # None: a wrapped module
+        self._layered = network if isinstance(network, LayeredNetwork) else None
         self._segments = self.problem.layers if self._layered else ()
 
     def measure(
@@ -56,26 +59,31 @@ class Probe:
         carriers: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
     ) -> list[dict[str, Any]]:
-        """For the network and for each block, norms (R,) at weights `params`, and the last update's, begun at `before`.
+        """For the network and for each block, norms (R,) at weights `params`, and the last
+        update's, begun at `before`.
 
-        The whole network comes first, as the layer "network" of depth 0; what only a block has is NaN there.
+        The whole network comes first, as the layer "network" of depth 0; what only a block has is
+        NaN there.
 
-        `gradient_norm` is that of the gradient of the loss on validation examples, `train_gradient_norm` on training
-        examples: the second may vanish where the first does not.
+        `gradient_norm` is that of the gradient of the loss on validation examples,
+        `train_gradient_norm` on training examples: the second may vanish where the first does not.
 
-        `update_cosine` is the cosine between the update and the negative true gradient at `before`; it and
-        `update_norm` are NaN without an update. `batch_cosine` is that with the negative gradient on the batch that the
-        update was made from: 1 for gradient descent. `transport_cosine` is that between the block's weights and the
-        tensor that carries the error back in their place; NaN without one.
+        `update_cosine` is the cosine between the update and the negative true gradient at `before`;
+        it and `update_norm` are NaN without an update. `batch_cosine` is that with the negative
+        gradient on the batch that the update was made from: 1 for gradient descent.
+        `transport_cosine` is that between the block's weights and the tensor that carries the error
+        back in their place; NaN without one.
 
-        `activation_norm` is that of what the block hands on, with the layers behind it that have no weights: the root
-        mean square over examples of an example's norm; `first_activation_norm` is that of the first example alone,
-        whose spread over replicas is due to the weights. `error_norm` is the root mean square over examples of the norm
-        of the derivative of an example's loss by the same values; `first_error_norm` is the first example's. NaN for a
+        `activation_norm` is that of what the block hands on, with the layers behind it that have no
+        weights: the root mean square over examples of an example's norm; `first_activation_norm` is
+        that of the first example alone, whose spread over replicas is due to the weights.
+        `error_norm` is the root mean square over examples of the norm of the derivative of an
+        example's loss by the same values; `first_error_norm` is the first example's. NaN for a
         network without access to its layers.
 
-        `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the whole network's
-        outputs by its inputs at the first example: how much a small change of the inputs grows or fades on its way.
+        `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the
+        whole network's outputs by its inputs at the first example: how much a small change of the
+        inputs grows or fades on its way.
         """
         size = max(1, GROUP // params.shape[1])
         parts = []
@@ -87,9 +95,13 @@ class Probe:
             fixed = _replicas(self.batch, own), _replicas(self.train_batch, own)
             parts.append(self._measure(params[own], old, carriers, seen, *fixed))
         return [
-            {name: torch.cat(found) if isinstance(found[0], Tensor) else found[0] for name, found in columns.items()}
+            {
+                name: torch.cat(found) if isinstance(found[0], Tensor) else found[0]
+                for name, found in columns.items()
+            }
             for columns in (
-                {name: [row[name] for row in rows] for name in rows[0]} for rows in zip(*parts, strict=True)
+                {name: [row[name] for row in rows] for name in rows[0]}
+                for rows in zip(*parts, strict=True)
             )
         ]
 
@@ -112,7 +124,10 @@ class Probe:
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         vectors = (gradient, train_gradient, params, update, descent, seen)
         own_carriers = self.problem.carriers(params) if carriers else {}
-        aligned = {depth: cosine(own_carriers[depth].flatten(1), b.flatten(1)) for depth, b in carriers.items()}
+        aligned = {
+            depth: cosine(own_carriers[depth].flatten(1), b.flatten(1))
+            for depth, b in carriers.items()
+        }
         signals = self._signals(params, probe)
         rows: list[dict[str, Any]] = [
             {
@@ -123,7 +138,9 @@ class Probe:
                 **self._jacobian(params, probe),
             }
         ]
-        for block, dead_fraction in zip(self._network.blocks, self._network.dead_fraction(tape), strict=True):
+        for block, dead_fraction in zip(
+            self._network.blocks, self._network.dead_fraction(tape), strict=True
+        ):
             rows.append(
                 {
                     "layer": block.name,
@@ -142,11 +159,15 @@ class Probe:
         return self.problem.backward(tape, self.problem.error(outputs, batch.targets)), tape
 
     def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
-        """What travels through the network, for each block: norms (R,) of activations, and of the errors at them."""
+        """What travels through the network, for each block: norms (R,) of activations, and of the
+        errors at them.
+        """
         network = self._network
         layers = self._segments
         if not layers:
-            return dict.fromkeys(SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks))
+            return dict.fromkeys(
+                SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks)
+            )
         ends = [block.layer - 1 for block in network.blocks[1:]] + [len(layers) - 1]
         values, tapes, norms = batch.inputs, [], []
         for index, layer in enumerate(layers):
@@ -154,27 +175,34 @@ class Probe:
             tapes.append(tape)
             if index in ends:
                 norms.append(_example_norms(values))
-        error = self.problem.error(values, batch.targets) * batch.inputs.shape[1]  # of one example, not of the mean
+        # of one example, not of the mean
+        error = self.problem.error(values, batch.targets) * batch.inputs.shape[1]
         errors: list[Tensor] = []
         for index in range(len(layers) - 1, ends[0] - 1, -1):
             if index in ends:
                 errors.append(_example_norms(error))
             if index > ends[0]:
                 error = layers[index].carry(tapes[index], error)
-        columns = [[of(one) for one in found] for found in (norms, errors[::-1]) for of in (_root_mean_square, _first)]
+        columns = [
+            [of(one) for one in found]
+            for found in (norms, errors[::-1])
+            for of in (_root_mean_square, _first)
+        ]
         return dict(zip(SIGNALS, columns, strict=True))
 
     def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.
 
-        In float64: in a deep network they span more than float32 can tell apart. NaN where that derivative is not
-        finite, where inputs are symbols, and for a network without access to its layers.
+        In float64: in a deep network they span more than float32 can tell apart. NaN where that
+        derivative is not finite, where inputs are symbols, and for a network without access to its
+        layers.
         """
         network, spec = self._layered, self.problem.spec
         found = torch.full((len(params), len(JACOBIAN)), float("nan"))
         if network and not spec.n_symbols:
             n_outputs = spec.n_outputs
-            copies = batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)  # one for each output
+            # one for each output
+            copies = batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)
             _, tape = network.forward(params.double(), copies)
             errors = torch.eye(n_outputs, dtype=torch.float64).expand(len(params), -1, -1)
             jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
@@ -191,7 +219,12 @@ def _replicas(batch: Batch, own: slice) -> Batch:
 
 
 def _directions(
-    gradient: Tensor, train_gradient: Tensor, weights: Tensor, update: Tensor, descent: Tensor, seen: Tensor
+    gradient: Tensor,
+    train_gradient: Tensor,
+    weights: Tensor,
+    update: Tensor,
+    descent: Tensor,
+    seen: Tensor,
 ) -> dict[str, int | Tensor]:
     """Size, norms and cosines (R,) of vectors (R, d): all weights, or a block's."""
     return {
@@ -221,6 +254,8 @@ def _root_mean_square(norms: Tensor) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine (R,) between the rows of two (R, d) tensors; NaN where one is zero. In float64, for tiny updates."""
+    """Cosine (R,) between the rows of two (R, d) tensors; NaN where one is zero. In float64, for
+    tiny updates.
+    """
     a, b = a.double(), b.double()
     return ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).float()

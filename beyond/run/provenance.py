@@ -24,14 +24,16 @@ from beyond.run import loop
 
 OURS = ("beyond", "methods", "tasks")
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
-NAMED = re.compile(r"([\w.]+):[\w.]+")  # a value that says where to import something from, `package.module:function`
+# a value that says where to import something from, `package.module:function`
+NAMED = re.compile(r"([\w.]+):[\w.]+")
 
 
 def sources(*built: object) -> dict[str, str]:
     """Find the source files that decide what these objects do in the training loop, and hash each.
 
-    They are those of the objects' classes and of the loop, and all that these import: ours, and a user's own modules,
-    not installed packages. What changes nothing does not count: comments, docstrings, layout, imports for types alone.
+    They are those of the objects' classes and of the loop, and all that these import: ours, and a
+    user's own modules, not installed packages. What changes nothing does not count: comments,
+    docstrings, layout, imports for types alone.
 
     Returns
     -------
@@ -66,13 +68,20 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def outdated(files: Mapping[str, str]) -> list[str]:
     """Files that are not what they were when `sources` found and hashed them, or gone."""
-    modules = (name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files)
-    return changed(files, {present[0]: present[1] for module in modules if (present := _present(module))})
+    modules = (
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files
+    )
+    return changed(
+        files, {present[0]: present[1] for module in modules if (present := _present(module))}
+    )
 
 
 def packages(further: Iterable[str] = ()) -> dict[str, str]:
     """Versions of Python, and of the packages that make or decide results."""
-    return {"python": platform.python_version(), **{name: version(name) for name in sorted({*PACKAGES, *further})}}
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in sorted({*PACKAGES, *further})},
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -89,7 +98,9 @@ def machine() -> dict[str, Any]:
 
 
 def _modules(value: object) -> Iterator[str]:
-    """Modules that an object's class, the objects in its fields, and the texts that name something are from."""
+    """Modules that an object's class, the objects in its fields, and the texts that name something
+    are from.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         yield type(value).__module__
         for field in fields(value):
@@ -113,12 +124,18 @@ def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
 
 @cache
 def _file(name: str) -> Path | None:
-    """File of a module that is ours or a user's; None for what is installed, built in, or no module."""
+    """File of a module that is ours or a user's; None for what is installed, built in, or no
+    module.
+    """
     top, *rest = name.split(".")
     root = _root(top)
     if root is None:
         return None
-    place = root.parent.joinpath(*rest) if root.name == "__init__.py" else root.with_suffix("").joinpath(*rest)
+    place = (
+        root.parent.joinpath(*rest)
+        if root.name == "__init__.py"
+        else root.with_suffix("").joinpath(*rest)
+    )
     candidates = [place / "__init__.py", place.with_suffix(".py")] if rest else [root]
     return next((file for file in candidates if file.is_file()), None)
 
@@ -139,7 +156,9 @@ def _root(top: str) -> Path | None:
 
 @cache
 def _read(file: Path, package: str) -> tuple[str, frozenset[str]]:
-    """Hash of what a file does, and names that it may import, `from .part import width` from its package."""
+    """Hash of what a file does, and names that it may import, `from .part import width` from its
+    package.
+    """
     tree = _Bare().visit(ast.parse(file.read_bytes()))
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -161,12 +180,18 @@ class _Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> Any:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+        return (
+            None
+            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            else node
+        )
 
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=CONF, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=CONF, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
@@ -175,4 +200,7 @@ def _git(*arguments: str) -> str:
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

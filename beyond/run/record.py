@@ -1,8 +1,8 @@
 """A run's folder: rows become parquet files, and an interrupted run resumes where it stopped.
 
-Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is finished if its tables
-are those that its manifest names. A lock that the operating system drops with its process keeps two processes from
-writing one folder.
+Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is
+finished if its tables are those that its manifest names. A lock that the operating system drops
+with its process keeps two processes from writing one folder.
 """
 
 from __future__ import annotations
@@ -39,15 +39,19 @@ class RunFolder:
     save_every : float
         Seconds between saved states; 0 saves at every checkpoint.
     origin : dict of str to str, optional
-        What decides the result, and its hashes: only a state that the same has saved is gone on from.
+        What decides the result, and its hashes: only a state that the same has saved is gone on
+        from.
 
     Attributes
     ----------
     unusable : str
-        After `resume`: why what was there is not gone on from; empty if it is, or if there was nothing.
+        After `resume`: why what was there is not gone on from; empty if it is, or if there was
+        nothing.
     """
 
-    def __init__(self, path: Path, save_every: float = 5.0, origin: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, save_every: float = 5.0, origin: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.unusable = ""
         self._origin = dict(origin or {})
@@ -67,17 +71,30 @@ class RunFolder:
         return (self.path / "state.pt").exists()
 
     def manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of a complete run; None if there is none, or if a table is not the one that it names."""
+        """Return the manifest of a complete run; None if there is none, or if a table is not the
+        one that it names.
+        """
         try:
             manifest = json.loads((self.path / "manifest.json").read_text())
             named = manifest["tables"].items()
-            return manifest if all(_hash(self.path / f"{name}.parquet") == own for name, own in named) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut off, or other than we write
+            return (
+                manifest
+                if all(_hash(self.path / f"{name}.parquet") == own for name, own in named)
+                else None
+            )
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # cut off, or other than we write
             return None
 
     @contextmanager
     def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
-        """Hold the folder for this process; raise `InputError` if it cannot be written or another process holds it.
+        """Hold the folder for this process; raise `InputError` if it cannot be written or another
+        process holds it.
 
         Parameters
         ----------
@@ -102,7 +119,9 @@ class RunFolder:
             yield
 
     def claims(self, seeds: Sequence[int]) -> bool:
-        """Say whether one of these seeds is trained here, by a process that holds the folder, or has been."""
+        """Say whether one of these seeds is trained here, by a process that holds the folder, or
+        has been.
+        """
         try:
             lock = (self.path / "lock").open()
         except FileNotFoundError:
@@ -117,7 +136,9 @@ class RunFolder:
         return self.finished
 
     def resume(self) -> dict[str, Any] | None:
-        """Take up the rows of an unfinished run and return its snapshot; None if it has none, or see `unusable`."""
+        """Take up the rows of an unfinished run and return its snapshot; None if it has none, or
+        see `unusable`.
+        """
         path, manifest = self.path / "state.pt", self.path / "manifest.json"
         if manifest.exists() and not self.finished:
             self.unusable = "its tables are not those that its manifest names"
@@ -126,7 +147,11 @@ class RunFolder:
             return None
         try:
             saved = torch.load(path, weights_only=True)
-            outdated, rows, snapshot = changed(saved["origin"], self._origin), saved["rows"], saved["snapshot"]
+            outdated, rows, snapshot = (
+                changed(saved["origin"], self._origin),
+                saved["rows"],
+                saved["snapshot"],
+            )
         except OSError:
             raise
         except Exception:  # torch has no error of its own for a file that it cannot read
@@ -135,7 +160,8 @@ class RunFolder:
             if not outdated:
                 self._rows = rows
                 return snapshot
-            self.unusable = f"what began it has changed ({', '.join(outdated)})"  # one curve is of one program
+            # one curve is of one program
+            self.unusable = f"what began it has changed ({', '.join(outdated)})"
         path.unlink()
         return None
 
@@ -150,17 +176,24 @@ class RunFolder:
             self._saved_at = monotonic()
 
     def remove(self) -> None:
-        """Delete the folder, and those above it that are empty then: its study's, and that of all runs."""
+        """Delete the folder, and those above it that are empty then: its study's, and that of all
+        runs.
+        """
         shutil.rmtree(self.path)
         for above in (self.path.parent, self.path.parent.parent):
             with suppress(OSError):
                 above.rmdir()
 
     def close(self, manifest: dict[str, Any]) -> None:
-        """Write the tables, then the manifest and in it the hash of each table; the run is finished."""
+        """Write the tables, then the manifest and in it the hash of each table; the run is
+        finished.
+        """
         for name in TABLES:
             table = pd.DataFrame(self._rows[name])
-            write_whole(self.path / f"{name}.parquet", lambda path, table=table: table.to_parquet(path, index=False))
+            write_whole(
+                self.path / f"{name}.parquet",
+                lambda path, table=table: table.to_parquet(path, index=False),
+            )
         write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
         tables = {name: _hash(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"

@@ -19,17 +19,26 @@ UNKNOWN = dict.fromkeys(INFERENCE, nan)
 
 
 def curve_rows(
-    setup: Setup, replica: int, checkpoint: int, costs: dict[str, float], split: str, scores: dict[str, float]
+    setup: Setup,
+    replica: int,
+    checkpoint: int,
+    costs: dict[str, float],
+    split: str,
+    scores: dict[str, float],
 ) -> list[Row]:
     """Return a row a metric, of one replica at one checkpoint on one split."""
     common = {**_replica(setup, replica), "checkpoint": checkpoint, **costs}
-    return [{**common, "split": split, "metric": name, "value": value} for name, value in scores.items()]
+    return [
+        {**common, "split": split, "metric": name, "value": value} for name, value in scores.items()
+    ]
 
 
 def layer_rows(
     setup: Setup, checkpoint: int, measured: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]
 ) -> list[Row]:
-    """Return a row a block that was measured, and one for the network, of every replica that has not ended."""
+    """Return a row a block that was measured, and one for the network, of every replica that has
+    not ended.
+    """
     parts = [by_replica(part, len(outcomes)) for part in measured]
     return [
         {**_replica(setup, replica), "checkpoint": checkpoint, **part[replica]}
@@ -40,7 +49,12 @@ def layer_rows(
 
 
 def run_row(
-    setup: Setup, replica: int, outcome: Outcome, training: Training, evaluation: Evaluation, inference: Row
+    setup: Setup,
+    replica: int,
+    outcome: Outcome,
+    training: Training,
+    evaluation: Evaluation,
+    inference: Row,
 ) -> Row:
     """Return the row of a replica that has ended; `inference` is what one of its predictions costs."""
     pretraining = training.pretraining.costs(training.epoch_flops)
@@ -63,7 +77,9 @@ def run_row(
 
 def by_replica(columns: dict[str, Any], n_replicas: int) -> list[Row]:
     """Turn columns (R,) into a row a replica; what is no tensor is the same for all."""
-    lists = [own.tolist() if isinstance(own, Tensor) else [own] * n_replicas for own in columns.values()]
+    lists = [
+        own.tolist() if isinstance(own, Tensor) else [own] * n_replicas for own in columns.values()
+    ]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 

@@ -25,12 +25,14 @@ from beyond.run.setup import Setup
 
 
 def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
-    """Train what the study lacks of a cell, or go on with it; return the worst status among its replicas.
+    """Train what the study lacks of a cell, or go on with it; return the worst status among its
+    replicas.
 
     Parameters
     ----------
     keep_skipped : bool
-        Record a method that cannot serve as skipped (in a study) instead of raising `UnsupportedError`.
+        Record a method that cannot serve as skipped (in a study) instead of raising
+        `UnsupportedError`.
     shown : bool
         Draw a progress bar until the line at the end.
     """
@@ -57,7 +59,8 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
     folder = RunFolder(cell.folder, cell.run.save_every, origin)
     with folder.locked(cell.seeds), _log(folder.path):
         _refuse_overlap(cell)
-        if before := finished_before(cell, folder.path):  # by another process, after the plan was made
+        # by another process, after the plan was made
+        if before := finished_before(cell, folder.path):
             say(console, before.line(cell.arm))
             return before.status
         snapshot = folder.resume()
@@ -80,14 +83,22 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
 
 
 def _refuse_overlap(cell: Cell) -> None:
-    """Raise `InputError` if another process trains one of the seeds, or has just done so; ours is locked already."""
+    """Raise `InputError` if another process trains one of the seeds, or has just done so; ours is
+    locked already.
+    """
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
-            raise InputError(f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}")
+            raise InputError(
+                f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}"
+            )
 
 
 def _train(
-    setup: Setup, folder: RunFolder, snapshot: dict[str, Any] | None, keep_skipped: bool, move: Callable[..., None]
+    setup: Setup,
+    folder: RunFolder,
+    snapshot: dict[str, Any] | None,
+    keep_skipped: bool,
+    move: Callable[..., None],
 ) -> list[dict]:
     """Record all that a run yields; return its rows of the runs table."""
     rows: list[dict] = []

@@ -1,4 +1,6 @@
-"""What becomes of each replica: scores at every checkpoint, the best states so far, and one look at the test split."""
+"""What becomes of each replica: scores at every checkpoint, the best states so far, and one look at
+the test split.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Selection:
     @property
     def mean_score(self) -> float:
         """Mean validation score of the replicas that have not ended; NaN if all have."""
-        scores = [outcome.final["validation"][self._score] for outcome in self.outcomes if outcome.alive]
+        scores = [
+            outcome.final["validation"][self._score] for outcome in self.outcomes if outcome.alive
+        ]
         return sum(scores) / len(scores) if scores else nan
 
     def end(self, status: str, reason: str) -> None:
@@ -51,7 +55,8 @@ class Selection:
             outcome.end(status, reason)
 
     def update(self, index: int, state: Any, costs: dict[str, float]) -> list[Scores]:
-        """Evaluate a checkpoint's solution, keep it where it is a replica's best, and return each replica's scores.
+        """Evaluate a checkpoint's solution, keep it where it is a replica's best, and return each
+        replica's scores.
 
         Parameters
         ----------
@@ -64,9 +69,12 @@ class Selection:
         """
         n_replicas = len(self.outcomes)
         found = {
-            split: by_replica(self._evaluation.scores(state, split), n_replicas) for split in ("train", "validation")
+            split: by_replica(self._evaluation.scores(state, split), n_replicas)
+            for split in ("train", "validation")
         }
-        scores = [{split: own[replica] for split, own in found.items()} for replica in range(n_replicas)]
+        scores = [
+            {split: own[replica] for split, own in found.items()} for replica in range(n_replicas)
+        ]
         for outcome, own in zip(self.outcomes, scores, strict=True):
             outcome.update(index, costs, own, self._score)
         best = {outcome.best_checkpoint for outcome in self.outcomes}
@@ -74,7 +82,8 @@ class Selection:
         return scores
 
     def test(self, state: Any) -> dict[int, Tested]:
-        """Touch the test split, once: each replica at its best checkpoint and, in `state`, at the end.
+        """Touch the test split, once: each replica at its best checkpoint and, in `state`, at the
+        end.
 
         Returns
         -------
@@ -97,7 +106,11 @@ class Selection:
 
     def _selected(self, checkpoint: int) -> list[int]:
         """Replicas whose best checkpoint this is."""
-        return [replica for replica, outcome in enumerate(self.outcomes) if outcome.best_checkpoint == checkpoint]
+        return [
+            replica
+            for replica, outcome in enumerate(self.outcomes)
+            if outcome.best_checkpoint == checkpoint
+        ]
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""

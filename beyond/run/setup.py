@@ -25,7 +25,8 @@ class Setup:
     identity : dict of str to str
         Columns that every row of the run carries: run_id, study, method, signal, task, network, ...
     time_limit : float, optional
-        Seconds that the whole run may take, evaluation and first calls included; one that takes longer has failed.
+        Seconds that the whole run may take, evaluation and first calls included; one that takes
+        longer has failed.
     """
 
     method: Method

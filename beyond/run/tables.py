@@ -1,7 +1,8 @@
 """The datasheet of a run's tables: every column, its unit, what it means and who writes it.
 
-One rule of names: a column that is named for a quantity holds its values, in the unit given here; the name of a metric
-stands in a column that is called so. What is spent has the ledger's names in every table.
+One rule of names: a column that is named for a quantity holds its values, in the unit given here;
+the name of a metric stands in a column that is called so. What is spent has the ledger's names in
+every table.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Column:
     ----------
     name : str
     type : str
-        As it is stored: "text", "bool", or numpy's name of a number; several where that depends on the values.
+        As it is stored: "text", "bool", or numpy's name of a number; several where that depends on
+        the values.
     unit : str
         Empty for a number without one.
     meaning : str
@@ -55,13 +57,33 @@ class Table:
 
 # Name, type, unit, meaning: what a ledger holds, whatever it was spent on.
 COSTS = (
-    ("epochs", "float64", "backprop epochs", "FLOPs over those of backpropagation on the training set once"),
-    ("forward", "float64", "examples", "examples passed forward; part of a pass counts by its share in the operations"),
+    (
+        "epochs",
+        "float64",
+        "backprop epochs",
+        "FLOPs over those of backpropagation on the training set once",
+    ),
+    (
+        "forward",
+        "float64",
+        "examples",
+        "examples passed forward; part of a pass counts by its share in the operations",
+    ),
     ("backward", "float64", "examples", "examples passed back"),
-    ("flops", "int64", "FLOPs", "floating-point operations of all passes, and of a rule's own products"),
+    (
+        "flops",
+        "int64",
+        "FLOPs",
+        "floating-point operations of all passes, and of a rule's own products",
+    ),
     ("rewards", "int64", "rewards", "rewards asked for, one per action"),
     ("steps", "int64", "steps", "changes of the weights"),
-    ("seconds", "float64", "s", "step time over the number of replicas; evaluation and first calls are off the clock"),
+    (
+        "seconds",
+        "float64",
+        "s",
+        "step time over the number of replicas; evaluation and first calls are off the clock",
+    ),
 )
 METRICS = {
     "accuracy_score": "share of examples whose largest output is the target class; up to 1, which is best",
@@ -71,30 +93,51 @@ METRICS = {
 }
 
 _IDENTITY = (
-    Column("run_id", "text", "name", "the run: a hash of the arm, then one of its seeds; names its folder", "cell"),
+    Column(
+        "run_id",
+        "text",
+        "name",
+        "the run: a hash of the arm, then one of its seeds; names its folder",
+        "cell",
+    ),
     Column("study", "text", "name", "the study that the run is part of", "cell"),
     Column("method", "text", "name", "the rule: its choice, or the class in its place", "cell"),
     Column("signal", "text", "name", f"what the rule is told: {', '.join(Signal)}", "cell"),
     Column("task", "text", "name", "the data", "cell"),
     Column("network", "text", "name", "the architecture, with its widths", "cell"),
     Column("default_network", "bool", "", "whether that is the task's own", "cell"),
-    Column("variant", "text", "settings", "those in which the arm differs from the defaults", "cell"),
+    Column(
+        "variant", "text", "settings", "those in which the arm differs from the defaults", "cell"
+    ),
 )
-_SEED = Column("seed", "int64", "", "the replica's: it decides split, weights, order and all further draws", "rows")
+_SEED = Column(
+    "seed",
+    "int64",
+    "",
+    "the replica's: it decides split, weights, order and all further draws",
+    "rows",
+)
 _CHECKPOINT = Column(
-    "checkpoint", "int64", "", "points of the grid of budgets that are passed: 0 at the start, 31 at the end", "loop"
+    "checkpoint",
+    "int64",
+    "",
+    "points of the grid of budgets that are passed: 0 at the start, 31 at the end",
+    "loop",
 )
 
 
 def _spent(when: str, prefix: str = "") -> tuple[Column, ...]:
     """Columns of what was spent, a currency each."""
     return tuple(
-        Column(f"{prefix}{name}", type, unit, f"{meaning}: {when}", "training") for name, type, unit, meaning in COSTS
+        Column(f"{prefix}{name}", type, unit, f"{meaning}: {when}", "training")
+        for name, type, unit, meaning in COSTS
     )
 
 
 def _spent_to(goal: str, when: str) -> tuple[Column, ...]:
-    """Columns of what it cost to get somewhere; whole numbers are stored as real ones where some replica did not."""
+    """Columns of what it cost to get somewhere; whole numbers are stored as real ones where some
+    replica did not.
+    """
     types = {"int64": "int64 or float64", "float64": "float64"}
     return tuple(
         Column(f"{name}_to_{goal}", types[type], unit, f"{meaning}: {when}", "outcome")
@@ -108,8 +151,20 @@ def _curves() -> tuple[Column, ...]:
         _SEED,
         _CHECKPOINT,
         *_spent("so far"),
-        Column("split", "text", "name", f"{', '.join(SPLITS)}; test at the best and last checkpoints", "selection"),
-        Column("metric", "text", "name", "see Metrics; a variant's own has its name before it", "evaluation"),
+        Column(
+            "split",
+            "text",
+            "name",
+            f"{', '.join(SPLITS)}; test at the best and last checkpoints",
+            "selection",
+        ),
+        Column(
+            "metric",
+            "text",
+            "name",
+            "see Metrics; a variant's own has its name before it",
+            "evaluation",
+        ),
         Column("value", "float64", "the metric's", "over the whole split", "evaluation"),
     )
 
@@ -117,19 +172,59 @@ def _curves() -> tuple[Column, ...]:
 def _layers() -> tuple[Column, ...]:
     measured = (
         ("n_weights", "int64", "weights", "in the block"),
-        ("gradient_norm", "float64", "", "norm of the gradient of the loss on the probe's validation examples"),
+        (
+            "gradient_norm",
+            "float64",
+            "",
+            "norm of the gradient of the loss on the probe's validation examples",
+        ),
         ("train_gradient_norm", "float64", "", "the same on as many training examples"),
         ("weight_norm", "float64", "", "norm of the weights"),
         ("update_norm", "float64", "", "norm of the last step's change"),
-        ("update_cosine", "float64", "cosine", "between that and the negative gradient on the probe's examples"),
-        ("batch_cosine", "float64", "cosine", "between that and the negative gradient on the step's own batch"),
-        ("transport_cosine", "float64", "cosine", "between the weights and what carries the error back instead"),
-        ("dead_fraction", "float64", "share", "of the units behind the block that are 0 for every example"),
-        ("activation_norm", "float64", "", "norm of what an example has behind the block: root mean square"),
+        (
+            "update_cosine",
+            "float64",
+            "cosine",
+            "between that and the negative gradient on the probe's examples",
+        ),
+        (
+            "batch_cosine",
+            "float64",
+            "cosine",
+            "between that and the negative gradient on the step's own batch",
+        ),
+        (
+            "transport_cosine",
+            "float64",
+            "cosine",
+            "between the weights and what carries the error back instead",
+        ),
+        (
+            "dead_fraction",
+            "float64",
+            "share",
+            "of the units behind the block that are 0 for every example",
+        ),
+        (
+            "activation_norm",
+            "float64",
+            "",
+            "norm of what an example has behind the block: root mean square",
+        ),
         ("first_activation_norm", "float64", "", "the same, of the first example alone"),
-        ("error_norm", "float64", "", "norm of the derivative of an example's loss there: root mean square"),
+        (
+            "error_norm",
+            "float64",
+            "",
+            "norm of the derivative of an example's loss there: root mean square",
+        ),
         ("first_error_norm", "float64", "", "the same, of the first example alone"),
-        ("jacobian_largest", "float64", "", "singular value of the outputs' derivative by the inputs: the largest"),
+        (
+            "jacobian_largest",
+            "float64",
+            "",
+            "singular value of the outputs' derivative by the inputs: the largest",
+        ),
         ("jacobian_median", "float64", "", "the median one"),
         ("jacobian_smallest", "float64", "", "the smallest one"),
     )
@@ -137,18 +232,37 @@ def _layers() -> tuple[Column, ...]:
         *_IDENTITY,
         _SEED,
         _CHECKPOINT,
-        Column("layer", "text", "name", 'the block: a layer with weights; "network" is all of them', "probe"),
-        Column("depth", "int64", "", "the block's place from the inputs, from 1; the network's is 0", "probe"),
+        Column(
+            "layer",
+            "text",
+            "name",
+            'the block: a layer with weights; "network" is all of them',
+            "probe",
+        ),
+        Column(
+            "depth",
+            "int64",
+            "",
+            "the block's place from the inputs, from 1; the network's is 0",
+            "probe",
+        ),
         *(Column(*column, "probe") for column in measured),
     )
 
 
 def _runs() -> tuple[Column, ...]:
-    moments = {"best": "with the highest validation score", "final": "last; missing unless the replica finished"}
+    moments = {
+        "best": "with the highest validation score",
+        "final": "last; missing unless the replica finished",
+    }
     levels = [
         (
             Column(
-                f"target_{level}", "float64", "the score's", f"a validation score that is {level} to reach", "outcome"
+                f"target_{level}",
+                "float64",
+                "the score's",
+                f"a validation score that is {level} to reach",
+                "outcome",
             ),
             *_spent_to(level, "until that was reached; infinite if never"),
         )
@@ -160,11 +274,27 @@ def _runs() -> tuple[Column, ...]:
         _SEED,
         Column("status", "text", "name", f"what became of it: {', '.join(STATUSES)}", "outcome"),
         Column("reason", "text", "sentence", "why it did not finish; empty if it did", "outcome"),
-        Column("headline_metric", "text", "name", "the metric that selects, and that `_score` columns hold", "outcome"),
-        Column("best_checkpoint", "int64", "", "the first with the highest validation score; -1 for none", "outcome"),
+        Column(
+            "headline_metric",
+            "text",
+            "name",
+            "the metric that selects, and that `_score` columns hold",
+            "outcome",
+        ),
+        Column(
+            "best_checkpoint",
+            "int64",
+            "",
+            "the first with the highest validation score; -1 for none",
+            "outcome",
+        ),
         *(
             Column(
-                f"{moment}_{split}_{kind}", "float64", unit, f"on the {split} split, at the checkpoint {at}", "outcome"
+                f"{moment}_{split}_{kind}",
+                "float64",
+                unit,
+                f"on the {split} split, at the checkpoint {at}",
+                "outcome",
             )
             for moment, at in moments.items()
             for split in SPLITS
@@ -173,21 +303,55 @@ def _runs() -> tuple[Column, ...]:
         *_spent_to("best", "until the best checkpoint"),
         *(column for level in levels for column in level),
         Column("budget", "float64", "its currency", "what a replica might spend", "rows"),
-        Column("budget_currency", "text", "name", "epochs, examples, flops, steps or seconds", "rows"),
+        Column(
+            "budget_currency", "text", "name", "epochs, examples, flops, steps or seconds", "rows"
+        ),
         Column("unspent", "float64", "share", "of the budget that was left", "training"),
         *_spent("at the end"),
         Column("total_seconds", "float64", "s", "step time of all replicas together", "training"),
-        Column("split", "text", "name", "own, source, source test, source pools, or the split_seed of all", "training"),
+        Column(
+            "split",
+            "text",
+            "name",
+            "own, source, source test, source pools, or the split_seed of all",
+            "training",
+        ),
         *(
-            Column(f"n_{split}", "int64", "examples", f"in the {said} split; queries, if in episodes", "evaluation")
+            Column(
+                f"n_{split}",
+                "int64",
+                "examples",
+                f"in the {said} split; queries, if in episodes",
+                "evaluation",
+            )
             for split, said in sizes.items()
         ),
         Column("n_weights", "int64", "weights", "in the network", "rows"),
-        Column("inference_flops", "float64", "FLOPs", "of a prediction, mean over the test split", "evaluation"),
-        Column("inference_spikes", "float64", "spikes", "of a prediction; 0 where nothing spikes", "evaluation"),
-        Column("inference_accumulates", "float64", "additions", "that those spikes cause", "evaluation"),
+        Column(
+            "inference_flops",
+            "float64",
+            "FLOPs",
+            "of a prediction, mean over the test split",
+            "evaluation",
+        ),
+        Column(
+            "inference_spikes",
+            "float64",
+            "spikes",
+            "of a prediction; 0 where nothing spikes",
+            "evaluation",
+        ),
+        Column(
+            "inference_accumulates", "float64", "additions", "that those spikes cause", "evaluation"
+        ),
         *_spent("on the task's source, before the first step", "pretraining_"),
-        Column("state_bytes", "int64", "bytes", "of the tensors that a replica holds between steps", "training"),
+        Column(
+            "state_bytes",
+            "int64",
+            "bytes",
+            "of the tensors that a replica holds between steps",
+            "training",
+        ),
     )
 
 
@@ -201,7 +365,12 @@ def _predictions() -> tuple[Column, ...]:
         ("prediction", "int16 or float32", "class, or the task's own", "what the network says"),
         ("probability", "float16", "probability", "of the target class; missing for values"),
         ("confidence", "float16", "probability", "of the predicted class; missing for values"),
-        ("brier", "float16", "", "sum over classes of (probability - 1 or 0)^2; missing for values"),
+        (
+            "brier",
+            "float16",
+            "",
+            "sum over classes of (probability - 1 or 0)^2; missing for values",
+        ),
     )
     return tuple(Column(*column, "predictions") for column in written)
 
@@ -210,7 +379,9 @@ TABLES: Mapping[str, Table] = {
     "curves": Table("a replica, checkpoint, split and metric", _curves()),
     "layers": Table("a replica, checkpoint and block, and one for the whole network", _layers()),
     "runs": Table("a replica", _runs()),
-    "predictions": Table("a replica, test example and output, at the best checkpoint", _predictions()),
+    "predictions": Table(
+        "a replica, test example and output, at the best checkpoint", _predictions()
+    ),
 }
 HEAD = """# Tables
 
@@ -227,12 +398,28 @@ def markdown() -> str:
     """Return the page `docs/tables.md`: for each table a row a column."""
     lines = [HEAD]
     for name, table in TABLES.items():
-        lines += [f"## {name}", "", f"A row is {table.row}.", "", "| column | type | unit | meaning | written by |"]
+        lines += [
+            f"## {name}",
+            "",
+            f"A row is {table.row}.",
+            "",
+            "| column | type | unit | meaning | written by |",
+        ]
         lines.append("|---|---|---|---|---|")
-        lines += [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} | `{c.writer}` |" for c in table.columns]
+        lines += [
+            f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} | `{c.writer}` |"
+            for c in table.columns
+        ]
         lines.append("")
-    lines += ["## Metrics", "", "A task may add its own; `_score` is better up, `_loss` and `_error` down.", ""]
-    return "\n".join([*lines, *(f"- `{name}`: {meaning}." for name, meaning in METRICS.items()), ""])
+    lines += [
+        "## Metrics",
+        "",
+        "A task may add its own; `_score` is better up, `_loss` and `_error` down.",
+        "",
+    ]
+    return "\n".join(
+        [*lines, *(f"- `{name}`: {meaning}." for name, meaning in METRICS.items()), ""]
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ class Training:
         self.setup = setup
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         self.ledger = Ledger()
-        source = None if task.source is None else SourceProblem(task.source, network, seeds, method.signal)
+        source = (
+            None
+            if task.source is None
+            else SourceProblem(task.source, network, seeds, method.signal)
+        )
         self.problem = Problem(network, task.spec, self.ledger, method.signal, source)
         self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
         self.splits = splits
@@ -66,7 +70,9 @@ class Training:
             self.pretraining.seconds += (perf_counter() - clock) / len(self.setup.seeds)
 
     def advance(self) -> str:
-        """Step once; if what is left of the budget does not pay for a whole step, take none and say why."""
+        """Step once; if what is left of the budget does not pay for a whole step, take none and say
+        why.
+        """
         method, budget = self.setup.method, self.setup.budget
         before, drawn = self.ledger.copy(), self._draw()
         state = self._step(drawn)
@@ -75,12 +81,16 @@ class Training:
             self.ledger.restore(before)
             return f"one step costs {spent * budget.amount:.4g} {budget.currency}, the budget is {budget.amount:g}"
         if spent <= budget.spent(before, self.epoch_flops) and not method.done(state):
-            raise RuntimeError(f"a step spends nothing of the budget in {budget.currency}: it would never end")
+            raise RuntimeError(
+                f"a step spends nothing of the budget in {budget.currency}: it would never end"
+            )
         self.previous, self.state, self.batch = self.state, state, drawn
         return ""
 
     def warm_up(self) -> None:
-        """Step and forget it, as if interrupted: what only a first call costs is not on the method's clock."""
+        """Step and forget it, as if interrupted: what only a first call costs is not on the
+        method's clock.
+        """
         before, began = self.snapshot(), self.began
         try:
             self._step(self._draw())

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from beyond.run.cell import Cell
 
-PAPER = ("paper", "scale")  # a published result's own settings: they choose cells and are no part of one
+# a published result's own settings: they choose cells and are no part of one
+PAPER = ("paper", "scale")
 
 
 def read_cell(config: DictConfig) -> Cell:

@@ -1,4 +1,6 @@
-"""The cells of a sweep: checked, all of them, before the first one is trained; then trained, then reported."""
+"""The cells of a sweep: checked, all of them, before the first one is trained; then trained, then
+reported.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +36,16 @@ CHOICES = tuple(CONTRACTS)
 class CellSweeper(BasicSweeper):
     """Every combination of the swept values, once for every task and every arm of a study.
 
-    What the user types counts: a choice of method, task, network or optimizer takes those lines of the study that agree
-    with it; any other setting takes the place of the line's.
+    What the user types counts: a choice of method, task, network or optimizer takes those lines of
+    the study that agree with it; any other setting takes the place of the line's.
 
     Parameters
     ----------
     max_batch_size, params
         As in Hydra's basic sweeper.
     tasks, arms : list of str, optional
-        Each a line of overrides that belong together: "task=text/languages budget.epochs=20", "method=backprop
-        network=linear". A line may sweep by itself: "method=glob(*)".
+        Each a line of overrides that belong together: "task=text/languages budget.epochs=20",
+        "method=backprop network=linear". A line may sweep by itself: "method=glob(*)".
     publish : str
         Where to import the function from that makes the report, given the study's folder.
     index : str
@@ -75,7 +77,9 @@ class CellSweeper(BasicSweeper):
         if "paper" in self.config:
             paper: Any = OmegaConf.to_container(self.config.paper, resolve=True)
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1)))
+            write_whole(
+                folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1))
+            )
         note_stale(folder, self.kept)
         find("hydra.sweeper.publish", self.publish)(folder)
         statuses = [before.status for before in self.kept]
@@ -83,11 +87,16 @@ class CellSweeper(BasicSweeper):
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return returns
 
-    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def split_arguments(
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         typed = BasicSweeper.split_arguments(overrides, None)[0]
-        lines = [BasicSweeper.split_arguments(parser.parse_overrides(line), None)[0] for line in self.lines]
+        lines = [
+            BasicSweeper.split_arguments(parser.parse_overrides(line), None)[0]
+            for line in self.lines
+        ]
         every = [cell for own in typed for cell in combined(own, list(chain.from_iterable(lines)))]
         jobs = self._planned(every)
         return list(self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1))  # pyright: ignore[reportReturnType]
@@ -96,7 +105,9 @@ class CellSweeper(BasicSweeper):
         """Nothing: all cells are checked before the first batch."""
 
     def _planned(self, every: Iterable[list[str]]) -> list[list[str]]:
-        """Refuse the sweep if a setting is out of range; return what is left to train, each seed of an arm once."""
+        """Refuse the sweep if a setting is out of range; return what is left to train, each seed of
+        an arm once.
+        """
         from rich.console import Console
 
         from beyond.run.cell import prepare
@@ -112,7 +123,9 @@ class CellSweeper(BasicSweeper):
             try:
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 config = deepcopy(compose(*(entry for entry in overrides if entry not in settings)))
-                ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(settings), config)
+                ConfigLoaderImpl._apply_overrides_to_config(
+                    OverridesParser.create().parse_overrides(settings), config
+                )
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
@@ -125,7 +138,9 @@ class CellSweeper(BasicSweeper):
             own.update(seeds)
             if seeds:
                 rest = [entry for entry in overrides if _key(entry) not in ("rerun", "seeds")]
-                typed = [entry for entry in overrides if _key(entry) == "seeds" and seeds == cell.seeds]
+                typed = [
+                    entry for entry in overrides if _key(entry) == "seeds" and seeds == cell.seeds
+                ]
                 chosen = [] if seeds == cell.seeds else [f"seeds=[{','.join(map(str, seeds))}]"]
                 jobs.append([*rest, *typed, *chosen, "rerun=none"])
         give_up(given_up.values())
@@ -134,7 +149,9 @@ class CellSweeper(BasicSweeper):
         return jobs
 
     def _composed(self, *choices: str) -> DictConfig:
-        """Compose what cells with the same choices share: files are read, which takes a tenth of a second."""
+        """Compose what cells with the same choices share: files are read, which takes a tenth of a
+        second.
+        """
         assert self.hydra_context is not None
         assert self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(choices))
@@ -155,11 +172,17 @@ def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
         pairs = {_key(entry): entry.partition("=")[2] for entry in line}
         if any(own.get(key, pairs[key]) != pairs[key] for key in CHOICES if key in pairs):
             continue
-        lost = {key for key in pairs if key in own or (budget and key.partition(".")[0] == "budget")}
+        lost = {
+            key for key in pairs if key in own or (budget and key.partition(".")[0] == "budget")
+        }
         cells.append([*typed, *(entry for entry in line if _key(entry) not in lost)])
     if not cells:
         chosen = [f"{key}={own[key]}" for key in CHOICES if key in own]
-        known = {key: sorted({_value(line, key) for line in lines} - {""}) for key in CHOICES if key in own}
+        known = {
+            key: sorted({_value(line, key) for line in lines} - {""})
+            for key in CHOICES
+            if key in own
+        }
         there = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items() if values)
         raise InputError(f"no line of the study has {' and '.join(chosen)}; its lines have {there}")
     return cells

@@ -1,4 +1,6 @@
-"""A study with known answers: every number follows from its arm, task and seed by a formula written here."""
+"""A study with known answers: every number follows from its arm, task and seed by a formula written
+here.
+"""
 
 import json
 from dataclasses import dataclass
@@ -12,8 +14,13 @@ CHECKPOINTS = 31
 BUDGET = 300.0
 EPOCH_FLOPS = 6e6
 LAYERS = (("network", 2036), ("linear_1", 650), ("linear_2", 1056), ("linear_3", 330))  # by depth
-SCORES = {"image/digits": "accuracy_score", "text/languages": "accuracy_score", "regression/friedman": "r2_score"}
-ARMS = {  # method: signal, score that is approached, epochs until halfway, alignment, seconds an epoch
+SCORES = {
+    "image/digits": "accuracy_score",
+    "text/languages": "accuracy_score",
+    "regression/friedman": "r2_score",
+}
+# method: signal, score that is approached, epochs until halfway, alignment, seconds an epoch
+ARMS = {
     "backprop": ("gradient", 0.95, 3, 0.9, 0.01),
     "constant": ("loss", 0.10, 1, np.nan, 0.0001),
     "decoupled_greedy": ("local", 0.90, 6, 0.5, 0.02),
@@ -39,13 +46,24 @@ class Study:
         signal, top, half, aligned, pace = ARMS[method]
         identity = {"network": "mlp", "default_network": True, "variant": "", **identity}
         run_id = f"{method}-{task.replace('/', '-')}-{identity['network']}-{identity['variant']}-{seeds[0]}"
-        label = {"run_id": run_id, "study": self.name, "method": method, "signal": signal, "task": task, **identity}
+        label = {
+            "run_id": run_id,
+            "study": self.name,
+            "method": method,
+            "signal": signal,
+            "task": task,
+            **identity,
+        }
         score = SCORES[task]
         loss = "cross_entropy_loss" if score == "accuracy_score" else "squared_error_loss"
         epochs = np.concatenate([[0], BUDGET * np.geomspace(1e-3, 1, CHECKPOINTS)])
         if method == "evolution_strategies":  # coarse steps skip the first checkpoints
             epochs = epochs[[0, *range(9, CHECKPOINTS + 1)]]
-        index = np.arange(CHECKPOINTS + 1) if len(epochs) > CHECKPOINTS else np.array([0, *range(9, CHECKPOINTS + 1)])
+        index = (
+            np.arange(CHECKPOINTS + 1)
+            if len(epochs) > CHECKPOINTS
+            else np.array([0, *range(9, CHECKPOINTS + 1)])
+        )
         forwards = method in ("evolution_strategies", "genetic", "forward_forward", "constant")
         flops = epochs * EPOCH_FLOPS
         costs = {
@@ -69,7 +87,9 @@ class Study:
             level = top + 0.01 * rng.standard_normal()
             train = floor + (level + 0.04 - floor) * epochs / (epochs + half)
             validation = floor + (level - floor) * epochs / (epochs + half) - 0.0001 * epochs
-            train, validation = (v + 0.004 * rng.standard_normal(len(v)) for v in (train, validation))
+            train, validation = (
+                v + 0.004 * rng.standard_normal(len(v)) for v in (train, validation)
+            )
             best = int(np.argmax(validation[:stop]))
             test = validation - 0.01
             for point in range(stop):
@@ -80,10 +100,14 @@ class Study:
                     splits["test"] = test
                 for split, values in splits.items():
                     curves.append({**at, "split": split, "metric": score, "value": values[point]})
-                    curves.append({**at, "split": split, "metric": loss, "value": 1 - values[point]})
+                    curves.append(
+                        {**at, "split": split, "metric": loss, "value": 1 - values[point]}
+                    )
                 for depth, (layer, n_weights) in enumerate(LAYERS):
                     noise = np.sqrt(1 / n_weights) * rng.standard_normal()
-                    norm = 10 ** (-0.3 * depth + (-3 * point / 31 if method == "genetic" else 0.2 * noise))
+                    norm = 10 ** (
+                        -0.3 * depth + (-3 * point / 31 if method == "genetic" else 0.2 * noise)
+                    )
                     known = point > 0 and method != "constant"
                     layers.append({
                         **label, "seed": seed, "checkpoint": index[point], "layer": layer, "depth": depth,
@@ -92,10 +116,15 @@ class Study:
                         "update_cosine": aligned * (1 - 0.2 * depth) + noise if known else np.nan,
                         "dead_fraction": 0.0,
                     })  # fmt: skip
-            row["status"], row["reason"] = ("diverged", "a loss is not finite") if lost else ("finished", "")
+            row["status"], row["reason"] = (
+                ("diverged", "a loss is not finite") if lost else ("finished", "")
+            )
             row["best_checkpoint"] = index[best]
             for split, values in {"train": train, "validation": validation, "test": test}.items():
-                row[f"best_{split}_score"], row[f"best_{split}_loss"] = values[best], 1 - values[best]
+                row[f"best_{split}_score"], row[f"best_{split}_loss"] = (
+                    values[best],
+                    1 - values[best],
+                )
                 end = np.nan if lost else values[-1]
                 row[f"final_{split}_score"], row[f"final_{split}_loss"] = end, 1 - end
             row |= {"budget": BUDGET, "budget_currency": "epochs", "split": "own"}
@@ -110,11 +139,18 @@ class Study:
             for target, name in ((0.5, "easy"), (0.8, "medium"), (0.9, "hard")):
                 hit = np.flatnonzero(validation[:stop] >= target)
                 row[f"target_{name}"] = target
-                row |= {f"{c}_to_{name}": cost[hit[0]] if len(hit) else np.inf for c, cost in costs.items()}
+                row |= {
+                    f"{c}_to_{name}": cost[hit[0]] if len(hit) else np.inf
+                    for c, cost in costs.items()
+                }
             row |= {"n_weights": 2036, "inference_flops": 4000}
             before = 1e8 if method == "last_layer" else 0.0
             row |= {f"pretraining_{name}": 0.0 for name in costs if name != "steps"}
-            row |= {"pretraining_flops": before, "pretraining_epochs": before / EPOCH_FLOPS, "state_bytes": 8144}
+            row |= {
+                "pretraining_flops": before,
+                "pretraining_epochs": before / EPOCH_FLOPS,
+                "state_bytes": 8144,
+            }
             runs.append(row)
         self.write(run_id, curves, layers, runs)
         return run_id
@@ -122,7 +158,8 @@ class Study:
     def predict(self, run_id, seeds=range(5), n_examples=60, n_test=40, skill=0.8):
         """Write a cell's predictions as they are recorded; return them.
 
-        Each seed tests examples of its own, of three classes or values; the same ones are hard for every arm.
+        Each seed tests examples of its own, of three classes or values; the same ones are hard for
+        every arm.
         """
         values = "regression" in run_id
         hardness = np.random.default_rng(7).uniform(-0.3, 0.3, n_examples)
@@ -133,21 +170,32 @@ class Study:
             part = {"run_id": run_id, "seed": seed, "example": example, "output": np.int16(0)}
             if values:
                 target = (100 * np.sin(example)).astype(np.float32)
-                part |= {"target": target, "prediction": target + np.float32(20) * own.standard_normal(n_test)}
-                part |= dict.fromkeys(("probability", "confidence", "brier"), np.full(n_test, np.nan))
+                part |= {
+                    "target": target,
+                    "prediction": target + np.float32(20) * own.standard_normal(n_test),
+                }
+                part |= dict.fromkeys(
+                    ("probability", "confidence", "brier"), np.full(n_test, np.nan)
+                )
             else:
                 right = own.random(n_test) < skill - hardness[example]
                 target = example % 3
                 confidence = own.uniform(0.4, 1, n_test)
                 part |= {"target": target, "prediction": np.where(right, target, (target + 1) % 3)}
                 chance = np.where(right, confidence, 1 - confidence)
-                part |= {"probability": chance, "confidence": confidence, "brier": 2 * (1 - chance) ** 2}
+                part |= {
+                    "probability": chance,
+                    "confidence": confidence,
+                    "brier": 2 * (1 - chance) ** 2,
+                }
             parts.append(pd.DataFrame(part))
         table = pd.concat(parts)
         kind = np.float32 if values else np.int16
         table = table.astype({"run_id": "category", "target": kind, "prediction": kind}
                              | dict.fromkeys(("probability", "confidence", "brier"), np.float16))  # fmt: skip
-        table.to_parquet(self.folder / run_id.replace("/", "-") / "predictions.parquet", index=False)
+        table.to_parquet(
+            self.folder / run_id.replace("/", "-") / "predictions.parquet", index=False
+        )
         return table
 
     def write(self, run_id, curves, layers, runs):

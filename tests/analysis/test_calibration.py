@@ -42,7 +42,9 @@ FAULTS = [
 def predictions(rng):
     n = 400
     target = rng.integers(0, 4, n)
-    table = pd.DataFrame({"arm": np.repeat(["a", "b"], n // 2), "seed": np.tile([0, 1], n // 2), "target": target})
+    table = pd.DataFrame(
+        {"arm": np.repeat(["a", "b"], n // 2), "seed": np.tile([0, 1], n // 2), "target": target}
+    )
     table["prediction"] = np.where(rng.random(n) < 0.6, target, rng.integers(0, 3, n))
     table["confidence"] = rng.uniform(0.3, 1, n).astype(np.float16)
     table["brier"] = rng.uniform(0, 2, n).astype(np.float16)
@@ -71,10 +73,16 @@ def test_a_class_that_nothing_is_of_or_is_called_has_no_recall_or_precision():
 
 
 def test_the_error_if_calibrated_is_the_mean_over_coins(rng):
-    """Two examples in one bin: |right - 0.75| is 0.75, 0.25 or 0.25 with probability 1/16, 6/16 and 9/16."""
-    table = pd.DataFrame({"arm": "a", "seed": np.repeat(np.arange(100), 2), "target": 0, "prediction": 0})
+    """Two examples in one bin: |right - 0.75| is 0.75, 0.25 or 0.25 with probability 1/16, 6/16 and
+    9/16.
+    """
+    table = pd.DataFrame(
+        {"arm": "a", "seed": np.repeat(np.arange(100), 2), "target": 0, "prediction": 0}
+    )
     found = calibration(table.assign(confidence=0.75, brier=0.0), rng)["ece_if_calibrated"]
-    assert found.mean() == pytest.approx(0.75 / 16 + 0.25 * 15 / 16, abs=4 * 0.13 / np.sqrt(100 * 200))
+    assert found.mean() == pytest.approx(
+        0.75 / 16 + 0.25 * 15 / 16, abs=4 * 0.13 / np.sqrt(100 * 200)
+    )
 
 
 def test_confusion_equals_scikit_learn_s(predictions):
@@ -110,7 +118,9 @@ def test_expected_calibration_error_by_hand():
     confidence, right = [0.55, 0.58, 0.95, 0.91], [1, 0, 1, 1]
     expected = 0.5 * abs(0.5 - 0.565) + 0.5 * abs(1 - 0.93)
     assert expected_calibration_error(confidence, right) == pytest.approx(expected)
-    assert expected_calibration_error(confidence, [right, right]) == pytest.approx(np.full(2, expected))
+    assert expected_calibration_error(confidence, [right, right]) == pytest.approx(
+        np.full(2, expected)
+    )
 
 
 def test_reliability_equals_scikit_learn_s(predictions):
@@ -130,7 +140,9 @@ def test_a_calibrated_network_errs_as_expected_and_an_overconfident_one_more(rng
     n = 2000
     confidence = rng.uniform(0.5, 1, n)
     right = rng.random((2, n)) < np.stack([confidence, confidence - 0.2])
-    table = pd.DataFrame({"arm": np.repeat(["calibrated", "overconfident"], n), "seed": 0, "target": 0, "brier": 0.5})
+    table = pd.DataFrame(
+        {"arm": np.repeat(["calibrated", "overconfident"], n), "seed": 0, "target": 0, "brier": 0.5}
+    )
     table["prediction"], table["confidence"] = 1 - right.ravel(), np.tile(confidence, 2)
     one, two = calibration(table, rng).to_dict("records")
     assert abs(one["overconfidence"]) < 0.03

@@ -13,13 +13,21 @@ FAULTS = [
     ("analysis/claims.py", "for n in range(DIGITS, 17)", "for n in range(DIGITS, DIGITS + 1)"),
     (
         "analysis/claims.py",
-        "if own else value for value, own in zip(values, measured",
-        "for value, own in zip(values, measured",
+        "if own else value\n        for value, own in zip(values, measured",
+        "\n        for value, own in zip(values, measured",
     ),
     ("analysis/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
-    ("analysis/claims.py", "ast.LtE: lambda gap, slack: gap <= slack", "ast.LtE: lambda gap, slack: gap < -slack"),
-    ("analysis/claims.py", "ast.Gt: lambda gap, slack: gap > slack", "ast.Gt: lambda gap, slack: gap > 0"),
+    (
+        "analysis/claims.py",
+        "ast.LtE: lambda gap, slack: gap <= slack",
+        "ast.LtE: lambda gap, slack: gap < -slack",
+    ),
+    (
+        "analysis/claims.py",
+        "ast.Gt: lambda gap, slack: gap > slack",
+        "ast.Gt: lambda gap, slack: gap > 0",
+    ),
     ("analysis/claims.py", "slack[place] + slack[place + 1]", "slack[place]"),
     ("analysis/claims.py", "np.isfinite(change)]).sum()", "np.isfinite(change)]).max(initial=0)"),
     ("analysis/claims.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
@@ -34,7 +42,11 @@ FAULTS = [
         "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in values]",
     ),
     # a relation counts as a number that was reproduced
-    ("analysis/claims.py", '"reproduced" if claim.published', '"reproduced" if claim.how != "recalled"'),
+    (
+        "analysis/claims.py",
+        '"reproduced" if claim.published',
+        '"reproduced" if claim.how != "recalled"',
+    ),
 ]
 
 A = pd.Series([90.0, 92.0, 94.0], index=[0, 1, 2])
@@ -44,7 +56,15 @@ QUANTITIES = {"a": A, "b": B, "absent": pd.Series(dtype=float)}
 
 def claim(*holds, how="read", published="30", **more):
     return Claim.of(
-        {"id": "X", "says": "so", "holds": list(holds), "how": how, "source": "s", "published": published, **more}
+        {
+            "id": "X",
+            "says": "so",
+            "holds": list(holds),
+            "how": how,
+            "source": "s",
+            "published": published,
+            **more,
+        }
     )
 
 
@@ -108,7 +128,10 @@ def test_what_was_measured_is_the_side_with_quantities_and_its_interval():
 )
 def test_printed_digits_show_what_decides(holds, value, is_so, shown):
     judged = judge(claim(holds), {"x": pd.Series([value])})
-    assert (judged.verdict, judged.measured) == ("reproduced" if is_so else "not reproduced", f"x = {shown}")
+    assert (judged.verdict, judged.measured) == (
+        "reproduced" if is_so else "not reproduced",
+        f"x = {shown}",
+    )
 
 
 def test_of_two_quantities_both_are_told():
@@ -120,15 +143,22 @@ def test_of_two_quantities_both_are_told():
 def test_an_interval_of_a_mean_is_that_of_the_values():
     low, high = mean_interval(A)
     assert judge(claim("a > 1"), QUANTITIES).measured == f"a = 92 [{low:.4g}, {high:.4g}]"
-    assert judge(claim("mean(a) > 1"), QUANTITIES).measured == f"mean(a) = 92 [{low:.4g}, {high:.4g}]"
+    assert (
+        judge(claim("mean(a) > 1"), QUANTITIES).measured == f"mean(a) = 92 [{low:.4g}, {high:.4g}]"
+    )
     skewed = pd.Series([1.0, 1.5, 2.0, 9.0])
     low, high = mean_interval(skewed)
-    assert judge(claim("mean(x) > 0"), {"x": skewed}).measured == f"mean(x) = 3.375 [{low:.4g}, {high:.4g}]"
+    assert (
+        judge(claim("mean(x) > 0"), {"x": skewed}).measured
+        == f"mean(x) = 3.375 [{low:.4g}, {high:.4g}]"
+    )
 
 
 def test_an_interval_lies_around_what_was_found():
     x, y = pd.Series([1.0, 5.0]), pd.Series([2.0, 3.0])  # two values have no skewness
-    assert sum(bounds(judge(claim("mean(x) / mean(y) > 0"), {"x": x, "y": y}).measured)) == pytest.approx(2 * 6 / 5)
+    assert sum(
+        bounds(judge(claim("mean(x) / mean(y) > 0"), {"x": x, "y": y}).measured)
+    ) == pytest.approx(2 * 6 / 5)
 
 
 def bounds(shown):
@@ -159,7 +189,14 @@ def test_order_statistics_have_no_interval():
 def test_equal_numbers_are_equal_in_float32():
     right = pd.Series(np.float32([243, 242]) / np.float32(270)).astype(float)
     above, one = pd.Series([float(np.float32(0.3))]), pd.Series([1.0])  # 0.30000001; and 1.00000005
-    reached = {"x": right[:1], "y": right[1:].reset_index(drop=True), "z": above, "u": one, "v": one, "w": one}
+    reached = {
+        "x": right[:1],
+        "y": right[1:].reset_index(drop=True),
+        "z": above,
+        "u": one,
+        "v": one,
+        "w": one,
+    }
     for holds, is_so in (("x >= 0.9", True), ("x <= 0.9", True), ("x > 0.9", False), ("x < 0.9", False),
                          ("x - y >= 1 / 270", True), ("x - y > 1 / 270", False), ("x - y <= 1 / 270", True),
                          ("z > 0.3", False), ("z <= 0.3", True), ("0.9 <= x", True), ("u + v + w >= 3.00000015", True),
@@ -168,7 +205,8 @@ def test_equal_numbers_are_equal_in_float32():
 
 
 @pytest.mark.parametrize(
-    "expression", ["__import__('os')", "a.values", "[a][0]", "a if a else b", "open('x') > 1", "a >"]
+    "expression",
+    ["__import__('os')", "a.values", "[a][0]", "a if a else b", "open('x') > 1", "a >"],
 )
 def test_what_is_no_arithmetic_is_refused(expression):
     with pytest.raises(TableError):
@@ -182,7 +220,9 @@ def test_what_was_not_measured_is_not_run():
 
 def test_a_number_that_was_not_read_is_never_published():
     for how in ("recalled", "exact", "measured"):
-        with pytest.raises(TableError, match="only a number that was read in its source is shown as published"):
+        with pytest.raises(
+            TableError, match="only a number that was read in its source is shown as published"
+        ):
             claim("a > 1", how=how, published="97")
     with pytest.raises(TableError, match="how must be one of read, recalled"):
         claim("a > 1", how="guessed")

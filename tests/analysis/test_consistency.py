@@ -47,7 +47,9 @@ def test_other_seeds_equal_scikit_learn_on_shared_examples(rng):
     found = other_seeds(errors, classes=True)
     for i, j in ((0, 0), (1, 1)):  # two seeds make one pair of networks within an arm
         shared = np.isfinite(errors[i, 0]) & np.isfinite(errors[j, 1])
-        assert found.value[i, j] == pytest.approx(cohen_kappa_score(errors[i, 0, shared], errors[j, 1, shared]))
+        assert found.value[i, j] == pytest.approx(
+            cohen_kappa_score(errors[i, 0, shared], errors[j, 1, shared])
+        )
     weights, kappas = [], []
     for s, t in ((0, 1), (1, 0)):
         shared = np.isfinite(errors[0, s]) & np.isfinite(errors[1, t])
@@ -102,7 +104,9 @@ def test_the_intervals_cover(rng, own, seeds):
 def test_one_rule_under_two_names_fails_like_itself_and_another_does_not(rng):
     alike, apart = [], []
     for _ in range(150):
-        value, low, high = beside_own(other_seeds(failing(rng, 10, 900, 150, easy=(1, 1)), classes=True))
+        value, low, high = beside_own(
+            other_seeds(failing(rng, 10, 900, 150, easy=(1, 1)), classes=True)
+        )
         alike.append(low[0, 1] <= 0 <= high[0, 1])
         hardness = 2 * rng.normal(size=(2, 1, 300))  # of its own for each arm
         errors = (hardness + rng.normal(size=(2, 10, 300)) < -1).astype(float)

@@ -1,4 +1,6 @@
-"""Intervals hold the mean as often as they say; `python -m benchmarks.coverage` prints the whole table."""
+"""Intervals hold the mean as often as they say; `python -m benchmarks.coverage` prints the whole
+table.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ import pytest
 from benchmarks.coverage import DISTRIBUTIONS, SIZES, coverage
 
 GROUPS = 5000
-HARD = {  # as measured with 20,000 groups: nothing of five values shows how skewed these are, or how long their tails
+# as measured with 20,000 groups: nothing of five values shows how skewed these are, or how long
+# their tails
+HARD = {
     ("exponential (skewness 2)", 5): 0.918,
     ("accuracy, beta(29, 1) (skewness -1.9)", 5): 0.920,
     ("accuracy 0.995: counts of 270", 5): 0.929,

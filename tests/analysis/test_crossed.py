@@ -12,7 +12,11 @@ from analysis.statistics import mean_interval
 
 FAULTS = [
     ("analysis/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
-    ("analysis/crossed.py", "[n - n_examples, 0, n - n_examples]", "[n - n_seeds, 0, n - n_examples]"),
+    (
+        "analysis/crossed.py",
+        "[n - n_examples, 0, n - n_examples]",
+        "[n - n_seeds, 0, n - n_examples]",
+    ),
     ("analysis/crossed.py", "if np.allclose(np.dot(which, told), which) else np.nan", ""),
     ("analysis/crossed.py", "found.example * (known.sum(0) ** 2).sum() / n**2", "0"),
     ("analysis/statistics.py", "second * n / (n - 1)", "second"),
@@ -21,9 +25,21 @@ FAULTS = [
     ("analysis/crossed.py", "- (spread - found.seed)", ""),
     ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_seed)"),
     ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_example)"),
-    ("analysis/crossed.py", "scores - mean, 0) / n", "scores - np.nanmean(scores, 1).mean(), 0) / n"),
-    ("analysis/crossed.py", "found.seed * (known.sum(1) ** 2).sum() / n**2", "found.seed / len(known)"),
-    ("analysis/crossed.py", "return of_seeds + found.rest / n", "return of_seeds + found.residual / n"),
+    (
+        "analysis/crossed.py",
+        "scores - mean, 0) / n",
+        "scores - np.nanmean(scores, 1).mean(), 0) / n",
+    ),
+    (
+        "analysis/crossed.py",
+        "found.seed * (known.sum(1) ** 2).sum() / n**2",
+        "found.seed / len(known)",
+    ),
+    (
+        "analysis/crossed.py",
+        "return of_seeds + found.rest / n",
+        "return of_seeds + found.residual / n",
+    ),
     ("analysis/crossed.py", "max(freedom, 1), level)]", "freedom, level)]"),
 ]
 
@@ -87,7 +103,9 @@ def test_shares_add_up_and_their_interval_covers(rng):
 @pytest.mark.parametrize("seeds", [5, 10])
 @pytest.mark.parametrize(("examples", "tested"), [(150, 150), (400, 80)])
 @pytest.mark.parametrize("of_seed", [0.05, 0.25])
-def test_the_two_way_interval_covers_where_one_over_seeds_does_not(rng, seeds, examples, tested, of_seed):
+def test_the_two_way_interval_covers_where_one_over_seeds_does_not(
+    rng, seeds, examples, tested, of_seed
+):
     inside, over_seeds = [], []
     for _ in range(400):
         scores = crossing(rng, seeds, examples, tested, of_seed, 1, 1)
@@ -121,11 +139,13 @@ def test_the_two_way_variance_is_the_largest_of_three_estimates(rng):
     for of_seed, of_example, of_rest in itertools.product([0, 1], [0, 1], [0.5, 3]):
         for _ in range(10):
             scores = crossing(rng, 5, 12, 12, of_seed, of_example, of_rest)
-            scores[rng.random(scores.shape) < np.linspace(0, 0.7, 5)[:, None]] = np.nan  # seeds of unequal size
+            # seeds of unequal size
+            scores[rng.random(scores.shape) < np.linspace(0, 0.7, 5)[:, None]] = np.nan
             known, found = np.isfinite(scores), components(scores)
             n, off = known.sum(), scores - scores[known].mean()
             by_parts = found.residual / n + sum(
-                own * (known.sum(axis) ** 2).sum() / n**2 for own, axis in ((found.seed, 1), (found.example, 0))
+                own * (known.sum(axis) ** 2).sum() / n**2
+                for own, axis in ((found.seed, 1), (found.example, 0))
             )
             jackknife = [
                 units / (units - 1) * (np.nansum(off, axis) ** 2).sum() / n**2
@@ -156,13 +176,19 @@ def test_the_interval_reaches_into_the_long_tail_of_seeds_and_examples(rng):
     third = stats.kstat(of_seed, 3) / 8**2 + stats.kstat(of_example, 3) / 30**2
     t = stats.t.ppf(0.975, found.freedom)
     assert found.mean - found.low == pytest.approx(t * found.error)
-    assert found.high - found.mean == pytest.approx((t + third / found.error**3 * (t**2 + 0.5) / 3) * found.error)
+    assert found.high - found.mean == pytest.approx(
+        (t + third / found.error**3 * (t**2 + 0.5) / 3) * found.error
+    )
 
 
 @pytest.mark.parametrize("of_example", [0.0, 0.3, 3.0])
 def test_new_examples_never_shorten_the_interval_of_new_seeds(rng, of_example):
     for _ in range(50):
-        scores = rng.exponential(size=(6, 1)) + of_example * rng.exponential(size=(1, 40)) + rng.normal(size=(6, 40))
+        scores = (
+            rng.exponential(size=(6, 1))
+            + of_example * rng.exponential(size=(1, 40))
+            + rng.normal(size=(6, 40))
+        )
         found, (low, high) = two_way(scores), mean_interval(scores.mean(1))
         assert found.low <= low + 1e-12
         assert found.high >= high - 1e-12

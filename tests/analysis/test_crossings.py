@@ -17,11 +17,15 @@ FAULTS = [
     ("analysis/crossings.py", "np.isfinite(shown).all()", "True"),
 ]
 
-GRID = np.array([0, *(100 * 10 ** (np.arange(21) / 10))])  # ten checkpoints a decade, as the loop takes them
+# ten checkpoints a decade, as the loop takes them
+GRID = np.array([0, *(100 * 10 ** (np.arange(21) / 10))])
 
 
 def curve(*by_seed):
-    columns = {"seed": np.repeat(range(len(by_seed)), len(GRID)), "steps": np.tile(GRID, len(by_seed))}
+    columns = {
+        "seed": np.repeat(range(len(by_seed)), len(GRID)),
+        "steps": np.tile(GRID, len(by_seed)),
+    }
     return pd.DataFrame({**columns, "value": np.concatenate(by_seed)})
 
 
@@ -32,7 +36,9 @@ def test_each_scale_is_exact_for_the_curve_it_suits():
     assert crossing(decays, "value", 0.5, "steps", "log")[0] == pytest.approx(700 * np.log(2))
     grows = curve(1 / (1 + 9999 * np.exp(-GRID / 300)))
     assert crossing(grows, "value", 0.5, "steps", "logit")[0] == pytest.approx(300 * np.log(9999))
-    assert crossing(grows, "value", 0.9, "steps")[0] != pytest.approx(300 * np.log(9999 * 9), rel=0.01)
+    assert crossing(grows, "value", 0.9, "steps")[0] != pytest.approx(
+        300 * np.log(9999 * 9), rel=0.01
+    )
 
 
 def test_seeds_are_apart_and_one_that_never_gets_there_is_infinite():
@@ -46,19 +52,27 @@ def test_rows_come_in_any_order(rng):
     rows = curve(np.abs(GRID - 1000), GRID / 2000)
     shuffled = rows.iloc[rng.permutation(len(rows))]
     for level in (0.5, 500):
-        assert crossing(shuffled, "value", level, "steps").equals(crossing(rows, "value", level, "steps"))
+        assert crossing(shuffled, "value", level, "steps").equals(
+            crossing(rows, "value", level, "steps")
+        )
 
 
 def test_the_first_crossing_counts_from_either_side():
-    assert crossing(curve(np.abs(GRID - 1000)), "value", 500, "steps")[0] == pytest.approx(500, rel=0.01)
-    assert crossing(curve(np.minimum(GRID, 2000 - GRID)), "value", 500, "steps")[0] == pytest.approx(500)
+    assert crossing(curve(np.abs(GRID - 1000)), "value", 500, "steps")[0] == pytest.approx(
+        500, rel=0.01
+    )
+    assert crossing(curve(np.minimum(GRID, 2000 - GRID)), "value", 500, "steps")[
+        0
+    ] == pytest.approx(500)
     assert crossing(curve(np.full(len(GRID), 0.5)), "value", 0.5, "steps")[0] == 0
 
 
 def test_a_bracket_that_the_scale_cannot_show_is_straight():
     steps = curve(np.where(GRID < 1000, 0.0, 1.0))
     before = GRID[GRID < 1000].max()
-    assert crossing(steps, "value", 0.25, "steps", "logit")[0] == pytest.approx(before + 0.25 * (1000 - before))
+    assert crossing(steps, "value", 0.25, "steps", "logit")[0] == pytest.approx(
+        before + 0.25 * (1000 - before)
+    )
 
 
 def test_what_is_no_curve_a_seed_is_refused():

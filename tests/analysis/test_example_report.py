@@ -11,7 +11,11 @@ from analysis.tables import load
 
 FAULTS = [
     ("analysis/report.py", "(frames | found).items()", "frames.items()"),
-    ("analysis/example_columns.py", 'if splits & {"own", "source test", "source pools"}', "if not splits"),
+    (
+        "analysis/example_columns.py",
+        'if splits & {"own", "source test", "source pools"}',
+        "if not splits",
+    ),
 ]
 
 CLASSES = ("error-consistency", "calibration", "recall")

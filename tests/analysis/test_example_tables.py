@@ -21,7 +21,11 @@ FAULTS = [
         "below = np.tri(len(arms), k=-1, dtype=bool)",
         "below = np.tri(len(arms), dtype=bool)",
     ),
-    ("analysis/example_figures.py", "distance = 1 - np.nan_to_num(value)", "distance = 1 + np.nan_to_num(value)"),
+    (
+        "analysis/example_figures.py",
+        "distance = 1 - np.nan_to_num(value)",
+        "distance = 1 + np.nan_to_num(value)",
+    ),
     ("analysis/example_columns.py", '(known["low"] > 0).sum()', '(known["high"] > 0).sum()'),
 ]
 
@@ -54,7 +58,9 @@ def test_means_agree_with_the_predictions(predicted, made):
     assert row["low"] < row["mean"] < row["high"]
     assert (row["n_seeds"], row["n_test"]) == (5, 40)
     classes = made["classes"].set_index(["arm", "target"])
-    of_seed = [recall_score(t["target"], t["prediction"], average=None) for _, t in own.groupby("seed")]
+    of_seed = [
+        recall_score(t["target"], t["prediction"], average=None) for _, t in own.groupby("seed")
+    ]
     assert classes.loc["genetic", "recall"].to_numpy() == pytest.approx(np.mean(of_seed, axis=0))
     calibration = made["calibration"].set_index("arm").loc["genetic"]
     assert calibration["brier"] == pytest.approx(own["brier"].astype(float).mean())
@@ -94,7 +100,9 @@ def test_consistency_of_every_pair(predicted, made):
         p, q = first.mean(), second.mean()
         kappas.append(cohen_kappa_score(first, second))
         weights.append(p + q - 2 * p * q)
-    own = table[(table["seeds"] == "same") & (table["arm"] == "backprop") & (table["other"] == "genetic")]
+    own = table[
+        (table["seeds"] == "same") & (table["arm"] == "backprop") & (table["other"] == "genetic")
+    ]
     assert own["value"].iloc[0] == pytest.approx(np.average(kappas, weights=weights))
 
 
@@ -120,7 +128,9 @@ def test_figures_order_arms_and_show_what_the_table_says(made):
 def test_calibration_and_recall_drawn_are_those_of_the_tables(made):
     table = made["reliability"]
     arms = sorted(table["arm"].unique())
-    for panel, arm in zip(figures.reliability(made, "image/digits", looks(arms)).figure.axes, arms, strict=True):
+    for panel, arm in zip(
+        figures.reliability(made, "image/digits", looks(arms)).figure.axes, arms, strict=True
+    ):
         own = table[(table["arm"] == arm) & (table["n"] >= figures.FEWEST)]
         (drawn,) = (line for line in panel.lines if line.get_marker() == "o")
         assert [*drawn.get_xdata()] == own["confidence"].tolist()
@@ -130,7 +140,9 @@ def test_calibration_and_recall_drawn_are_those_of_the_tables(made):
         assert np.isin(interval, edge[:, 1]).all()
         heights = [bar.get_height() for bar in panel.patches]
         assert heights == pytest.approx(own["n"] / table.loc[table["arm"] == arm, "n"].sum())
-    shown_recall = [text.get_text() for text in figures.recall(made, "image/digits").figure.axes[0].texts]
+    shown_recall = [
+        text.get_text() for text in figures.recall(made, "image/digits").figure.axes[0].texts
+    ]
     for value in made["classes"]["recall"]:
         assert f"{value:.2f}" in shown_recall
 
@@ -146,9 +158,13 @@ def test_half_of_the_matrix_is_of_the_same_seed(made):
     table = made["error_consistency"].copy()
     table.loc[table["seeds"] == "same", ["value", "low", "high"]] = 0.5
     table.loc[table["seeds"] == "other", ["value", "low", "high"]] = 0.25
-    texts = figures.error_consistency({"error_consistency": table}, "image/digits").figure.axes[0].texts
+    texts = (
+        figures.error_consistency({"error_consistency": table}, "image/digits").figure.axes[0].texts
+    )
     places = {
-        (int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in texts if t.get_text()[0] == "."
+        (int(t.get_position()[1]), int(t.get_position()[0])): t.get_text()
+        for t in texts
+        if t.get_text()[0] == "."
     }
     assert places == {(i, j): ".50" if i > j else ".25" for i in range(3) for j in range(3)}
 
@@ -157,8 +173,11 @@ def test_what_a_reader_sees(made):
     own = {name: table[table["task"] == "image/digits"] for name, table in made.items()}
     variance = shown.variance_columns(own["variance"])
     assert variance["share of the seed [95 %]"].str.match(r"(\d+ % \[\d+, \d+\]|-)$").all()
-    told = [name for name in shown.difference_columns(own["example_differences"]) if "p" in name.split()]
-    assert told == ["McNemar's p (these networks)"]  # whether methods differ is told once, by the paired differences
+    told = [
+        name for name in shown.difference_columns(own["example_differences"]) if "p" in name.split()
+    ]
+    # whether methods differ is told once, by the paired differences
+    assert told == ["McNemar's p (these networks)"]
     values = made["example_differences"]
     assert list(shown.difference_columns(values[values["task"] == "regression/friedman"])) == [
         "arm", "difference [95 %, new seeds and examples]"
@@ -167,5 +186,10 @@ def test_what_a_reader_sees(made):
     table = own["error_consistency"].assign(low=-0.1, high=0.1)
     assert "above 0 for 0 of 3 pairs and below 0 for 0" in shown.consistency_sentence(table)
     table = table.assign(beside_own_low=-0.3, beside_own_high=[-0.1] * (len(table) - 1) + [0.1])
-    assert f"{len(table) - 1} of {len(table)} pairs the two arms fail less alike" in shown.consistency_sentence(table)
-    assert shown.consistency_sentence(table.assign(low=np.nan)) == "No pair of arms has an interval."
+    assert (
+        f"{len(table) - 1} of {len(table)} pairs the two arms fail less alike"
+        in shown.consistency_sentence(table)
+    )
+    assert (
+        shown.consistency_sentence(table.assign(low=np.nan)) == "No pair of arms has an interval."
+    )

@@ -10,7 +10,11 @@ from analysis.tables import TableError, load
 
 FAULTS = [
     ("analysis/examples.py", "(1 - r2) * deviations - errors", "(1 - r2) * spread - errors"),
-    ("analysis/examples.py", "if len(np.unique(place)) < len(place)", "if len(np.unique(place)) > len(place)"),
+    (
+        "analysis/examples.py",
+        "if len(np.unique(place)) < len(place)",
+        "if len(np.unique(place)) > len(place)",
+    ),
     ("analysis/examples.py", '== "finished"', '!= "skipped"'),
     ("analysis/examples.py", "mean(errors) == 0)", "1.0)"),
 ]
@@ -36,10 +40,17 @@ def test_predictions_are_read_as_recorded_beside_their_arm(study):
 
 
 def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
-    classes, values = study.predict(study.cell("backprop")), study.predict(study.cell("genetic", "regression/friedman"))
+    classes, values = (
+        study.predict(study.cell("backprop")),
+        study.predict(study.cell("genetic", "regression/friedman")),
+    )
     study.predict(study.cell("reinforce"), seeds=range(1, 4))
     digits, friedman = starmap(outcomes, recorded(load(study.folder)))
-    assert (digits.arms, digits.classes, friedman.classes) == (["backprop", "reinforce"], True, False)
+    assert (digits.arms, digits.classes, friedman.classes) == (
+        ["backprop", "reinforce"],
+        True,
+        False,
+    )
     assert digits.seeds.tolist() == [0, 1, 2, 3, 4]
     assert np.isnan(digits.scores[1, 0]).all()  # no checkpoint at that seed
     for found, table, score in ((digits, classes, accuracy_score), (friedman, values, r2_score)):
@@ -47,7 +58,9 @@ def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
             tested = np.isin(found.examples, own["example"])
             scores = found.scores[0, seed]
             assert np.isfinite(scores).tolist() == tested.tolist()
-            assert np.nanmean(scores) == pytest.approx(score(*own[["target", "prediction"]].to_numpy(float).T))
+            assert np.nanmean(scores) == pytest.approx(
+                score(*own[["target", "prediction"]].to_numpy(float).T)
+            )
     assert np.nanmax(np.abs(friedman.errors)) > 20
 
 
@@ -73,21 +86,31 @@ def test_parts_of_r2_for_several_outputs_and_missing_examples(rng):
     ("predicted", "expected"), [([[0.1, 1.0], [0.1, 2.0]], 1.0), ([[0.11, 1.0], [0.11, 2.0]], 0.5)]
 )
 def test_targets_that_do_not_vary_count_as_met_or_not(predicted, expected):
-    assert r2_parts(np.array([[0.1, 1.0], [0.1, 2.0]]), np.array(predicted)).mean() == pytest.approx(expected)
+    assert r2_parts(
+        np.array([[0.1, 1.0], [0.1, 2.0]]), np.array(predicted)
+    ).mean() == pytest.approx(expected)
 
 
 def test_parts_of_r2_vary_as_its_jackknife(rng):
     n = 400
     targets = rng.normal(size=(n, 1))
     for predictions in (targets + 0.5 * rng.normal(size=targets.shape), np.full_like(targets, 2)):
-        without = [r2_score(np.delete(targets, i, 0), np.delete(predictions, i, 0)) for i in range(n)]
+        without = [
+            r2_score(np.delete(targets, i, 0), np.delete(predictions, i, 0)) for i in range(n)
+        ]
         jackknife = np.sqrt((n - 1) ** 2 / n * np.var(without, ddof=1))
-        assert r2_parts(targets, predictions).std(ddof=1) / np.sqrt(n) == pytest.approx(jackknife, rel=0.04)
+        assert r2_parts(targets, predictions).std(ddof=1) / np.sqrt(n) == pytest.approx(
+            jackknife, rel=0.04
+        )
 
 
 def test_an_example_twice_in_one_replica_is_refused(study):
     run_id = study.cell("backprop")
     table = study.predict(run_id)
-    pd.concat([table, table.tail(1)]).to_parquet(study.folder / run_id.replace("/", "-") / "predictions.parquet")
-    with pytest.raises(TableError, match="a replica on image/digits predicts the same example twice"):
+    pd.concat([table, table.tail(1)]).to_parquet(
+        study.folder / run_id.replace("/", "-") / "predictions.parquet"
+    )
+    with pytest.raises(
+        TableError, match="a replica on image/digits predicts the same example twice"
+    ):
         outcomes(*next(recorded(load(study.folder))))

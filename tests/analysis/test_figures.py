@@ -67,7 +67,9 @@ def test_the_start_has_a_place_on_a_logarithmic_axis():
     assert canvas.CostAxis([0.0]).place(np.array([0.0])) < 0  # an arm that costs nothing
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.01, "0.01"), (500, "500"), (1e6, "10⁶"), (2e-5, "2 · 10⁻⁵")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01, "0.01"), (500, "500"), (1e6, "10⁶"), (2e-5, "2 · 10⁻⁵")]
+)
 def test_ticks(value, text):
     assert canvas.short(value) == text
 
@@ -77,7 +79,9 @@ def test_far_scores_do_not_blow_up_an_axis():
     assert canvas.score_limits(np.append(near, -1e6), "r2_score") == pytest.approx((-0.556, 0.956))
     low, high = canvas.score_limits(np.append(near, 1e6), "some_loss")
     assert low < 0 < high < 3
-    assert canvas.score_limits(np.array([0.1, 0.9]), "accuracy_score") == pytest.approx((0.068, 0.932))
+    assert canvas.score_limits(np.array([0.1, 0.9]), "accuracy_score") == pytest.approx(
+        (0.068, 0.932)
+    )
     assert canvas.score_limits(np.array([np.nan]), "accuracy_score") == (0, 1)
 
 
@@ -88,8 +92,12 @@ def test_values_off_the_axis_are_counted():
 
 
 def test_labels_break_where_they_may():
-    assert canvas.wrapped("backprop [method.learning_rate=0.01]", 1.6) == "backprop [method.\nlearning_rate=0.01]"
-    assert canvas.wrapped("genetic [mutation_rate=0.01]", 1.6) == "genetic [mutation_\nrate=0.01]"  # numbers stay whole
+    assert (
+        canvas.wrapped("backprop [method.learning_rate=0.01]", 1.6)
+        == "backprop [method.\nlearning_rate=0.01]"
+    )
+    # numbers stay whole
+    assert canvas.wrapped("genetic [mutation_rate=0.01]", 1.6) == "genetic [mutation_\nrate=0.01]"
 
 
 def test_convergence_has_four_panels_on_one_score_axis(tables, looks):
@@ -127,15 +135,26 @@ def test_intervals_beyond_the_axis_are_said():
     narrow = Band(one, one, one - 0.1, one + 0.1, nothing, 5)
     wide = Band(one, one, np.array([-9, 0.9]), np.array([0.95, 1.1]), nothing, 5)
     assert training._beyond({"a": narrow}, (0, 2)) == ""
-    assert training._beyond({"a": narrow, "b": wide}, (0, 2)) == "\nSome intervals go on beyond the axis."
-    assert training._beyond({"a": narrow}, (1.05, 2)).startswith("2 of 2 points of the means lie off the axis: a.")
+    assert (
+        training._beyond({"a": narrow, "b": wide}, (0, 2))
+        == "\nSome intervals go on beyond the axis."
+    )
+    assert training._beyond({"a": narrow}, (1.05, 2)).startswith(
+        "2 of 2 points of the means lie off the axis: a."
+    )
 
 
 def bars(axes):
     """What the vertical bars of a panel span: (x, low, high), by colour."""
-    lines = [line for line in axes.collections if isinstance(line, mpl.collections.LineCollection) and line.zorder > 0]
+    lines = [
+        line
+        for line in axes.collections
+        if isinstance(line, mpl.collections.LineCollection) and line.zorder > 0
+    ]
     return {
-        mpl.colors.to_hex(line.get_colors()[0]): [(x, low, high) for (x, low), (_, high) in line.get_segments()]
+        mpl.colors.to_hex(line.get_colors()[0]): [
+            (x, low, high) for (x, low), (_, high) in line.get_segments()
+        ]
         for line in lines
     }
 
@@ -147,7 +166,10 @@ def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, l
     shown = bars(figure.axes[0])
     for arm, band in bands.items():
         own = shown.pop(looks[arm].colour)
-        whole = {(axis.place(band.cost)[i], band.low[i], band.high[i]) for i in np.flatnonzero(band.lost == 0)}
+        whole = {
+            (axis.place(band.cost)[i], band.low[i], band.high[i])
+            for i in np.flatnonzero(band.lost == 0)
+        }
         assert own
         assert set(own) <= whole
     assert not shown
@@ -161,19 +183,37 @@ def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, l
 
 
 def test_colours_stay_apart_for_every_kind_of_colour_blindness():
-    """Distances in CIELAB after the simulation of Machado, Oliveira & Fernandes (2009), at full severity."""
+    """Distances in CIELAB after the simulation of Machado, Oliveira & Fernandes (2009), at full
+    severity.
+    """
     full, protan, deutan, tritan = np.array(
         [
             [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-            [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.01182, 0.04294, 0.968881],
+            ],
+            [
+                [1.255528, -0.076749, -0.178779],
+                [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.3039],
+            ],
         ]
     )
-    names = [look.colour for look in canvas.looks([str(i) for i in range(8)]).values()] + [canvas.BACKGROUND]
+    names = [look.colour for look in canvas.looks([str(i) for i in range(8)]).values()] + [
+        canvas.BACKGROUND
+    ]
     rgb = np.array([mpl.colors.to_rgb(name) for name in names])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
     for kind in (full, protan, deutan, tritan):
         seen = (linear @ kind.T).clip(0, 1) @ to_xyz.T / to_xyz.sum(1)
         x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116).T
@@ -198,7 +238,9 @@ def test_pale_colours_and_white_are_kept_in_a_png(tmp_path):
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.axhspan(0.2, 0.8, color="#bbbbbb", alpha=0.18, lw=0)
     for index, look in enumerate(canvas.looks([str(i) for i in range(8)]).values()):
-        axes.axhspan(0.2 + index * 0.01, 0.8, color=look.colour, alpha=0.18, lw=0, xmin=0.5 + 0.05 * index)
+        axes.axhspan(
+            0.2 + index * 0.01, 0.8, color=look.colour, alpha=0.18, lw=0, xmin=0.5 + 0.05 * index
+        )
     _, (path, _) = canvas.save(figure, tmp_path / "figure")
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -234,11 +276,19 @@ def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, look
     monkeypatch.setattr(training, "MANY", 2)
     signals = dict(zip(tables.runs["arm"], tables.runs["signal"], strict=True))
     told = [name for name in ("gradient", "loss", "reward") if name in signals.values()]
-    for draw, columns in ((training.convergence, 2), (training.generalisation_gap, 1), (training.update_cosine, 3)):
+    for draw, columns in (
+        (training.convergence, 2),
+        (training.generalisation_gap, 1),
+        (training.update_cosine, 3),
+    ):
         figure = draw(tables, TASK, looks).figure
-        rows = [figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)]
+        rows = [
+            figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)
+        ]
         legends = [[text.get_text() for text in row[-1].get_legend().get_texts()] for row in rows]
-        assert [row[-1].get_legend().get_title().get_text()[:5] for row in rows] == ["told "] * len(told)
+        assert [row[-1].get_legend().get_title().get_text()[:5] for row in rows] == ["told "] * len(
+            told
+        )
         shown = [{arm for arm in signals if arm in names} for names in legends]
         assert [{signals[arm] for arm in arms} for arms in shown] == [{name} for name in told]
         assert len(figure.legends) == 0
@@ -275,10 +325,14 @@ def test_final_scores_are_sorted_and_complete(tables, looks):
         "genetic",
         "reinforce",
     ]  # the last lost a replica and is not ranked
-    assert axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1].tolist() == sorted(
+    assert axes.transData.transform([(0, row.get_position()[1]) for row in rows])[
+        :, 1
+    ].tolist() == sorted(
         axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1], reverse=True
     )
-    points = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("|", "None"))
+    points = sum(
+        len(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("|", "None")
+    )
     assert points == 20
     assert "No score: forward_forward." in texts(figure)
 
@@ -292,7 +346,9 @@ def test_intervals_drawn_are_those_of_the_table_and_lie_on_the_axis(tables, look
     assert intervals == list(own[["low", "high"]].itertuples(index=False, name=None))
     assert [line.get_xdata()[0] for line in ink if line.get_marker() == "|"] == own["mean"].tolist()
     rows = pd.DataFrame({"arm": ["few seeds", "another"], "low": [0.2, 0.0], "high": [0.9, 1.0]})
-    low, high = results._limits(rows, {"few seeds": np.array([0.5, 0.6])}, ["few seeds"], "accuracy_score")
+    low, high = results._limits(
+        rows, {"few seeds": np.array([0.5, 0.6])}, ["few seeds"], "accuracy_score"
+    )
     assert 0.1 < low < 0.2
     assert 0.9 < high < 1
 
@@ -309,7 +365,9 @@ def test_the_better_half_is_shown_closer_where_the_others_leave_it_no_room(study
     assert whole.get_xlim()[0] < 0.1
     assert 0.9 < closer.get_xlim()[0] < 0.96
     for row in (0, 1):
-        low, high = table.loc[table["arm"] == ("backprop", "reinforce")[row], ["low", "high"]].to_numpy()[0]
+        low, high = table.loc[
+            table["arm"] == ("backprop", "reinforce")[row], ["low", "high"]
+        ].to_numpy()[0]
         assert closer.get_xlim()[0] < low < high < closer.get_xlim()[1]
     rows = {round(float(line.get_ydata()[0])) for line in closer.lines if line.get_marker() == "|"}
     assert rows == {0, 1}  # no arm is there in part
@@ -319,7 +377,9 @@ def test_misses_stand_apart_and_are_counted(tables, looks):
     figure = results.cost_to_target(tables, cost_to_target(tables), TASK, looks).figure
     for panel in figure.axes:
         texts_of = [text.get_text() for text in panel.texts]
-        missing = sum(int(text.split("/")[0]) < int(text.split("/")[1]) for text in texts_of if "/" in text)
+        missing = sum(
+            int(text.split("/")[0]) < int(text.split("/")[1]) for text in texts_of if "/" in text
+        )
         hollow = [line for line in panel.lines if line.get_markerfacecolor() == "none"]
         assert [len(np.atleast_1d(line.get_xdata())) for line in hollow] == [1] * missing
     shown = texts(figure)
@@ -331,9 +391,15 @@ def test_misses_stand_apart_and_are_counted(tables, looks):
 def overlaps(figure):
     """Pairs of texts that lie upon one another."""
     figure.canvas.draw()  # puts legends in their places
-    shown = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip() and text.get_visible()]
+    shown = [
+        text
+        for text in figure.findobj(mpl.text.Text)
+        if text.get_text().strip() and text.get_visible()
+    ]
     boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in shown]
-    return [(name, other) for (name, one), (other, two) in combinations(boxes, 2) if one.overlaps(two)]
+    return [
+        (name, other) for (name, one), (other, two) in combinations(boxes, 2) if one.overlaps(two)
+    ]
 
 
 @pytest.mark.parametrize("costs", [(2.5e-4, 0.03), (0.5, 20), (1, 1e9), (2, 2.1)])
@@ -369,7 +435,11 @@ def test_no_legend_or_text_leaves_the_figure(tables, looks):
 def test_a_task_without_any_result_has_no_figures(study):
     study.cell("genetic", status="skipped")
     tables = load(study.folder)
-    looks, table, task = canvas.looks(tables.arms), summary(tables, rankings(tables)), "image/digits"
+    looks, table, task = (
+        canvas.looks(tables.arms),
+        summary(tables, rankings(tables)),
+        "image/digits",
+    )
     assert training.convergence(tables, task, looks) is None
     assert training.generalisation_gap(tables, task, looks) is None
     assert training.gradient_norms(tables, task) is None

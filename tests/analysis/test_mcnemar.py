@@ -52,14 +52,17 @@ def test_arms_that_share_no_example_have_no_p():
     assert np.isnan([found.p_seeds, found.p_examples]).all()
     p = [found.p_examples, 0.02, 0.03]
     assert holm(p)[1:].tolist() == [0.04, 0.04]  # it is no member of the family
-    assert over_seeds([[1, np.nan], [np.nan, 1]], [[0, np.nan], [1, np.nan]]).p_seeds == 1  # of one seed
+    # of one seed
+    assert over_seeds([[1, np.nan], [np.nan, 1]], [[0, np.nan], [1, np.nan]]).p_seeds == 1
 
 
 def test_sums_of_signed_counts_equal_their_enumeration(rng):
     for _ in range(40):
         counts = rng.integers(-5, 6, 9)
         sums = [abs(np.dot(signs, counts)) for signs in product((1, -1), repeat=9)]
-        assert sign_flip_counts(counts) == pytest.approx(np.mean(np.array(sums) >= abs(counts.sum())))
+        assert sign_flip_counts(counts) == pytest.approx(
+            np.mean(np.array(sums) >= abs(counts.sum()))
+        )
 
 
 def test_seeds_and_examples_are_flipped_whole(rng):
@@ -79,7 +82,9 @@ def test_seeds_and_examples_are_flipped_whole(rng):
 
 
 def test_examples_that_every_seed_tests_do_not_count_as_many(rng):
-    """Two rules alike, of which each finds other examples easy at every seed: only whole examples may be flipped."""
+    """Two rules alike, of which each finds other examples easy at every seed: only whole examples
+    may be flipped.
+    """
     small, naive = [], []
     for _ in range(300):
         hard = rng.random((2, 1, 60))

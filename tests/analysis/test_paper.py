@@ -1,4 +1,6 @@
-"""A page of a study with known numbers: quantities, verdicts, figure, and that a changed number is found."""
+"""A page of a study with known numbers: quantities, verdicts, figure, and that a changed number is
+found.
+"""
 
 import json
 import shutil
@@ -77,7 +79,9 @@ def test_quantities_are_columns_by_seed(runs):
 def test_a_page_says_which_of_its_cells_are_stale(runs):
     assert "stale" not in paper.write(runs)[2].read_text()
     first, second = sorted(path.parent.name for path in runs.glob("*/manifest.json"))
-    (runs / "stale.json").write_text(json.dumps({first: ["loop.py", "a.py"], "elsewhere": ["b.py"]}))
+    (runs / "stale.json").write_text(
+        json.dumps({first: ["loop.py", "a.py"], "elsewhere": ["b.py"]})
+    )
     page = paper.write(runs)[2].read_text()
     assert "\n\n1 of them is stale: what made it has changed since (a.py, loop.py).\n\n" in page
     (runs / "stale.json").write_text(json.dumps({first: ["loop.py"], second: ["its data"]}))
@@ -100,7 +104,10 @@ def test_labels_name_a_quantity_and_values_fill_the_rest():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ({"claims": [{**PAPER["claims"][0], "holds": "backprop_tset > 0"}]}, "claim T.a names .*: backprop_tset"),
+        (
+            {"claims": [{**PAPER["claims"][0], "holds": "backprop_tset > 0"}]},
+            "claim T.a names .*: backprop_tset",
+        ),
         (
             {"figures": [{**PAPER["figures"][0], "series": [{"points": {1: "lowst"}}]}]},
             "figure 'Scores' names .*: lowst",
@@ -121,7 +128,9 @@ def test_a_claim_that_nothing_measures_is_not_run(runs):
         "source": "memory",
         "why": "no such task",
     }
-    (runs / paper.SETTINGS).write_text(json.dumps({**PAPER, "claims": [*PAPER["claims"], beyond_us]}))
+    (runs / paper.SETTINGS).write_text(
+        json.dumps({**PAPER, "claims": [*PAPER["claims"], beyond_us]})
+    )
     _, judged, page = paper.write(runs)
     assert judged[-1].verdict == "not run"
     assert "**T.d** is not measured. no such task" in page.read_text()
@@ -143,7 +152,11 @@ def test_a_row_is_chosen_by_a_bound(runs):
     curves = curves[(curves["split"] == "train") & (curves["metric"] == "accuracy_score")]
     for seed, epochs in found.items():
         own = curves[curves["seed"] == seed]
-        assert own[own["epochs"] < epochs]["value"].max() < 0.8 <= own[own["epochs"] == epochs]["value"].item()
+        assert (
+            own[own["epochs"] < epochs]["value"].max()
+            < 0.8
+            <= own[own["epochs"] == epochs]["value"].item()
+        )
 
 
 def test_a_quantity_is_scaled_and_moved(runs):
@@ -182,7 +195,11 @@ def test_a_number_changed_on_the_page_is_found(runs):
     assert paper.differences(page, runs) == []
     text = page.read_text()
     row = next(line for line in text.splitlines() if line.startswith("| genetic_test"))
-    page.write_text(text.replace(row, row.replace("|", "| ", 1).replace("| genetic_test | ", "| genetic_test | 9")))
+    page.write_text(
+        text.replace(
+            row, row.replace("|", "| ", 1).replace("| genetic_test | ", "| genetic_test | 9")
+        )
+    )
     assert len(paper.differences(page, runs)) == 2
     with pytest.raises(SystemExit) as stopped:
         paper.verify([str(page)])
@@ -191,14 +208,18 @@ def test_a_number_changed_on_the_page_is_found(runs):
 
 def test_a_page_without_its_runs_is_one_line(tmp_path):
     page = tmp_path / "docs" / "index.md"
-    with pytest.raises(SystemExit, match=r"no runs of a paper in .*paper\.json; --runs names their folder$"):
+    with pytest.raises(
+        SystemExit, match=r"no runs of a paper in .*paper\.json; --runs names their folder$"
+    ):
         paper.verify([str(page)])
 
 
 def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
     loose = {
         **PAPER,
-        "measure": {"x": {"where": {"method": "backprop"}, "take": {"table": "layers", "column": "depth"}}},
+        "measure": {
+            "x": {"where": {"method": "backprop"}, "take": {"table": "layers", "column": "depth"}}
+        },
     }
     with pytest.raises(TableError, match="more than one row per seed"):
         paper.measure(loose, paper.load(runs))
@@ -206,7 +227,11 @@ def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
 
 def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
     paper.publish_index(runs.parent)
-    row = next(line for line in (runs.parent / "index.md").read_text().splitlines() if "A toy result" in line)
+    row = next(
+        line
+        for line in (runs.parent / "index.md").read_text().splitlines()
+        if "A toy result" in line
+    )
     assert row == f"| A toy result | fast | 1 | 1 | 0 | 1 | [toy]({runs.name}/page/index.md) |"
     assert row in capsys.readouterr().out
 
@@ -216,11 +241,14 @@ def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs,
     shutil.copytree(runs, full)
     (full / paper.SETTINGS).write_text(json.dumps({**PAPER, "scale": "full"}))
     paper.collect(runs.parent, tmp_path / "out")
-    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    found = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")
+    )
     assert found == ["README.md", "toy/figure-1.png", "toy/figure-2.png", "toy/index.md"]
     assert "scale=full" in (tmp_path / "out" / "toy" / "index.md").read_text()
     assert (
-        "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |" in (tmp_path / "out" / "README.md").read_text()
+        "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |"
+        in (tmp_path / "out" / "README.md").read_text()
     )
 
 
@@ -229,11 +257,22 @@ def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
         cell = study.folder / study.cell("backprop", variant=variant).replace("/", "-")
         runs = pd.read_parquet(cell / "runs.parquet").assign(budget=budget, final_test_score=end)
         runs.to_parquet(cell / "runs.parquet")
-        manifest = json.loads((cell / "manifest.json").read_text()) | {"settings": {"budget": {"epochs": budget}}}
+        manifest = json.loads((cell / "manifest.json").read_text()) | {
+            "settings": {"budget": {"epochs": budget}}
+        }
         (cell / "manifest.json").write_text(json.dumps(manifest))
     names = {"little": 20.0, "much": 300.0}
-    measure = {name: {"where": {"budget.epochs": own}, "take": "final_test_score"} for name, own in names.items()}
-    claim = {"id": "B", "says": "more is better", "holds": "much - little >= 0.3", "how": "exact", "source": "here"}
+    measure = {
+        name: {"where": {"budget.epochs": own}, "take": "final_test_score"}
+        for name, own in names.items()
+    }
+    claim = {
+        "id": "B",
+        "says": "more is better",
+        "holds": "much - little >= 0.3",
+        "how": "exact",
+        "source": "here",
+    }
     tables = paper.load(study.folder)
     assert len(tables.tasks) == 2
     found = paper.measure({"measure": measure}, tables)

@@ -18,7 +18,14 @@ def print_loaded(folder):
     print_summary(tables, summary(tables, rankings(tables)))
 
 
-FIGURES = ("final-scores", "convergence", "cost-to-target", "generalisation-gap", "gradient-norm", "update-cosine")
+FIGURES = (
+    "final-scores",
+    "convergence",
+    "cost-to-target",
+    "generalisation-gap",
+    "gradient-norm",
+    "update-cosine",
+)
 
 
 def test_the_page_has_every_section(report):
@@ -56,7 +63,9 @@ def test_figures_and_tables_are_files(report):
         latex = (report.parent / "tables" / f"{name}.tex").read_text()
         assert latex.startswith(r"\begin{tabular}")
         lines = latex.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
-        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {latex.split("}")[1].count("l") - 1}
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {
+            latex.split("}")[1].count("l") - 1
+        }
     assert not list(report.parent.rglob("*.part"))
 
 
@@ -66,7 +75,9 @@ def test_equal_tables_give_equal_bytes(study, tmp_path):
     first, second = (write(study.folder, tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(files) == 1 + 2 * 7 + 2 * 4
-    assert [path for path in files if (first / path).read_bytes() != (second / path).read_bytes()] == []
+    assert [
+        path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
+    ] == []
 
 
 def test_a_study_in_which_nothing_ran_is_reported(study):
@@ -85,16 +96,26 @@ def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
 
 
 def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
-    """The arm that leads with much compute is the last with little; each page says so, and neither mixes the two."""
+    """The arm that leads with much compute is the last with little; each page says so, and neither
+    mixes the two.
+    """
     for budget, variant in ((20.0, "budget.epochs=20"), (300.0, "")):
         for method in ("backprop", "genetic"):
-            change(study, study.cell(method, seeds=range(10), variant=variant), budget, better="genetic")
+            change(
+                study,
+                study.cell(method, seeds=range(10), variant=variant),
+                budget,
+                better="genetic",
+            )
     page = write(study.folder)
     summary = pd.read_csv(page.parent / "tables" / "summary.csv").set_index(["task", "arm"])
     little, much = "image/digits, 20 epochs", "image/digits, 300 epochs"
     for task, order in ((little, ["genetic", "backprop"]), (much, ["backprop", "genetic"])):
         own = summary.loc[task].loc[order]
-        assert own[["rank_first", "rank_last", "group"]].to_numpy().tolist() == [[1, 1, "a"], [2, 2, "b"]]
+        assert own[["rank_first", "rank_last", "group"]].to_numpy().tolist() == [
+            [1, 1, "a"],
+            [2, 2, "b"],
+        ]
     differences = pd.read_csv(page.parent / "tables" / "paired_differences.csv")
     assert differences["task"].tolist() == [little, much]
     assert (differences["mean"] > 0).tolist() == [True, False]
@@ -143,15 +164,23 @@ def test_the_summary_has_each_arm_with_its_score(small, capsys):
 
 def test_the_summary_breaks_no_interval_and_says_what_weakens_it(study, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for setting in ("network.hidden=[64, 64], optimizer.learning_rate=0.1", "network.hidden=[128, 128]"):
+    for setting in (
+        "network.hidden=[64, 64], optimizer.learning_rate=0.1",
+        "network.hidden=[128, 128]",
+    ):
         study.cell("backprop", variant=setting, seeds=range(3))
     study.cell("genetic", seeds=range(2))
     print_loaded(study.folder)
     printed = capsys.readouterr().out
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", printed)) == 3
-    assert max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Caveat")) <= 80
+    assert (
+        max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Caveat"))
+        <= 80
+    )
     lines = [line.split("  ")[0].strip() for line in printed.splitlines()]
-    assert "backprop [network.\nhidden=[64, 64],\noptimizer.learning_\nrate=0.1]" in "\n".join(lines)
+    assert "backprop [network.\nhidden=[64, 64],\noptimizer.learning_\nrate=0.1]" in "\n".join(
+        lines
+    )
     monkeypatch.setenv("COLUMNS", "20")
     print_loaded(study.folder)
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", capsys.readouterr().out)) == 3
@@ -165,7 +194,9 @@ def test_a_bad_folder_is_one_line_and_exit_status_1(tmp_path, arguments):
 
 
 def test_an_unknown_reference_is_refused_before_anything_is_written(small, tmp_path):
-    with pytest.raises(SystemExit, match=r"^beyond-report: no arm has the name magic; known: backprop, "):
+    with pytest.raises(
+        SystemExit, match=r"^beyond-report: no arm has the name magic; known: backprop, "
+    ):
         main([str(small), "--out", str(tmp_path / "out"), "--reference", "magic"])
     assert not (tmp_path / "out").exists()
 
@@ -180,7 +211,12 @@ def test_help_needs_no_heavy_import():
 def test_analysis_imports_nothing_of_ours():
     code = "import sys, analysis.report, analysis.figures\nprint(*[m for m in sys.modules if m.split('.')[0] in "
     code += "('beyond', 'methods', 'tasks', 'torch', 'hydra')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +238,9 @@ def test_a_score_that_is_rounded_to_zero_has_no_sign():
     assert [shown.score_text(value) for value in (-0.0004, -0.0006)] == ["0.000", "-0.001"]
 
 
-@pytest.mark.parametrize(("value", "text"), [(float("nan"), "-"), (11.0, "11"), (2410.0, "2,410"), (2e6, "2.00e+06")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(float("nan"), "-"), (11.0, "11"), (2410.0, "2,410"), (2e6, "2.00e+06")]
+)
 def test_counts_are_whole(value, text):
     assert shown.count(value) == text
 

@@ -16,13 +16,33 @@ FAULTS = [
     ("analysis/sentences.py", "to = order.arms[known.order[0]]", "to = order.arms[0]"),
     ("analysis/sentences.py", "len(known.rivals) > 1", "len(known.rivals) > 2"),
     ("analysis/sentences.py", "others = len(order.arms) - 1", "others = len(rows) - 1"),
-    ("analysis/sentences.py", 'order.ties.n if order.arms else int(best["n_seeds"])', 'int(best["n_seeds"])'),
-    ("analysis/sentences.py", '(runs["status"] == "finished") & (runs["spent"] > 0)', '(runs["spent"] > 0)'),
+    (
+        "analysis/sentences.py",
+        'order.ties.n if order.arms else int(best["n_seeds"])',
+        'int(best["n_seeds"])',
+    ),
+    (
+        "analysis/sentences.py",
+        '(runs["status"] == "finished") & (runs["spent"] > 0)',
+        '(runs["spent"] > 0)',
+    ),
     ("analysis/sentences.py", "if len(own) < MIN_SEEDS)", "if len(own) <= MIN_SEEDS)"),
-    ("analysis/sentences.py", 'return runs["status"] != "skipped"', 'return runs["status"] == "finished"'),
-    ("analysis/sentences.py", "if not np.isfinite(order.ties.critical)", "if not np.isfinite(order.ties.smallest_gap)"),
-    ("analysis/sentences.py", 'if before > 0 else ""', 'if before > 1 else ""'),
-    ("analysis/sentences.py", 'tables.runs.loc[_began(tables.runs), "split"]', 'tables.runs["split"]'),
+    (
+        "analysis/sentences.py",
+        'return runs["status"] != "skipped"',
+        'return runs["status"] == "finished"',
+    ),
+    (
+        "analysis/sentences.py",
+        "if not np.isfinite(order.ties.critical)",
+        "if not np.isfinite(order.ties.smallest_gap)",
+    ),
+    ("analysis/sentences.py", "if before > 0\n", "if before > 1\n"),
+    (
+        "analysis/sentences.py",
+        'tables.runs.loc[_began(tables.runs), "split"]',
+        'tables.runs["split"]',
+    ),
     ("analysis/ranking.py", "max(reversed(enough)", "max(enough"),
     ("analysis/ranking.py", "table.shape[1] >= MIN_SEEDS and", "table.shape[1] > MIN_SEEDS and"),
 ]
@@ -31,7 +51,9 @@ FAULTS = [
 def said(tables):
     orders = rankings(tables)
     own = summary(tables, orders)
-    return sentences.headline(tables, own[own["task"] == TASK], orders[TASK], reference_arm(tables, TASK))
+    return sentences.headline(
+        tables, own[own["task"] == TASK], orders[TASK], reference_arm(tables, TASK)
+    )
 
 
 def change(study, run_id, **columns):
@@ -48,7 +70,10 @@ def test_a_winner_is_named_where_there_is_one(study):
     )
     assert "told apart from each of the two other ranked arms." in text
     assert "Against backprop" not in text  # which has been said
-    assert re.search(r"A true gap of 0\.0\d\d to backprop would have been detected in 80 % of such studies\.$", text)
+    assert re.search(
+        r"A true gap of 0\.0\d\d to backprop would have been detected in 80 % of such studies\.$",
+        text,
+    )
 
 
 def test_the_winner_is_the_arm_that_is_told_apart_not_the_one_that_further_seeds_lift(study):
@@ -68,7 +93,10 @@ def test_none_is_named_where_there_is_none(study):
     score = pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"]
     change(study, runs[1], best_test_score=score.iloc[::-1].to_numpy())
     text = said(load(study.folder))
-    assert "backprop and genetic are not told apart; the highest mean test accuracy_score is that of backprop" in text
+    assert (
+        "backprop and genetic are not told apart; the highest mean test accuracy_score is that of backprop"
+        in text
+    )
     assert "comes first" not in text
     assert "Against backprop: 0 better, 1 worse, 1 not told apart." in text
 
@@ -77,7 +105,10 @@ def test_five_repetitions_name_no_winner(study):
     for method in ("backprop", "constant"):  # 0.95 against 0.1
         study.cell(method)
     text = said(load(study.folder))
-    assert "which are too few to tell any two arms apart, whatever their scores, the highest mean" in text
+    assert (
+        "which are too few to tell any two arms apart, whatever their scores, the highest mean"
+        in text
+    )
     assert "comes first" not in text
 
 
@@ -95,7 +126,11 @@ def test_five_repetitions_name_no_winner(study):
             ", each with its own episodes of the test part that the source fixes (",
             "do not cover episodes of anything else",
         ),
-        ("source", " on the one split that the source fixes (", "do not cover another choice of test examples"),
+        (
+            "source",
+            " on the one split that the source fixes (",
+            "do not cover another choice of test examples",
+        ),
         ("3", " on one split, number 3 (", "(split_seed 3) the intervals hold for that split"),
         ("", " repetitions (", "do not say how the data were split"),
     ],
@@ -112,13 +147,17 @@ def test_pre_training_is_said(study):
     run = study.cell("backprop", seeds=range(10))
     change(study, run, pretraining_epochs=123.8)
     study.cell("constant", seeds=range(10))
-    assert "backprop (after 123.8 epochs of pre-training, not in the budget) comes first" in said(load(study.folder))
+    assert "backprop (after 123.8 epochs of pre-training, not in the budget) comes first" in said(
+        load(study.folder)
+    )
 
 
 def test_pre_training_of_less_than_an_epoch_is_said(study):
     change(study, study.cell("backprop", seeds=range(10)), pretraining_epochs=0.5)
     study.cell("constant", seeds=range(10))
-    assert "backprop (after 0.5000 epochs of pre-training, not in the budget) comes first" in said(load(study.folder))
+    assert "backprop (after 0.5000 epochs of pre-training, not in the budget) comes first" in said(
+        load(study.folder)
+    )
 
 
 def test_one_seed_has_a_score_and_no_rank(study):
@@ -139,7 +178,11 @@ def test_only_ranked_arms_are_counted_beside_the_first(study):
 
 def test_arms_that_never_differ_are_not_told_apart(study):
     runs = [study.cell(method, seeds=range(10)) for method in ("backprop", "genetic")]
-    change(study, runs[1], best_test_score=pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"])
+    change(
+        study,
+        runs[1],
+        best_test_score=pd.read_parquet(study.folder / runs[0] / "runs.parquet")["best_test_score"],
+    )
     text = said(load(study.folder))
     assert "backprop and genetic are not told apart; the highest mean" in text
     assert "A true gap" not in text
@@ -147,12 +190,18 @@ def test_arms_that_never_differ_are_not_told_apart(study):
 
 @pytest.mark.parametrize("tied", [1, 2])
 def test_the_gap_is_to_the_leader(study, tied):
-    scores = pd.read_parquet(study.folder / study.cell("backprop", seeds=range(10)) / "runs.parquet")["best_test_score"]
+    scores = pd.read_parquet(
+        study.folder / study.cell("backprop", seeds=range(10)) / "runs.parquet"
+    )["best_test_score"]
     study.cell("constant", seeds=range(10))
     best = ["genetic", "reinforce", "last_layer"][: 1 + tied]
     for shift, method in enumerate(best):
         moved = scores.iloc[[*range(shift, 10), *range(shift)]].to_numpy() + 0.5
-        change(study, study.cell(method, seeds=range(10)), best_test_score=moved + 0.001 * (method == "genetic"))
+        change(
+            study,
+            study.cell(method, seeds=range(10)),
+            best_test_score=moved + 0.001 * (method == "genetic"),
+        )
     text = said(load(study.folder))
     assert " to genetic would have been detected in 80 % of such studies" in text
     assert ("(the median over those not told apart from it)" in text) is (tied > 1)
@@ -161,7 +210,8 @@ def test_the_gap_is_to_the_leader(study, tied):
 def test_an_arm_joins_where_that_leaves_no_fewer_scores(study):
     for method, seeds in (("backprop", range(6)), ("genetic", range(6)), ("constant", range(4))):
         study.cell(method, seeds=seeds)
-    order = rankings(load(study.folder))[TASK]  # three arms of four seeds are as many scores as two of six
+    # three arms of four seeds are as many scores as two of six
+    order = rankings(load(study.folder))[TASK]
     assert order.arms == ["backprop", "constant", "genetic"]
     assert order.ties.n == 4
 
@@ -188,7 +238,12 @@ def test_what_was_cut_short_or_skipped_weakens_nothing(study):
 def test_arms_that_are_not_ranked_are_said(study):
     study.cell("backprop", seeds=range(10))
     study.cell("reinforce", seeds=range(10), status="diverged")
-    change(study, study.cell("genetic", seeds=range(10)), status="untrained", reason="one step costs more")
+    change(
+        study,
+        study.cell("genetic", seeds=range(10)),
+        status="untrained",
+        reason="one step costs more",
+    )
     text = said(load(study.folder))
     assert "that of backprop" in text
     assert "; nothing else is ranked." in text
@@ -218,7 +273,10 @@ def test_warnings_name_what_weakens_the_comparison(study):
 
 
 def test_arms_of_older_code_are_named_and_never_compared_without_a_word(study):
-    runs = {method: study.cell(method, seeds=range(10)) for method in ("backprop", "constant", "genetic")}
+    runs = {
+        method: study.cell(method, seeds=range(10))
+        for method in ("backprop", "constant", "genetic")
+    }
     assert not any("stale" in line for line in sentences.warnings(load(study.folder)))
     old = {runs["constant"]: ["loop.py", "its data"], runs["genetic"]: ["loop.py", "its data"]}
     tables = replace(load(study.folder), stale=old)

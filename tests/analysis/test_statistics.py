@@ -20,18 +20,34 @@ from analysis.statistics import (
 
 FAULTS = [
     ("analysis/statistics.py", "(t**2 + 0.5) / 3", "(t**2 + 0.5) / 6"),
-    ("analysis/statistics.py", "t + np.maximum(-longer, 0), t + np.maximum(longer, 0)", "t + longer, t - longer"),
+    (
+        "analysis/statistics.py",
+        "t + np.maximum(-longer, 0), t + np.maximum(longer, 0)",
+        "t + longer, t - longer",
+    ),
     ("analysis/statistics.py", "third * n**2", "third * n"),
     # one-sided
     ("analysis/statistics.py", "float(2 * above.sum() / 2.0**n)", "float(above.sum() / 2.0**n)"),
     # Bonferroni's correction instead of Holm's
     ("analysis/statistics.py", "np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
     # rounding counts as variation
-    ("analysis/statistics.py", "deviation if deviation > off.max() else np.nan", "deviation if deviation else np.nan"),
-    ("analysis/statistics.py", "deviation if deviation > off.max() else", "deviation if deviation > off.sum() else"),
+    (
+        "analysis/statistics.py",
+        "deviation if deviation > off.max() else np.nan",
+        "deviation if deviation else np.nan",
+    ),
+    (
+        "analysis/statistics.py",
+        "deviation if deviation > off.max() else",
+        "deviation if deviation > off.sum() else",
+    ),
     ("analysis/statistics.py", "resolution=off.max())", "resolution=off.min())"),
     ("analysis/statistics.py", "np.sqrt(variance * (n - 1)) >", "np.sqrt(variance) >"),
-    ("analysis/statistics.py", "np.broadcast_to(resolution, known.shape)[known]", "np.max(resolution)"),
+    (
+        "analysis/statistics.py",
+        "np.broadcast_to(resolution, known.shape)[known]",
+        "np.max(resolution)",
+    ),
     # two sums are off by as much as either
     ("analysis/statistics.py", "slack=2 * off.sum()", "slack=off.sum()"),
 ]
@@ -86,7 +102,9 @@ def test_cumulants_of_a_mean_are_fishers_k_statistics(rng):
     n = np.array([9, 7])
     deviations = np.nan_to_num(values - np.nanmean(values, axis=0)) / n
     for order, found in zip((2, 3), cumulants_of_mean(deviations, n), strict=True):
-        expected = [stats.kstat(values[:own, k], order) / own ** (order - 1) for k, own in enumerate(n)]
+        expected = [
+            stats.kstat(values[:own, k], order) / own ** (order - 1) for k, own in enumerate(n)
+        ]
         np.testing.assert_allclose(found, expected)
     assert cumulants_of_mean(np.array([-1.0, 1.0]), 2) == (4, 0)
 
@@ -107,7 +125,15 @@ def test_an_interval_is_cut_where_no_mean_can_be():
 
 def test_interval_treats_columns_apart_and_leaves_out_what_is_missing(rng):
     none, one, two = (np.where(np.arange(3) < n, rng.random(3), np.nan) for n in range(3))
-    columns = [none, one, two, [0.0, np.inf, 1.0], [5.0] * 3, rng.exponential(size=3), 1e-8 * rng.exponential(size=3)]
+    columns = [
+        none,
+        one,
+        two,
+        [0.0, np.inf, 1.0],
+        [5.0] * 3,
+        rng.exponential(size=3),
+        1e-8 * rng.exponential(size=3),
+    ]
     table = np.column_stack(columns)
     low, high = mean_interval(table)
     expected = [mean_interval(column[np.isfinite(column)]) for column in table.T]
@@ -116,7 +142,9 @@ def test_interval_treats_columns_apart_and_leaves_out_what_is_missing(rng):
 
 
 def test_a_stream_is_its_names():
-    first, again, other = (stream(*names).random() for names in (("a", "b"), ("a", "b"), ("ab", "")))
+    first, again, other = (
+        stream(*names).random() for names in (("a", "b"), ("a", "b"), ("ab", ""))
+    )
     assert first == again != other
 
 
@@ -151,7 +179,8 @@ def test_differences_that_do_not_vary_have_no_effect_size(rng):
 
 
 def test_what_is_off_at_one_seed_is_not_variation(rng):
-    first, second = np.float32([10_000.1, 0.3, 0.4]), np.float32([9_999.9, 0.1, 0.2])  # 0.2 apart at every seed
+    # 0.2 apart at every seed
+    first, second = np.float32([10_000.1, 0.3, 0.4]), np.float32([9_999.9, 0.1, 0.2])
     assert np.std(first.astype(float) - second) > 1e-5  # by rounding
     found = paired(first, second, rng)
     assert np.isnan(found.d_z)
@@ -163,19 +192,24 @@ def test_variation_beyond_the_rounding_of_one_score_counts_however_many_there_ar
     values = 0.75 + 3 * ulp * np.tile([-1.0, 1.0], 50)
     half = stats.t.ppf(0.975, 99) * stats.sem(values)
     assert mean_interval(values) == pytest.approx((0.75 - half, 0.75 + half), rel=1e-12)
-    assert paired(values, np.full(100, 0.75 - ulp), rng).d_z == pytest.approx(1 / 3 * np.sqrt(99 / 100))
+    assert paired(values, np.full(100, 0.75 - ulp), rng).d_z == pytest.approx(
+        1 / 3 * np.sqrt(99 / 100)
+    )
 
 
 def test_a_tie_of_scores_that_were_all_rounded_the_wrong_way_is_seen(rng):
-    first, second = np.array([118, 129, 129, 129, 118]), np.array([124, 127, 127, 127, 116])  # of 231
+    # of 231
+    first, second = np.array([118, 129, 129, 129, 118]), np.array([124, 127, 127, 127, 116])
     assert sign_flip_p(first - second, rng) == 1
     assert paired(np.float32(first / 231), np.float32(second / 231), rng).p == 1
 
 
 def test_sign_flip_by_hand(rng):
-    assert sign_flip_p([1, 2, 3, 4, 5], rng) == 2 / 32  # only all plus and all minus are as far from zero
+    # only all plus and all minus are as far from zero
+    assert sign_flip_p([1, 2, 3, 4, 5], rng) == 2 / 32
     assert sign_flip_p([1, 1, -1], rng) == 1  # |sum| is 1 or 3: all eight patterns reach 1
-    assert sign_flip_p([3, 1, -1], rng) == 6 / 8  # |sum| >= 3: 3+1+1, 3+1-1, 3-1+1 and their mirror images
+    # |sum| >= 3: 3+1+1, 3+1-1, 3-1+1 and their mirror images
+    assert sign_flip_p([3, 1, -1], rng) == 6 / 8
     assert sign_flip_p([0, 0, 0, 0], rng) == 1
     assert np.isnan(sign_flip_p([], rng))
 
@@ -183,7 +217,11 @@ def test_sign_flip_by_hand(rng):
 def test_sign_flip_exact_against_scipy(rng):
     differences = rng.standard_normal(9) + 0.5
     reference = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=np.inf
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        alternative="two-sided",
+        n_resamples=np.inf,
     )
     assert sign_flip_p(differences, rng) == pytest.approx(reference.pvalue)
 
@@ -204,7 +242,9 @@ def test_sign_flip_of_thirty_pairs_is_exact(rng):
 
 def test_sign_flip_by_monte_carlo_is_near_the_t_test(rng):
     differences = rng.standard_normal(40) + 0.3
-    assert sign_flip_p(differences, rng) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
+    assert sign_flip_p(differences, rng) == pytest.approx(
+        stats.ttest_1samp(differences, 0).pvalue, abs=0.02
+    )
     assert sign_flip_p(np.ones(40), rng) == smallest_p(40) == 1 / 10_001
 
 
@@ -214,7 +254,8 @@ def test_smallest_p():
 
 
 def test_holm_by_hand():
-    # sorted 0.01, 0.02, 0.03: times 3, 2, 1 gives 0.03, 0.04, 0.03, and the third may not fall below the second
+    # sorted 0.01, 0.02, 0.03: times 3, 2, 1 gives 0.03, 0.04, 0.03, and the third may not fall
+    # below the second
     np.testing.assert_allclose(holm([0.03, 0.01, 0.02]), [0.04, 0.03, 0.04])
     np.testing.assert_allclose(holm([0.5, np.nan, 0.9]), [1, np.nan, 1])
 
@@ -231,7 +272,8 @@ def test_paired_by_hand(rng):
 
 def test_ranks_by_hand():
     ranks = average_ranks([[0.9, 0.8], [0.7, 0.8], [np.nan, 0.1], [np.nan, np.nan]])
-    # first seed: 1, 2, and two failures that share places 3 and 4; second: a tie for 1 and 2, then 3, 4
+    # first seed: 1, 2, and two failures that share places 3 and 4; second: a tie for 1 and 2, then
+    # 3, 4
     np.testing.assert_allclose(ranks, [1.25, 1.75, 3.25, 3.75])
     np.testing.assert_allclose(average_ranks([[0.9], counts(243)]), [1.5, 1.5])
 

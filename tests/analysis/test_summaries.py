@@ -13,7 +13,11 @@ FAULTS = [
     # who took no step missed the target
     ("analysis/summaries.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
     ("analysis/summaries.py", 'if preferred in set(replicas["arm"])', "if False"),
-    ("analysis/summaries.py", "ascending = not higher_is_better(tables.score(task))", "ascending = False"),
+    (
+        "analysis/summaries.py",
+        "ascending = not higher_is_better(tables.score(task))",
+        "ascending = False",
+    ),
     ("analysis/summaries.py", "sign * (sign * values).max()", "values.max()"),
     # a failed replica is no miss
     ("analysis/summaries.py", ".fillna(np.inf).to_numpy()", ".to_numpy()"),
@@ -66,14 +70,23 @@ def paired_differences(tables, reference=None):
 
 
 def test_summary_by_hand():
-    table = summary(tables(rows("a", [0.5, 0.7, 0.6]), rows("b", [0.9, 0.8, "diverged"]))).set_index("arm")
-    assert list(table.index) == ["a", "b"]  # b has the better mean, of what finished, and is not ranked
+    table = summary(
+        tables(rows("a", [0.5, 0.7, 0.6]), rows("b", [0.9, 0.8, "diverged"]))
+    ).set_index("arm")
+    # b has the better mean, of what finished, and is not ranked
+    assert list(table.index) == ["a", "b"]
     assert table.loc["a", ["n_seeds", "finished", "mean", "best", "std"]].tolist() == pytest.approx(
         [3, 3, 0.6, 0.7, 0.1]
     )
     assert table.loc["a", "final_mean"] == pytest.approx(0.4)
     assert table.loc["a", ["flops", "pretraining_flops"]].tolist() == [10, 5]
-    assert table.loc["b", ["n_seeds", "finished", "diverged", "failed", "skipped"]].tolist() == [2, 2, 1, 0, 0]
+    assert table.loc["b", ["n_seeds", "finished", "diverged", "failed", "skipped"]].tolist() == [
+        2,
+        2,
+        1,
+        0,
+        0,
+    ]
     assert table.loc["b", "mean"] == pytest.approx(0.85)
     low, high = mean_interval([0.9, 0.8], (0, 1))
     assert table.loc["b", ["low", "high"]].tolist() == [low, high]
@@ -93,12 +106,26 @@ def test_what_selection_gained_is_paired_and_can_be_a_loss():
 
 def test_what_did_not_finish_has_no_part_in_a_mean():
     """Nor in an interval, a rank or a difference, whatever its best checkpoint had reached."""
-    lost, unstepped = (rows(status, [0.9] * 10, status=status) for status in ("diverged", "untrained"))
+    lost, unstepped = (
+        rows(status, [0.9] * 10, status=status) for status in ("diverged", "untrained")
+    )
     made = tables(rows("backprop", [0.5] * 10), lost, unstepped)
     table = summary(made).set_index("arm")
-    assert table["mean"].notna().to_dict() == {"backprop": True, "diverged": False, "untrained": False}
-    assert table["low"].notna().to_dict() == table["rank_first"].notna().to_dict() == table["mean"].notna().to_dict()
-    assert table["rank_note"].to_dict() == {"backprop": "", "diverged": "diverged", "untrained": "untrained"}
+    assert table["mean"].notna().to_dict() == {
+        "backprop": True,
+        "diverged": False,
+        "untrained": False,
+    }
+    assert (
+        table["low"].notna().to_dict()
+        == table["rank_first"].notna().to_dict()
+        == table["mean"].notna().to_dict()
+    )
+    assert table["rank_note"].to_dict() == {
+        "backprop": "",
+        "diverged": "diverged",
+        "untrained": "untrained",
+    }
     assert paired_differences(made).empty
 
 
@@ -118,47 +145,70 @@ def test_an_arm_does_not_move_because_another_was_added():
     few, many = (tables(*(rows(name, list(own)) for name, own in zip(names, scores, strict=False)))
                  for names in (("backprop", "b"), ("backprop", "b", "c", "d")))  # fmt: skip
     for made in (summary, paired_differences):
-        one, other = (made(table).set_index("arm").loc["b", ["mean", "low", "high"]] for table in (few, many))
+        one, other = (
+            made(table).set_index("arm").loc["b", ["mean", "low", "high"]] for table in (few, many)
+        )
         assert one.tolist() == other.tolist()
-    one, other = (paired_differences(table).set_index("arm").loc["b", "p_uncorrected"] for table in (few, many))
+    one, other = (
+        paired_differences(table).set_index("arm").loc["b", "p_uncorrected"]
+        for table in (few, many)
+    )
     assert one == other
 
 
 def test_ranks_are_refused_below_three_seeds_and_for_skipped_arms():
-    made = tables(rows("a", [0.1] * 3), rows("b", [0.2] * 4), rows("c", [0.3] * 2), rows("d", ["skipped"] * 3))
+    made = tables(
+        rows("a", [0.1] * 3), rows("b", [0.2] * 4), rows("c", [0.3] * 2), rows("d", ["skipped"] * 3)
+    )
     table = summary(made).set_index("arm")
     assert table["rank"].fillna(-1).to_dict() == {"b": 1, "a": 2, "c": -1, "d": -1}
-    assert table["rank_note"].to_dict() == {"a": "", "b": "", "c": "fewer than 3 seeds", "d": "skipped"}
+    assert table["rank_note"].to_dict() == {
+        "a": "",
+        "b": "",
+        "c": "fewer than 3 seeds",
+        "d": "skipped",
+    }
     assert np.isnan(table.loc["d", "flops"])  # what was not run cost nothing, rather than 0
     apart = rows("b", [0.2] * 3)
     for row in apart:
         row["seed"] += 2
-    assert summary(tables(rows("a", [0.1] * 3), apart))["rank_note"].unique() == "fewer than 3 seeds shared by all arms"
+    assert (
+        summary(tables(rows("a", [0.1] * 3), apart))["rank_note"].unique()
+        == "fewer than 3 seeds shared by all arms"
+    )
 
 
 def test_an_arm_of_few_seeds_does_not_take_theirs_from_the_others():
     steps = list(np.linspace(-1, 1, 10) * 1e-3)
-    ten = [rows(arm, [level + step for step in steps]) for arm, level in (("a", 0.9), ("b", 0.5), ("c", 0.1))]
-    alone, beside = (summary(tables(*arms)).set_index("arm") for arms in (ten, [*ten, rows("few", [0.7] * 3)]))
+    ten = [
+        rows(arm, [level + step for step in steps])
+        for arm, level in (("a", 0.9), ("b", 0.5), ("c", 0.1))
+    ]
+    alone, beside = (
+        summary(tables(*arms)).set_index("arm") for arms in (ten, [*ten, rows("few", [0.7] * 3)])
+    )
     assert beside.loc["few", "rank_note"] == "not all of the 10 seeds of the others"
     columns = ["rank", "rank_first", "rank_last", "group"]
     one, other = (table.loc[list("abc"), columns].to_numpy().tolist() for table in (alone, beside))
     assert one == other
     assert alone["group"].to_dict() == {"a": "a", "b": "b", "c": "c"}
     lacking = [row for row in rows("d", [0.7 + step for step in steps]) if row["seed"] != 4]
-    table = summary(tables(*ten, lacking)).set_index("arm")  # nine seeds of four arms are more than ten of three
+    # nine seeds of four arms are more than ten of three
+    table = summary(tables(*ten, lacking)).set_index("arm")
     assert table["rank_note"].eq("").all()
 
 
 def test_an_error_goes_down():
     made = tables(
-        rows("a", [0.1, 0.2, 0.3], headline_metric="top_error"), rows("b", [0.5, 0.6, 0.7], headline_metric="top_error")
+        rows("a", [0.1, 0.2, 0.3], headline_metric="top_error"),
+        rows("b", [0.5, 0.6, 0.7], headline_metric="top_error"),
     )
     table = summary(made).set_index("arm")
     assert list(table.index) == ["a", "b"]
     assert table["rank"].tolist() == [1, 2]
     assert table["best"].tolist() == [0.1, 0.5]
-    assert table["selected_gain"].tolist() == pytest.approx([-0.2, -0.2])  # the end is lower, hence better
+    # the end is lower, hence better
+    assert table["selected_gain"].tolist() == pytest.approx([-0.2, -0.2])
     assert reference_arm(made, "t") == "a"
     made = tables(
         *(
@@ -171,13 +221,15 @@ def test_an_error_goes_down():
 
 def test_paired_differences_by_hand():
     made = tables(
-        rows("backprop", [0.5] * 5), rows("a", [0.6, 0.7, 0.8, 0.9, 1.0]), rows("b", [0.5, 0.4, "failed", 0.6, 0.5])
+        rows("backprop", [0.5] * 5),
+        rows("a", [0.6, 0.7, 0.8, 0.9, 1.0]),
+        rows("b", [0.5, 0.4, "failed", 0.6, 0.5]),
     )
     table = paired_differences(made).set_index("arm")
     assert table["reference"].unique() == "backprop"
-    assert table.loc["a", ["n", "mean", "p_uncorrected", "p_corrected", "smallest_p"]].tolist() == pytest.approx(
-        [5, 0.3, 2 / 32, 2 / 32, 2 / 32]
-    )
+    assert table.loc[
+        "a", ["n", "mean", "p_uncorrected", "p_corrected", "smallest_p"]
+    ].tolist() == pytest.approx([5, 0.3, 2 / 32, 2 / 32, 2 / 32])
     assert table.loc["b", ["n", "mean", "p_uncorrected"]].tolist() == pytest.approx([4, 0, 1])
     assert np.isnan(table.loc["b", "p_corrected"])  # not ranked
 
@@ -189,7 +241,12 @@ def test_the_reference_is_chosen_by_validation_if_backprop_did_not_run():
     made = tables(better, rows("b", [0.5] * 3), rows("backprop", ["skipped"] * 3))
     assert reference_arm(made, "t") == "a"
     assert reference_arm(made, "t", "b") == "b"
-    assert reference_arm(tables(rows("a", [0.9] * 3), rows("b [x=1]", [0.5] * 3, method="b")), "t", "b") == "b [x=1]"
+    assert (
+        reference_arm(
+            tables(rows("a", [0.9] * 3), rows("b [x=1]", [0.5] * 3, method="b")), "t", "b"
+        )
+        == "b [x=1]"
+    )
     both = tables(rows("b", [0.1] * 3), rows("b [x=1]", [0.5] * 3, method="b"))
     assert reference_arm(both, "t", "b") == "b"  # a whole label comes before a method's name
     assert reference_arm(tables(rows("a", ["failed"])), "t") is None

@@ -10,10 +10,14 @@ from analysis.tables import TableError, higher_is_better, load
 FAULTS = [
     ("analysis/tables.py", "for values in (own, budgets, splits,", "for values in (own, splits,"),
     ("analysis/tables.py", "for values in (own, budgets,", "for values in (budgets,"),
-    ("analysis/tables.py", 'labels = runs[["run_id", "seed", "task",', 'labels = runs[["run_id", "seed",'),
+    (
+        "analysis/tables.py",
+        'labels = runs[["run_id", "seed", "task",',
+        'labels = runs[["run_id", "seed",',
+    ),
     ("analysis/tables.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
     # the budget names an arm, so that no arm is the same one at two budgets
-    ("analysis/tables.py", 'startswith(("task.", "budget."))}', 'startswith("task.")}'),
+    ("analysis/tables.py", 'startswith(("task.", "budget."))\n    }', 'startswith("task.")\n    }'),
     ("analysis/tables.py", '"{:.15g}".format) + " "', '"{:.4g}".format) + " "'),
     ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
     ("analysis/tables.py", "if not apart > RESOLUTION", "if not apart > 0"),
@@ -36,7 +40,9 @@ def test_load_stacks_cells_in_a_fixed_order(study):
 
 
 def test_examples_count_a_backward_pass_twice(study):
-    change(study, study.cell("backprop", seeds=[0]), pretraining_forward=3.0, pretraining_backward=2.0)
+    change(
+        study, study.cell("backprop", seeds=[0]), pretraining_forward=3.0, pretraining_backward=2.0
+    )
     tables = load(study.folder)
     assert tables.runs["pretraining_examples"].tolist() == [7.0]
     for frame in (tables.curves, tables.runs):
@@ -90,7 +96,9 @@ def test_arms_are_named_by_what_differs(study):
 
 def test_settings_that_all_arms_share_name_none(study):
     study.cell("backprop", variant="task.train_size=200, network.hidden=[64, 64]")
-    study.cell("genetic", variant="method.population_size=9, network.hidden=[64, 64], task.train_size=200")
+    study.cell(
+        "genetic", variant="method.population_size=9, network.hidden=[64, 64], task.train_size=200"
+    )
     tables = load(study.folder)
     assert tables.arms == ["backprop", "genetic [method.population_size=9]"]
     assert set(tables.runs["settings"]) == {"network.hidden=[64, 64], task.train_size=200"}
@@ -98,9 +106,16 @@ def test_settings_that_all_arms_share_name_none(study):
 
 def test_the_name_of_a_network_stands_for_what_it_is(study):
     study.cell("backprop")
-    study.cell("backprop", network="linear", default_network=False, variant="network.hidden=[], rate=2")
+    study.cell(
+        "backprop", network="linear", default_network=False, variant="network.hidden=[], rate=2"
+    )
     for width in (8, 16):
-        study.cell("backprop", network="cnn", default_network=False, variant=f"network.width={width}, network.depth=3")
+        study.cell(
+            "backprop",
+            network="cnn",
+            default_network=False,
+            variant=f"network.width={width}, network.depth=3",
+        )
     assert load(study.folder).arms == [
         "backprop",
         "backprop (cnn) [network.width=16]",
@@ -142,12 +157,17 @@ def test_runs_of_other_budgets_or_splits_are_not_compared(study):
 def test_budgets_differ_by_as_little_as_one(study):
     for seeds, amount in (([0, 1, 2], 123_456.0), ([3, 4, 5], 123_457.0)):
         change(study, study.cell("backprop", seeds=seeds), budget=amount)
-    assert load(study.folder).tasks == ["image/digits, 123456 epochs", "image/digits, 123457 epochs"]
+    assert load(study.folder).tasks == [
+        "image/digits, 123456 epochs",
+        "image/digits, 123457 epochs",
+    ]
 
 
 def test_what_arms_share_sets_no_task_apart(study):
     for method in ("backprop", "genetic"):
-        change(study, study.cell(method, variant="task.train_size=200, budget.epochs=50"), budget=50.0)
+        change(
+            study, study.cell(method, variant="task.train_size=200, budget.epochs=50"), budget=50.0
+        )
     tables = load(study.folder)
     assert tables.tasks == ["image/digits"]
     assert set(tables.runs["settings"]) == {"budget.epochs=50, task.train_size=200"}
@@ -160,7 +180,9 @@ def test_runs_of_other_settings_of_the_task_are_not_compared(study):
     tables = load(study.folder)
     arms = ["backprop", "genetic [method.population_size=9]"]
     assert list(seeds_of(tables)) == [
-        (f"image/digits{noise}", arm) for noise in ("", ", label_noise=0.2", ", label_noise=0.4") for arm in arms
+        (f"image/digits{noise}", arm)
+        for noise in ("", ", label_noise=0.2", ", label_noise=0.4")
+        for arm in arms
     ]
     own = tables.runs[tables.runs["task"] == "image/digits, label_noise=0.2"]
     assert set(own["settings"]) == {"task.label_noise=0.2, task.train_size=200"}
@@ -171,7 +193,11 @@ def test_runs_of_other_data_are_not_compared(study):
     change(study, runs[0], {"data_sha256": "aaaaaaaaaaaa"})
     assert load(study.folder).tasks == ["image/digits"]  # what is not known sets nothing apart
     change(study, runs[1], {"data_sha256": "bbbbbbbbbbbb"})
-    assert load(study.folder).tasks == ["image/digits", "image/digits, data aaaaaaaa", "image/digits, data bbbbbbbb"]
+    assert load(study.folder).tasks == [
+        "image/digits",
+        "image/digits, data aaaaaaaa",
+        "image/digits, data bbbbbbbb",
+    ]
 
 
 def test_skipped_runs_stand_where_they_were_asked_for(study):
@@ -194,7 +220,12 @@ def test_a_seed_counts_once_in_an_arm(study):
     more = study.cell("backprop", seeds=[0, 1, 2, 3])
     tables = load(study.folder)
     assert tables.runs["seed"].tolist() == [0, 1, 2, 3]
-    assert set(tables.runs["run_id"]) == set(tables.curves["run_id"]) == set(tables.layers["run_id"]) == {more}
+    assert (
+        set(tables.runs["run_id"])
+        == set(tables.curves["run_id"])
+        == set(tables.layers["run_id"])
+        == {more}
+    )
     assert tables.repeated == (
         f"image/digits: 2 seeds of backprop were trained in 2 runs, with equal scores; each counts once, in the run "
         f"with the most seeds ({more}).",
@@ -203,7 +234,8 @@ def test_a_seed_counts_once_in_an_arm(study):
     runs = pd.read_parquet(path)
     runs.assign(best_test_score=runs["best_test_score"] - 0.02).to_parquet(path)
     assert "whose scores differ by up to 0.02;" in load(study.folder).repeated[0]
-    for none in (runs["best_test_score"] + 1e-8, np.nan):  # as far as float32 can tell; and lost in either run
+    # as far as float32 can tell; and lost in either run
+    for none in (runs["best_test_score"] + 1e-8, np.nan):
         for run_id in tables.manifests:
             table = pd.read_parquet(study.folder / run_id / "runs.parquet")
             own = none if run_id == more or none is np.nan else table["best_test_score"]
@@ -213,7 +245,9 @@ def test_a_seed_counts_once_in_an_arm(study):
 
 def test_the_share_of_the_budget_is_known_in_its_currency(study):
     cell = study.folder / study.cell("backprop", seeds=[0])
-    runs = pd.read_parquet(cell / "runs.parquet").assign(flops=30.0, budget=40.0, budget_currency="flops")
+    runs = pd.read_parquet(cell / "runs.parquet").assign(
+        flops=30.0, budget=40.0, budget_currency="flops"
+    )
     runs.to_parquet(cell / "runs.parquet")
     assert load(study.folder).runs["spent"].tolist() == [0.75]
 
@@ -222,7 +256,8 @@ def test_a_folder_without_tables_is_one_clear_line(tmp_path):
     with pytest.raises(TableError, match=r"^no such folder: .*nowhere$"):
         load(tmp_path / "nowhere")
     with pytest.raises(
-        TableError, match=r"^no finished run in .*: no <cell>/manifest\.json there that fits the tables beside it$"
+        TableError,
+        match=r"^no finished run in .*: no <cell>/manifest\.json there that fits the tables beside it$",
     ):
         load(tmp_path)
 
@@ -231,7 +266,9 @@ def test_missing_columns_are_named(study):
     cell = study.folder / study.cell("backprop", seeds=[0])
     runs = pd.read_parquet(cell / "runs.parquet")
     runs.drop(columns=["signal", "headline_metric"]).to_parquet(cell / "runs.parquet")
-    with pytest.raises(TableError, match=r"^the runs tables lack the columns signal, headline_metric$"):
+    with pytest.raises(
+        TableError, match=r"^the runs tables lack the columns signal, headline_metric$"
+    ):
         load(study.folder)
 
 
@@ -258,11 +295,15 @@ def test_a_cell_counts_only_if_it_has_a_manifest_and_the_tables_that_this_names(
     (cell / "lock").touch()
     path = cell / "manifest.json"
     manifest = json.loads(path.read_text())
-    hashes = {name: hashlib.sha256((cell / f"{name}.parquet").read_bytes()).hexdigest() for name in ("curves", "runs")}
+    hashes = {
+        name: hashlib.sha256((cell / f"{name}.parquet").read_bytes()).hexdigest()
+        for name in ("curves", "runs")
+    }
     for text, arms in (
         (json.dumps(manifest | {"tables": hashes}), ["backprop", "genetic"]),
         (json.dumps(manifest | {"tables": hashes | {"runs": "0"}}), ["backprop"]),
-        (json.dumps(manifest | {"tables": hashes | {"predictions": "0"}}), ["backprop"]),  # there is none
+        # there is none
+        (json.dumps(manifest | {"tables": hashes | {"predictions": "0"}}), ["backprop"]),
         ("{", ["backprop"]),
         ("", ["backprop"]),
         ("[]", ["backprop"]),

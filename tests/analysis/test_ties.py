@@ -21,7 +21,11 @@ FAULTS = [
         "(cosines[:, order] >= observed[order]).mean(axis=0)",
     ),
     # a gap from differences that do not vary
-    ("analysis/ties.py", "if error > off.max(initial=0) else np.inf", "if np.isfinite(critical) else np.inf"),
+    (
+        "analysis/ties.py",
+        "if error > off.max(initial=0) else np.inf",
+        "if np.isfinite(critical) else np.inf",
+    ),
     ("analysis/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
     ("analysis/ties.py", "differences[np.abs(differences) <= off] = 0", "pass"),
     ("analysis/ties.py", "[-allowed - 1], 1.0)", "[-allowed], 1.0)"),
@@ -44,7 +48,11 @@ SPREAD = 0.012  # of scores over repetitions
 
 def study(rng, levels, n=10):
     """Accuracies of arms that share what a seed gives them."""
-    scores = levels[:, None] + 0.5 * SPREAD * rng.standard_normal(n) + SPREAD * rng.standard_normal((len(levels), n))
+    scores = (
+        levels[:, None]
+        + 0.5 * SPREAD * rng.standard_normal(n)
+        + SPREAD * rng.standard_normal((len(levels), n))
+    )
     return scores.clip(0, 1)
 
 
@@ -70,14 +78,21 @@ def test_arms_that_rounding_tells_apart_do_not_raise_what_others_must_exceed(rng
 
 @pytest.mark.parametrize("apart", [0.3, 0.1, 0.03, 0.01])
 def test_a_family_is_corrected_as_by_enumeration(rng, apart):
-    """All signs, |t| by scipy, step-down by definition: the largest over a pair and all that are less clear."""
+    """All signs, |t| by scipy, step-down by definition: the largest over a pair and all that are
+    less clear.
+    """
     scores = rng.standard_normal((4, 7)) * 0.1 + apart * np.array([1, 2 / 3, 2 / 3, 0])[:, None]
     pairs = list(itertools.combinations(range(4), 2))
     differences = np.array([scores[i] - scores[j] for i, j in pairs])
     signs = np.array(list(itertools.product([1, -1], repeat=7)))
-    t = np.array([np.abs(stats.ttest_1samp(differences * row, 0, axis=1).statistic) for row in signs])
+    t = np.array(
+        [np.abs(stats.ttest_1samp(differences * row, 0, axis=1).statistic) for row in signs]
+    )
     order = np.argsort(-t[0])
-    raw = [(t[:, order[place:]].max(1) >= t[0, order[place]] - 1e-9).mean() for place in range(len(pairs))]
+    raw = [
+        (t[:, order[place:]].max(1) >= t[0, order[place]] - 1e-9).mean()
+        for place in range(len(pairs))
+    ]
     expected = np.empty(len(pairs))
     expected[order] = np.maximum.accumulate(raw)
     found, critical = family_p(differences, np.zeros(len(pairs)), rng)
@@ -85,7 +100,8 @@ def test_a_family_is_corrected_as_by_enumeration(rng, apart):
     largest = t.max(1) / critical
     assert (largest > 1 + 1e-9).mean() <= 0.05 < (largest > 1 - 1e-9).mean()
     holm = multipletests([sign_flip_p(own, rng) for own in differences], method="holm")[1]
-    assert (found <= holm + 1e-12).all()  # what it gains over a correction that knows no correlation
+    # what it gains over a correction that knows no correlation
+    assert (found <= holm + 1e-12).all()
 
 
 def test_ties_are_seen_in_float32():
@@ -112,7 +128,9 @@ def test_arms_that_are_equal_everywhere_share_a_letter_and_tell_no_gap(n, rng):
     found = ties(np.full((3, n), 0.9), rng)
     assert found.letters == ("a", "a", "a")
     assert found.smallest_gap == np.inf
-    assert ties(np.array([[0.4], [0.4], [0.1]]) + np.linspace(0.1, 0.3, n), rng).smallest_gap == np.inf
+    assert (
+        ties(np.array([[0.4], [0.4], [0.1]]) + np.linspace(0.1, 0.3, n), rng).smallest_gap == np.inf
+    )
 
 
 def test_rank_intervals_by_hand(rng):
@@ -124,7 +142,9 @@ def test_rank_intervals_by_hand(rng):
 
 
 def test_what_follows_is_known(rng):
-    """Better than an arm that is better than a third: better than the third, whatever that pair's own test says."""
+    """Better than an arm that is better than a third: better than the third, whatever that pair's
+    own test says.
+    """
     from analysis.ties import _implied
 
     better = np.zeros((4, 4), bool)
@@ -133,7 +153,9 @@ def test_what_follows_is_known(rng):
 
 
 def test_five_repetitions_tell_nothing_apart_and_six_can(rng):
-    five, six = (ties(np.array([[0.1], [0.9]]) + 1e-3 * rng.standard_normal((2, n)), rng) for n in (5, 6))
+    five, six = (
+        ties(np.array([[0.1], [0.9]]) + 1e-3 * rng.standard_normal((2, n)), rng) for n in (5, 6)
+    )
     assert not five.better.any()
     assert five.critical == five.smallest_gap == np.inf
     assert six.better[1, 0]
@@ -165,7 +187,9 @@ def test_many_groups_have_names():
     assert len(set(found)) == 60
 
 
-@pytest.mark.parametrize(("gap", "n", "critical"), [(2, 10, 2.26), (3, 6, 4.0), (0, 10, 2.26), (1, 20, 3.5)])
+@pytest.mark.parametrize(
+    ("gap", "n", "critical"), [(2, 10, 2.26), (3, 6, 4.0), (0, 10, 2.26), (1, 20, 3.5)]
+)
 def test_power_is_of_the_noncentral_t(gap, n, critical):
     expected = stats.nct.sf(critical, n - 1, gap) + stats.nct.cdf(-critical, n - 1, gap)
     assert power(gap, n, critical) == pytest.approx(expected, abs=2e-5)
@@ -186,7 +210,9 @@ def test_drawn_patterns_are_near_all_of_them(rng, monkeypatch):
 
 
 def test_identical_arms_are_told_apart_in_one_study_of_twenty_at_most():
-    """Exact: 25 of 512 patterns. Scores that vary without end come to that, counts with ties stay below."""
+    """Exact: 25 of 512 patterns. Scores that vary without end come to that, counts with ties stay
+    below.
+    """
     rng = np.random.default_rng(1)
     told = [ties(study(rng, LEVELS[:2] - 0.2), rng).better.any() for _ in range(1000)]
     assert stats.binomtest(sum(told), len(told), 25 / 512).pvalue > 0.01
@@ -195,11 +221,14 @@ def test_identical_arms_are_told_apart_in_one_study_of_twenty_at_most():
 
 
 def test_no_winner_is_named_among_identical_arms():
-    """Two identical arms come first of eight: of 200 studies at most 5 % name one of them the winner."""
+    """Two identical arms come first of eight: of 200 studies at most 5 % name one of them the
+    winner.
+    """
     rng = np.random.default_rng(2)
     found = [ties(study(rng, LEVELS), rng) for _ in range(200)]
     assert sum((one.last == 1).any() for one in found) <= 10
-    assert all(one.last[7] == one.first[7] == 8 for one in found)  # chance level is last, every time
+    # chance level is last, every time
+    assert all(one.last[7] == one.first[7] == 8 for one in found)
 
 
 def test_the_power_that_is_printed_is_the_power_there_is():
@@ -219,7 +248,9 @@ def test_the_smallest_gap_is_seen_in_four_of_five_studies():
 
 
 def test_the_smallest_gap_is_of_what_may_be_first(rng):
-    """Controls far below say how many pairs there are, and nothing of how the rivals of the first arm scatter."""
+    """Controls far below say how many pairs there are, and nothing of how the rivals of the first
+    arm scatter.
+    """
     first, second = 0.9 + 0.02 * rng.standard_normal((2, 10))
     controls = [[0.1 + 0.05 * place] * 10 for place in range(6)]
     found = ties([*controls, first, second], rng)
@@ -227,7 +258,8 @@ def test_the_smallest_gap_is_of_what_may_be_first(rng):
     assert found.rivals == found.order[1:2]
     error = (first - second).std(ddof=1) / np.sqrt(10) / np.sqrt(chi2.median(9) / 9)
     assert found.smallest_gap == pytest.approx(smallest_gap(10, found.critical) * error, rel=1e-3)
-    above = ties([*controls, first, second + 0.5], rng)  # a clear first arm: the second is what it was held against
+    # a clear first arm: the second is what it was held against
+    above = ties([*controls, first, second + 0.5], rng)
     assert (above.order[0], above.rivals) == (7, (6,))
     assert above.smallest_gap == pytest.approx(smallest_gap(10, above.critical) * error, rel=1e-3)
 

@@ -4,23 +4,39 @@ import pytest
 from scipy import stats
 
 from analysis.tables import load
-from analysis.trajectories import MAX_POINTS, alignment, band, forward_fill, gap_bands, gradient_bands, score_bands
+from analysis.trajectories import (
+    MAX_POINTS,
+    alignment,
+    band,
+    forward_fill,
+    gap_bands,
+    gradient_bands,
+    score_bands,
+)
 
 
 def test_forward_fill_by_hand():
     filled = forward_fill(
-        np.array([0.0, 2.0, 2.0, 5.0]), np.array([1.0, 2.0, 3.0, 4.0]), np.array([-1, 0, 1, 2, 4, 5, 9])
+        np.array([0.0, 2.0, 2.0, 5.0]),
+        np.array([1.0, 2.0, 3.0, 4.0]),
+        np.array([-1, 0, 1, 2, 4, 5, 9]),
     )
     np.testing.assert_array_equal(filled, [np.nan, 1, 1, 3, 3, 4, 4])
 
 
 def replicas(*own):
-    parts = [pd.DataFrame({"seed": i, "status": s, "epochs": c, "value": v}) for i, (s, c, v) in enumerate(own)]
+    parts = [
+        pd.DataFrame({"seed": i, "status": s, "epochs": c, "value": v})
+        for i, (s, c, v) in enumerate(own)
+    ]
     return pd.concat(parts)
 
 
 def test_band_averages_seeds_on_the_union_of_their_costs():
-    own = band(replicas(("finished", [0, 2], [0.0, 1.0]), ("finished", [0, 1, 3], [0.0, 2.0, 4.0])), "epochs")
+    own = band(
+        replicas(("finished", [0, 2], [0.0, 1.0]), ("finished", [0, 1, 3], [0.0, 2.0, 4.0])),
+        "epochs",
+    )
     np.testing.assert_array_equal(own.cost, [0, 1, 2, 3])
     np.testing.assert_array_equal(own.mean, [0, 1, 1.5, 2.5])
     half = stats.t.ppf(0.975, 1) / 2  # of two values that are 1 apart
@@ -29,7 +45,10 @@ def test_band_averages_seeds_on_the_union_of_their_costs():
 
 
 def test_a_diverged_replica_is_not_carried_on():
-    own = band(replicas(("diverged", [0, 1], [0.0, 8.0]), ("finished", [0, 1, 2], [0.0, 2.0, 4.0])), "epochs")
+    own = band(
+        replicas(("diverged", [0, 1], [0.0, 8.0]), ("finished", [0, 1, 2], [0.0, 2.0, 4.0])),
+        "epochs",
+    )
     np.testing.assert_array_equal(own.mean, [0, 5, 4])
     np.testing.assert_array_equal(own.lost, [0, 0, 1])
     assert np.isnan(own.low[2])
@@ -48,9 +67,13 @@ def test_scores_are_of_the_validation_split_and_gaps_of_both(study):
     tables = load(study.folder)
     scores, gaps = (bands(tables, "image/digits", "flops") for bands in (score_bands, gap_bands))
     assert list(scores) == list(gaps) == ["backprop", "evolution_strategies"]
-    curves = tables.curves[tables.curves["metric"] == "accuracy_score"].set_index(["arm", "split"])["value"]
+    curves = tables.curves[tables.curves["metric"] == "accuracy_score"].set_index(["arm", "split"])[
+        "value"
+    ]
     for arm in scores:
-        train, validation = (curves.loc[[(arm, split)]].to_numpy() for split in ("train", "validation"))
+        train, validation = (
+            curves.loc[[(arm, split)]].to_numpy() for split in ("train", "validation")
+        )
         np.testing.assert_allclose(scores[arm].mean, validation)
         np.testing.assert_allclose(gaps[arm].mean, train - validation)
 
@@ -78,5 +101,6 @@ def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study
     assert layers[0].null == pytest.approx(1.96 / np.sqrt(5 * 650))
     assert layers[0].bands["genetic (cnn)"].cost[0] > 0  # no update at the start
     draws = rng.standard_normal((5, 10_000, 650))
-    means = (draws[..., 0] / np.linalg.norm(draws, axis=-1)).mean(0)  # over five seeds of random directions
+    # over five seeds of random directions
+    means = (draws[..., 0] / np.linalg.norm(draws, axis=-1)).mean(0)
     assert (np.abs(means) < layers[0].null).mean() == pytest.approx(0.95, abs=0.01)

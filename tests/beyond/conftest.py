@@ -1,4 +1,6 @@
-"""Small networks that stand for all: every layer, activation and kind of input occurs in one of them."""
+"""Small networks that stand for all: every layer, activation and kind of input occurs in one of
+them.
+"""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -24,7 +26,14 @@ class Strided:
     """Convolutions whose outputs are smaller than their inputs."""
 
     def build(self, spec):
-        layers = [Conv2d(3, 3, stride=2, padding=1), ReLU(), Conv2d(2, 2), Tanh(), Flatten(), Linear(spec.n_outputs)]
+        layers = [
+            Conv2d(3, 3, stride=2, padding=1),
+            ReLU(),
+            Conv2d(2, 2),
+            Tanh(),
+            Flatten(),
+            Linear(spec.n_outputs),
+        ]
         return LayeredNetwork(layers, spec.input_shape, he)
 
 
@@ -33,7 +42,14 @@ class Stacked:
     """A recurrence that must carry the error on."""
 
     def build(self, spec):
-        layers = [Conv1d(3), GRU(2, bidirectional=True), Tanh(), GRU(3), Flatten(), Linear(spec.n_outputs)]
+        layers = [
+            Conv1d(3),
+            GRU(2, bidirectional=True),
+            Tanh(),
+            GRU(3),
+            Flatten(),
+            Linear(spec.n_outputs),
+        ]
         return LayeredNetwork(layers, spec.input_shape, uniform)
 
 
@@ -47,7 +63,11 @@ NETWORKS = {
     "deep": (MLP((5, 5, 5, 5, 5), activation="sigmoid", initialisation="xavier"), (6,), 0),
     "cnn": (CNN((3, 2)), (2, 9, 6), 0),
     "strided convolutions": (Strided(), (2, 9, 6), 0),
-    "mlp with residual connections": (MLP((5, 5, 4, 4), residual=True, dropout=0.1, initialisation="uniform"), (6,), 0),
+    "mlp with residual connections": (
+        MLP((5, 5, 4, 4), residual=True, dropout=0.1, initialisation="uniform"),
+        (6,),
+        0,
+    ),
     "cnn1d": (CNN1d((3, 2), (3, 2), initialisation="uniform"), (9,), 0),
     "cnn1d on symbols": (CNN1d((2,), (3,), stride=1, activation="tanh", embedding=3), (5,), 7),
     "gru": (Recurrent(3), (4,), 0),
@@ -63,7 +83,14 @@ def make_spec():
 
     def make(input_shape=(6,), n_outputs=3, target_kind=TargetKind.CLASSES, n_symbols=0):
         return TaskSpec(
-            "test/toy", input_shape, n_outputs, target_kind, MLP(), "accuracy_score", (0.5, 0.7, 0.9), n_symbols
+            "test/toy",
+            input_shape,
+            n_outputs,
+            target_kind,
+            MLP(),
+            "accuracy_score",
+            (0.5, 0.7, 0.9),
+            n_symbols,
         )
 
     return make
@@ -80,10 +107,18 @@ def make_case(make_spec):
         params = network.init(rng)
         params = params + 0.1 * rng.normal(network.n_weights)
         inputs = (
-            rng.integers(n_symbols, batch_size, *input_shape) if n_symbols else rng.normal(batch_size, *input_shape)
+            rng.integers(n_symbols, batch_size, *input_shape)
+            if n_symbols
+            else rng.normal(batch_size, *input_shape)
         )
-        targets = rng.integers(3, batch_size) if target_kind is TargetKind.CLASSES else rng.normal(batch_size, 3)
-        return SimpleNamespace(spec=spec, network=network, params=params, inputs=inputs, targets=targets)
+        targets = (
+            rng.integers(3, batch_size)
+            if target_kind is TargetKind.CLASSES
+            else rng.normal(batch_size, 3)
+        )
+        return SimpleNamespace(
+            spec=spec, network=network, params=params, inputs=inputs, targets=targets
+        )
 
     return make
 
@@ -96,7 +131,9 @@ def case(request, make_case):
 
 @pytest.fixture
 def close():
-    """Return a check that two tensors agree to a relative error; its default is that of a chain in float32."""
+    """Return a check that two tensors agree to a relative error; its default is that of a chain in
+    float32.
+    """
 
     def check(actual, expected, rtol=1e-5, atol=1e-6):
         torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)

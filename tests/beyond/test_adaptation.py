@@ -17,13 +17,24 @@ FAULTS = [
 
 
 def spec(episode):
-    return TaskSpec("test/toy", (2,), 1, TargetKind.VALUES, MLP((3,)), "r2_score", (0.1, 0.5, 0.9), episode=episode)
+    return TaskSpec(
+        "test/toy",
+        (2,),
+        1,
+        TargetKind.VALUES,
+        MLP((3,)),
+        "r2_score",
+        (0.1, 0.5, 0.9),
+        episode=episode,
+    )
 
 
 def test_rows_are_cut_and_joined_in_the_order_of_replicas_then_episodes():
     values = torch.arange(2 * 6 * 4).view(2, 6, 4)
     rows = by_episode(values, 3)
-    assert torch.equal(rows, torch.stack([values[0, :3], values[0, 3:], values[1, :3], values[1, 3:]]))
+    assert torch.equal(
+        rows, torch.stack([values[0, :3], values[0, 3:], values[1, :3], values[1, 3:]])
+    )
     assert torch.equal(by_replica(rows, 2), values)
     assert rows_of(Batch(values, values[..., 0], None), 3).targets.tolist() == rows[..., 0].tolist()
 

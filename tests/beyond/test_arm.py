@@ -14,7 +14,11 @@ from beyond.run.arm import Arm, plain, same, shown
 
 FAULTS = [
     ("beyond/run/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
-    ("beyond/run/arm.py", "(other is not MISSING and same(own, other))", "other is MISSING or same(own, other)"),
+    (
+        "beyond/run/arm.py",
+        "(other is not MISSING and same(own, other))",
+        "other is MISSING or same(own, other)",
+    ),
 ]
 
 
@@ -23,16 +27,29 @@ def test_equal_numbers_and_sequences_are_the_same():
     assert not same(0.5, 0.25)
     assert not same(True, "true")
     assert plain((1.0, (None, "x", math.inf))) == [1, [None, "x", math.inf]]
-    assert [shown(value) for value in (0.1, None, True, (64, 64), "relu")] == ["0.1", "null", "true", "[64,64]", "relu"]
+    assert [shown(value) for value in (0.1, None, True, (64, 64), "relu")] == [
+        "0.1",
+        "null",
+        "true",
+        "[64,64]",
+        "relu",
+    ]
 
 
 @pytest.mark.parametrize("value", [Fraction(1, 3), Path("a"), {1, 2}, 1j, object()])
 def test_what_has_no_text_of_its_own_is_refused(value):
-    with pytest.raises(InputError, match=r"^settings must be of numbers, texts, lists and other settings, got "):
+    with pytest.raises(
+        InputError, match=r"^settings must be of numbers, texts, lists and other settings, got "
+    ):
         same([value], [value])
 
 
 def test_a_setting_without_a_default_is_in_the_label():
     method, task = catalog.load("method", "backprop"), catalog.load("task", "image/digits")
-    arm = Arm("backprop", method, task, Module("beyond.files:write_whole"), Budget("epochs", 300), 1)
-    assert arm.label == "image/digits, 300 epochs: backprop (write_whole) [network.factory=beyond.files:write_whole]"
+    arm = Arm(
+        "backprop", method, task, Module("beyond.files:write_whole"), Budget("epochs", 300), 1
+    )
+    assert (
+        arm.label
+        == "image/digits, 300 epochs: backprop (write_whole) [network.factory=beyond.files:write_whole]"
+    )

@@ -14,7 +14,11 @@ from beyond.errors import InputError
 from beyond.settings import settings
 
 FAULTS = [
-    ("beyond/catalog.py", "    if not _is_declared(module):\n        raise _refused(setting, target)\n", ""),
+    (
+        "beyond/catalog.py",
+        "    if not _is_declared(module):\n        raise _refused(setting, target)\n",
+        "",
+    ),
     ("beyond/catalog.py", 'if not _is_declared(getattr(found, "__module__", "")):', "if False:"),
     ("beyond/catalog.py", 'module.partition(".")[0]\n', "module\n"),
     ("beyond/catalog.py", 'entry_points(group="beyond.plugins")', "[]"),
@@ -58,12 +62,18 @@ def test_names_are_paths_below_the_group_in_order():
 
 
 def test_read_gives_the_settings():
-    assert catalog.read("box", "set/large") == {"_target_": "toy_boxes:Box", "size": 50, "content": [1, 2]}
+    assert catalog.read("box", "set/large") == {
+        "_target_": "toy_boxes:Box",
+        "size": 50,
+        "content": [1, 2],
+    }
     assert catalog.read("box", "empty") == {}
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"^box must be one of empty, set/large, small; got 'huge'$"):
+    with pytest.raises(
+        InputError, match=r"^box must be one of empty, set/large, small; got 'huge'$"
+    ):
         catalog.read("box", "huge")
 
 
@@ -90,11 +100,16 @@ def test_building_leaves_the_settings_alone():
 
 
 def test_a_dotted_target_is_found_too():
-    assert catalog.build({"_target_": "beyond.ledger.Budget", "currency": "steps", "amount": 3}).amount == 3
+    assert (
+        catalog.build({"_target_": "beyond.ledger.Budget", "currency": "steps", "amount": 3}).amount
+        == 3
+    )
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"^unknown setting 'colour' of Box; known: content, size$"):
+    with pytest.raises(
+        InputError, match=r"^unknown setting 'colour' of Box; known: content, size$"
+    ):
         catalog.load("box", "small", colour="red")
 
 
@@ -117,18 +132,29 @@ def test_code_that_nobody_declared_is_neither_imported_nor_called(target, tmp_pa
     assert "antigravity" not in set(sys.modules) - before
 
 
-@pytest.mark.parametrize("target", ["toy_boxes.Undeclared", "toy_boxes.function", "beyond.run.record.RunFolder"])
+@pytest.mark.parametrize(
+    "target", ["toy_boxes.Undeclared", "toy_boxes.function", "beyond.run.record.RunFolder"]
+)
 def test_a_class_without_declared_settings_is_refused(target):
-    with pytest.raises(InputError, match=rf"^_target_ must be a class made by beyond.settings, got '{target}'$"):
+    with pytest.raises(
+        InputError, match=rf"^_target_ must be a class made by beyond.settings, got '{target}'$"
+    ):
         catalog.build({"_target_": target})
 
 
 @pytest.mark.parametrize(
     ("group", "message"),
-    [("task", "a task"), ("method", "a method"), ("network", "a network"), ("optimizer", "an optimizer")],
+    [
+        ("task", "a task"),
+        ("method", "a method"),
+        ("network", "a network"),
+        ("optimizer", "an optimizer"),
+    ],
 )
 def test_a_class_of_another_group_is_refused(group, message):
-    with pytest.raises(InputError, match=rf"^_target_ must be {message}, got 'beyond.ledger.Budget'$"):
+    with pytest.raises(
+        InputError, match=rf"^_target_ must be {message}, got 'beyond.ledger.Budget'$"
+    ):
         catalog.build({"_target_": "beyond.ledger.Budget", "currency": "steps", "amount": 3}, group)
 
 
@@ -136,14 +162,25 @@ def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypat
     given = {"_target_": "toy_boxes:Box"}
     assert catalog.build(given) == Box()
     monkeypatch.delenv("BEYOND_PLUGINS")
-    with pytest.raises(InputError, match=r"^_target_ must be in beyond, .* or a package that BEYOND_PLUGINS declares"):
+    with pytest.raises(
+        InputError,
+        match=r"^_target_ must be in beyond, .* or a package that BEYOND_PLUGINS declares",
+    ):
         catalog.build(given)
-    points = [EntryPoint("mine", "toy_boxes", "beyond.plugins"), EntryPoint("all", f"{__name__}:x", "beyond.plugins")]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [own for own in points if own.group == group])
+    points = [
+        EntryPoint("mine", "toy_boxes", "beyond.plugins"),
+        EntryPoint("all", f"{__name__}:x", "beyond.plugins"),
+    ]
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda group: [own for own in points if own.group == group],
+    )
     assert catalog.build(given) == Box()
 
 
-@pytest.mark.parametrize("target", ["toy_boxes:system", "beyond.catalog:os", "beyond.catalog:import_module"])
+@pytest.mark.parametrize(
+    "target", ["toy_boxes:system", "beyond.catalog:os", "beyond.catalog:import_module"]
+)
 def test_what_a_declared_module_has_from_elsewhere_is_not_its_own(target):
     with pytest.raises(InputError, match=rf"^factory must be in beyond, .*, got '{target}'$"):
         catalog.find("factory", target)
@@ -151,5 +188,7 @@ def test_what_a_declared_module_has_from_elsewhere_is_not_its_own(target):
 
 
 def test_a_missing_module_is_one_line():
-    with pytest.raises(InputError, match=r"^_target_ must be package.module.name, got 'methods.nope.X' \(No module"):
+    with pytest.raises(
+        InputError, match=r"^_target_ must be package.module.name, got 'methods.nope.X' \(No module"
+    ):
         catalog.build({"_target_": "methods.nope.X"})

@@ -27,11 +27,23 @@ from beyond.run.record import RunFolder
 from beyond.run.runner import run_cell
 
 FAULTS = [
-    ("beyond/run/runner.py", 'origin = {**cell.sources, DATA: cell.data, "its', 'origin = {**cell.sources, "its'),
+    (
+        "beyond/run/runner.py",
+        'origin = {**cell.sources, DATA: cell.data, "its',
+        'origin = {**cell.sources, "its',
+    ),
     ("beyond/run/runner.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
     ("beyond/run/runner.py", "if not folder.begun:", "if True:"),
-    ("beyond/run/display.py", 'f"{seconds:.3g}" if seconds < 999.5', 'f"{seconds:.1f}" if seconds < 999.5'),
-    ("beyond/run/cell.py", 'self.method if made == read("method", self.method)["_target_"] else made', "self.method"),
+    (
+        "beyond/run/display.py",
+        'f"{seconds:.3g}" if seconds < 999.5',
+        'f"{seconds:.1f}" if seconds < 999.5',
+    ),
+    (
+        "beyond/run/cell.py",
+        'self.method if made == read("method", self.method)["_target_"] else made',
+        "self.method",
+    ),
 ]
 
 CHILD = (
@@ -79,7 +91,9 @@ def test_the_same_settings_twice_give_the_same_bytes_but_for_the_clock(cell):
     for one in (first, second):
         run_cell(one, keep_skipped=False, shown=False)
     assert_same_tables(first, second)
-    assert (first.folder / "layers.parquet").read_bytes() == (second.folder / "layers.parquet").read_bytes()
+    assert (first.folder / "layers.parquet").read_bytes() == (
+        second.folder / "layers.parquet"
+    ).read_bytes()
 
 
 def test_a_finished_cell_is_left_alone(cell):
@@ -98,7 +112,9 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
 
 def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
     one = cell("constant", "a")
-    other = Cell({**one.settings, "method": catalog.read("method", "last_layer")}, method="constant")
+    other = Cell(
+        {**one.settings, "method": catalog.read("method", "last_layer")}, method="constant"
+    )
     assert [one.arm.label, other.arm.label] == [
         "image/digits, 40 epochs: constant",
         "image/digits, 40 epochs: methods.last_layer.LastLayer",
@@ -106,11 +122,16 @@ def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
 
 
 def begin(one, monkeypatch, **changed):
-    """Train some steps as a process that is cut off, and that had `changed` instead of what there is now."""
+    """Train some steps as a process that is cut off, and that had `changed` instead of what there
+    is now.
+    """
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         for name, value in changed.items():
             patch.setattr(Cell, name, value)
-        patch.setattr("beyond.run.runner.train", lambda *of: chain(islice(train(*of), 5), map(cut_off, [None])))
+        patch.setattr(
+            "beyond.run.runner.train",
+            lambda *of: chain(islice(train(*of), 5), map(cut_off, [None])),
+        )
         run_cell(one, keep_skipped=False, shown=False)
     assert {path.name for path in one.folder.iterdir()} == {"state.pt", "log.txt", "lock"}
 
@@ -126,8 +147,12 @@ def test_a_run_that_was_cut_off_goes_on_without_a_word(cell, monkeypatch, capsys
     assert "anew" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("part", "told"), [("sources", "methods/backprop.py"), ("data", "its data")])
-def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(part, told, cell, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("part", "told"), [("sources", "methods/backprop.py"), ("data", "its data")]
+)
+def test_a_run_that_other_code_or_data_began_starts_anew_and_says_so(
+    part, told, cell, monkeypatch, capsys
+):
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
     run_cell(whole, keep_skipped=False, shown=False)
     before = {"sources": {**whole.sources, "methods/backprop.py": "0"}, "data": "0"}
@@ -153,10 +178,15 @@ def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cel
 
 
 def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
-    """Copied by hand, as folders are: of other seeds, or of another arm with weights of other shapes."""
+    """Copied by hand, as folders are: of other seeds, or of another arm with weights of other
+    shapes.
+    """
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
     run_cell(whole, keep_skipped=False, shown=False)
-    wider = replace(begun, settings={**begun.settings, "network": catalog.read("network", "mlp") | {"hidden": [8, 8]}})
+    wider = replace(
+        begun,
+        settings={**begun.settings, "network": catalog.read("network", "mlp") | {"hidden": [8, 8]}},
+    )
     for other in (begun.of_seeds([5, 6]), wider):
         begin(other, monkeypatch)
         begun.folder.mkdir(exist_ok=True)
@@ -170,7 +200,9 @@ def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["state.pt", "manifest.json", "runs.parquet"])
 @pytest.mark.parametrize("spoil", [b"", b"rubbish", None])
-def test_a_file_that_is_cut_costs_that_cell_alone_and_no_traceback(name, spoil, cell, monkeypatch, capsys):
+def test_a_file_that_is_cut_costs_that_cell_alone_and_no_traceback(
+    name, spoil, cell, monkeypatch, capsys
+):
     one = cell("constant", "spoilt", epochs=1)
     if name == "state.pt":
         begin(one, monkeypatch)
@@ -191,13 +223,18 @@ def test_a_seed_that_another_process_trains_is_refused(cell):
     one = cell("backprop", "shared", epochs=1)
     other = one.of_seeds([1, 2, 3])
     assert other.arm.id == one.arm.id
-    with RunFolder(other.folder).locked(other.seeds), pytest.raises(InputError, match="another process is writing"):
+    with (
+        RunFolder(other.folder).locked(other.seeds),
+        pytest.raises(InputError, match="another process is writing"),
+    ):
         run_cell(one, keep_skipped=False, shown=False)
     with RunFolder(other.folder).locked([4]):
         assert run_cell(one, keep_skipped=False, shown=False) == "finished"
 
 
-def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_alone(cell, monkeypatch):
+def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_alone(
+    cell, monkeypatch
+):
     one = cell("backprop", "once", epochs=1)
     run_cell(one, keep_skipped=False, shown=False)
     written = (one.folder / "runs.parquet").stat().st_mtime_ns
@@ -210,7 +247,10 @@ def test_a_cell_that_another_process_trains_again_is_not_deleted_under_it(cell):
     one = cell("backprop", "once", epochs=1)
     run_cell(one, keep_skipped=False, shown=False)
     again = plan(replace(one, settings={**one.settings, "rerun": "all"})).again
-    with RunFolder(one.folder).locked(one.seeds), pytest.raises(InputError, match="another process is writing"):
+    with (
+        RunFolder(one.folder).locked(one.seeds),
+        pytest.raises(InputError, match="another process is writing"),
+    ):
         give_up(again)
     assert (one.folder / "manifest.json").exists()
     give_up(again)
@@ -219,7 +259,9 @@ def test_a_cell_that_another_process_trains_again_is_not_deleted_under_it(cell):
 
 def test_equal_numbers_are_equal_settings(cell):
     assert cell("backprop", "a", epochs=40).run_id == cell("backprop", "a", epochs=40.0).run_id
-    assert cell("backprop", "a", label_noise=0).run_id == cell("backprop", "a", label_noise=0.0).run_id
+    assert (
+        cell("backprop", "a", label_noise=0).run_id == cell("backprop", "a", label_noise=0.0).run_id
+    )
     assert cell("backprop", "a").of_seeds([0, 1]).run_id == cell("backprop", "a").run_id
     assert cell("backprop", "a").of_seeds([2]).run_id != cell("backprop", "a").run_id
     assert cell("backprop", "a").of_seeds([2]).arm.id == cell("backprop", "a").arm.id
@@ -243,7 +285,13 @@ def test_seeds_are_written_as_spans():
 
 def test_a_time_of_any_size_has_its_figures():
     """A run of 0.03 s was told as one of 0.0 s, less than its steps took."""
-    assert [figures(time) for time in (0, 0.03142, 12.34, 999.4, 8640.2)] == ["0", "0.0314", "12.3", "999", "8640"]
+    assert [figures(time) for time in (0, 0.03142, 12.34, 999.4, 8640.2)] == [
+        "0",
+        "0.0314",
+        "12.3",
+        "999",
+        "8640",
+    ]
 
 
 def test_the_manifest_says_where_the_tables_come_from(cell):
@@ -272,14 +320,19 @@ def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
 
 @pytest.mark.parametrize("method", catalog.names("method"))
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
-    for of in ({"epochs": 150}, {"epochs": 2, "name": "regression/sinusoids"}, {"epochs": 2, "name": "image/glyphs"}):
+    for of in (
+        {"epochs": 150},
+        {"epochs": 2, "name": "regression/sinusoids"},
+        {"epochs": 2, "name": "image/glyphs"},
+    ):
         whole = cell(method, "whole", **of)
         if run_cell(whole, keep_skipped=True, shown=False) != "skipped":
             break
     killed = cell(method, "killed", **of)
     arguments = {"settings": killed.settings, "method": method}
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(arguments)], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", CHILD, json.dumps(arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     while child.poll() is None and not (killed.folder / "state.pt").exists():
         time.sleep(0.002)

@@ -64,7 +64,9 @@ def test_the_files_are_what_the_classes_say():
 
 def test_the_settings_of_a_run_have_the_defaults_of_their_class():
     written = yaml.safe_load((CONF / "config.yaml").read_text())
-    assert {key: value for key, value in written.items() if key not in ("defaults", "hydra")} == vars(RunSettings())
+    assert {
+        key: value for key, value in written.items() if key not in ("defaults", "hydra")
+    } == vars(RunSettings())
 
 
 def test_a_page_has_every_setting_with_what_is_allowed_and_what_it_means():
@@ -83,10 +85,14 @@ def test_a_page_has_every_setting_with_what_is_allowed_and_what_it_means():
         "n_steps: 10  # an integer >= 2\n"
         "hidden: [3, 4]  # a list, each an integer >= 1: Widths of layers; as they are\n"
     )
-    assert page(Walk("here"), "A remark.").startswith(f"# A remark.\n_target_: {__name__}.Walk\nstart: here  # text\n")
+    assert page(Walk("here"), "A remark.").startswith(
+        f"# A remark.\n_target_: {__name__}.Walk\nstart: here  # text\n"
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "_target_" in text and "???" not in text])
+@pytest.mark.parametrize(
+    "name", [name for name, text in PAGES.items() if "_target_" in text and "???" not in text]
+)
 def test_a_page_builds_what_it_was_made_from(name):
     group, _, choice = name.removesuffix(".yaml").partition("/")
     built = catalog.build(yaml.safe_load(PAGES[name]), group)

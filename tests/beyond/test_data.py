@@ -28,28 +28,60 @@ FAULTS = [
     # the spread of the images' means instead of their pixels
     ("beyond/data/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
     # shuffled, but not stratified
-    ("beyond/data/splits.py", "(np.arange(len(members)) + rng.random()) / len(members)", "rng.random(len(members))"),
+    (
+        "beyond/data/splits.py",
+        "(np.arange(len(members)) + rng.random()) / len(members)",
+        "rng.random(len(members))",
+    ),
     # a batch with the answers to the one before; with the examples of the first
     (
         "beyond/data/splits.py",
         'self._answers("train", ahead, rows)',
         'self._answers("train", ahead.roll(1, 0), rows.roll(1, 0))',
     ),
-    ("beyond/data/splits.py", "self.augment(self.inputs.at(own), rng)", "self.augment(self.inputs.at(rows[0]), rng)"),
-    ("beyond/data/splits.py", "constant = std <= NOISE * self._precision * mean.abs()", "constant = std == 0"),
-    ("beyond/data/splits.py", 'derive_seed("split", seed) for seed in seeds', "seed for seed in seeds"),
+    (
+        "beyond/data/splits.py",
+        "self.augment(self.inputs.at(own), rng)",
+        "self.augment(self.inputs.at(rows[0]), rng)",
+    ),
+    (
+        "beyond/data/splits.py",
+        "constant = std <= NOISE * self._precision * mean.abs()",
+        "constant = std == 0",
+    ),
+    (
+        "beyond/data/splits.py",
+        'derive_seed("split", seed) for seed in seeds',
+        "seed for seed in seeds",
+    ),
     # held-out examples set the scale
     ("beyond/data/arrays.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
     # noise that depends on who else is in the stack
-    ("beyond/data/arrays.py", "own[which] for own in generators", "generators[0][which] for own in generators"),
-    ("beyond/data/arrays.py", '({"validation": 2} if self.noisy_validation else {})', '{"validation": 2}'),
+    (
+        "beyond/data/arrays.py",
+        "own[which] for own in generators",
+        "generators[0][which] for own in generators",
+    ),
+    (
+        "beyond/data/arrays.py",
+        '({"validation": 2} if self.noisy_validation else {})',
+        '{"validation": 2}',
+    ),
     (
         "beyond/data/arrays.py",
         "[members[: self.shots] for members in by_class]",
         "[train[: self.shots * len(by_class)]]",
     ),
-    ("beyond/data/arrays.py", 'return "own" if raw.n_test is None else "source test"', 'return "own"'),
-    ("beyond/data/arrays.py", "if raw.n_test is not None and raw.n_validation is not None:", "if False:"),
+    (
+        "beyond/data/arrays.py",
+        'return "own" if raw.n_test is None else "source test"',
+        'return "own"',
+    ),
+    (
+        "beyond/data/arrays.py",
+        "if raw.n_test is not None and raw.n_validation is not None:",
+        "if False:",
+    ),
     ("beyond/data/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
     (
         "beyond/data/arrays.py",
@@ -77,7 +109,15 @@ class Toy(ArrayTask):
     @property
     def spec(self):
         n_outputs = 3 if self.kind is TargetKind.CLASSES else 2
-        return TaskSpec("test/toy", self.raw.inputs.shape[1:], n_outputs, self.kind, MLP(), "score", (0.1, 0.2, 0.3))
+        return TaskSpec(
+            "test/toy",
+            self.raw.inputs.shape[1:],
+            n_outputs,
+            self.kind,
+            MLP(),
+            "score",
+            (0.1, 0.2, 0.3),
+        )
 
     def examples(self):
         return self.raw
@@ -91,7 +131,8 @@ def values(**given):
 
 
 def scaled(scaling, inputs=None, **given):
-    inputs = np.stack([ROWS * 1.0, 5 - 0.1 * ROWS], 1)[:, :, None] if inputs is None else inputs  # (200, 2, 1, 1)
+    # (200, 2, 1, 1)
+    inputs = np.stack([ROWS * 1.0, 5 - 0.1 * ROWS], 1)[:, :, None] if inputs is None else inputs
     return Toy(raw=Examples(inputs, CLASSES, scaling=scaling), **given)
 
 
@@ -116,7 +157,7 @@ def rows(task, split="train", seed=0):
     return inputs(task, split, seed).flatten().tolist()
 
 
-# ------------------------------------------------------------------------------------------------------- splits
+# --------------------------------------------------------------------------------------------------
 
 
 def test_every_example_is_in_one_split_with_its_own_target():
@@ -192,17 +233,28 @@ def test_where_splits_come_from_is_said():
 def test_bad_examples_and_empty_splits_are_refused():
     wrong = ROWS.astype(float)
     wrong[17] = np.nan
-    with pytest.raises(InputError, match=r"^inputs of test/toy must be finite .*, got nan in row 17, feature 0$"):
+    with pytest.raises(
+        InputError, match=r"^inputs of test/toy must be finite .*, got nan in row 17, feature 0$"
+    ):
         Toy(raw=Examples(wrong, CLASSES)).at([0])
-    for n_examples, n_test, split in ((3, 1, "validation"), (2, None, "validation"), (1, 1, "train"), (2, 5, "train")):
+    for n_examples, n_test, split in (
+        (3, 1, "validation"),
+        (2, None, "validation"),
+        (1, 1, "train"),
+        (2, 5, "train"),
+    ):
         few = Examples(ROWS[:n_examples], CLASSES[:n_examples], n_test, "none")
-        with pytest.raises(InputError, match=f"^the {split} split of test/toy must be at least 1 example, got 0$"):
+        with pytest.raises(
+            InputError, match=f"^the {split} split of test/toy must be at least 1 example, got 0$"
+        ):
             Toy(raw=few).at([0, 1])
-    with pytest.raises(InputError, match=r"^the validation split of test/toy must be at least 2 examples, got 1$"):
+    with pytest.raises(
+        InputError, match=r"^the validation split of test/toy must be at least 2 examples, got 1$"
+    ):
         Toy(kind=TargetKind.VALUES, raw=Examples(ROWS[:8], VALUES[:8])).at([0])
 
 
-# ----------------------------------------------------------------------------------------------------- thinning
+# --------------------------------------------------------------------------------------------------
 
 
 def test_smaller_training_parts_are_stratified_and_nested():
@@ -227,7 +279,7 @@ def test_thinning_leaves_the_other_splits_alone(setting):
         assert rows(Toy(**setting), split) == rows(Toy(), split)
 
 
-# ------------------------------------------------------------------------------------------------------ scaling
+# --------------------------------------------------------------------------------------------------
 
 
 def test_each_feature_is_scaled_by_the_training_part():
@@ -237,7 +289,9 @@ def test_each_feature_is_scaled_by_the_training_part():
 
 
 def test_values_go_back_into_the_units_they_came_in():
-    splits = Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES * 1.0, scaling="none")).at([3, 8])
+    splits = Toy(kind=TargetKind.VALUES, raw=Examples(ROWS, VALUES * 1.0, scaling="none")).at(
+        [3, 8]
+    )
     indices = torch.arange(139).unsqueeze(0)
     back = splits.in_units(splits.batch("train", indices).targets)
     raw = torch.from_numpy(VALUES[splits.ids("train", indices)]).float()
@@ -283,11 +337,21 @@ def test_what_is_thinned_away_does_not_touch_the_scale():
 @pytest.mark.parametrize("split_seed", [0, None])
 @pytest.mark.parametrize("scaling", ["feature", "whole"])
 def test_a_constant_feature_becomes_zero_whatever_its_value(scaling, split_seed):
-    """A mean is not always equal to the equal numbers that it is of: then their deviation is no spread."""
+    """A mean is not always equal to the equal numbers that it is of: then their deviation is no
+    spread.
+    """
     constants = np.arange(1, 1000) / 100
-    tables = [np.tile(constants, (200, 1))] if scaling == "feature" else [np.full((200, 2), c) for c in constants[::37]]
+    tables = (
+        [np.tile(constants, (200, 1))]
+        if scaling == "feature"
+        else [np.full((200, 2), c) for c in constants[::37]]
+    )
     for table in tables:
-        held_out = int(scaled("none", ROWS * 1.0, split_seed=split_seed).at([0]).ids("test", torch.tensor([[0]])))
+        held_out = int(
+            scaled("none", ROWS * 1.0, split_seed=split_seed)
+            .at([0])
+            .ids("test", torch.tensor([[0]]))
+        )
         table[held_out] += 0.01
         task = scaled(scaling, table, split_seed=split_seed)
         assert inputs(task).eq(0).all()
@@ -307,10 +371,15 @@ def test_each_replica_is_scaled_by_its_own_training_part():
         task, seeds = scaled(scaling, raw), [4, 5]
         splits = task.at(seeds)
         for replica in range(2):
-            ids = {split: splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0))[replica] for split in SPLITS}
+            ids = {
+                split: splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0))[replica]
+                for split in SPLITS
+            }
             train = raw[ids["train"]]
             for split in SPLITS:
-                own = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[replica]
+                own = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[
+                    replica
+                ]
                 expected = (raw[ids[split]] - train.mean(axis)) / train.std(axis)
                 np.testing.assert_allclose(own, expected, rtol=2e-5, atol=2e-6)
 
@@ -324,7 +393,7 @@ def test_values_are_standardised_by_the_training_part():
     np.testing.assert_allclose(targets(values(), "test"), expected, rtol=1e-5)
 
 
-# -------------------------------------------------------------------------------------------------- label noise
+# --------------------------------------------------------------------------------------------------
 
 
 def test_labels_are_replaced_uniformly_and_nested():
@@ -332,7 +401,9 @@ def test_labels_are_replaced_uniformly_and_nested():
     replaced = []
     for fraction in (0.0, 0.3, 0.6, 1.0):
         noisy = data.replace_labels(labels, fraction, 3, np.random.default_rng(0))
-        assert np.bincount(noisy, minlength=3)[1:] / 30_000 == pytest.approx([fraction / 3] * 2, abs=0.01)
+        assert np.bincount(noisy, minlength=3)[1:] / 30_000 == pytest.approx(
+            [fraction / 3] * 2, abs=0.01
+        )
         replaced.append(set(np.flatnonzero(noisy)))
     assert replaced[0] < replaced[1] < replaced[2] < replaced[3]
     own = np.arange(-100, 0)  # none of which is drawn
@@ -355,14 +426,23 @@ def test_validation_targets_may_be_noisy_too(make):
     assert torch.equal(targets(noisy), targets(make(label_noise=1.0)))
     assert not torch.equal(targets(noisy, "validation"), targets(clean, "validation"))
     assert torch.equal(targets(noisy, "test"), targets(clean, "test"))
-    assert torch.equal(targets(make(noisy_validation=True), "validation"), targets(clean, "validation"))
+    assert torch.equal(
+        targets(make(noisy_validation=True), "validation"), targets(clean, "validation")
+    )
 
 
 def test_each_replica_has_noise_of_its_own():
     for make in (Toy, values):
-        both = make(label_noise=0.7, train_size=100).at([3, 4]).batch("train", torch.arange(100).unsqueeze(0)).targets
+        both = (
+            make(label_noise=0.7, train_size=100)
+            .at([3, 4])
+            .batch("train", torch.arange(100).unsqueeze(0))
+            .targets
+        )
         for replica, seed in enumerate((3, 4)):
-            assert torch.equal(both[replica], targets(make(label_noise=0.7, train_size=100), seed=seed))
+            assert torch.equal(
+                both[replica], targets(make(label_noise=0.7, train_size=100), seed=seed)
+            )
 
 
 @pytest.mark.parametrize("split_seed", [0, None])
@@ -381,7 +461,7 @@ def test_noise_of_values_has_the_given_deviation():
     assert torch.equal(targets(values(label_noise=0.5), "test"), targets(values(), "test"))
 
 
-# ------------------------------------------------------------------------------------------------------ batches
+# --------------------------------------------------------------------------------------------------
 
 
 def test_each_replica_has_its_own_examples():
@@ -395,7 +475,9 @@ def test_each_replica_has_its_own_examples():
         assert torch.equal(own.targets[replica], targets(Toy(), seed=seed)[indices[replica]])
 
 
-@pytest.mark.parametrize("task", [Toy(label_noise=0.7), values(label_noise=0.7)], ids=["classes", "values"])
+@pytest.mark.parametrize(
+    "task", [Toy(label_noise=0.7), values(label_noise=0.7)], ids=["classes", "values"]
+)
 def test_a_replicas_noise_is_its_seeds_alone(task):
     splits = task.at([3, 8])
     together = splits.batch("train", torch.arange(splits.size("train")).unsqueeze(0)).targets
@@ -403,7 +485,9 @@ def test_a_replicas_noise_is_its_seeds_alone(task):
 
 
 def test_a_split_is_drawn_from_the_seeds_own_stream_and_says_so():
-    assert inputs(Toy(), seed=5).tolist() == inputs(Toy(split_seed=derive_seed("split", 5))).tolist()
+    assert (
+        inputs(Toy(), seed=5).tolist() == inputs(Toy(split_seed=derive_seed("split", 5))).tolist()
+    )
     assert [Toy().at([5]).origin, Toy(split_seed=4).at([5]).origin] == ["own", "4"]
     fixed = {"n_test": 40, "n_validation": 20}
     assert Toy(raw=replace(RAW, n_test=40)).at([5]).origin == "source test"
@@ -418,7 +502,10 @@ def test_training_batches_are_the_examples_as_augmented_at_each_visit(given, ahe
             return inputs + 1 + rng.integers(5, inputs.shape[1]).unsqueeze(-1)
 
     monkeypatch.setattr(splits, "AHEAD", ahead)
-    indices, stream = Stream("data", [0, 1]).integers(140, 15).view(2, 5, 3).transpose(0, 1), Stream("augment", [0, 1])
+    indices, stream = (
+        Stream("data", [0, 1]).integers(140, 15).view(2, 5, 3).transpose(0, 1),
+        Stream("augment", [0, 1]),
+    )
     visits = Noisy(**given).at([0, 1]).training(indices, Stream("augment", [0, 1]))
     for own, visit in zip(indices, visits, strict=True):
         batch = Toy(**given).at([0, 1]).batch("train", own)
@@ -427,14 +514,24 @@ def test_training_batches_are_the_examples_as_augmented_at_each_visit(given, ahe
 
 
 def test_a_checksum_tells_raw_data_apart_and_nothing_else():
-    for same in (Toy(split_seed=1), Toy(label_noise=0.5), Toy(train_size=139), Toy(raw=replace(RAW, n_test=40))):
+    for same in (
+        Toy(split_seed=1),
+        Toy(label_noise=0.5),
+        Toy(train_size=139),
+        Toy(raw=replace(RAW, n_test=40)),
+    ):
         assert same.checksum() == Toy().checksum()
-    others = (ROWS + (ROWS == 199), CLASSES), (ROWS, CLASSES % 2), (ROWS[:, :, None], CLASSES), (ROWS * 1.0, CLASSES)
+    others = (
+        (ROWS + (ROWS == 199), CLASSES),
+        (ROWS, CLASSES % 2),
+        (ROWS[:, :, None], CLASSES),
+        (ROWS * 1.0, CLASSES),
+    )
     checksums = {Toy(raw=Examples(*arrays, scaling="none")).checksum() for arrays in others}
     assert len({Toy().checksum(), *checksums}) == 5
 
 
-# ------------------------------------------------------------------------------------------------- source tasks
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_source_is_whole_and_clean():
@@ -457,14 +554,18 @@ def test_selected_classes_are_counted_from_zero_and_keep_the_fixed_test_split():
     assert kept.scaling == "none"
 
 
-# ------------------------------------------------------------------------------------------------- augmentation
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_move_by_hand():
     signal = torch.tensor([1, 2, 3, 4]).repeat(1, 3, 1)
     steps = torch.tensor([[1, 0, -2]])
-    assert augment.move(signal, 2, steps, 0).tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 0, 0]]]
-    assert augment.move(signal, 2, steps, None).tolist() == [[[4, 1, 2, 3], [1, 2, 3, 4], [3, 4, 1, 2]]]
+    assert augment.move(signal, 2, steps, 0).tolist() == [
+        [[0, 1, 2, 3], [1, 2, 3, 4], [3, 4, 0, 0]]
+    ]
+    assert augment.move(signal, 2, steps, None).tolist() == [
+        [[4, 1, 2, 3], [1, 2, 3, 4], [3, 4, 1, 2]]
+    ]
 
 
 def test_each_example_of_each_replica_moves_along_its_own_axis():
@@ -496,7 +597,7 @@ def test_a_replica_is_varied_alone_as_in_the_stack():
     assert torch.equal(stacked[1:2], alone)
 
 
-# ------------------------------------------------------------------------------------------------- bad settings
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -526,7 +627,10 @@ def test_bad_settings_are_refused_at_once(make, settings, message):
     ("settings", "message"),
     [
         ({"shots": 99}, "shots must be at most 21, the smallest class of test/toy, got 99"),
-        ({"train_size": 141}, "train_size must be at most 140, the training part of test/toy, got 141"),
+        (
+            {"train_size": 141},
+            "train_size must be at most 140, the training part of test/toy, got 141",
+        ),
     ],
 )
 def test_what_only_shows_with_the_data_is_refused_before_training(settings, message):
@@ -538,5 +642,7 @@ def test_what_only_shows_with_the_data_is_refused_before_training(settings, mess
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'dev'$"):
+    with pytest.raises(
+        InputError, match=r"^split must be one of train, validation, test; got 'dev'$"
+    ):
         Toy().at([0]).size("dev")

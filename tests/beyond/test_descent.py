@@ -1,4 +1,6 @@
-"""What every rule that descends leaves to its base: the step, what is trained, and what is learnt besides."""
+"""What every rule that descends leaves to its base: the step, what is trained, and what is learnt
+besides.
+"""
 
 from typing import ClassVar
 
@@ -25,7 +27,11 @@ FAULTS = [
         "learnt.tensor_split([last - first], 1)",
         '(learnt[:, : last - first], state["extras"])',
     ),
-    ("beyond/kits/descent.py", "if not first <= block.start < last]", "if not first < block.start < last]"),
+    (
+        "beyond/kits/descent.py",
+        "if not first <= block.start < last]",
+        "if not first < block.start < last]",
+    ),
 ]
 SEEDS = [0, 1]
 
@@ -71,7 +77,9 @@ def start(method):
     return problem, batch, params, rng, method.init(problem, params, rng)
 
 
-@pytest.mark.parametrize("method", [Along(SGD(learning_rate=0.5)), Everywhere(SGD(learning_rate=0.5))])
+@pytest.mark.parametrize(
+    "method", [Along(SGD(learning_rate=0.5)), Everywhere(SGD(learning_rate=0.5))]
+)
 def test_a_step_follows_the_direction_where_the_rule_trains(method):
     problem, batch, params, rng, state = start(method)
     after = method.step(state, batch, problem, rng)
@@ -96,7 +104,11 @@ def test_the_optimizer_remembers():
     problem, batch, _, rng, state = start(method)
     first, last = method.trained(problem)
     width = last - first + 3
-    assert all(own.shape == (2, width) for own in state["optimizer"].values() if isinstance(own, torch.Tensor))
+    assert all(
+        own.shape == (2, width)
+        for own in state["optimizer"].values()
+        if isinstance(own, torch.Tensor)
+    )
     after = method.step(state, batch, problem, rng)
     _, expected = method.optimizer.update(
         method.direction(state, batch, problem, rng)[0], state["optimizer"], torch.zeros(2, width)

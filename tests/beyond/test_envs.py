@@ -1,4 +1,6 @@
-"""Oracles: the checkers of Gymnasium and Stable-Baselines3, the task itself, Gymnasium's vector of single ones."""
+"""Oracles: the checkers of Gymnasium and Stable-Baselines3, the task itself, Gymnasium's vector of
+single ones.
+"""
 
 import subprocess
 import sys
@@ -26,8 +28,10 @@ DIGITS, DIABETES = "beyond/image-digits-v0", "beyond/regression-diabetes-v0"
 SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
 # What the checkers advise and these environments do not follow, and why.
-STANDARDISED = "It seems that your observation", "The minimal resolution for an image"  # not raw pixels, and small
-UNITS = "For Box action spaces, we recommend", "We recommend you to use a symmetric"  # actions have the target's units
+# not raw pixels, and small
+STANDARDISED = "It seems that your observation", "The minimal resolution for an image"
+# actions have the target's units
+UNITS = "For Box action spaces, we recommend", "We recommend you to use a symmetric"
 
 
 def environment(task: str) -> str:
@@ -52,7 +56,10 @@ def test_the_examples_are_those_of_the_repetitions_split():
         task = catalog.load("task", "image/digits")
         own = task.at([seed]).batch("test", torch.arange(270).unsqueeze(0)).inputs[0]
         assert np.array_equal(Bandit(task, "test", seed).show(np.arange(270)), own)
-    shown = [gymnasium.make(DIGITS, repetition=seed).unwrapped.bandit.show(np.arange(5)) for seed in (0, 0, 3)]
+    shown = [
+        gymnasium.make(DIGITS, repetition=seed).unwrapped.bandit.show(np.arange(5))
+        for seed in (0, 0, 3)
+    ]
     assert np.array_equal(*shown[:2])
     assert not np.array_equal(*shown[1:])
     with pytest.raises(InputError, match=r"^repetition must be an integer >= 0, got -1$"):
@@ -69,7 +76,9 @@ def test_every_task_passes_the_checkers(check, task, load_task):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check(env)
-    unexpected = [str(one.message) for one in caught if not any(text in str(one.message) for text in expected)]
+    unexpected = [
+        str(one.message) for one in caught if not any(text in str(one.message) for text in expected)
+    ]
     assert not unexpected
 
 
@@ -121,15 +130,26 @@ def test_values_earn_minus_half_the_squared_distance():
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])
 def test_the_vector_equals_gymnasiums_vector_of_single_ones(task, n, monkeypatch):
-    """Gymnasium's has a generator for each environment; so several are dealt the same examples from one deck."""
+    """Gymnasium's has a generator for each environment; so several are dealt the same examples from
+    one deck.
+    """
     deck: list[int] = []
     if n > 1:
-        monkeypatch.setattr(Bandit, "draw", lambda *drawn: np.array([deck.pop() for _ in range(drawn[2])]))
+        monkeypatch.setattr(
+            Bandit, "draw", lambda *drawn: np.array([deck.pop() for _ in range(drawn[2])])
+        )
     ours = gymnasium.make_vec(environment(task), num_envs=n)
-    peer = gymnasium.make_vec(environment(task), num_envs=n, vectorization_mode="sync", vector_kwargs=SAME_STEP)
+    peer = gymnasium.make_vec(
+        environment(task), num_envs=n, vectorization_mode="sync", vector_kwargs=SAME_STEP
+    )
     assert isinstance(ours, TaskVectorEnv)
     assert ours.metadata == peer.metadata
-    for space in ("single_observation_space", "single_action_space", "observation_space", "action_space"):
+    for space in (
+        "single_observation_space",
+        "single_action_space",
+        "observation_space",
+        "action_space",
+    ):
         assert getattr(ours, space) == getattr(peer, space)
 
     ours.action_space.seed(1)
@@ -167,7 +187,9 @@ def test_examples_are_drawn_uniformly():
     envs = gymnasium.make_vec(DIGITS, num_envs=1000, train_size=50)
     counts = np.bincount(rows(envs.reset(seed=0)[0], inputs), minlength=50)
     for _ in range(9):
-        counts += np.bincount(rows(envs.step(np.zeros(1000, dtype=np.int64))[0], inputs), minlength=50)
+        counts += np.bincount(
+            rows(envs.step(np.zeros(1000, dtype=np.int64))[0], inputs), minlength=50
+        )
     assert chisquare(counts).pvalue > 1e-4
 
 
@@ -177,7 +199,10 @@ def test_the_seed_decides_and_the_global_generators_do_not():
         np.random.seed(other)  # noqa: NPY002
         torch.manual_seed(other)
         envs = gymnasium.make_vec(DIGITS, num_envs=3)
-        shown = [envs.reset(seed=seed)[0], *(envs.step(np.zeros(3, dtype=np.int64))[0] for _ in range(4))]
+        shown = [
+            envs.reset(seed=seed)[0],
+            *(envs.step(np.zeros(3, dtype=np.int64))[0] for _ in range(4)),
+        ]
         lives.append(np.stack(shown))
     assert (lives[0] == lives[1]).all()
     assert not (lives[0] == lives[2]).all()
@@ -190,7 +215,9 @@ def test_single_environments_share_the_data():
 
 
 def test_bad_arguments_are_refused_in_one_line():
-    with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'tset'$"):
+    with pytest.raises(
+        InputError, match=r"^split must be one of train, validation, test; got 'tset'$"
+    ):
         gymnasium.make(DIGITS, split="tset")
     with pytest.raises(InputError, match=r"^num_envs must be an integer >= 1, got 0$"):
         gymnasium.make_vec(DIGITS, num_envs=0)
@@ -200,7 +227,9 @@ def test_bad_arguments_are_refused_in_one_line():
 
 @pytest.mark.parametrize("task", EPISODES)
 def test_a_task_of_episodes_is_refused_in_one_line(task):
-    with pytest.raises(InputError, match=f"^task must be one of single examples, not of episodes, got '{task}'$"):
+    with pytest.raises(
+        InputError, match=f"^task must be one of single examples, not of episodes, got '{task}'$"
+    ):
         gymnasium.make(environment(task))
 
 

@@ -16,7 +16,11 @@ from beyond.streams import Stream
 FAULTS = [
     # training episodes show the same examples at every visit; those of other families
     ("beyond/data/episodes.py", "rng.uniform(own.shape[1], *draws.shape[2:])", "pick(draws, own)"),
-    ("beyond/data/episodes.py", "self._shown(pick(families, own), rng", "self._shown(pick(families, indices[0]), rng"),
+    (
+        "beyond/data/episodes.py",
+        "self._shown(pick(families, own), rng",
+        "self._shown(pick(families, indices[0]), rng",
+    ),
     ("beyond/data/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
     ("beyond/data/episodes.py", "count * (seed % (2**31 // count))", "seed % (2**31 // count)"),
     (
@@ -38,7 +42,14 @@ class Slopes(EpisodeTask):
     @property
     def spec(self):
         return TaskSpec(
-            "test/slopes", (2,), 1, TargetKind.VALUES, MLP((3,)), "r2_score", (0.1, 0.5, 0.9), episode=Episode(2, 3)
+            "test/slopes",
+            (2,),
+            1,
+            TargetKind.VALUES,
+            MLP((3,)),
+            "r2_score",
+            (0.1, 0.5, 0.9),
+            episode=Episode(2, 3),
         )
 
     def families(self, split, n_episodes, rng):
@@ -75,12 +86,20 @@ def test_splits_have_families_of_their_own_and_small_training_sets_are_nested():
     families = [splits.parts[split][0] for split in ("train", "validation", "test")]
     assert len(torch.cat(families, 1).unique()) == 64  # nor do two seeds share any
     assert all(
-        torch.equal(*pair) for pair in zip(small.parts["train"], (p[:, :6] for p in splits.parts["train"]), strict=True)
+        torch.equal(*pair)
+        for pair in zip(
+            small.parts["train"], (p[:, :6] for p in splits.parts["train"]), strict=True
+        )
     )
     assert small.size("train") == 6
-    with pytest.raises(InputError, match=r"^train_size must be at most 20, the training part of test/slopes, got 21$"):
+    with pytest.raises(
+        InputError,
+        match=r"^train_size must be at most 20, the training part of test/slopes, got 21$",
+    ):
         Slopes(train_size=21).at([0])
-    with pytest.raises(InputError, match=r"^split must be one of train, validation, test; got 'tset'$"):
+    with pytest.raises(
+        InputError, match=r"^split must be one of train, validation, test; got 'tset'$"
+    ):
         Slopes().at([0]).size("tset")
 
 
@@ -91,7 +110,12 @@ def test_the_checksum_covers_queries_and_support_and_no_seed():
             return inputs, 2 * targets
 
     whole = Slopes().checksum()
-    assert whole == Slopes(split_seed=1).checksum() == Slopes(train_size=6).checksum() != Doubled().checksum()
+    assert (
+        whole
+        == Slopes(split_seed=1).checksum()
+        == Slopes(train_size=6).checksum()
+        != Doubled().checksum()
+    )
 
 
 def test_each_replica_has_the_episodes_of_its_seed():
@@ -106,7 +130,9 @@ def test_each_replica_has_the_episodes_of_its_seed():
 
 def test_a_query_has_one_number_wherever_its_split_is_drawn_and_no_other_query_has_it():
     every = torch.arange(7).unsqueeze(0)
-    assert Slopes(split_seed=0).at([7, 8]).ids("test", torch.tensor([[4, 0]])).tolist() == [[12, 13, 14, 0, 1, 2]]
+    assert Slopes(split_seed=0).at([7, 8]).ids("test", torch.tensor([[4, 0]])).tolist() == [
+        [12, 13, 14, 0, 1, 2]
+    ]
     next_to = [Slopes(split_seed=seed).at([0]).ids("test", every) for seed in range(3)]
     assert len(torch.cat(next_to).unique()) == 3 * 7 * 3
     both = Slopes().at([7, 8]).ids("test", every)

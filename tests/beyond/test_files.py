@@ -1,4 +1,6 @@
-"""A file of the system's packages: the first folder that has it, what it holds, and what is said where it is not."""
+"""A file of the system's packages: the first folder that has it, what it holds, and what is said
+where it is not.
+"""
 
 import gzip
 import hashlib
@@ -31,18 +33,25 @@ def test_contents_come_from_the_first_folder_that_has_the_file(folders):
 
 
 def test_a_missing_file_names_the_package_in_one_line(folders):
-    with pytest.raises(InputError, match=r"^data/a\.gz is not on this machine: apt install some-package$"):
+    with pytest.raises(
+        InputError, match=r"^data/a\.gz is not on this machine: apt install some-package$"
+    ):
         unpacked("data/a.gz", SHA256, "some-package")
 
 
 @pytest.mark.parametrize("damage", ["not compressed", "empty", "cut off", "garbled"])
 def test_a_damaged_file_is_refused_in_one_line(folders, damage):
     whole = gzip.compress(b"contents")
-    stored = {"not compressed": b"contents", "empty": b"", "cut off": whole[:-9], "garbled": whole[:10] + b"\xff" * 9}[
-        damage
-    ]
+    stored = {
+        "not compressed": b"contents",
+        "empty": b"",
+        "cut off": whole[:-9],
+        "garbled": whole[:10] + b"\xff" * 9,
+    }[damage]
     (folders[0] / "a.gz").write_bytes(stored)
-    with pytest.raises(InputError, match=r"a.gz is not the published file: apt install --reinstall some-package$"):
+    with pytest.raises(
+        InputError, match=r"a.gz is not the published file: apt install --reinstall some-package$"
+    ):
         unpacked("a.gz", SHA256, "some-package")
 
 

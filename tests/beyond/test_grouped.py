@@ -14,7 +14,12 @@ from beyond.network.layers import GroupedLinear
 from beyond.streams import Stream
 
 R, B = 3, 4
-CASES = [(GroupedLinear(6, 2), 4), (GroupedLinear(3, 3), 3), (GroupedLinear(4, 1), 5), (GroupedLinear(2, 2), 6)]
+CASES = [
+    (GroupedLinear(6, 2), 4),
+    (GroupedLinear(3, 3), 3),
+    (GroupedLinear(4, 1), 5),
+    (GroupedLinear(2, 2), 6),
+]
 
 
 def draw(layer, n_in, n_copies=R):
@@ -27,7 +32,10 @@ def draw(layer, n_in, n_copies=R):
 def reference(layer, weight, x):
     """A convolution with kernel 1 over the batch's axis."""
     return torch.stack(
-        [F.conv1d(own, w.flatten(0, 1).unsqueeze(2), groups=layer.n_groups) for w, own in zip(weight, x, strict=True)]
+        [
+            F.conv1d(own, w.flatten(0, 1).unsqueeze(2), groups=layer.n_groups)
+            for w, own in zip(weight, x, strict=True)
+        ]
     )
 
 
@@ -78,7 +86,9 @@ def test_bad_settings_are_refused():
     for settings in ({"n_groups": 0}, {"initialisation": "nothing"}, {"init_std": 0.0}):
         with pytest.raises(InputError, match=next(iter(settings))):
             Grouped(**settings)
-    with pytest.raises(InputError, match=r"n_out must be >= 1 and a multiple of n_groups \(2\), got 3"):
+    with pytest.raises(
+        InputError, match=r"n_out must be >= 1 and a multiple of n_groups \(2\), got 3"
+    ):
         GroupedLinear(3, 2)
     with pytest.raises(InputError, match="GroupedLinear input must be one axis"):
         GroupedLinear(4, 2).parameters((3,))

@@ -29,11 +29,16 @@ def test_lenet_is_the_same_function_as_torchs_layers(spec):
         nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
     )  # fmt: skip
     nn.utils.vector_to_parameters(params[0], reference.parameters())
-    torch.testing.assert_close(network.outputs(params, images)[0], reference(images[0]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        network.outputs(params, images)[0], reference(images[0]), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_what_it_cannot_be_is_refused(spec):
-    for settings, message in (({"pool": "min"}, "pool must be one of"), ({"activation": "x"}, "activation must be")):
+    for settings, message in (
+        ({"pool": "min"}, "pool must be one of"),
+        ({"activation": "x"}, "activation must be"),
+    ):
         with pytest.raises(InputError, match=message):
             LeNet(**settings)
     with pytest.raises(InputError, match="small enough for a 4x4 image"):

@@ -9,9 +9,17 @@ from beyond.network.initialisations import INITIALISATIONS, gaussian, identity, 
 from beyond.streams import Stream
 
 FAULTS = [
-    ("beyond/network/initialisations.py", "sqrt(2 / (fan_in + fan_out))", "sqrt(1 / (fan_in + fan_out))"),
+    (
+        "beyond/network/initialisations.py",
+        "sqrt(2 / (fan_in + fan_out))",
+        "sqrt(1 / (fan_in + fan_out))",
+    ),
     # Q as LAPACK has it is not uniform
-    ("beyond/network/initialisations.py", "q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)", "q = q * 1"),
+    (
+        "beyond/network/initialisations.py",
+        "q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)",
+        "q = q * 1",
+    ),
 ]
 
 FAN_IN, FAN_OUT = 80, 50
@@ -51,12 +59,16 @@ def test_orthogonal_rows_or_columns_are_orthonormal(shape, close):
     weights = orthogonal(draws, 0, 0)
     assert weights.shape == draws.shape
     matrices = weights.flatten(2)
-    fewer = matrices @ matrices.mT if matrices.shape[1] <= matrices.shape[2] else matrices.mT @ matrices
+    fewer = (
+        matrices @ matrices.mT if matrices.shape[1] <= matrices.shape[2] else matrices.mT @ matrices
+    )
     close(fewer, torch.eye(fewer.shape[1]).expand_as(fewer), atol=1e-5)
 
 
 def test_orthogonal_matrices_are_uniform():
-    """Under a uniform distribution each entry has mean 0 and variance 1 / n, and reflections are half of all."""
+    """Under a uniform distribution each entry has mean 0 and variance 1 / n, and reflections are
+    half of all.
+    """
     matrices = orthogonal(Stream("init", [0]).normal(4000, 3, 3).squeeze(0), 0, 0)
     assert matrices.mean(0).abs().max() < 5 / sqrt(3 * 4000)
     assert (matrices.square().mean(0) - 1 / 3).abs().max() < 0.03

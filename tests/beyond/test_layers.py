@@ -1,4 +1,6 @@
-"""Every layer against torch's own function, and its chain rule against automatic differentiation of that function."""
+"""Every layer against torch's own function, and its chain rule against automatic differentiation of
+that function.
+"""
 
 import pytest
 import torch
@@ -6,7 +8,17 @@ import torch.nn.functional as F
 
 from beyond.errors import InputError
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layers import Dropout, Embedding, Flatten, LayerNorm, Linear, ReLU, Residual, Sigmoid, Tanh
+from beyond.network.layers import (
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    Linear,
+    ReLU,
+    Residual,
+    Sigmoid,
+    Tanh,
+)
 from beyond.network.sequence_layers import GRU, Channels, Conv1d
 from beyond.streams import Stream
 
@@ -16,23 +28,35 @@ FAULTS = [
     ("beyond/network/layers.py", "/ (1 - self.rate)", "* 1.0"),
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/network/layers.py", "(dn - dn.mean(1, keepdim=True) -", "(dn -"),
+    ("beyond/network/layers.py", "dn - dn.mean(1, keepdim=True) -", "dn -"),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
 
 R, P, B = 3, 5, 4
-TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-13}}
+TOLERANCE = {
+    torch.float32: {"rtol": 1e-5, "atol": 1e-5},
+    torch.float64: {"rtol": 1e-12, "atol": 1e-13},
+}
 
 
 def torch_gru(layer, weights, x):
     """torch.nn.GRU on sequences (B, channels, length); its weights are ours, cut into directions."""
-    module = torch.nn.GRU(x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional)
-    own = {"weight": "weight_ih", "weight_hidden": "weight_hh", "bias": "bias_ih", "bias_hidden": "bias_hh"}
+    module = torch.nn.GRU(
+        x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional
+    )
+    own = {
+        "weight": "weight_ih",
+        "weight_hidden": "weight_hh",
+        "bias": "bias_ih",
+        "bias_hidden": "bias_hh",
+    }
     named = {
         f"{theirs}_l0{suffix}": part
         for name, theirs in own.items()
-        for suffix, part in zip(("", "_reverse"), weights[name].chunk(layer.n_directions), strict=False)
+        for suffix, part in zip(
+            ("", "_reverse"), weights[name].chunk(layer.n_directions), strict=False
+        )
     }
     return torch.func.functional_call(module, named, (x.transpose(1, 2),))[0].transpose(1, 2)
 
@@ -42,7 +66,10 @@ TORCH = {
     Linear: lambda _, w, x: F.linear(x, w["weight"], w["bias"]),
     Embedding: lambda _, w, x: F.embedding(x, w["weight"]).flatten(1),
     Residual: lambda layer, w, x: (
-        x + TORCH[type(layer.activation)](layer.activation, {}, TORCH[type(layer.inner)](layer.inner, w, x))
+        x
+        + TORCH[type(layer.activation)](
+            layer.activation, {}, TORCH[type(layer.inner)](layer.inner, w, x)
+        )
     ),
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     GRU: torch_gru,
@@ -50,7 +77,9 @@ TORCH = {
     Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
-    LayerNorm: lambda layer, w, x: F.layer_norm(x, x.shape[1:], w["weight"], w["bias"], layer.epsilon),
+    LayerNorm: lambda layer, w, x: F.layer_norm(
+        x, x.shape[1:], w["weight"], w["bias"], layer.epsilon
+    ),
     Flatten: lambda _, __, x: x.flatten(1),
     ReLU: lambda _, __, x: F.relu(x),
     Tanh: lambda _, __, x: F.tanh(x),
@@ -111,7 +140,9 @@ def draw(layer, shape, n_copies=R, dtype=torch.float64):
 def reference(layer, weights, x):
     """Torch's function on each replica, in the layers' own axes."""
     outputs = [
-        TORCH[type(layer)](layer, {name: weight[replica] for name, weight in weights.items()}, own.movedim(-1, 0))
+        TORCH[type(layer)](
+            layer, {name: weight[replica] for name, weight in weights.items()}, own.movedim(-1, 0)
+        )
         for replica, own in enumerate(x)
     ]
     return torch.stack(outputs).movedim(1, -1)
@@ -161,7 +192,9 @@ def test_candidates_that_share_an_input_are_evaluated_as_one_by_one(layer, shape
     together, _ = layer.forward(weights, x)
     for candidate in range(P):
         own = {name: weight[candidate::P] for name, weight in weights.items()}
-        torch.testing.assert_close(together[candidate::P], layer.forward(own, x)[0], rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(
+            together[candidate::P], layer.forward(own, x)[0], rtol=1e-12, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize(("layer", "shape"), WEIGHTLESS)
@@ -180,7 +213,9 @@ def test_transport_replaces_the_matrix_that_carries_the_error(layer, shape):
     own = layer.carry(weights, cache, dy, carrier=weights["weight"])
     torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
     expected, _ = pull_back(layer, {**weights, "weight": other}, x, dy)
-    torch.testing.assert_close(layer.carry(weights, cache, dy, carrier=other), expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        layer.carry(weights, cache, dy, carrier=other), expected, rtol=1e-12, atol=1e-13
+    )
 
 
 def test_a_linear_layer_carries_with_the_transposed_transport():
@@ -230,7 +265,8 @@ def test_embedded_letters_lie_end_to_end():
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape"), [(Linear(4), (5,)), (Conv2d(6, 3), (2, 9, 9)), (Conv1d(6, stride=1), (2, 9))]
+    ("layer", "shape"),
+    [(Linear(4), (5,)), (Conv2d(6, 3), (2, 9, 9)), (Conv1d(6, stride=1), (2, 9))],
 )
 def test_fans_are_torchs(layer, shape):
     weight = torch.empty(layer.parameters(shape)["weight"])
@@ -285,23 +321,50 @@ def test_dropout_draws_for_each_replica_what_it_draws_alone():
         (lambda: Conv1d(1, padding=-1), "padding must be >= 0, got -1"),
         (lambda: Channels(0), "n_channels must be >= 1, got 0"),
         (lambda: GRU(0), "n_hidden must be >= 1, got 0"),
-        (lambda: Conv1d(1, 5).output_shape((1, 4)), "kernel must be small enough for a sequence of 4, got 5"),
+        (
+            lambda: Conv1d(1, 5).output_shape((1, 4)),
+            "kernel must be small enough for a sequence of 4, got 5",
+        ),
         (lambda: Conv1d(1).parameters((4,)), r"Conv1d input must be a sequence .*, got \(4,\)"),
-        (lambda: GRU(1).output_shape((1, 2, 3)), r"GRU input must be a sequence .*, got \(1, 2, 3\)"),
-        (lambda: Channels(3).output_shape((7,)), r"Channels input must be one axis, a multiple of 3 .*, got \(7,\)"),
-        (lambda: Residual(Linear(2), ReLU()).output_shape((3,)), r"Residual output must be \(3,\), .*, got \(2,\)"),
+        (
+            lambda: GRU(1).output_shape((1, 2, 3)),
+            r"GRU input must be a sequence .*, got \(1, 2, 3\)",
+        ),
+        (
+            lambda: Channels(3).output_shape((7,)),
+            r"Channels input must be one axis, a multiple of 3 .*, got \(7,\)",
+        ),
+        (
+            lambda: Residual(Linear(2), ReLU()).output_shape((3,)),
+            r"Residual output must be \(3,\), .*, got \(2,\)",
+        ),
         (lambda: AvgPool2d(0), "size must be >= 1, got 0"),
         (lambda: Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
         (lambda: Dropout(-0.1), r"rate must be in \[0, 1\), got -0.1"),
         (lambda: Dropout(float("nan")), r"rate must be in \[0, 1\), got nan"),
         (lambda: LayerNorm(0.0), "epsilon must be > 0, got 0.0"),
-        (lambda: Conv2d(1, 5).output_shape((1, 4, 9)), "kernel must be small enough for a 4x9 image, got 5"),
-        (lambda: MaxPool2d(3).output_shape((1, 9, 2)), "size must be at most 2, the image's side, got 3"),
-        (lambda: AvgPool2d(3).output_shape((1, 2, 9)), "size must be at most 2, the image's side, got 3"),
+        (
+            lambda: Conv2d(1, 5).output_shape((1, 4, 9)),
+            "kernel must be small enough for a 4x9 image, got 5",
+        ),
+        (
+            lambda: MaxPool2d(3).output_shape((1, 9, 2)),
+            "size must be at most 2, the image's side, got 3",
+        ),
+        (
+            lambda: AvgPool2d(3).output_shape((1, 2, 9)),
+            "size must be at most 2, the image's side, got 3",
+        ),
         (lambda: Conv2d(1).output_shape((4,)), r"Conv2d input must be an image .*, got \(4,\)"),
         (lambda: Linear(1).parameters((2, 3)), r"Linear input must be one axis .*, got \(2, 3\)"),
-        (lambda: LayerNorm().parameters((2, 3)), r"LayerNorm input must be one axis .*, got \(2, 3\)"),
-        (lambda: Embedding(2, 2).output_shape((2, 3)), r"Embedding input must be one axis .*, got \(2, 3\)"),
+        (
+            lambda: LayerNorm().parameters((2, 3)),
+            r"LayerNorm input must be one axis .*, got \(2, 3\)",
+        ),
+        (
+            lambda: Embedding(2, 2).output_shape((2, 3)),
+            r"Embedding input must be one axis .*, got \(2, 3\)",
+        ),
     ],
 )
 def test_bad_parameters_are_refused_by_name_range_and_value(make, message):

@@ -7,7 +7,11 @@ from beyond.ledger import COST_NAMES, CURRENCIES, Budget, Ledger
 
 FAULTS = [
     # a backward pass costs twice a forward pass
-    ("beyond/ledger.py", "ledger.forward + 2 * ledger.backward", "ledger.forward + ledger.backward"),
+    (
+        "beyond/ledger.py",
+        "ledger.forward + 2 * ledger.backward",
+        "ledger.forward + ledger.backward",
+    ),
     ("beyond/ledger.py", "return Ledger(**vars(self))", "return self"),
     # a step that is not taken leaves its passes behind
     ("beyond/ledger.py", "vars(self).update(vars(earlier))", "self.flops = earlier.flops"),
@@ -26,7 +30,8 @@ def test_one_pass_of_backpropagation_is_one_epoch(make_case):
 
 
 @pytest.mark.parametrize(
-    ("currency", "spent"), [("epochs", 5.0), ("examples", 16), ("flops", 500), ("steps", 7), ("seconds", 1.5)]
+    ("currency", "spent"),
+    [("epochs", 5.0), ("examples", 16), ("flops", 500), ("steps", 7), ("seconds", 1.5)],
 )
 def test_a_budget_counts_its_own_currency(currency, spent):
     ledger = Ledger(forward=10, backward=3, flops=500, steps=7, seconds=1.5)
@@ -54,12 +59,17 @@ def test_every_currency_is_in_the_costs():
 @pytest.mark.parametrize("amount", [0, -1, float("nan"), float("inf"), "many", True])
 @pytest.mark.parametrize("currency", CURRENCIES)
 def test_amounts_that_are_no_budget_are_refused(currency, amount):
-    with pytest.raises(InputError, match=rf"^budget.{currency} must be (a number |finite and )?> 0, got {amount!r}$"):
+    with pytest.raises(
+        InputError,
+        match=rf"^budget.{currency} must be (a number |finite and )?> 0, got {amount!r}$",
+    ):
         Budget.of({currency: amount})
 
 
 def test_unknown_currencies_are_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"^budget must be one of epochs, examples, .*, seconds; got 'dollars'$"):
+    with pytest.raises(
+        InputError, match=r"^budget must be one of epochs, examples, .*, seconds; got 'dollars'$"
+    ):
         Budget.of({"dollars": 3})
 
 
@@ -69,5 +79,7 @@ def test_the_one_amount_that_is_set_is_the_budget():
 
 @pytest.mark.parametrize("amounts", [{}, {"epochs": None}, {"epochs": 1, "steps": 2}])
 def test_none_or_two_amounts_are_refused(amounts):
-    with pytest.raises(InputError, match=r"^budget must be set in exactly one of epochs, .*; got [^\n]*$"):
+    with pytest.raises(
+        InputError, match=r"^budget must be set in exactly one of epochs, .*; got [^\n]*$"
+    ):
         Budget.of(amounts)

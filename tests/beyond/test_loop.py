@@ -1,4 +1,6 @@
-"""The training loop: its grid, its budget, its selection, and that neither stacking nor resuming changes a row."""
+"""The training loop: its grid, its budget, its selection, and that neither stacking nor resuming
+changes a row.
+"""
 
 import io
 import math
@@ -25,27 +27,56 @@ from beyond.run.setup import Setup
 
 FAULTS = [
     # the grid: its points, and a step late
-    ("beyond/run/loop.py", "(-3 + step / 10) for step in range(31)", "(-3 + step / 10) for step in range(30)"),
-    ("beyond/run/loop.py", "training.spent() * (1 + ROUNDING)", "training.spent() * (1 - ROUNDING)"),
+    (
+        "beyond/run/loop.py",
+        "(-3 + step / 10) for step in range(31)",
+        "(-3 + step / 10) for step in range(30)",
+    ),
+    (
+        "beyond/run/loop.py",
+        "training.spent() * (1 + ROUNDING)",
+        "training.spent() * (1 - ROUNDING)",
+    ),
     # the budget: exceeded by a step, and a step short of it
     ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
     ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
     # what is tested is the end, or a run without a step
-    ("beyond/run/selection.py", '"test": scores[best][replica]}', '"test": scores[max(tested)][replica]}'),
+    (
+        "beyond/run/selection.py",
+        '"test": scores[best][replica]}',
+        '"test": scores[max(tested)][replica]}',
+    ),
     ("beyond/run/loop.py", "if not training.ledger.steps:", "if False:"),
     # the warm-up counts, or draws
-    ("beyond/run/training.py", "            self.restore(before)", "            self.state = before['state']"),
-    ("beyond/run/loop.py", "        if self.under_way:\n            training.warm_up()", "        pass"),
-    # goes on with the batches after those that it was to see again; with the first of what was looked up, for ever
+    (
+        "beyond/run/training.py",
+        "            self.restore(before)",
+        "            self.state = before['state']",
+    ),
+    (
+        "beyond/run/loop.py",
+        "        if self.under_way:\n            training.warm_up()",
+        "        pass",
+    ),
+    # goes on with the batches after those that it was to see again; with the first of what was
+    # looked up, for ever
     ("beyond/run/training.py", '["sampler"])\n        self.ahead = iter(())', '["sampler"])'),
     (
         "beyond/run/training.py",
         "            batch = next(self.ahead)\n        self.sampler.advance()",
         "            batch = next(self.ahead)",
     ),
-    ("beyond/run/training.py", "return self.ledger.seconds * len(self.setup.seeds)", "return self.ledger.seconds"),
+    (
+        "beyond/run/training.py",
+        "return self.ledger.seconds * len(self.setup.seeds)",
+        "return self.ledger.seconds",
+    ),
     # the time limit leaves out the warm-up, or what was before an interruption
-    ("beyond/run/training.py", "            self.began = began", "            self.began = perf_counter()"),
+    (
+        "beyond/run/training.py",
+        "            self.began = began",
+        "            self.began = perf_counter()",
+    ),
     (
         "beyond/run/training.py",
         "        self.began = perf_counter() - snapshot",
@@ -67,7 +98,9 @@ class Blobs(ArrayTask):
     @property
     def spec(self):
         targets = (0.4, 0.7, 2.0)  # the last is out of reach
-        return TaskSpec("test/blobs", (2,), 3, TargetKind.CLASSES, MLP((4,)), "accuracy_score", targets)
+        return TaskSpec(
+            "test/blobs", (2,), 3, TargetKind.CLASSES, MLP((4,)), "accuracy_score", targets
+        )
 
     def examples(self):
         rng = np.random.default_rng(0)
@@ -100,7 +133,10 @@ class Descent(Method):
         outputs, tape = problem.forward(state["params"], batch.inputs)
         gradient = problem.backward(tape, problem.error(outputs, batch.targets))
         noise = 0.01 * rng.normal(gradient.shape[1])
-        return {"params": state["params"] - 0.1 * (gradient + noise), "n_steps": state["n_steps"] + 1}
+        return {
+            "params": state["params"] - 0.1 * (gradient + noise),
+            "n_steps": state["n_steps"] + 1,
+        }
 
     def params(self, state):
         return state["params"]
@@ -216,7 +252,15 @@ def setup(method=None, seeds=SEEDS, time_limit=None, task=None, **budget):
     task = task or Blobs()
     amounts = budget or {"epochs": 5}
     network = task.spec.network.build(task.spec)
-    return Setup(method or Descent(), task, network, list(seeds), Budget.of(amounts), {"method": "toy"}, time_limit)
+    return Setup(
+        method or Descent(),
+        task,
+        network,
+        list(seeds),
+        Budget.of(amounts),
+        {"method": "toy"},
+        time_limit,
+    )
 
 
 def whole(of, split):
@@ -242,14 +286,18 @@ def without_clock(table):
 
 def assert_same(one, other, **tolerance):
     for name in one:
-        pd.testing.assert_frame_equal(without_clock(one[name]), without_clock(other[name]), **tolerance)
+        pd.testing.assert_frame_equal(
+            without_clock(one[name]), without_clock(other[name]), **tolerance
+        )
 
 
 def of_seed(tables, seed):
-    return {name: table[table["seed"] == seed].reset_index(drop=True) for name, table in tables.items()}
+    return {
+        name: table[table["seed"] == seed].reset_index(drop=True) for name, table in tables.items()
+    }
 
 
-# ------------------------------------------------------------------------------------------------ grid and budget
+# ------------------------------------------------------------------------------------------------ g
 
 
 def test_the_grid_is_even_in_log_budget_and_ends_at_the_whole_of_it():
@@ -267,7 +315,9 @@ def test_it_is_evaluated_at_the_start_and_at_the_first_step_past_each_point(step
     assert sorted(tables["curves"]["steps"].unique()) == sorted(expected)
 
 
-@pytest.mark.parametrize("budget", [{"steps": 1000}, {"steps": 13}, {"epochs": 5}, {"epochs": 4.93}, {"examples": 999}])
+@pytest.mark.parametrize(
+    "budget", [{"steps": 1000}, {"steps": 13}, {"epochs": 5}, {"epochs": 4.93}, {"examples": 999}]
+)
 def test_a_checkpoints_number_tells_one_place_of_the_grid(budget):
     tables, _ = run(setup(seeds=[0], **budget))
     curves = tables["curves"].query("split != 'test'")
@@ -282,7 +332,14 @@ def test_a_checkpoints_number_tells_one_place_of_the_grid(budget):
 
 @pytest.mark.parametrize(
     "budget",
-    [{"epochs": 5}, {"epochs": 4.93}, {"examples": 999}, {"flops": 123_456}, {"steps": 17}, {"seconds": 0.05}],
+    [
+        {"epochs": 5},
+        {"epochs": 4.93},
+        {"examples": 999},
+        {"flops": 123_456},
+        {"steps": 17},
+        {"seconds": 0.05},
+    ],
 )
 def test_the_budget_is_never_exceeded_and_used_to_the_last_step(budget):
     of = setup(**budget)
@@ -328,12 +385,14 @@ def test_a_step_that_costs_more_than_the_budget_is_not_taken():
     rows = tables["runs"]
     assert (rows[["steps", "forward", "backward", "flops"]] == 0).all(axis=None)
     assert set(rows["status"]) == {"untrained"}
-    assert set(rows["reason"]) == {"one step costs 0.1429 epochs, the budget is 0.05"}  # 8 of 56 examples
+    # 8 of 56 examples
+    assert set(rows["reason"]) == {"one step costs 0.1429 epochs, the budget is 0.05"}
     assert set(rows["unspent"]) == {1.0}
     assert rows["best_test_score"].notna().all()
     assert rows.filter(like="final_").isna().all(axis=None)
     assert tables["curves"]["checkpoint"].unique().tolist() == [0]
-    assert not tables["curves"].duplicated(["seed", "split", "metric"]).any()  # the best is the end: tested once
+    # the best is the end: tested once
+    assert not tables["curves"].duplicated(["seed", "split", "metric"]).any()
 
 
 def test_a_method_that_is_done_before_its_first_step_has_not_trained():
@@ -342,10 +401,13 @@ def test_a_method_that_is_done_before_its_first_step_has_not_trained():
     assert set(rows["reason"]) == {"the method was done before its first step"}
 
 
-@pytest.mark.parametrize(("budget", "unspent"), [({"steps": 4}, 0), ({"examples": 100}, 0.04), ({"epochs": 4}, 0)])
+@pytest.mark.parametrize(
+    ("budget", "unspent"), [({"steps": 4}, 0), ({"examples": 100}, 0.04), ({"epochs": 4}, 0)]
+)
 def test_what_is_left_of_the_budget_is_told(budget, unspent):
     rows = run(setup(**budget))[0]["runs"]
-    assert rows["unspent"].tolist() == pytest.approx([unspent] * 3)  # a step costs 8 + 2 * 8 examples
+    # a step costs 8 + 2 * 8 examples
+    assert rows["unspent"].tolist() == pytest.approx([unspent] * 3)
 
 
 def test_a_method_that_is_done_ends_early():
@@ -397,7 +459,7 @@ def test_a_replica_of_the_stack_is_its_seed_alone_after_100_steps(close):
         close(ends[0][seed], ends[1][0])
 
 
-# ------------------------------------------------------------------------------------------------ what goes wrong
+# ------------------------------------------------------------------------------------------------ w
 
 
 def test_a_replica_that_diverges_ends_alone():
@@ -415,7 +477,9 @@ def test_a_replica_that_diverges_ends_alone():
 
 
 class Exploding(Descent):
-    """One replica's weights are a thousand billion times too large after step `at`: no number overflows."""
+    """One replica's weights are a thousand billion times too large after step `at`: no number
+    overflows.
+    """
 
     def step(self, state, batch, problem, rng):
         state = super().step(state, batch, problem, rng)
@@ -429,7 +493,9 @@ def test_a_loss_beyond_all_measure_has_diverged_though_it_is_finite():
     tables, _ = run(setup(Exploding(at=20), steps=50))
     rows = tables["runs"].set_index("seed")
     assert rows["status"].tolist() == ["finished", "diverged", "finished"]
-    assert re.fullmatch(r"a loss of \d\S*e\+\d\d after 20 steps, from \d\S* at the start", rows.loc[1, "reason"])
+    assert re.fullmatch(
+        r"a loss of \d\S*e\+\d\d after 20 steps, from \d\S* at the start", rows.loc[1, "reason"]
+    )
     assert rows.loc[1, "best_test_score"] >= 0
     assert tables["curves"].query("seed == 1")["steps"].max() < 20
     for seed in (0, 2):
@@ -444,7 +510,9 @@ def test_whoever_diverges_the_others_are_measured_on(lost, monkeypatch):
     monkeypatch.setattr(probe, "GROUP", of.network.n_weights)  # one replica at a time
     whole, _ = run(setup(steps=50))
     tables, _ = run(of)
-    assert tables["runs"]["status"].tolist() == ["diverged" if seed in lost else "finished" for seed in SEEDS]
+    assert tables["runs"]["status"].tolist() == [
+        "diverged" if seed in lost else "finished" for seed in SEEDS
+    ]
     for seed in set(SEEDS) - set(lost):
         assert_same(of_seed(tables, seed), of_seed(whole, seed), check_exact=True)
 
@@ -490,13 +558,19 @@ def test_a_fault_of_the_method_is_a_row_and_the_best_so_far_is_kept(kind):
     assert rows.filter(like="final_").isna().all(axis=None)
     before = whole["curves"].query("steps < 20 and split != 'test'").reset_index(drop=True)
     curves = tables["curves"]
-    assert_same({"curves": curves.query("split != 'test'").reset_index(drop=True)}, {"curves": before})
+    assert_same(
+        {"curves": curves.query("split != 'test'").reset_index(drop=True)}, {"curves": before}
+    )
     for _, row in rows.iterrows():
-        validation = before.query("seed == @row.seed and split == 'validation' and metric == 'accuracy_score'")
+        validation = before.query(
+            "seed == @row.seed and split == 'validation' and metric == 'accuracy_score'"
+        )
         assert row["best_validation_score"] == validation["value"].max()
         assert (
             row["best_test_score"]
-            == curves.query("seed == @row.seed and split == 'test' and metric == 'accuracy_score'")["value"].item()
+            == curves.query("seed == @row.seed and split == 'test' and metric == 'accuracy_score'")[
+                "value"
+            ].item()
         )
 
 
@@ -508,7 +582,9 @@ def test_a_fault_before_the_first_step_is_a_row_too():
     assert tables["curves"].empty
 
 
-@pytest.mark.parametrize(("kind", "error"), [(Unable, UnsupportedError), (Misconfigured, InputError)])
+@pytest.mark.parametrize(
+    ("kind", "error"), [(Unable, UnsupportedError), (Misconfigured, InputError)]
+)
 def test_what_cannot_serve_or_is_out_of_range_raises(kind, error):
     with pytest.raises(error, match="hands"):
         run(setup(kind()))
@@ -585,7 +661,9 @@ def test_a_resumed_run_is_warmed_up_too(clock, monkeypatch):
     monkeypatch.setattr(ColdStart, "warm", False)
     _, yielded = run(setup(ColdStart(), steps=5))
     monkeypatch.setattr(ColdStart, "warm", False)  # another process
-    assert set(run(setup(ColdStart(), steps=5), yielded[3].snapshot)[0]["runs"]["total_seconds"]) == {5 * 6}
+    assert set(
+        run(setup(ColdStart(), steps=5), yielded[3].snapshot)[0]["runs"]["total_seconds"]
+    ) == {5 * 6}
 
 
 class Recording(Descent):
@@ -620,7 +698,7 @@ def test_a_method_that_is_done_is_not_warmed_up(monkeypatch):
     assert not Recording.seen
 
 
-# -------------------------------------------------------------------------------------------------- selection
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_test_split_is_touched_at_the_best_checkpoint_and_at_the_end_alone():
@@ -658,7 +736,9 @@ def test_variants_are_scored_on_the_test_split_alone_and_change_nothing_else():
     test = whole(of, "test")
     outputs = of.network.outputs(yielded[-2].snapshot["state"]["params"], test.inputs)
     expected = of.task.score(-outputs, test.targets)["accuracy_score"]
-    at_the_end = own & (curves["metric"] == "opposite_accuracy_score") & (curves["checkpoint"] == len(GRID))
+    at_the_end = (
+        own & (curves["metric"] == "opposite_accuracy_score") & (curves["checkpoint"] == len(GRID))
+    )
     assert curves[at_the_end]["value"].tolist() == pytest.approx(expected.tolist())
 
 
@@ -685,7 +765,9 @@ def test_the_reported_test_score_is_that_of_the_best_weights(close):
         outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)
         expected = of.task.score(outputs, test.targets)
         assert row["best_test_score"] == pytest.approx(expected["accuracy_score"][replica].item())
-        assert row["best_test_loss"] == pytest.approx(expected["cross_entropy_loss"][replica].item())
+        assert row["best_test_loss"] == pytest.approx(
+            expected["cross_entropy_loss"][replica].item()
+        )
 
 
 def test_scores_do_not_depend_on_the_chunks_of_an_evaluation(monkeypatch):
@@ -729,7 +811,7 @@ def test_a_run_says_how_many_examples_it_had_and_whose_split():
     assert set(run(setup(task=Blobs(split_seed=3), epochs=1))[0]["runs"]["split"]) == {"3"}
 
 
-# ------------------------------------------------------------------------------------------------- predictions
+# -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -738,11 +820,15 @@ class Line(Blobs):
 
     @property
     def spec(self):
-        return TaskSpec("test/line", (2,), 2, TargetKind.VALUES, MLP((4,)), "r2_score", (0.1, 0.5, 2.0))
+        return TaskSpec(
+            "test/line", (2,), 2, TargetKind.VALUES, MLP((4,)), "r2_score", (0.1, 0.5, 2.0)
+        )
 
     def examples(self):
         inputs = super().examples().inputs
-        return Examples(inputs, inputs @ np.array([[30.0, 0.1], [-10.0, 0.2]]) + np.array([500.0, 0.0]))
+        return Examples(
+            inputs, inputs @ np.array([[30.0, 0.1], [-10.0, 0.2]]) + np.array([500.0, 0.0])
+        )
 
 
 @pytest.fixture(
@@ -765,7 +851,9 @@ def test_there_is_a_row_a_replica_test_example_and_output(answered):
     n_outputs = 1 if of.task.spec.target_kind is TargetKind.CLASSES else 2
     for seed in SEEDS:  # one of them has diverged, after its best checkpoint
         own = predictions[predictions["seed"] == seed]
-        expected = [(int(i), output) for i in ids[seed].sort().values for output in range(n_outputs)]
+        expected = [
+            (int(i), output) for i in ids[seed].sort().values for output in range(n_outputs)
+        ]
         assert list(zip(own["example"], own["output"], strict=True)) == expected
     assert predictions["seed"].is_monotonic_increasing
 
@@ -773,7 +861,11 @@ def test_there_is_a_row_a_replica_test_example_and_output(answered):
 def test_targets_are_the_raw_examples_own(answered):
     of, _, _, predictions = answered
     raw = of.task.examples().targets
-    targets = raw[predictions["example"]] if raw.ndim == 1 else raw[predictions["example"], predictions["output"]]
+    targets = (
+        raw[predictions["example"]]
+        if raw.ndim == 1
+        else raw[predictions["example"], predictions["output"]]
+    )
     np.testing.assert_allclose(predictions["target"], targets, rtol=1e-5)
 
 
@@ -784,7 +876,9 @@ def test_the_recorded_test_score_follows_from_the_predictions(answered):
         if of.task.spec.target_kind is TargetKind.CLASSES:
             assert (own["target"] == own["prediction"]).mean() == row["best_test_score"]
         else:
-            wide = own.pivot_table(index="example", columns="output", values=["target", "prediction"])
+            wide = own.pivot_table(
+                index="example", columns="output", values=["target", "prediction"]
+            )
             found = r2_score(wide["target"], wide["prediction"])
             assert found == pytest.approx(row["best_test_score"], rel=1e-5)
 
@@ -793,18 +887,25 @@ def test_probabilities_are_those_of_the_best_weights():
     of = setup(steps=50)
     tables, yielded = run(of)
     predictions = pd.DataFrame(yielded[-1].predictions)
-    kept = {progress.layers[0]["checkpoint"]: progress.snapshot["state"]["params"] for progress in yielded[:-1]}
+    kept = {
+        progress.layers[0]["checkpoint"]: progress.snapshot["state"]["params"]
+        for progress in yielded[:-1]
+    }
     test, splits = whole(of, "test"), of.task.at(SEEDS)
     ids = splits.ids("test", torch.arange(splits.size("test")).unsqueeze(0))
     for replica, row in tables["runs"].iterrows():
         order = ids[replica].argsort()
-        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)[replica][order].numpy()
+        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)[replica][
+            order
+        ].numpy()
         targets = test.targets[replica][order].numpy()
         shares = softmax(outputs.astype(float), axis=1)
         own, each = predictions[predictions["seed"] == row["seed"]], np.arange(len(targets))
         np.testing.assert_allclose(own["probability"], shares[each, targets], atol=1e-3)
         np.testing.assert_allclose(own["confidence"], shares.max(1), atol=1e-3)
-        np.testing.assert_allclose(own["brier"], ((shares - np.eye(3)[targets]) ** 2).sum(1), atol=2e-3)
+        np.testing.assert_allclose(
+            own["brier"], ((shares - np.eye(3)[targets]) ** 2).sum(1), atol=2e-3
+        )
         assert own["prediction"].tolist() == shares.argmax(1).tolist()
         loss = -np.log(shares[each, targets]).mean()
         assert loss == pytest.approx(row["best_test_loss"], rel=1e-6)
@@ -831,7 +932,10 @@ def test_what_a_prediction_costs_does_not_depend_on_the_replicas_beside_it(monke
             return super().predict(state, problem, batch)
 
     monkeypatch.setattr(evaluation, "EVALUATION_CHUNK", 12)  # four examples of three replicas
-    stacked, alone = run(setup(Spiking(), steps=5))[0]["runs"], run(setup(Spiking(), seeds=[1], steps=5))[0]["runs"]
+    stacked, alone = (
+        run(setup(Spiking(), steps=5))[0]["runs"],
+        run(setup(Spiking(), seeds=[1], steps=5))[0]["runs"],
+    )
     for name in ("inference_flops", "inference_spikes"):
         assert stacked[name][1] == pytest.approx(alone[name][0], rel=1e-6)
         assert stacked[name][1] > 0

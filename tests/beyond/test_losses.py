@@ -1,4 +1,6 @@
-"""Losses against torch.nn.functional, their errors against automatic differentiation, rewards by hand."""
+"""Losses against torch.nn.functional, their errors against automatic differentiation, rewards by
+hand.
+"""
 
 import pytest
 import torch
@@ -36,7 +38,9 @@ def torchs_loss(kind, outputs, targets):
 @pytest.mark.parametrize("n_candidates", [1, P])
 def test_loss_is_torchs_and_candidates_share_their_replicas_targets(kind, n_candidates, close):
     outputs, targets = draw(kind, n_candidates)
-    expected = [torchs_loss(kind, own, targets[copy // n_candidates]) for copy, own in enumerate(outputs)]
+    expected = [
+        torchs_loss(kind, own, targets[copy // n_candidates]) for copy, own in enumerate(outputs)
+    ]
     close(losses.loss(kind, outputs, targets), torch.stack(expected), rtol=1e-12)
 
 
@@ -70,6 +74,7 @@ def test_an_action_that_names_the_class_earns_one():
 
 
 def test_an_action_earns_minus_half_its_squared_distance_to_the_values():
-    actions = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]]]])  # one replica, one input, two actions of two values
+    # one replica, one input, two actions of two values
+    actions = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]]]])
     targets = torch.tensor([[[1.0, 5.0]]])
     assert losses.reward(TargetKind.VALUES, actions, targets).tolist() == [[[-4.5, -13.0]]]

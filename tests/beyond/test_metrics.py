@@ -16,7 +16,11 @@ FAULTS = [
         "(outputs.argmax(-1) == targets).sum(-1)",
     ),
     ("beyond/metrics.py", "constant = targets.amax(1) == targets.amin(1)", "constant = total == 0"),
-    ("beyond/metrics.py", "outputs, targets = outputs.double(), targets.double()", "outputs = outputs.float()"),
+    (
+        "beyond/metrics.py",
+        "outputs, targets = outputs.double(), targets.double()",
+        "outputs = outputs.float()",
+    ),
 ]
 
 RNG_SEEDS = (0, 1, 2)
@@ -31,26 +35,38 @@ def test_accuracy_is_scikit_learns():
 
 @pytest.mark.parametrize("size", [7, 100, 270, 297, 360, 1000])
 def test_accuracy_is_the_number_that_is_written_for_a_count_over_a_size(size):
-    """Every count, each a replica: 243 of 270 is 0.9 and not a hair less, which float32 would make of it."""
+    """Every count, each a replica: 243 of 270 is 0.9 and not a hair less, which float32 would make
+    of it.
+    """
     counts = torch.arange(size + 1)
     wrong = torch.arange(size) >= counts.unsqueeze(1)  # (R, B)
-    scores = metrics.accuracy(torch.eye(2)[wrong.long()], torch.zeros(size + 1, size, dtype=torch.int64))
+    scores = metrics.accuracy(
+        torch.eye(2)[wrong.long()], torch.zeros(size + 1, size, dtype=torch.int64)
+    )
     assert scores.dtype is torch.float64
     assert scores.tolist() == [float(Fraction(int(count), size)) for count in counts]
 
 
 def test_r2_is_scikit_learns():
     rng = Stream("test", RNG_SEEDS)
-    targets = rng.normal(50, 2) * torch.tensor([1.0, 30.0]) + 5  # outputs of other scales count alike
+    # outputs of other scales count alike
+    targets = rng.normal(50, 2) * torch.tensor([1.0, 30.0]) + 5
     outputs = targets + rng.normal(50, 2)
-    expected = [r2_score(t.double().numpy(), o.double().numpy()) for o, t in zip(outputs, targets, strict=True)]
+    expected = [
+        r2_score(t.double().numpy(), o.double().numpy())
+        for o, t in zip(outputs, targets, strict=True)
+    ]
     assert metrics.r2(outputs, targets).tolist() == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("error", [0.0, 1.0])
 def test_r2_of_targets_that_do_not_vary_is_scikit_learns(error):
     targets = torch.full((1, 10, 1), 2.0)
-    assert metrics.r2(targets + error, targets).item() == 1 - error == r2_score(targets[0], targets[0] + error)
+    assert (
+        metrics.r2(targets + error, targets).item()
+        == 1 - error
+        == r2_score(targets[0], targets[0] + error)
+    )
 
 
 @pytest.mark.parametrize("value", [0.1, 2.0, 1 / 3, 1e8])

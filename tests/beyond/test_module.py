@@ -47,9 +47,14 @@ def gradient(network, twins, start=0):
 
 
 def test_outputs_and_gradients_are_the_stacked_networks(twins, close):
-    close(twins.wrapped.outputs(twins.params, twins.inputs), twins.stacked.outputs(twins.params, twins.inputs))
+    close(
+        twins.wrapped.outputs(twins.params, twins.inputs),
+        twins.stacked.outputs(twins.params, twins.inputs),
+    )
     for block in twins.stacked.blocks:
-        close(gradient(twins.wrapped, twins, block.start), gradient(twins.stacked, twins, block.start))
+        close(
+            gradient(twins.wrapped, twins, block.start), gradient(twins.stacked, twins, block.start)
+        )
 
 
 def test_outputs_are_the_modules_own(twins, close):
@@ -70,7 +75,10 @@ def test_automatic_differentiation_goes_through(twins, close):
 
 def test_a_population_shares_its_replicas_inputs(twins, close):
     population = twins.params.repeat_interleave(2, 0) * torch.linspace(0.5, 1.5, 6).unsqueeze(1)
-    close(twins.wrapped.outputs(population, twins.inputs), twins.stacked.outputs(population, twins.inputs))
+    close(
+        twins.wrapped.outputs(population, twins.inputs),
+        twins.stacked.outputs(population, twins.inputs),
+    )
 
 
 def test_blocks_and_flops_are_the_stacked_networks(twins):
@@ -111,7 +119,8 @@ def test_it_leaves_the_global_generators_alone(make_spec):
 
 def test_symbols_reach_the_module_as_integers(make_spec):
     network = ModuleNetwork(
-        lambda: nn.Sequential(nn.Embedding(7, 2), nn.Flatten(), nn.Linear(8, 3)), make_spec((4,), n_symbols=7)
+        lambda: nn.Sequential(nn.Embedding(7, 2), nn.Flatten(), nn.Linear(8, 3)),
+        make_spec((4,), n_symbols=7),
     )
     rng = Stream("test", SEEDS)
     outputs, tape = network.forward(network.init(rng), rng.integers(7, 5, 4))
@@ -185,13 +194,23 @@ def test_tied_weights_are_one_weight(make_spec, close):
         nn.utils.vector_to_parameters(own, module.parameters())
         found = module(x)
         close(y, found)
-        close(g, torch.cat([part.flatten() for part in torch.autograd.grad(found.sum(), module.parameters())]))
+        close(
+            g,
+            torch.cat(
+                [part.flatten() for part in torch.autograd.grad(found.sum(), module.parameters())]
+            ),
+        )
 
 
 @pytest.mark.parametrize("drop", [nn.Dropout(0.5), nn.Dropout1d(0.5), nn.AlphaDropout(0.5)])
 def test_what_draws_is_on_in_training_alone_and_each_replica_draws_its_own(drop, make_spec, close):
-    network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 40), drop, nn.Linear(40, 3)), make_spec())
-    params, inputs = network.init(Stream("init", SEEDS)), Stream("data", [0]).normal(5, 6).expand(3, -1, -1)
+    network = ModuleNetwork(
+        lambda: nn.Sequential(nn.Linear(6, 40), drop, nn.Linear(40, 3)), make_spec()
+    )
+    params, inputs = (
+        network.init(Stream("init", SEEDS)),
+        Stream("data", [0]).normal(5, 6).expand(3, -1, -1),
+    )
     calm = network.outputs(params, inputs)
     assert torch.equal(network.forward(params, inputs)[0], calm)
     before = torch.get_rng_state()
@@ -203,14 +222,18 @@ def test_what_draws_is_on_in_training_alone_and_each_replica_draws_its_own(drop,
         alone, own_tape = network.forward(params[own], inputs[own], Stream("step", [seed]))
         close(outputs[own], alone)
         error = torch.ones_like(alone)
-        close(network.backward(tape, torch.ones_like(outputs))[own], network.backward(own_tape, error))
+        close(
+            network.backward(tape, torch.ones_like(outputs))[own], network.backward(own_tape, error)
+        )
     same = params[:1].expand(3, -1)
     drawn = network.forward(same, inputs, Stream("step", SEEDS))[0]
     assert not torch.allclose(drawn[0], drawn[1])
 
 
 def test_dropout_halves_and_doubles_as_torch_does(make_spec, close):
-    network = ModuleNetwork(lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3, bias=False)), make_spec())
+    network = ModuleNetwork(
+        lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3, bias=False)), make_spec()
+    )
     params = torch.ones(1, network.n_weights)
     sums = network.forward(params, torch.ones(1, 4000, 6), Stream("step", [0]))[0][0, :, 0] / 2
     counts = torch.bincount(sums.round().long(), minlength=7) / 4000
@@ -228,7 +251,9 @@ def test_what_needs_layers_is_refused_by_the_door_or_unknown(twins, make_spec):
         lambda: problem.backward(tape, outputs, {1: torch.zeros(3, 5, 6)}),
         lambda: problem.require_roles("a rule", set(Role), "nothing"),
     ):
-        with pytest.raises(UnsupportedError, match=r"^a wrapped torch module gives no access to its layers$"):
+        with pytest.raises(
+            UnsupportedError, match=r"^a wrapped torch module gives no access to its layers$"
+        ):
             question()
     assert all(math.isnan(fraction) for fraction in twins.wrapped.dead_fraction(tape))
 

@@ -1,4 +1,6 @@
-"""Stacked networks against single ones, automatic differentiation and torch's own count of operations."""
+"""Stacked networks against single ones, automatic differentiation and torch's own count of
+operations.
+"""
 
 import math
 from dataclasses import fields
@@ -69,11 +71,16 @@ def test_a_population_on_its_replicas_inputs_is_the_loop_over_candidates(case, c
 
 def test_weightless_layers_in_front_leave_the_inputs_shared(close):
     network = LayeredNetwork([Tanh(), MaxPool2d(), Flatten(), Linear(2)], (1, 4, 5), he)
-    population, inputs = network.init(Stream("init", [0, 1]), 3), Stream("data", [0, 1]).normal(4, 1, 4, 5)
+    population, inputs = (
+        network.init(Stream("init", [0, 1]), 3),
+        Stream("data", [0, 1]).normal(4, 1, 4, 5),
+    )
     together = network.outputs(population, inputs)
     for copy in range(6):
         own = copy // 3
-        close(together[copy], network.outputs(population[copy : copy + 1], inputs[own : own + 1])[0])
+        close(
+            together[copy], network.outputs(population[copy : copy + 1], inputs[own : own + 1])[0]
+        )
 
 
 def test_forward_flops_are_those_torch_counts(case):
@@ -83,7 +90,8 @@ def test_forward_flops_are_those_torch_counts(case):
 
 def test_backward_flops_are_those_torch_counts_from_every_start(case):
     convolutions = any(isinstance(layer, Conv2d) for layer in case.network.layers)
-    n_replicas = 1 if convolutions else 3  # torch counts the kernels' gradient G times over when there are G groups
+    # torch counts the kernels' gradient G times over when there are G groups
+    n_replicas = 1 if convolutions else 3
     params, inputs = case.params[:n_replicas], case.inputs[:n_replicas]
     for block in case.network.blocks:
         outputs, tape = case.network.forward(params, inputs)
@@ -113,7 +121,9 @@ def test_unflattened_views_are_the_flat_vector_itself(case):
     params = torch.arange(2.0 * case.network.n_weights).view(2, -1)
     views = [weight for own in case.network.unflatten(params) for weight in own.values()]
     assert torch.equal(torch.cat([view.flatten(1) for view in views], 1), params)
-    assert all(view.untyped_storage().data_ptr() == params.untyped_storage().data_ptr() for view in views)
+    assert all(
+        view.untyped_storage().data_ptr() == params.untyped_storage().data_ptr() for view in views
+    )
 
 
 def test_backward_from_a_start_is_the_suffix_of_the_whole(case):
@@ -131,11 +141,14 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
     rng = Stream("transport", SEEDS)
     error = rng.normal(4, 3)
     own = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
-    close(network.backward(tape, error, carriers=own), network.backward(tape, error), rtol=0, atol=0)
+    close(
+        network.backward(tape, error, carriers=own), network.backward(tape, error), rtol=0, atol=0
+    )
 
     b2, b3 = rng.normal(4, 5), rng.normal(3, 4)
     views = network.unflatten(network.backward(tape, error, carriers={2: b2, 3: b3}))
-    hidden = [case.inputs.mT, tape.caches[1], tape.caches[3]]  # each block's input, (R, features, B)
+    # each block's input, (R, features, B)
+    hidden = [case.inputs.mT, tape.caches[1], tape.caches[3]]
     delta3 = error.mT
     delta2 = (b3.mT @ delta3) * (hidden[2] > 0)
     delta1 = (b2.mT @ delta2) * (hidden[1] > 0)
@@ -192,12 +205,29 @@ def test_hidden_layers_of_one_width_have_residual_connections(make_spec):
     layers = MLP((5, 5, 4, 4), residual=True, dropout=0.1).build(make_spec((5,))).layers
     kinds = [type(layer).__name__ for layer in layers]
     drop = "Dropout"
-    assert kinds == ["Linear", "ReLU", drop, "Residual", drop, "Linear", "ReLU", drop, "Residual", drop, "Linear"]
+    assert kinds == [
+        "Linear",
+        "ReLU",
+        drop,
+        "Residual",
+        drop,
+        "Linear",
+        "ReLU",
+        drop,
+        "Residual",
+        drop,
+        "Linear",
+    ]
 
 
 @pytest.mark.parametrize(
     ("architecture", "n_weights"),
-    [(MLP(()), 410), (MLP((100, 100), residual=True), 15_210), (CNN1d(), 5_210), (Recurrent(6), 5_134)],
+    [
+        (MLP(()), 410),
+        (MLP((100, 100), residual=True), 15_210),
+        (CNN1d(), 5_210),
+        (Recurrent(6), 5_134),
+    ],
 )
 def test_networks_for_signals_have_as_many_weights_as_published(architecture, n_weights, make_spec):
     """Greydanus & Kobak (2024), notebooks/mnist1d-classification.ipynb."""
@@ -221,7 +251,9 @@ def test_dead_fraction_by_hand(make_spec):
 
 
 def test_dead_fraction_of_a_convolution_counts_every_place_of_every_channel():
-    network = LayeredNetwork([Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he)
+    network = LayeredNetwork(
+        [Conv2d(4, 1), MaxPool2d(), ReLU(), Flatten(), Linear(1)], (1, 4, 4), he
+    )
     params, inputs = torch.zeros(1, network.n_weights), torch.zeros(1, 3, 1, 4, 4)
     first = network.unflatten(params)[0]
     first["bias"][0] = torch.tensor([-1.0, -1.0, -1.0, 1.0])
@@ -246,7 +278,9 @@ def test_chunks_are_smaller_the_larger_the_batch(case):
 @pytest.mark.parametrize("name", ["cnn", "cnn1d", "deep", "gru", "linear", "mlp"])
 def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
     architecture = catalog.load("network", name)
-    assert set(catalog.read("network", name)) - {"_target_"} == {field.name for field in fields(architecture)}
+    assert set(catalog.read("network", name)) - {"_target_"} == {
+        field.name for field in fields(architecture)
+    }
     if name not in ("deep", "linear"):
         assert architecture == type(architecture)()
 
@@ -277,9 +311,18 @@ def test_names_tell_the_widths(architecture, name):
         (lambda: MLP(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: MLP(initialisation="zero"), "initialisation must be one of he, .*; got 'zero'"),
         (lambda: MLP(init_std=0.0), "init_std must be > 0, got 0.0"),
-        (lambda: MLP(residual=True, layer_norm=True), "residual must be false with layer_norm, got True"),
-        (lambda: CNN1d((0, 1, 1)), r"channels must be a list, each an integer >= 1, got \(0, 1, 1\)"),
-        (lambda: CNN1d(kernels=(5, 0, 3)), r"kernels must be a list, each an integer >= 1, got \(5, 0, 3\)"),
+        (
+            lambda: MLP(residual=True, layer_norm=True),
+            "residual must be false with layer_norm, got True",
+        ),
+        (
+            lambda: CNN1d((0, 1, 1)),
+            r"channels must be a list, each an integer >= 1, got \(0, 1, 1\)",
+        ),
+        (
+            lambda: CNN1d(kernels=(5, 0, 3)),
+            r"kernels must be a list, each an integer >= 1, got \(5, 0, 3\)",
+        ),
         (lambda: CNN1d(kernels=(5, 3)), r"kernels must be as many as channels, got \(5, 3\)"),
         (lambda: CNN1d(stride=0), "stride must be an integer >= 1, got 0"),
         (lambda: CNN1d(padding=-1), "padding must be an integer >= 0, got -1"),
@@ -302,7 +345,9 @@ def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
 
 @pytest.mark.parametrize(("architecture", "layer"), [(CNN1d(), "Conv1d"), (Recurrent(), "GRU")])
 def test_networks_for_sequences_refuse_images(architecture, layer, make_spec):
-    with pytest.raises(InputError, match=rf"^{layer} input must be a sequence .*, got \(1, 8, 8\)$"):
+    with pytest.raises(
+        InputError, match=rf"^{layer} input must be a sequence .*, got \(1, 8, 8\)$"
+    ):
         architecture.build(make_spec((1, 8, 8)))
 
 

@@ -9,9 +9,21 @@ from beyond.kits.optimizers import SGD, Adam, AdamW, RMSprop
 FAULTS = [
     ("beyond/kits/optimizers.py", "self.epsilon * root_correction", "self.epsilon"),
     # the correction of every step is the second one's
-    ("beyond/kits/optimizers.py", '"square": square, "n_steps": n_steps}', '"square": square, "n_steps": 1}'),
-    ("beyond/kits/optimizers.py", "if self.nesterov else velocity", "if not self.nesterov else velocity"),
-    ("beyond/kits/optimizers.py", "self.descend(params, params, scale=self.weight_decay)", "params"),
+    (
+        "beyond/kits/optimizers.py",
+        '"square": square, "n_steps": n_steps}',
+        '"square": square, "n_steps": 1}',
+    ),
+    (
+        "beyond/kits/optimizers.py",
+        "if self.nesterov else velocity",
+        "if not self.nesterov else velocity",
+    ),
+    (
+        "beyond/kits/optimizers.py",
+        "self.descend(params, params, scale=self.weight_decay)",
+        "params",
+    ),
 ]
 
 R, N, STEPS = 3, 6, 100
@@ -37,7 +49,11 @@ OPTIMIZERS = [
     ),
     (Adam(learning_rate=0.05, beta1=0.0), torch.optim.Adam, {"lr": 0.05, "betas": (0.0, 0.999)}),
     (AdamW(), torch.optim.AdamW, {"lr": 0.001, "weight_decay": 0.01}),
-    (AdamW(learning_rate=0.05, weight_decay=0.3), torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.3}),
+    (
+        AdamW(learning_rate=0.05, weight_decay=0.3),
+        torch.optim.AdamW,
+        {"lr": 0.05, "weight_decay": 0.3},
+    ),
 ]
 OURS = [ours for ours, _, _ in OPTIMIZERS]
 
@@ -76,7 +92,12 @@ def test_the_path_is_torchs(ours, theirs, settings, least_squares, close):
         optimizer.step()
         path.append(weights.detach().clone())
     double = start.dtype == torch.float64
-    close(follow(ours, gradient, start), torch.stack(path), rtol=1e-10 if double else 1e-5, atol=0 if double else 1e-5)
+    close(
+        follow(ours, gradient, start),
+        torch.stack(path),
+        rtol=1e-10 if double else 1e-5,
+        atol=0 if double else 1e-5,
+    )
 
 
 @pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
@@ -85,7 +106,11 @@ def test_a_rate_for_each_replica_is_separate_runs(kind, least_squares, close):
     rates = (0.01, 0.03, 0.002)
     together = follow(kind(learning_rate=rates), gradient, start)
     for replica, rate in enumerate(rates):
-        close(together[:, replica], follow(kind(learning_rate=rate), gradient, start)[:, replica], atol=1e-5)
+        close(
+            together[:, replica],
+            follow(kind(learning_rate=rate), gradient, start)[:, replica],
+            atol=1e-5,
+        )
 
 
 @pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
@@ -101,9 +126,14 @@ def test_arguments_are_not_changed(optimizer):
     params, gradient = torch.rand(R, N), torch.rand(R, N)
     state = optimizer.update(gradient, optimizer.init(params), params)[1]
     given = {**state, "params": params, "gradient": gradient}
-    before = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in given.items()}
+    before = {
+        key: value.clone() if isinstance(value, torch.Tensor) else value
+        for key, value in given.items()
+    }
     optimizer.update(gradient, state, params)
-    torch.testing.assert_close({**state, "params": params, "gradient": gradient}, before, rtol=0, atol=0)
+    torch.testing.assert_close(
+        {**state, "params": params, "gradient": gradient}, before, rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""What becomes of a replica: which checkpoint is selected, what a target costs, and when a loss is no loss any more."""
+"""What becomes of a replica: which checkpoint is selected, what a target costs, and when a loss is
+no loss any more.
+"""
 
 import math
 
@@ -11,13 +13,25 @@ from beyond.run.outcome import DIVERGENCE, Outcome
 
 FAULTS = [
     # the last of equals; the training score; a target that must be exceeded
-    ("beyond/run/outcome.py", 'reached > self.best["validation"]', 'reached >= self.best["validation"]'),
-    ("beyond/run/outcome.py", 'reached = scores["validation"][score]', 'reached = scores["train"][score]'),
+    (
+        "beyond/run/outcome.py",
+        'reached > self.best["validation"]',
+        'reached >= self.best["validation"]',
+    ),
+    (
+        "beyond/run/outcome.py",
+        'reached = scores["validation"][score]',
+        'reached = scores["train"][score]',
+    ),
     ("beyond/run/outcome.py", "costs if reached >= level", "costs if reached > level"),
     ("beyond/run/outcome.py", "hit or (costs if", "(costs if"),
     # a loss that was nothing at the start; what is not finite may be a score
     ("beyond/run/outcome.py", "DIVERGENCE * max(1.0, start)", "DIVERGENCE * start"),
-    ("beyond/run/outcome.py", "if not isfinite(value):", 'if not isfinite(value) and metric.endswith("_loss"):'),
+    (
+        "beyond/run/outcome.py",
+        "if not isfinite(value):",
+        'if not isfinite(value) and metric.endswith("_loss"):',
+    ),
     (
         "beyond/run/outcome.py",
         "        if self.alive:\n            self.status,",
@@ -48,7 +62,13 @@ def outcome(*updates):
 
 @pytest.mark.parametrize(
     ("validation", "best"),
-    [([0.1, 0.2, 0.3], 2), ([0.3, 0.2, 0.1], 0), ([0.1, 0.3, 0.2, 0.3], 1), ([0.9, 243 / 270], 0), ([-5.0, -6.0], 0)],
+    [
+        ([0.1, 0.2, 0.3], 2),
+        ([0.3, 0.2, 0.1], 0),
+        ([0.1, 0.3, 0.2, 0.3], 1),
+        ([0.9, 243 / 270], 0),
+        ([-5.0, -6.0], 0),
+    ],
 )
 def test_the_first_of_the_highest_validation_scores_is_selected(validation, best):
     made = outcome(*map(scores, validation))
@@ -75,7 +95,10 @@ def test_a_target_is_reached_at_the_first_score_that_equals_it():
 
 
 def test_243_of_270_reach_090():
-    outputs, targets = torch.tensor([1.0, 0.0]).expand(1, 270, 2), torch.tensor([[0] * 243 + [1] * 27])
+    outputs, targets = (
+        torch.tensor([1.0, 0.0]).expand(1, 270, 2),
+        torch.tensor([[0] * 243 + [1] * 27]),
+    )
     reached = accuracy(outputs, targets).item()
     assert outcome(scores(reached), scores(0.95)).row("accuracy_score")["steps_to_medium"] == 0
 
@@ -96,14 +119,22 @@ def test_what_is_not_finite_has_diverged_and_the_best_before_is_kept(bad, split,
 
 @pytest.mark.parametrize(
     ("start", "loss", "lost"),
-    [(2.0, 2.7e33, True), (2.0, 2.1e6, True), (2.0, 1.9e6, False), (0.0, 2.0, False), (1e-9, 9e5, False)],
+    [
+        (2.0, 2.7e33, True),
+        (2.0, 2.1e6, True),
+        (2.0, 1.9e6, False),
+        (0.0, 2.0, False),
+        (1e-9, 9e5, False),
+    ],
 )
 def test_a_loss_a_million_times_that_at_the_start_has_diverged(start, loss, lost):
     assert DIVERGENCE == 1e6
     made = outcome(scores(0.2, loss=start), scores(0.9, loss=loss))
     assert made.alive is not lost
     assert made.best_checkpoint == (0 if lost else 1)
-    assert made.reason == (f"a loss of {loss:.3g} after 1 steps, from 2 at the start" if lost else "")
+    assert made.reason == (
+        f"a loss of {loss:.3g} after 1 steps, from 2 at the start" if lost else ""
+    )
 
 
 def test_a_task_whose_losses_are_large_from_the_start_has_not_diverged():

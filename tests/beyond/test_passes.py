@@ -1,4 +1,6 @@
-"""Part by part it is the network: its outputs, its gradient. What is put end to end comes apart again."""
+"""Part by part it is the network: its outputs, its gradient. What is put end to end comes apart
+again.
+"""
 
 from math import prod
 
@@ -14,15 +16,25 @@ from beyond.streams import Stream
 
 FAULTS = [
     # every part sees the network's inputs
-    ("beyond/kits/passes.py", "part.forward(params, activities[-1], rng)", "part.forward(params, inputs, rng)"),
-    ("beyond/kits/passes.py", "zip(rows, shapes, strict=True)", "zip(reversed(rows), shapes, strict=True)"),
+    (
+        "beyond/kits/passes.py",
+        "part.forward(params, activities[-1], rng)",
+        "part.forward(params, inputs, rng)",
+    ),
+    (
+        "beyond/kits/passes.py",
+        "zip(rows, shapes, strict=True)",
+        "zip(reversed(rows), shapes, strict=True)",
+    ),
     ("beyond/kits/passes.py", "[prod(part.output_shape)", "[prod(part.input_shape)"),
 ]
 SEEDS = [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["layers", "stages"])
-@pytest.mark.parametrize(("network", "shape"), [(MLP((5, 4), dropout=0.5), (6,)), (CNN((3,)), (1, 6, 6))])
+@pytest.mark.parametrize(
+    ("network", "shape"), [(MLP((5, 4), dropout=0.5), (6,)), (CNN((3,)), (1, 6, 6))]
+)
 def test_the_parts_make_the_network(network, shape, kind, close):
     spec = trial(network, shape)
     built = network.build(spec)

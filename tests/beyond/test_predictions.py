@@ -12,7 +12,8 @@ from beyond.contracts import TargetKind
 from beyond.run.predictions import columns, joined, write
 
 FAULTS = [
-    # answers of one example beside the target of another; the wrong class's probability; too wide a type
+    # answers of one example beside the target of another; the wrong class's probability; too wide a
+    # type
     (
         "beyond/run/predictions.py",
         "examples[order], targets[order], outputs[order]",
@@ -20,7 +21,11 @@ FAULTS = [
     ),
     ("beyond/run/predictions.py", "for own in (targets, chosen)]", "for own in (chosen, targets)]"),
     ("beyond/run/predictions.py", ".half().numpy()", ".numpy()"),
-    ("beyond/run/predictions.py", "examples.int().repeat_interleave(n_outputs)", "examples.int().repeat(n_outputs)"),
+    (
+        "beyond/run/predictions.py",
+        "examples.int().repeat_interleave(n_outputs)",
+        "examples.int().repeat(n_outputs)",
+    ),
     ("beyond/run/predictions.py", "from_pandas=True", "from_pandas=False"),
 ]
 
@@ -40,7 +45,9 @@ KINDS = list(TargetKind)
 
 
 def draw(kind, seed, n_examples, n_outputs, n_source=None):
-    """Nothing repeats: examples of a large source at random, and targets that no prediction is near."""
+    """Nothing repeats: examples of a large source at random, and targets that no prediction is
+    near.
+    """
     rng = torch.Generator().manual_seed(seed)
     examples = torch.randperm(n_source or n_examples, generator=rng)[:n_examples]
     outputs = 2 * torch.randn(n_examples, n_outputs, generator=rng)
@@ -61,7 +68,9 @@ def test_ten_thousand_examples_of_ten_seeds_stay_under_a_megabyte(kind, n_output
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_replicas", [0, 1, 3])
-def test_it_is_read_back_as_it_was_written_and_its_types_do_not_depend_on_its_rows(kind, n_replicas, tmp_path):
+def test_it_is_read_back_as_it_was_written_and_its_types_do_not_depend_on_its_rows(
+    kind, n_replicas, tmp_path
+):
     table = joined(kind, [draw(kind, seed, 50, 3) for seed in range(n_replicas)])
     write(table, tmp_path / "predictions.parquet")
     schema = pq.read_schema(tmp_path / "predictions.parquet")
@@ -77,7 +86,9 @@ def test_it_is_read_back_as_it_was_written_and_its_types_do_not_depend_on_its_ro
 
 def test_rows_of_classes_are_softmax_by_hand_and_sorted_by_example():
     outputs = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 0.0]])
-    table = columns(TargetKind.CLASSES, "a", 7, torch.tensor([30, 10, 20]), torch.tensor([0, 2, 1]), outputs)
+    table = columns(
+        TargetKind.CLASSES, "a", 7, torch.tensor([30, 10, 20]), torch.tensor([0, 2, 1]), outputs
+    )
     p = softmax(outputs.numpy(), axis=1)
     assert table["example"].tolist() == [10, 20, 30]
     assert table["target"].tolist() == [2, 1, 0]
@@ -92,7 +103,10 @@ def test_rows_of_classes_are_softmax_by_hand_and_sorted_by_example():
 
 
 def test_rows_of_values_are_the_outputs_one_after_the_other():
-    outputs, targets = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0], [7.0, 8.0]])
+    outputs, targets = (
+        torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+        torch.tensor([[5.0, 6.0], [7.0, 8.0]]),
+    )
     table = columns(TargetKind.VALUES, "a", 0, torch.tensor([9, 4]), targets, outputs)
     assert table["example"].tolist() == [4, 4, 9, 9]
     assert table["output"].tolist() == [0, 1, 0, 1]

@@ -25,15 +25,25 @@ FAULTS = [
     ("beyond/run/probe.py", "self._gradient(params, train)", "self._gradient(params, probe)"),
     ("beyond/run/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
     # the direction measured where the step ended; ascent
-    ("beyond/run/probe.py", "self._gradient(before, probe)[0].neg_()", "self._gradient(params, probe)[0].neg_()"),
-    ("beyond/run/probe.py", "self._gradient(before, batch)[0].neg_()", "self._gradient(before, batch)[0]"),
+    (
+        "beyond/run/probe.py",
+        "self._gradient(before, probe)[0].neg_()",
+        "self._gradient(params, probe)[0].neg_()",
+    ),
+    (
+        "beyond/run/probe.py",
+        "self._gradient(before, batch)[0].neg_()",
+        "self._gradient(before, batch)[0]",
+    ),
 ]
 
 SEEDS = [0, 1, 2]
 
 
 class Examples:
-    """Splits that have nothing but 40 random examples to validate on and 60 to train on, which nobody may vary."""
+    """Splits that have nothing but 40 random examples to validate on and 60 to train on, which
+    nobody may vary.
+    """
 
     SIZES: ClassVar = {"validation": 40, "train": 60}
 
@@ -46,13 +56,17 @@ class Examples:
     def batch(self, split, indices):
         stream, size = Stream(split, [0]), self.size(split)
         shape, n_symbols = self.spec.input_shape, self.spec.n_symbols
-        inputs = (stream.integers(n_symbols, size, *shape) if n_symbols else stream.normal(size, *shape))[0]
+        inputs = (
+            stream.integers(n_symbols, size, *shape) if n_symbols else stream.normal(size, *shape)
+        )[0]
         return Batch(inputs[indices], stream.integers(3, size)[0][indices])
 
 
 @pytest.fixture
 def make_probe(make_case):
-    """Return a function that makes a probe of a network, weights, and the true gradient on its batch."""
+    """Return a function that makes a probe of a network, weights, and the true gradient on its
+    batch.
+    """
 
     def make(name):
         case = make_case(name)
@@ -128,15 +142,26 @@ def test_the_network_comes_first_as_all_blocks_in_one_vector(name, make_probe, c
     inputs = rng.normal(8, *at.probe.problem.spec.input_shape)
     batch = Batch(inputs, rng.integers(3, 8))
     whole, *blocks = at.probe.measure(at.params, before, None, batch)
-    assert (whole["layer"], whole["depth"], whole["n_weights"]) == ("network", 0, at.network.n_weights)
+    assert (whole["layer"], whole["depth"], whole["n_weights"]) == (
+        "network",
+        0,
+        at.network.n_weights,
+    )
     assert sum(block["n_weights"] for block in blocks) == at.network.n_weights
     for norm in ("gradient_norm", "weight_norm", "update_norm"):
         close(whole[norm].square(), sum(block[norm].square() for block in blocks))
     for column, seen in (("update_cosine", at.probe.batch), ("batch_cosine", batch)):
         gradient = at.probe.problem.gradient(before, seen)
-        close(whole[column], F.cosine_similarity(before - at.params, gradient, dim=1), rtol=1e-4, atol=1e-6)
+        close(
+            whole[column],
+            F.cosine_similarity(before - at.params, gradient, dim=1),
+            rtol=1e-4,
+            atol=1e-6,
+        )
     assert whole.keys() == blocks[0].keys()
-    assert all(whole[column].isnan().all() for column in ("transport_cosine", "dead_fraction", *SIGNALS))
+    assert all(
+        whole[column].isnan().all() for column in ("transport_cosine", "dead_fraction", *SIGNALS)
+    )
 
 
 def test_the_direction_is_measured_where_the_step_began(at, close):
@@ -144,7 +169,10 @@ def test_the_direction_is_measured_where_the_step_began(at, close):
     start = at.probe.problem.gradient(before, at.probe.batch)
     for row, block in zip(at.probe.measure(at.params, before)[1:], at.network.blocks, strict=True):
         own = slice(block.start, block.stop)
-        close(row["update_cosine"], start[:, own].sum(1) / (start[:, own].norm(dim=1) * start[:, own].shape[1] ** 0.5))
+        close(
+            row["update_cosine"],
+            start[:, own].sum(1) / (start[:, own].norm(dim=1) * start[:, own].shape[1] ** 0.5),
+        )
 
 
 def test_before_the_first_step_updates_are_unknown(at):
@@ -154,13 +182,19 @@ def test_before_the_first_step_updates_are_unknown(at):
         assert row["gradient_norm"].isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"]
+)
 def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe, close):
-    """Each block's output, activation included, and the derivative of every example's own loss by it."""
+    """Each block's output, activation included, and the derivative of every example's own loss by
+    it.
+    """
     at = make_probe(name)
     batch, firsts = at.probe.batch, {block.layer for block in at.network.blocks[1:]}
     values, seen = batch.inputs.movedim(1, -1), []
-    for index, (layer, weights) in enumerate(zip(at.network.layers, at.network.unflatten(at.params), strict=True)):
+    for index, (layer, weights) in enumerate(
+        zip(at.network.layers, at.network.unflatten(at.params), strict=True)
+    ):
         if index in firsts:
             values = values if seen else values.requires_grad_()
             values.retain_grad()
@@ -170,8 +204,13 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
     final = torch.autograd.grad(total, values, retain_graph=True)[0]
     total.backward()
     expected = [*((own, own.grad) for own in seen), (values, final)]
-    for row, (activation, error) in zip(at.probe.measure(at.params, None)[1:], expected, strict=True):
-        activation, error = (own.detach().flatten(1, -2).square().sum(1) for own in (activation, error))  # (R, B)
+    for row, (activation, error) in zip(
+        at.probe.measure(at.params, None)[1:], expected, strict=True
+    ):
+        # (R, B)
+        activation, error = (
+            own.detach().flatten(1, -2).square().sum(1) for own in (activation, error)
+        )
         close(row["activation_norm"], activation.mean(1).sqrt())
         close(row["first_activation_norm"], activation[:, 0].sqrt())
         close(row["error_norm"], error.mean(1).sqrt(), rtol=1e-4)
@@ -179,11 +218,15 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
 
 
 def test_a_wrapped_module_shows_nothing_of_what_travels_through_it(make_spec):
-    network = ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec())
+    network = ModuleNetwork(
+        lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), make_spec()
+    )
     probe = Probe(Examples(make_spec()), make_spec(), network, SEEDS)
     rows = probe.measure(network.init(Stream("init", SEEDS)), None)
     assert len(rows) == 1 + len(network.blocks)
-    assert all(row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS)
+    assert all(
+        row[name].isnan().all() and row[name].shape == (3,) for row in rows for name in SIGNALS
+    )
 
 
 def test_each_replica_has_its_own_fixed_batches(at):
@@ -226,9 +269,13 @@ def test_singular_values_are_those_of_automatic_differentiations_jacobian(at):
     for replica in range(len(SEEDS)):
         own, first = at.params[[replica]].double(), at.probe.batch.inputs[replica, 0].double()
         outputs = partial(at.network.outputs, own)
-        jacobian = torch.autograd.functional.jacobian(outputs, first[None, None]).flatten(0, 2).flatten(1)
+        jacobian = (
+            torch.autograd.functional.jacobian(outputs, first[None, None]).flatten(0, 2).flatten(1)
+        )
         expected = torch.linalg.svdvals(jacobian)
-        for name, value in zip(JACOBIAN, (expected[0], expected.quantile(0.5), expected[-1]), strict=True):
+        for name, value in zip(
+            JACOBIAN, (expected[0], expected.quantile(0.5), expected[-1]), strict=True
+        ):
             assert rows[0][name][replica] == pytest.approx(value.item(), rel=1e-5)
     assert all(row[name].isnan().all() for row in rows[1:] for name in JACOBIAN)
 
@@ -256,7 +303,9 @@ def test_what_is_measured_does_not_depend_on_how_many_replicas_are_at_once(at, m
     step = at.params - 0.1 * at.gradient
     whole = at.probe.measure(step, at.params, None, at.probe.batch)
     monkeypatch.setattr(probe, "GROUP", 2 * at.params.shape[1])  # two replicas, then one
-    for row, expected in zip(at.probe.measure(step, at.params, None, at.probe.batch), whole, strict=True):
+    for row, expected in zip(
+        at.probe.measure(step, at.params, None, at.probe.batch), whole, strict=True
+    ):
         for name, value in expected.items():
             if isinstance(value, torch.Tensor):
                 torch.testing.assert_close(row[name], value, rtol=1e-4, atol=1e-6, equal_nan=True)

@@ -15,21 +15,37 @@ from beyond.streams import Stream
 
 FAULTS = [
     # a method told the loss alone gets its derivative
-    ("beyond/problem.py", "TOLD_DERIVATIVE = frozenset(Signal) - SEALED", "TOLD_DERIVATIVE = frozenset(Signal)"),
-    ("beyond/problem.py", "self.ledger.charge(flops=flops * self._n_lanes)", "self.ledger.charge(flops=flops)"),
-    ("beyond/problem.py", 'Stream("source", self._seeds)', 'Stream("source", [0 for _ in self._seeds])'),
+    (
+        "beyond/problem.py",
+        "TOLD_DERIVATIVE = frozenset(Signal) - SEALED",
+        "TOLD_DERIVATIVE = frozenset(Signal)",
+    ),
+    (
+        "beyond/problem.py",
+        "self.ledger.charge(flops=flops * self._n_lanes)",
+        "self.ledger.charge(flops=flops)",
+    ),
+    (
+        "beyond/problem.py",
+        'Stream("source", self._seeds)',
+        'Stream("source", [0 for _ in self._seeds])',
+    ),
 ]
 
 R, P, B = 3, 4, 5
 QUESTIONS = {
     "outputs": lambda at: at.problem.outputs(at.params, at.batch.inputs),
-    "outputs of a population": lambda at: at.problem.outputs(at.population.flatten(0, 1), at.batch.inputs),
+    "outputs of a population": lambda at: at.problem.outputs(
+        at.population.flatten(0, 1), at.batch.inputs
+    ),
     "forward": lambda at: at.problem.forward(at.params, at.batch.inputs),
     "chain rule": lambda at: chain_rule(at),
     "chain rule for the last layer": lambda at: chain_rule(at, at.network.suffix(1)),
     "error": lambda at: at.problem.error(torch.zeros(R, B, 3), at.batch.targets),
     "gradient": lambda at: at.problem.gradient(at.params, at.batch),
-    "directional derivative": lambda at: at.problem.directional_derivative(at.params, at.population, at.batch),
+    "directional derivative": lambda at: at.problem.directional_derivative(
+        at.params, at.population, at.batch
+    ),
     "example losses": lambda at: at.problem.example_losses(torch.zeros(R, B, 3), at.batch),
     "stages": lambda at: layerwise(at, at.problem.stages),
     "layers": lambda at: layerwise(at, at.problem.layers),
@@ -70,7 +86,9 @@ REFUSED = {
 
 def chain_rule(at, start=0):
     outputs, tape = at.problem.forward(at.params, at.batch.inputs)
-    return at.problem.backward(tape, losses.error(at.problem.spec.target_kind, outputs, at.targets), start=start)
+    return at.problem.backward(
+        tape, losses.error(at.problem.spec.target_kind, outputs, at.targets), start=start
+    )
 
 
 def layerwise(at, segments):
@@ -92,14 +110,24 @@ def lanes(at):
     """Forward and back with P networks a replica, each with inputs of its own."""
     problem, own = at.problem.lanes(P), at.batch.inputs.repeat_interleave(P, 0)
     outputs, tape = problem.forward(at.population.flatten(0, 1), own)
-    return problem.backward(tape, torch.ones_like(outputs)) if at.problem.signal is not Signal.LOCAL else None
+    return (
+        problem.backward(tape, torch.ones_like(outputs))
+        if at.problem.signal is not Signal.LOCAL
+        else None
+    )
 
 
 @pytest.fixture
 def ask(make_case):
     """Return a function that makes a problem to ask, and what to ask it with."""
 
-    def make(name="mlp", signal=Signal.GRADIENT, target_kind=TargetKind.CLASSES, batch_size=B, n_candidates=P):
+    def make(
+        name="mlp",
+        signal=Signal.GRADIENT,
+        target_kind=TargetKind.CLASSES,
+        batch_size=B,
+        n_candidates=P,
+    ):
         case = make_case(name, batch_size=batch_size, target_kind=target_kind)
         steps = torch.linspace(0.5, 1.5, n_candidates).view(1, -1, 1)
         return SimpleNamespace(
@@ -139,7 +167,9 @@ def test_without_a_ledger_nobody_is_charged(ask):
 def test_a_question_is_answered_to_the_signals_it_is_for(question, signal, ask):
     at = ask(signal=signal)
     if signal in REFUSED.get(question, set()):
-        with pytest.raises(PermissionError, match=f"^a method whose signal is {signal} may not ask for the [^\n]*$"):
+        with pytest.raises(
+            PermissionError, match=f"^a method whose signal is {signal} may not ask for the [^\n]*$"
+        ):
             QUESTIONS[question](at)
     else:
         QUESTIONS[question](at)
@@ -152,7 +182,13 @@ def test_targets_are_sealed_for_methods_told_the_loss_or_the_reward(signal, ask)
         assert isinstance(batch.targets, torch.Tensor)
         return
     assert [name for name in dir(batch.targets) if not name.startswith("_")] == []
-    assert not vars(type(batch.targets)).keys() & {"__len__", "__iter__", "__getitem__", "__array__", "__eq__"}
+    assert not vars(type(batch.targets)).keys() & {
+        "__len__",
+        "__iter__",
+        "__getitem__",
+        "__array__",
+        "__eq__",
+    }
     assert "sealed" in repr(batch.targets)
     assert not any(character.isdigit() for character in repr(batch.targets))
 
@@ -160,7 +196,11 @@ def test_targets_are_sealed_for_methods_told_the_loss_or_the_reward(signal, ask)
 @pytest.mark.parametrize("target", TargetKind)
 def test_sealed_or_not_the_answer_is_the_same(target, ask, close):
     sealed, open_ = ask(signal=Signal.LOSS, target_kind=target), ask(target_kind=target)
-    close(sealed.problem.loss(sealed.params, sealed.batch), open_.problem.loss(open_.params, open_.batch), rtol=0)
+    close(
+        sealed.problem.loss(sealed.params, sealed.batch),
+        open_.problem.loss(open_.params, open_.batch),
+        rtol=0,
+    )
 
 
 @pytest.mark.parametrize("target", TargetKind)
@@ -178,7 +218,9 @@ def test_gradients_are_found_where_gradients_are_off(ask, close):
 
 
 @pytest.mark.parametrize("target", TargetKind)
-@pytest.mark.parametrize(("n_candidates", "chunk"), [(1, 1), (1, 2), (7, 1), (7, 3), (7, 7), (7, 14), (5, 13), (4, 99)])
+@pytest.mark.parametrize(
+    ("n_candidates", "chunk"), [(1, 1), (1, 2), (7, 1), (7, 3), (7, 7), (7, 14), (5, 13), (4, 99)]
+)
 def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     n_candidates, chunk, target, ask, close, monkeypatch
 ):
@@ -201,7 +243,8 @@ def test_loss_is_the_mean_over_the_batch(ask, close):
     at = ask()
     outputs = at.network.outputs(at.params, at.batch.inputs)
     expected = [
-        torch.nn.functional.cross_entropy(own, targets) for own, targets in zip(outputs, at.targets, strict=True)
+        torch.nn.functional.cross_entropy(own, targets)
+        for own, targets in zip(outputs, at.targets, strict=True)
     ]
     close(at.problem.loss(at.params, at.batch), torch.stack(expected))
 
@@ -242,18 +285,28 @@ def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
 
 
 @pytest.mark.parametrize("cut", ["stages", "layers"])
-@pytest.mark.parametrize("name", ["linear", "mlp", "mlp with layer norm", "mlp on symbols", "deep", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["linear", "mlp", "mlp with layer norm", "mlp on symbols", "deep", "cnn"]
+)
 def test_layer_by_layer_it_is_the_chain_rule(name, cut, ask, close):
     at = ask(name)
     segments = getattr(at.problem, cut)
-    assert [segment.start for segment in segments[1:]] == [segment.stop for segment in segments[:-1]]
+    assert [segment.start for segment in segments[1:]] == [
+        segment.stop for segment in segments[:-1]
+    ]
     close(layerwise(at, segments), chain_rule(at))
 
 
 def test_a_stage_is_a_layer_with_drawn_weights_and_what_follows_it(ask):
-    names = [[type(layer).__name__ for layer in stage.layers] for stage in ask("mlp with layer norm").problem.stages]
+    names = [
+        [type(layer).__name__ for layer in stage.layers]
+        for stage in ask("mlp with layer norm").problem.stages
+    ]
     assert names == [["Linear", "LayerNorm", "ReLU"], ["Linear", "LayerNorm", "ReLU"], ["Linear"]]
-    names = [[type(layer).__name__ for layer in stage.layers] for stage in ask("mlp on images").problem.stages]
+    names = [
+        [type(layer).__name__ for layer in stage.layers]
+        for stage in ask("mlp on images").problem.stages
+    ]
     assert names == [["Flatten", "Linear", "Tanh"], ["Linear"]]
 
 
@@ -269,7 +322,9 @@ def test_the_directional_derivative_is_the_product_with_the_gradient(name, targe
 def test_losses_of_examples_average_to_the_loss(target, ask, close):
     at = ask(target_kind=target)
     outputs = at.problem.outputs(at.params, at.batch.inputs)
-    close(at.problem.example_losses(outputs, at.batch).mean(1), at.problem.loss(at.params, at.batch))
+    close(
+        at.problem.example_losses(outputs, at.batch).mean(1), at.problem.loss(at.params, at.batch)
+    )
 
 
 def test_own_products_and_counts_are_added_up(ask):

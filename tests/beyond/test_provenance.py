@@ -16,8 +16,8 @@ FAULTS = [
     ("beyond/run/provenance.py", 'node.test.id == "TYPE_CHECKING"', 'node.test.id == "CHECKING"'),
     (
         "beyond/run/provenance.py",
-        "isinstance(node.value.value, str) else node",
-        "isinstance(node.value.value, int) else node",
+        "isinstance(node.value.value, str)\n            else node",
+        "isinstance(node.value.value, int)\n            else node",
     ),
     (
         "beyond/run/provenance.py",
@@ -25,8 +25,16 @@ FAULTS = [
         "if name in before and before[name] != now.get(name))",
     ),
     ("beyond/run/provenance.py", "yield named[1]", "yield HARNESS"),
-    ("beyond/run/provenance.py", "return changed(files, {present", "return changed({}, {present"),
-    ("beyond/run/provenance.py", 'package.count(".") + 2 - node.level', 'package.count(".") + 1 - node.level'),
+    (
+        "beyond/run/provenance.py",
+        "return changed(\n        files, {present",
+        "return changed(\n        {}, {present",
+    ),
+    (
+        "beyond/run/provenance.py",
+        'package.count(".") + 2 - node.level',
+        'package.count(".") + 1 - node.level',
+    ),
     (
         "beyond/run/provenance.py",
         '_read(file, module if package else module.rpartition(".")[0])',
@@ -51,7 +59,9 @@ def net(input_shape, n_outputs):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Return a function that writes a module of a user's and hashes the sources of a network from it."""
+    """Return a function that writes a module of a user's and hashes the sources of a network from
+    it.
+    """
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(VARIABLE, "own_network")
 
@@ -72,9 +82,24 @@ def own(tmp_path, monkeypatch):
 
 def test_a_rule_brings_its_file_what_it_imports_and_the_loop_but_no_other_rule():
     found = sources(catalog.load("method", "genetic"), catalog.load("task", "image/digits"))
-    assert {"methods/genetic.py", "beyond/kits/variation.py", "tasks/digits.py", "beyond/data/arrays.py"} <= set(found)
-    assert {"beyond/run/loop.py", "beyond/run/probe.py", "beyond/network/layers.py", "beyond/__init__.py"} <= set(found)
-    assert not {"methods/backprop.py", "tasks/moons.py", "beyond/run/cell.py", "beyond/run/main.py"} & set(found)
+    assert {
+        "methods/genetic.py",
+        "beyond/kits/variation.py",
+        "tasks/digits.py",
+        "beyond/data/arrays.py",
+    } <= set(found)
+    assert {
+        "beyond/run/loop.py",
+        "beyond/run/probe.py",
+        "beyond/network/layers.py",
+        "beyond/__init__.py",
+    } <= set(found)
+    assert not {
+        "methods/backprop.py",
+        "tasks/moons.py",
+        "beyond/run/cell.py",
+        "beyond/run/main.py",
+    } & set(found)
     assert all(name.startswith(("beyond/", "methods/", "tasks/")) for name in found)
 
 
@@ -85,7 +110,11 @@ def test_a_part_brings_its_file():
 
 def test_what_changes_nothing_does_not_count(own):
     first = own(NETWORK.format(imports="", width=64))
-    other = NETWORK.format(imports="\n\n", width=64).replace("a comment", "another").replace("Make it", "It is made")
+    other = (
+        NETWORK.format(imports="\n\n", width=64)
+        .replace("a comment", "another")
+        .replace("Make it", "It is made")
+    )
     assert own(other) == first
     assert digest(own(other)) == digest(first)
     again = own(NETWORK.format(imports="", width=32))
@@ -135,7 +164,10 @@ def test_files_that_changed_since_or_went_are_found_by_their_names_alone(own, tm
     provenance._file.cache_clear()
     provenance._root.cache_clear()
     assert provenance.outdated(before) == ["own_parts.py"]
-    assert provenance.outdated({**before, "beyond/__init__.py": "0"}) == ["beyond/__init__.py", "own_parts.py"]
+    assert provenance.outdated({**before, "beyond/__init__.py": "0"}) == [
+        "beyond/__init__.py",
+        "own_parts.py",
+    ]
 
 
 def test_versions_are_of_what_decides_and_of_what_a_task_names():

@@ -23,18 +23,34 @@ FAULTS = [
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
     ("beyond/run/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
-    ("beyond/run/record.py", "        return self.finished\n\n    def resume", "        return True\n\n    def resume"),
+    (
+        "beyond/run/record.py",
+        "        return self.finished\n\n    def resume",
+        "        return True\n\n    def resume",
+    ),
 ]
 
 HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
 
 
 def progress(step, snapshot=True):
-    row = {"seed": 0, "step": step, "value": math.inf if step else math.nan, "split": "train", "default": True}
-    state = {"state": {"params": torch.full((2, 3), float(step))}, "ledger": {"steps": step}, "kept": {step: step}}
+    row = {
+        "seed": 0,
+        "step": step,
+        "value": math.inf if step else math.nan,
+        "split": "train",
+        "default": True,
+    }
+    state = {
+        "state": {"params": torch.full((2, 3), float(step))},
+        "ledger": {"steps": step},
+        "kept": {step: step},
+    }
     if snapshot:
         return Progress(0.1 * step, 0.5, [row], [row, row], [], state)
-    one = columns(TargetKind.CLASSES, "a", 0, torch.tensor([5]), torch.tensor([1]), torch.tensor([[0.0, 1.0]]))
+    one = columns(
+        TargetKind.CLASSES, "a", 0, torch.tensor([5]), torch.tensor([1]), torch.tensor([[0.0, 1.0]])
+    )
     return Progress(0.1 * step, 0.5, [row], [row, row], [row], {}, one)
 
 
@@ -61,7 +77,9 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
         "runs": 1,
     }
     predictions = pd.read_parquet(folder.path / "predictions.parquet")
-    assert predictions[["run_id", "example", "target", "prediction"]].values.tolist() == [["a", 5, 1, 1]]
+    assert predictions[["run_id", "example", "target", "prediction"]].values.tolist() == [
+        ["a", 5, 1, 1]
+    ]
     manifest = json.loads((folder.path / "manifest.json").read_text())
     named = manifest.pop("tables")
     assert manifest == {"status": "finished", "seeds": [0]}
@@ -128,7 +146,8 @@ def test_a_state_of_another_kind_is_not_gone_on_from(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "manifest", ["", "{", "rubbish", "[]", "{}", "null", '{"tables": 3}', '{"tables": {"gone": ""}}']
+    "manifest",
+    ["", "{", "rubbish", "[]", "{}", "null", '{"tables": 3}', '{"tables": {"gone": ""}}'],
 )
 def test_a_manifest_that_is_none_leaves_the_run_unfinished(manifest, folder):
     folder.add(progress(0, snapshot=False))
@@ -154,7 +173,9 @@ def test_a_run_of_which_a_table_is_cut_or_gone_is_not_finished(table, folder):
 
 @pytest.mark.parametrize("at", range(6))
 def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folder, monkeypatch):
-    """Whichever file is the last, and even where the tables of an earlier, finished run are still there."""
+    """Whichever file is the last, and even where the tables of an earlier, finished run are still
+    there.
+    """
     folder.add(progress(0, snapshot=False))
     folder.close({})
     (folder.path / "manifest.json").unlink()
@@ -241,7 +262,9 @@ def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypa
 
 
 def test_a_skipped_run_closes_without_curves(folder):
-    folder.add(Progress(0.0, math.nan, [], [], progress(0).curves, {}, joined(TargetKind.CLASSES, [])))
+    folder.add(
+        Progress(0.0, math.nan, [], [], progress(0).curves, {}, joined(TargetKind.CLASSES, []))
+    )
     folder.close({})
     assert len(pd.read_parquet(folder.path / "predictions.parquet")) == 0
     assert len(pd.read_parquet(folder.path / "curves.parquet")) == 0
@@ -251,10 +274,15 @@ def test_a_skipped_run_closes_without_curves(folder):
 def test_another_process_is_refused_until_the_holder_is_gone(tmp_path):
     folder = RunFolder(tmp_path)
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as holder:
         holder.stdout.readline()
-        with pytest.raises(InputError, match=rf"^another process is writing '{tmp_path}'$"), folder.locked():
+        with (
+            pytest.raises(InputError, match=rf"^another process is writing '{tmp_path}'$"),
+            folder.locked(),
+        ):
             pass
         holder.kill()
     with folder.locked():
@@ -270,6 +298,8 @@ def test_the_lock_is_released_after_a_fault(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").touch()
-    message = r"^runs must be a folder that can be written, got '[^\n]*/file/cell' \(Not a directory\)$"
+    message = (
+        r"^runs must be a folder that can be written, got '[^\n]*/file/cell' \(Not a directory\)$"
+    )
     with pytest.raises(InputError, match=message), RunFolder(tmp_path / "file" / "cell").locked():
         pass

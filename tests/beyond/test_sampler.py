@@ -8,7 +8,11 @@ from beyond.streams import Stream
 
 FAULTS = [
     # every pass in the order of the first
-    ("beyond/data/sampler.py", "self.stream.permutation(self.n_examples)], 1)", "self.line[:, : self.n_examples]], 1)"),
+    (
+        "beyond/data/sampler.py",
+        "self.stream.permutation(self.n_examples)], 1)",
+        "self.line[:, : self.n_examples]], 1)",
+    ),
     ("beyond/data/sampler.py", 'self.stream.restore(state["stream"])', "pass"),
     (
         "beyond/data/sampler.py",

@@ -28,7 +28,9 @@ NUMBERS = np.linspace(-1, 1, 12).reshape(6, 2)
 
 
 def spec(target_kind=TargetKind.CLASSES, input_shape=(2,), n_symbols=0):
-    return TaskSpec("box/toy", input_shape, 3, target_kind, MLP(), "score", (0.1, 0.2, 0.3), n_symbols)
+    return TaskSpec(
+        "box/toy", input_shape, 3, target_kind, MLP(), "score", (0.1, 0.2, 0.3), n_symbols
+    )
 
 
 def planted(values, place, wrong):
@@ -39,7 +41,11 @@ def planted(values, place, wrong):
 
 CLASSES, VALUES = spec(), spec(TargetKind.VALUES)
 IMAGES, SYMBOLS = spec(input_shape=(1, 2, 2)), spec(n_symbols=6)
-PIXELS, LETTERS, MANY = np.zeros((6, 1, 2, 2), np.uint8), np.arange(12).reshape(6, 2) % 6, np.ones((6, 3))
+PIXELS, LETTERS, MANY = (
+    np.zeros((6, 1, 2, 2), np.uint8),
+    np.arange(12).reshape(6, 2) % 6,
+    np.ones((6, 3)),
+)
 FINITE = "must be finite numbers of single precision, got"
 
 
@@ -85,14 +91,32 @@ def test_what_cannot_be_learnt_from_is_named(inputs, targets, of, message):
 @pytest.mark.parametrize(
     ("target", "sizes", "message"),
     [
-        (TargetKind.CLASSES, (0, 1, 1), "the train split of box/toy must be at least 1 example, got 0"),
-        (TargetKind.CLASSES, (1, 0, 1), "the validation split of box/toy must be at least 1 example, got 0"),
-        (TargetKind.VALUES, (1, 1, 2), "the validation split of box/toy must be at least 2 examples, got 1"),
-        (TargetKind.VALUES, (1, 2, 1), "the test split of box/toy must be at least 2 examples, got 1"),
+        (
+            TargetKind.CLASSES,
+            (0, 1, 1),
+            "the train split of box/toy must be at least 1 example, got 0",
+        ),
+        (
+            TargetKind.CLASSES,
+            (1, 0, 1),
+            "the validation split of box/toy must be at least 1 example, got 0",
+        ),
+        (
+            TargetKind.VALUES,
+            (1, 1, 2),
+            "the validation split of box/toy must be at least 2 examples, got 1",
+        ),
+        (
+            TargetKind.VALUES,
+            (1, 2, 1),
+            "the test split of box/toy must be at least 2 examples, got 1",
+        ),
     ],
 )
 def test_a_split_that_is_empty_or_too_small_for_a_score_is_refused(target, sizes, message):
     with pytest.raises(InputError) as caught:
-        require_examples(dict(zip(("train", "validation", "test"), sizes, strict=True)), spec(target))
+        require_examples(
+            dict(zip(("train", "validation", "test"), sizes, strict=True)), spec(target)
+        )
     assert str(caught.value) == message
     require_examples(dict.fromkeys(("train", "validation", "test"), 2), spec(target))

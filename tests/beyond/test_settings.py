@@ -30,14 +30,22 @@ FAULTS = [
     ("beyond/settings.py", ", validate_default=True", ""),
     ("beyond/settings.py", "AllowInfNan(True)", "AllowInfNan(False)"),
     ("beyond/settings.py", "        if name not in self.names:", "        if not name:"),
-    ("beyond/settings.py", "return tuple(map(_as_tuple, value)) if isinstance(value, list) else value", "return value"),
+    (
+        "beyond/settings.py",
+        "return tuple(map(_as_tuple, value)) if isinstance(value, list) else value",
+        "return value",
+    ),
     # the item that is wrong, without the list that was given
     ("beyond/settings.py", 'given.get(name, first["input"])', 'first["input"]'),
     ("beyond/settings.py", "if field.init and not field.kw_only", "if field.init"),
     ("beyond/settings.py", "if isinstance(value, bool) or not", "if not"),
     ("beyond/settings.py", "Annotated[int, Interval(ge=0, lt=1 << 63)]", "Annotated[int, Ge(0)]"),
     ("beyond/settings.py", "len(set(self.seed_list)) == len(self.seed_list)", "True"),
-    ("beyond/settings.py", 'vars(value).get("__settings__") is value', 'hasattr(value, "__settings__")'),
+    (
+        "beyond/settings.py",
+        'vars(value).get("__settings__") is value',
+        'hasattr(value, "__settings__")',
+    ),
 ]
 
 
@@ -128,7 +136,9 @@ def test_what_is_not_as_declared_is_refused_in_one_line(given, message):
 def test_a_field_without_a_default_must_be_given_and_kw_only_means_by_name():
     with pytest.raises(InputError, match=r"^radius must be > 0, got nothing$"):
         Spoked()
-    with pytest.raises(InputError, match=r"^settings of Wheel must be given by name; known: radius$"):
+    with pytest.raises(
+        InputError, match=r"^settings of Wheel must be given by name; known: radius$"
+    ):
         Wheel(1.0)
     with pytest.raises(InputError, match=r"^radius must be > 0, got -1$"):
         Spoked(3, radius=-1)
@@ -190,7 +200,10 @@ def test_a_single_value_can_be_checked():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seeds", bad) for bad in (0, 2.0, None, True, [], [1, 1], [-1], [1 << 63], [1.0], "3", nan, 1 << 64)]
+    [
+        ("seeds", bad)
+        for bad in (0, 2.0, None, True, [], [1, 1], [-1], [1 << 63], [1.0], "3", nan, 1 << 64)
+    ]
     + [("threads", bad) for bad in (0, 1.5, None, True, 100_000, [1])]
     + [("time_limit", bad) for bad in (0, -1, "abc", inf, nan, True)]
     + [("save_every", bad) for bad in (-1, None, inf, "often")]

@@ -1,4 +1,6 @@
-"""Oracles: a few steps by hand, snnTorch's neuron, automatic differentiation through time, frequencies."""
+"""Oracles: a few steps by hand, snnTorch's neuron, automatic differentiation through time,
+frequencies.
+"""
 
 from types import SimpleNamespace
 
@@ -10,7 +12,17 @@ from beyond import catalog
 from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.errors import InputError, UnsupportedError
-from beyond.kits.spiking import Neurons, check, count, encode, escape_noise, evenly_spread, n_spikes, simulate, trace
+from beyond.kits.spiking import (
+    Neurons,
+    check,
+    count,
+    encode,
+    escape_noise,
+    evenly_spread,
+    n_spikes,
+    simulate,
+    trace,
+)
 from beyond.ledger import Ledger
 from beyond.problem import Problem
 from beyond.streams import Stream
@@ -26,7 +38,9 @@ def make():
         return SimpleNamespace(
             problem=Problem(built, spec.spec, Ledger()),
             params=built.init(Stream("init", SEEDS)),
-            inputs=spec.at(SEEDS).batch("train", Stream("data", SEEDS).integers(1257, batch_size)).inputs,
+            inputs=spec.at(SEEDS)
+            .batch("train", Stream("data", SEEDS).integers(1257, batch_size))
+            .inputs,
         )
 
     return given
@@ -47,13 +61,17 @@ def as_train(numbers):
 def test_a_few_steps_by_hand(reset, potentials, spikes):
     neurons = Neurons(n_steps=6, decay=0.5, threshold=1.0, reset=reset)
     got = neurons.run(as_train([0.75, 0.75, 0.75, 0.75, 2.75, 0.0]))
-    torch.testing.assert_close(got, (as_train([float(spike) for spike in spikes]), as_train(potentials)))
+    torch.testing.assert_close(
+        got, (as_train([float(spike) for spike in spikes]), as_train(potentials))
+    )
 
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_the_neuron_is_that_of_snntorch(reset):
     currents = 0.5 + Stream("currents", SEEDS).normal(20, 3, 7)
-    theirs = snntorch.Leaky(beta=0.8, threshold=0.9, reset_mechanism={"soft": "subtract", "hard": "zero"}[reset])
+    theirs = snntorch.Leaky(
+        beta=0.8, threshold=0.9, reset_mechanism={"soft": "subtract", "hard": "zero"}[reset]
+    )
     memory, spikes, potentials = theirs.init_leaky(), [], []
     for current in currents.unbind(1):
         spike, memory = theirs(current, memory)
@@ -67,7 +85,9 @@ def test_the_neuron_is_that_of_snntorch(reset):
 def test_a_constant_current_is_the_same_current_in_every_step():
     currents = Stream("currents", SEEDS).normal(1, 3, 7)
     neurons = Neurons(5, 0.8, 1.0, "soft")
-    torch.testing.assert_close(neurons.run(currents), neurons.run(currents.expand(-1, 5, -1, -1)), rtol=0, atol=0)
+    torch.testing.assert_close(
+        neurons.run(currents), neurons.run(currents.expand(-1, 5, -1, -1)), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
@@ -75,13 +95,16 @@ def test_errors_travel_back_in_time_as_by_automatic_differentiation(reset):
     rng = Stream("back", SEEDS)
     currents, errors = rng.normal(6, 3, 4).requires_grad_(), rng.normal(6, 3, 4)
     neurons = Neurons(6, 0.7, 0.3, reset)
-    spikes, potentials = neurons.run(currents)  # a comparison has no derivative: spikes are held fixed
+    # a comparison has no derivative: spikes are held fixed
+    spikes, potentials = neurons.run(currents)
     (expected,) = torch.autograd.grad(potentials, currents, errors)
     torch.testing.assert_close(neurons.back(spikes, errors), expected)
 
 
 def test_traces_by_hand():
-    torch.testing.assert_close(trace(as_train([1.0, 0.0, 1.0, 0.0]), 0.5), as_train([1.0, 0.5, 1.25, 0.625]))
+    torch.testing.assert_close(
+        trace(as_train([1.0, 0.0, 1.0, 0.0]), 0.5), as_train([1.0, 0.5, 1.25, 0.625])
+    )
 
 
 def test_escape_noise_fires_with_the_sigmoid_of_the_potential():
@@ -89,8 +112,11 @@ def test_escape_noise_fires_with_the_sigmoid_of_the_potential():
     currents = torch.tensor([0.0, 0.5, 1.0, 2.0]).expand(1, 1, 20_000, -1)
     expected = ((currents[0, 0, 0] - 1) / 0.5).sigmoid()
     spikes, _ = neurons.run(currents, escape_noise(0.5, Stream("noise", [0]))(1, 20_000, 4))
-    torch.testing.assert_close(spikes.mean((0, 1, 2)), expected, rtol=0, atol=0.015)  # four standard deviations
-    spikes, _ = Neurons(1000, 0.0, 1.0, "hard").run(currents[:, :, :1], escape_noise(0.5)(1000, 1, 4))
+    # four standard deviations
+    torch.testing.assert_close(spikes.mean((0, 1, 2)), expected, rtol=0, atol=0.015)
+    spikes, _ = Neurons(1000, 0.0, 1.0, "hard").run(
+        currents[:, :, :1], escape_noise(0.5)(1000, 1, 4)
+    )
     torch.testing.assert_close(spikes.mean((0, 1, 2)), expected, rtol=0, atol=0.005)
 
 
@@ -117,7 +143,8 @@ def test_the_rate_code_fires_as_often_as_the_input_is_strong():
 
 def test_the_latency_code_fires_once_and_the_stronger_the_earlier():
     inputs = torch.tensor([0.95, -0.95, 0.5, -0.1, 0.0]).atanh().view(1, 1, 5)
-    got = encode(inputs, 4, "latency")[0]  # (T, 5): steps floor(4 * 0.05), floor(4 * 0.5), floor(4 * 0.9)
+    # (T, 5): steps floor(4 * 0.05), floor(4 * 0.5), floor(4 * 0.9)
+    got = encode(inputs, 4, "latency")[0]
     expected = torch.zeros(4, 5)
     expected[0, 0], expected[0, 1], expected[2, 2], expected[3, 3] = 1, -1, 1, -1
     torch.testing.assert_close(got, expected)
@@ -134,7 +161,9 @@ def test_time_folded_into_the_batch_is_time_step_by_step(network, code, make):
     given, neurons = make(network), Neurons(5, 0.8, 0.5, "soft")
     currents, passages = simulate(given.problem, given.params, given.inputs, neurons, code)
 
-    coded = encode(given.inputs, 5, code).unflatten(1, (-1, 6)).expand(-1, 5, *given.inputs.shape[1:])
+    coded = (
+        encode(given.inputs, 5, code).unflatten(1, (-1, 6)).expand(-1, 5, *given.inputs.shape[1:])
+    )
     kept: dict[int, torch.Tensor] = {}
     for step in range(5):
         x = coded[:, step]
@@ -144,7 +173,8 @@ def test_time_folded_into_the_batch_is_time_step_by_step(network, code, make):
             else:
                 potential = 0.8 * kept.get(index, torch.zeros_like(x)) + x
                 x = (potential > 0.5).float()
-                kept[index] = potential - 0.5 * x / 0.8  # what decays to the potential less the threshold
+                # what decays to the potential less the threshold
+                kept[index] = potential - 0.5 * x / 0.8
         torch.testing.assert_close(currents[:, step], x, rtol=1e-4, atol=1e-5)
     assert all(passage.spikes.mean() > 0.02 for passage in passages if passage.spikes is not None)
 
@@ -163,9 +193,12 @@ def test_activity_of_a_dense_network(code, make):
     _, passages = simulate(given.problem, given.params, given.inputs, neurons, code)
     count(given.problem, passages, code)
     hidden = passages[2].spikes.sum((1, 2, 3))
-    sent = (given.inputs != 0).sum((1, 2, 3, 4)) if code == "latency" else 0  # every input but zero fires once
+    # every input but zero fires once
+    sent = (given.inputs != 0).sum((1, 2, 3, 4)) if code == "latency" else 0
     torch.testing.assert_close(given.problem.activity["spikes"], (hidden + sent).float())
-    torch.testing.assert_close(given.problem.activity["accumulates"], (10 * hidden + 32 * sent).float())
+    torch.testing.assert_close(
+        given.problem.activity["accumulates"], (10 * hidden + 32 * sent).float()
+    )
     assert hidden.min() > 0
 
 
@@ -174,7 +207,8 @@ def test_activity_of_a_convolution(make):
     _, passages = simulate(given.problem, given.params, given.inputs, neurons, "direct")
     count(given.problem, passages, "direct")
     first, second = (n_spikes(passage.spikes) for passage in passages if passage.spikes is not None)
-    # A spike of the first layer meets a 3 x 3 kernel of each of 4 channels; one of the second is flattened and read.
+    # A spike of the first layer meets a 3 x 3 kernel of each of 4 channels; one of the second is
+    # flattened and read.
     torch.testing.assert_close(given.problem.activity["accumulates"], first * 4 * 9 + second * 10)
 
 
@@ -185,7 +219,9 @@ def test_symbols_have_no_strength(make):
         check(given.problem, "spiking", "rate")
 
 
-@pytest.mark.parametrize(("key", "bad"), [("n_steps", 0), ("decay", 1.5), ("threshold", 0.0), ("reset", "none")])
+@pytest.mark.parametrize(
+    ("key", "bad"), [("n_steps", 0), ("decay", 1.5), ("threshold", 0.0), ("reset", "none")]
+)
 def test_bad_settings_are_refused(key, bad):
     settings = {"n_steps": 5, "decay": 0.9, "threshold": 1.0, "reset": "soft", key: bad}
     with pytest.raises(InputError, match=rf"^{key} must be"):

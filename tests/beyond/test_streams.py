@@ -77,7 +77,11 @@ def test_restored_it_goes_on_where_it_stood(draw):
 
 def test_draws_have_the_distribution_they_say():
     stream = Stream("step", SEEDS)
-    normal, uniform, integers = stream.normal(10_000), stream.uniform(10_000), stream.integers(3, 9000)
+    normal, uniform, integers = (
+        stream.normal(10_000),
+        stream.uniform(10_000),
+        stream.integers(3, 9000),
+    )
     assert normal.mean(1).abs().max() < 0.05
     assert (normal.var(1) - 1).abs().max() < 0.08
     assert uniform.min() >= 0

@@ -15,14 +15,22 @@ from tests.mutants import ROOT
 FAULTS = [
     # a column too many, too few, in another place, of another type
     ("beyond/run/rows.py", '        "n_weights": setup.network.n_weights,\n', ""),
-    ("beyond/run/probe.py", '        "update_norm": update.norm(dim=1),', '        "change_norm": update.norm(dim=1),'),
+    (
+        "beyond/run/probe.py",
+        '        "update_norm": update.norm(dim=1),',
+        '        "change_norm": update.norm(dim=1),',
+    ),
     ("beyond/run/predictions.py", "examples.int().repeat_interleave", "examples.repeat_interleave"),
     ("beyond/run/tables.py", '"jacobian_median", "float64"', '"jacobian_middle", "float64"'),
 ]
 COMMANDS = {
     "classes, with a source": ("method=fine_tuning", "task=image/digits"),
     "values, and a wrapped network": ("method=backprop", "task=regression/diabetes"),
-    "episodes, with variants": ("method=maml", "method.also_after=[2]", "task=regression/sinusoids"),
+    "episodes, with variants": (
+        "method=maml",
+        "method.also_after=[2]",
+        "task=regression/sinusoids",
+    ),
     "no step": ("method=genetic", "task=image/digits"),
 }
 
@@ -37,7 +45,11 @@ def test_a_run_writes_the_columns_that_are_documented(command, beyond, tmp_path)
         assert list(written.columns) == [column.name for column in table.columns]
         for column in table.columns:
             stored = written[column.name].dtype
-            kind = "text" if pd.api.types.is_string_dtype(stored) or stored.name == "category" else stored.name
+            kind = (
+                "text"
+                if pd.api.types.is_string_dtype(stored) or stored.name == "category"
+                else stored.name
+            )
             assert kind in column.type.split(" or "), f"{name}.{column.name} is {kind}"
 
 

@@ -22,9 +22,17 @@ from beyond.streams import Stream
 
 FAULTS = [
     # neighbours in float32 are told apart
-    ("beyond/kits/variation.py", "losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)", "losses, losses"),
+    (
+        "beyond/kits/variation.py",
+        "losses * (1 - RESOLUTION), losses / (1 - RESOLUTION)",
+        "losses, losses",
+    ),
     # a loss that is not a number is the smallest
-    ("beyond/kits/variation.py", "losses.double().nan_to_num(inf, inf)", "losses.double().nan_to_num(-inf, inf)"),
+    (
+        "beyond/kits/variation.py",
+        "losses.double().nan_to_num(inf, inf)",
+        "losses.double().nan_to_num(-inf, inf)",
+    ),
     # the first gene never mutates
     ("beyond/kits/variation.py", "gaps.cumsum(1) - 1", "gaps.cumsum(1)"),
     # grows with the inputs looked at
@@ -38,8 +46,13 @@ def test_losses_that_rounding_tells_apart_are_equal(sign):
     loss = sign * torch.tensor([0.3, 0.5, 0.9, 1.0, 1e-30, 2.0**20])
     after = loss.nextafter(torch.tensor(torch.inf))
     for one, other in zip(loss, after, strict=True):
-        assert [count.tolist() for count in standings(torch.stack([one, other])[None])] == [[[0, 0]], [[2, 2]]]
-        apart = torch.stack([one, other.nextafter(torch.tensor(torch.inf)).nextafter(torch.tensor(torch.inf))])
+        assert [count.tolist() for count in standings(torch.stack([one, other])[None])] == [
+            [[0, 0]],
+            [[2, 2]],
+        ]
+        apart = torch.stack(
+            [one, other.nextafter(torch.tensor(torch.inf)).nextafter(torch.tensor(torch.inf))]
+        )
         assert [count.tolist() for count in standings(apart[None])] == [[[0, 1]], [[1, 2]]]
 
 
@@ -71,16 +84,21 @@ def test_uniform_crossover_tosses_a_fair_coin_a_gene():
     assert set(swap.unique().tolist()) == {0.0, 1.0}
     n_genes = swap.numel()
     assert abs(swap.mean() - 0.5) <= 4 * 0.5 / n_genes**0.5
-    assert (swap.mean((0, 1)) - 0.5).abs().max() <= 5 * 0.5 / (4 * 500) ** 0.5  # at each of 100 loci
+    # at each of 100 loci
+    assert (swap.mean((0, 1)) - 0.5).abs().max() <= 5 * 0.5 / (4 * 500) ** 0.5
     signs = 2 * swap - 1
     for lag in (1, 2, 31, 32):
-        assert abs((signs[..., lag:] * signs[..., :-lag]).mean()) <= 4 / n_genes**0.5 * 1.3  # neighbours do not agree
+        # neighbours do not agree
+        assert abs((signs[..., lag:] * signs[..., :-lag]).mean()) <= 4 / n_genes**0.5 * 1.3
 
 
 def test_two_point_crossover_swaps_one_segment():
     swap = two_point_swaps(Stream("step", range(4)), 1000, 20)
-    edges = (swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0).sum(2)
-    assert set(edges.unique().tolist()) == {0, 2}  # begins once, ends once; empty where both points are equal
+    edges = (
+        swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0
+    ).sum(2)
+    # begins once, ends once; empty where both points are equal
+    assert set(edges.unique().tolist()) == {0, 2}
     # Points uniform on 0..20: locus j is inside where one point is <= j and the other above.
     locus = torch.arange(20)
     expected = 2 * (locus + 1) * (20 - locus) / 21**2
@@ -120,12 +138,14 @@ def test_sparse_mutation_reaches_the_first_gene_as_often():
     assert ((children != 0).float().mean((0, 1)) - 0.4).abs().max() < 5 * (0.24 / 2000) ** 0.5
 
 
-# ---------------------------------------------------------------------------------------------- safe mutations
+# ---------------------------------------------------------------------------------------------- saf
 
 
 @pytest.fixture
 def population(make_case):
-    """Return a function that makes three replicas' candidates of a network, and the problem they solve."""
+    """Return a function that makes three replicas' candidates of a network, and the problem they
+    solve.
+    """
 
     def make(name="mlp", n_candidates=2):
         case = make_case(name)
@@ -138,15 +158,22 @@ def population(make_case):
 
 
 @pytest.mark.parametrize("apart", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"]
+)
 def test_sensitivities_are_those_of_torchs_jacobian(name, apart, population, close):
     given = population(name)
     found = sensitivities(given.candidates, given.problem, given.inputs, apart)
     for replica, inputs in enumerate(given.inputs):
         for candidate, weights in enumerate(given.candidates[replica]):
-            jacobian = jacrev(lambda own, x=inputs: given.network.outputs(own[None], x[None])[0])(weights)  # (S, k, n)
+            # (S, k, n)
+            jacobian = jacrev(lambda own, x=inputs: given.network.outputs(own[None], x[None])[0])(
+                weights
+            )
             over_inputs = jacobian.abs().mean(0) if apart else jacobian.sum(0)
-            close(found[replica, candidate], over_inputs.square().sum(0).sqrt(), rtol=1e-4, atol=1e-5)
+            close(
+                found[replica, candidate], over_inputs.square().sum(0).sqrt(), rtol=1e-4, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -156,14 +183,16 @@ def test_sensitivities_cost_a_forward_pass_and_a_backward_pass_an_output(name, a
     with FlopCounterMode(display=False) as counter:
         sensitivities(given.candidates, given.problem, given.inputs, apart)
     ledger = given.problem.ledger
-    assert (ledger.forward, ledger.backward) == (5 * 4, 3 * 5 * 4)  # 5 candidates, 4 inputs, 3 outputs
+    # 5 candidates, 4 inputs, 3 outputs
+    assert (ledger.forward, ledger.backward) == (5 * 4, 3 * 5 * 4)
     assert ledger.flops == counter.get_total_flops() / 3
 
 
 def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor_up_to_a_limit(population, close):
     given = population()
     dead = given.network.blocks[1]
-    given.candidates[0, 0, dead.start : dead.stop] = -1.0  # its units are off for every input, so these do nothing
+    # its units are off for every input, so these do nothing
+    given.candidates[0, 0, dead.start : dead.stop] = -1.0
     scale = sensitivities(given.candidates, given.problem, given.inputs, apart=True)
     assert (scale == 0).any()
     assert ((scale > 0) & (scale < 0.01)).any()
@@ -175,4 +204,6 @@ def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor_up_to_a_limit(po
     limited = given.candidates.clone()
     mutate_safe(limited, 0.3, given.problem, given.inputs, True, 0.2, Stream("step", range(3)))
     assert ((0.3 * noise / expected).abs() > 0.2).any()
-    close(limited - given.candidates, (0.3 * noise / expected).clamp(-0.2, 0.2), rtol=1e-4, atol=1e-5)
+    close(
+        limited - given.candidates, (0.3 * noise / expected).clamp(-0.2, 0.2), rtol=1e-4, atol=1e-5
+    )

@@ -15,13 +15,18 @@ from beyond.streams import Stream
 def make_problem():
     """Return a function that makes a problem, its initial weights, a batch and a stream."""
 
-    def make(method=None, task="image/digits", seeds=(0, 1), batch_size=16, network=None, **settings):
-        made = catalog.load("task", task, **{"split_seed": 0, **settings})  # tolerances are for these examples
+    def make(
+        method=None, task="image/digits", seeds=(0, 1), batch_size=16, network=None, **settings
+    ):
+        # tolerances are for these examples
+        made = catalog.load("task", task, **{"split_seed": 0, **settings})
         built = (network or made.spec.network).build(made.spec)
         signal = {} if method is None else {"signal": method.signal}
         problem = Problem(built, made.spec, **signal)
         splits = made.at(seeds)
-        batch = splits.batch("train", Stream("data", seeds).integers(splits.size("train"), batch_size))
+        batch = splits.batch(
+            "train", Stream("data", seeds).integers(splits.size("train"), batch_size)
+        )
         return SimpleNamespace(
             task=made,
             problem=problem,

@@ -1,7 +1,9 @@
-"""Oracles: every action enumerated, automatic differentiation of the written objective, and known mean rewards.
+"""Oracles: every action enumerated, automatic differentiation of the written objective, and known
+mean rewards.
 
-A replica stands for one outcome of the draws: a step of all of them at once, weighted by their probabilities, is the
-expectation itself. For values the draws are the two nodes of Gauss-Hermite quadrature, exact for a cubic polynomial.
+A replica stands for one outcome of the draws: a step of all of them at once, weighted by their
+probabilities, is the expectation itself. For values the draws are the two nodes of Gauss-Hermite
+quadrature, exact for a cubic polynomial.
 """
 
 from itertools import product
@@ -25,13 +27,22 @@ from methods.actor_critic import ActorCritic
 
 FAULTS = [
     # a sign
-    ("methods/actor_critic.py", "problem.reward(actions, batch) - values ", "problem.reward(actions, batch) + values "),
+    (
+        "methods/actor_critic.py",
+        "problem.reward(actions, batch) - values ",
+        "problem.reward(actions, batch) + values ",
+    ),
     # A setting is ignored.
-    ("methods/actor_critic.py", "self.value_weight * critic_error * value_weights", "critic_error * value_weights"),
+    (
+        "methods/actor_critic.py",
+        "self.value_weight * critic_error * value_weights",
+        "critic_error * value_weights",
+    ),
     # The critic's bias learns as much less as the batch is large.
     ("methods/actor_critic.py", "critic_error.sum(1)], 1)", "critic_error.mean(1)], 1)"),
 ]
-CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
+# five classes: few enough to enumerate
+CLASSES = {"task": "image/digits", "source_data": "classes"}
 N_INPUTS = 2
 
 
@@ -51,7 +62,9 @@ def enumerate_outcomes(method, given, n):
     """Repeat the first replica's weights and batch n times."""
     given.params = given.params[:1].expand(n, -1).contiguous()
     parts = (given.batch.inputs, given.batch.targets)
-    given.sealed = seal(Batch(*(part[:1].expand(n, *part.shape[1:]) for part in parts)), method.signal)
+    given.sealed = seal(
+        Batch(*(part[:1].expand(n, *part.shape[1:]) for part in parts)), method.signal
+    )
 
 
 def true_gradient(given, expected_reward):
@@ -65,7 +78,9 @@ def true_gradient(given, expected_reward):
 def test_over_every_action_the_actor_follows_the_policy_gradient_whatever_the_critic_says(
     n_actions, entropy_bonus, make_problem, monkeypatch, close
 ):
-    outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions)
+    outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(
+        -1, N_INPUTS, n_actions
+    )
     method = ActorCritic(n_actions=n_actions, value_weight=0.0, entropy_bonus=entropy_bonus)
     given = make_problem(method, batch_size=N_INPUTS, **CLASSES)
     enumerate_outcomes(method, given, len(outcomes))
@@ -75,22 +90,31 @@ def test_over_every_action_the_actor_follows_the_policy_gradient_whatever_the_cr
 
     def value(logits):
         policy = Categorical(logits=logits)
-        return policy.probs.gather(1, given.batch.targets[0, :, None])[:, 0] + entropy_bonus * policy.entropy()
+        return (
+            policy.probs.gather(1, given.batch.targets[0, :, None])[:, 0]
+            + entropy_bonus * policy.entropy()
+        )
 
     weight = probabilities.gather(2, outcomes).flatten(1).prod(1, keepdim=True)
     close((weight * actor).sum(0), true_gradient(given, value), rtol=1e-3, atol=1e-5)
 
 
-def test_over_every_node_the_actor_follows_the_gradient_of_the_expected_reward(make_problem, monkeypatch, close):
+def test_over_every_node_the_actor_follows_the_gradient_of_the_expected_reward(
+    make_problem, monkeypatch, close
+):
     nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS))).view(-1, N_INPUTS, 1, 1)
     method = ActorCritic(value_weight=0.0, action_std=0.7)
     given = make_problem(method, "regression/diabetes", batch_size=N_INPUTS)
     enumerate_outcomes(method, given, len(nodes))
-    monkeypatch.setattr(Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + 0.7 * nodes)
+    monkeypatch.setattr(
+        Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + 0.7 * nodes
+    )
     actor, _ = changes(method, given, any_critic(given.problem, len(nodes)))
 
     targets = given.batch.targets[0]
-    expected = true_gradient(given, lambda mean: -0.5 * ((mean - targets).square() + 0.7**2).sum(-1))
+    expected = true_gradient(
+        given, lambda mean: -0.5 * ((mean - targets).square() + 0.7**2).sum(-1)
+    )
     close(actor.mean(0), expected, rtol=1e-3, atol=1e-5)
 
 
@@ -105,11 +129,15 @@ def test_over_every_node_the_actor_follows_the_gradient_of_the_expected_reward(m
         ("regression/diabetes", None),
     ],
 )
-def test_a_step_equals_automatic_differentiation_of_both_objectives(task, network, make_problem, close):
+def test_a_step_equals_automatic_differentiation_of_both_objectives(
+    task, network, make_problem, close
+):
     method = ActorCritic(n_actions=3, value_weight=0.4, entropy_bonus=0.2, action_std=0.7)
     given = make_problem(method, task, network=network)
     asked, own = [], given.problem.reward
-    given.problem.reward = lambda actions, batch: asked.append((actions, own(actions, batch))) or asked[-1][1]
+    given.problem.reward = lambda actions, batch: (
+        asked.append((actions, own(actions, batch))) or asked[-1][1]
+    )
     critic = any_critic(given.problem, 2)
     actor_change, critic_change = changes(method, given, critic)
     (actions, rewards), *rest = asked
@@ -157,7 +185,9 @@ def test_a_step_costs_one_pass_each_way_and_the_critic(make_problem):
     method = ActorCritic(n_actions=5)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     ledger, network = given.problem.ledger, given.network
     assert (ledger.forward, ledger.backward) == pytest.approx((16, 16))
     assert ledger.flops == 16 * (network.forward_flops + network.backward_flops() + 4 * 32)
@@ -167,5 +197,9 @@ def test_a_step_costs_one_pass_each_way_and_the_critic(make_problem):
 def test_it_learns_the_digits():
     task = catalog.load("task", "image/digits")
     network = task.spec.network.build(task.spec)
-    *_, end = train(Setup(catalog.load("method", "actor_critic"), task, network, [0, 1, 2], Budget("epochs", 300)))
+    *_, end = train(
+        Setup(
+            catalog.load("method", "actor_critic"), task, network, [0, 1, 2], Budget("epochs", 300)
+        )
+    )
     assert sum(row["best_test_score"] for row in end.runs) / 3 >= 0.94

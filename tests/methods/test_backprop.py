@@ -33,12 +33,18 @@ def test_a_step_equals_torch(make_problem, close):
     state = method.init(given.problem, given.params, given.rng)
     state = method.step(state, given.sealed, given.problem, given.rng)
 
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    module = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+    )
     torch.nn.utils.vector_to_parameters(given.params[0], module.parameters())
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
-    torch.nn.functional.cross_entropy(module(given.batch.inputs[0]), given.batch.targets[0]).backward()
+    torch.nn.functional.cross_entropy(
+        module(given.batch.inputs[0]), given.batch.targets[0]
+    ).backward()
     optimizer.step()
-    close(method.params(state)[0], torch.nn.utils.parameters_to_vector(module.parameters()).detach())
+    close(
+        method.params(state)[0], torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+    )
 
 
 def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
@@ -47,7 +53,9 @@ def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
     method = Backprop(SGD(learning_rate=0.5))
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (16, 16)
     assert given.problem.ledger.flops == 16 * (2 * (2 * 64 * 32 + 2 * 32 * 10) + 2 * 32 * 10)
 
@@ -58,7 +66,12 @@ def test_noise_lowers_the_cosine_with_the_gradient_and_keeps_its_mean(make_probl
     for size in (0.0, noise):
         method = Backprop(SGD(learning_rate=1.0), gradient_noise=size)
         given = make_problem(method, seeds=seeds)
-        state = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+        state = method.step(
+            method.init(given.problem, given.params, given.rng),
+            given.sealed,
+            given.problem,
+            given.rng,
+        )
         updates[size] = method.params(state) - given.params
     exact, noisy = updates[0.0], updates[noise]
     cosines = torch.cosine_similarity(exact, noisy, 1)

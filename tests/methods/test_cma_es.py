@@ -1,4 +1,6 @@
-"""Oracles: the package cma, generation by generation on the same draws, and by the evaluations it needs."""
+"""Oracles: the package cma, generation by generation on the same draws, and by the evaluations it
+needs.
+"""
 
 import warnings
 from functools import partial
@@ -19,7 +21,8 @@ from beyond.streams import Stream
 from methods.cma_es import CMAES, Constants, rank_weights
 
 FAULTS = [
-    # The covariance grows along the paths and steps of the root's inverse: the whitened draws instead of the steps.
+    # The covariance grows along the paths and steps of the root's inverse: the whitened draws
+    # instead of the steps.
     ("methods/cma_es.py", "rows = torch.cat([steps,", "rows = torch.cat([normal,"),
     # The path grows while the step size lags behind.
     ("methods/cma_es.py", "steady * c.path_gain", "c.path_gain"),
@@ -58,14 +61,24 @@ class Recorded:
 
 def package(start, sigma, population_size, seed=1, **settings):
     """The package's own strategy without negative weights, as in the tutorial's simplest form."""
-    chosen = {"popsize": population_size, "seed": seed, "CMA_active": False, "verbose": -9, **settings}
+    chosen = {
+        "popsize": population_size,
+        "seed": seed,
+        "CMA_active": False,
+        "verbose": -9,
+        **settings,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return cma.CMAEvolutionStrategy(start, sigma, {**chosen, "tolfun": 0, "tolx": 0, "tolfunhist": 0})
+        return cma.CMAEvolutionStrategy(
+            start, sigma, {**chosen, "tolfun": 0, "tolx": 0, "tolfunhist": 0}
+        )
 
 
 def evaluations(method, function, start, n_replicas, n_generations):
-    """How many evaluations each replica makes until a candidate is at the goal; infinite where none is."""
+    """How many evaluations each replica makes until a candidate is at the goal; infinite where none
+    is.
+    """
     problem, rng = Recorded(function), Stream("step", range(n_replicas))
     state = method.init(problem, torch.tensor(start).expand(n_replicas, -1), rng)
     needed = np.full(n_replicas, np.inf)
@@ -110,12 +123,18 @@ def test_the_constants_are_the_packages(n_weights, population_size):
     theirs = package([0.0] * n_weights, 1.0, population_size)
     own = Constants.of(n_weights, population_size, is_full=True)
     np.testing.assert_allclose(own.weights, [weight for weight in theirs.sp.weights if weight > 0])
-    for name, value in (("rank_one", theirs.sp.c1), ("rank_mu", theirs.sp.cmu), ("path_decay", theirs.sp.cc)):
+    for name, value in (
+        ("rank_one", theirs.sp.c1),
+        ("rank_mu", theirs.sp.cmu),
+        ("path_decay", theirs.sp.cc),
+    ):
         assert getattr(own, name) == pytest.approx(value), name
 
 
 class Replayed:
-    """A stream whose normal draws are the package's candidates, seen from the method's own distribution."""
+    """A stream whose normal draws are the package's candidates, seen from the method's own
+    distribution.
+    """
 
     def __init__(self):
         self.draws = torch.empty(0)
@@ -125,7 +144,9 @@ class Replayed:
 
 
 def as_in_the_tutorial(strategy, constants, n_weights):
-    """Undo what the package has changed since: two constants, and the length at which a path counts as long."""
+    """Undo what the package has changed since: two constants, and the length at which a path counts
+    as long.
+    """
     adaptation = strategy.adapt_sigma
     adaptation.cs, adaptation.damps = constants.step_decay, constants.damping
     update_path = adaptation.hsig
@@ -134,7 +155,10 @@ def as_in_the_tutorial(strategy, constants, n_weights):
     def steady(own):
         update_path(own)
         start = (1 - (1 - adaptation.cs) ** (2 * own.countiter)) ** 0.5
-        stalls.append(np.linalg.norm(adaptation.ps) / start >= (1.4 + 2 / (n_weights + 1)) * constants.expected_length)
+        stalls.append(
+            np.linalg.norm(adaptation.ps) / start
+            >= (1.4 + 2 / (n_weights + 1)) * constants.expected_length
+        )
         return not stalls[-1]
 
     adaptation.hsig = steady
@@ -149,7 +173,8 @@ def test_generation_by_generation_it_is_the_package(function, population_size):
     problem, rng = Recorded(function), Replayed()
     state = method.init(problem, torch.tensor([[0.3] * N_WEIGHTS]), rng)
     state["mean"] = torch.tensor([[0.3] * N_WEIGHTS], dtype=torch.float64)
-    state["covariance"] = torch.from_numpy(theirs.sm.C.copy()).unsqueeze(0)  # 1e-4 from the identity
+    # 1e-4 from the identity
+    state["covariance"] = torch.from_numpy(theirs.sm.C.copy()).unsqueeze(0)
     state["scales"] = state["covariance"].diagonal(dim1=1, dim2=2).sqrt()
     for generation in range(120):
         candidates = torch.from_numpy(np.array(theirs.ask()))
@@ -194,14 +219,21 @@ def test_the_diagonal_is_the_tutorials_update_by_hand():
     for replica in range(2):
         diagonal, path, mean = np.ones(n_weights), np.zeros(n_weights), np.ones(n_weights)
         step_path, sigma = np.zeros(n_weights), 0.7
-        decay, fade = (mu + 2) / (n_weights + mu + 5), (4 + mu / n_weights) / (n_weights + 4 + 2 * mu / n_weights)
+        decay, fade = (
+            (mu + 2) / (n_weights + mu + 5),
+            (4 + mu / n_weights) / (n_weights + 4 + 2 * mu / n_weights),
+        )
         for generation in range(n_generations):
             normal = draws[generation][replica]
             steps = normal * diagonal**0.5
-            losses = [float(quadratic(np.float32(mean + sigma * step).astype(float))) for step in steps]
+            losses = [
+                float(quadratic(np.float32(mean + sigma * step).astype(float))) for step in steps
+            ]
             order = np.argsort(losses)[:4]
             step = sum(weight * steps[index] for weight, index in zip(weights, order, strict=True))
-            step_path = (1 - decay) * step_path + (decay * (2 - decay) * mu) ** 0.5 * step / diagonal**0.5
+            step_path = (1 - decay) * step_path + (
+                decay * (2 - decay) * mu
+            ) ** 0.5 * step / diagonal**0.5
             expected = np.sqrt(2) * gamma((n_weights + 1) / 2) / gamma(n_weights / 2)
             length = np.linalg.norm(step_path)
             start = (1 - (1 - decay) ** (2 * (generation + 1))) ** 0.5
@@ -210,7 +242,8 @@ def test_the_diagonal_is_the_tutorials_update_by_hand():
             diagonal = (
                 (1 - rank_one - rank_mu) * diagonal
                 + rank_one * (path**2 + (1 - steady) * fade * (2 - fade) * diagonal)
-                + rank_mu * sum(w * steps[index] ** 2 for w, index in zip(weights, order, strict=True))
+                + rank_mu
+                * sum(w * steps[index] ** 2 for w, index in zip(weights, order, strict=True))
             )
             mean = mean + sigma * step
             sigma *= np.exp(decay / (1 + decay) * (length / expected - 1))
@@ -219,7 +252,9 @@ def test_the_diagonal_is_the_tutorials_update_by_hand():
         assert state["step_size"][replica].item() == pytest.approx(sigma)
 
 
-@pytest.mark.parametrize("losses", [[3.0, 1.0, 2.0, 2.0, 1.0, 2.0], [0.5] * 6, [1.0, inf, 0.0, nan, inf, 2.0]])
+@pytest.mark.parametrize(
+    "losses", [[3.0, 1.0, 2.0, 2.0, 1.0, 2.0], [0.5] * 6, [1.0, inf, 0.0, nan, inf, 2.0]]
+)
 def test_weights_of_equals_are_the_mean_over_every_order_of_them(losses):
     by_rank = [0.5, 0.3, 0.2]
     found = []
@@ -234,7 +269,8 @@ def test_weights_of_equals_are_the_mean_over_every_order_of_them(losses):
 
 
 def test_losses_that_rounding_tells_apart_share_their_weight():
-    chain = torch.tensor([1 + place * 2.0**-23 for place in range(4)])  # neighbours are equal, the ends are not
+    # neighbours are equal, the ends are not
+    chain = torch.tensor([1 + place * 2.0**-23 for place in range(4)])
     weights = rank_weights(torch.stack([chain[[0, 1, 0, 1]], chain]), [0.6, 0.4])[:, 0]
     assert weights[0].tolist() == [0.25] * 4
     assert weights[1].sum() == pytest.approx(1)
@@ -266,14 +302,20 @@ def test_eigenvectors_are_renewed_only_every_few_generations(make_problem):
     renewed = [not torch.equal(old["basis"], new["basis"]) for old, new in pairwise(states)]
     assert renewed == ([False] * (interval - 1) + [True]) * 2
     basis, scales = states[-1]["basis"], states[-1]["scales"]
-    torch.testing.assert_close(basis * scales.square().unsqueeze(1) @ basis.mT, states[-1]["covariance"])
+    torch.testing.assert_close(
+        basis * scales.square().unsqueeze(1) @ basis.mT, states[-1]["covariance"]
+    )
 
 
 @pytest.mark.parametrize("max_full", [0, 1000])
 def test_a_replica_equals_the_same_seed_alone(max_full, make_problem):
-    """For long enough that the covariance is no longer the identity, whose eigenvectors are anybody's choice."""
+    """For long enough that the covariance is no longer the identity, whose eigenvectors are
+    anybody's choice.
+    """
     method = CMAES(population_size=8, max_full=max_full)
-    stacked, alone = (make_problem(method, "regression/diabetes", seeds=seeds) for seeds in ((3, 5, 7), (5,)))
+    stacked, alone = (
+        make_problem(method, "regression/diabetes", seeds=seeds) for seeds in ((3, 5, 7), (5,))
+    )
     ends = []
     for given in (stacked, alone):
         state = method.init(given.problem, given.params, given.rng)
@@ -295,7 +337,9 @@ def test_the_loss_falls(task, max_full, make_problem):
     assert (given.problem.loss(method.params(state), given.sealed) < 0.6 * before).all()
 
 
-@pytest.mark.parametrize("setting", [{"population_size": 3}, {"step_size": 0.0}, {"max_full": -1}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"population_size": 3}, {"step_size": 0.0}, {"max_full": -1}, {"batch_size": 0}]
+)
 def test_bad_settings_are_refused(setting):
     with pytest.raises(InputError, match=f"^{next(iter(setting))} must be"):
         CMAES(**setting)

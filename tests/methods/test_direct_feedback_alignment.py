@@ -1,4 +1,6 @@
-"""Oracles: feedback alignment with one hidden layer, backpropagation in a linear network, the definition by hand."""
+"""Oracles: feedback alignment with one hidden layer, backpropagation in a linear network, the
+definition by hand.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,8 @@ def test_with_one_hidden_layer_it_is_feedback_alignment(network, make_problem, c
 
 def test_a_step_by_hand(make_problem, close):
     method = DirectFeedbackAlignment(PLAIN, feedback_scale=2.0)
-    given = make_problem(method, network=MLP((9, 9), activation="tanh"))  # equal widths: only the order differs
+    # equal widths: only the order differs
+    given = make_problem(method, network=MLP((9, 9), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
     w1, w2, w3 = (own["weight"] for own in given.network.unflatten(given.params) if own)
     b1, b2 = state["feedback"]
@@ -53,10 +56,13 @@ def test_a_step_by_hand(make_problem, close):
         close(own, by_hand, rtol=1e-3, atol=1e-6)
 
 
-def test_in_a_linear_network_the_product_of_the_weights_above_makes_it_backpropagation(make_problem, close):
+def test_in_a_linear_network_the_product_of_the_weights_above_makes_it_backpropagation(
+    make_problem, close
+):
     directions = []
     for method in (Backprop(), DirectFeedbackAlignment()):
-        given = make_problem(method, "text/languages", network=MLP(()))  # an embedding and a linear layer
+        # an embedding and a linear layer
+        given = make_problem(method, "text/languages", network=MLP(()))
         state = method.init(given.problem, given.params, given.rng)
         if "feedback" in state:
             state["feedback"] = [given.network.carriers(given.params)[2]]
@@ -81,6 +87,8 @@ def test_the_way_back_costs_the_gradients_and_one_product_a_hidden_layer(make_pr
     method = DirectFeedbackAlignment(PLAIN)
     given = make_problem(method, batch_size=16, network=MLP((12, 9)))
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     layers = 2 * (64 * 12 + 12 * 9 + 9 * 10)
     assert given.problem.ledger.flops == 16 * (2 * layers + 2 * 10 * (12 + 9))

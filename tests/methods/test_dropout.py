@@ -1,4 +1,6 @@
-"""A rule that goes back on a tape of its own must have made it in training: half of the units are dropped, half not."""
+"""A rule that goes back on a tape of its own must have made it in training: half of the units are
+dropped, half not.
+"""
 
 import pytest
 
@@ -24,7 +26,8 @@ FAULTS = [
     ),
 ]
 
-READ_OUTS = {  # methods whose output layer follows the outer product of its error and the hidden layer's activity
+# methods whose output layer follows the outer product of its error and the hidden layer's activity
+READ_OUTS = {
     "actor_critic": {},
     "backprop": {},
     "backprop by automatic differentiation": {"engine": "autograd"},
@@ -44,10 +47,16 @@ READ_OUTS = {  # methods whose output layer follows the outer product of its err
 
 @pytest.mark.parametrize("name", READ_OUTS)
 def test_units_that_are_dropped_teach_the_output_layer_nothing(name, make_problem):
-    method = catalog.load("method", name.partition(" ")[0], **READ_OUTS[name], optimizer=SGD(learning_rate=1.0))
-    given = make_problem(method, network=MLP((200,), activation="sigmoid", dropout=0.5), batch_size=1)
+    method = catalog.load(
+        "method", name.partition(" ")[0], **READ_OUTS[name], optimizer=SGD(learning_rate=1.0)
+    )
+    given = make_problem(
+        method, network=MLP((200,), activation="sigmoid", dropout=0.5), batch_size=1
+    )
     state = method.init(given.problem, given.params, given.rng)
     after = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    weights = [own["weight"] for own in given.network.unflatten(after - method.params(state)) if own][-1]
+    weights = [
+        own["weight"] for own in given.network.unflatten(after - method.params(state)) if own
+    ][-1]
     silent = (weights == 0).all(1).float().mean(1)  # (R,), of 200 hidden units
     assert ((silent - 0.5).abs() < 0.15).all()  # four standard deviations of the share

@@ -1,4 +1,6 @@
-"""Oracle: automatic differentiation through the circuit's settling, in float64, and the order of the error in beta."""
+"""Oracle: automatic differentiation through the circuit's settling, in float64, and the order of
+the error in beta.
+"""
 
 import numpy as np
 import pytest
@@ -13,11 +15,23 @@ from methods.equilibrium_propagation import EquilibriumPropagation
 
 FAULTS = [
     # Uphill instead of downhill.
-    ("methods/equilibrium_propagation.py", "scale = -1 / (span * n_examples)", "scale = 1 / (span * n_examples)"),
+    (
+        "methods/equilibrium_propagation.py",
+        "scale = -1 / (span * n_examples)",
+        "scale = 1 / (span * n_examples)",
+    ),
     # The second nudged phase starts where the first one ended.
-    ("methods/equilibrium_propagation.py", "nudged_from(free, -self.beta)", "nudged_from(nudged, -self.beta)"),
+    (
+        "methods/equilibrium_propagation.py",
+        "nudged_from(free, -self.beta)",
+        "nudged_from(nudged, -self.beta)",
+    ),
     ("methods/equilibrium_propagation.py", "2 * self.beta", "self.beta"),
-    ("methods/equilibrium_propagation.py", "lambda _: 0.0, self.n_free", "lambda _: 0.0, self.n_nudged"),
+    (
+        "methods/equilibrium_propagation.py",
+        "lambda _: 0.0, self.n_free",
+        "lambda _: 0.0, self.n_nudged",
+    ),
 ]
 
 SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
@@ -28,7 +42,9 @@ def precise(given):
     inputs = given.batch.inputs
     given.batch = Batch(
         inputs.double() if inputs.is_floating_point() else inputs,
-        given.batch.targets if given.batch.targets.dtype == torch.int64 else given.batch.targets.double(),
+        given.batch.targets
+        if given.batch.targets.dtype == torch.int64
+        else given.batch.targets.double(),
     )
     given.params = 0.3 * given.params.double()
     return given
@@ -66,13 +82,17 @@ def gradient_at_equilibrium(given, rho, n_moves=300) -> torch.Tensor:
                 total = total + torch.einsum("roi,rbo->rbi", hidden[i + 1][0], states[i + 1])
             moved.append(0.5 * states[i] + 0.5 * rho(total))
         states = moved
-    loss = losses.loss(given.problem.spec.target_kind, affine(out, states[-1]), given.batch.targets).sum()
+    loss = losses.loss(
+        given.problem.spec.target_kind, affine(out, states[-1]), given.batch.targets
+    ).sum()
     return torch.autograd.grad(loss, weights)[0]
 
 
 @pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])
 @pytest.mark.parametrize(("nudging", "order"), [("one_sided", 1), ("symmetric", 2)])
-def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(task, nudging, order, make_problem, deep_network):
+def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(
+    task, nudging, order, make_problem, deep_network
+):
     given = precise(make_problem(task=task, network=deep_network))
     exact = gradient_at_equilibrium(given, torch.tanh)
     betas = np.array([0.2, 0.1, 0.05, 0.025])
@@ -86,8 +106,12 @@ def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(task, nudging,
 
 
 @pytest.mark.parametrize("n_moves", [2, 3, 5])
-def test_a_few_nudged_moves_give_the_gradient_through_as_many_moves(n_moves, make_problem, deep_network):
-    """As Ernoult et al. (2019) prove of each move: settled only half, a phase must still start at the free state."""
+def test_a_few_nudged_moves_give_the_gradient_through_as_many_moves(
+    n_moves, make_problem, deep_network
+):
+    """As Ernoult et al. (2019) prove of each move: settled only half, a phase must still start at
+    the free state.
+    """
     given = precise(make_problem(network=deep_network))
     exact = gradient_at_equilibrium(given, torch.tanh, n_moves)
     update = direction(given, beta=0.001, n_nudged=n_moves)
@@ -121,8 +145,11 @@ def test_predictions_are_the_read_out_of_the_free_equilibrium(make_problem, deep
         state = method.init(given.problem, given.params, given.rng)
         ends.append(method.predict(state, given.problem, batch))
     close(*ends, rtol=1e-10, atol=1e-12)
-    forward = given.problem.outputs(given.params, batch.inputs)  # without feedback the outputs are others
-    assert (losses.loss(kind, forward, batch.targets) - losses.loss(kind, ends[0], batch.targets)).abs().min() > 1e-4
+    # without feedback the outputs are others
+    forward = given.problem.outputs(given.params, batch.inputs)
+    assert (
+        losses.loss(kind, forward, batch.targets) - losses.loss(kind, ends[0], batch.targets)
+    ).abs().min() > 1e-4
 
     given = make_problem()  # one hidden layer: nothing feeds back
     method = EquilibriumPropagation()
@@ -136,11 +163,14 @@ def test_one_free_move_by_hand(make_problem, deep_network, close):
     given = make_problem(network=deep_network)
     method = EquilibriumPropagation(n_free=1, step_size=1.0)
     (w1, b1), (w2, b2), (w3, b3) = (
-        (own["weight"], own["bias"].unsqueeze(1)) for own in given.network.unflatten(given.params) if own
+        (own["weight"], own["bias"].unsqueeze(1))
+        for own in given.network.unflatten(given.params)
+        if own
     )
     x = given.batch.inputs.flatten(2)
     start = torch.tanh(x @ w1.mT + b1)
-    top = torch.tanh(start @ w2.mT + b2)  # the second layer moves with the first, whose move it does not see yet
+    # the second layer moves with the first, whose move it does not see yet
+    top = torch.tanh(start @ w2.mT + b2)
     state = method.init(given.problem, given.params, given.rng)
     close(method.predict(state, given.problem, given.batch), top @ w3.mT + b3, atol=1e-6)
     twice = EquilibriumPropagation(n_free=2, step_size=1.0)
@@ -161,5 +191,7 @@ def test_what_it_cannot_serve_it_refuses(network, make_problem):
 
 def test_a_nudge_must_reach_the_first_layer(make_problem, deep_network):
     given = make_problem(network=deep_network)
-    with pytest.raises(UnsupportedError, match="1 nudged moves do not reach down through 2 hidden layers"):
+    with pytest.raises(
+        UnsupportedError, match="1 nudged moves do not reach down through 2 hidden layers"
+    ):
         EquilibriumPropagation(n_nudged=1).init(given.problem, given.params, given.rng)

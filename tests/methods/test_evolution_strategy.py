@@ -32,7 +32,11 @@ FAULTS = [
         "losses = centred_ranks(losses)",
         "losses = torch.cat([centred_ranks(half) for half in losses.chunk(2, 1)], 1)",
     ),
-    ("methods/evolution_strategy.py", "(2 * self.n_pairs * self.noise_std)", "(self.n_pairs * self.noise_std)"),
+    (
+        "methods/evolution_strategy.py",
+        "(2 * self.n_pairs * self.noise_std)",
+        "(self.n_pairs * self.noise_std)",
+    ),
     ("methods/evolution_strategy.py", "/ sqrt(self.rank)", "/ self.rank"),
 ]
 
@@ -59,12 +63,19 @@ def estimate(method, problem, params, batch=None, rng=None):
 def linear_cosines(n_replicas=200, **settings):
     slope = Stream("slope", [0]).normal(SIDE * SIDE)[0]
     method = EvolutionStrategy(**{"ranks": False, **settings})
-    return cosine_similarity(estimate(method, linear(slope), torch.zeros(n_replicas, len(slope))), slope, dim=1)
+    return cosine_similarity(
+        estimate(method, linear(slope), torch.zeros(n_replicas, len(slope))), slope, dim=1
+    )
 
 
 def repeated(given, method, n_replicas):
     """One replica's weights and batch, n times."""
-    batch = Batch(*(part[:1].expand(n_replicas, *part.shape[1:]) for part in (given.batch.inputs, given.batch.targets)))
+    batch = Batch(
+        *(
+            part[:1].expand(n_replicas, *part.shape[1:])
+            for part in (given.batch.inputs, given.batch.targets)
+        )
+    )
     return given.params[:1].expand(n_replicas, -1), seal(batch, method.signal)
 
 
@@ -90,7 +101,9 @@ def test_rank_one_is_nearly_as_good_as_full_rank(n_pairs):
 
 
 def test_ranks_cost_less_than_a_quarter_of_the_cosine():
-    losses, ranks = (float(linear_cosines(n_pairs=64, ranks=ranks).mean()) for ranks in (False, True))
+    losses, ranks = (
+        float(linear_cosines(n_pairs=64, ranks=ranks).mean()) for ranks in (False, True)
+    )
     assert 0.75 * losses < ranks < 1.02 * losses
 
 
@@ -113,7 +126,9 @@ def test_on_a_network_the_cosine_obeys_the_law_too(make_problem):
     method = EvolutionStrategy(n_pairs=128, noise_std=0.001, ranks=False)
     given = make_problem(method)
     params, batch = repeated(given, method, 40)
-    cosines = cosine_similarity(estimate(method, given.problem, params, batch), true_gradient(given), dim=1)
+    cosines = cosine_similarity(
+        estimate(method, given.problem, params, batch), true_gradient(given), dim=1
+    )
     assert float(cosines.mean()) == pytest.approx(sqrt(128 / (128 + params.shape[1] + 1)), rel=0.1)
 
 
@@ -123,7 +138,8 @@ def test_ranks_are_scipys():
     torch.testing.assert_close(centred_ranks(losses), expected.float())
     assert centred_ranks(torch.tensor([[2.0, float("nan"), 1.0]])).tolist() == [[0.0, 0.5, -0.5]]
     tied = Stream("losses", range(5)).integers(4, 12).float()
-    expected = torch.from_numpy(rankdata(tied.numpy(), axis=1) - 1) / 11 - 0.5  # ties share the mean of their ranks
+    # ties share the mean of their ranks
+    expected = torch.from_numpy(rankdata(tied.numpy(), axis=1) - 1) / 11 - 0.5
     torch.testing.assert_close(centred_ranks(tied), expected.float())
 
 
@@ -145,7 +161,12 @@ def test_a_candidate_is_ranked_among_all_of_both_halves(close):
     along = directions @ slope
     ranks = torch.from_numpy(rankdata(torch.cat([along, -along], 1).numpy(), axis=1)).float() / 11
     above, below = ranks.chunk(2, 1)
-    close(found, torch.einsum("rk,rkn->rn", above - below, directions) / (2 * 6 * 0.1), rtol=1e-4, atol=1e-5)
+    close(
+        found,
+        torch.einsum("rk,rkn->rn", above - below, directions) / (2 * 6 * 0.1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_a_monotone_change_of_the_loss_changes_nothing_with_ranks():
@@ -153,7 +174,9 @@ def test_a_monotone_change_of_the_loss_changes_nothing_with_ranks():
     params = torch.zeros(3, len(slope))
     for ranks in (True, False):
         method = EvolutionStrategy(ranks=ranks)
-        plain, bent = (estimate(method, linear(slope, of), params) for of in (lambda loss: loss, torch.arctan))
+        plain, bent = (
+            estimate(method, linear(slope, of), params) for of in (lambda loss: loss, torch.arctan)
+        )
         assert torch.equal(plain, bent) is ranks
 
 
@@ -172,7 +195,8 @@ def test_directions_have_mean_zero_and_identity_covariance(rank, make_problem):
 
 @pytest.mark.parametrize("rank", [1, 2])
 @pytest.mark.parametrize(
-    ("task", "network"), [("image/digits", CNN((5, 6))), ("text/languages", MLP(hidden=(7,), layer_norm=True))]
+    ("task", "network"),
+    [("image/digits", CNN((5, 6))), ("text/languages", MLP(hidden=(7,), layer_norm=True))],
 )
 def test_each_weight_matrix_has_the_rank_asked_for(task, network, rank, make_problem):
     method = EvolutionStrategy(n_pairs=3, rank=rank)
@@ -213,7 +237,9 @@ def test_the_loss_falls(settings, make_problem):
     assert (given.problem.loss(method.params(state), given.sealed) < 0.6 * before).all()
 
 
-@pytest.mark.parametrize("setting", [{"n_pairs": 0}, {"noise_std": 0.0}, {"rank": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"n_pairs": 0}, {"noise_std": 0.0}, {"rank": 0}, {"batch_size": 0}]
+)
 def test_bad_settings_are_refused(setting):
     with pytest.raises(InputError, match=f"^{next(iter(setting))} must be"):
         EvolutionStrategy(**setting)

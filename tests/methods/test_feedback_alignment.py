@@ -1,4 +1,6 @@
-"""Oracles: backpropagation, where the feedback weights are the forward ones; and the alignment that gives the name."""
+"""Oracles: backpropagation, where the feedback weights are the forward ones; and the alignment that
+gives the name.
+"""
 
 import sys
 from types import SimpleNamespace
@@ -23,7 +25,11 @@ from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
     # The error is carried through the forward weights after all.
-    ("methods/feedback_alignment.py", "batch.targets), self.carriers(state, problem))", "batch.targets), None)"),
+    (
+        "methods/feedback_alignment.py",
+        "batch.targets), self.carriers(state, problem)\n",
+        "batch.targets), None\n",
+    ),
     ("methods/feedback_alignment.py", "sqrt(fan_in / fan_out)", "fan_in / fan_out"),
 ]
 PLAIN = SGD(learning_rate=0.5)
@@ -70,7 +76,8 @@ def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make
     after = method.step(state, given.sealed, given.problem, given.rng)
     assert torch.equal(after["feedback"], state["feedback"])
     carriers = given.network.carriers(given.params)
-    assert set(method.carriers(state, given.problem)) == {2, 3}  # below the first layer nothing is carried
+    # below the first layer nothing is carried
+    assert set(method.carriers(state, given.problem)) == {2, 3}
     for depth, own in method.carriers(state, given.problem).items():
         assert own.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
         assert cosine(own.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
@@ -81,7 +88,9 @@ def test_feedback_may_be_scaled_by_the_units_that_it_is_fed_with(make_problem):
     for fan in ("in", "out"):
         method = FeedbackAlignment(PLAIN, feedback_fan=fan)
         given = make_problem(method, network=MLP((40, 90)))
-        carriers = method.carriers(method.init(given.problem, given.params, given.rng), given.problem)
+        carriers = method.carriers(
+            method.init(given.problem, given.params, given.rng), given.problem
+        )
         stds[fan] = {depth: own.std() for depth, own in carriers.items()}
     assert stds["out"][2] / stds["in"][2] == pytest.approx((40 / 90) ** 0.5)
     assert stds["out"][3] / stds["in"][3] == pytest.approx((90 / 10) ** 0.5)
@@ -93,7 +102,8 @@ def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradient
     spec = TaskSpec("test/linear", (30,), 10, TargetKind.VALUES, MLP(), "r2_score", (0, 0, 0))
     problem = Problem(LayeredNetwork([Linear(20), Linear(10)], (30,), gaussian(0.01)), spec)
     teacher = 2 * rng.uniform(10, 30) - 1
-    method = FeedbackAlignment(SGD(learning_rate=0.005), feedback_scale=29)  # standard deviation 0.29
+    # standard deviation 0.29
+    method = FeedbackAlignment(SGD(learning_rate=0.005), feedback_scale=29)
     state = method.init(problem, problem.fresh_weights(rng), rng)
     hidden = slice(0, problem.stages[0].stop)
     angles = []
@@ -103,7 +113,9 @@ def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradient
         before = state["params"]
         state = method.step(state, batch, problem, rng)
         descent = -problem.gradient(before, batch)[:, hidden]
-        angles.append(torch.rad2deg(torch.acos(cosine((state["params"] - before)[:, hidden], descent))))
+        angles.append(
+            torch.rad2deg(torch.acos(cosine((state["params"] - before)[:, hidden], descent)))
+        )
     assert torch.stack(angles[:10]).mean() == pytest.approx(90, abs=10)
     assert torch.stack(angles[-100:]).mean(0).max() < 45
 

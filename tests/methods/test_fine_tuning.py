@@ -26,7 +26,11 @@ FAULTS = [
     ("methods/fine_tuning.py", "every = replace(self, n_layers=None)", "every = self"),
     ("methods/fine_tuning.py", "self.source_epochs, self.batch_size", "self.source_epochs, 32"),
     # the wrong part is kept
-    ("methods/fine_tuning.py", "[learnt[:, :head], params[:, head:]]", "[params[:, :head], learnt[:, head:]]"),
+    (
+        "methods/fine_tuning.py",
+        "[learnt[:, :head], params[:, head:]]",
+        "[params[:, :head], learnt[:, head:]]",
+    ),
 ]
 
 
@@ -41,26 +45,38 @@ def test_without_source_epochs_it_equals_backpropagation_on_the_same_shots(shots
     task = catalog.load("task", "image/digits", shots=shots)
     optimizer = Adam(learning_rate=0.01)
     fine_tuned = curves(FineTuning(optimizer, batch_size=8, source_epochs=0), task)
-    pd.testing.assert_frame_equal(fine_tuned, curves(Backprop(optimizer, batch_size=8), task), check_exact=True)
+    pd.testing.assert_frame_equal(
+        fine_tuned, curves(Backprop(optimizer, batch_size=8), task), check_exact=True
+    )
 
 
 def test_without_source_epochs_the_head_only_equals_the_last_layer():
     task = catalog.load("task", "image/digits", shots=5)
     optimizer = Adam(learning_rate=0.01)
     fine_tuned = curves(FineTuning(optimizer, batch_size=8, source_epochs=0, n_layers=1), task)
-    pd.testing.assert_frame_equal(fine_tuned, curves(LastLayer(optimizer, batch_size=8), task), check_exact=True)
+    pd.testing.assert_frame_equal(
+        fine_tuned, curves(LastLayer(optimizer, batch_size=8), task), check_exact=True
+    )
 
 
 def given_source(make_problem, method):
     given = make_problem(method)
-    given.problem.source = SourceProblem(given.task.source, given.network, given.seeds, method.signal)
+    given.problem.source = SourceProblem(
+        given.task.source, given.network, given.seeds, method.signal
+    )
     return given
 
 
 @pytest.mark.parametrize("n_layers", [None, 1])
 @pytest.mark.parametrize("keep_head", [True, False])
 def test_it_starts_from_backpropagation_on_the_source(keep_head, n_layers, make_problem, close):
-    method = FineTuning(SGD(learning_rate=0.1), batch_size=16, source_epochs=1, n_layers=n_layers, keep_head=keep_head)
+    method = FineTuning(
+        SGD(learning_rate=0.1),
+        batch_size=16,
+        source_epochs=1,
+        n_layers=n_layers,
+        keep_head=keep_head,
+    )
     given = given_source(make_problem, method)
     start = method.params(method.init(given.problem, given.params, given.rng))
 
@@ -76,7 +92,10 @@ def test_it_starts_from_backpropagation_on_the_source(keep_head, n_layers, make_
 
 
 def test_adapting_the_optimizer_remembers_nothing_of_the_source(make_problem, close):
-    method, by_hand = FineTuning(Adam(learning_rate=0.01), source_epochs=1), Backprop(Adam(learning_rate=0.01))
+    method, by_hand = (
+        FineTuning(Adam(learning_rate=0.01), source_epochs=1),
+        Backprop(Adam(learning_rate=0.01)),
+    )
     given = given_source(make_problem, method)
     state = method.init(given.problem, given.params, given.rng)
     afresh = by_hand.init(given.problem, method.params(state), given.rng)
@@ -113,7 +132,9 @@ def test_transfer_helps_with_few_shots():
     scores = {}
     for epochs in (0, 20):
         method = FineTuning(Adam(learning_rate=0.003), source_epochs=epochs, keep_head=True)
-        *_, last = train(Setup(method, task, task.spec.network.build(task.spec), [0, 1, 2], Budget("epochs", 30)))
+        *_, last = train(
+            Setup(method, task, task.spec.network.build(task.spec), [0, 1, 2], Budget("epochs", 30))
+        )
         scores[epochs] = sum(row["best_test_score"] for row in last.runs) / 3
     assert scores[20] > scores[0]
 
@@ -121,7 +142,9 @@ def test_transfer_helps_with_few_shots():
 def test_a_task_without_a_source_is_unsupported(make_problem):
     method = FineTuning(Adam(learning_rate=0.01))
     given = make_problem(method, "regression/diabetes")
-    with pytest.raises(UnsupportedError, match=r"^regression/diabetes has no source task to learn from first$"):
+    with pytest.raises(
+        UnsupportedError, match=r"^regression/diabetes has no source task to learn from first$"
+    ):
         method.init(given.problem, given.params, given.rng)
 
 

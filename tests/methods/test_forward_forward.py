@@ -1,4 +1,6 @@
-"""Oracles: automatic differentiation of each layer's own loss, and a prediction by hand, one label after another."""
+"""Oracles: automatic differentiation of each layer's own loss, and a prediction by hand, one label
+after another.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,11 @@ FAULTS = [
     # A layer would be asked to be quiet for the true label and active for a wrong one.
     ("methods/forward_forward.py", "sign[n_examples:] = -1", "sign[:n_examples] = -1"),
     # The next layer hears how active this one was.
-    ("methods/forward_forward.py", "        h = h * stretch((_goodness(h) + SMALLEST).rsqrt(), h)\n", ""),
+    (
+        "methods/forward_forward.py",
+        "        h = h * stretch((_goodness(h) + SMALLEST).rsqrt(), h)\n",
+        "",
+    ),
 ]
 NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]
 
@@ -42,7 +48,9 @@ def with_labels(state, inputs, labels, scale):
 
 
 def goodness_of_layers(given, params, images):
-    """Goodness (B,) of each hidden layer; images of shape (R, B, 1, 8, 8). Nothing is cut between the layers."""
+    """Goodness (B,) of each hidden layer; images of shape (R, B, 1, 8, 8). Nothing is cut between
+    the layers.
+    """
     h, layers = images, []
     for stage in given.problem.stages[:-1]:
         h, _ = stage.forward(params, h)
@@ -56,10 +64,15 @@ def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_pro
     given, method, before = start(make_problem, network, threshold=0.7, label_scale=3.0)
     direction = method.direction(before, given.sealed, given.problem, given.rng)
     targets = given.batch.targets
-    shown = [with_labels(before, given.batch.inputs, labels, 3.0) for labels in (targets, (targets + 1) % 10)]
+    shown = [
+        with_labels(before, given.batch.inputs, labels, 3.0)
+        for labels in (targets, (targets + 1) % 10)
+    ]
     params = before["params"].clone().requires_grad_()
     hidden = given.problem.stages[:-1]
-    for stage, right, wrong in zip(hidden, *(goodness_of_layers(given, params, one) for one in shown), strict=True):
+    for stage, right, wrong in zip(
+        hidden, *(goodness_of_layers(given, params, one) for one in shown), strict=True
+    ):
         loss = (F.softplus(0.7 - right) + F.softplus(wrong - 0.7)).mean(1).sum()
         gradient = torch.autograd.grad(loss, params, retain_graph=True)[0]
         own = slice(stage.start, stage.stop)
@@ -77,13 +90,17 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
     for shift in (0, 1):
         params = state["params"].clone()
         params[:, first.stop :] += shift
-        directions.append(method.direction({**state, "params": params}, given.sealed, given.problem, given.rng))
+        directions.append(
+            method.direction({**state, "params": params}, given.sealed, given.problem, given.rng)
+        )
     assert torch.equal(directions[0][:, : first.stop], directions[1][:, : first.stop])
     assert not torch.allclose(directions[0][:, first.stop :], directions[1][:, first.stop :])
 
 
 def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, close):
-    """Twice the first layer's weights leave every later layer's goodness as it was: only directions are passed on."""
+    """Twice the first layer's weights leave every later layer's goodness as it was: only directions
+    are passed on.
+    """
     given, _, state = start(make_problem, MLP(hidden=(12, 9)))
     first = given.problem.stages[0]
     twice = state["params"].clone()
@@ -103,17 +120,31 @@ def first_layer_alone(given, state, params):
     return torch.stack([goodness_of_layers(given, params, one)[0] for one in labelled], -1)
 
 
-@pytest.mark.parametrize(("task", "n_classes", "n_features"), [("tabular/moons", 2, 2), ("image/mnist1d", 10, 40)])
+@pytest.mark.parametrize(
+    ("task", "n_classes", "n_features"), [("tabular/moons", 2, 2), ("image/mnist1d", 10, 40)]
+)
 def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, close):
-    """Labels lie at right angles in the space of inputs, and two inputs stay as far apart as they are."""
+    """Labels lie at right angles in the space of inputs, and two inputs stay as far apart as they
+    are.
+    """
     method = ForwardForward()
     given = make_problem(method, task)
     state = method.init(given.problem, given.params, given.rng)
     assert state["labels"].shape == (2, n_classes, n_features)
-    close(state["labels"] @ state["labels"].mT, torch.eye(n_classes).expand(2, -1, -1), rtol=0, atol=1e-5)
+    close(
+        state["labels"] @ state["labels"].mT,
+        torch.eye(n_classes).expand(2, -1, -1),
+        rtol=0,
+        atol=1e-5,
+    )
     labels = torch.ones_like(given.batch.targets)
     shown = method._with_labels(given.batch.inputs, labels, state)
-    close(shown[:, 1:] - shown[:, :-1], given.batch.inputs[:, 1:] - given.batch.inputs[:, :-1], rtol=0, atol=1e-5)
+    close(
+        shown[:, 1:] - shown[:, :-1],
+        given.batch.inputs[:, 1:] - given.batch.inputs[:, :-1],
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -137,11 +168,18 @@ def test_a_prediction_is_charged_a_pass_for_every_label(make_problem):
 def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close):
     given, method, state = start(make_problem, None, ForwardForward, negatives=negatives)
     n_draws = 4000  # of one example, as a batch of copies
-    copies = Batch(given.batch.inputs[:, :1].repeat(1, n_draws, 1, 1, 1), given.batch.targets[:, :1].repeat(1, n_draws))
+    copies = Batch(
+        given.batch.inputs[:, :1].repeat(1, n_draws, 1, 1, 1),
+        given.batch.targets[:, :1].repeat(1, n_draws),
+    )
     draws = method._wrong_labels(state, copies, given.problem, given.rng)
     assert not (draws == copies.targets).any()
     first = Batch(copies.inputs[:, 0:1], None)
-    goodness = method.predict(state, given.problem, first) if negatives == "hard" else torch.zeros(2, 1, 10)
+    goodness = (
+        method.predict(state, given.problem, first)
+        if negatives == "hard"
+        else torch.zeros(2, 1, 10)
+    )
     wanted = goodness.scatter(2, copies.targets[:, :1, None], -torch.inf).softmax(2).squeeze(1)
     close(F.one_hot(draws, 10).float().mean(1), wanted, rtol=0, atol=4 / (2 * n_draws**0.5))
 

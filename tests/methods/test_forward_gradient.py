@@ -1,4 +1,6 @@
-"""Oracles: backpropagation's gradient projected on the tangents, enumeration of sign vectors, and the cosine law."""
+"""Oracles: backpropagation's gradient projected on the tangents, enumeration of sign vectors, and
+the cosine law.
+"""
 
 from types import SimpleNamespace
 
@@ -47,16 +49,25 @@ def test_a_step_is_the_gradient_projected_on_the_tangents(task, tangent, make_pr
     tangents = random_directions(tangent, given.rng, 3, given.params.shape[1])
     given.rng.restore(before)
     slopes = (tangents * backpropagated(given).unsqueeze(1)).sum(2)  # v . grad L
-    close(estimate(given, method), (slopes.unsqueeze(2) * tangents).sum(1) / 3, rtol=1e-4, atol=1e-5)
+    close(
+        estimate(given, method), (slopes.unsqueeze(2) * tangents).sum(1) / 3, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_mean_over_every_sign_vector_is_the_gradient(make_problem, close):
     def every_sign(high, n_tangents, n_weights):
-        return torch.cartesian_prod(*[torch.arange(high)] * n_weights).expand(2, n_tangents, n_weights)
+        return torch.cartesian_prod(*[torch.arange(high)] * n_weights).expand(
+            2, n_tangents, n_weights
+        )
 
     method = ForwardGradient(n_tangents=2**11, tangent="rademacher")
     given = make_problem(method, "regression/diabetes", network=MLP(()))
-    close(estimate(given, method, SimpleNamespace(integers=every_sign)), backpropagated(given), rtol=1e-4, atol=1e-5)
+    close(
+        estimate(given, method, SimpleNamespace(integers=every_sign)),
+        backpropagated(given),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_normal_tangents_are_unbiased(make_problem):

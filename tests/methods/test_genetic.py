@@ -1,4 +1,6 @@
-"""Oracles: closed forms of selection, plain DEAP on lists, fronts by enumeration, and one network's loss at a time."""
+"""Oracles: closed forms of selection, plain DEAP on lists, fronts by enumeration, and one network's
+loss at a time.
+"""
 
 import random
 from types import SimpleNamespace
@@ -28,7 +30,11 @@ FAULTS = [
     # Safe mutations look at the whole batch.
     ("methods/genetic.py", "batch.inputs[:, : self.n_safe_inputs]", "batch.inputs"),
     ("methods/genetic.py", "tournsize=self.tournament_size", "tournsize=3"),
-    ("methods/genetic.py", "generation // self.n_decay_generations", "generation / self.n_decay_generations"),
+    (
+        "methods/genetic.py",
+        "generation // self.n_decay_generations",
+        "generation / self.n_decay_generations",
+    ),
 ]
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
@@ -63,10 +69,12 @@ def population_loss(given, population):
 def select(n_replicas=N_REPLICAS, **settings):
     """Indices that a method selects from eight candidates, one draw of them a replica."""
     method, rng = Genetic(population_size=8, **settings), Stream("step", range(n_replicas))
-    return method.select(RANKS.float().expand(n_replicas, 8).unsqueeze(2), method.toolbox(0, None, SILENT, rng), rng)
+    return method.select(
+        RANKS.float().expand(n_replicas, 8).unsqueeze(2), method.toolbox(0, None, SILENT, rng), rng
+    )
 
 
-# --------------------------------------------------------------------------------------------------- selection
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -104,29 +112,40 @@ def test_truncation_draws_evenly_from_exactly_the_best():
 
 def first_front(points):
     """Indices of the points that no other dominates: it is nowhere larger and somewhere smaller."""
-    no_larger, smaller = (compare(points, points[:, None]).numpy() for compare in (torch.le, torch.lt))
+    no_larger, smaller = (
+        compare(points, points[:, None]).numpy() for compare in (torch.le, torch.lt)
+    )
     return set(np.flatnonzero(~(no_larger.all(2) & smaller.any(2)).any(1)).tolist())
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_nsga2_draws_parents_evenly_from_exactly_the_first_front(seed):
-    points = Stream("test", [seed]).integers(9, 12, 2)[0].float()  # small integers: with ties and doubles
+    # small integers: with ties and doubles
+    points = Stream("test", [seed]).integers(9, 12, 2)[0].float()
     front = first_front(points)
     method = Genetic(population_size=12, selection="nsga2", n_parents=len(front), n_elites=0)
     rng = Stream("step", range(300))
-    _, parents, _ = method.select(points.expand(300, -1, -1), method.toolbox(0, None, SILENT, rng), rng)
+    _, parents, _ = method.select(
+        points.expand(300, -1, -1), method.toolbox(0, None, SILENT, rng), rng
+    )
     share = 1 / len(front)
     assert set(parents.flatten().tolist()) == front
     for index in front:
-        assert abs((parents == index).float().mean() - share) <= 4.5 * (share * (1 - share) / parents.numel()) ** 0.5
+        assert (
+            abs((parents == index).float().mean() - share)
+            <= 4.5 * (share * (1 - share) / parents.numel()) ** 0.5
+        )
 
 
 def test_nsga2_breaks_a_front_at_its_crowded_places():
     points = torch.tensor([[0.0, 9.0], [4.0, 5.0], [4.5, 4.5], [5.0, 4.0], [9.0, 0.0], [9.0, 9.0]])
     method = Genetic(population_size=6, selection="nsga2", n_parents=4, n_elites=1)
     rng = Stream("step", range(100))
-    best, parents, statistics = method.select(points.expand(100, -1, -1), method.toolbox(0, None, SILENT, rng), rng)
-    assert set(parents.flatten().tolist()) == {0, 1, 3, 4}  # the one in the middle is the least apart
+    best, parents, statistics = method.select(
+        points.expand(100, -1, -1), method.toolbox(0, None, SILENT, rng), rng
+    )
+    # the one in the middle is the least apart
+    assert set(parents.flatten().tolist()) == {0, 1, 3, 4}
     assert (best == 0).all()  # the lowest loss
     assert (statistics["max"] == 9).all()
     assert statistics["mean"].tolist() == pytest.approx([31.5 / 6] * 100)
@@ -135,7 +154,11 @@ def test_nsga2_breaks_a_front_at_its_crowded_places():
 def test_objectives_are_the_loss_and_a_size(start):
     for second in ("weight_norm", "active_connections"):
         method = Genetic(
-            population_size=5, selection="nsga2", n_parents=3, second_objective=second, active_threshold=0.2
+            population_size=5,
+            selection="nsga2",
+            n_parents=3,
+            second_objective=second,
+            active_threshold=0.2,
         )
         given = start(method)
         population = given.state["population"].clone()
@@ -145,7 +168,11 @@ def test_objectives_are_the_loss_and_a_size(start):
         for replica, candidate in np.ndindex(2, 4):
             weights = population[replica, candidate].tolist()
             active = sum(abs(weight) > 0.2 for weight in weights)
-            expected = active if second == "active_connections" else sum(weight**2 for weight in weights) ** 0.5
+            expected = (
+                active
+                if second == "active_connections"
+                else sum(weight**2 for weight in weights) ** 0.5
+            )
             assert float(sizes[replica, candidate]) == pytest.approx(expected, rel=1e-5)
         assert (losses[:, 4] == np.inf).all()
         assert (sizes[:, 4] == np.inf).all()  # dominated by everyone
@@ -155,10 +182,19 @@ def test_objectives_are_the_loss_and_a_size(start):
 def test_the_second_objective_falls_beyond_what_the_loss_alone_makes_of_it(second, start):
     sizes = []
     for selection in ("nsga2", "truncation"):
-        settings = {"second_objective": second, "active_threshold": 0.05, "mutation_std": 0.02, "n_elites": 0}
+        settings = {
+            "second_objective": second,
+            "active_threshold": 0.05,
+            "mutation_std": 0.02,
+            "n_elites": 0,
+        }
         given = start(Genetic(population_size=30, selection=selection, n_parents=10, **settings))
         population = advance(given, 30)["population"]
-        size = population.norm(dim=2) if second == "weight_norm" else (population.abs() > 0.05).float().sum(2)
+        size = (
+            population.norm(dim=2)
+            if second == "weight_norm"
+            else (population.abs() > 0.05).float().sum(2)
+        )
         sizes.append(size.mean(1))
     assert (sizes[0] < 0.98 * sizes[1]).all()
 
@@ -172,7 +208,9 @@ def test_the_hall_of_fame_and_the_statistics_are_the_generations():
 
 
 def test_a_candidate_without_a_loss_never_wins(start):
-    given = start(Genetic(population_size=8, tournament_size=8, n_elites=1, mutation_std=0.0, init_std=0.1))
+    given = start(
+        Genetic(population_size=8, tournament_size=8, n_elites=1, mutation_std=0.0, init_std=0.1)
+    )
     broken = given.state["population"].clone()
     broken[:, 3, 7] = float("nan")
     given.state = {**given.state, "population": broken}
@@ -186,7 +224,7 @@ def test_pythons_random_numbers_are_left_alone(start):
     assert random.getstate() == before
 
 
-# --------------------------------------------------------------------------------------------------- variation
+# --------------------------------------------------------------------------------------------------
 
 
 def marked(n_candidates, n_weights=50, n_replicas=3):
@@ -212,7 +250,8 @@ def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
     assert torch.equal(after[:, pairs:], before[:, pairs:])  # an odd one out keeps its genes
     parents = (after[:, :pairs] // 1000).long().unflatten(1, (-1, 2))
     expected = torch.arange(pairs).view(-1, 2, 1).expand_as(parents)
-    assert torch.equal(parents.sort(2).values, expected)  # both children together hold both parents' genes
+    # both children together hold both parents' genes
+    assert torch.equal(parents.sort(2).values, expected)
     crossings = (parents.diff(dim=3) != 0).sum(3)
     assert (crossings.max() > 2) == (crossover == "uniform")
     assert crossings.max() > 0
@@ -224,12 +263,19 @@ def test_the_crossover_rate_is_the_share_of_pairs_that_mate():
     assert abs(mated.mean() - 0.3) <= 4 * (0.3 * 0.7 / mated.numel()) ** 0.5
 
 
-@pytest.mark.parametrize(("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2), ("safe_sum", 1.0)])
+@pytest.mark.parametrize(
+    ("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2), ("safe_sum", 1.0)]
+)
 def test_children_mutate_as_the_settings_say(start, mutation, share):
-    given = start(Genetic(population_size=8, n_elites=1, crossover="none", mutation=mutation, mutation_rate=0.2))
+    given = start(
+        Genetic(
+            population_size=8, n_elites=1, crossover="none", mutation=mutation, mutation_rate=0.2
+        )
+    )
     before = given.state["population"]
     children = advance(given)["population"][:, 1:]
-    changed = (children.unsqueeze(2) != before.unsqueeze(1)).float().mean(3).amin(2)  # from the nearest parent
+    # from the nearest parent
+    changed = (children.unsqueeze(2) != before.unsqueeze(1)).float().mean(3).amin(2)
     assert ((changed - share).abs() < 0.04).all()
 
 
@@ -243,7 +289,9 @@ def test_mutation_decays_in_steps():
 
 
 def test_generations_count_towards_the_decay(start):
-    given = start(Genetic(population_size=8, crossover="none", mutation_decay=1e-6, n_decay_generations=2))
+    given = start(
+        Genetic(population_size=8, crossover="none", mutation_decay=1e-6, n_decay_generations=2)
+    )
     nearest = []
     for _ in range(3):
         before = given.state["population"]
@@ -253,7 +301,7 @@ def test_generations_count_towards_the_decay(start):
     assert nearest[2] < 1e-4  # copies of their parents
 
 
-# ---------------------------------------------------------------------------------------------- safe mutations
+# ---------------------------------------------------------------------------------------------- saf
 
 
 class Unequal(Layer):
@@ -266,7 +314,9 @@ class Unequal(Layer):
 
     def forward(self, weights, x, rng=None):
         scaled = self.scale.unsqueeze(1) * x
-        return weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1).mul(scaled.unsqueeze(1)).flatten(0, 1), scaled
+        return weights["weight"].unflatten(0, (len(x), -1)).unsqueeze(-1).mul(
+            scaled.unsqueeze(1)
+        ).flatten(0, 1), scaled
 
     def carry(self, weights, cache, dy, carrier=None):
         raise AssertionError("nothing is below")
@@ -282,12 +332,16 @@ def test_safe_mutations_look_at_as_many_inputs_as_asked_for(n_safe_inputs, start
     children = []
     for beyond in (0, 1):  # what the other inputs are makes no difference
         inputs[:, n_safe_inputs:] = beyond
-        toolbox = given.method.toolbox(0, Batch(inputs, None), given.problem, Stream("step", given.seeds))
+        toolbox = given.method.toolbox(
+            0, Batch(inputs, None), given.problem, Stream("step", given.seeds)
+        )
         children.append(given.state["population"][:, :2].clone())
         toolbox.mutate(children[-1])
     assert torch.equal(*children)
     inputs[:, n_safe_inputs - 1] = 0
-    toolbox = given.method.toolbox(0, Batch(inputs, None), given.problem, Stream("step", given.seeds))
+    toolbox = given.method.toolbox(
+        0, Batch(inputs, None), given.problem, Stream("step", given.seeds)
+    )
     other = given.state["population"][:, :2].clone()
     toolbox.mutate(other)
     assert not torch.equal(other, children[0])
@@ -311,8 +365,11 @@ def climb(mutation, std, n_steps, n_seeds, init_range=1.0):
     state = method.init(problem, init_range * (2 * rng.uniform(2) - 1), rng)
     for _ in range(n_steps):
         state = method.step(state, batch, problem, rng)
-    errors = 4 * problem.loss(method.params(state), batch)  # the loss is half the square, averaged over two examples
-    return dict(zip(TOYS, errors.unflatten(0, (-1, n_seeds)).median(1).values.tolist(), strict=True))
+    # the loss is half the square, averaged over two examples
+    errors = 4 * problem.loss(method.params(state), batch)
+    return dict(
+        zip(TOYS, errors.unflatten(0, (-1, n_seeds)).median(1).values.tolist(), strict=True)
+    )
 
 
 SOLVED = {
@@ -322,9 +379,13 @@ SOLVED = {
 }
 
 
-@pytest.mark.parametrize(("mutation", "std"), [("gaussian", 3.0), ("safe_sum", 0.3), ("safe_abs", 0.3)])
+@pytest.mark.parametrize(
+    ("mutation", "std"), [("gaussian", 3.0), ("safe_sum", 0.3), ("safe_abs", 0.3)]
+)
 def test_safe_mutations_solve_the_toys_they_are_published_to_solve(mutation, std):
-    """From closer by than in the source, so that it takes no thousands of steps; see the slow test below."""
+    """From closer by than in the source, so that it takes no thousands of steps; see the slow test
+    below.
+    """
     for toy, error in climb(mutation, std, 150, n_seeds=3, init_range=0.05).items():
         assert error < 0.01 if SOLVED[mutation][toy] else error > 0.3, (toy, error)
 
@@ -338,7 +399,7 @@ def test_whatever_the_size_of_mutations_no_other_toys_are_solved(mutation):
         assert error < 0.01 if solved else error > 0.3, (toy, error)
 
 
-# ------------------------------------------------------------------------------------------------- generations
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_first_population_surrounds_the_shared_initial_weights(start):
@@ -357,7 +418,10 @@ def test_a_population_is_evaluated_as_one_network_after_another(start):
     for replica in range(2):
         own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
         observer = Problem(given.network, given.task.spec)
-        alone = [float(observer.loss(weights.unsqueeze(0), own)) for weights in given.state["population"][replica]]
+        alone = [
+            float(observer.loss(weights.unsqueeze(0), own))
+            for weights in given.state["population"][replica]
+        ]
         assert_close(together[replica], torch.tensor(alone), rtol=1e-5, atol=1e-6)
 
 
@@ -380,7 +444,15 @@ def test_without_variation_a_generation_is_elites_and_the_parents_deap_chooses(s
 @pytest.mark.parametrize("selection", ["tournament", "truncation"])
 @pytest.mark.parametrize("n_elites", [1, 4])
 def test_elites_never_lose_the_best_on_a_fixed_batch(start, selection, n_elites):
-    given = start(Genetic(population_size=12, n_elites=n_elites, selection=selection, n_parents=6, mutation_std=0.3))
+    given = start(
+        Genetic(
+            population_size=12,
+            n_elites=n_elites,
+            selection=selection,
+            n_parents=6,
+            mutation_std=0.3,
+        )
+    )
     lowest = [population_loss(given, given.state["population"]).amin(1)]
     for _ in range(15):
         before = given.state["population"]
@@ -415,11 +487,19 @@ def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start)
     ],
 )
 def test_the_loss_falls(start, settings):
-    settings = {"population_size": 40, "n_parents": 10, "mutation_std": 0.05, "mutation_rate": 0.2, **settings}
+    settings = {
+        "population_size": 40,
+        "n_parents": 10,
+        "mutation_std": 0.05,
+        "mutation_rate": 0.2,
+        **settings,
+    }
     given = start(Genetic(**settings), batch_size=32)
     first = population_loss(given, given.params.unsqueeze(1))
     advance(given, 40)
-    assert (population_loss(given, given.method.params(given.state).unsqueeze(1)) < 0.6 * first).all()
+    assert (
+        population_loss(given, given.method.params(given.state).unsqueeze(1)) < 0.6 * first
+    ).all()
 
 
 def test_the_answer_is_the_best_on_the_batch_or_the_mean_of_the_children(start):
@@ -453,7 +533,13 @@ def test_everyone_is_evaluated_again_on_the_next_batch(start):
     "settings",
     [
         {},
-        {"selection": "truncation", "crossover": "two_point", "mutation": "sparse", "solution": "best", "n_elites": 0},
+        {
+            "selection": "truncation",
+            "crossover": "two_point",
+            "mutation": "sparse",
+            "solution": "best",
+            "n_elites": 0,
+        },
         {"selection": "nsga2", "mutation": "safe_abs", "n_safe_inputs": 2},
     ],
 )
@@ -483,13 +569,22 @@ def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_pa
     ("settings", "message"),
     [
         ({"population_size": 1}, r"^population_size must be an integer >= 2, got 1$"),
-        ({"n_parents": 65, "selection": "truncation"}, r"^n_parents must be <= population_size \(64\), got 65$"),
-        ({"n_parents": 65, "selection": "nsga2"}, r"^n_parents must be <= population_size \(64\), got 65$"),
+        (
+            {"n_parents": 65, "selection": "truncation"},
+            r"^n_parents must be <= population_size \(64\), got 65$",
+        ),
+        (
+            {"n_parents": 65, "selection": "nsga2"},
+            r"^n_parents must be <= population_size \(64\), got 65$",
+        ),
         ({"n_elites": 64}, r"^n_elites must be < population_size \(64\), got 64$"),
         ({"mutation_rate": 1.0}, r"^mutation_rate must be in \(0, 1\), got 1.0$"),
         ({"safe_limit": 0.0}, r"^safe_limit must be > 0, or null, got 0.0$"),
         ({"mutation_decay": 0.0}, r"^mutation_decay must be in \(0, 1\], got 0.0$"),
-        ({"crossover": "three_point"}, r"^crossover must be one of uniform, two_point, none; got 'three_point'$"),
+        (
+            {"crossover": "three_point"},
+            r"^crossover must be one of uniform, two_point, none; got 'three_point'$",
+        ),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -1,4 +1,6 @@
-"""Oracles: principal components by singular values, the rules summed example by example, and the delta rule."""
+"""Oracles: principal components by singular values, the rules summed example by example, and the
+delta rule.
+"""
 
 from types import SimpleNamespace
 
@@ -43,7 +45,9 @@ def degrees(vectors, axes):
 @pytest.mark.parametrize("n_units", [1, 4])
 def test_units_find_the_principal_components_in_order(n_units, make_problem, close):
     given = make_problem(
-        task="regression/diabetes", network=stacked(Linear(n_units), ReLU(), Linear(1)), batch_size=200
+        task="regression/diabetes",
+        network=stacked(Linear(n_units), ReLU(), Linear(1)),
+        batch_size=200,
     )
     hidden = learn(given, 1500, rule="oja", hebbian_rate=0.3)[0]
     for r in range(2):
@@ -55,7 +59,9 @@ def test_units_find_the_principal_components_in_order(n_units, make_problem, clo
 
 
 def test_a_convolution_finds_those_of_its_patches(make_problem):
-    given = make_problem(network=stacked(Conv2d(2, 3), ReLU(), Flatten(), Linear(10)), batch_size=64)
+    given = make_problem(
+        network=stacked(Conv2d(2, 3), ReLU(), Flatten(), Linear(10)), batch_size=64
+    )
     weight = learn(given, 600, rule="oja", hebbian_rate=0.5)[0]["weight"]
     for r in range(2):
         patches = F.unfold(given.batch.inputs[r], 3).mT.flatten(0, 1)
@@ -66,7 +72,9 @@ def test_a_convolution_finds_those_of_its_patches(make_problem):
 @pytest.mark.parametrize("rule", ["oja", "competitive"])
 def test_a_step_is_the_rule_summed_example_by_example(rule, make_problem, close):
     given = make_problem(task="text/languages", network=MLP(hidden=(5, 4)))
-    given.params = given.params + 0.1 * torch.randn(given.params.shape, generator=torch.Generator().manual_seed(0))
+    given.params = given.params + 0.1 * torch.randn(
+        given.params.shape, generator=torch.Generator().manual_seed(0)
+    )
     embedding, first, _, second, *_ = learn(given, 1, rule=rule, hebbian_rate=0.1, temperature=0.7)
     before = given.network.unflatten(given.params)
     close(embedding["weight"], before[0]["weight"], rtol=0, atol=0)
@@ -81,11 +89,15 @@ def test_a_step_is_the_rule_summed_example_by_example(rule, make_problem, close)
                 for n in range(16):
                     if rule == "oja":
                         y, centred = z[n] - z.mean(0), x[n] - x.mean(0)
-                        change[k] += y[k] * (centred - sum(y[j] * w[j] for j in range(k + 1))) / power / 16
+                        change[k] += (
+                            y[k] * (centred - sum(y[j] * w[j] for j in range(k + 1))) / power / 16
+                        )
                     else:
                         p = torch.softmax((z - z.mean(0)) / (0.7 * power.sqrt()), 1)
                         share = p[n, k] / p[:, k].sum()
-                        change[k] += share * (x[n] - x.mean(0) - (z - z.mean(0))[n, k] * w[k]) / power.sqrt()
+                        change[k] += (
+                            share * (x[n] - x.mean(0) - (z - z.mean(0))[n, k] * w[k]) / power.sqrt()
+                        )
             close(after["weight"][r], w + 0.1 * change, rtol=1e-4, atol=1e-5)
             close(after["bias"][r], b - 0.1 * z.mean(0), rtol=1e-4, atol=1e-5)
             x = z.relu()

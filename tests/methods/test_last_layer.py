@@ -12,8 +12,8 @@ FAULTS = [
     # the whole way back is made, and charged
     (
         "methods/last_layer.py",
-        "problem.error(outputs, batch.targets), start=problem.suffix(1))",
-        "problem.error(outputs, batch.targets))[:, problem.suffix(1) :]",
+        "problem.error(outputs, batch.targets), start=problem.suffix(1)\n        )",
+        "problem.error(outputs, batch.targets)\n        )[:, problem.suffix(1) :]",
     ),
     # uphill
     ("methods/last_layer.py", "return problem.backward(", "return -problem.backward("),
@@ -38,7 +38,10 @@ def test_equals_softmax_regression_on_the_frozen_features(make_problem, close):
         h = given.batch.inputs[replica].flatten(1)
         for layer in (first, second):
             h = torch.relu(h @ layer["weight"].T + layer["bias"])
-        weight, bias = last["weight"].clone().requires_grad_(), last["bias"].clone().requires_grad_()
+        weight, bias = (
+            last["weight"].clone().requires_grad_(),
+            last["bias"].clone().requires_grad_(),
+        )
         for _ in range(4):
             loss = cross_entropy(h @ weight.T + bias, given.batch.targets[replica])
             gradients = torch.autograd.grad(loss, (weight, bias))
@@ -52,5 +55,7 @@ def test_a_step_costs_a_forward_pass_and_the_last_layers_gradient(make_problem):
     method = LastLayer(SGD(learning_rate=0.3))
     given = make_problem(method, batch_size=16, network=MLP(hidden=(12, 9)))
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert given.problem.ledger.flops == 16 * 2 * (64 * 12 + 12 * 9 + 2 * 9 * 10)

@@ -1,4 +1,6 @@
-"""Oracles: the losses as the source writes them, differentiated by torch; and similarity matching worked by hand."""
+"""Oracles: the losses as the source writes them, differentiated by torch; and similarity matching
+worked by hand.
+"""
 
 import pytest
 import torch
@@ -13,12 +15,18 @@ FAULTS = [
     # Similarity matching would count each pair of examples once, the derivative twice.
     ("methods/local_loss.py", "d_rows = 4 / z.shape[1] ** 2", "d_rows = 2 / z.shape[1] ** 2"),
     # The mean over the batch instead of the units.
-    ("methods/local_loss.py", "z = z - z.mean(-1, keepdim=True)", "z = z - z.mean(1, keepdim=True)"),
+    (
+        "methods/local_loss.py",
+        "z = z - z.mean(-1, keepdim=True)",
+        "z = z - z.mean(1, keepdim=True)",
+    ),
 ]
 
 
 def start(make_problem, task="image/digits", network=None, similarity_weight=0.6):
-    """A problem and a state whose classifiers, zero at first, are drawn: or their half of the error would be zero."""
+    """A problem and a state whose classifiers, zero at first, are drawn: or their half of the error
+    would be zero.
+    """
     method = LocalLoss(similarity_weight=similarity_weight)
     given = make_problem(method, task, network=network)
     state = method.init(given.problem, given.params, given.rng)
@@ -45,7 +53,9 @@ def cosines(rows, centre):
 
 
 def local_losses(given, state, beta):
-    """Loss of every layer, one replica after another, the whole graph attached: nothing is cut between layers."""
+    """Loss of every layer, one replica after another, the whole graph attached: nothing is cut
+    between layers.
+    """
     classes = given.batch.targets.dim() == 2
     h, losses = given.batch.inputs, []
     for index, stage in enumerate(given.problem.stages):
@@ -55,12 +65,15 @@ def local_losses(given, state, beta):
             rows = h[r].flatten(1)
             last = index == len(state["maps"])
             answer = rows if last else rows @ state["classifiers"][index][r].T
-            predict = F.cross_entropy(answer, y) if classes else F.mse_loss(answer, y) / 2  # one output
+            # one output
+            predict = F.cross_entropy(answer, y) if classes else F.mse_loss(answer, y) / 2
             if last:
                 total = total + predict
                 continue
             wanted = (
-                cosines(F.one_hot(y, answer.shape[1]).float(), centre=True) if classes else cosines(y, centre=False)
+                cosines(F.one_hot(y, answer.shape[1]).float(), centre=True)
+                if classes
+                else cosines(y, centre=False)
             )
             match = F.mse_loss(cosines(rows @ state["maps"][index][r].T, centre=True), wanted)
             total = total + (1 - beta) * predict + beta * match
@@ -78,14 +91,18 @@ def local_losses(given, state, beta):
         ("regression/diabetes", MLP(hidden=(6, 5), activation="sigmoid")),
     ],
 )
-def test_each_layer_follows_the_gradient_of_its_own_losses_alone(task, network, beta, make_problem, close):
+def test_each_layer_follows_the_gradient_of_its_own_losses_alone(
+    task, network, beta, make_problem, close
+):
     given, method, state = start(make_problem, task, network, beta)
     found = directions(given, method, state)
     whole = parts(given, method, state["params"], state["extras"])
     whole["params"] = whole["params"].clone().requires_grad_()
     for key in ("classifiers", "maps"):
         whole[key] = [one.clone().requires_grad_() for one in whole[key]]
-    for index, (stage, loss) in enumerate(zip(given.problem.stages, local_losses(given, whole, beta), strict=True)):
+    for index, (stage, loss) in enumerate(
+        zip(given.problem.stages, local_losses(given, whole, beta), strict=True)
+    ):
         own = slice(stage.start, stage.stop)
         gradient = torch.autograd.grad(loss, whole["params"], retain_graph=True)[0]
         close(found["params"][:, own], gradient[:, own], rtol=1e-3, atol=2e-6)
@@ -103,7 +120,12 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
         params = state["params"].clone()
         params[:, first.stop :] += shift
         own = parts(given, method, params, state["extras"])
-        changed = [own["classifiers"][0], own["classifiers"][1] + shift, own["maps"][0], own["maps"][1] + shift]
+        changed = [
+            own["classifiers"][0],
+            own["classifiers"][1] + shift,
+            own["maps"][0],
+            own["maps"][1] + shift,
+        ]
         ends.append(directions(given, method, {"params": params, "extras": end_to_end(changed)}))
     assert torch.equal(ends[0]["params"][:, : first.stop], ends[1]["params"][:, : first.stop])
     assert torch.equal(ends[0]["maps"][0], ends[1]["maps"][0])
@@ -125,11 +147,15 @@ def test_with_one_value_targets_are_alike_on_the_same_side_of_the_mean(make_prob
 
 
 def test_two_examples_at_an_angle(make_problem, close):
-    """Two rows at angle t, wanted apart (-1): the loss is (cos t + 1)^2 / 2, its slope -(cos t + 1) sin t / radius."""
+    """Two rows at angle t, wanted apart (-1): the loss is (cos t + 1)^2 / 2, its slope -(cos t + 1)
+    sin t / radius.
+    """
     t, radius = torch.tensor(0.7), 3.0
-    across, along = torch.tensor([1.0, -1.0, 0.0]) / 2**0.5, torch.tensor([1.0, 1.0, -2.0]) / 6**0.5  # centred
+    # centred
+    across, along = torch.tensor([1.0, -1.0, 0.0]) / 2**0.5, torch.tensor([1.0, 1.0, -2.0]) / 6**0.5
     rows = torch.stack([radius * across, radius * (t.cos() * across + t.sin() * along)])[None]
     given, _, _ = start(make_problem, "regression/diabetes")
     error = _match_error(rows, torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]]), given.problem)[0, 1]
-    turning = -t.sin() * across + t.cos() * along  # the way in which the second row turns as t grows
+    # the way in which the second row turns as t grows
+    turning = -t.sin() * across + t.cos() * along
     close(error, -(t.cos() + 1) * t.sin() / radius * turning, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,6 @@
-"""Oracles: finite differences in float64, adaptation by automatic differentiation, backpropagation on the queries."""
+"""Oracles: finite differences in float64, adaptation by automatic differentiation, backpropagation
+on the queries.
+"""
 
 from dataclasses import replace
 
@@ -19,7 +21,11 @@ from methods.maml import MAML
 
 FAULTS = [
     # The queries' gradient is taken where adaptation starts instead of where it ends.
-    ("beyond/kits/adaptation.py", "problem.gradient(adapted, queries)", "problem.gradient(params, queries)"),
+    (
+        "beyond/kits/adaptation.py",
+        "problem.gradient(adapted, queries)",
+        "problem.gradient(params, queries)",
+    ),
     # Adapted as in training, whatever is asked for.
     ("methods/maml.py", "self._inner(self.n_adaptation_steps)", "self._inner(self.n_inner_steps)"),
     ("beyond/kits/adaptation.py", "4 * backward - 2 * forward", "4 * backward"),
@@ -37,7 +43,9 @@ def gradient(method, given):
 
 @pytest.fixture
 def make_episodes(make_problem):
-    """Return a function that makes a small problem in float64, with three episodes for each of two replicas."""
+    """Return a function that makes a small problem in float64, with three episodes for each of two
+    replicas.
+    """
 
     def make(method, task):
         network, settings = TINY[task]
@@ -100,7 +108,10 @@ def test_the_gradient_equals_finite_differences(task, scope, n_steps, make_episo
     start = given.network.suffix(1) if scope == "last_layer" else 0
     for _ in range(4):
         direction = torch.nn.functional.normalize(given.rng.normal(given.params.shape[1]).double())
-        ends = [objective(given, given.params + step * direction, 0.1, n_steps, start) for step in (1e-5, -1e-5)]
+        ends = [
+            objective(given, given.params + step * direction, 0.1, n_steps, start)
+            for step in (1e-5, -1e-5)
+        ]
         close((found * direction).sum(1), (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
@@ -119,10 +130,14 @@ def test_first_order_is_the_gradient_at_the_adapted_weights(task, make_episodes,
 
 @pytest.mark.parametrize("order", ["first", "second"])
 @pytest.mark.parametrize("task", TINY)
-def test_without_inner_steps_it_is_backpropagation_on_the_queries(task, order, make_episodes, close):
+def test_without_inner_steps_it_is_backpropagation_on_the_queries(
+    task, order, make_episodes, close
+):
     method = MAML(SGD(learning_rate=0.3), n_inner_steps=0, order=order)
     given = make_episodes(method, task)
-    state = method.step(method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng)
+    state = method.step(
+        method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng
+    )
     expected = given.params - 0.3 * given.problem.gradient(given.params, given.batch)
     close(method.params(state), expected, rtol=1e-9)
 
@@ -137,7 +152,9 @@ def test_a_prediction_adapts_to_each_episode_by_itself(task, scope, make_episode
     assert outputs.shape == (*given.batch.inputs.shape[:2], given.task.spec.n_outputs)
     start = given.network.suffix(1) if scope == "last_layer" else 0
     ends = [
-        given.network.outputs(adapted(given, given.params[r], support, 0.1, 3, start).unsqueeze(0), queries[0])
+        given.network.outputs(
+            adapted(given, given.params[r], support, 0.1, 3, start).unsqueeze(0), queries[0]
+        )
         for r, support, queries in episodes(given)
     ]
     close(outputs, torch.stack([torch.cat(ends[:3], 1)[0], torch.cat(ends[3:], 1)[0]]), rtol=1e-9)
@@ -170,14 +187,17 @@ def test_variants_predict_after_other_numbers_of_steps(make_episodes):
     assert list(variants) == ["after_0_steps", "after_3_steps"]
     for n_steps, variant in zip((0, 3), variants.values(), strict=True):
         found, expected = (
-            one.predict(state, given.problem, given.batch) for one in (variant, MAML(SGD(), n_adaptation_steps=n_steps))
+            one.predict(state, given.problem, given.batch)
+            for one in (variant, MAML(SGD(), n_adaptation_steps=n_steps))
         )
         assert torch.equal(found, expected)
 
 
 @pytest.mark.slow
 def test_sinusoids_are_learnt_from_ten_points(make_problem):
-    """The paper's figure 3: one step takes the squared error from 3.2 to 1 and below, further steps take it on."""
+    """The paper's figure 3: one step takes the squared error from 3.2 to 1 and below, further steps
+    take it on.
+    """
     method = MAML(Adam(learning_rate=0.001))
     given = make_problem(method, "regression/sinusoids", seeds=[0])
     state, fresh = method.init(given.problem, given.params, given.rng), Stream("augment", [0])

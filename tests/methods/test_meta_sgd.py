@@ -1,4 +1,6 @@
-"""Oracles: finite differences in float64, for weights and rates; MAML, where one rate serves all weights."""
+"""Oracles: finite differences in float64, for weights and rates; MAML, where one rate serves all
+weights.
+"""
 
 import pytest
 import torch
@@ -28,7 +30,9 @@ TINY = {
 
 @pytest.fixture
 def make_episodes(make_problem):
-    """Return a function that makes a small problem in float64, with three episodes for each of two replicas."""
+    """Return a function that makes a small problem in float64, with three episodes for each of two
+    replicas.
+    """
 
     def make(method, task):
         network, settings = TINY[task]
@@ -85,7 +89,9 @@ def test_the_gradients_equal_finite_differences(task, n_steps, make_episodes, cl
     gradients = gradients_of(method, given, given.rates)
     for which, gradient in enumerate(gradients):
         for _ in range(3):
-            direction = torch.nn.functional.normalize(given.rng.normal(given.params.shape[1]).double())
+            direction = torch.nn.functional.normalize(
+                given.rng.normal(given.params.shape[1]).double()
+            )
             ends = []
             for step in (1e-5, -1e-5):
                 at = [given.params, given.rates]

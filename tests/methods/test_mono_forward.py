@@ -11,7 +11,11 @@ from methods.mono_forward import MonoForward
 
 # Each layer would climb its own loss through its projection.
 FAULTS = [
-    ("methods/mono_forward.py", "matmul(error, projection).view(h.shape)", "matmul(-error, projection).view(h.shape)"),
+    (
+        "methods/mono_forward.py",
+        "matmul(error, projection).view(h.shape)",
+        "matmul(-error, projection).view(h.shape)",
+    ),
     ("methods/mono_forward.py", "/ width**0.5", "/ width"),
     ("methods/mono_forward.py", "[*answers, outputs]).mean(0)", "[*answers, outputs]).sum(0)"),
 ]
@@ -27,18 +31,31 @@ def start(make_problem, task="image/digits", network=None, **settings):
 
 def directions(given, method, state):
     """Where a step goes: for the weights, and for each projection."""
-    both = method.direction(state, given.sealed, given.problem, given.rng).tensor_split([given.problem.n_weights], 1)
+    both = method.direction(state, given.sealed, given.problem, given.rng).tensor_split(
+        [given.problem.n_weights], 1
+    )
     return both[0], method.projections({"extras": both[1]}, given.problem)
 
 
 def local_losses(given, params, projections):
-    """Loss of every layer (summed over replicas), whole graph attached: nothing is cut between the layers."""
-    criterion = F.cross_entropy if given.batch.targets.dim() == 2 else lambda z, y: F.mse_loss(z, y) / 2  # one output
+    """Loss of every layer (summed over replicas), whole graph attached: nothing is cut between the
+    layers.
+    """
+    # one output
+    criterion = (
+        F.cross_entropy if given.batch.targets.dim() == 2 else lambda z, y: F.mse_loss(z, y) / 2
+    )
     h, losses = given.batch.inputs, []
     for index, stage in enumerate(given.problem.stages):
         h, _ = stage.forward(params, h)
-        answers = h if index == len(projections) else torch.einsum("rbf,rcf->rbc", h.flatten(2), projections[index])
-        losses.append(sum(criterion(z, y) for z, y in zip(answers, given.batch.targets, strict=True)))
+        answers = (
+            h
+            if index == len(projections)
+            else torch.einsum("rbf,rcf->rbc", h.flatten(2), projections[index])
+        )
+        losses.append(
+            sum(criterion(z, y) for z, y in zip(answers, given.batch.targets, strict=True))
+        )
     return losses
 
 
@@ -90,7 +107,9 @@ def test_projections_keep_the_variance_of_activities(make_problem):
 
 @pytest.mark.parametrize("prediction", ["last", "sum"])
 def test_prediction(prediction, make_problem, close):
-    given, method, state, projections = start(make_problem, network=MLP(hidden=(12, 9)), prediction=prediction)
+    given, method, state, projections = start(
+        make_problem, network=MLP(hidden=(12, 9)), prediction=prediction
+    )
     first, second, output = given.problem.stages
     h1, _ = first.forward(state["params"], given.batch.inputs)
     h2, _ = second.forward(state["params"], h1)

@@ -1,4 +1,6 @@
-"""Oracles: enumeration of the noise's signs on a linear network, and the true gradient as the mean of many draws."""
+"""Oracles: enumeration of the noise's signs on a linear network, and the true gradient as the mean
+of many draws.
+"""
 
 from types import SimpleNamespace
 
@@ -25,7 +27,9 @@ FAULTS = [
     # The sum over examples instead of the mean.
     ("methods/node_perturbation.py", "(self.noise_std * n_examples)", "self.noise_std"),
 ]
-LINEAR = SimpleNamespace(build=lambda spec: LayeredNetwork([Linear(2), Linear(2), Linear(1)], spec.input_shape, he))
+LINEAR = SimpleNamespace(
+    build=lambda spec: LayeredNetwork([Linear(2), Linear(2), Linear(1)], spec.input_shape, he)
+)
 
 
 def true_gradient(given):
@@ -39,8 +43,11 @@ def estimate(given, method, rng=None):
 
 
 def every_sign(n_units, n_examples):
-    """A stream of signs in place of normal noise: over the draws, each example sees every pattern of all units."""
-    patterns = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * n_units)  # (D, units of all layers)
+    """A stream of signs in place of normal noise: over the draws, each example sees every pattern
+    of all units.
+    """
+    # (D, units of all layers)
+    patterns = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * n_units)
     remaining = patterns.repeat_interleave(n_examples, 0)  # (D * B, units)
 
     def normal(n_rows, width):
@@ -52,8 +59,12 @@ def every_sign(n_units, n_examples):
 
 
 @pytest.mark.parametrize("std", [0.1, 1.0])
-def test_the_mean_over_every_pattern_is_the_gradient_of_a_linear_networks_squared_error(std, make_problem, close):
-    """Signs have the first three moments of normal noise, and the loss is quadratic in the noise: exact at any size."""
+def test_the_mean_over_every_pattern_is_the_gradient_of_a_linear_networks_squared_error(
+    std, make_problem, close
+):
+    """Signs have the first three moments of normal noise, and the loss is quadratic in the noise:
+    exact at any size.
+    """
     method = NodePerturbation(n_draws=2**5, noise_std=std)
     given = make_problem(method, "regression/diabetes", network=LINEAR)
     close(estimate(given, method, every_sign(5, 16)), true_gradient(given), rtol=1e-4, atol=1e-5)

@@ -28,7 +28,11 @@ def stepped(make_problem, task="image/digits", network=None):
 
 def error_by_hand(outputs, targets):
     classes = targets.dim() == 1
-    return torch.softmax(outputs, 1) - F.one_hot(targets, outputs.shape[1]) if classes else outputs - targets
+    return (
+        torch.softmax(outputs, 1) - F.one_hot(targets, outputs.shape[1])
+        if classes
+        else outputs - targets
+    )
 
 
 @pytest.mark.parametrize("task", ["image/digits", "regression/diabetes"])
@@ -63,8 +67,11 @@ def test_convolutions(make_problem, close):
         e = error_by_hand(h1.flatten(1) @ w2.T + b2, y)
         x_e = x + (e @ before["feedback"][r].T).view(x.shape)
         kernel_, b1_ = kernel.clone().requires_grad_(), b1.clone().requires_grad_()
-        pooled = F.max_pool2d(F.conv2d(x_e, kernel_, b1_, padding=1), 2)  # its gradient passes no activation
-        d_kernel, d_b1 = torch.autograd.grad(pooled, (kernel_, b1_), (h1 - pooled.detach().relu()) / len(x))
+        # its gradient passes no activation
+        pooled = F.max_pool2d(F.conv2d(x_e, kernel_, b1_, padding=1), 2)
+        d_kernel, d_b1 = torch.autograd.grad(
+            pooled, (kernel_, b1_), (h1 - pooled.detach().relu()) / len(x)
+        )
         h1_e = pooled.detach().relu().flatten(1)
         by_hand = [d_kernel.flatten(), d_b1, (e.T @ h1_e).flatten() / len(x), e.mean(0)]
         close(direction[r], torch.cat(by_hand), rtol=1e-4, atol=1e-6)
@@ -87,7 +94,13 @@ def test_symbols_are_modulated_behind_the_embedding(make_problem, close):
             for letter, shift in zip(letters, shifts, strict=True):
                 d_vectors[letter] -= shift / len(x)
         d_w1 = (h - h_e).T @ (embedded + modulation) / len(x)
-        by_hand = [d_vectors.flatten(), d_w1.flatten(), (h - h_e).mean(0), (e.T @ h_e).flatten() / len(x), e.mean(0)]
+        by_hand = [
+            d_vectors.flatten(),
+            d_w1.flatten(),
+            (h - h_e).mean(0),
+            (e.T @ h_e).flatten() / len(x),
+            e.mean(0),
+        ]
         close(direction[r], torch.cat(by_hand), rtol=1e-4, atol=1e-6)
 
 
@@ -96,7 +109,8 @@ def test_feedback_moves_an_input_by_about_its_standard_deviation(make_problem):
     given = make_problem(method)
     feedback = method.init(given.problem, given.params, given.rng)["feedback"]
     assert feedback.shape == (2, 64, 10)
-    assert float(feedback.norm(dim=1).square().mean().sqrt()) == pytest.approx(0.3, rel=0.1)  # of an error of length 1
+    # of an error of length 1
+    assert float(feedback.norm(dim=1).square().mean().sqrt()) == pytest.approx(0.3, rel=0.1)
 
 
 def test_where_there_is_no_error_nothing_changes(make_problem):
@@ -115,6 +129,8 @@ def test_a_step_costs_two_forward_passes(make_problem):
     method = Pepita()
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert given.problem.ledger.forward == pytest.approx(2 * 16)
     assert given.problem.ledger.flops == 16 * (3 * (2 * 64 * 32 + 2 * 32 * 10) + 2 * 64 * 10)

@@ -1,4 +1,6 @@
-"""Oracles: REINFORCE's estimate, and automatic differentiation of the surrogate as the paper writes it."""
+"""Oracles: REINFORCE's estimate, and automatic differentiation of the surrogate as the paper writes
+it.
+"""
 
 import pytest
 import torch
@@ -17,9 +19,17 @@ from methods.ppo import PPO
 
 FAULTS = [
     # the wrong branch is cut
-    ("methods/ppo.py", "kept = ratio * advantages <= limited", "kept = ratio * advantages >= limited"),
+    (
+        "methods/ppo.py",
+        "kept = ratio * advantages <= limited",
+        "kept = ratio * advantages >= limited",
+    ),
     # Divided by the batch instead of the minibatch.
-    ("methods/ppo.py", "-ascent / outputs.shape[1]", "-ascent / (self.n_minibatches * outputs.shape[1])"),
+    (
+        "methods/ppo.py",
+        "-ascent / outputs.shape[1]",
+        "-ascent / (self.n_minibatches * outputs.shape[1])",
+    ),
     ("methods/ppo.py", "correction=0", "correction=1"),
 ]
 PLAIN = SGD(learning_rate=1.0)  # the change of the weights is minus the gradient
@@ -35,7 +45,15 @@ def stepped(method, given, mean_reward=0.0):
 @pytest.mark.parametrize("clip", [0.2, float("inf")])  # the policy that acted is never cut
 @pytest.mark.parametrize("baseline", ["none", "running_mean", "leave_one_out"])
 def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_problem, close):
-    method = PPO(PLAIN, n_actions=3, n_epochs=1, n_minibatches=1, clip=clip, baseline=baseline, entropy_bonus=0.3)
+    method = PPO(
+        PLAIN,
+        n_actions=3,
+        n_epochs=1,
+        n_minibatches=1,
+        clip=clip,
+        baseline=baseline,
+        entropy_bonus=0.3,
+    )
     given = make_problem(method, task)
     twin = make_problem(task=task)
     outputs, tape = twin.problem.forward(twin.params, twin.batch.inputs)
@@ -50,21 +68,31 @@ def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_proble
 
 
 def surrogate(kind, outputs, actions, before, advantages, clip, entropy_bonus):
-    """Return minus the objective (R,), and which actions are cut, and which are far off but on the other side."""
+    """Return minus the objective (R,), and which actions are cut, and which are far off but on the
+    other side.
+    """
     if kind == "classes":
         peer, entropy = Categorical(logits=outputs), Categorical(logits=outputs).entropy().mean(1)
         after = torch.stack([peer.log_prob(action) for action in actions.unbind(2)], 2)
     else:
         after, entropy = Normal(outputs.unsqueeze(2), 0.5).log_prob(actions).sum(3), 0.0
     ratio = torch.exp(after - (after if before is None else before).detach())
-    objective = torch.minimum(ratio * advantages, torch.clamp(ratio, 1 - clip, 1 + clip) * advantages)
+    objective = torch.minimum(
+        ratio * advantages, torch.clamp(ratio, 1 - clip, 1 + clip) * advantages
+    )
     off = (ratio - 1) * advantages.sign()
-    return -objective.mean((1, 2)) - entropy_bonus * entropy, after.detach(), (off > clip, off < -clip)
+    return (
+        -objective.mean((1, 2)) - entropy_bonus * entropy,
+        after.detach(),
+        (off > clip, off < -clip),
+    )
 
 
 @pytest.mark.parametrize(("task", "rate"), [("image/digits", 3.0), ("regression/diabetes", 0.3)])
 @pytest.mark.parametrize("normalise", [False, True])
-def test_every_update_equals_automatic_differentiation_of_the_surrogate(task, rate, normalise, make_problem, close):
+def test_every_update_equals_automatic_differentiation_of_the_surrogate(
+    task, rate, normalise, make_problem, close
+):
     method = PPO(
         SGD(learning_rate=rate), n_actions=3, n_epochs=3, n_minibatches=2, clip=0.1, baseline="leave_one_out",
         normalise_advantages=normalise, entropy_bonus=0.05,
@@ -72,7 +100,9 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(task, ra
     given = make_problem(method, task, network=MLP(hidden=(8,), activation="tanh"))
     twin = make_problem(task=task)
     network, kind = given.network, str(given.task.spec.target_kind)
-    actions = method.policy(twin.problem, network.outputs(given.params, given.batch.inputs)).sample(3, twin.rng)
+    actions = method.policy(twin.problem, network.outputs(given.params, given.batch.inputs)).sample(
+        3, twin.rng
+    )
     rewards = twin.problem.reward(actions, given.batch)
     advantages = 1.5 * rewards - 0.5 * rewards.sum(2, keepdim=True)
     if normalise:
@@ -102,10 +132,17 @@ def test_an_action_beyond_the_clip_asks_for_no_more(reward, make_problem, monkey
     for clip in (0.01, float("inf")):
         for n_epochs in (1, 2, 3):
             method = PPO(
-                SGD(learning_rate=0.01), n_epochs=n_epochs, n_minibatches=1, clip=clip, baseline="none", entropy_bonus=0
+                SGD(learning_rate=0.01),
+                n_epochs=n_epochs,
+                n_minibatches=1,
+                clip=clip,
+                baseline="none",
+                entropy_bonus=0,
             )
             given = make_problem(method, batch_size=1)
-            monkeypatch.setattr(given.problem, "reward", lambda actions, _: torch.full(actions.shape, reward))
+            monkeypatch.setattr(
+                given.problem, "reward", lambda actions, _: torch.full(actions.shape, reward)
+            )
             ends[clip, n_epochs] = stepped(method, given)["params"]
     for n_epochs in (1, 2, 3):
         close(ends[0.01, n_epochs], ends[float("inf"), 1], rtol=0, atol=0)
@@ -133,12 +170,19 @@ def test_log_probabilities_equal_torch_distributions(close):
         (Gaussian(outputs, 0.4), Normal(outputs, 0.4)),
     ):
         actions = policy.sample(4, rng)
-        expected = peer.log_prob(actions.movedim(2, 0)).movedim(0, 2)  # (R, B, 4) or (R, B, 4, n_outputs)
-        close(policy.log_probability(actions), expected if expected.ndim == 3 else expected.sum(3), rtol=1e-4)
+        # (R, B, 4) or (R, B, 4, n_outputs)
+        expected = peer.log_prob(actions.movedim(2, 0)).movedim(0, 2)
+        close(
+            policy.log_probability(actions),
+            expected if expected.ndim == 3 else expected.sum(3),
+            rtol=1e-4,
+        )
 
 
 def test_leave_one_out_needs_two_actions():
-    with pytest.raises(InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"):
+    with pytest.raises(
+        InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"
+    ):
         PPO(PLAIN, n_actions=1, baseline="leave_one_out")
 
 
@@ -146,5 +190,7 @@ def test_leave_one_out_needs_two_actions():
 def test_it_learns_the_digits():
     task = catalog.load("task", "image/digits")
     network = task.spec.network.build(task.spec)
-    *_, end = train(Setup(catalog.load("method", "ppo"), task, network, [0, 1, 2], Budget("epochs", 300)))
+    *_, end = train(
+        Setup(catalog.load("method", "ppo"), task, network, [0, 1, 2], Budget("epochs", 300))
+    )
     assert sum(row["best_test_score"] for row in end.runs) / 3 >= 0.94

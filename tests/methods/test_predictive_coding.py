@@ -1,4 +1,6 @@
-"""Oracles: backpropagation for fixed predictions; a closed form, and automatic differentiation of F, for free ones."""
+"""Oracles: backpropagation for fixed predictions; a closed form, and automatic differentiation of
+F, for free ones.
+"""
 
 from types import SimpleNamespace
 
@@ -16,7 +18,8 @@ from beyond.network.layers import Linear
 from methods.predictive_coding import PredictiveCoding
 
 FAULTS = [
-    # Predictions follow the values: with those of the forward pass kept, there is nothing left to settle.
+    # Predictions follow the values: with those of the forward pass kept, there is nothing left to
+    # settle.
     ("methods/predictive_coding.py", 'if self.variant == "free":', 'if self.variant != "free":'),
     # The loss of a batch instead of an example's own.
     ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
@@ -51,7 +54,10 @@ def test_at_rate_one_each_move_reaches_one_stage_further_down(make_problem, deep
     given = make_problem(network=deep_network)
     gradient = given.problem.gradient(given.params, given.batch)
     second = given.problem.stages[1].start
-    one, two = (direction(given, variant="fixed_prediction", n_inference=n, inference_rate=1.0) for n in (1, 2))
+    one, two = (
+        direction(given, variant="fixed_prediction", n_inference=n, inference_rate=1.0)
+        for n in (1, 2)
+    )
     close(two, gradient, rtol=1e-4, atol=1e-6)
     close(one[:, second:], gradient[:, second:], rtol=1e-4, atol=1e-6)
     close(one[:, :second], torch.zeros_like(one[:, :second]), atol=1e-6)
@@ -61,7 +67,9 @@ def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem,
     layers = [Linear(6), Linear(5), Linear(1)]
     network = SimpleNamespace(build=lambda spec: LayeredNetwork(layers, spec.input_shape, lecun))
     given = make_problem(task="regression/diabetes", network=network)
-    given.params = given.params + 0.1 * torch.randn(given.params.shape, generator=torch.Generator().manual_seed(0))
+    given.params = given.params + 0.1 * torch.randn(
+        given.params.shape, generator=torch.Generator().manual_seed(0)
+    )
     update = direction(given, variant="free", n_inference=400, inference_rate=0.3)
     steps, layered = given.network.unflatten(update), given.network.unflatten(given.params)
     for r in range(2):
@@ -80,7 +88,9 @@ def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem,
 
 
 def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, close):
-    """Values and weights follow the derivatives of F that automatic differentiation finds, one seed at a time."""
+    """Values and weights follow the derivatives of F that automatic differentiation finds, one seed
+    at a time.
+    """
     given = make_problem(network=deep_network)
     update = direction(given, variant="free", n_inference=3, inference_rate=0.2)
     for r in range(2):
@@ -95,7 +105,11 @@ def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, c
                 if i < len(values):
                     total = total + 0.5 * (values[i] - mu).square().sum()
                 else:
-                    total = total + losses.loss(given.problem.spec.target_kind, mu, batch.targets).sum() * mu.shape[1]
+                    total = (
+                        total
+                        + losses.loss(given.problem.spec.target_kind, mu, batch.targets).sum()
+                        * mu.shape[1]
+                    )
             return total
 
         values = [batch.inputs]
@@ -105,7 +119,9 @@ def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, c
         for _ in range(3):
             moving = [value.requires_grad_() for value in values]
             slopes = torch.autograd.grad(energy(moving), moving)
-            values = [(value - 0.2 * slope).detach() for value, slope in zip(moving, slopes, strict=True)]
+            values = [
+                (value - 0.2 * slope).detach() for value, slope in zip(moving, slopes, strict=True)
+            ]
         (expected,) = torch.autograd.grad(energy(values), weights)
         close(update[r], expected[0] / 16, rtol=1e-4, atol=1e-6)
 

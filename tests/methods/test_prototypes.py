@@ -28,7 +28,13 @@ SETTINGS = {"ways": 3, "shots": 2, "queries": 4}
 @pytest.fixture
 def make_episodes(make_problem):
     def make(network, **settings):
-        return make_problem(Prototypes(SGD()), "image/glyphs", batch_size=2, network=network, **(SETTINGS | settings))
+        return make_problem(
+            Prototypes(SGD()),
+            "image/glyphs",
+            batch_size=2,
+            network=network,
+            **(SETTINGS | settings),
+        )
 
     return make
 
@@ -49,10 +55,13 @@ def definition(given, params, replica):
         support = features(given, params, batch.support.inputs[[replica], shown])
         labels = batch.support.targets[replica, shown]
         prototypes = [
-            torch.stack([f for f, y in zip(support, labels, strict=True) if y == c]).mean(0) for c in range(3)
+            torch.stack([f for f, y in zip(support, labels, strict=True) if y == c]).mean(0)
+            for c in range(3)
         ]
         for query in features(given, params, batch.inputs[[replica], asked]):
-            rows.append(torch.stack([-((query - prototype) ** 2).sum() for prototype in prototypes]))
+            rows.append(
+                torch.stack([-((query - prototype) ** 2).sum() for prototype in prototypes])
+            )
     return torch.stack(rows)
 
 
@@ -63,18 +72,24 @@ def test_outputs_are_minus_squared_distances_to_class_means(network, shots, make
     method = Prototypes(SGD())
     state = method.init(given.problem, given.params, given.rng)
     outputs = method.predict(state, given.problem, given.batch)
-    expected = torch.stack([definition(given, given.params[replica], replica) for replica in range(2)])
+    expected = torch.stack(
+        [definition(given, given.params[replica], replica) for replica in range(2)]
+    )
     close(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_gradient_equals_automatic_differentiation(network, make_episodes, close):
     given = make_episodes(NETWORKS[network])
-    gradient = Prototypes(SGD()).direction({"params": given.params}, given.batch, given.problem, given.rng)
+    gradient = Prototypes(SGD()).direction(
+        {"params": given.params}, given.batch, given.problem, given.rng
+    )
     for replica in range(2):
 
         def loss(params, own=replica):
-            return torch.nn.functional.cross_entropy(definition(given, params, own), given.batch.targets[own])
+            return torch.nn.functional.cross_entropy(
+                definition(given, params, own), given.batch.targets[own]
+            )
 
         expected = grad(loss)(given.params[replica])
         n_used = given.problem.stages[-1].start

@@ -20,7 +20,11 @@ FAULTS = [
     # the first of equal actions is the best one
     ("methods/q_learning.py", "(best * (1 + rng.uniform(n_inputs, n_outputs)))", "(best * 1)"),
     # a sign
-    ("methods/q_learning.py", "values.gather(2, actions) - problem", "values.gather(2, actions) + problem"),
+    (
+        "methods/q_learning.py",
+        "values.gather(2, actions) - problem",
+        "values.gather(2, actions) + problem",
+    ),
     # A sum over actions instead of the mean.
     ("methods/q_learning.py", "surprise / surprise[0].numel()", "surprise / surprise.shape[1]"),
 ]
@@ -28,11 +32,15 @@ FAULTS = [
 
 @pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
 @pytest.mark.parametrize("task", ["image/digits", "text/languages"])
-def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploration, task, make_problem, close):
+def test_a_step_equals_automatic_differentiation_of_the_squared_error(
+    exploration, task, make_problem, close
+):
     method = QLearning(n_actions=6, exploration=exploration, epsilon=0.5)
     given = make_problem(method, task)
     asked, own = [], given.problem.reward
-    given.problem.reward = lambda actions, batch: asked.append((actions, own(actions, batch))) or asked[-1][1]
+    given.problem.reward = lambda actions, batch: (
+        asked.append((actions, own(actions, batch))) or asked[-1][1]
+    )
     state = method.init(given.problem, given.params, given.rng)
     gradient, _ = method.direction(state, given.sealed, given.problem, given.rng)
     ((actions, rewards),) = asked
@@ -47,17 +55,27 @@ def test_a_step_equals_automatic_differentiation_of_the_squared_error(exploratio
 
 @pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
 def test_values_become_the_mean_reward_of_each_action(exploration, make_problem, close):
-    """Three inputs, each shown ten times with labels of known frequency; linear outputs are a table of them."""
-    explored = {"exploration": exploration, "epsilon": 1.0, "final_epsilon": 1.0, "temperature": 1.0}
+    """Three inputs, each shown ten times with labels of known frequency; linear outputs are a table
+    of them.
+    """
+    explored = {
+        "exploration": exploration,
+        "epsilon": 1.0,
+        "final_epsilon": 1.0,
+        "temperature": 1.0,
+    }
     method = QLearning(SGD(learning_rate=0.1), n_actions=200, **explored)
     given = make_problem(method, batch_size=3, network=MLP(hidden=()), source_data="classes")
     inputs = Stream("inputs", [0, 1]).normal(3, *given.task.spec.input_shape)
-    labels = torch.tensor([[0] * 10, [0, 0, 0, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3, 3, 4, 4, 4]])
+    labels = torch.tensor(
+        [[0] * 10, [0, 0, 0, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3, 3, 4, 4, 4]]
+    )
     batch = Batch(inputs.repeat_interleave(10, 1), labels.flatten().expand(2, -1))
     state = method.init(given.problem, given.params, given.rng)
     for _ in range(300):
         state = method.step(state, seal(batch, method.signal), given.problem, given.rng)
-    frequencies = torch.nn.functional.one_hot(labels, 5).float().mean(1)  # what naming each class earns, on average
+    # what naming each class earns, on average
+    frequencies = torch.nn.functional.one_hot(labels, 5).float().mean(1)
     values = method.predict(state, given.problem, Batch(inputs, None))
     close(values, frequencies.expand(2, -1, -1), rtol=0, atol=0.03)
 
@@ -86,14 +104,19 @@ def test_softmax_explores_by_temperature():
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, 0, Stream("step", [0, 1]))
     for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
-        assert chisquare(row.bincount(minlength=4), 20_000 * (own.double() / 0.5).softmax(0)).pvalue > 1e-4
+        assert (
+            chisquare(row.bincount(minlength=4), 20_000 * (own.double() / 0.5).softmax(0)).pvalue
+            > 1e-4
+        )
 
 
 def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):
     method = QLearning(n_actions=5)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    state = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    state = method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (16, 16)
     assert state["n_steps"] == 1
 
@@ -109,5 +132,7 @@ def test_values_are_refused_in_one_line(make_problem):
 def test_it_learns_the_digits():
     task = catalog.load("task", "image/digits")
     network = task.spec.network.build(task.spec)
-    *_, end = train(Setup(catalog.load("method", "q_learning"), task, network, [0, 1, 2], Budget("epochs", 300)))
+    *_, end = train(
+        Setup(catalog.load("method", "q_learning"), task, network, [0, 1, 2], Budget("epochs", 300))
+    )
     assert sum(row["best_test_score"] for row in end.runs) / 3 >= 0.92

@@ -32,7 +32,9 @@ def test_a_step_keeps_the_argmin_by_hand(make_problem):
     assert torch.equal(method.params(state), given.params)
     kept = []
     for _ in range(6):
-        rivals = torch.cat([state["params"].unsqueeze(1), given.problem.fresh_population(twin, 5)], 1)
+        rivals = torch.cat(
+            [state["params"].unsqueeze(1), given.problem.fresh_population(twin, 5)], 1
+        )
         state = method.step(state, given.sealed, given.problem, given.rng)
         for replica, own in enumerate(rivals):
             losses = [loss_by_hand(given, weights, replica) for weights in own]
@@ -45,7 +47,9 @@ def test_a_step_keeps_the_argmin_by_hand(make_problem):
 def test_rivals_that_are_no_better_change_nothing(make_problem, monkeypatch):
     method = RandomSearch(n_candidates=5)
     given = make_problem(method)
-    monkeypatch.setattr(given.problem, "population_loss", lambda population, _: torch.ones(population.shape[:2]))
+    monkeypatch.setattr(
+        given.problem, "population_loss", lambda population, _: torch.ones(population.shape[:2])
+    )
     state = method.step({"params": given.params}, given.sealed, given.problem, given.rng)
     assert torch.equal(method.params(state), given.params)
 
@@ -69,7 +73,9 @@ def test_candidates_come_from_the_distribution_of_the_initial_weights(make_probl
     terrible = torch.full_like(given.params, 50.0)  # so that the newcomer wins
     terrible[:, -1] = 500.0
     drawn = method.params(method.step({"params": terrible}, given.sealed, given.problem, given.rng))
-    for own, initial in zip(given.network.unflatten(drawn), given.network.unflatten(given.params), strict=True):
+    for own, initial in zip(
+        given.network.unflatten(drawn), given.network.unflatten(given.params), strict=True
+    ):
         for name in own:
             assert own[name].mean() == pytest.approx(float(initial[name].mean()), abs=0.005)
             assert own[name].std() == pytest.approx(float(initial[name].std()), rel=0.01)
@@ -78,7 +84,9 @@ def test_candidates_come_from_the_distribution_of_the_initial_weights(make_probl
 def test_a_candidate_without_a_loss_never_wins(make_problem):
     method = RandomSearch(n_candidates=3)
     given = make_problem(method)
-    state = method.step({"params": given.params * float("nan")}, given.sealed, given.problem, given.rng)
+    state = method.step(
+        {"params": given.params * float("nan")}, given.sealed, given.problem, given.rng
+    )
     assert method.params(state).isfinite().all()
 
 
@@ -86,5 +94,7 @@ def test_it_is_charged_for_incumbent_and_candidates(make_problem):
     method = RandomSearch(n_candidates=7)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (8 * 16, 0)

@@ -1,8 +1,9 @@
-"""Oracles: every action enumerated, against the gradient of the expected reward by automatic differentiation.
+"""Oracles: every action enumerated, against the gradient of the expected reward by automatic
+differentiation.
 
-A replica stands for one outcome of the draws: a step of all of them at once, weighted by their probabilities, is the
-expectation itself, with no sampling error. For values the draws are the two nodes of Gauss-Hermite quadrature, exact
-for the cubic polynomial that the estimate is.
+A replica stands for one outcome of the draws: a step of all of them at once, weighted by their
+probabilities, is the expectation itself, with no sampling error. For values the draws are the two
+nodes of Gauss-Hermite quadrature, exact for the cubic polynomial that the estimate is.
 """
 
 from itertools import product
@@ -26,26 +27,43 @@ from methods.reinforce import Reinforce
 
 FAULTS = [
     # A baseline that sees its action.
-    ("beyond/kits/policies.py", "return rewards - expected_reward(", "return rewards + expected_reward("),
+    (
+        "beyond/kits/policies.py",
+        "return rewards - expected_reward(",
+        "return rewards + expected_reward(",
+    ),
     ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
     # The running mean forgets at once.
-    ("beyond/kits/policies.py", "rewards.mean((1, 2)), mean_reward, decay", "mean_reward, rewards.mean((1, 2)), decay"),
+    (
+        "beyond/kits/policies.py",
+        "rewards.mean((1, 2)), mean_reward, decay",
+        "mean_reward, rewards.mean((1, 2)), decay",
+    ),
     ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
-    ("beyond/kits/policies.py", "- weights.sum(-1, keepdim=True) * self.probabilities", "- self.probabilities"),
+    (
+        "beyond/kits/policies.py",
+        "- weights.sum(-1, keepdim=True) * self.probabilities",
+        "- self.probabilities",
+    ),
 ]
-CLASSES = {"task": "image/digits", "source_data": "classes"}  # five classes: few enough to enumerate
+# five classes: few enough to enumerate
+CLASSES = {"task": "image/digits", "source_data": "classes"}
 VALUES = {"task": "regression/diabetes"}
 N_INPUTS = 2
 
 
 @pytest.fixture
 def stretch(make_problem):
-    """Return a function that makes one small problem and repeats its weights and batch for n replicas."""
+    """Return a function that makes one small problem and repeats its weights and batch for n
+    replicas.
+    """
 
     def make(method, n, seeds=(0,), **task):
         given = make_problem(method, seeds=seeds, batch_size=N_INPUTS, **task)
         given.params = given.params.expand(n, -1).contiguous()
-        repeated = Batch(*(part.expand(n, *part.shape[1:]) for part in (given.batch.inputs, given.batch.targets)))
+        repeated = Batch(
+            *(part.expand(n, *part.shape[1:]) for part in (given.batch.inputs, given.batch.targets))
+        )
         given.sealed = seal(repeated, method.signal)
         return given
 
@@ -93,7 +111,9 @@ def gaussian_value(targets, std):
 def test_over_every_action_the_mean_is_the_policy_gradient(
     n_actions, baseline, mean_reward, entropy_bonus, stretch, monkeypatch, close
 ):
-    outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions)
+    outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(
+        -1, N_INPUTS, n_actions
+    )
     method = Reinforce(n_actions=n_actions, baseline=baseline, entropy_bonus=entropy_bonus)
     given = stretch(method, len(outcomes), **CLASSES)
     policy = Softmax(given.problem.outputs(given.params, given.sealed.inputs))
@@ -107,19 +127,33 @@ def test_over_every_action_the_mean_is_the_policy_gradient(
 
 @pytest.mark.parametrize(
     ("n_actions", "baseline", "mean_reward"),
-    [(1, "none", 0.0), (1, "running_mean", -0.8), (2, "running_mean", -0.8), (2, "leave_one_out", 0.0)],
+    [
+        (1, "none", 0.0),
+        (1, "running_mean", -0.8),
+        (2, "running_mean", -0.8),
+        (2, "leave_one_out", 0.0),
+    ],
 )
 @pytest.mark.parametrize("std", [0.5, 2.0])
 def test_over_every_node_the_mean_is_the_gradient_of_the_expected_reward(
     std, n_actions, baseline, mean_reward, stretch, monkeypatch, close
 ):
-    nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS * n_actions))).view(-1, N_INPUTS, n_actions, 1)
+    nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS * n_actions))).view(
+        -1, N_INPUTS, n_actions, 1
+    )
     method = Reinforce(n_actions=n_actions, baseline=baseline, action_std=std)
     given = stretch(method, len(nodes), **VALUES)
-    monkeypatch.setattr(Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + std * nodes)
+    monkeypatch.setattr(
+        Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + std * nodes
+    )
 
     mean = estimate(method, given, mean_reward=mean_reward).mean(0)
-    close(mean, true_gradient(given, gaussian_value(given.batch.targets[0], std)), rtol=1e-4, atol=1e-5)
+    close(
+        mean,
+        true_gradient(given, gaussian_value(given.batch.targets[0], std)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("task", [CLASSES, VALUES], ids=["classes", "values"])
@@ -141,14 +175,20 @@ def test_the_baseline_cuts_the_variance_and_not_the_mean(stretch):
     for baseline in ("none", "running_mean", "leave_one_out"):
         method = Reinforce(n_actions=4, baseline=baseline, action_std=0.3)
         given = stretch(method, 1000, **VALUES)
-        reward = gaussian_value(given.batch.targets[0], 0.3)(given.problem.outputs(given.params, given.sealed.inputs))
-        drawn = estimate(method, given, Stream("step", range(1000)), mean_reward=float(reward.mean()))
+        reward = gaussian_value(given.batch.targets[0], 0.3)(
+            given.problem.outputs(given.params, given.sealed.inputs)
+        )
+        drawn = estimate(
+            method, given, Stream("step", range(1000)), mean_reward=float(reward.mean())
+        )
         spread[baseline] = float(drawn.var(0).sum())
     assert spread["running_mean"] < 0.75 * spread["none"]
     assert spread["leave_one_out"] < 0.75 * spread["none"]
 
 
-def test_against_its_peers_an_action_that_earned_the_same_teaches_nothing(stretch, monkeypatch, close):
+def test_against_its_peers_an_action_that_earned_the_same_teaches_nothing(
+    stretch, monkeypatch, close
+):
     method = Reinforce(n_actions=3, baseline="leave_one_out", entropy_bonus=0.0)
     given = stretch(method, 4, **CLASSES)
     monkeypatch.setattr(given.problem, "reward", lambda actions, _: torch.full(actions.shape, 0.7))
@@ -167,17 +207,30 @@ def test_scores_and_entropy_equal_torch_distributions(close):
         log_probability = peer.log_prob(actions.movedim(2, 0))  # (4, R, B) or (4, R, B, n_outputs)
         log_probability = log_probability.sum(-1) if isinstance(peer, Normal) else log_probability
         total = (weights * log_probability.movedim(0, 2)).sum()
-        close(policy.score(actions, weights), torch.autograd.grad(total, outputs)[0], rtol=1e-4, atol=1e-5)
+        close(
+            policy.score(actions, weights),
+            torch.autograd.grad(total, outputs)[0],
+            rtol=1e-4,
+            atol=1e-5,
+        )
     entropy = Categorical(logits=outputs).entropy().sum()
-    close(Softmax(outputs).entropy_gradient(), torch.autograd.grad(entropy, outputs)[0], rtol=1e-4, atol=1e-6)
+    close(
+        Softmax(outputs).entropy_gradient(),
+        torch.autograd.grad(entropy, outputs)[0],
+        rtol=1e-4,
+        atol=1e-6,
+    )
     assert Gaussian(outputs, 0.4).entropy_gradient() == 0
 
 
 def test_actions_follow_the_policy():
     outputs = Stream("outputs", [0, 1]).normal(3, 6) * 2
-    policy = Softmax(outputs.mT.contiguous().mT)  # as the network hands them over: a transposed view
+    # as the network hands them over: a transposed view
+    policy = Softmax(outputs.mT.contiguous().mT)
     actions = policy.sample(20_000, Stream("step", [0, 1]))
-    for row, probabilities in zip(actions.flatten(0, 1), policy.probabilities.double().flatten(0, 1), strict=True):
+    for row, probabilities in zip(
+        actions.flatten(0, 1), policy.probabilities.double().flatten(0, 1), strict=True
+    ):
         expected = probabilities / probabilities.sum() * 20_000
         assert chisquare(row.bincount(minlength=6), expected).pvalue > 1e-4
 
@@ -200,7 +253,10 @@ def test_every_input_action_and_replica_has_a_draw_of_its_own():
 def test_a_certain_policy_takes_its_action():
     certain = torch.full((1, 4, 3), -200.0)
     certain[:, 0, 0] = certain[:, 1, 1] = certain[:, 2:, 2] = 200.0
-    assert (Softmax(certain).sample(1000, Stream("step", [0])) == torch.tensor([0, 1, 2, 2])[None, :, None]).all()
+    assert (
+        Softmax(certain).sample(1000, Stream("step", [0]))
+        == torch.tensor([0, 1, 2, 2])[None, :, None]
+    ).all()
 
 
 def test_it_learns_from_rewards_alone(make_problem, monkeypatch):
@@ -259,7 +315,9 @@ def test_a_step_costs_one_forward_and_one_backward_pass(n_actions, make_problem)
 
 
 def test_leave_one_out_needs_two_actions():
-    with pytest.raises(InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"):
+    with pytest.raises(
+        InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"
+    ):
         Reinforce(n_actions=1, baseline="leave_one_out")
 
 

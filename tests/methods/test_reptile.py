@@ -1,4 +1,6 @@
-"""Oracles: gradient descent on the joint loss, and the average of the weights that episodes lead to one by one."""
+"""Oracles: gradient descent on the joint loss, and the average of the weights that episodes lead to
+one by one.
+"""
 
 import pytest
 import torch
@@ -34,18 +36,29 @@ def labelled(given):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_one_inner_step_and_the_whole_way_is_gradient_descent_on_the_joint_loss(task, make_problem, close):
+def test_one_inner_step_and_the_whole_way_is_gradient_descent_on_the_joint_loss(
+    task, make_problem, close
+):
     method = Reptile(SGD(learning_rate=0.1), outer_rate=1.0, n_inner_steps=1, inner_batch_size=1000)
     given = make_problem(method, task, batch_size=3)
     state = method.init(given.problem, given.params, given.rng)
     state = method.step(state, given.batch, given.problem, given.rng)
     joint = Batch(*(values.flatten(1, 2) for values in labelled(given)))
-    close(method.params(state), given.params - 0.1 * given.problem.gradient(given.params, joint), rtol=1e-4, atol=1e-5)
+    close(
+        method.params(state),
+        given.params - 0.1 * given.problem.gradient(given.params, joint),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
-@pytest.mark.parametrize("optimizer", [SGD(learning_rate=0.01, momentum=0.5), Adam(learning_rate=0.01)])
+@pytest.mark.parametrize(
+    "optimizer", [SGD(learning_rate=0.01, momentum=0.5), Adam(learning_rate=0.01)]
+)
 @pytest.mark.parametrize("task", TASKS)
-def test_the_weights_move_towards_the_average_of_where_episodes_lead(task, optimizer, make_problem, close):
+def test_the_weights_move_towards_the_average_of_where_episodes_lead(
+    task, optimizer, make_problem, close
+):
     method = Reptile(optimizer, outer_rate=0.3, n_inner_steps=4, inner_batch_size=1000)
     given = make_problem(method, task, batch_size=3)
     state = method.init(given.problem, given.params, given.rng)
@@ -58,7 +71,12 @@ def test_the_weights_move_towards_the_average_of_where_episodes_lead(task, optim
             params, memory = optimizer.update(gradient, memory, params)
         ends += params / 3
     expected = given.params + 0.3 * (ends - given.params)
-    close(method.params(method.step(state, given.batch, given.problem, given.rng)), expected, rtol=1e-4, atol=1e-5)
+    close(
+        method.params(method.step(state, given.batch, given.problem, given.rng)),
+        expected,
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_minibatches_use_every_example_before_one_again(make_problem):
@@ -81,7 +99,10 @@ def test_a_prediction_trains_on_each_support_by_itself(task, make_problem, close
     episode, expected = given.task.spec.episode, []
     for index in range(3):
         support, queries = (
-            Batch(own.inputs[:, index * n : (index + 1) * n], own.targets[:, index * n : (index + 1) * n])
+            Batch(
+                own.inputs[:, index * n : (index + 1) * n],
+                own.targets[:, index * n : (index + 1) * n],
+            )
             for own, n in ((given.batch.support, episode.n_support), (given.batch, episode.n_query))
         )
         params = given.params
@@ -95,7 +116,9 @@ def test_an_inner_step_costs_a_forward_and_a_backward_pass_of_its_minibatch(make
     method = Reptile(SGD(), n_inner_steps=3, inner_batch_size=7)
     given = make_problem(method, "regression/sinusoids", batch_size=4)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.batch, given.problem, given.rng
+    )
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (4 * 3 * 7, 4 * 3 * 7)
 
 

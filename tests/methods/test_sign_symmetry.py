@@ -1,4 +1,6 @@
-"""Oracles: backpropagation, where magnitudes are the weights' own; and the definition of each kind of magnitude."""
+"""Oracles: backpropagation, where magnitudes are the weights' own; and the definition of each kind
+of magnitude.
+"""
 
 from math import prod
 
@@ -18,13 +20,19 @@ FAULTS = [
     # the mean absolute value instead of the root mean square
     ("methods/sign_symmetry.py", ".square().mean(1).sqrt()", ".mean(1)"),
     # drawn once, as if magnitude were fixed
-    ("methods/sign_symmetry.py", 'if self.magnitude == "batchwise" else', 'if self.magnitude == "batch" else'),
+    (
+        "methods/sign_symmetry.py",
+        'if self.magnitude == "batchwise"\n',
+        'if self.magnitude == "batch"\n',
+    ),
 ]
 PLAIN = SGD(learning_rate=0.5)
 KINDS = ["uniform", "batchwise", "fixed"]
 
 
-@pytest.mark.parametrize("network", [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4))])
+@pytest.mark.parametrize(
+    "network", [MLP((12, 9), activation="tanh"), MLP((12,), layer_norm=True), CNN((3, 4))]
+)
 def test_with_the_weights_own_magnitudes_it_is_backpropagation(network, make_problem, close):
     ends = []
     for method in (Backprop(PLAIN), SignSymmetry(PLAIN, magnitude="fixed")):
@@ -39,7 +47,9 @@ def test_with_the_weights_own_magnitudes_it_is_backpropagation(network, make_pro
 
 
 @pytest.mark.parametrize("magnitude", KINDS)
-def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_problem, deep_network):
+def test_signs_follow_the_weights_and_magnitudes_are_as_named(
+    magnitude, make_problem, deep_network
+):
     method = SignSymmetry(PLAIN, magnitude=magnitude)
     given = make_problem(method, network=deep_network)
     before = method.init(given.problem, given.params, given.rng)
@@ -56,10 +66,14 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(magnitude, make_pr
         assert torch.equal(own.abs(), first[depth].abs()) == (magnitude != "batchwise")
         spread = own.abs().flatten(1).std(1)
         assert (spread < 1e-7).all() if magnitude == "uniform" else (spread > 1e-3).all()
-        assert own.square().mean().sqrt() == pytest.approx(float(weights_std(given, depth)), rel=0.2)
+        assert own.square().mean().sqrt() == pytest.approx(
+            float(weights_std(given, depth)), rel=0.2
+        )
 
 
-def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(make_problem, deep_network, close):
+def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(
+    make_problem, deep_network, close
+):
     method = SignSymmetry(PLAIN)
     given = make_problem(method, network=deep_network)
     carried = method.carriers(method.init(given.problem, given.params, given.rng), given.problem)
@@ -67,7 +81,11 @@ def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(make_pr
     for block in given.network.blocks[1:]:
         own = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
         level = own.square().mean(1).sqrt()
-        close(carried[block.depth].abs(), level[:, None, None].expand_as(carried[block.depth]), rtol=1e-5)
+        close(
+            carried[block.depth].abs(),
+            level[:, None, None].expand_as(carried[block.depth]),
+            rtol=1e-5,
+        )
 
 
 def weights_std(given, depth):

@@ -1,4 +1,6 @@
-"""Oracles: one pair of spikes at every lag, and the log likelihood of whole runs by automatic differentiation."""
+"""Oracles: one pair of spikes at every lag, and the log likelihood of whole runs by automatic
+differentiation.
+"""
 
 from math import exp
 
@@ -20,7 +22,8 @@ from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.spiking_stdp import SpikingSTDP
 
-# A spike that arrives after the neuron's own depresses the synapse: the sign of that half of the window.
+# A spike that arrives after the neuron's own depresses the synapse: the sign of that half of the
+# window.
 FAULTS = [
     (
         "methods/spiking_stdp.py",
@@ -28,7 +31,11 @@ FAULTS = [
         "self.a_plus * later + self.a_minus * earlier",
     ),
     # Predictions by neurons that never fire by chance.
-    ("methods/spiking_stdp.py", "jitter=noise)\n        count", "jitter=None)\n        count"),
+    (
+        "methods/spiking_stdp.py",
+        "jitter=noise\n        )\n        count",
+        "jitter=None\n        )\n        count",
+    ),
     # A reward is compared with a mean that leaves a part of it in.
     ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
 ]
@@ -46,14 +53,21 @@ def one_pair(make_problem, arrival, firing, modulation=1.0, **settings):
     own[0, firing, 1, 4] = 1
     _, tape = layer.forward(given.params, arrivals.flatten(1, 2))
     passages = [Passage(layer, arrivals.flatten(1, 2), tape)]
-    change = method._changes(passages, method._timing(own, own), torch.tensor([[0.0, modulation, 0.0]]))
+    change = method._changes(
+        passages, method._timing(own, own), torch.tensor([[0.0, modulation, 0.0]])
+    )
     return change[0, :320].view(10, 32)
 
 
 @pytest.mark.parametrize("lag", range(-5, 6))
 def test_one_pair_of_spikes_leaves_the_window(lag, make_problem, close):
     arrival = max(0, -lag)
-    settings = {"plus_decay": exp(-1 / 2.5), "minus_decay": exp(-1 / 4.0), "a_plus": 0.7, "a_minus": 0.3}
+    settings = {
+        "plus_decay": exp(-1 / 2.5),
+        "minus_decay": exp(-1 / 4.0),
+        "a_plus": 0.7,
+        "a_minus": 0.3,
+    }
     change = one_pair(make_problem, arrival, arrival + lag, **settings)
     expected = torch.zeros(10, 32)
     expected[4, 7] = 0.7 * exp(-lag / 2.5) if lag >= 0 else -0.3 * exp(lag / 4.0)
@@ -71,7 +85,9 @@ def relive(method, given):
     rng = Stream("step", given.seeds)
     noise = escape_noise(method.escape_noise, rng)
     inputs = given.batch.inputs.repeat_interleave(method.n_trials, 1)
-    currents, passages = simulate(given.problem, given.params, inputs, method.neurons, method.code, rng, noise)
+    currents, passages = simulate(
+        given.problem, given.params, inputs, method.neurons, method.code, rng, noise
+    )
     uniform = rng.uniform(inputs.shape[1], 1)
     logits = currents.mean(1) / method.output_noise
     actions = (logits.softmax(-1).cumsum(-1)[..., :-1] <= uniform).sum(-1)  # (R, B * K)
@@ -93,7 +109,9 @@ def log_likelihood(method, given, params, inputs, spikes, actions):
                 own = spikes[depth]
                 before = own[:, step - 1] if step else torch.zeros_like(own[:, 0])
                 if method.reset == "soft":
-                    potentials[depth] = method.decay * potentials[depth] - method.threshold * before + x
+                    potentials[depth] = (
+                        method.decay * potentials[depth] - method.threshold * before + x
+                    )
                 else:
                     potentials[depth] = method.decay * potentials[depth] * (1 - before) + x
                 logits = (potentials[depth] - method.threshold) / method.escape_noise
@@ -120,15 +138,21 @@ def log_likelihood(method, given, params, inputs, spikes, actions):
     ],
 )
 def test_the_likelihood_rule_ascends_the_expected_reward(network, settings, make_problem, close):
-    method = SpikingSTDP(PLAIN, rule="likelihood", **{"n_trials": 3, "n_steps": 4, "decay": 0.8, **settings})
+    method = SpikingSTDP(
+        PLAIN, rule="likelihood", **{"n_trials": 3, "n_steps": 4, "decay": 0.8, **settings}
+    )
     given = make_problem(method, network=network, batch_size=16)
-    state = method.init(given.problem, given.params, given.rng) | {"mean_reward": torch.tensor([0.2, 0.4])}
+    state = method.init(given.problem, given.params, given.rng) | {
+        "mean_reward": torch.tensor([0.2, 0.4])
+    }
     after = method.step(state, given.sealed, given.problem, given.rng)
 
     inputs, spikes, actions, rewards = relive(method, given)
     by_input = rewards.unflatten(1, (16, 3))
     if method.baseline == "leave_one_out":
-        others = torch.stack([by_input[..., [1, 2]], by_input[..., [0, 2]], by_input[..., [0, 1]]], -2)
+        others = torch.stack(
+            [by_input[..., [1, 2]], by_input[..., [0, 2]], by_input[..., [0, 1]]], -2
+        )
         advantages = (by_input - others.mean(-1)).flatten(1)
     else:
         advantages = rewards - torch.tensor([[0.2], [0.4]])
@@ -142,14 +166,18 @@ def test_the_likelihood_rule_ascends_the_expected_reward(network, settings, make
 
 def test_the_window_rule_pairs_every_spike_of_a_step(make_problem, close):
     """A whole step of both layers against a loop over pairs of time steps."""
-    method = SpikingSTDP(PLAIN, n_trials=3, code="rate", a_plus=0.7, a_minus=0.4, plus_decay=0.6, minus_decay=0.9)
+    method = SpikingSTDP(
+        PLAIN, n_trials=3, code="rate", a_plus=0.7, a_minus=0.4, plus_decay=0.6, minus_decay=0.9
+    )
     given = make_problem(method, batch_size=6)
     state = method.init(given.problem, given.params, given.rng)
     after = method.step(state, given.sealed, given.problem, given.rng)
 
     rng = Stream("step", given.seeds)
     inputs = given.batch.inputs.repeat_interleave(3, 1)
-    _, passages = simulate(given.problem, given.params, inputs, method.neurons, "rate", rng, escape_noise(1.0, rng))
+    _, passages = simulate(
+        given.problem, given.params, inputs, method.neurons, "rate", rng, escape_noise(1.0, rng)
+    )
     _, (hidden,), actions, rewards = relive(method, given)
     by_input = rewards.unflatten(1, (6, 3))
     advantages = ((by_input - by_input.mean(-1, keepdim=True)) * 3 / 2).flatten(1) / 18
@@ -158,12 +186,17 @@ def test_the_window_rule_pairs_every_spike_of_a_step(make_problem, close):
     winner[:, 3] = F.one_hot(actions, 10).float()
     parts = []
     for before, own in ((sent, hidden), (hidden, winner)):
-        weight, bias = torch.zeros(2, own.shape[-1], before.shape[-1]), torch.zeros(2, own.shape[-1])
+        weight, bias = (
+            torch.zeros(2, own.shape[-1], before.shape[-1]),
+            torch.zeros(2, own.shape[-1]),
+        )
         for arrival in range(4):
             for firing in range(4):
                 lag = firing - arrival
                 window = 0.7 * 0.6**lag if lag >= 0 else -0.4 * 0.9**-lag
-                weight += window * torch.einsum("rb,rbi,rbj->rij", advantages, own[:, firing], before[:, arrival])
+                weight += window * torch.einsum(
+                    "rb,rbi,rbj->rij", advantages, own[:, firing], before[:, arrival]
+                )
                 bias += window * torch.einsum("rb,rbi->ri", advantages, own[:, firing])
         parts += [weight.flatten(1), bias]
     close(method.params(after) - given.params, torch.cat(parts, 1), rtol=1e-4, atol=1e-5)
@@ -173,14 +206,18 @@ def test_a_step_costs_its_runs_and_the_products_of_their_traces(make_problem):
     method = SpikingSTDP(PLAIN, n_trials=4, n_steps=5)
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
-    method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     assert given.problem.ledger.flops == 4 * 16 * 2 * (2 * 64 * 32 + 5 * 2 * 32 * 10)
 
 
 def test_an_embedding_stays_as_it_was_drawn(make_problem):
     method = SpikingSTDP(PLAIN)
     given = make_problem(method, "text/languages")
-    after = method.step(method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng)
+    after = method.step(
+        method.init(given.problem, given.params, given.rng), given.sealed, given.problem, given.rng
+    )
     embedding, *others = given.network.blocks
     change = method.params(after) - given.params
     assert (change[:, : embedding.stop] == 0).all()
@@ -218,7 +255,9 @@ def test_values_are_refused(make_problem):
 
 
 def test_one_trial_has_no_others_to_compare_with():
-    with pytest.raises(InputError, match="n_trials must be >= 2 with baseline leave_one_out, got 1"):
+    with pytest.raises(
+        InputError, match="n_trials must be >= 2 with baseline leave_one_out, got 1"
+    ):
         SpikingSTDP(PLAIN, n_trials=1)
     SpikingSTDP(PLAIN, n_trials=1, baseline="running_mean")
 
@@ -231,5 +270,7 @@ def test_it_learns_digits(rule):
     setup = Setup(method, task, task.spec.network.build(task.spec), [0, 1, 2], Budget("epochs", 500),
                   {"method": "spiking_stdp"})  # fmt: skip
     rows = [row for progress in train(setup) for row in progress.curves]
-    scores = [row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"]
+    scores = [
+        row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"
+    ]
     assert sum(scores) / len(scores) > 0.8

@@ -1,4 +1,6 @@
-"""Oracles: automatic differentiation with the surrogate put in by hand, one replica and one time step at a time."""
+"""Oracles: automatic differentiation with the surrogate put in by hand, one replica and one time
+step at a time.
+"""
 
 import pytest
 import snntorch
@@ -18,14 +20,19 @@ from beyond.run.setup import Setup
 from methods.spiking_surrogate import SpikingSurrogate
 
 FAULTS = [
-    # The derivative of the fast sigmoid x / (1 + slope |x|) is 1 / (1 + slope |x|)^2: without the square it is none.
+    # The derivative of the fast sigmoid x / (1 + slope |x|) is 1 / (1 + slope |x|)^2: without the
+    # square it is none.
     (
         "methods/spiking_surrogate.py",
         "(1 + self.surrogate_slope * distance).square()",
         "(1 + self.surrogate_slope * distance)",
     ),
     # A constant input learns from the mean over time.
-    ("methods/spiking_surrogate.py", "error = error.sum(1, keepdim=True)", "error = error.mean(1, keepdim=True)"),
+    (
+        "methods/spiking_surrogate.py",
+        "error = error.sum(1, keepdim=True)",
+        "error = error.mean(1, keepdim=True)",
+    ),
 ]
 
 
@@ -62,7 +69,10 @@ def apply(layer, weights, x):
 def reference_gradient(method, given, replica):
     """Gradient (n,) of one replica's loss by unrolling the network in time."""
     params = given.params[replica].clone().requires_grad_()
-    weights = [{key: value[0] for key, value in own.items()} for own in given.network.unflatten(params[None])]
+    weights = [
+        {key: value[0] for key, value in own.items()}
+        for own in given.network.unflatten(params[None])
+    ]
     inputs, targets = given.batch.inputs[replica], given.batch.targets[replica]
     if method.code == "latency":
         first = ((1 - inputs.abs().tanh()) * method.n_steps).floor()
@@ -75,7 +85,10 @@ def reference_gradient(method, given, replica):
             if type(layer).__name__ not in ("ReLU", "Tanh", "Sigmoid"):
                 x = apply(layer, own, x)
                 continue
-            before, spike = potentials.get(index, torch.zeros_like(x)), fired.get(index, torch.zeros_like(x))
+            before, spike = (
+                potentials.get(index, torch.zeros_like(x)),
+                fired.get(index, torch.zeros_like(x)),
+            )
             if method.reset == "soft":
                 potentials[index] = method.decay * before - method.threshold * spike + x
             else:
@@ -87,7 +100,9 @@ def reference_gradient(method, given, replica):
             peak = method.decay * peak + x
             x = peak
         out.append(x)
-    outputs = torch.stack(out).mean(0) if method.readout == "mean" else torch.stack(out).max(0).values
+    outputs = (
+        torch.stack(out).mean(0) if method.readout == "mean" else torch.stack(out).max(0).values
+    )
     if targets.dtype == torch.int64:
         loss = F.cross_entropy(outputs, targets)
     else:
@@ -107,13 +122,19 @@ def gradient(method, given):
         ("image/digits", None, {"readout": "max", "spike_cost": 0.3}),
         ("image/digits", None, {"reset": "hard", "code": "latency", "threshold": 0.4}),
         ("image/digits", None, {"n_steps": 1, "threshold": 0.1}),
-        ("image/digits", MLP(hidden=(12, 9), activation="tanh"), {"reset": "hard", "readout": "max"}),
+        (
+            "image/digits",
+            MLP(hidden=(12, 9), activation="tanh"),
+            {"reset": "hard", "readout": "max"},
+        ),
         ("image/digits", CNN(channels=(3, 4)), {"threshold": 0.5}),
         ("text/languages", None, {"threshold": 0.5, "spike_cost": 0.1}),
         ("regression/diabetes", None, {"threshold": 0.2, "surrogate_slope": 0.0}),
     ],
 )
-def test_a_step_follows_the_gradient_by_automatic_differentiation(task, network, settings, make_problem, close):
+def test_a_step_follows_the_gradient_by_automatic_differentiation(
+    task, network, settings, make_problem, close
+):
     method = SpikingSurrogate(**{"n_steps": 5, "decay": 0.8, **settings})
     given = make_problem(method, task, network=network, batch_size=7)
     expected = torch.stack([reference_gradient(method, given, replica) for replica in range(2)])
@@ -126,10 +147,17 @@ def test_a_step_follows_the_gradient_by_automatic_differentiation(task, network,
 def test_a_step_follows_the_gradient_of_snntorch(reset, make_problem, close):
     method = SpikingSurrogate(reset=reset, readout="max")
     given = make_problem(method, seeds=[3])
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Linear(32, 10))
+    module = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Linear(32, 10)
+    )
     torch.nn.utils.vector_to_parameters(given.params[0], module.parameters())
-    settings = {"beta": method.decay, "spike_grad": surrogate.fast_sigmoid(slope=method.surrogate_slope)}
-    neurons = snntorch.Leaky(**settings, reset_mechanism={"soft": "subtract", "hard": "zero"}[reset])
+    settings = {
+        "beta": method.decay,
+        "spike_grad": surrogate.fast_sigmoid(slope=method.surrogate_slope),
+    }
+    neurons = snntorch.Leaky(
+        **settings, reset_mechanism={"soft": "subtract", "hard": "zero"}[reset]
+    )
     reader = snntorch.Leaky(**settings, reset_mechanism="none")
     hidden, potential, potentials = neurons.init_leaky(), reader.init_leaky(), []
     for _ in range(method.n_steps):
@@ -166,7 +194,8 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
     first, second = (method.predict(state, meter, given.batch) for meter in meters)
     close(first, second, rtol=0, atol=0)
     assert (meters[0].activity["spikes"] > 0).all()
-    assert (meters[0].activity["accumulates"] > 10 * meters[0].activity["spikes"]).all()  # 32 an input spike, else 10
+    # 32 an input spike, else 10
+    assert (meters[0].activity["accumulates"] > 10 * meters[0].activity["spikes"]).all()
 
 
 def test_a_cost_makes_spikes_rarer(make_problem):
@@ -195,5 +224,7 @@ def test_it_comes_near_backpropagation_on_digits():
     setup = Setup(catalog.load("method", "spiking_surrogate"), task, task.spec.network.build(task.spec), [0, 1, 2],
                   Budget("epochs", 1000), {"method": "spiking_surrogate"})  # fmt: skip
     rows = [row for progress in train(setup) for row in progress.curves]
-    scores = [row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"]
+    scores = [
+        row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"
+    ]
     assert min(scores) > 0.94

@@ -16,7 +16,11 @@ from methods.target_propagation import TargetPropagation
 
 FAULTS = [
     # Targets on the wrong side of the activities.
-    ("methods/target_propagation.py", "target = below + (wanted - found)", "target = below - (wanted - found)"),
+    (
+        "methods/target_propagation.py",
+        "target = below + (wanted - found)",
+        "target = below - (wanted - found)",
+    ),
     # The inverse learns nothing of the neighbourhood.
     (
         "methods/target_propagation.py",
@@ -34,7 +38,9 @@ def directions(given, state, **settings):
 
 def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem, close):
     """The stack from stage l+1 up is J; a target lies at h_l - rate J^-1 d loss / d outputs."""
-    network = SimpleNamespace(build=lambda spec: LayeredNetwork([Linear(10)] * 3, spec.input_shape, orthogonal))
+    network = SimpleNamespace(
+        build=lambda spec: LayeredNetwork([Linear(10)] * 3, spec.input_shape, orthogonal)
+    )
     given = make_problem(task="regression/diabetes", network=network)
     generator = torch.Generator().manual_seed(0)
     given.params = given.params + 0.05 * torch.randn(given.params.shape, generator=generator)
@@ -49,18 +55,22 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
     state = {"params": given.params, "extras": torch.cat(inverses, 1)}
     direction, of_inverses = directions(given, state, target_rate=0.7, noise_std=0.2)
 
-    h1 = torch.einsum("roi,rbi->rbo", first["weight"], given.batch.inputs) + first["bias"].unsqueeze(1)
+    h1 = torch.einsum("roi,rbi->rbo", first["weight"], given.batch.inputs) + first[
+        "bias"
+    ].unsqueeze(1)
     outputs = given.problem.outputs(given.params, given.batch.inputs)
     for below, jacobian, own in [
         (given.batch.inputs, third["weight"] @ second["weight"], 0),
         (h1, third["weight"], 1),
     ]:
-        delta = 0.7 * torch.linalg.solve(jacobian, (outputs - targets).mT).mT  # h_l - t_l, an example a row
+        # h_l - t_l, an example a row
+        delta = 0.7 * torch.linalg.solve(jacobian, (outputs - targets).mT).mT
         expected = torch.einsum("rbo,rbi->roi", delta, below) / 16
         update = given.network.unflatten(direction)[own]
         close(update["weight"], expected, rtol=1e-3, atol=1e-5)
         close(update["bias"], delta.mean(1), rtol=1e-3, atol=1e-5)
-    close(of_inverses, torch.zeros_like(of_inverses), rtol=1e-4, atol=1e-5)  # nothing is left to learn
+    # nothing is left to learn
+    close(of_inverses, torch.zeros_like(of_inverses), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,8 @@ def test_both_local_gradients_equal_automatic_differentiation(task, network, mak
     method = TargetPropagation()
     before = method.init(given.problem, given.params, given.rng)
     direction, of_inverses = directions(given, before, target_rate=0.6, noise_std=0.4)
-    state = method.init(again.problem, again.params, again.rng)  # the same draws, so that the noise is the same
+    # the same draws, so that the noise is the same
+    state = method.init(again.problem, again.params, again.rng)
     close(state["extras"], before["extras"])
 
     stages = again.problem.stages
@@ -111,7 +122,9 @@ def test_both_local_gradients_equal_automatic_differentiation(task, network, mak
         below = activities[i]
         noisy = below.detach() + 0.4 * again.rng.normal(*below.shape[1:])
         code = stages[i].forward(weights, noisy)[0].detach()
-        reconstruction = reconstruction + 0.5 * (back(i, code) - noisy.flatten(2)).square().sum() / 16
+        reconstruction = (
+            reconstruction + 0.5 * (back(i, code) - noisy.flatten(2)).square().sum() / 16
+        )
         shift = (back(i, target) - back(i, activities[i + 1])).detach()
         target = below.detach() + shift.view(below.shape)
         local = local + 0.5 * (below - target).square().sum() / 16
@@ -121,7 +134,9 @@ def test_both_local_gradients_equal_automatic_differentiation(task, network, mak
 
 
 def test_inverses_learn_to_reconstruct(make_problem):
-    """Between noisy activities and their images the distance falls well below that of fresh inverses."""
+    """Between noisy activities and their images the distance falls well below that of fresh
+    inverses.
+    """
     given = make_problem(network=MLP(hidden=(6, 12), activation="tanh"), batch_size=64)
     method = TargetPropagation(SGD(learning_rate=0.05), noise_std=0.1)
     state = method.init(given.problem, given.params, given.rng)

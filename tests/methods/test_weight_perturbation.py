@@ -1,4 +1,6 @@
-"""Oracles: enumeration of all sign vectors on a quadratic loss, and the cosine law of normal directions."""
+"""Oracles: enumeration of all sign vectors on a quadratic loss, and the cosine law of normal
+directions.
+"""
 
 from types import SimpleNamespace
 
@@ -42,7 +44,9 @@ def every_sign(n_replicas):
 
 
 @pytest.mark.parametrize("std", [0.1, 1.0])
-def test_the_mean_over_every_sign_vector_is_the_gradient_of_a_quadratic_loss(std, make_problem, close):
+def test_the_mean_over_every_sign_vector_is_the_gradient_of_a_quadratic_loss(
+    std, make_problem, close
+):
     """However long the steps: the even terms cancel between forth and back."""
     method = WeightPerturbation(n_directions=2**11, perturbation_std=std)
     given = make_problem(method, "regression/diabetes", network=MLP(()))
@@ -51,7 +55,9 @@ def test_the_mean_over_every_sign_vector_is_the_gradient_of_a_quadratic_loss(std
 
 @pytest.mark.parametrize("perturbation", ["normal", "rademacher"])
 def test_a_step_is_the_directions_times_their_slopes(perturbation, make_problem, close):
-    """Differences of a smooth network's loss tend to derivatives along the very directions that were drawn."""
+    """Differences of a smooth network's loss tend to derivatives along the very directions that
+    were drawn.
+    """
     settings = {"n_directions": 3, "perturbation": perturbation, "perturbation_std": 1e-2}
     method = WeightPerturbation(**settings)
     given = make_problem(method, network=MLP((5,), activation="tanh"))
@@ -59,7 +65,9 @@ def test_a_step_is_the_directions_times_their_slopes(perturbation, make_problem,
     directions = random_directions(perturbation, given.rng, 3, given.params.shape[1])
     given.rng.restore(before)
     slopes = (directions * true_gradient(given).unsqueeze(1)).sum(2)
-    close(estimate(given, method), (slopes.unsqueeze(2) * directions).sum(1) / 3, rtol=0.02, atol=0.02)
+    close(
+        estimate(given, method), (slopes.unsqueeze(2) * directions).sum(1) / 3, rtol=0.02, atol=0.02
+    )
 
 
 def test_directions_have_unit_covariance():

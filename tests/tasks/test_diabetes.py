@@ -14,7 +14,9 @@ def task():
 def test_measurements_and_progression_are_in_their_own_units(task):
     raw = task.examples()
     assert raw.inputs.shape == (442, 10)
-    assert raw.inputs[0].tolist() == pytest.approx([59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87], abs=1e-3)
+    assert raw.inputs[0].tolist() == pytest.approx(
+        [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87], abs=1e-3
+    )
     assert raw.targets[:3, 0].tolist() == [151, 75, 141]
     assert (raw.targets.min(), raw.targets.max()) == (25, 346)
     assert raw.targets.mean() == pytest.approx(152.13, abs=0.01)

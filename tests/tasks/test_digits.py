@@ -30,7 +30,9 @@ def test_the_pixels_and_labels_are_ucis(task):
 def test_the_references_are_those_of_the_datasheet(task, arrays):
     linear = LogisticRegression(max_iter=5000).fit(*arrays(task, "train"))
     assert linear.score(*arrays(task, "test")) == pytest.approx(0.967, abs=0.005)
-    assert NEAREST.fit(*arrays(task, "train")).score(*arrays(task, "test")) == pytest.approx(0.993, abs=0.005)
+    assert NEAREST.fit(*arrays(task, "train")).score(*arrays(task, "test")) == pytest.approx(
+        0.993, abs=0.005
+    )
 
 
 def test_neighbouring_pixels_stay_comparable(task, arrays):
@@ -69,7 +71,15 @@ def test_a_shift_moves_the_image_and_background_enters(task):
     varied = catalog.load("task", "image/digits", shift=1, split_seed=0).at([0])
     moved = next(varied.training(first.unsqueeze(0), Stream("augment", [0]))).inputs[0, :, 0]
     image = task.at([0]).batch("train", first).inputs[0, 0, 0]
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), value=task.at([0]).batch("train", first).inputs.min().item())
-    allowed = [padded[1 - down : 9 - down, 1 - right : 9 - right] for down in (-1, 0, 1) for right in (-1, 0, 1)]
-    kinds = [next(kind for kind, one in enumerate(allowed) if torch.equal(one, image)) for image in moved]
+    padded = torch.nn.functional.pad(
+        image, (1, 1, 1, 1), value=task.at([0]).batch("train", first).inputs.min().item()
+    )
+    allowed = [
+        padded[1 - down : 9 - down, 1 - right : 9 - right]
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+    ]
+    kinds = [
+        next(kind for kind, one in enumerate(allowed) if torch.equal(one, image)) for image in moved
+    ]
     assert set(kinds) == set(range(9))

@@ -23,7 +23,10 @@ def absent(tmp_path, monkeypatch):
 def test_where_the_package_is_missing_one_line_names_it():
     task = catalog.load("task", "image/fashion_mnist")
     assert task.spec.n_outputs == 10  # what needs no data works
-    with pytest.raises(InputError, match=r"^datasets/\S+ is not on this machine: apt install dataset-fashion-mnist$"):
+    with pytest.raises(
+        InputError,
+        match=r"^datasets/\S+ is not on this machine: apt install dataset-fashion-mnist$",
+    ):
         task.at([0]).size("train")
 
 
@@ -57,7 +60,9 @@ def test_nearest_centroid_scores_as_it_does_on_raw_pixels(task, arrays):
 
 def test_idx_is_read_and_what_is_not_idx_is_refused():
     header = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
-    np.testing.assert_array_equal(fashion_mnist.idx(header + bytes(range(6))), [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(
+        fashion_mnist.idx(header + bytes(range(6))), [[0, 1, 2], [3, 4, 5]]
+    )
     for wrong in (header + bytes(5), bytes([0, 0, 13]) + header[3:] + bytes(6), header):
         with pytest.raises(InputError, match=r"^not an IDX file of bytes: its header is 0000"):
             fashion_mnist.idx(wrong)

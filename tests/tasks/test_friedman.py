@@ -7,7 +7,8 @@ from sklearn.metrics import r2_score
 from beyond import catalog
 from tasks.friedman import OTHER_COEFFICIENTS, friedman
 
-# Of Friedman's function: 100 Var(sin(pi u v)) + 400 Var((u - 1/2)^2) + (100 + 25) Var(u), u and v uniform.
+# Of Friedman's function: 100 Var(sin(pi u v)) + 400 Var((u - 1/2)^2) + (100 + 25) Var(u), u and v
+# uniform.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(60)
 U = (NODES + 1) / 2
 SINE = np.sin(np.pi * np.outer(U, U))

@@ -19,7 +19,9 @@ def test_without_spread_every_pair_is_the_sources(case):
 
 @pytest.mark.parametrize("case", PAIRS)
 def test_the_training_part_can_be_the_sources(case):
-    task = catalog.load("task", "regression/gains", case=case, spread=0.0, train_size=2, split_seed=1)
+    task = catalog.load(
+        "task", "regression/gains", case=case, spread=0.0, train_size=2, split_seed=1
+    )
     targets = task.at([0]).batch("train", torch.arange(2).unsqueeze(0)).targets[0]
     assert sorted(map(tuple, targets.tolist())) == sorted(PAIRS[case])
 
@@ -53,9 +55,9 @@ def test_derivatives_cancel_in_washout_alone():
         batch = task.at([0]).batch("train", torch.arange(task.at([0]).size("train")).unsqueeze(0))
         problem = Problem(task.spec.network.build(task.spec), task.spec)
         candidates = torch.ones(1, 1, 2)
-        together[case] = sensitivities(candidates, problem, batch.inputs, apart=False)[0, 0] / task.at([0]).size(
-            "train"
-        )
+        together[case] = sensitivities(candidates, problem, batch.inputs, apart=False)[
+            0, 0
+        ] / task.at([0]).size("train")
         apart = sensitivities(candidates, problem, batch.inputs, apart=True)[0, 0]
         np.testing.assert_allclose(apart, batch.inputs[0].abs().mean(0), rtol=1e-5)
     assert together["washout"].abs().max() < 1e-5

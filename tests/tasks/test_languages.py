@@ -48,12 +48,16 @@ def test_no_word_belongs_to_two_languages_nor_to_the_source(task):
     assert len(other) == len(set(other)) == 17_680
     assert not set(first) & set(other)
     assert all(3 <= len(word) <= 12 and "_" not in word for word in first + other)
-    for listed in (top_n_list(language, 3000, wordlist="small") for language in languages.LANGUAGES):
+    for listed in (
+        top_n_list(language, 3000, wordlist="small") for language in languages.LANGUAGES
+    ):
         assert not set(listed) & set(other)
 
 
 def test_the_alphabet_is_the_letters_of_all_twenty(task):
-    used = {symbol for which in (task, task.source) for symbol in np.unique(which.examples().inputs)}
+    used = {
+        symbol for which in (task, task.source) for symbol in np.unique(which.examples().inputs)
+    }
     assert task.spec.n_symbols == 94
     assert used <= set(range(94))
     assert {"a", "z", "ł", "ö", "ř", "ț", "þ"} < set(languages.alphabet())

@@ -1,4 +1,6 @@
-"""Oracles: the covariance of the inputs, the map's own singular values, and the law of a two-layer linear network."""
+"""Oracles: the covariance of the inputs, the map's own singular values, and the law of a two-layer
+linear network.
+"""
 
 import numpy as np
 import pytest
@@ -33,14 +35,20 @@ def test_training_inputs_are_exactly_white(task, arrays):
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_the_map_has_the_singular_values_asked_for_and_targets_keep_their_units(task, arrays, split):
+def test_the_map_has_the_singular_values_asked_for_and_targets_keep_their_units(
+    task, arrays, split
+):
     found = np.linalg.svd(fitted(*arrays(task, split)))[1]
     np.testing.assert_allclose(found, [5, 3, 2, 1, 0, 0, 0, 0, 0, 0], atol=1e-4)
 
 
 def test_on_axes_the_map_is_diagonal(arrays):
-    task = catalog.load("task", NAME, singular_values=[2.0, 1.0], basis="axes", n_inputs=4, n_outputs=3)
-    np.testing.assert_allclose(fitted(*arrays(task, "train")), [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], atol=1e-5)
+    task = catalog.load(
+        "task", NAME, singular_values=[2.0, 1.0], basis="axes", n_inputs=4, n_outputs=3
+    )
+    np.testing.assert_allclose(
+        fitted(*arrays(task, "train")), [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], atol=1e-5
+    )
 
 
 def test_without_singular_values_the_entries_are_normal(arrays):
@@ -58,20 +66,33 @@ def test_the_score_of_a_mode_is_the_learnt_part_of_it(task):
     own = (u * s * learnt) @ v.T
     batch = task.at([0]).batch("train", torch.arange(200).unsqueeze(0))
     scores = task.score(batch.inputs @ torch.from_numpy(own.T).float(), batch.targets)
-    assert [scores[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx(learnt, abs=1e-5)
+    assert [scores[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx(
+        learnt, abs=1e-5
+    )
     beyond = task.score(1.25 * batch.targets, batch.targets)
-    assert [beyond[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx([0.75] * 4, abs=1e-5)
-    assert scores["squared_error_loss"].item() == pytest.approx(0.5 * (s**2 * (1 - learnt) ** 2).sum(), rel=1e-5)
+    assert [beyond[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx(
+        [0.75] * 4, abs=1e-5
+    )
+    assert scores["squared_error_loss"].item() == pytest.approx(
+        0.5 * (s**2 * (1 - learnt) ** 2).sum(), rel=1e-5
+    )
 
 
 def test_a_balanced_linear_network_follows_the_law(task):
-    """Half-time of a mode, 1 / (2 s) ln((s - a) / a), from a balanced start a u v^T aligned with the map."""
+    """Half-time of a mode, 1 / (2 s) ln((s - a) / a), from a balanced start a u v^T aligned with
+    the map.
+    """
     start, rate = 1e-4, 1e-3
     network = LayeredNetwork([Linear(4), Linear(10)], (10,), he)
     u, s, v = task.modes
     weights = [np.sqrt(start) * v.T, np.zeros(4), np.sqrt(start) * u, np.zeros(10)]
-    params = torch.from_numpy(np.concatenate([part.ravel() for part in weights])).float().unsqueeze(0)
-    problem, batch = Problem(network, task.spec), task.at([0]).batch("train", torch.arange(200).unsqueeze(0))
+    params = (
+        torch.from_numpy(np.concatenate([part.ravel() for part in weights])).float().unsqueeze(0)
+    )
+    problem, batch = (
+        Problem(network, task.spec),
+        task.at([0]).batch("train", torch.arange(200).unsqueeze(0)),
+    )
     half: dict[str, float] = {}
     for step in range(1, 2600):
         outputs, tape = problem.forward(params, batch.inputs)

@@ -39,7 +39,9 @@ def test_inputs_and_test_split_are_served_as_published(task, arrays):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_logistic_regression_scores_as_published(shuffle, arrays):
     task = catalog.load("task", "image/mnist1d", shuffle_features=shuffle)
-    inputs, targets = map(np.concatenate, zip(arrays(task, "train"), arrays(task, "validation"), strict=True))
+    inputs, targets = map(
+        np.concatenate, zip(arrays(task, "train"), arrays(task, "validation"), strict=True)
+    )
     reference = LogisticRegression(max_iter=5000).fit(inputs, targets)
     assert 0.30 <= reference.score(*arrays(task, "test")) <= 0.34
     assert 0.36 <= reference.score(inputs, targets) <= 0.38
@@ -67,16 +69,23 @@ def test_the_source_is_the_other_classes_with_features_in_the_same_order(shuffle
     whole = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
     assert np.array_equal(task.source.examples().inputs, whole.inputs[whole.targets < 5])
     assert np.array_equal(task.examples().inputs, whole.inputs[whole.targets >= 5])
-    assert [task.source.at([0]).size("test"), task.at([0]).size("test")] == [507, 493]  # of the published 1,000
-    assert np.array_equal(task.examples().targets[-493:] + 5, whole.targets[4000:][whole.targets[4000:] >= 5])
+    # of the published 1,000
+    assert [task.source.at([0]).size("test"), task.at([0]).size("test")] == [507, 493]
+    assert np.array_equal(
+        task.examples().targets[-493:] + 5, whole.targets[4000:][whole.targets[4000:] >= 5]
+    )
 
 
 def test_a_shift_turns_the_signal_around(task):
     first = torch.zeros(1, 100, dtype=torch.int64)
     varied = catalog.load("task", "image/mnist1d", shift=2, split_seed=0).at([0])
     turned = next(varied.training(first.unsqueeze(0), Stream("augment", [0]))).inputs[0]
-    allowed = [task.at([0]).batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)]
-    assert {next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned} == set(range(5))
+    allowed = [
+        task.at([0]).batch("train", first).inputs[0, 0].roll(places) for places in range(-2, 3)
+    ]
+    assert {
+        next(i for i, one in enumerate(allowed) if torch.equal(one, signal)) for signal in turned
+    } == set(range(5))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -104,7 +113,9 @@ def test_the_generator_makes_as_many_signals_as_asked():
     task = catalog.load("task", "image/mnist1d", n_samples=600, train_fraction=0.25)
     assert [task.at([0]).size(split) for split in SPLITS] == [128, 22, 450]
     assert np.bincount(task.examples().targets).tolist() == [60] * 10
-    part = catalog.load("task", "image/mnist1d", n_samples=600, fresh_validation=50, source_data="classes")
+    part = catalog.load(
+        "task", "image/mnist1d", n_samples=600, fresh_validation=50, source_data="classes"
+    )
     assert part.at([0]).size("validation") + part.source.at([0]).size("validation") == 50
     assert part.at([0]).size("test") + part.source.at([0]).size("test") == 120
 

@@ -13,9 +13,12 @@ def task():
 
 
 def residuals(raw):
-    """Distance of each point from its own moon's circle, outwards; and whether it is on the moon's half of it."""
+    """Distance of each point from its own moon's circle, outwards; and whether it is on the moon's
+    half of it.
+    """
     centres = np.array([[0.0, 0.0], [1.0, 0.5]])[raw.targets]
-    offsets = (raw.inputs - centres) * np.where(raw.targets, -1, 1)[:, None]  # the lower moon, turned about its centre
+    # the lower moon, turned about its centre
+    offsets = (raw.inputs - centres) * np.where(raw.targets, -1, 1)[:, None]
     return np.linalg.norm(offsets, axis=1) - 1, offsets[:, 1] >= -1e-12
 
 
@@ -26,7 +29,9 @@ def test_without_noise_the_points_are_evenly_spaced_on_two_half_circles():
     np.testing.assert_allclose(distances, 0, atol=1e-12)
     assert on_half.all()
     upper = raw.inputs[raw.targets == 0]
-    np.testing.assert_allclose(np.sort(np.arccos(upper[:, 0].clip(-1, 1))), np.linspace(0, np.pi, 101), atol=1e-6)
+    np.testing.assert_allclose(
+        np.sort(np.arccos(upper[:, 0].clip(-1, 1))), np.linspace(0, np.pi, 101), atol=1e-6
+    )
 
 
 def test_noise_is_normal_and_of_its_own_size(task):

@@ -37,7 +37,12 @@ def test_support_and_queries_lie_on_one_sinusoid_of_the_papers_family(task, spli
     x, y, shown, answers = whole(task, split)
     found = np.array([fit(*one) for one in zip(shown, answers, strict=True)])
     np.testing.assert_allclose(found[:, :1] * np.sin(x - found[:, 1:]), y, atol=1e-4)
-    for values, low, high in ((found[:, 0], 0.1, 5), (found[:, 1], 0, np.pi), (x, -5, 5), (shown, -5, 5)):
+    for values, low, high in (
+        (found[:, 0], 0.1, 5),
+        (found[:, 1], 0, np.pi),
+        (x, -5, 5),
+        (shown, -5, 5),
+    ):
         assert low - 1e-5 <= values.min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < values.max() <= high + 1e-5
         assert values.mean() == pytest.approx((low + high) / 2, abs=0.06 * (high - low))
@@ -52,7 +57,9 @@ def test_fresh_points_lie_on_the_same_sinusoids(task):
 
 
 def test_no_sinusoid_is_in_two_splits(task):
-    together = torch.cat([task.at([0]).parts[split][0][0] for split in ("train", "validation", "test")])
+    together = torch.cat(
+        [task.at([0]).parts[split][0][0] for split in ("train", "validation", "test")]
+    )
     assert len(together.unique(dim=0)) == len(together) == 1900
 
 
@@ -61,14 +68,18 @@ def test_the_references_are_those_of_the_datasheet(task):
     assert y.var() == pytest.approx(4.40, abs=0.01)
     amplitude, phase = fit(shown.ravel(), answers.ravel())
     assert (amplitude, phase) == pytest.approx((1.68, 1.69), abs=0.01)
-    assert r2_score(y.ravel(), (amplitude * np.sin(x - phase)).ravel()) == pytest.approx(0.28, abs=0.01)
+    assert r2_score(y.ravel(), (amplitude * np.sin(x - phase)).ravel()) == pytest.approx(
+        0.28, abs=0.01
+    )
 
 
 def test_the_papers_error_is_the_mean_square(task):
     targets = task.at([0]).batch("test", torch.arange(20).unsqueeze(0)).targets
     outputs = targets + Stream("test", [0]).normal(*targets.shape[1:])
     error = task.score(outputs, targets)["mean_squared_error"]
-    assert error.item() == pytest.approx(mean_squared_error(targets[0].numpy(), outputs[0].numpy()), rel=1e-5)
+    assert error.item() == pytest.approx(
+        mean_squared_error(targets[0].numpy(), outputs[0].numpy()), rel=1e-5
+    )
 
 
 def test_shots_and_queries_are_settings():
