@@ -1,5 +1,4 @@
-"""Scores by class, confusion and calibration of every replica of a task of classes, from its
-predictions.
+"""Scores by class, confusion and calibration of every replica of a task of classes.
 
 Each function returns one row per replica (and class, or bin); intervals over seeds are the
 caller's.
@@ -55,8 +54,7 @@ def by_class(predictions: Frame) -> Frame:
 
 
 def confusion(predictions: Frame) -> Frame:
-    """Who is taken for whom: arm, target, prediction, n, share, over all seeds; pairs that never
-    occur are left out.
+    """Who is taken for whom over all seeds: arm, target, prediction, n, share; where n > 0.
 
     share : of the examples of the target's class.
     """
@@ -73,28 +71,27 @@ def calibration(predictions: Frame, rng: Generator) -> Frame:
 
     overconfidence : mean confidence minus accuracy; 0 on average if calibrated.
     ece : expected calibration error over `BINS` bins; see `expected_calibration_error`. It is never
-    negative, so it is
-        above 0 for a calibrated network, too: `ece_if_calibrated` is its mean over examples that
-        are right by chance, each with the probability that its confidence states.
+        negative, so above 0 for a calibrated network, too: `ece_if_calibrated` is its mean over
+        examples that are right by chance, each with the probability that its confidence states.
     brier : mean over examples of the squared distance between probabilities and the target, summed
-    over classes.
+        over classes.
     """
     rows = []
-    for (arm, seed), own in predictions.groupby(_REPLICA, observed=True):
-        right = (own["target"] == own["prediction"]).to_numpy(float)
-        confidence = own["confidence"].to_numpy(float)
-        chance = (rng.random((DRAWS, len(own))) < confidence).astype(float)
+    for (arm, seed), replica in predictions.groupby(_REPLICA, observed=True):
+        right = (replica["target"] == replica["prediction"]).to_numpy(float)
+        confidence = replica["confidence"].to_numpy(float)
+        chance = (rng.random((DRAWS, len(replica))) < confidence).astype(float)
         row = {
             "arm": arm,
             "seed": seed,
-            "n": len(own),
+            "n": len(replica),
             "accuracy": right.mean(),
             "confidence": confidence.mean(),
         }
         row["overconfidence"] = row["confidence"] - row["accuracy"]
         row["ece"] = float(expected_calibration_error(confidence, right))
         row["ece_if_calibrated"] = float(expected_calibration_error(confidence, chance).mean())
-        rows.append(row | {"brier": own["brier"].to_numpy(float).mean()})
+        rows.append(row | {"brier": replica["brier"].to_numpy(float).mean()})
     return pd.DataFrame(rows)
 
 
@@ -117,7 +114,7 @@ def expected_calibration_error(
 
 
 def reliability(predictions: Frame) -> Frame:
-    """Accuracy and mean confidence by bin of confidence: arm, seed, bin, accuracy, confidence, n."""
+    """Means by bin of confidence: arm, seed, bin, accuracy, confidence, n."""
     table = pd.DataFrame(
         {
             "arm": predictions["arm"],
@@ -132,8 +129,7 @@ def reliability(predictions: Frame) -> Frame:
 
 
 def bins(confidence: ArrayLike, n_bins: int = BINS) -> NDArray[np.int64]:
-    """Number each confidence's bin of equal width, the upper edge included: (0, 1/n], (1/n, 2/n],
-    ...
+    """Number each confidence's bin of equal width, with its upper edge: (0, 1/n], (1/n, 2/n], ...
 
     Edges are rounded as confidence is recorded, so that 3/10 lies at the edge 3/10, not above it.
     """

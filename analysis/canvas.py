@@ -1,5 +1,4 @@
-"""The figures' common hand: one look per arm, panels laid out in inches, axes for costs, files that
-never change.
+"""What the figures share: a look per arm, panels in inches, axes for costs, files that stay equal.
 
 Layout and ticks are by hand: matplotlib's automatic ones take more than half of all drawing.
 """
@@ -75,9 +74,7 @@ class Look:
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Give each arm a look of its own: colour and line are distinct for 40 arms, colour and marker
-    for 72.
-    """
+    """Give each arm a look: colour and line are distinct for 40 arms, colour and marker for 72."""
     n = len(_COLOURS)
     return {
         arm: Look(_COLOURS[i % n], _LINES[i // n % len(_LINES)], _MARKERS[i % len(_MARKERS)])
@@ -155,9 +152,17 @@ def panels(
     if entries:
         handles, labels = zip(*entries, strict=True)
         figure.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0.1 / WIDTH, 0), ncol=per_row, frameon=False,
-            handlelength=3.2, columnspacing=1.2, labelspacing=0.35, borderaxespad=0.2,
-        )  # fmt: skip
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.1 / WIDTH, 0),
+            ncol=per_row,
+            frameon=False,
+            handlelength=3.2,
+            columnspacing=1.2,
+            labelspacing=0.35,
+            borderaxespad=0.2,
+        )
     return figure, axes
 
 
@@ -174,9 +179,7 @@ def draw_band(axes: Axes, x: Array, band: Band, look: Look) -> None:
 
 
 def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) -> None:
-    """Draw a mean and, at every n-th point from `place` on, a mark and a bar, its interval: n arms
-    take turns.
-    """
+    """Draw a mean and, at every n-th point from `place` on, its interval: n arms take turns."""
     whole = np.flatnonzero(band.lost == 0)
     marked = whole[place % max(1, len(whole)) :: n]
     axes.vlines(x[marked], band.low[marked], band.high[marked], colors=look.colour, lw=1, alpha=0.8)
@@ -184,9 +187,7 @@ def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) 
 
 
 def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int] = ()) -> None:
-    """Draw a mean, marks at some of its points, and a cross where a replica was lost; from there on
-    it is faint.
-    """
+    """Draw a mean, marks at some points, and a cross where a replica was lost, then faint."""
     if len(x) == 1:
         axes.plot(x, band.mean, color=look.colour, marker=look.marker or "o", ms=6, ls="")
         return
@@ -236,7 +237,7 @@ class CostAxis:
         return np.log10(costs, out=np.full(np.shape(costs), self.start), where=costs > 0)
 
     def dress(self, axes: Axes, named: bool = True, lane: float | None = None) -> None:
-        """Limits and ticks; the start is ticked 0, the position of a lane for misses by its name."""
+        """Limits and ticks; the start is ticked 0, a lane for misses by its name."""
         axes.set_xlim(self.start - 0.01 * self.decades, self.right)
         ticks = {self.start: "0"} if lane is None else {self.start: "0", lane: "not\nreached"}
         inch = (self.right - self.start) * axes.figure.dpi / axes.get_window_extent().width
@@ -250,9 +251,7 @@ class CostAxis:
 
 
 def log_axis(axes: Axes, side: Literal["x", "y"], values: Sequence[float] = ()) -> None:
-    """Make an axis logarithmic; ticks are those of the ascending `values` that leave each other
-    room, or round ones.
-    """
+    """Make an axis logarithmic, with ticks at those ascending `values` that have room, or round."""
     upright = side == "x"
     axis = axes.xaxis if upright else axes.yaxis
     (axes.set_xscale if upright else axes.set_yscale)("log")
@@ -273,9 +272,7 @@ def _apart(one: str, other: str) -> float:
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two positive ones: powers of ten, thinned out, or more than those where
-    they are few.
-    """
+    """Round numbers between two positive ones: powers of ten, thinned out, or more where few."""
     powers = range(ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9) + 1)
     if len(powers) < 3:
         digits = (1, 3) if len(powers) == 2 else (1, 2, 5)
@@ -293,11 +290,8 @@ def draw_ticks(
 ) -> None:
     """Draw a grid line at each position, and its name unless a neighbouring panel has it."""
     upright = side == "x"
-    axis, along = (
-        (axes.xaxis, axes.get_xaxis_transform())
-        if upright
-        else (axes.yaxis, axes.get_yaxis_transform())
-    )
+    axis = axes.xaxis if upright else axes.yaxis
+    along = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
     axis.set_major_locator(NullLocator())
     lines = [((place, 0), (place, 1)) if upright else ((0, place), (1, place)) for place in ticks]
     grid = LineCollection(lines, colors="#e6e6e6", linewidths=0.7, transform=along, zorder=-1)
@@ -353,18 +347,18 @@ def score_limits(values: Array, score: str) -> tuple[float, float]:
 def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str) -> str:
     """Say how many values lie outside, and of which arms; empty if none does."""
     outside = {
-        arm: int(((own < limits[0]) | (own > limits[1])).sum()) for arm, own in values.items()
+        arm: int(((scores < limits[0]) | (scores > limits[1])).sum())
+        for arm, scores in values.items()
     }
     arms = [arm for arm, count in outside.items() if count]
     if not arms:
         return ""
-    return f"{sum(outside.values())} of {sum(map(len, values.values()))} {what} lie off the axis: {', '.join(arms)}."
+    count, total = sum(outside.values()), sum(map(len, values.values()))
+    return f"{count} of {total} {what} lie off the axis: {', '.join(arms)}."
 
 
 def ink(colours: Array) -> NDArray[np.str_]:
-    """Choose for each colour, (..., 3 or more), the dark or the white text that stands out more
-    (WCAG 2's contrast).
-    """
+    """Choose for each colour, (..., 3 or more), dark or white text, by WCAG 2's contrast."""
     rgb = np.asarray(colours, float)[..., :3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
@@ -373,7 +367,7 @@ def ink(colours: Array) -> NDArray[np.str_]:
 
 
 def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
-    """Write PNG and SVG, the same bytes for the same figure; return the PNG's bytes and the paths."""
+    """Write PNG and SVG, the same bytes for the same figure; return the PNG and the paths."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.set_dpi(DPI)

@@ -135,8 +135,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict, and what was measured: each side that names quantities, with its
-    interval.
+    """A claim with its verdict, and what each side that names quantities measured, with interval.
 
     Numbers have four digits, or as many more as show what decided.
     """
@@ -148,9 +147,7 @@ class Judged:
 
 
 def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
-    """Evaluate a claim; it is `not run` where it has no expression or a quantity was not measured
-    at this scale.
-    """
+    """Evaluate a claim; `not run` without expressions or where a quantity was not measured."""
     try:
         parts = [_compare(expression, quantities) for expression in claim.holds]
     except NotRunError:
@@ -193,9 +190,7 @@ def evaluate(expression: str, quantities: Mapping[str, pd.Series]) -> Value:
 def _compare(
     expression: str, quantities: Mapping[str, pd.Series]
 ) -> tuple[bool, dict[str, float], int]:
-    """Say whether a comparison is true, which sides of it were measured, with their means, and to
-    how many digits.
-    """
+    """Say whether a comparison is true; the means of its measured sides; to how many digits."""
     node = _parse(expression)
     if not isinstance(node, ast.Compare):
         raise TableError(f"a claim must compare: {expression}")
@@ -214,8 +209,8 @@ def _compare(
     )
     told = {
         ast.unparse(side): value
-        for side, value, own in zip(sides, values, measured, strict=True)
-        if own
+        for side, value, known in zip(sides, values, measured, strict=True)
+        if known
     }
     return all(truths), told, digits
 
@@ -232,12 +227,10 @@ def _truths(
 
 
 def _printed(values: Sequence[float], measured: Sequence[bool], digits: int) -> list[float]:
-    """Return the values as a reader has them: those that were measured to so many digits, a claim's
-    own in full.
-    """
+    """Return the values as a reader has them: the measured to so many digits, a claim's in full."""
     return [
-        float(f"{value:.{digits}g}") if own else value
-        for value, own in zip(values, measured, strict=True)
+        float(f"{value:.{digits}g}") if known else value
+        for value, known in zip(values, measured, strict=True)
     ]
 
 
@@ -302,11 +295,10 @@ def _interval(
     seeds: list[Any],
     digits: int,
 ) -> str:
-    """Write the interval over seeds, which stay paired; empty for fewer than two, if infinite, of
-    order statistics.
+    """Write the interval over paired seeds; empty if fewer than two, infinite, of order statistics.
 
     It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what
-    is found without one seed, around what was found: of a mean, these are the seeds' own values.
+    is found without one seed, around what was found: of a mean, these are the seeds' values.
     """
     node, n = _parse(expression), len(seeds)
     called = {

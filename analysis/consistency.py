@@ -2,7 +2,7 @@
 
 For two networks on the same n examples, with a, b in {0, 1} saying which are wrong,
 
-    agreement expected of independent errors    e = p q + (1 - p)(1 - q)    p, q shares of wrong examples
+    agreement of independent errors    e = p q + (1 - p)(1 - q)    p, q shares of wrong examples
     kappa = (agreement - e) / (1 - e) = cov(a, b) / ((p (1 - q) + q (1 - p)) / 2)
 
 Cohen's kappa: 0 where the errors are independent, 1 where they are the same. For values the
@@ -33,8 +33,7 @@ from analysis.statistics import LEVEL, MIN_SEEDS, Array
 
 @dataclass(frozen=True)
 class Matrix:
-    """Consistency of each pair of A arms: arrays of shape (A, A), symmetric; NaN where it is not
-    defined.
+    """Consistency of each pair of A arms: arrays (A, A), symmetric; NaN where it is not defined.
 
     Attributes
     ----------
@@ -77,8 +76,7 @@ def same_seed(errors: ArrayLike, classes: bool) -> Matrix:
 
 
 def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
-    """Consistency of two arms at different seeds, on examples that both test; the diagonal is
-    within an arm.
+    """Consistency of arms at different seeds, where both test; on the diagonal within an arm.
 
     Parameters are those of `same_seed`.
     """
@@ -86,8 +84,8 @@ def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
     n_arms, n_seeds, _ = errors.shape
     totals, of_seed = np.zeros((5, n_arms, n_arms)), np.zeros((5, n_arms, n_arms, n_seeds))
     seeds, every = np.arange(n_seeds), errors.reshape(n_arms * n_seeds, -1)
-    for arm, own in enumerate(errors):  # one arm at a time: all pairs of all networks are many
-        sums = _sums(own, every, classes).reshape(5, n_seeds, n_arms, n_seeds)
+    for arm, rows in enumerate(errors):  # one arm at a time: all pairs of all networks are many
+        sums = _sums(rows, every, classes).reshape(5, n_seeds, n_arms, n_seeds)
         sums[:, seeds, :, seeds] = 0
         totals[:, arm] = sums.sum((1, 3))
         of_seed[:, arm] = np.moveaxis(sums.sum(3), 1, -1) + sums.sum(1)
@@ -95,8 +93,7 @@ def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
 
 
 def _sums(first: Array, second: Array, classes: bool) -> Array:
-    """Sums n cov, n denominator, n agreement, n expected agreement and n of networks in `first`
-    with those in `second`.
+    """Sums n cov, n denominator, n agreement, n expected agreement, n of `first` with `second`.
 
     From (F, E) and (G, E) to (5, F, G). Sums of zeros and ones are exact, so that an error rate of
     0 or 1 gives 0.
@@ -115,9 +112,7 @@ def _sums(first: Array, second: Array, classes: bool) -> Array:
 
 
 def _matrix(totals: Array, of_seed: Array, classes: bool) -> Matrix:
-    """Divide the sums over all seeds, (5, A, A), and those without each seed, whose part is (5, A,
-    A, S).
-    """
+    """Divide the sums over all seeds, (5, A, A), and without each of them, (5, A, A, S)."""
     value = _ratio(totals[0], totals[1])
     left = totals[:2, ..., None] - of_seed[:2]
     rest = _ratio(left[0], left[1], at_least=1e-9 * totals[1][..., None])
@@ -139,23 +134,22 @@ def _matrix(totals: Array, of_seed: Array, classes: bool) -> Matrix:
 
 
 def beside_own(found: Matrix) -> tuple[Array, Array, Array]:
-    """Consistency of two arms less the mean of what each has with itself, from `other_seeds`:
-    value, low and high.
+    """Consistency of two arms less the mean of each with itself: value, low and high.
 
     Below 0 the two fail less alike than two seeds of one of them do. Error rates that differ keep
     kappa below 1, so that a weaker arm fails less like a better one than like itself, too.
     """
-    own, own_without = (np.einsum("ii...->i...", values) for values in (found.value, found.without))
-    value = found.value - (own[:, None] + own[None]) / 2
-    without = found.without - (own_without[:, None] + own_without[None]) / 2
+    within, within_without = (
+        np.einsum("ii...->i...", values) for values in (found.value, found.without)
+    )
+    value = found.value - (within[:, None] + within[None]) / 2
+    without = found.without - (within_without[:, None] + within_without[None]) / 2
     low, high = _jackknife(value, without, np.ones(without.shape, bool))
     return value, low, high
 
 
 def _jackknife(value: Array, without: Array, taking_part: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Student's t interval from the values that leave out one seed, (..., S), of those that take
-    part.
-    """
+    """Student's t interval from the values without one seed, (..., S), of those that take part."""
     n_seeds = taking_part.sum(-1)
     n = np.maximum(n_seeds, 1)
     spread = np.where(taking_part, without - (without.sum(-1) / n)[..., None], 0)

@@ -20,9 +20,7 @@ SIZE = 10  # seeds a group
 
 
 def publish(folder: str | Path) -> None:
-    """Print how often the intervals of a study's groups hold; exit with one line if its tables
-    cannot be read.
-    """
+    """Print how often the intervals of a study's groups hold; exit with one line if unreadable."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -49,8 +47,7 @@ def share(held: int, groups: int) -> str:
 
 
 def coverage(tables: Tables, size: int = SIZE) -> Frame:
-    """Count, for each arm of each task, the groups of `size` seeds whose interval holds the mean of
-    the other seeds.
+    """Count each arm's groups of `size` seeds whose interval holds the mean of the other seeds.
 
     Seeds in their order make the groups; those that did not finish, and those that fill no group,
     are left out.

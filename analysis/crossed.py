@@ -1,10 +1,9 @@
-"""Seeds crossed with examples: where the variance of a score comes from, and an interval that
-allows for both.
+"""Seeds crossed with examples: where a score's variance comes from, and an interval for both.
 
     y_se = mu + a_s + b_e + c_se        score of seed s on example e
 
-a is what a repetition has of its own (weights and order; with a split of its own, also what it was
-trained on), b how hard an example is for the arm whatever the seed, c the rest: which examples this
+a is what sets a repetition apart (weights and order; with its own split, also what it was trained
+on), b how hard an example is for the arm whatever the seed, c the rest: which examples this
 network, of all of that arm, gets right. Whatever is not in a seed's test part is NaN: the crossing
 need be neither complete nor balanced.
 """
@@ -31,8 +30,7 @@ class Components:
 
 
 def components(scores: ArrayLike) -> Components:
-    """Variance components of crossed random effects with one observation a cell, by the method of
-    moments.
+    """Variance components of crossed random effects, one observation a cell, by moments.
 
     Three sums of squares (within seeds, within examples, in all) have expectations that are linear
     in the components; their solution is unbiased and, in a complete crossing, the classical
@@ -55,16 +53,20 @@ def components(scores: ArrayLike) -> Components:
     of_seed, of_example = known.sum(1), known.sum(0)
     n_seeds, n_examples = (of_seed > 0).sum(), (of_example > 0).sum()
     total = (y**2).sum()
-    squares = np.array([
-        total - (y.sum(1) ** 2 / np.maximum(of_seed, 1)).sum(),
-        total - (y.sum(0) ** 2 / np.maximum(of_example, 1)).sum(),
-        total - y.sum() ** 2 / max(n, 1),
-    ])  # fmt: skip
-    expected = np.array([
-        [0, n - n_seeds, n - n_seeds],
-        [n - n_examples, 0, n - n_examples],
-        [n - (of_seed**2).sum() / max(n, 1), n - (of_example**2).sum() / max(n, 1), n - 1],
-    ])  # fmt: skip
+    squares = np.array(
+        [
+            total - (y.sum(1) ** 2 / np.maximum(of_seed, 1)).sum(),
+            total - (y.sum(0) ** 2 / np.maximum(of_example, 1)).sum(),
+            total - y.sum() ** 2 / max(n, 1),
+        ]
+    )
+    expected = np.array(
+        [
+            [0, n - n_seeds, n - n_seeds],
+            [n - n_examples, 0, n - n_examples],
+            [n - (of_seed**2).sum() / max(n, 1), n - (of_example**2).sum() / max(n, 1), n - 1],
+        ]
+    )
     solution = np.linalg.pinv(expected) @ squares
     told = np.linalg.pinv(expected) @ expected  # the identity where all three are identified
 
@@ -164,8 +166,7 @@ class Shares:
 
 
 def shares(scores: ArrayLike, level: float = LEVEL) -> Shares:
-    """Say where the variance of a replica's mean score over its n examples comes from: a, b / n and
-    c / n.
+    """Where the variance of a replica's mean score over n examples comes from: a, b / n, c / n.
 
     Negative components count as 0. The interval of the seed's share follows from that of the
     variance over seeds (chi-squared with S - 1 degrees of freedom), less the examples' part, which

@@ -20,8 +20,7 @@ SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def crossing(
     rows: Frame, column: str, level: float, at: str = "steps", scale: str = "linear"
 ) -> pd.Series:
-    """Where each seed's curve first reaches `level`, from whichever side it starts; infinite where
-    it never does.
+    """Where each seed's curve first reaches `level`, from whichever side; infinite where never.
 
     The curve is taken to be straight between neighbouring checkpoints once its values are on
     `scale`: "linear"; "log" suits exponential decay, "logit" a fraction that grows like the

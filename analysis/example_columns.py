@@ -11,12 +11,19 @@ from analysis.report_tables import NONE, interval, number
 from analysis.tables import Frame, Tables
 
 _TESTS = (
-    "Only it, only the other is right: examples over all seeds. McNemar's p: each example's difference over all seeds "
-    "flipped as one, corrected over the arms of this table (Holm); it speaks of these networks on new examples, while "
-    "whether the methods differ is decided by the p of the paired differences above."
+    "Only it, only the other is right: examples over all seeds. McNemar's p: each example's "
+    "difference over all seeds flipped as one, corrected over the arms of this table (Holm); it "
+    "speaks of these networks on new examples, while whether the methods differ is decided by the "
+    "p of the paired differences above."
 )
-_OWN_SPLIT = "The seed: its split of the data, initial weights and order, which one split per seed cannot separate."
-_ONE_SPLIT = "The seed: initial weights and order; the training data are the same, and the interval is for them."
+_SPLIT_PER_SEED = (
+    "The seed: its split of the data, initial weights and order, which one split per seed cannot "
+    "separate."
+)
+_ONE_SPLIT = (
+    "The seed: initial weights and order; the training data are the same, and the interval is for "
+    "them."
+)
 _CONSISTENCY = {
     "kappa": ("Error consistency", ""),
     "correlation": (
@@ -34,24 +41,23 @@ def section(tables: Tables, found: Mapping[str, Frame], task: str) -> dict[str, 
     found : dict of str to DataFrame
         From `example_tables.example_tables`.
     """
-    own = {name: table[table["task"] == task] for name, table in found.items()}
-    own = {name: table for name, table in own.items() if not table.empty}
-    if "variance" not in own:
+    of_task = {name: table[table["task"] == task] for name, table in found.items()}
+    of_task = {name: table for name, table in of_task.items() if not table.empty}
+    if "variance" not in of_task:
         return None
     splits = set(tables.runs.loc[tables.runs["task"] == task, "split"])
-    title, caution = _CONSISTENCY[own["error_consistency"]["measure"].iloc[0]]
-    differences, calibration = own.get("example_differences"), own.get("calibration")
+    apart = splits & {"own", "source test", "source pools"}
+    title, caution = _CONSISTENCY[of_task["error_consistency"]["measure"].iloc[0]]
+    differences, calibration = of_task.get("example_differences"), of_task.get("calibration")
     return {
-        "variance": variance_columns(own["variance"]),
-        "seed_covers": _OWN_SPLIT
-        if splits & {"own", "source test", "source pools"}
-        else _ONE_SPLIT,
+        "variance": variance_columns(of_task["variance"]),
+        "seed_covers": _SPLIT_PER_SEED if apart else _ONE_SPLIT,
         "differences": None if differences is None else difference_columns(differences),
         "reference": None if differences is None else differences["reference"].iloc[0],
         "tests": "" if calibration is None else _TESTS,
         "consistency_title": title,
         "consistency": " ".join(
-            filter(None, [consistency_sentence(own["error_consistency"]), caution])
+            filter(None, [consistency_sentence(of_task["error_consistency"]), caution])
         ),
         "calibration": None if calibration is None else calibration_columns(calibration),
     }
@@ -117,7 +123,8 @@ def consistency_sentence(consistency: Frame) -> str:
             continue
         above, below = (known["low"] > 0).sum(), (known["high"] < 0).sum()
         parts.append(
-            f"{where}, the interval lies above 0 for {above} of {len(known)} pairs and below 0 for {below}"
+            f"{where}, the interval lies above 0 for {above} of {len(known)} pairs "
+            f"and below 0 for {below}"
         )
     if not parts:
         return "No pair of arms has an interval."
@@ -126,8 +133,9 @@ def consistency_sentence(consistency: Frame) -> str:
     known = consistency[consistency["beside_own_low"].notna()]
     apart = (known["beside_own_high"] < 0).sum()
     yardstick = (
-        f" In {apart} of {len(known)} pairs the two arms fail less alike than two seeds of one of them do (the "
-        f"interval of that gap lies below 0); arms whose error rates differ cannot fail wholly alike."
+        f" In {apart} of {len(known)} pairs the two arms fail less alike than two seeds of one of "
+        "them do (the interval of that gap lies below 0); arms whose error rates differ cannot "
+        "fail wholly alike."
     )
     return f"{sentence[0].upper()}{sentence[1:]}. {chance}{yardstick if len(known) else ''}"
 

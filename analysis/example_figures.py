@@ -1,6 +1,4 @@
-"""Figures of single examples: who fails on the same ones, how far confidence is right, which
-classes are known.
-"""
+"""Figures of single examples: who fails on the same ones, is confidence right, classes known."""
 
 from __future__ import annotations
 
@@ -44,30 +42,39 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     Below the diagonal two arms at the same seed, above it at other seeds, on it an arm with itself
     at other seeds.
     """
-    own = _of(found, "error_consistency", task)
-    if own is None or (own["arm"] == own["other"]).all():
+    pairs = _of(found, "error_consistency", task)
+    if pairs is None or (pairs["arm"] == pairs["other"]).all():
         return None
-    arms = sorted(set(own["arm"]) | set(own["other"]))
-    parts = [_square(own[own["seeds"] == seeds], arms) for seeds in ("same", "other")]
+    arms = sorted(set(pairs["arm"]) | set(pairs["other"]))
+    parts = [_square(pairs[pairs["seeds"] == seeds], arms) for seeds in ("same", "other")]
     order = _order(np.where(np.isnan(parts[0][0]), parts[1][0], parts[0][0]))
     same, other = (part[:, order][:, :, order] for part in parts)
     below = np.tri(len(arms), k=-1, dtype=bool)
     value, low, high = np.where(below, same, other)
     arms = [arms[index] for index in order]
-    name, scale = _MEASURES[own["measure"].iloc[0]]
+    name, scale = _MEASURES[pairs["measure"].iloc[0]]
     note = (
-        f"{scale}. Below the diagonal: two arms at the same seed. Above: at different seeds, on examples that both "
-        f"test. On it, framed: two seeds of one arm, the yardstick for what stands above. Red: above 0, blue: below, "
-        f"darkest where two arms are furthest from 0. Grey on white: the 95 % interval over seeds (jackknife, "
-        f"Student's t) holds 0, or is not known. Blank: not defined."
+        f"{scale}. Below the diagonal: two arms at the same seed. Above: at different seeds, on "
+        "examples that both test. On it, framed: two seeds of one arm, the yardstick for what "
+        "stands above. Red: above 0, blue: below, darkest where two arms are furthest from 0. Grey "
+        "on white: the 95 % interval over seeds (jackknife, Student's t) holds 0, or is not known. "
+        "Blank: not defined."
     )
     left = _margin(arms)
     width = min(1.2, (WIDTH - left - 0.15) / len(arms))  # of a cell, in inches
     height = min(0.4, width)
     size = min(8.5, 30 * width)
     names, turn, bottom = _column_names(arms, width, size)
-    figure, (axes,) = panels(1, 1, height * len(arms), f"{task}: {name}", note, left=left,
-                             right=WIDTH - left - width * len(arms), bottom=0.2 + bottom)  # fmt: skip
+    figure, (axes,) = panels(
+        1,
+        1,
+        height * len(arms),
+        f"{task}: {name}",
+        note,
+        left=left,
+        right=WIDTH - left - width * len(arms),
+        bottom=0.2 + bottom,
+    )
     told = np.isfinite(value) & ~((low <= 0) & (high >= 0)) & np.isfinite(low)
     # an arm with itself may be far above them
     pairs = np.abs(value[told & ~np.eye(len(arms), dtype=bool)])
@@ -78,8 +85,15 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     inks = np.where(told, ink(colours), FAINT)
     for (row, column), number in np.ndenumerate(value):
         if np.isfinite(number):
-            axes.text(column + 0.5, row + 0.5, _short(number), ha="center", va="center", fontsize=size,
-                      color=str(inks[row, column]))  # fmt: skip
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                _short(number),
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=str(inks[row, column]),
+            )
     for place in range(len(arms)):
         axes.plot(
             place + np.array([0, 1, 1, 0, 0]), place + np.array([0, 0, 1, 1, 0]), color=INK, lw=0.9
@@ -91,16 +105,22 @@ def error_consistency(found: Mapping[str, Frame], task: str) -> Picture | None:
     )
     under = -0.08 / (height * len(arms))
     for place, label in enumerate(names):
-        axes.text(place + 0.5, under, label, transform=axes.get_xaxis_transform(), ha="center", va="top",
-                  fontsize=size, rotation=turn)  # fmt: skip
+        axes.text(
+            place + 0.5,
+            under,
+            label,
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="top",
+            fontsize=size,
+            rotation=turn,
+        )
     alt = f"Matrix: {name} of {len(arms)} arms on {task}, clustered."
     return Picture("error-consistency", alt, figure)
 
 
 def _square(rows: Frame, arms: Sequence[str]) -> Array:
-    """Value, low and high of each pair of arms, shape (3, A, A), symmetric; NaN where there is
-    none.
-    """
+    """Value, low and high of each pair of arms, (3, A, A), symmetric; NaN where there is none."""
     place = {arm: index for index, arm in enumerate(arms)}
     square = np.full((3, len(arms), len(arms)), np.nan)
     i, j = rows["arm"].map(place).to_numpy(int), rows["other"].map(place).to_numpy(int)
@@ -109,9 +129,7 @@ def _square(rows: Frame, arms: Sequence[str]) -> Array:
 
 
 def _order(value: Array) -> list[int]:
-    """Order arms so that consistent ones are neighbours: average linkage on 1 - value, leaves
-    turned to fit.
-    """
+    """Order arms so that consistent ones are neighbours: average linkage on 1 - value."""
     if len(value) < 3:
         return list(range(len(value)))
     distance = 1 - np.nan_to_num(value)
@@ -131,22 +149,23 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
     table = _of(found, "reliability", task)
     if table is None:
         return None
-    own, arms = table[table["n"] >= FEWEST], sorted(table["arm"].unique())
+    drawn, arms = table[table["n"] >= FEWEST], sorted(table["arm"].unique())
     columns = max(4, ceil(len(arms) / ceil(len(arms) / 6)))  # rows are equally full
     width = (WIDTH - 0.75 - 0.15 - (columns - 1) * 0.2) / columns
     names = {arm: wrapped(arm, width) for arm in arms}
     lines = max(name.count("\n") + 1 for name in names.values())
     note = (
-        f"Accuracy of the examples in each tenth of confidence (the probability of the class that is named), mean over "
-        f"seeds and {INTERVAL}, at their mean confidence. Below the grey line: too sure of itself. Grey bars: the "
-        f"tenth's share of the examples. Tenths with fewer than {FEWEST} examples, over all seeds, are not drawn."
+        "Accuracy of the examples in each tenth of confidence (the probability of the class that "
+        f"is named), mean over seeds and {INTERVAL}, at their mean confidence. Below the grey "
+        "line: too sure of itself. Grey bars: the tenth's share of the examples. Tenths with fewer "
+        f"than {FEWEST} examples, over all seeds, are not drawn."
     )
     figure, axes = panels(
         len(arms), columns, width, f"{task}: calibration", note, gaps=(0.2, 0.35), headed=lines
     )
     counts = table.groupby("arm")["n"].sum()
     for index, (panel, arm) in enumerate(zip(axes, arms, strict=True)):
-        rows, colour = own[own["arm"] == arm], looks[arm].colour
+        rows, colour = drawn[drawn["arm"] == arm], looks[arm].colour
         panel.bar(
             rows["bin"] / 10 + 0.05, rows["n"] / counts[arm], width=0.09, color="#dddddd", lw=0
         )
@@ -184,28 +203,49 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
 
 def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
     """Recall of each class, one row per arm, the best arm on top."""
-    own = _of(found, "classes", task)
-    if own is None or own["target"].nunique() > MOST_CLASSES:
+    classes = _of(found, "classes", task)
+    if classes is None or classes["target"].nunique() > MOST_CLASSES:
         return None
-    wide = own.pivot_table(index="arm", columns="target", values="recall", dropna=False)
+    wide = classes.pivot_table(index="arm", columns="target", values="recall", dropna=False)
     order = wide.mean(axis=1).sort_values(ascending=False, kind="stable").index
     values, arms = wide.loc[order].to_numpy(float), [str(arm) for arm in order]
     left = _margin(arms)
     width = min(WIDTH - left - 0.15, 0.9 * values.shape[1])
     note = (
-        "Share of each class's test examples that are recognised, mean over seeds; intervals are in classes.csv. "
-        "On top: the arm whose mean over classes is best."
+        "Share of each class's test examples that are recognised, mean over seeds; intervals are "
+        "in classes.csv. On top: the arm whose mean over classes is best."
     )
-    figure, (axes,) = panels(1, 1, 0.25 * len(arms), f"{task}: recall by class", note,
-                             left=left, right=WIDTH - left - width)  # fmt: skip
+    figure, (axes,) = panels(
+        1,
+        1,
+        0.25 * len(arms),
+        f"{task}: recall by class",
+        note,
+        left=left,
+        right=WIDTH - left - width,
+    )
     palette = sns.color_palette("crest", as_cmap=True).with_extremes(bad="white")
-    axes.imshow(np.ma.masked_invalid(values), cmap=palette, vmin=0, vmax=1, aspect="auto", interpolation="none",
-                extent=(0, values.shape[1], len(arms), 0))  # fmt: skip
+    axes.imshow(
+        np.ma.masked_invalid(values),
+        cmap=palette,
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        interpolation="none",
+        extent=(0, values.shape[1], len(arms), 0),
+    )
     inks = ink(palette(values))
     for (row, column), number in np.ndenumerate(values):
         if np.isfinite(number):
-            axes.text(column + 0.5, row + 0.5, f"{number:.2f}", ha="center", va="center", fontsize=7,
-                      color=str(inks[row, column]))  # fmt: skip
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{number:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=str(inks[row, column]),
+            )
     draw_ticks(axes, "x", {place + 0.5: f"{label:g}" for place, label in enumerate(wide.columns)})
     draw_ticks(
         axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)}
@@ -217,8 +257,8 @@ def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
 
 def _of(found: Mapping[str, Frame], name: str, task: str) -> Frame | None:
     """Rows of one task in one of the tables; None where there are none."""
-    own = found[name][found[name]["task"] == task] if name in found else []
-    return own if len(own) else None
+    rows = found[name][found[name]["task"] == task] if name in found else []
+    return rows if len(rows) else None
 
 
 def _margin(arms: Sequence[str]) -> float:
@@ -226,9 +266,7 @@ def _margin(arms: Sequence[str]) -> float:
 
 
 def _column_names(arms: Sequence[str], width: float, size: float) -> tuple[list[str], int, float]:
-    """Names below columns of a width in inches, their turn in degrees, and the inches that they
-    reach down.
-    """
+    """Names below columns of a width in inches, their turn in degrees, and inches down."""
     if width > 0.9:
         names = [wrapped(arm, width) for arm in arms]
         return names, 0, 1.25 * size / 72 * max(name.count("\n") + 1 for name in names)

@@ -42,8 +42,8 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
     confusion : arm, class and prediction, over all seeds
     """
     made: dict[str, list[Frame]] = {}
-    for task, own in recorded(tables):
-        found = outcomes(task, own)
+    for task, predictions in recorded(tables):
+        found = outcomes(task, predictions)
         parts = {
             "variance": variance(found, tables.score(task)),
             "error_consistency": error_consistency(found),
@@ -54,16 +54,16 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
         if name in found.arms and found.classes:
             parts["mcnemar"] = at_each_seed(found, name)
         if found.classes:
-            arms = own.groupby("arm", observed=True)
+            arms = predictions.groupby("arm", observed=True)
             replicas = pd.concat(
                 [calibration(rows, stream("calibration", task, str(arm))) for arm, rows in arms]
             )
             parts["calibration"] = over_seeds_of(replicas, _CALIBRATION)
-            parts["reliability"] = by_bin(own)
+            parts["reliability"] = by_bin(predictions)
             parts["classes"] = over_seeds_of(
-                by_class(own), {"recall": UNIT, "precision": UNIT}, ["target"]
+                by_class(predictions), {"recall": UNIT, "precision": UNIT}, ["target"]
             )
-            parts["confusion"] = confusion(own)
+            parts["confusion"] = confusion(predictions)
         for table, part in parts.items():
             part.insert(0, "task", task)
             made.setdefault(table, []).append(part)
@@ -71,8 +71,7 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
 
 
 def variance(found: Outcomes, score: str) -> Frame:
-    """Score of each arm for new seeds and examples, and where the variance of one replica's score
-    comes from.
+    """Score of each arm for new seeds and examples, and where one replica's variance comes from.
 
     `n_test` examples per replica, `n_examples` different ones in all. `seed_variance`,
     `example_variance` and `residual_variance` are the components of one example's score
@@ -104,8 +103,7 @@ def variance(found: Outcomes, score: str) -> Frame:
 
 
 def differences(found: Outcomes, reference: str) -> Frame:
-    """Score of each arm less that of the reference, on examples both tested at a seed; for new
-    seeds and examples.
+    """Score of each arm less the reference's, on shared examples; for new seeds and examples.
 
     For classes also McNemar's tests over seeds (`mcnemar.over_seeds`); Holm's correction is over
     the arms of the task.
@@ -135,22 +133,21 @@ def at_each_seed(found: Outcomes, reference: str) -> Frame:
     """McNemar's test of each arm against the reference at each seed."""
     at, rows = found.arms.index(reference), []
     for arm, scores in zip(found.arms, found.scores, strict=True):
-        for seed, own, other in zip(found.seeds, scores, found.scores[at], strict=True):
-            if arm != reference and np.isfinite(own + other).any():
+        for seed, first, second in zip(found.seeds, scores, found.scores[at], strict=True):
+            if arm != reference and np.isfinite(first + second).any():
                 rows.append(
                     {
                         "arm": arm,
                         "reference": reference,
                         "seed": seed,
-                        **asdict(mcnemar(own, other)),
+                        **asdict(mcnemar(first, second)),
                     }
                 )
     return pd.DataFrame(rows).rename(columns={"first": "only_arm", "second": "only_reference"})
 
 
 def error_consistency(found: Outcomes) -> Frame:
-    """Consistency of each pair of arms: `seeds` is "same" or "other"; of an arm with itself only at
-    other seeds.
+    """Consistency of each pair of arms at the "same" or "other" `seeds`; within an arm, at other.
 
     `measure` is "kappa" (Cohen's, of errors) or "correlation" (Pearson's, of residuals).
     `beside_own` is the value at other seeds less the mean of what each of the two arms has with
@@ -178,9 +175,7 @@ def error_consistency(found: Outcomes) -> Frame:
 
 
 def by_bin(predictions: Frame) -> Frame:
-    """Accuracy and confidence of each arm's bins of confidence, means over seeds; `n` examples over
-    all seeds.
-    """
+    """Accuracy and confidence of each arm's bins of confidence, over seeds; `n` over all seeds."""
     replicas = reliability(predictions)
     found = over_seeds_of(replicas, {"accuracy": UNIT, "confidence": UNIT}, ["bin"])
     n = replicas.astype({"arm": str}).groupby(["arm", "bin"])["n"].sum().reset_index()
@@ -190,8 +185,7 @@ def by_bin(predictions: Frame) -> Frame:
 def over_seeds_of(
     replicas: Frame, limits: Mapping[str, tuple[float, float]], within: Sequence[str] = ()
 ) -> Frame:
-    """Average a table of replicas over seeds, one row per arm (and `within` it): `name`,
-    `name_low`, `name_high`.
+    """Average replicas over seeds, by arm (and `within` it): `name`, `name_low`, `name_high`.
 
     Parameters
     ----------

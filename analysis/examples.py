@@ -1,6 +1,4 @@
-"""What every replica made of every test example, as arrays that analyses of single examples start
-from.
-"""
+"""What every replica made of every test example, as arrays for analyses of single examples."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ from analysis.tables import Frame, TableError, Tables
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The selected checkpoints of one task's finished replicas, by example; A arms, S seeds, E
-    examples.
+    """A task's finished replicas at their selected checkpoints, A arms, S seeds, E examples.
 
     Attributes
     ----------
@@ -47,17 +44,15 @@ class Outcomes:
 
 
 def recorded(tables: Tables) -> Iterator[tuple[str, Frame]]:
-    """Give each task that has predictions with those of its finished replicas, as its scores count
-    those alone.
-    """
+    """Give each task that has predictions with those of its finished replicas, as scores count."""
     finished = tables.predictions[tables.predictions["status"] == "finished"]
     for task in tables.tasks:
-        own = finished[finished["task"] == task]
-        if len(own):
-            yield task, own
+        predictions = finished[finished["task"] == task]
+        if len(predictions):
+            yield task, predictions
 
 
-def outcomes(task: str, own: Frame) -> Outcomes:
+def outcomes(task: str, predictions: Frame) -> Outcomes:
     """Arrange one task's predictions by arm, seed and example.
 
     Raises
@@ -66,16 +61,16 @@ def outcomes(task: str, own: Frame) -> Outcomes:
         If a replica lists an example twice.
     """
     (arm, arms), (seed, seeds), (example, examples), (output, outputs) = (
-        pd.factorize(own[name], sort=True) for name in ("arm", "seed", "example", "output")
+        pd.factorize(predictions[name], sort=True) for name in ("arm", "seed", "example", "output")
     )
     shape = (len(arms), len(seeds), len(examples), len(outputs))
     place = np.ravel_multi_index((arm, seed, example, output), shape)
     if len(np.unique(place)) < len(place):
         raise TableError(f"a replica on {task} predicts the same example twice")
     target, prediction = np.full((2, *shape), np.nan)
-    target.flat[place] = own["target"].to_numpy(float)
-    prediction.flat[place] = own["prediction"].to_numpy(float)
-    classes = bool(own["confidence"].notna().any())
+    target.flat[place] = predictions["target"].to_numpy(float)
+    prediction.flat[place] = predictions["prediction"].to_numpy(float)
+    classes = bool(predictions["confidence"].notna().any())
     if classes:
         scores = np.where(np.isnan(target), np.nan, prediction == target).mean(-1)
         errors = 1 - scores

@@ -50,7 +50,7 @@ def draw(
     found : dict of str to DataFrame
         From `example_tables.example_tables`.
     """
-    own = looks(_neighbours(tables))
+    look_of = looks(_neighbours(tables))
     drawn = []
 
     def keep(task: str, picture: training.Picture | None) -> None:
@@ -63,21 +63,20 @@ def draw(
     with style():
         keep("", results.overview(summary))
         for task in tables.tasks:
-            keep(task, results.final_scores(tables, summary, task, own))
-            keep(task, training.convergence(tables, task, own))
-            keep(task, results.cost_to_target(tables, targets, task, own))
-            keep(task, training.generalisation_gap(tables, task, own))
+            keep(task, results.final_scores(tables, summary, task, look_of))
+            keep(task, training.convergence(tables, task, look_of))
+            keep(task, results.cost_to_target(tables, targets, task, look_of))
+            keep(task, training.generalisation_gap(tables, task, look_of))
             keep(task, training.gradient_norms(tables, task))
-            keep(task, training.update_cosine(tables, task, own))
+            keep(task, training.update_cosine(tables, task, look_of))
             keep(task, examples.error_consistency(found, task))
-            keep(task, examples.reliability(found, task, own))
+            keep(task, examples.reliability(found, task, look_of))
             keep(task, examples.recall(found, task))
     return drawn
 
 
 def _neighbours(tables: Tables) -> list[str]:
-    """Arms in an order in which those that may share a panel stand together, so that their colours
-    differ.
+    """Order arms so that those that may share a panel stand together: their colours differ.
 
     Those that were skipped on every task are last: they are drawn nowhere.
     """

@@ -98,8 +98,7 @@ def over_seeds(first: ArrayLike, second: ArrayLike) -> OverSeeds:
 
 
 def sign_flip_counts(differences: ArrayLike) -> float:
-    """Exact two-sided p of a sum of whole numbers under random signs: the share of the 2^n patterns
-    as far from zero.
+    """Exact two-sided p of a sum of whole numbers: the share of 2^n sign patterns as far from 0.
 
     Numbers of one size k sum to k (2 B - m), where m is how many there are and B is binomial; the
     sums of all sizes are convolved, so that thousands of numbers are as exact as ten. All 0, p is
@@ -115,9 +114,9 @@ def sign_flip_counts(differences: ArrayLike) -> float:
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     chances = np.ones(1)  # of the sums -reach, -reach + 2, ..., reach
     for size, count in zip(sizes, counts, strict=True):
-        own: Array = np.zeros(size * count + 1)
-        own[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        chances = np.convolve(chances, own)
+        binomial: Array = np.zeros(size * count + 1)
+        binomial[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, binomial)
     reach = len(chances) - 1
     sums = 2 * np.arange(len(chances)) - reach
     return float(min(1.0, chances[np.abs(sums) >= abs(differences.sum())].sum()))

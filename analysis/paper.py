@@ -1,5 +1,4 @@
-"""A paper's page: what was published beside what was measured, judged; from the recorded tables
-alone.
+"""A paper's page: what was published beside what was measured, judged; from the tables alone.
 
 `beyond +paper=NAME` runs the experiment and writes the page; `beyond-verify PAGE` recomputes every
 number on it.
@@ -31,16 +30,15 @@ BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     ">=": at_least,
 }
 INTRODUCTION = (
-    "Claims by verdict. A page has each claim with what was measured, figures, the command and the commit of its runs;",
+    "Claims by verdict. A page has each claim with what was measured, figures, the command and the "
+    "commit of its runs;",
     "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
 )
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
 
 
 def publish(folder: str | Path) -> None:
-    """Write the page of a paper's runs, print its verdicts and where it is; exit with one line if
-    it cannot be.
-    """
+    """Write the page of a paper's runs; print verdicts and path, or exit with one line."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -77,9 +75,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 
 
 def publish_index(folder: str | Path) -> None:
-    """Write `index.md` over the papers that were run below a folder: a row per paper and scale, a
-    count per verdict.
-    """
+    """Write `index.md` over the papers run below a folder: a row per paper and scale, verdicts."""
     folder = Path(folder)
     _write_index(
         folder / "index.md",
@@ -88,9 +84,7 @@ def publish_index(folder: str | Path) -> None:
 
 
 def collect(folder: Path, out: Path) -> None:
-    """Copy the pages of the papers that were run below a folder, tables left behind; of two scales
-    the full one.
-    """
+    """Copy the pages of the papers run below a folder, not their tables; of two scales the full."""
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
         chosen[json.loads(settings.read_text())["name"]] = settings.parent
@@ -129,8 +123,7 @@ def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
 
 
 def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
-    """Where to find every quantity, by name: an entry of `measure` for each combination of its
-    `for`.
+    """Where to find every quantity, by name: an entry of `measure` for each value of its `for`.
 
     `for: {depth: [1, 2]}` puts 1 and 2 in the place of `{depth}`; `for: {size: {small: 0.01, large:
     1.0}}` puts the labels small and large into the name, and the values everywhere else.
@@ -146,7 +139,7 @@ def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Label and value of everything that a `for` runs through; a value without a label is its own."""
+    """Label and value of all that a `for` runs through; a value without a label is its label."""
     return (
         list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
     )
@@ -158,9 +151,7 @@ def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
 
 
 def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
-    """Read the claims of a paper; raise `TableError` where one, or a figure, names what is not
-    measured.
-    """
+    """Read a paper's claims; raise `TableError` if one, or a figure, names what is not measured."""
     claims = [Claim.of(entry) for entry in paper["claims"]]
     used = {
         f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims
@@ -261,9 +252,7 @@ def _filled(template: Any, bound: Mapping[str, Any]) -> Any:
 
 
 def verify(arguments: Sequence[str] | None = None) -> None:
-    """Console script `beyond-verify`: recompute a page's numbers from the tables; exit status 1 if
-    any differs.
-    """
+    """Console script `beyond-verify`: recompute a page's numbers; exit status 1 if any differs."""
     parser = argparse.ArgumentParser(
         "beyond-verify", description="Recompute every measured number on a paper's page."
     )
@@ -292,7 +281,8 @@ def differences(page: Path, folder: Path) -> list[str]:
 
     if not (folder / SETTINGS).exists():
         raise TableError(
-            f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their folder"
+            f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "
+            "folder"
         )
     paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
     quantities = measure(paper, tables)

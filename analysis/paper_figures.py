@@ -1,6 +1,4 @@
-"""A paper's figures, redrawn from what was measured: quantities along an axis, or how one scatters
-over seeds.
-"""
+"""A paper's figures, redrawn from what was measured: curves along an axis, scatter over seeds."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ from analysis.statistics import INTERVAL, mean_interval
 def draw(
     paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Path
 ) -> list[tuple[str, str]]:
-    """Draw the paper's figures as PNG and SVG; return the files' names and their texts for those
-    who cannot see.
-    """
+    """Draw the paper's figures as PNG and SVG; return their file names and alternative texts."""
     drawn = []
     with style():
         for index, figure in enumerate(paper.get("figures", ()), 1):
@@ -39,13 +35,11 @@ def draw(
 
 
 def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
-    """Quantities against a number or a name: marks and intervals measured, crosses what they are
-    compared with.
-    """
-    own = looks([series["name"] for series in spec["series"]])
+    """Quantities against a number or a name: marks with intervals measured, crosses not."""
+    look_of = looks([series["name"] for series in spec["series"]])
     entries = [
         (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name)
-        for name, look in own.items()
+        for name, look in look_of.items()
     ]
     if any("reference" in series for series in spec["series"]):
         name = spec.get("reference", "published")
@@ -57,7 +51,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     }
     figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.", entries)
     for index, series in enumerate(spec["series"]):
-        look = own[series["name"]]
+        look = look_of[series["name"]]
         # so that no mark hides another
         aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0
         # wider, so that what later ones cover looks out
@@ -72,9 +66,16 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
             bounds = np.array([mean_interval(values.to_numpy()) for values in shown.values()])
             bars = np.nan_to_num([mean - bounds[:, 0], bounds[:, 1] - mean]).clip(0)
             axes.errorbar(
-                [places[place] + aside for place in shown], mean, bars, color=look.colour, marker=look.marker,
-                ls="" if categories else look.line, ms=5 + under, lw=1.4 + under, capsize=3,
-            )  # fmt: skip
+                [places[place] + aside for place in shown],
+                mean,
+                bars,
+                color=look.colour,
+                marker=look.marker,
+                ls="" if categories else look.line,
+                ms=5 + under,
+                lw=1.4 + under,
+                capsize=3,
+            )
         for place, value in series.get("reference", {}).items():
             # as in the legend
             axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)
@@ -89,14 +90,14 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
 
 def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
     """How values scatter over seeds, as a density, and the normal law that they should follow."""
-    own = looks([series["name"] for series in spec["series"]])
+    look_of = looks([series["name"] for series in spec["series"]])
     entries = [
-        (Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in own.items()
+        (Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in look_of.items()
     ]
     entries.append((Line2D([], [], color=INK), spec["reference"]))
     figure, axes = _panel(spec, "Steps: density over seeds. Lines: the normal law.", entries)
     for series in spec["series"]:
-        colour = own[series["name"]].colour
+        colour = look_of[series["name"]].colour
         try:
             values = evaluate(series["values"], quantities)
         except NotRunError:

@@ -40,7 +40,8 @@ def markdown(
         "",
         paper["citation"],
         "",
-        f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work on one core each.",
+        f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work "
+        "on one core each.",
         "",
         *_stale(tables),
         _counted(judged),
@@ -62,7 +63,7 @@ def markdown(
         "|---|---|---|",
         *measured_rows(quantities),
         "",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 
@@ -74,7 +75,8 @@ def _stale(tables: Tables) -> list[str]:
     changed = sorted(set(itertools.chain.from_iterable(tables.stale[cell] for cell in stale)))
     are, them = ("is", "it") if len(stale) == 1 else ("are", "them")
     return [
-        f"{len(stale)} of them {are} stale: what made {them} has changed since ({', '.join(changed)}).",
+        f"{len(stale)} of them {are} stale: what made {them} has changed since "
+        f"({', '.join(changed)}).",
         "",
     ]
 
@@ -95,7 +97,8 @@ def _criterion(one: Judged) -> str:
     """What would make a claim hold, and why that much."""
     claim = one.claim
     expressions = " and ".join(f"`{expression}`" for expression in claim.holds)
-    return f"- **{claim.id}** {f'holds if {expressions}' if expressions else 'is not measured'}. {claim.why}"
+    condition = f"holds if {expressions}" if expressions else "is not measured"
+    return f"- **{claim.id}** {condition}. {claim.why}"
 
 
 def claim_rows(judged: Sequence[Judged]) -> list[str]:
@@ -122,10 +125,7 @@ def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
     for name, values in quantities.items():
         if len(values):
             low, high = mean_interval(values.to_numpy())
-            interval = (
-                f" [{low:.4g}, {high:.4g}]"
-                if np.isfinite(values).all() and np.isfinite(low)
-                else ""
-            )
+            known = np.isfinite(values).all() and np.isfinite(low)
+            interval = f" [{low:.4g}, {high:.4g}]" if known else ""
             rows.append(f"| {name} | {values.mean():.4g}{interval} | {len(values)} |")
     return rows

@@ -1,6 +1,4 @@
-"""Who is ranked on a task, and what is known of the order: the same for tables, figures and
-sentences.
-"""
+"""Who is ranked on a task, and what is known of the order: for tables, figures and sentences."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def rankings(tables: Tables) -> dict[str, Ranking]:
 def ranking(tables: Tables, task: str) -> Ranking:
     """Rank the arms of a task."""
     runs = tables.runs[tables.runs["task"] == task]
-    notes = {str(arm): _unranked(own) for arm, own in runs.groupby("arm")}
+    notes = {str(arm): _unranked(replicas) for arm, replicas in runs.groupby("arm")}
     candidates = runs[runs["arm"].map(notes) == ""]
     every = candidates.pivot_table(index="arm", columns="seed", values=RESULT)
     wide = _together(every)

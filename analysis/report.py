@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def publish(
     folder: str | Path, out: str | Path | None = None, reference: str | None = None
 ) -> None:
-    """Write the report, then print the study's summary and where the report is; exit with one line
-    if it cannot be.
-    """
+    """Write the report; print the study's summary and the path, or exit with one line."""
     from rich.console import Console
 
     from analysis.tables import TableError, load
@@ -52,8 +50,7 @@ def publish(
 
 
 def write(folder: str | Path, out: str | Path | None = None, reference: str | None = None) -> Path:
-    """Write `index.html`, `figures/` and `tables/` into `out` (default: `folder/report`); return
-    the page's path.
+    """Write `index.html`, `figures/`, `tables/` into `out` or `folder/report`; return the page.
 
     Raises
     ------
@@ -66,7 +63,7 @@ def write(folder: str | Path, out: str | Path | None = None, reference: str | No
 
 
 def print_summary(tables: Tables, summary: Frame) -> None:
-    """Print a table for each task: arms, scores, ranks and costs; then what weakens the comparison."""
+    """Print for each task arms, scores, ranks and costs; then what weakens the comparison."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -167,20 +164,24 @@ def _section(
     from analysis import report_tables as shown
     from analysis import sentences
 
-    own = {name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty}
-    differences = own.get("paired_differences")
+    of_task = {
+        name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty
+    }
+    differences = of_task.get("paired_differences")
     reference = (
         None if differences is None or differences.empty else differences["reference"].iloc[0]
     )
     return {
         "task": task,
         "score": tables.score(task),
-        "headline": sentences.headline(tables, own["summary"], order, reference),
-        "scores": shown.score_columns(own["summary"]),
-        "costs": shown.cost_columns(own["summary"]),
+        "headline": sentences.headline(tables, of_task["summary"], order, reference),
+        "scores": shown.score_columns(of_task["summary"]),
+        "costs": shown.cost_columns(of_task["summary"]),
         "differences": None if reference is None else shown.difference_columns(differences),
         "reference": reference,
-        "targets": shown.target_columns(own["cost_to_target"]) if "cost_to_target" in own else None,
+        "targets": shown.target_columns(of_task["cost_to_target"])
+        if "cost_to_target" in of_task
+        else None,
         "examples": examples.section(tables, found, task),
         "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
     }

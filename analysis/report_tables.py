@@ -55,9 +55,7 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def rank_text(first: float, last: float, group: str, note: str) -> str:
-    """Write a rank interval and the letters of the tie groups: 1-3 ab; why there is none in their
-    place.
-    """
+    """Write a rank interval and the letters of tie groups, 1-3 ab; or why there is none."""
     if pd.isna(first):
         return f"not ranked: {note}"
     return f"{first:.0f}{f'-{last:.0f}' if last > first else ''} {group}"
@@ -72,7 +70,7 @@ def ranks(summary: Frame) -> list[str]:
 
 
 def means(summary: Frame) -> list[str]:
-    """Means of a summary with their intervals, and of how many replicas where some did not finish."""
+    """Means of a summary with intervals, and of how many replicas where some did not finish."""
     begun = summary[list(STATUSES)].sum(axis=1)
     rows = zip(*(summary[name] for name in ("mean", "low", "high", "n_seeds")), begun, strict=True)
     return [
@@ -106,9 +104,7 @@ def score_columns(summary: Frame) -> Frame:
 
 
 def printed_columns(summary: Frame, width: int) -> Frame:
-    """Scores of one task for a terminal of so many letters; names are broken between words, numbers
-    are not.
-    """
+    """Scores of one task for a terminal of so many letters; names are broken, numbers are not."""
     begun = summary[list(STATUSES)].sum(axis=1)
     columns = {
         "mean [95 %]": [interval(*row) for row in summary[["mean", "low", "high"]].to_numpy()],
@@ -117,7 +113,7 @@ def printed_columns(summary: Frame, width: int) -> Frame:
         "step\nseconds per\nreplica": [number(seconds) for seconds in summary["seconds"]],
     }
     taken = sum(
-        2 + max(map(len, "\n".join([name, *own]).split("\n"))) for name, own in columns.items()
+        2 + max(map(len, "\n".join([name, *cells]).split("\n"))) for name, cells in columns.items()
     )
     return pd.DataFrame(
         {"arm": [folded(arm, max(width - taken - 2, 16)) for arm in summary["arm"]], **columns}
@@ -125,9 +121,7 @@ def printed_columns(summary: Frame, width: int) -> Frame:
 
 
 def folded(name: str, width: int) -> str:
-    """Break a name into lines of so many letters, after a blank or one of "/.,_=" where that is
-    possible.
-    """
+    """Break a name into lines of so many letters, after a blank or one of "/.,_=" if possible."""
     lines = [""]
     for part in re.split(r"(?<=[ /,_=])|(?<=\.)(?=\D)", name):
         if lines[-1] and len(lines[-1] + part.rstrip()) > width:
@@ -178,13 +172,13 @@ def target_columns(targets: Frame) -> Frame:
     """Cost to target of one task: reached by how many, and the medians."""
     columns: dict[str, Any] = {"arm": sorted(targets["arm"].unique())}
     for level in (level for level in LEVELS if level in set(targets["level"])):
-        own = targets[targets["level"] == level].set_index("arm").reindex(columns["arm"])
-        head = f"{level} ({own['target'].dropna().iloc[0]:g})"
+        rows = targets[targets["level"] == level].set_index("arm").reindex(columns["arm"])
+        head = f"{level} ({rows['target'].dropna().iloc[0]:g})"
         columns[f"{head} reached"] = [
-            f"{r:.0f}/{n:.0f}" for r, n in own[["reached", "n"]].to_numpy()
+            f"{r:.0f}/{n:.0f}" for r, n in rows[["reached", "n"]].to_numpy()
         ]
         for cost in ("epochs", "seconds"):
-            columns[f"{head} {_COST_NAMES[cost]}"] = own[cost].map(number).array
+            columns[f"{head} {_COST_NAMES[cost]}"] = rows[cost].map(number).array
     return pd.DataFrame(columns)
 
 
@@ -208,12 +202,9 @@ def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, st
     lines = [("cells", str(len(manifests)))]
     for key, every in sorted(values.items()):
         distinct = sorted(set(every))
-        shown = (
-            distinct[0]
-            if len(distinct) == 1
-            else f"{len(distinct)} values: {', '.join(distinct[:3])}"
-        )
-        lines.append((key, shown + (", …" if len(distinct) > 3 else "")))
+        shown = f"{len(distinct)} values: " if len(distinct) > 1 else ""
+        shown += ", ".join(distinct[:3]) + (", …" if len(distinct) > 3 else "")
+        lines.append((key, shown))
     return lines
 
 

@@ -41,8 +41,8 @@ def final_scores(
     Where a few arms stretch the axis so far that the better half is a blot, a second panel shows
     that half closer.
     """
-    own = summary[summary["task"] == task]
-    rows = own[own["n_seeds"] > 0]
+    of_task = summary[summary["task"] == task]
+    rows = of_task[of_task["n_seeds"] > 0]
     if rows.empty:
         return None
     score = tables.score(task)
@@ -54,11 +54,11 @@ def final_scores(
     closer = _limits(rows, values, better, score)
     crowded = closer[1] - closer[0] < (limits[1] - limits[0]) / 3
     views = {"all arms": limits, "the better half, closer": closer} if crowded else {"": limits}
-    absent = own.loc[own["n_seeds"] == 0, "arm"]
+    absent = of_task.loc[of_task["n_seeds"] == 0, "arm"]
     note = (
         f"Marks: seeds, a cross where one diverged or failed. Black: mean and {INTERVAL} over "
-        f"{seeds(rows['n_seeds'])} that finished; then the rank interval, and letters shared by arms that are not "
-        f"told apart.\n{off_axis(values, limits, 'seeds')}"
+        f"{seeds(rows['n_seeds'])} that finished; then the rank interval, and letters shared by "
+        f"arms that are not told apart.\n{off_axis(values, limits, 'seeds')}"
     )
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
     left = _margin(arms)
@@ -73,8 +73,10 @@ def final_scores(
         finished, colour = (replica["status"] == "finished").to_numpy(), looks[arm].colour
         heights = _spread(place, len(order))[replica["seed"].map(order).to_numpy(int)]
         for panel in axes if arm in better else axes[:1]:
-            for chosen, mark in ((finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
-                                 (~finished, {"marker": "x", "ms": 6, "mew": 1.6})):  # fmt: skip
+            for chosen, mark in (
+                (finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
+                (~finished, {"marker": "x", "ms": 6, "mew": 1.6}),
+            ):
                 panel.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
             panel.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
             panel.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
@@ -95,35 +97,41 @@ def final_scores(
 def cost_to_target(
     tables: Tables, targets: Frame, task: str, looks: dict[str, Look]
 ) -> Picture | None:
-    """Cost of every seed until the validation score meets each target; a column per target, a row
-    per currency.
-    """
-    own = targets[targets["task"] == task]
-    if own.empty:
+    """Cost of every seed until each target is met; a column per target, a row per currency."""
+    of_task = targets[targets["task"] == task]
+    if of_task.empty:
         return None
-    fastest = own.groupby("arm").agg(reached=("reached", "sum"), epochs=("epochs", "min"))
+    fastest = of_task.groupby("arm").agg(reached=("reached", "sum"), epochs=("epochs", "min"))
     arms = [
         str(arm)
         for arm in fastest.sort_values(["reached", "epochs"], ascending=[False, True]).index
     ]
-    levels = [level for level in LEVELS if level in set(own["level"])]
+    levels = [level for level in LEVELS if level in set(of_task["level"])]
     runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
     score, left = tables.score(task), _margin(arms)
     note = (
-        f"Marks: {seeds(own['n'])}. Hollow: one mark for all that did not reach the target within the budget. Black: "
-        f"median, a miss counting as infinite. k/n: seeds that reached it. On top: the arm that reaches most often; of "
-        f"equals the one whose median is least."
+        f"Marks: {seeds(of_task['n'])}. Hollow: one mark for all that did not reach the target "
+        "within the budget. Black: median, a miss counting as infinite. k/n: seeds that reached "
+        "it. On top: the arm that reaches most often; of equals the one whose median is least."
     )
     figure, axes = panels(
-        len(levels) * len(_CURRENCIES), len(levels), _height(arms, left), f"{task}: cost to reach a validation score",
-        note, left=left, right=0.5, bottom=0.65, gaps=(0.5, 0.9), headed=1,
-    )  # fmt: skip
+        len(levels) * len(_CURRENCIES),
+        len(levels),
+        _height(arms, left),
+        f"{task}: cost to reach a validation score",
+        note,
+        left=left,
+        right=0.5,
+        bottom=0.65,
+        gaps=(0.5, 0.9),
+        headed=1,
+    )
     for line, (cost, label) in enumerate(_CURRENCIES.items()):
         axis = CostAxis(
             runs[[f"{cost}_to_{level}" for level in levels]].to_numpy(float).ravel(), beyond=0.3
         )
         for panel, level in zip(axes[line * len(levels) :], levels, strict=False):
-            rows = own[own["level"] == level].set_index("arm")
+            rows = of_task[of_task["level"] == level].set_index("arm")
             costs = {
                 arm: runs.loc[runs["arm"] == arm, f"{cost}_to_{level}"].to_numpy(float)
                 for arm in arms
@@ -145,20 +153,23 @@ def cost_to_target(
             panel.set_title(f"{level}: {score} {sign} {rows['target'].iloc[0]:g}", loc="left")
             panel.set_xlabel(label)
             _draw_rows(panel, arms, left, named=level == levels[0])
-    alt = f"Dot plots: cost until the validation {score} on {task} meets {len(levels)} targets, {len(arms)} arms."
+    alt = (
+        f"Dot plots: cost until the validation {score} on {task} meets {len(levels)} targets, "
+        f"{len(arms)} arms."
+    )
     return Picture("cost-to-target", alt, figure)
 
 
 def _draw_costs(
     panel: Axes, axis: CostAxis, costs: dict[str, Array], medians: Array, looks: dict[str, Look]
 ) -> None:
-    """Every arm's seeds in a row of its own, one mark for all that missed in a lane on the right."""
+    """Every arm's seeds in one row, one mark for all that missed in a lane on the right."""
     lane = axis.high + 0.18 * axis.decades
     panel.axvspan(axis.high + 0.06 * axis.decades, axis.right, color="#eeeeee", lw=0, zorder=0)
-    for place, (arm, own) in enumerate(costs.items()):
-        hit, heights, look = np.isfinite(own), _spread(place, len(own)), looks[arm]
+    for place, (arm, values) in enumerate(costs.items()):
+        hit, heights, look = np.isfinite(values), _spread(place, len(values)), looks[arm]
         mark = {"marker": look.marker, "ms": 4, "ls": "", "color": look.colour}
-        panel.plot(axis.place(own[hit]), heights[hit], mew=0, **mark)
+        panel.plot(axis.place(values[hit]), heights[hit], mew=0, **mark)
         if not hit.all():
             panel.plot(lane, place, mfc="none", **mark)
     known = np.isfinite(medians)
@@ -175,9 +186,7 @@ def _draw_costs(
 
 
 def overview(summary: Frame) -> Picture | None:
-    """Mean score and rank interval of every arm on every task; ties have one colour, that of the
-    interval's middle.
-    """
+    """Mean score and rank interval of every arm and task, coloured by the interval's middle."""
     middle = (summary["rank_first"] + summary["rank_last"]) / 2
     places = ("  (" + pd.Series(ranks(summary), summary.index) + ")").where(middle.notna(), "")
     table = summary.assign(middle=middle, place=places, text=summary["mean"].map(score_text))
@@ -191,16 +200,25 @@ def overview(summary: Frame) -> Picture | None:
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
     cell = (WIDTH - left) / len(tasks)  # inches
     note = (
-        "Dark: good rank, the middle of its interval. In brackets: the interval, and letters shared by arms that are "
-        "not told apart. White: not ranked. Rows: by the mean of these ranks over the tasks on which an arm has one."
+        "Dark: good rank, the middle of its interval. In brackets: the interval, and letters "
+        "shared by arms that are not told apart. White: not ranked. Rows: by the mean of these "
+        "ranks over the tasks on which an arm has one."
     )
     figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
     last = max(2.0, wide.max(axis=None, skipna=True)) if wide.notna().any(axis=None) else 2.0
     palette = sns.color_palette("crest_r", as_cmap=True).with_extremes(bad="white")
     sns.heatmap(
-        wide, ax=axes, cmap=palette, vmin=1, vmax=last, cbar=False, linewidths=1, linecolor="white",
-        xticklabels=False, yticklabels=False,
-    )  # fmt: skip
+        wide,
+        ax=axes,
+        cmap=palette,
+        vmin=1,
+        vmax=last,
+        cbar=False,
+        linewidths=1,
+        linecolor="white",
+        xticklabels=False,
+        yticklabels=False,
+    )
     for arm, task, rank, text, place in table[
         ["arm", "task", "middle", "text", "place"]
     ].to_numpy():

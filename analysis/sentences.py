@@ -1,6 +1,4 @@
-"""What the report says in words: headlines, what was compared, and what weakens it. No sentence
-beyond its interval.
-"""
+"""What the report says: headlines, what was compared, caveats. No sentence beyond its interval."""
 
 from __future__ import annotations
 
@@ -18,26 +16,14 @@ from analysis.summaries import spans
 from analysis.tables import Frame, Tables, higher_is_better
 
 UNSPENT = 0.05  # share of a budget that may be left without a word
-_NUMERALS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+_NUMERALS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 
 
 def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | None) -> str:
-    """Say which arm comes first on a task, if one does, over what, and how small a gap would have
-    shown.
+    """Say which arm comes first on a task, if one does, over what, and what gap would have shown.
 
     Parameters
     ----------
@@ -87,13 +73,13 @@ def _first(rows: Frame, order: Ranking) -> str:
         return f"which are too few to tell any two arms apart, whatever their scores, {highest}."
     if len(front) > 1:
         names = listed([prepared(row) for row in front.to_dict("records")])
-        return f"{names} are not told apart; the {sense} mean test {score} is that of {best['arm']}: {value}."
+        return (
+            f"{names} are not told apart; the {sense} mean test {score} is that of {best['arm']}: "
+            f"{value}."
+        )
     others = len(order.arms) - 1
-    apart = (
-        "the other ranked arm"
-        if others == 1
-        else f"each of the {counted(others)} other ranked arms"
-    )
+    each = "the other" if others == 1 else f"each of the {counted(others)} other"
+    apart = f"{each} ranked arm{'' if others == 1 else 's'}"
     first = front.iloc[0]  # another arm may have the better mean, by seeds that not all share
     value = interval(first["mean"], first["low"], first["high"])
     return f"{prepared(first)} comes first: test {score} {value}, told apart from {apart}."
@@ -101,12 +87,9 @@ def _first(rows: Frame, order: Ranking) -> str:
 
 def prepared(row: Any) -> str:
     """Name an arm, and what it had been given before its budget."""
-    before = row["pretraining_epochs"]
-    return row["arm"] + (
-        f" (after {number(before, 4)} epochs of pre-training, not in the budget)"
-        if before > 0
-        else ""
-    )
+    if not (before := row["pretraining_epochs"]) > 0:
+        return row["arm"]
+    return f"{row['arm']} (after {number(before, 4)} epochs of pre-training, not in the budget)"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
@@ -149,37 +132,41 @@ def _span(values: pd.Series) -> str:
 
 
 def covered(tables: Tables) -> str:
-    """Say over what the intervals of this study's pages are: what differs between its repetitions."""
+    """Say over what the intervals of this study are: what differs between its repetitions."""
     kinds = set(tables.runs.loc[_began(tables.runs), "split"])
     parts = []
     if "own" in kinds:
         parts.append(
-            "A repetition (a seed) has its own split of the data, its own initial weights, order of examples and "
-            "draws: the intervals cover all of these for this data set. They say nothing about other data."
+            "A repetition (a seed) has its own split of the data, initial weights, order "
+            "of examples and draws: the intervals cover all of these for this data set. They say "
+            "nothing about other data."
         )
     if "source test" in kinds:
         parts.append(
-            "Where the source fixes the test split alone, repetitions differ in which of the other examples train, in "
-            "weights, order and draws: the intervals do not cover another choice of test examples."
+            "Where the source fixes the test split alone, repetitions differ in which of the other "
+            "examples train, in weights, order and draws: the intervals do not cover another "
+            "choice of test examples."
         )
     if "source pools" in kinds:
         parts.append(
-            "Where the source fixes what test episodes are made of, repetitions differ in the episodes drawn from it, "
-            "in weights, order and draws: the intervals do not cover episodes of anything else."
+            "Where the source fixes what test episodes are made of, repetitions differ in the "
+            "episodes drawn from it, in weights, order and draws: the intervals do not cover "
+            "episodes of anything else."
         )
     if "source" in kinds:
         parts.append(
-            "Where the source fixes the split, repetitions differ in weights, order and draws alone: the intervals do "
-            "not cover another choice of test examples."
+            "Where the source fixes the split, repetitions differ in weights, order and draws "
+            "alone: the intervals do not cover another choice of test examples."
         )
     if fixed := sorted(filter(str.isdigit, kinds)):
         parts.append(
-            f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals hold for that split: "
-            "on another one the order may be reversed."
+            f"With one split for all repetitions (split_seed {', '.join(fixed)}) the intervals "
+            "hold for that split: on another one the order may be reversed."
         )
     if "" in kinds:
         parts.append(
-            "Where the tables do not say how the data were split, assume one split for all repetitions."
+            "Where the tables do not say how the data were split, assume one split for all "
+            "repetitions."
         )
     return " ".join(parts)
 
@@ -201,7 +188,7 @@ def compared(tables: Tables) -> Frame:
                 "seeds": spans(ran["seed"].drop_duplicates()) or NONE,
                 "split": ", ".join(sorted(set(ran["split"]) - {""})) or NONE,
                 "train / validation / test": " / ".join(
-                    _span(own) if len(own) else NONE for own in sizes
+                    _span(counts) if len(counts) else NONE for counts in sizes
                 ),
                 "budget per replica": " or ".join(budgets) or NONE,
                 "changed for all arms": ", ".join(dict.fromkeys(runs["settings"])) or NONE,
@@ -211,15 +198,15 @@ def compared(tables: Tables) -> Frame:
 
 
 def _networks(runs: Frame) -> list[str]:
-    """Networks of a task, its own first, each with the number of its weights."""
+    """Networks of a task, the default first, each with the number of its weights."""
     names = dict.fromkeys([*runs.loc[runs["default_network"], "network"], *runs["network"]])
     sizes = {
         name: sorted(runs.loc[runs["network"] == name, "n_weights"].dropna().unique())
         for name in names
     }
     return [
-        name + (f" ({' or '.join(map(count, own))} weights)" if own else "")
-        for name, own in sizes.items()
+        name + (f" ({' or '.join(map(count, counts))} weights)" if counts else "")
+        for name, counts in sizes.items()
     ]
 
 
@@ -244,12 +231,12 @@ def warnings(tables: Tables) -> list[str]:
 
 def _apart(tables: Tables) -> Iterable[str]:
     """Tasks on which not all runs can be compared."""
-    for name, own in tables.runs.groupby("task_name")["task"].unique().items():
-        if len(own) > 1:
-            conditions = "; ".join(task for task in tables.tasks if task in own)
+    for name, told in tables.runs.groupby("task_name")["task"].unique().items():
+        if len(told) > 1:
+            conditions = "; ".join(task for task in tables.tasks if task in told)
             yield (
-                f"{name}: runs that differ in the task's settings, budget, split or data are ranked and tested apart: "
-                f"{conditions}."
+                f"{name}: runs that differ in the task's settings, budget, split or data are "
+                f"ranked and tested apart: {conditions}."
             )
 
 
@@ -259,7 +246,10 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
         told = "; ".join(
             f"{', '.join(dict.fromkeys(arms))} ({files})" for files, arms in stale.items()
         )
-        yield f"stale, made by code or data that have changed since: {told}. rerun=stale trains them again."
+        yield (
+            f"stale, made by code or data that have changed since: {told}. rerun=stale trains them "
+            "again."
+        )
     if differing := _differing_sources(tables, task):
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(set(runs["n_train"].dropna())) > 1:
@@ -273,15 +263,13 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
     seeds = runs.groupby("arm")["seed"].agg(frozenset)
     if len(set(seeds)) > 1:
         yield "not all arms ran the same seeds; ranks and differences use the shared ones only."
-    few = sorted(arm for arm, own in seeds.items() if len(own) < MIN_SEEDS)
+    few = sorted(arm for arm, ran in seeds.items() if len(ran) < MIN_SEEDS)
     if few:
         yield f"fewer than {MIN_SEEDS} seeds, not ranked: {', '.join(map(str, few))}."
 
 
 def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
-    """Arms of a task by what has changed since they were trained; those that nothing has are left
-    out.
-    """
+    """Arms of a task by what has changed since they were trained, if anything has."""
     return _by(
         _cells(tables, task),
         lambda manifest: ", ".join(tables.stale.get(str(manifest.get("run_id")), ())),
@@ -289,7 +277,7 @@ def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
 
 
 def _cells(tables: Tables, task: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Arm and manifest of each run of a task that began, by arm; those that lack one are left out."""
+    """Arm and manifest of each run of a task that began, by arm; without those that lack one."""
     manifests = {str(m.get("run_id", cell)): m for cell, m in tables.manifests.items()}
     runs = _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy()
     return [(arm, manifests[run_id]) for run_id, arm in runs if run_id in manifests]
@@ -307,9 +295,7 @@ def _by(
 
 
 def _differing_sources(tables: Tables, task: str) -> list[str]:
-    """Source files that runs of a task share and that are not the same in all, with the arms of
-    each version.
-    """
+    """Source files that differ between a task's runs, with the arms of each version."""
     found: dict[str, list[str]] = {}
     cells = _cells(tables, task)
     for file in sorted({file for _, manifest in cells for file in manifest.get("sources", ())}):

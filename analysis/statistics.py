@@ -34,10 +34,8 @@ def stream(*names: str) -> Generator:
 
 
 def rounding(*scores: ArrayLike) -> Array:
-    """How far a difference or sum of these scores can be off because they are float32, element by
-    element.
-    """
-    sizes = np.abs(np.broadcast_arrays(*[np.asarray(own, float) for own in scores]))
+    """How far a difference or sum of float32 scores can be off, element by element."""
+    sizes = np.abs(np.broadcast_arrays(*[np.asarray(values, float) for values in scores]))
     return RESOLUTION * np.where(np.isfinite(sizes), sizes, 0).max(axis=0)
 
 
@@ -52,8 +50,7 @@ def mean_interval(
     resolution: ArrayLike | None = None,
     level: float = LEVEL,
 ) -> tuple[Array, Array]:
-    """Student's t interval of a mean, longer on the side of a long tail: `reach` standard errors
-    either way.
+    """Student's t interval of a mean, longer towards a long tail: `reach` standard errors.
 
     Values without skewness have the textbook interval, and none has a shorter one. `python -m
     benchmarks.coverage` measures how often it holds the mean.
@@ -65,8 +62,7 @@ def mean_interval(
     limits : (float, float)
         What no mean can leave, such as 0 and 1 of an accuracy: cutting there costs no coverage.
     resolution : float or array of shape (m,)
-        Values that vary by less are equal, and their interval is a point; by default their own
-        rounding.
+        Values that vary by less are equal, and their interval is a point; default: their rounding.
 
     Returns
     -------
@@ -81,23 +77,20 @@ def mean_interval(
         resolution = rounding(0, *table)
     low, high = np.full((2, table.shape[1]), np.nan)
     known = np.isfinite(table).sum(axis=0) > 1
-    own = table[:, known]
-    n = np.isfinite(own).sum(axis=0)
-    mean = np.nansum(own, axis=0) / n
-    variance, third = cumulants_of_mean(np.nan_to_num(own - mean) / n, n)
+    units = table[:, known]
+    n = np.isfinite(units).sum(axis=0)
+    mean = np.nansum(units, axis=0) / n
+    variance, third = cumulants_of_mean(np.nan_to_num(units - mean) / n, n)
     varies = np.sqrt(variance * (n - 1)) > np.broadcast_to(resolution, known.shape)[known]
     error = np.where(varies, np.sqrt(variance), 0)
     below, above = reach(n - 1, np.where(varies, third / np.where(varies, error, 1) ** 3, 0), level)
-    low[known], high[known] = (
-        np.clip(mean - below * error, *limits),
-        np.clip(mean + above * error, *limits),
-    )
+    low[known] = np.clip(mean - below * error, *limits)
+    high[known] = np.clip(mean + above * error, *limits)
     return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
 
 
 def cumulants_of_mean(influence: Array, n: ArrayLike) -> tuple[Array, Array]:
-    """Variance and third cumulant of a mean, from what each of n units adds to it: deviation from
-    the mean, over n.
+    """Variance and third cumulant of a mean, from what each of n units adds: (y - mean) / n.
 
     Without bias of small samples; 0 units among the n may stand for missing ones. Two values have
     no skewness.
@@ -113,8 +106,7 @@ def cumulants_of_mean(influence: Array, n: ArrayLike) -> tuple[Array, Array]:
 
 
 def reach(freedom: ArrayLike, skewness: ArrayLike, level: float = LEVEL) -> tuple[Array, Array]:
-    """How far an interval reaches below and above a mean, in standard errors: Student's t, and more
-    into a long tail.
+    """Standard errors by which an interval reaches below and above a mean: more into a long tail.
 
     A mean over its estimated error is skewed the other way than the mean itself, for the two go
     together: with t its quantile without skewness, that of either end moves by skewness (t^2 + 1/2)
@@ -129,8 +121,8 @@ def reach(freedom: ArrayLike, skewness: ArrayLike, level: float = LEVEL) -> tupl
 
     References
     ----------
-    N. J. Johnson (1978), Modified t tests and confidence intervals for asymmetrical populations, J. Am. Stat. Assoc.
-    73, 536-544.
+    N. J. Johnson (1978), Modified t tests and confidence intervals for asymmetrical populations,
+    J. Am. Stat. Assoc. 73, 536-544.
     """
     t = student.ppf((1 + level) / 2, freedom)
     longer = np.asarray(skewness) * (t**2 + 0.5) / 3
@@ -140,8 +132,7 @@ def reach(freedom: ArrayLike, skewness: ArrayLike, level: float = LEVEL) -> tupl
 def sign_flip_p(
     differences: ArrayLike, rng: Generator, slack: float = 0.0, draws: int = DRAWS
 ) -> float:
-    """Two-sided p of the mean difference: the share of sign patterns whose sum is at least as far
-    from zero.
+    """Two-sided p of the mean difference: the share of sign patterns with a sum as far from 0.
 
     Exact up to 30 pairs: the sums of either half are sorted, and what reaches the observed sum
     together is counted. Beyond, from `draws` random patterns and the observed one.
@@ -181,9 +172,7 @@ def smallest_p(n: int, draws: int = DRAWS) -> float:
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's step-down correction for a family of tests, array of shape (m,); NaN is not a member
-    of the family.
-    """
+    """Holm's step-down correction for a family of tests, (m,); NaN is not a member of it."""
     p = np.asarray(p, float)
     adjusted = np.full(p.shape, np.nan)
     members = np.flatnonzero(np.isfinite(p))
@@ -219,7 +208,7 @@ class Paired:
 
 
 def paired(values: ArrayLike, reference: ArrayLike, rng: Generator) -> Paired:
-    """Compare two arrays of shape (n,), element by element; pairs that are not finite are left out."""
+    """Compare two arrays of shape (n,) by element; pairs that are not finite are left out."""
     values, reference = np.asarray(values, float), np.asarray(reference, float)
     known = np.isfinite(values) & np.isfinite(reference)
     values, reference = values[known], reference[known]
@@ -242,9 +231,7 @@ def paired(values: ArrayLike, reference: ArrayLike, rng: Generator) -> Paired:
 
 
 def merged(values: ArrayLike) -> Array:
-    """Give numbers that rounding alone tells apart one value: the smallest of a chain of such
-    neighbours.
-    """
+    """Give one value to numbers that rounding alone tells apart: the smallest of such a chain."""
     values = np.asarray(values, float)
     distinct = np.unique(values[np.isfinite(values)])
     if not len(distinct):
@@ -268,5 +255,5 @@ def average_ranks(scores: ArrayLike) -> Array:
     array of shape (n_arms,)
     """
     scores = merged(np.nan_to_num(np.asarray(scores, float), nan=-np.inf))
-    own, other = scores[:, None], scores[None]  # places of `own` against each `other`
-    return (1 + (other > own).sum(1) + ((other == own).sum(1) - 1) / 2).mean(-1)
+    each, other = scores[:, None], scores[None]  # places of `each` against each `other`
+    return (1 + (other > each).sum(1) + ((other == each).sum(1) - 1) / 2).mean(-1)

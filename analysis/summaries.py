@@ -1,5 +1,4 @@
-"""Tables made from the runs table: scores and rank intervals, paired differences, cost to target,
-failures.
+"""Tables from the runs table: scores, rank intervals, paired differences, cost to target, failures.
 
 A score counts where its replica finished. An arm is ranked if every replica did, over the seeds
 that all ranked arms share; one that lost replicas has the mean of the others, and how many they
@@ -38,8 +37,7 @@ _MEANS = {
 
 
 def summary(tables: Tables, orders: Mapping[str, Ranking]) -> Frame:
-    """One row for each arm of each task, in their order: ranked arms by their mean, the best first,
-    then the others.
+    """One row for each arm of each task: ranked arms by their mean, the best first, then others.
 
     `mean` is of the test score at the best validation, over the `n_seeds` replicas that finished;
     `low` and `high` are its interval, `final_mean` the mean at the end. `selected_gain` with its
@@ -47,7 +45,7 @@ def summary(tables: Tables, orders: Mapping[str, Ranking]) -> Frame:
     and so that positive is better: what selection gained, or lost. `rank_first` to `rank_last` is
     the rank interval, `group` the letters of the tie groups, `rank` the mean place over seeds;
     `rank_note` says why an arm has none. Costs are means over replicas, `spent` the share of the
-    budget; pre-training is in columns of its own.
+    budget; pre-training is in separate columns.
 
     Parameters
     ----------
@@ -108,10 +106,9 @@ def _ranks(order: Ranking) -> Frame:
 
 
 def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str | None:
-    """Return the arm others are compared with: `preferred` if it has results, else the best by
-    validation score.
+    """The arm others are compared with: `preferred` if it has results, else best by validation.
 
-    A method's name is enough if one arm alone has it, with the task's own network.
+    A method's name is enough if one arm alone has it, with the task's default network.
     """
     replicas = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] == "finished")]
     replicas = replicas[replicas[RESULT].notna()]
@@ -119,9 +116,11 @@ def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str
         return None
     if preferred in set(replicas["arm"]):
         return preferred
-    own = replicas[(replicas["method"] == preferred) & replicas["default_network"]]["arm"].unique()
-    if len(own) == 1:
-        return str(own[0])
+    named = replicas[(replicas["method"] == preferred) & replicas["default_network"]][
+        "arm"
+    ].unique()
+    if len(named) == 1:
+        return str(named[0])
     validation = replicas.groupby("arm")["best_validation_score"].mean()
     return str(validation.idxmax() if higher_is_better(tables.score(task)) else validation.idxmin())
 
@@ -196,9 +195,7 @@ def cost_to_target(tables: Tables) -> Frame:
 
 
 def failures(tables: Tables) -> Frame:
-    """Replicas that did not finish, those of one arm with the same reason together; `spent` of
-    their budget.
-    """
+    """Replicas that did not finish, by arm and reason; `spent` of their budget."""
     bad = tables.runs[tables.runs["status"] != "finished"]
     rows = [
         {

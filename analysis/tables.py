@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from analysis.statistics import RESOLUTION
 
-Frame: TypeAlias = Any  # a pandas DataFrame: its own types are unions that no checker can follow
+Frame: TypeAlias = Any  # a pandas DataFrame: its types are unions that no checker can follow
 
 COSTS = ("epochs", "examples", "flops", "seconds")
 LEVELS = ("easy", "medium", "hard")
@@ -49,37 +49,18 @@ _RUN_NUMBERS = (
     "state_bytes",
 )
 _CURVES = (
-    "run_id",
-    "task",
-    "seed",
-    "checkpoint",
+    *("run_id", "task", "seed", "checkpoint"),
     *(cost for cost in _LEDGER if cost != "steps"),
-    "split",
-    "metric",
-    "value",
+    *("split", "metric", "value"),
 )
 _PREDICTIONS = (
-    "run_id",
-    "seed",
-    "example",
-    "output",
-    "target",
-    "prediction",
-    "probability",
-    "confidence",
-    "brier",
+    *("run_id", "seed", "example", "output"),
+    *("target", "prediction", "probability", "confidence", "brier"),
 )
 _LABELS = ("task", "arm", "status")  # that predictions get from their replica
 _LAYERS = (
-    "run_id",
-    "task",
-    "seed",
-    "checkpoint",
-    "layer",
-    "depth",
-    "n_weights",
-    "gradient_norm",
-    "update_cosine",
+    *("run_id", "task", "seed", "checkpoint", "layer", "depth"),
+    *("n_weights", "gradient_norm", "update_cosine"),
 )
 
 
@@ -157,8 +138,7 @@ def limits_of(score: str) -> tuple[float, float]:
 
 
 def load(folder: str | Path) -> Tables:
-    """Read every finished cell of a study, `folder/<cell>/{curves,layers,runs}.parquet` and
-    `manifest.json`.
+    """Read a study's finished cells, `folder/<cell>/{curves,layers,runs}.parquet, manifest.json`.
 
     A cell without a manifest, or whose tables are not those that it names, is not finished.
 
@@ -174,7 +154,8 @@ def load(folder: str | Path) -> Tables:
     cells = [cell for cell, manifest in found.items() if manifest]
     if not cells:
         raise TableError(
-            f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables beside it"
+            f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables "
+            "beside it"
         )
     manifests = {cell.name: found[cell] for cell in cells}
     checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
@@ -226,9 +207,7 @@ def _read(
 
 
 def _predictions(cells: list[Path], runs: Frame) -> Frame:
-    """Read all predictions, classes and values as float32: both are exact in it, and one column
-    holds both.
-    """
+    """Read all predictions, classes and values, as float32: both are exact in one column of it."""
     parts = []
     for cell in cells:
         part = _read([cell], "predictions", _PREDICTIONS)
@@ -264,13 +243,13 @@ def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
     runs["spent"] = pd.concat(amounts, axis=1).max(axis=1) / runs["budget"]
     data = runs["run_id"].map(checksums)
     return pd.concat(
-        [_named(own, _conditions(own, data)) for _, own in runs.groupby("task")], ignore_index=True
+        [_named(rows, _conditions(rows, data)) for _, rows in runs.groupby("task")],
+        ignore_index=True,
     )
 
 
 def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
-    """Name what the runs of one task can be compared on: the task, and what sets them apart from
-    its other runs.
+    """Name what the runs of one task can be compared on: the task, and what sets them apart.
 
     This alone decides what is comparable: arms share a ranking, tests and a headline where the
     task's settings, the budget, the split and the data are the same. What a table does not know
@@ -285,22 +264,21 @@ def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
         lambda variant: [part for part in _settings(variant) if part.startswith("task.")]
     )
     shared = set.intersection(*map(set, settings))
-    own = settings.map(
+    of_task = settings.map(
         lambda parts: ", ".join(part.removeprefix("task.") for part in parts if part not in shared)
     )
     known = runs["budget"].notna()
     budgets = (runs["budget"].map("{:.15g}".format) + " " + runs["budget_currency"]).where(known)
     splits = ("split=" + runs["split"]).where(runs["split"] != "")
     name: pd.Series = runs["task"]
-    for values in (own, budgets, splits, "data " + data.str[:8].astype("string")):
+    for values in (of_task, budgets, splits, "data " + data.str[:8].astype("string")):
         apart = (values.groupby(name).transform("nunique") > 1) & values.notna() & (values != "")
         name = name.where(~apart, name + ", " + values.fillna(""))
     return name.astype(object)
 
 
 def _named(runs: Frame, conditions: pd.Series) -> Frame:
-    """Name the arms of one task: method, network, and the settings of these that not all of its
-    arms share.
+    """Name the arms of one task: method, network, and settings that not all of its arms share.
 
     A network's name stands for the settings that all who have it share.
     """
@@ -309,16 +287,19 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     )
     settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
     of_condition = {
-        part for own in settings.values() for part in own if part.startswith(("task.", "budget."))
+        part
+        for parts in settings.values()
+        for part in parts
+        if part.startswith(("task.", "budget."))
     }
     shared = set.intersection(*map(set, settings.values()))
     implied = {
         network: {
             part
-            for part in set.intersection(*(set(settings[v]) for v in own))
+            for part in set.intersection(*(set(settings[v]) for v in variants))
             if part.startswith("network.")
         }
-        for network, own in runs.groupby("network")["variant"].unique().items()
+        for network, variants in runs.groupby("network")["variant"].unique().items()
     }
     told = [
         ", ".join(
@@ -331,8 +312,8 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     inside = pd.Series(told, runs.index, dtype=object)
     arm = arm.where(inside == "", arm + " [" + inside + "]")
     alike = {
-        variant: ", ".join(sorted(shared | of_condition.intersection(own)))
-        for variant, own in settings.items()
+        variant: ", ".join(sorted(shared | of_condition.intersection(parts)))
+        for variant, parts in settings.items()
     }
     return runs.assign(
         arm=arm, settings=runs["variant"].map(alike), task_name=runs["task"], task=conditions
@@ -351,8 +332,7 @@ def _with_numbers(name: str) -> list[str | float]:
 
 
 def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
-    """Count a seed once in an arm: in the run that has the most seeds; say where there were
-    several, and how far apart.
+    """Count a seed once in an arm, in the run with the most seeds; say where, how far apart.
 
     Two runs of one arm share a seed where a study went on with more seeds.
     """
@@ -364,16 +344,14 @@ def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
     again = runs.duplicated(key)
     lines = []
     both = runs[runs.duplicated(key, keep=False)]
-    for (task, arm), own in both.groupby(["task", "arm"]):
-        apart = own.groupby("seed")[RESULT].agg(lambda scores: scores.max() - scores.min()).max()
-        scores = (
-            "with equal scores"
-            if not apart > RESOLUTION
-            else f"whose scores differ by up to {apart:.2g}"
-        )
+    for (task, arm), rows in both.groupby(["task", "arm"]):
+        apart = rows.groupby("seed")[RESULT].agg(lambda scores: scores.max() - scores.min()).max()
+        differ = f"whose scores differ by up to {apart:.2g}"
+        scores = differ if apart > RESOLUTION else "with equal scores"
         lines.append(
-            f"{task}: {own['seed'].nunique()} seeds of {arm} were trained in {own['run_id'].nunique()} runs, {scores}; "
-            f"each counts once, in the run with the most seeds ({own['run_id'].iloc[0]})."
+            f"{task}: {rows['seed'].nunique()} seeds of {arm} were trained in "
+            f"{rows['run_id'].nunique()} runs, {scores}; each counts once, in the run with the "
+            f"most seeds ({rows['run_id'].iloc[0]})."
         )
     return runs[~again].drop(columns="size"), tuple(lines)
 
@@ -381,20 +359,18 @@ def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
 def _join(frame: Frame, runs: Frame) -> Frame:
     """Add each replica's labels to its rows."""
     labels = runs[["run_id", "seed", "task", "arm", "status", "network", "headline_metric"]]
-    own = [column for column in frame if column in ("run_id", "seed") or column not in labels]
-    return frame[own].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
+    kept = [column for column in frame if column in ("run_id", "seed") or column not in labels]
+    return frame[kept].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a cell; empty if it cannot be read, or if a table is not the one that it
-    names.
-    """
+    """Read a cell's manifest; empty if it cannot be, or if a table is not the one that it names."""
     try:
         manifest = json.loads(path.read_text())
         tables = manifest.get("tables", {}).items()
         whole = all(
-            hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == own
-            for n, own in tables
+            hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == digest
+            for n, digest in tables
         )
     except (OSError, ValueError, AttributeError):
         return {}

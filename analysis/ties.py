@@ -119,8 +119,7 @@ def ties(scores: ArrayLike, rng: Generator) -> Ties:
 
 
 def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, float]:
-    """Correct the sign-flip tests of a family for one another, and say which |t| the first of them
-    had to exceed.
+    """Correct a family's sign-flip tests for one another; say which |t| the first had to exceed.
 
     The statistic is |sum| / sqrt(n sum of squares), the cosine between differences and signs: it
     grows with |t|, and is 1 where t is infinite.
@@ -163,9 +162,7 @@ def family_p(differences: Array, slack: Array, rng: Generator) -> tuple[Array, f
 
 
 def power(gap: float, n: int, critical: float) -> float:
-    """Probability that a true gap, in standard errors of the difference, shows: that |t| of n pairs
-    exceeds a value.
-    """
+    """Probability that |t| of n pairs exceeds a value at a true gap, in standard errors."""
     if not np.isfinite(critical) or n < 2:
         return 0.0
     deviation = _deviations(n)
@@ -173,9 +170,7 @@ def power(gap: float, n: int, critical: float) -> float:
 
 
 def _error(differences: Array) -> float:
-    """Estimate the standard error of a mean difference, the median over pairs; as often too large
-    as too small.
-    """
+    """Median-unbiased estimate of the standard error of a mean difference, a median over pairs."""
     n = differences.shape[1]
     return float(
         np.median(differences.std(axis=1, ddof=1)) / np.median(_deviations(n)) / np.sqrt(n)
@@ -184,9 +179,7 @@ def _error(differences: Array) -> float:
 
 @cache
 def _deviations(n: int) -> Array:
-    """Quantiles of the estimated over the true standard deviation; the noncentral t is a mixture
-    over them.
-    """
+    """Quantiles of estimated over true deviation; the noncentral t is a mixture over them."""
     return np.sqrt(chi2.ppf((np.arange(_SLICES) + 0.5) / _SLICES, n - 1) / (n - 1))
 
 
@@ -199,8 +192,7 @@ def smallest_gap(n: int, critical: float, wanted: float = POWER) -> float:
 
 
 def letters(apart: NDArray[np.bool_], order: Sequence[int]) -> tuple[str, ...]:
-    """Compact letter display by insertion and absorption: arms share a letter if and only if they
-    are not told apart.
+    """Compact letter display by insertion and absorption: arms not told apart share a letter.
 
     Source: H.-P. Piepho (2004), J. Comp. Graph. Stat. 13, 456-466.
 

@@ -72,9 +72,7 @@ class Picture:
 
 
 def convergence(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Validation score against each cost; where arms are many, a row for each signal against two of
-    them.
-    """
+    """Validation score against each cost; of many arms, a row for each signal against two costs."""
     score = tables.score(task)
     bands = score_bands(tables, task, "epochs")
     if not bands:
@@ -121,7 +119,10 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Pic
         axes.set_xlabel(_COSTS["epochs"])
         axes.set(ylim=limits, ylabel=f"train - validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
-    alt = f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against epochs."
+    alt = (
+        f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against "
+        "epochs."
+    )
     return Picture("generalisation-gap", alt, figure)
 
 
@@ -130,14 +131,14 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
     arms = gradient_bands(tables, task, "epochs")
     if not arms:
         return None
-    every = [band for own in arms.values() for band in own.values()]
+    every = [band for bands in arms.values() for band in bands.values()]
     logs = _joined(band.mean for band in every)
     low, high = (
         min(np.log10(VANISHING) - 1, logs.min() - 0.3),
         max(np.log10(EXPLODING) + 1, logs.max() + 0.3),
     )
     ticks = range(ceil(low), floor(high) + 1, max(1, round((high - low) / 6)))
-    depths = sorted({depth for own in arms.values() for depth in own})
+    depths = sorted({depth for bands in arms.values() for depth in bands})
     # the brightest would be lost on white
     palette = sns.color_palette("viridis", 256).as_hex()[:230]
     shades = {
@@ -149,14 +150,20 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         note += f"\nNorms below {short(GRADIENT_RANGE[0])}, zero among them, are drawn there."
     titles = [canvas.wrapped(arm, 2.2) for arm in arms]
     figure, axes = panels(
-        len(arms), 4, 1.6, f"{task}: gradient norm by layer", note, _depth_legend(tables, task, shades),
-        gaps=(0.15, 0.15), headed=_lines_of(titles),
-    )  # fmt: skip
+        len(arms),
+        4,
+        1.6,
+        f"{task}: gradient norm by layer",
+        note,
+        _depth_legend(tables, task, shades),
+        gaps=(0.15, 0.15),
+        headed=_lines_of(titles),
+    )
     axis = CostAxis(_joined(band.cost for band in every))
-    for index, (panel, own) in enumerate(zip(axes, arms.values(), strict=True)):
+    for index, (panel, bands) in enumerate(zip(axes, arms.values(), strict=True)):
         panel.axhspan(low, np.log10(VANISHING), color=_ZONES[0], lw=0, zorder=0)
         panel.axhspan(np.log10(EXPLODING), high, color=_ZONES[1], lw=0, zorder=0)
-        for depth, band in own.items():
+        for depth, band in bands.items():
             draw_band(panel, axis.place(band.cost), band, Look(shades[depth], "-", ""))
         panel.set_title(titles[index], loc="left")
         panel.set_ylim(low, high)
@@ -166,14 +173,15 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         )
         panel.set_xlabel("backprop epochs" if index + 4 >= len(arms) else "")
         panel.set_ylabel("gradient norm" if index % 4 == 0 else "")
-    alt = f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each arm."
+    alt = (
+        f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each "
+        "arm."
+    )
     return Picture("gradient-norm", alt, figure)
 
 
 def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Cosine between update and negative true gradient, one panel per layer; with many arms, a row
-    per signal.
-    """
+    """Cosine between update and negative true gradient by layer; of many arms, a row per signal."""
     layers = alignment(tables, task, "epochs")
     if not layers:
         return None
@@ -189,29 +197,33 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
     crowds = _crowds(tables, task, arms)
     every = [band for layer in layers for band in layer.bands.values()]
-    note = _note(
-        "Line: mean cosine, on an axis that is stretched near zero (square root)",
-        every,
-        more,
-        _BARS,
-    )
+    line = "Line: mean cosine, on an axis that is stretched near zero (square root)"
+    note = _note(line, every, more, _BARS)
     several = len({layer.network for layer in layers}) > 1
     titles = [
-        f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} weights\nnull: ±{layer.null:.2g}"
+        f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} "
+        f"weights\nnull: ±{layer.null:.2g}"
         for layer in layers
     ]
     columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)
     figure, rows = _rows(
-        crowds, len(layers), 2.3, f"{task}: update direction by layer", note, looks,
-        columns=columns, gaps=(0.25, 0.15), headed=_lines_of(titles),
-    )  # fmt: skip
+        crowds,
+        len(layers),
+        2.3,
+        f"{task}: update direction by layer",
+        note,
+        looks,
+        columns=columns,
+        gaps=(0.25, 0.15),
+        headed=_lines_of(titles),
+    )
     axis = CostAxis(_joined(band.cost for band in every))
     values = _stretch(
         _joined(array for band in every for array in (band.mean, band.low, band.high))
     )
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
-    for row, (_, own, background) in zip(rows, crowds, strict=True):
+    for row, (_, drawn, background) in zip(rows, crowds, strict=True):
         last = row is rows[-1]
         for index, (panel, layer) in enumerate(zip(row, layers, strict=True)):
             null, below = _stretch(layer.null), index + columns >= len(layers) and last
@@ -226,26 +238,31 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
                 )
                 for arm, band in layer.bands.items()
             }
-            _draw_arms(panel, axis, stretched, looks, own, background)
+            _draw_arms(panel, axis, stretched, looks, drawn, background)
             panel.set_title(titles[index], loc="left")
             panel.set_ylim(low, high)
             axis.dress(panel, named=below)
             canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
             panel.set_xlabel("backprop epochs" if below else "")
             panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
-    alt = f"Small multiples: cosine of updates and negative gradient on {task}, {len(layers)} layers, {len(arms)} arms."
+    alt = (
+        f"Small multiples: cosine of updates and negative gradient on {task}, {len(layers)} "
+        f"layers, {len(arms)} arms."
+    )
     return Picture("update-cosine", alt, figure)
 
 
 def seeds(counts: Iterable[int]) -> str:
     """Say how many seeds there are: "5 seeds", "3-5 seeds"."""
     counts = sorted(set(counts))
-    return f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seed{'' if counts == [1] else 's'}"
+    return (
+        f"{'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} "
+        f"seed{'' if counts == [1] else 's'}"
+    )
 
 
 def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, list[str], str]]:
-    """Arms that share a panel, below a title, with one in the background: all of them, or those
-    told the same signal.
+    """Arms that share a panel, its title, one in the background: all, or those told one signal.
 
     The one in the background is `backprop`, where the panel does not have it anyway.
     """
@@ -257,9 +274,9 @@ def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, l
     told = sorted(set(signal.values()), key=lambda name: ([*_SIGNALS, name].index(name), name))
     groups = {name: [arm for arm in arms if signal[arm] == name] for name in told}
     return [
-        (f"told {_SIGNALS.get(name, name)}", own, "" if "backprop" in own else "backprop")
-        for name, own in groups.items()
-        if own
+        (f"told {_SIGNALS.get(name, name)}", members, "" if "backprop" in members else "backprop")
+        for name, members in groups.items()
+        if members
     ]
 
 
@@ -275,19 +292,14 @@ def _rows(
     headed: int = 0,
     **layout: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Make n panels for each crowd: one crowd has its legend below, each of several its own to the
-    right.
-    """
+    """Make n panels for each crowd: one crowd has its legend below, several on the right."""
     if len(crowds) == 1:
         entries = _legend(looks, crowds[0][1])
         figure, axes = panels(n, columns, height, title, note, entries, headed=headed, **layout)
         return figure, [axes]
     note += "\nA row for the arms that are told the same signal."
-    note += (
-        " Grey: backprop's mean, for comparison."
-        if any(background for *_, background in crowds)
-        else ""
-    )
+    if any(background for *_, background in crowds):
+        note += " Grey: backprop's mean, for comparison."
     figure, axes = panels(
         n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout
     )
@@ -295,10 +307,19 @@ def _rows(
     for row, (told, arms, _) in zip(rows, crowds, strict=True):
         handles, labels = zip(*_legend(looks, arms), strict=True)
         row[-1].legend(
-            handles, [canvas.wrapped(label, 1.6) for label in labels], loc="upper left", bbox_to_anchor=(1.01, 1.03),
-            frameon=False, handlelength=2.6, labelspacing=0.3, borderaxespad=0.2, fontsize=8,
-            title=canvas.wrapped(told, 1.9), title_fontproperties={"weight": "bold", "size": 8}, alignment="left",
-        )  # fmt: skip
+            handles,
+            [canvas.wrapped(label, 1.6) for label in labels],
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.03),
+            frameon=False,
+            handlelength=2.6,
+            labelspacing=0.3,
+            borderaxespad=0.2,
+            fontsize=8,
+            title=canvas.wrapped(told, 1.9),
+            title_fontproperties={"weight": "bold", "size": 8},
+            alignment="left",
+        )
     return figure, rows
 
 
@@ -354,8 +375,10 @@ def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band")
 
 
 def _legend(looks: dict[str, Look], arms: Iterable[str]) -> list[tuple[Any, str]]:
-    return [(Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=4.5), arm)
-            for arm, look in ((arm, looks[arm]) for arm in arms)]  # fmt: skip
+    return [
+        (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=4.5), arm)
+        for arm, look in ((arm, looks[arm]) for arm in arms)
+    ]
 
 
 def _depth_legend(tables: Tables, task: str, shades: dict[int, str]) -> list[tuple[Any, str]]:

@@ -60,17 +60,17 @@ def band(replicas: Frame, cost: str, limits: tuple[float, float] = UNBOUNDED) ->
     starts = np.flatnonzero(np.diff(replicas["seed"].to_numpy())) + 1
     finished = (replicas["status"] == "finished").to_numpy()
     columns = (replicas[cost].to_numpy(float), replicas["value"].to_numpy(float), finished)
-    own = list(zip(*(np.split(column, starts) for column in columns), strict=True))
+    curves = list(zip(*(np.split(column, starts) for column in columns), strict=True))
     grid = np.unique(columns[0])
     if len(grid) > MAX_POINTS:
         grid = grid[np.linspace(0, len(grid) - 1, MAX_POINTS).round().astype(int)]
-    over = np.array([~finished[0] & (grid > costs[-1]) for costs, _, finished in own])
-    values = np.array([forward_fill(costs, values, grid) for costs, values, _ in own])
+    over = np.array([~finished[0] & (grid > costs[-1]) for costs, _, finished in curves])
+    values = np.array([forward_fill(costs, values, grid) for costs, values, _ in curves])
     values[over] = np.nan
     with np.errstate(invalid="ignore"):
         mean = np.nansum(values, axis=0) / np.isfinite(values).sum(axis=0)
     low, high = mean_interval(values, limits)
-    return Band(grid, mean, low, high, over.sum(axis=0), len(own))
+    return Band(grid, mean, low, high, over.sum(axis=0), len(curves))
 
 
 def score_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
@@ -89,15 +89,15 @@ def gap_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
 
 
 def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, Band]]:
-    """log10 of the gradient norm by arm and depth, along a cost: its mean over seeds is the
-    geometric mean.
-    """
+    """log10 of the gradient norm by arm and depth along a cost: its mean is the geometric one."""
     rows = tables.layers[tables.layers["task"] == task]
     logs = np.log10(rows["gradient_norm"].clip(*GRADIENT_RANGE))
     rows = rows.assign(value=logs).dropna(subset=["value", cost])
     return {
-        str(arm): {int(str(depth)): band(part, cost) for depth, part in own.groupby("depth")}
-        for arm, own in rows.groupby("arm")
+        str(arm): {
+            int(str(depth)): band(part, cost) for depth, part in rows_of_arm.groupby("depth")
+        }
+        for arm, rows_of_arm in rows.groupby("arm")
     }
 
 
@@ -122,8 +122,8 @@ def alignment(tables: Tables, task: str, cost: str) -> list[LayerAlignment]:
     rows = tables.layers[tables.layers["task"] == task]
     rows = rows.assign(value=rows["update_cosine"]).dropna(subset=["value", cost])
     panels = []
-    for (network, _, layer), own in rows.groupby(["network", "depth", "layer"]):
-        d, bands = int(own["n_weights"].iloc[0]), _bands(own, cost)
+    for (network, _, layer), rows_of_layer in rows.groupby(["network", "depth", "layer"]):
+        d, bands = int(rows_of_layer["n_weights"].iloc[0]), _bands(rows_of_layer, cost)
         null = float(1.96 / np.sqrt(d * max(band.n for band in bands.values())))
         panels.append(LayerAlignment(str(network), str(layer), d, null, bands))
     return panels

@@ -1,6 +1,4 @@
-"""A study with known answers: every number follows from its arm, task and seed by a formula written
-here.
-"""
+"""A study with known answers: every number follows from arm, task and seed by a formula."""
 
 import json
 from dataclasses import dataclass
@@ -42,10 +40,11 @@ class Study:
     name: str = "synthetic"
 
     def cell(self, method, task="image/digits", seeds=range(5), status="finished", **identity):
-        """Write one run; with status `diverged`, the last seed diverges halfway. Return its run_id."""
+        """Write one run; if `diverged`, the last seed diverges halfway. Return its run_id."""
         signal, top, half, aligned, pace = ARMS[method]
         identity = {"network": "mlp", "default_network": True, "variant": "", **identity}
-        run_id = f"{method}-{task.replace('/', '-')}-{identity['network']}-{identity['variant']}-{seeds[0]}"
+        where = (task.replace("/", "-"), identity["network"], identity["variant"], str(seeds[0]))
+        run_id = "-".join((method, *where))
         label = {
             "run_id": run_id,
             "study": self.name,
@@ -57,13 +56,10 @@ class Study:
         score = SCORES[task]
         loss = "cross_entropy_loss" if score == "accuracy_score" else "squared_error_loss"
         epochs = np.concatenate([[0], BUDGET * np.geomspace(1e-3, 1, CHECKPOINTS)])
+        index = np.arange(CHECKPOINTS + 1)
         if method == "evolution_strategies":  # coarse steps skip the first checkpoints
-            epochs = epochs[[0, *range(9, CHECKPOINTS + 1)]]
-        index = (
-            np.arange(CHECKPOINTS + 1)
-            if len(epochs) > CHECKPOINTS
-            else np.array([0, *range(9, CHECKPOINTS + 1)])
-        )
+            index = index[[0, *range(9, CHECKPOINTS + 1)]]
+        epochs = epochs[index]
         forwards = method in ("evolution_strategies", "genetic", "forward_forward", "constant")
         flops = epochs * EPOCH_FLOPS
         costs = {
@@ -109,13 +105,22 @@ class Study:
                         -0.3 * depth + (-3 * point / 31 if method == "genetic" else 0.2 * noise)
                     )
                     known = point > 0 and method != "constant"
-                    layers.append({
-                        **label, "seed": seed, "checkpoint": index[point], "layer": layer, "depth": depth,
-                        "n_weights": n_weights, "gradient_norm": norm, "weight_norm": 1.0,
-                        "update_norm": 0.01 if known else np.nan,
-                        "update_cosine": aligned * (1 - 0.2 * depth) + noise if known else np.nan,
-                        "dead_fraction": 0.0,
-                    })  # fmt: skip
+                    cosine = aligned * (1 - 0.2 * depth) + noise
+                    layers.append(
+                        {
+                            **label,
+                            "seed": seed,
+                            "checkpoint": index[point],
+                            "layer": layer,
+                            "depth": depth,
+                            "n_weights": n_weights,
+                            "gradient_norm": norm,
+                            "weight_norm": 1.0,
+                            "update_norm": 0.01 if known else np.nan,
+                            "update_cosine": cosine if known else np.nan,
+                            "dead_fraction": 0.0,
+                        }
+                    )
             row["status"], row["reason"] = (
                 ("diverged", "a loss is not finite") if lost else ("finished", "")
             )
@@ -158,29 +163,29 @@ class Study:
     def predict(self, run_id, seeds=range(5), n_examples=60, n_test=40, skill=0.8):
         """Write a cell's predictions as they are recorded; return them.
 
-        Each seed tests examples of its own, of three classes or values; the same ones are hard for
+        Each seed tests other examples, of three classes or values; the same ones are hard for
         every arm.
         """
         values = "regression" in run_id
         hardness = np.random.default_rng(7).uniform(-0.3, 0.3, n_examples)
         parts = []
         for seed in seeds:
-            split, own = np.random.default_rng(seed), np.random.default_rng([seed, len(run_id)])
+            split, draws = np.random.default_rng(seed), np.random.default_rng([seed, len(run_id)])
             example = np.sort(split.permutation(n_examples)[:n_test]).astype(np.int32)
             part = {"run_id": run_id, "seed": seed, "example": example, "output": np.int16(0)}
             if values:
                 target = (100 * np.sin(example)).astype(np.float32)
                 part |= {
                     "target": target,
-                    "prediction": target + np.float32(20) * own.standard_normal(n_test),
+                    "prediction": target + np.float32(20) * draws.standard_normal(n_test),
                 }
                 part |= dict.fromkeys(
                     ("probability", "confidence", "brier"), np.full(n_test, np.nan)
                 )
             else:
-                right = own.random(n_test) < skill - hardness[example]
+                right = draws.random(n_test) < skill - hardness[example]
                 target = example % 3
-                confidence = own.uniform(0.4, 1, n_test)
+                confidence = draws.uniform(0.4, 1, n_test)
                 part |= {"target": target, "prediction": np.where(right, target, (target + 1) % 3)}
                 chance = np.where(right, confidence, 1 - confidence)
                 part |= {
@@ -191,8 +196,10 @@ class Study:
             parts.append(pd.DataFrame(part))
         table = pd.concat(parts)
         kind = np.float32 if values else np.int16
-        table = table.astype({"run_id": "category", "target": kind, "prediction": kind}
-                             | dict.fromkeys(("probability", "confidence", "brier"), np.float16))  # fmt: skip
+        table = table.astype(
+            {"run_id": "category", "target": kind, "prediction": kind}
+            | dict.fromkeys(("probability", "confidence", "brier"), np.float16)
+        )
         table.to_parquet(
             self.folder / run_id.replace("/", "-") / "predictions.parquet", index=False
         )
@@ -204,8 +211,16 @@ class Study:
         for name, rows in (("curves", curves), ("layers", layers), ("runs", runs)):
             pd.DataFrame(rows).to_parquet(cell / f"{name}.parquet", index=False)
         packages = {"python": "3.11.7", "torch": "2.13.0"}
-        manifest = {"run_id": run_id, "commit": "0123abc", "dirty": False, "packages": packages, "threads": 1,
-                    "processor": "a processor", "settings": {"seeds": 5}, "wall_seconds": 1.5}  # fmt: skip
+        manifest = {
+            "run_id": run_id,
+            "commit": "0123abc",
+            "dirty": False,
+            "packages": packages,
+            "threads": 1,
+            "processor": "a processor",
+            "settings": {"seeds": 5},
+            "wall_seconds": 1.5,
+        }
         (cell / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -53,9 +53,9 @@ def predictions(rng):
 
 def test_recall_and_precision_equal_scikit_learn_s(predictions):
     found = by_class(predictions)
-    for (arm, seed), own in predictions.groupby(["arm", "seed"]):
+    for (arm, seed), replica in predictions.groupby(["arm", "seed"]):
         precision, recall, _, n = precision_recall_fscore_support(
-            own["target"], own["prediction"], zero_division=np.nan
+            replica["target"], replica["prediction"], zero_division=np.nan
         )
         mine = found[(found["arm"] == arm) & (found["seed"] == seed)]
         assert mine["target"].tolist() == [0, 1, 2, 3]
@@ -73,9 +73,7 @@ def test_a_class_that_nothing_is_of_or_is_called_has_no_recall_or_precision():
 
 
 def test_the_error_if_calibrated_is_the_mean_over_coins(rng):
-    """Two examples in one bin: |right - 0.75| is 0.75, 0.25 or 0.25 with probability 1/16, 6/16 and
-    9/16.
-    """
+    """Two in one bin: |right - 0.75| is 0.75, 0.25 or 0.25 with probability 1/16, 6/16, 9/16."""
     table = pd.DataFrame(
         {"arm": "a", "seed": np.repeat(np.arange(100), 2), "target": 0, "prediction": 0}
     )
@@ -87,11 +85,11 @@ def test_the_error_if_calibrated_is_the_mean_over_coins(rng):
 
 def test_confusion_equals_scikit_learn_s(predictions):
     found = confusion(predictions)
-    for arm, own in predictions.groupby("arm"):
+    for arm, rows in predictions.groupby("arm"):
         mine = found[found["arm"] == arm].set_index(["target", "prediction"])
         every = pd.MultiIndex.from_product([range(4), range(4)])
         counts = mine["n"].reindex(every, fill_value=0).to_numpy().reshape(4, 4)
-        assert (counts == confusion_matrix(own["target"], own["prediction"])).all()
+        assert (counts == confusion_matrix(rows["target"], rows["prediction"])).all()
         assert mine.groupby("target")["share"].sum().to_numpy() == pytest.approx(1)
 
 
@@ -101,7 +99,7 @@ def test_bins_contain_their_upper_edge():
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_a_confidence_equal_to_an_edge_has_its_bin_whatever_it_was_rounded_to(kind):
-    """In 16 bits 3/10, 6/10 and 7/10 are a little more; in 32 bits 1/10, 2/10, 3/10 and others are."""
+    """In 16 bits 3/10, 6/10 and 7/10 are a little more; in 32 bits 1/10, 2/10 and others are."""
     for n in (3, 10, 15):
         assert bins((np.arange(1, n + 1) / n).astype(kind), n).tolist() == list(range(n))
 
@@ -127,13 +125,15 @@ def test_reliability_equals_scikit_learn_s(predictions):
     edges = (np.arange(11) / 10).astype(np.float16)  # scikit-learn's are not rounded
     predictions = predictions[~np.isin(predictions["confidence"].to_numpy(), edges)]
     found = reliability(predictions)
-    for (arm, seed), own in predictions.groupby(["arm", "seed"]):
-        right = own["target"] == own["prediction"]
-        accuracy, confidence = calibration_curve(right, own["confidence"].astype(float), n_bins=10)
+    for (arm, seed), replica in predictions.groupby(["arm", "seed"]):
+        right = replica["target"] == replica["prediction"]
+        accuracy, confidence = calibration_curve(
+            right, replica["confidence"].astype(float), n_bins=10
+        )
         mine = found[(found["arm"] == arm) & (found["seed"] == seed)]
         np.testing.assert_allclose(mine["accuracy"], accuracy)
         np.testing.assert_allclose(mine["confidence"], confidence)
-        assert mine["n"].sum() == len(own)
+        assert mine["n"].sum() == len(replica)
 
 
 def test_a_calibrated_network_errs_as_expected_and_an_overconfident_one_more(rng):

@@ -13,8 +13,8 @@ FAULTS = [
     ("analysis/claims.py", "for n in range(DIGITS, 17)", "for n in range(DIGITS, DIGITS + 1)"),
     (
         "analysis/claims.py",
-        "if own else value\n        for value, own in zip(values, measured",
-        "\n        for value, own in zip(values, measured",
+        "if known else value\n        for value, known in zip(values, measured",
+        "\n        for value, known in zip(values, measured",
     ),
     ("analysis/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
@@ -39,7 +39,8 @@ FAULTS = [
     (
         "analysis/claims.py",
         "value.loc[seeds] if isinstance(value, pd.Series) else value for value in values]",
-        "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in values]",
+        "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in "
+        "values]",
     ),
     # a relation counts as a number that was reproduced
     (
@@ -121,7 +122,7 @@ def test_what_was_measured_is_the_side_with_quantities_and_its_interval():
         ("x <= 0.9", 0.90001, False, "0.90001"),
         ("x >= 0.9", float(np.float32(0.9)), True, "0.9"),
         ("0.899999 <= x <= 0.9", 0.89999, False, "0.89999"),
-        ("x >= 1.00001", 0.99996, False, "1"),  # a claim's own number is told in full
+        ("x >= 1.00001", 0.99996, False, "1"),  # a claim's number is told in full
         ("x < 1e-6", 9.99999e-7, True, "9.99999e-07"),
         ("x >= 3", float("nan"), False, "nan"),
     ],
@@ -197,10 +198,22 @@ def test_equal_numbers_are_equal_in_float32():
         "v": one,
         "w": one,
     }
-    for holds, is_so in (("x >= 0.9", True), ("x <= 0.9", True), ("x > 0.9", False), ("x < 0.9", False),
-                         ("x - y >= 1 / 270", True), ("x - y > 1 / 270", False), ("x - y <= 1 / 270", True),
-                         ("z > 0.3", False), ("z <= 0.3", True), ("0.9 <= x", True), ("u + v + w >= 3.00000015", True),
-                         ("y >= 0.9", False), ("y < 0.9", True), ("10 ** (x * 1e-3) > 1.002", True)):  # fmt: skip
+    for holds, is_so in (
+        ("x >= 0.9", True),
+        ("x <= 0.9", True),
+        ("x > 0.9", False),
+        ("x < 0.9", False),
+        ("x - y >= 1 / 270", True),
+        ("x - y > 1 / 270", False),
+        ("x - y <= 1 / 270", True),
+        ("z > 0.3", False),
+        ("z <= 0.3", True),
+        ("0.9 <= x", True),
+        ("u + v + w >= 3.00000015", True),
+        ("y >= 0.9", False),
+        ("y < 0.9", True),
+        ("10 ** (x * 1e-3) > 1.002", True),
+    ):
         assert (judge(claim(holds), reached).verdict == "reproduced") == is_so, holds
 
 

@@ -11,14 +11,14 @@ FAULTS = [
     ("analysis/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
     ("analysis/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
     ("analysis/consistency.py", "* (n - 1) / n)", "/ n)"),
-    ("analysis/consistency.py", "own_without[None]) / 2", "own_without[None]) / 4"),
+    ("analysis/consistency.py", "within_without[None]) / 2", "within_without[None]) / 4"),
     ("analysis/consistency.py", "known @ (b**2).T", "known @ b.T"),
 ]
 
 
-def failing(rng, seeds, examples, tested, own=1.0, easy=(1.0, 1.5)):
-    """Errors of two arms; `own` is how much an example's hardness, common to both, weighs."""
-    hardness = rng.normal(0, own, examples)
+def failing(rng, seeds, examples, tested, common=1.0, easy=(1.0, 1.5)):
+    """Errors of two arms; `common` is how much an example's hardness, for both, weighs."""
+    hardness = rng.normal(0, common, examples)
     latent = hardness + rng.normal(0, 0.2, (1, seeds, 1)) + rng.normal(size=(2, seeds, examples))
     errors = (latent < -np.array(easy)[:, None, None]).astype(float)
     for seed in range(seeds):
@@ -84,20 +84,22 @@ def test_no_errors_and_errors_alone_are_not_compared(rng):
     assert np.isnan(other_seeds(errors, classes=True).value[3, 3])
 
 
-@pytest.mark.parametrize("own", [0.0, 1.0])
+@pytest.mark.parametrize("common", [0.0, 1.0])
 @pytest.mark.parametrize("seeds", [5, 10])
-def test_the_intervals_cover(rng, own, seeds):
-    long = failing(np.random.default_rng(1), 60, 20_000, 20_000, own)
+def test_the_intervals_cover(rng, common, seeds):
+    long = failing(np.random.default_rng(1), 60, 20_000, 20_000, common)
     same, other = same_seed(long, classes=True).value, other_seeds(long, classes=True).value
     inside = []
     for _ in range(200):
-        errors = failing(rng, seeds, 900, 150, own)
+        errors = failing(rng, seeds, 900, 150, common)
         one, two = same_seed(errors, classes=True), other_seeds(errors, classes=True)
-        inside.append([
-            one.low[0, 1] <= same[0, 1] <= one.high[0, 1],
-            two.low[0, 1] <= other[0, 1] <= two.high[0, 1],
-            two.low[0, 0] <= other[0, 0] <= two.high[0, 0],
-        ])  # fmt: skip
+        inside.append(
+            [
+                one.low[0, 1] <= same[0, 1] <= one.high[0, 1],
+                two.low[0, 1] <= other[0, 1] <= two.high[0, 1],
+                two.low[0, 0] <= other[0, 0] <= two.high[0, 0],
+            ]
+        )
     assert (np.mean(inside, axis=0) > 0.91).all()
 
 
@@ -108,7 +110,7 @@ def test_one_rule_under_two_names_fails_like_itself_and_another_does_not(rng):
             other_seeds(failing(rng, 10, 900, 150, easy=(1, 1)), classes=True)
         )
         alike.append(low[0, 1] <= 0 <= high[0, 1])
-        hardness = 2 * rng.normal(size=(2, 1, 300))  # of its own for each arm
+        hardness = 2 * rng.normal(size=(2, 1, 300))  # another for each arm
         errors = (hardness + rng.normal(size=(2, 10, 300)) < -1).astype(float)
         apart.append(beside_own(other_seeds(errors, classes=True))[2][0, 1] < 0)
     assert np.mean(alike) > 0.91

@@ -1,6 +1,4 @@
-"""Intervals hold the mean as often as they say; `python -m benchmarks.coverage` prints the whole
-table.
-"""
+"""Intervals hold the mean as often as they say; `benchmarks.coverage` prints the whole table."""
 
 import numpy as np
 import pytest

@@ -45,11 +45,11 @@ FAULTS = [
 
 
 def crossing(rng, seeds, examples, tested, of_seed, of_example, of_rest):
-    """Draw scores with known components; each seed tests its own examples."""
+    """Draw scores with known components; each seed tests other examples."""
     scores = rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, of_example, examples)
     scores = scores + rng.normal(0, of_rest, scores.shape)
-    for own in scores:
-        own[rng.permutation(examples)[tested:]] = np.nan
+    for row in scores:
+        row[rng.permutation(examples)[tested:]] = np.nan
     return scores
 
 
@@ -70,7 +70,7 @@ def test_a_complete_crossing_is_the_analysis_of_variance(rng):
 def test_planted_components_are_recovered_without_bias(rng, tested):
     found = [components(crossing(rng, 8, 40, tested, 0.5, 1, 1.5)) for _ in range(600)]
     for name, truth in (("seed", 0.25), ("example", 1), ("residual", 2.25), ("rest", 3.25)):
-        values = np.array([getattr(own, name) for own in found])
+        values = np.array([getattr(each, name) for each in found])
         assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(len(values)), name
 
 
@@ -81,7 +81,7 @@ def test_components_that_nothing_tells_apart_are_not_given(rng):
     found = components(disjoint)
     assert np.isnan([found.example, found.residual]).all()
     assert np.isfinite([found.seed, found.rest]).all()
-    assert found.rest == pytest.approx(np.mean([np.nanvar(own, ddof=1) for own in disjoint]))
+    assert found.rest == pytest.approx(np.mean([np.nanvar(row, ddof=1) for row in disjoint]))
     split = shares(disjoint)
     assert np.isnan([split.example, split.residual]).all()
     assert 0 <= split.seed_low <= split.seed <= split.seed_high <= 1
@@ -144,8 +144,8 @@ def test_the_two_way_variance_is_the_largest_of_three_estimates(rng):
             known, found = np.isfinite(scores), components(scores)
             n, off = known.sum(), scores - scores[known].mean()
             by_parts = found.residual / n + sum(
-                own * (known.sum(axis) ** 2).sum() / n**2
-                for own, axis in ((found.seed, 1), (found.example, 0))
+                variance * (known.sum(axis) ** 2).sum() / n**2
+                for variance, axis in ((found.seed, 1), (found.example, 0))
             )
             jackknife = [
                 units / (units - 1) * (np.nansum(off, axis) ** 2).sum() / n**2

@@ -14,7 +14,7 @@ FAULTS = [
     (
         "analysis/example_tables.py",
         'stream("calibration", task, str(arm))',
-        'stream("calibration", task, str(len(own)))',
+        'stream("calibration", task, str(len(predictions)))',
     ),
     (
         "analysis/example_figures.py",
@@ -51,19 +51,19 @@ def test_a_study_without_predictions_has_no_tables(study):
 
 
 def test_means_agree_with_the_predictions(predicted, made):
-    own = predicted["genetic", "image/digits"]
-    right = own["target"] == own["prediction"]
+    rows = predicted["genetic", "image/digits"]
+    right = rows["target"] == rows["prediction"]
     row = made["variance"].set_index(["task", "arm"]).loc["image/digits", "genetic"]
     assert row["mean"] == pytest.approx(right.mean())
     assert row["low"] < row["mean"] < row["high"]
     assert (row["n_seeds"], row["n_test"]) == (5, 40)
     classes = made["classes"].set_index(["arm", "target"])
     of_seed = [
-        recall_score(t["target"], t["prediction"], average=None) for _, t in own.groupby("seed")
+        recall_score(t["target"], t["prediction"], average=None) for _, t in rows.groupby("seed")
     ]
     assert classes.loc["genetic", "recall"].to_numpy() == pytest.approx(np.mean(of_seed, axis=0))
     calibration = made["calibration"].set_index("arm").loc["genetic"]
-    assert calibration["brier"] == pytest.approx(own["brier"].astype(float).mean())
+    assert calibration["brier"] == pytest.approx(rows["brier"].astype(float).mean())
     assert calibration["overconfidence"] > 0.1
 
 
@@ -100,10 +100,10 @@ def test_consistency_of_every_pair(predicted, made):
         p, q = first.mean(), second.mean()
         kappas.append(cohen_kappa_score(first, second))
         weights.append(p + q - 2 * p * q)
-    own = table[
+    pair = table[
         (table["seeds"] == "same") & (table["arm"] == "backprop") & (table["other"] == "genetic")
     ]
-    assert own["value"].iloc[0] == pytest.approx(np.average(kappas, weights=weights))
+    assert pair["value"].iloc[0] == pytest.approx(np.average(kappas, weights=weights))
 
 
 def test_an_arm_s_numbers_do_not_move_when_another_is_added(study, made):
@@ -131,15 +131,15 @@ def test_calibration_and_recall_drawn_are_those_of_the_tables(made):
     for panel, arm in zip(
         figures.reliability(made, "image/digits", looks(arms)).figure.axes, arms, strict=True
     ):
-        own = table[(table["arm"] == arm) & (table["n"] >= figures.FEWEST)]
+        bins = table[(table["arm"] == arm) & (table["n"] >= figures.FEWEST)]
         (drawn,) = (line for line in panel.lines if line.get_marker() == "o")
-        assert [*drawn.get_xdata()] == own["confidence"].tolist()
-        assert [*drawn.get_ydata()] == own["accuracy"].tolist()
+        assert [*drawn.get_xdata()] == bins["confidence"].tolist()
+        assert [*drawn.get_ydata()] == bins["accuracy"].tolist()
         edge = panel.collections[0].get_paths()[0].vertices
-        interval = own[["accuracy_low", "accuracy_high"]].dropna().to_numpy()
+        interval = bins[["accuracy_low", "accuracy_high"]].dropna().to_numpy()
         assert np.isin(interval, edge[:, 1]).all()
         heights = [bar.get_height() for bar in panel.patches]
-        assert heights == pytest.approx(own["n"] / table.loc[table["arm"] == arm, "n"].sum())
+        assert heights == pytest.approx(bins["n"] / table.loc[table["arm"] == arm, "n"].sum())
     shown_recall = [
         text.get_text() for text in figures.recall(made, "image/digits").figure.axes[0].texts
     ]
@@ -170,20 +170,23 @@ def test_half_of_the_matrix_is_of_the_same_seed(made):
 
 
 def test_what_a_reader_sees(made):
-    own = {name: table[table["task"] == "image/digits"] for name, table in made.items()}
-    variance = shown.variance_columns(own["variance"])
+    of_task = {name: table[table["task"] == "image/digits"] for name, table in made.items()}
+    variance = shown.variance_columns(of_task["variance"])
     assert variance["share of the seed [95 %]"].str.match(r"(\d+ % \[\d+, \d+\]|-)$").all()
     told = [
-        name for name in shown.difference_columns(own["example_differences"]) if "p" in name.split()
+        name
+        for name in shown.difference_columns(of_task["example_differences"])
+        if "p" in name.split()
     ]
     # whether methods differ is told once, by the paired differences
     assert told == ["McNemar's p (these networks)"]
     values = made["example_differences"]
     assert list(shown.difference_columns(values[values["task"] == "regression/friedman"])) == [
-        "arm", "difference [95 %, new seeds and examples]"
-    ]  # fmt: skip
-    assert len(shown.calibration_columns(own["calibration"])) == 3
-    table = own["error_consistency"].assign(low=-0.1, high=0.1)
+        "arm",
+        "difference [95 %, new seeds and examples]",
+    ]
+    assert len(shown.calibration_columns(of_task["calibration"])) == 3
+    table = of_task["error_consistency"].assign(low=-0.1, high=0.1)
     assert "above 0 for 0 of 3 pairs and below 0 for 0" in shown.consistency_sentence(table)
     table = table.assign(beside_own_low=-0.3, beside_own_high=[-0.1] * (len(table) - 1) + [0.1])
     assert (

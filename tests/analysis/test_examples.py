@@ -30,13 +30,13 @@ def test_an_older_study_has_no_predictions(study):
 def test_predictions_are_read_as_recorded_beside_their_arm(study):
     recorded = study.predict(study.cell("backprop"))
     study.predict(study.cell("genetic", "regression/friedman"))
-    own = load(study.folder).predictions
-    own = own[own["arm"] == "backprop"]
-    assert set(own["task"]) == {"image/digits"}
+    predictions = load(study.folder).predictions
+    predictions = predictions[predictions["arm"] == "backprop"]
+    assert set(predictions["task"]) == {"image/digits"}
     for column in ("seed", "example", "target", "prediction"):
-        assert (own[column].to_numpy() == recorded[column].to_numpy()).all()
+        assert (predictions[column].to_numpy() == recorded[column].to_numpy()).all()
     for column in ("probability", "confidence", "brier"):
-        assert (own[column].to_numpy() == recorded[column].to_numpy(np.float32)).all()
+        assert (predictions[column].to_numpy() == recorded[column].to_numpy(np.float32)).all()
 
 
 def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
@@ -54,20 +54,20 @@ def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
     assert digits.seeds.tolist() == [0, 1, 2, 3, 4]
     assert np.isnan(digits.scores[1, 0]).all()  # no checkpoint at that seed
     for found, table, score in ((digits, classes, accuracy_score), (friedman, values, r2_score)):
-        for seed, own in table.groupby("seed"):
-            tested = np.isin(found.examples, own["example"])
+        for seed, replica in table.groupby("seed"):
+            tested = np.isin(found.examples, replica["example"])
             scores = found.scores[0, seed]
             assert np.isfinite(scores).tolist() == tested.tolist()
             assert np.nanmean(scores) == pytest.approx(
-                score(*own[["target", "prediction"]].to_numpy(float).T)
+                score(*replica[["target", "prediction"]].to_numpy(float).T)
             )
     assert np.nanmax(np.abs(friedman.errors)) > 20
 
 
 def test_a_replica_that_did_not_finish_does_not_count(study):
     study.predict(study.cell("reinforce", status="diverged"))
-    _, own = next(recorded(load(study.folder)))
-    assert sorted(own["seed"].unique()) == [0, 1, 2, 3]
+    _, predictions = next(recorded(load(study.folder)))
+    assert sorted(predictions["seed"].unique()) == [0, 1, 2, 3]
 
 
 def test_parts_of_r2_for_several_outputs_and_missing_examples(rng):

@@ -165,13 +165,13 @@ def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, l
     axis = canvas.CostAxis(np.concatenate([band.cost for band in bands.values()]))
     shown = bars(figure.axes[0])
     for arm, band in bands.items():
-        own = shown.pop(looks[arm].colour)
+        drawn = shown.pop(looks[arm].colour)
         whole = {
             (axis.place(band.cost)[i], band.low[i], band.high[i])
             for i in np.flatnonzero(band.lost == 0)
         }
-        assert own
-        assert set(own) <= whole
+        assert drawn
+        assert set(drawn) <= whole
     assert not shown
     one = Band(np.arange(20.0), np.ones(20), np.zeros(20), np.full(20, 2.0), np.zeros(20), 5)
     marked = []
@@ -179,13 +179,11 @@ def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, l
         axes = mpl.figure.Figure().add_subplot()
         canvas.draw_bars(axes, one.cost, one, canvas.Look("#000000", "-", "o"), place, 6)
         marked.append({x for x, _, _ in bars(axes)["#000000"]})
-    assert sorted(x for own in marked for x in own) == list(range(20))
+    assert sorted(x for points in marked for x in points) == list(range(20))
 
 
 def test_colours_stay_apart_for_every_kind_of_colour_blindness():
-    """Distances in CIELAB after the simulation of Machado, Oliveira & Fernandes (2009), at full
-    severity.
-    """
+    """Distances in CIELAB after the simulation of Machado, Oliveira & Fernandes (2009), in full."""
     full, protan, deutan, tritan = np.array(
         [
             [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -319,12 +317,8 @@ def test_final_scores_are_sorted_and_complete(tables, looks):
     figure = results.final_scores(tables, summary(tables, rankings(tables)), TASK, looks).figure
     (axes,) = figure.axes
     rows = [text for text in axes.texts if text.get_text() in tables.arms]
-    assert [row.get_text() for row in rows] == [
-        "backprop",
-        "constant",
-        "genetic",
-        "reinforce",
-    ]  # the last lost a replica and is not ranked
+    # the last lost a replica and is not ranked
+    assert [row.get_text() for row in rows] == ["backprop", "constant", "genetic", "reinforce"]
     assert axes.transData.transform([(0, row.get_position()[1]) for row in rows])[
         :, 1
     ].tolist() == sorted(
@@ -340,11 +334,13 @@ def test_final_scores_are_sorted_and_complete(tables, looks):
 def test_intervals_drawn_are_those_of_the_table_and_lie_on_the_axis(tables, looks):
     table = summary(tables, rankings(tables))
     (axes,) = results.final_scores(tables, table, TASK, looks).figure.axes
-    own = table[(table["task"] == TASK) & (table["n_seeds"] > 0)]
+    finished = table[(table["task"] == TASK) & (table["n_seeds"] > 0)]
     ink = [line for line in axes.lines if line.get_color() == canvas.INK]
     intervals = [tuple(line.get_xdata()) for line in ink if line.get_marker() == "None"]
-    assert intervals == list(own[["low", "high"]].itertuples(index=False, name=None))
-    assert [line.get_xdata()[0] for line in ink if line.get_marker() == "|"] == own["mean"].tolist()
+    assert intervals == list(finished[["low", "high"]].itertuples(index=False, name=None))
+    assert [line.get_xdata()[0] for line in ink if line.get_marker() == "|"] == finished[
+        "mean"
+    ].tolist()
     rows = pd.DataFrame({"arm": ["few seeds", "another"], "low": [0.2, 0.0], "high": [0.9, 1.0]})
     low, high = results._limits(
         rows, {"few seeds": np.array([0.5, 0.6])}, ["few seeds"], "accuracy_score"
@@ -415,10 +411,15 @@ def test_ticks_of_a_cost_leave_each_other_room(costs):
 def test_no_legend_or_text_leaves_the_figure(tables, looks):
     table = summary(tables, rankings(tables))
     with canvas.style():
-        for picture in (results.overview(table), results.final_scores(tables, table, TASK, looks),
-                        training.convergence(tables, TASK, looks), training.generalisation_gap(tables, TASK, looks),
-                        training.update_cosine(tables, TASK, looks), training.gradient_norms(tables, TASK),
-                        results.cost_to_target(tables, cost_to_target(tables), TASK, looks)):  # fmt: skip
+        for picture in (
+            results.overview(table),
+            results.final_scores(tables, table, TASK, looks),
+            training.convergence(tables, TASK, looks),
+            training.generalisation_gap(tables, TASK, looks),
+            training.update_cosine(tables, TASK, looks),
+            training.gradient_norms(tables, TASK),
+            results.cost_to_target(tables, cost_to_target(tables), TASK, looks),
+        ):
             figure = picture.figure
             assert overlaps(figure) == []
             renderer = figure.canvas.get_renderer()
@@ -448,7 +449,7 @@ def test_a_task_without_any_result_has_no_figures(study):
     assert results.cost_to_target(tables, cost_to_target(tables), task, looks) is None
 
 
-def test_tasks_that_differ_in_a_setting_have_files_and_columns_of_their_own(study):
+def test_tasks_that_differ_in_a_setting_have_separate_files_and_columns(study):
     for value in ("-1", "1", "10", "2"):
         study.cell("backprop", variant=f"task.shift={value}")
     tables = load(study.folder)

@@ -9,7 +9,7 @@ from analysis.mcnemar import mcnemar, over_seeds, sign_flip_counts
 from analysis.statistics import holm
 
 FAULTS = [
-    ("analysis/mcnemar.py", "own[::size]", "own[: count + 1]"),
+    ("analysis/mcnemar.py", "binomial[::size]", "binomial[: count + 1]"),
     ("analysis/mcnemar.py", "        return np.nan\n", "        return 1.0\n"),
     ("analysis/mcnemar.py", "differences.sum(0)[shared.any(0)]", "differences.sum(0)"),
     (
@@ -82,9 +82,7 @@ def test_seeds_and_examples_are_flipped_whole(rng):
 
 
 def test_examples_that_every_seed_tests_do_not_count_as_many(rng):
-    """Two rules alike, of which each finds other examples easy at every seed: only whole examples
-    may be flipped.
-    """
+    """Two rules alike, each good at other examples at every seed: only whole examples may flip."""
     small, naive = [], []
     for _ in range(300):
         hard = rng.random((2, 1, 60))

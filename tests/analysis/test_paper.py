@@ -1,57 +1,66 @@
-"""A page of a study with known numbers: quantities, verdicts, figure, and that a changed number is
-found.
-"""
+"""A page of a study with known numbers: quantities, verdicts, figure; a changed number is found."""
 
 import json
 import shutil
 
 import pandas as pd
 import pytest
+import yaml
 
 from analysis import paper
 from analysis.tables import TableError
 
-PAPER = {
-    "name": "toy", "scale": "fast", "title": "A toy result", "citation": "Somebody (2026).", "departures": ["a port"],
-    "findings": ["it rained"],
-    "measure": {
-        "{method}_test": {
-            "for": {"method": ["backprop", "genetic", "pepita"]}, "where": {"method": "{method}"},
-            "take": "final_test_score", "times": 100,
-        },
-        "gradient_{depth}": {
-            "for": {"depth": [1, 2]}, "where": {"method": "backprop", "seeds": 5},
-            "take": {"table": "layers", "column": "gradient_norm", "depth": "{depth}", "checkpoint": 0},
-        },
-        "lowest": {
-            "where": {"method": "backprop"},
-            "take": {"table": "curves", "split": "validation", "metric": "accuracy_score", "reduce": "min"},
-        },
-        "last": {
-            "where": {"method": "backprop"},
-            "take": {"table": "curves", "split": "train", "metric": "accuracy_score", "checkpoint": "last"},
-        },
-        "epochs_to_80": {
-            "where": {"method": "backprop"},
-            "take": {"table": "curves", "column": "epochs", "split": "train", "metric": "accuracy_score",
-                     "value": ">= 0.8", "reduce": "min"},
-        },
-        "error": {"where": {"method": "backprop"}, "take": "final_test_score", "times": -100, "plus": 100},
-    },
-    "claims": [
-        {"id": "T.a", "says": "much better", "holds": "backprop_test - genetic_test >= 20", "how": "read",
-         "source": "table 1", "published": "40", "why": "half of it"},
-        {"id": "T.b", "says": "falls", "holds": "gradient_2 < gradient_1", "how": "exact", "source": "by make"},
-        {"id": "T.c", "says": "not there", "holds": "pepita_test > 0", "how": "recalled", "source": "memory"},
-    ],
-    "figures": [{"title": "Scores", "x": "method", "y": "test accuracy, %", "series": [
-        {"name": "ours", "points": {"backprop": "backprop_test", "genetic": "genetic_test"},
-         "reference": {"backprop": 95}},
-    ]}, {"title": "Scatter", "x": "test accuracy, %", "y": "density", "reference": "normal", "series": [
-        {"name": "backprop", "values": "2 * backprop_test", "normal": [180, 4]},
-        {"name": "pepita", "values": "pepita_test", "normal": [0, 1]},
-    ]}],
-}  # fmt: skip
+PAPER = yaml.safe_load(
+    """
+name: toy
+scale: fast
+title: A toy result
+citation: Somebody (2026).
+departures: [a port]
+findings: [it rained]
+measure:
+  "{method}_test":
+    for: {method: [backprop, genetic, pepita]}
+    where: {method: "{method}"}
+    take: final_test_score
+    times: 100
+  "gradient_{depth}":
+    for: {depth: [1, 2]}
+    where: {method: backprop, seeds: 5}
+    take: {table: layers, column: gradient_norm, depth: "{depth}", checkpoint: 0}
+  lowest:
+    where: {method: backprop}
+    take: {table: curves, split: validation, metric: accuracy_score, reduce: min}
+  last:
+    where: {method: backprop}
+    take: {table: curves, split: train, metric: accuracy_score, checkpoint: last}
+  epochs_to_80:
+    where: {method: backprop}
+    take: {table: curves, column: epochs, split: train, metric: accuracy_score,
+           value: ">= 0.8", reduce: min}
+  error: {where: {method: backprop}, take: final_test_score, times: -100, plus: 100}
+claims:
+  - {id: T.a, says: much better, holds: backprop_test - genetic_test >= 20, how: read,
+     source: table 1, published: "40", why: half of it}
+  - {id: T.b, says: falls, holds: gradient_2 < gradient_1, how: exact, source: by make}
+  - {id: T.c, says: not there, holds: pepita_test > 0, how: recalled, source: memory}
+figures:
+  - title: Scores
+    x: method
+    y: test accuracy, %
+    series:
+      - name: ours
+        points: {backprop: backprop_test, genetic: genetic_test}
+        reference: {backprop: 95}
+  - title: Scatter
+    x: test accuracy, %
+    y: density
+    reference: normal
+    series:
+      - {name: backprop, values: 2 * backprop_test, normal: [180, 4]}
+      - {name: pepita, values: pepita_test, normal: [0, 1]}
+"""
+)
 
 
 @pytest.fixture
@@ -68,8 +77,9 @@ def runs(study):
 
 def test_quantities_are_columns_by_seed(runs):
     quantities = paper.measure(PAPER, paper.load(runs))
-    assert set(quantities) == {f"{m}_test" for m in ("backprop", "genetic", "pepita")} | {
-        "gradient_1", "gradient_2", "lowest", "last", "epochs_to_80", "error"}  # fmt: skip
+    tests = {f"{m}_test" for m in ("backprop", "genetic", "pepita")}
+    curves = {"gradient_1", "gradient_2", "lowest", "last", "epochs_to_80", "error"}
+    assert set(quantities) == tests | curves
     assert list(quantities["backprop_test"].index) == [0, 1, 2, 3, 4]
     assert quantities["backprop_test"].mean() == pytest.approx(90, abs=3)
     assert quantities["pepita_test"].empty
@@ -96,9 +106,12 @@ def test_labels_name_a_quantity_and_values_fill_the_rest():
         "take": "final_test_score",
     }
     found = paper.quantities_of({"measure": {"{method}_{rate}": entry}})
-    assert {name: own["where"]["optimizer.learning_rate"] for name, own in found.items()} == {
-        "backprop_slow": 0.01, "backprop_fast": 0.1,
-    }  # fmt: skip
+    assert {
+        name: quantity["where"]["optimizer.learning_rate"] for name, quantity in found.items()
+    } == {
+        "backprop_slow": 0.01,
+        "backprop_fast": 0.1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,11 +164,11 @@ def test_a_row_is_chosen_by_a_bound(runs):
     curves = tables.curves[tables.curves["run_id"].str.startswith("backprop")]
     curves = curves[(curves["split"] == "train") & (curves["metric"] == "accuracy_score")]
     for seed, epochs in found.items():
-        own = curves[curves["seed"] == seed]
+        curve = curves[curves["seed"] == seed]
         assert (
-            own[own["epochs"] < epochs]["value"].max()
+            curve[curve["epochs"] < epochs]["value"].max()
             < 0.8
-            <= own[own["epochs"] == epochs]["value"].item()
+            <= curve[curve["epochs"] == epochs]["value"].item()
         )
 
 
@@ -263,8 +276,8 @@ def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
         (cell / "manifest.json").write_text(json.dumps(manifest))
     names = {"little": 20.0, "much": 300.0}
     measure = {
-        name: {"where": {"budget.epochs": own}, "take": "final_test_score"}
-        for name, own in names.items()
+        name: {"where": {"budget.epochs": budget}, "take": "final_test_score"}
+        for name, budget in names.items()
     }
     claim = {
         "id": "B",

@@ -30,12 +30,29 @@ FIGURES = (
 
 def test_the_page_has_every_section(report):
     page = report.read_text()
-    for heading in ("What was compared", "Headlines", "image/digits", "regression/friedman", "Paired differences",
-                    "Cost to target", "Costs, without and with pre-training", "What happens while training",
-                    "Failures and skipped cells", "Provenance", "How to recompute"):  # fmt: skip
+    for heading in (
+        "What was compared",
+        "Headlines",
+        "image/digits",
+        "regression/friedman",
+        "Paired differences",
+        "Cost to target",
+        "Costs, without and with pre-training",
+        "What happens while training",
+        "Failures and skipped cells",
+        "Provenance",
+        "How to recompute",
+    ):
         assert re.search(rf"<h[23]>{heading}</h[23]>", page), heading
-    for fact in ("forward_forward needs a classification task", "a loss is not finite", "0123abc", "packages.torch",
-                 "beyond-report runs", "300 epochs", "4 finished, 1 diverged"):  # fmt: skip
+    for fact in (
+        "forward_forward needs a classification task",
+        "a loss is not finite",
+        "0123abc",
+        "packages.torch",
+        "beyond-report runs",
+        "300 epochs",
+        "4 finished, 1 diverged",
+    ):
         assert fact in page, fact
 
 
@@ -96,9 +113,7 @@ def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
 
 
 def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
-    """The arm that leads with much compute is the last with little; each page says so, and neither
-    mixes the two.
-    """
+    """The arm that leads with much compute is last with little; neither page mixes the two."""
     for budget, variant in ((20.0, "budget.epochs=20"), (300.0, "")):
         for method in ("backprop", "genetic"):
             change(
@@ -111,8 +126,8 @@ def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
     summary = pd.read_csv(page.parent / "tables" / "summary.csv").set_index(["task", "arm"])
     little, much = "image/digits, 20 epochs", "image/digits, 300 epochs"
     for task, order in ((little, ["genetic", "backprop"]), (much, ["backprop", "genetic"])):
-        own = summary.loc[task].loc[order]
-        assert own[["rank_first", "rank_last", "group"]].to_numpy().tolist() == [
+        ranked = summary.loc[task].loc[order]
+        assert ranked[["rank_first", "rank_last", "group"]].to_numpy().tolist() == [
             [1, 1, "a"],
             [2, 2, "b"],
         ]
@@ -140,8 +155,8 @@ def change(study, run_id, budget, better):
 
 def test_arms_are_ranked_once_for_a_page(small, tmp_path, monkeypatch, capsys):
     counted = []
-    own = ranking.ties
-    monkeypatch.setattr(ranking, "ties", lambda *arguments: counted.append(1) or own(*arguments))
+    ties = ranking.ties
+    monkeypatch.setattr(ranking, "ties", lambda *arguments: counted.append(1) or ties(*arguments))
     publish(small, tmp_path)
     assert len(counted) == len(load(small).tasks)
 
@@ -202,14 +217,20 @@ def test_an_unknown_reference_is_refused_before_anything_is_written(small, tmp_p
 
 
 def test_help_needs_no_heavy_import():
-    code = "import sys; from analysis.report import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code = (
+        "import sys; from analysis.report import main\ntry: main(['--help'])\nexcept SystemExit: "
+        "pass\n"
+    )
     code += "assert 'pandas' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "beyond-report" in done.stdout
 
 
 def test_analysis_imports_nothing_of_ours():
-    code = "import sys, analysis.report, analysis.figures\nprint(*[m for m in sys.modules if m.split('.')[0] in "
+    code = (
+        "import sys, analysis.report, analysis.figures\nprint(*[m for m in sys.modules if "
+        "m.split('.')[0] in "
+    )
     code += "('beyond', 'methods', 'tasks', 'torch', 'hydra')])"
     assert (
         subprocess.run(

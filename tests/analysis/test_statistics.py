@@ -103,7 +103,7 @@ def test_cumulants_of_a_mean_are_fishers_k_statistics(rng):
     deviations = np.nan_to_num(values - np.nanmean(values, axis=0)) / n
     for order, found in zip((2, 3), cumulants_of_mean(deviations, n), strict=True):
         expected = [
-            stats.kstat(values[:own, k], order) / own ** (order - 1) for k, own in enumerate(n)
+            stats.kstat(values[:size, k], order) / size ** (order - 1) for k, size in enumerate(n)
         ]
         np.testing.assert_allclose(found, expected)
     assert cumulants_of_mean(np.array([-1.0, 1.0]), 2) == (4, 0)

@@ -29,32 +29,34 @@ def rows(arm, scores, task="t", status="finished", **more):
     made = []
     for seed, score in enumerate(scores):
         bad = isinstance(score, str)
-        made.append({
-            "task": task, "arm": arm, "method": arm, "default_network": True, "signal": "loss", "seed": seed,
-            "headline_metric": "accuracy_score",
-            "status": score if bad else status, "reason": score if bad else "",
-            "best_test_score": np.nan if bad else score, "best_validation_score": np.nan if bad else score,
-            "final_validation_score": np.nan if bad else score - 0.1,
-            "final_test_score": np.nan if bad else score - 0.2,
-            "flops": 10.0, "pretraining_flops": 5.0, **more,
-        })  # fmt: skip
+        made.append(
+            {
+                "task": task,
+                "arm": arm,
+                "method": arm,
+                "default_network": True,
+                "signal": "loss",
+                "seed": seed,
+                "headline_metric": "accuracy_score",
+                "status": score if bad else status,
+                "reason": score if bad else "",
+                "best_test_score": np.nan if bad else score,
+                "best_validation_score": np.nan if bad else score,
+                "final_validation_score": np.nan if bad else score - 0.1,
+                "final_test_score": np.nan if bad else score - 0.2,
+                "flops": 10.0,
+                "pretraining_flops": 5.0,
+                **more,
+            }
+        )
     return made
 
 
 def tables(*arms):
     runs = pd.DataFrame([row for arm in arms for row in arm])
     inference = [f"inference_{name}" for name in ("flops", "spikes", "accumulates")]
-    for column in (
-        "epochs",
-        "examples",
-        "seconds",
-        "total_seconds",
-        "spent",
-        "rewards",
-        "n_weights",
-        "state_bytes",
-        *inference,
-    ):
+    costs = ("epochs", "examples", "seconds", "total_seconds", "spent", "rewards")
+    for column in (*costs, "n_weights", "state_bytes", *inference):
         runs[column] = 1.0
     for column in ("epochs", "examples", "seconds"):
         runs[f"pretraining_{column}"] = 0.0
@@ -80,13 +82,8 @@ def test_summary_by_hand():
     )
     assert table.loc["a", "final_mean"] == pytest.approx(0.4)
     assert table.loc["a", ["flops", "pretraining_flops"]].tolist() == [10, 5]
-    assert table.loc["b", ["n_seeds", "finished", "diverged", "failed", "skipped"]].tolist() == [
-        2,
-        2,
-        1,
-        0,
-        0,
-    ]
+    counts = ["n_seeds", "finished", "diverged", "failed", "skipped"]
+    assert table.loc["b", counts].tolist() == [2, 2, 1, 0, 0]
     assert table.loc["b", "mean"] == pytest.approx(0.85)
     low, high = mean_interval([0.9, 0.8], (0, 1))
     assert table.loc["b", ["low", "high"]].tolist() == [low, high]
@@ -131,8 +128,12 @@ def test_what_did_not_finish_has_no_part_in_a_mean():
 
 def test_rank_intervals_and_letters():
     steps = np.linspace(-1, 1, 10) * 1e-3
-    made = tables(*(rows(arm, list(level + steps * side)) for arm, level, side in
-                    (("a", 0.9, 1), ("b", 0.9, -1), ("c", 0.5, 1))))  # fmt: skip
+    made = tables(
+        *(
+            rows(arm, list(level + steps * side))
+            for arm, level, side in (("a", 0.9, 1), ("b", 0.9, -1), ("c", 0.5, 1))
+        )
+    )
     table = summary(made).set_index("arm")
     assert table["group"].to_dict() == {"a": "a", "b": "a", "c": "b"}
     assert table[["rank_first", "rank_last"]].to_numpy().tolist() == [[1, 2], [1, 2], [3, 3]]
@@ -142,8 +143,10 @@ def test_rank_intervals_and_letters():
 
 def test_an_arm_does_not_move_because_another_was_added():
     scores = np.random.default_rng(1).random((4, 40))  # so many that the test draws its signs
-    few, many = (tables(*(rows(name, list(own)) for name, own in zip(names, scores, strict=False)))
-                 for names in (("backprop", "b"), ("backprop", "b", "c", "d")))  # fmt: skip
+    few, many = (
+        tables(*(rows(name, list(values)) for name, values in zip(names, scores, strict=False)))
+        for names in (("backprop", "b"), ("backprop", "b", "c", "d"))
+    )
     for made in (summary, paired_differences):
         one, other = (
             made(table).set_index("arm").loc["b", ["mean", "low", "high"]] for table in (few, many)
@@ -265,11 +268,8 @@ def test_cost_to_target_by_hand():
     table = cost_to_target(made).set_index("arm")
     assert table["level"].tolist() == ["easy", "easy"]
     assert table.loc["a", ["n", "reached", "epochs"]].tolist() == [4, 3, 2.5]  # of 1, 2, 3, inf
-    assert table.loc["b", ["n", "reached", "epochs"]].tolist() == [
-        2,
-        1,
-        np.inf,
-    ]  # of 7, inf; not those that took no step
+    # of 7, inf; not those that took no step
+    assert table.loc["b", ["n", "reached", "epochs"]].tolist() == [2, 1, np.inf]
 
 
 def test_failures_with_one_reason_are_told_together(small):

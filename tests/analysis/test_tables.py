@@ -8,8 +8,12 @@ import pytest
 from analysis.tables import TableError, higher_is_better, load
 
 FAULTS = [
-    ("analysis/tables.py", "for values in (own, budgets, splits,", "for values in (own, splits,"),
-    ("analysis/tables.py", "for values in (own, budgets,", "for values in (budgets,"),
+    (
+        "analysis/tables.py",
+        "for values in (of_task, budgets, splits,",
+        "for values in (of_task, splits,",
+    ),
+    ("analysis/tables.py", "for values in (of_task, budgets,", "for values in (budgets,"),
     (
         "analysis/tables.py",
         'labels = runs[["run_id", "seed", "task",',
@@ -20,8 +24,8 @@ FAULTS = [
     ("analysis/tables.py", 'startswith(("task.", "budget."))\n    }', 'startswith("task.")\n    }'),
     ("analysis/tables.py", '"{:.15g}".format) + " "', '"{:.4g}".format) + " "'),
     ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
-    ("analysis/tables.py", "if not apart > RESOLUTION", "if not apart > 0"),
-    ("analysis/tables.py", "if not apart > RESOLUTION", "if apart < RESOLUTION"),
+    ("analysis/tables.py", "if apart > RESOLUTION", "if apart > 0"),
+    ("analysis/tables.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),
 ]
 
 
@@ -32,8 +36,11 @@ def test_load_stacks_cells_in_a_fixed_order(study):
     assert tables.study == "synthetic"
     assert tables.tasks == ["image/digits"]
     assert tables.runs[["arm", "seed"]].to_numpy().tolist() == [
-        ["backprop", 0], ["backprop", 1], ["genetic", 0], ["genetic", 1]
-    ]  # fmt: skip
+        ["backprop", 0],
+        ["backprop", 1],
+        ["genetic", 0],
+        ["genetic", 1],
+    ]
     assert tables.curves["arm"].is_monotonic_increasing
     assert len(tables.manifests) == 2
     assert tables.score("image/digits") == "accuracy_score"
@@ -132,16 +139,16 @@ def change(study, run_id, manifest=None, **columns):
 
 
 def seeds_of(tables):
-    return {key: own["seed"].tolist() for key, own in tables.runs.groupby(["task", "arm"])}
+    return {key: rows["seed"].tolist() for key, rows in tables.runs.groupby(["task", "arm"])}
 
 
 def test_runs_of_other_budgets_or_splits_are_not_compared(study):
-    for seeds, variant, own in (
+    for seeds, variant, changed in (
         ([0, 1, 2], "", {}),
         ([3, 4, 5], "budget.epochs=50", {"budget": 50.0}),
         ([6, 7, 8], "", {"split": "0"}),
     ):
-        change(study, study.cell("backprop", seeds=seeds, variant=variant), **own)
+        change(study, study.cell("backprop", seeds=seeds, variant=variant), **changed)
     tables = load(study.folder)
     assert seeds_of(tables) == {
         ("image/digits, 300 epochs, split=0", "backprop"): [6, 7, 8],
@@ -184,8 +191,8 @@ def test_runs_of_other_settings_of_the_task_are_not_compared(study):
         for noise in ("", ", label_noise=0.2", ", label_noise=0.4")
         for arm in arms
     ]
-    own = tables.runs[tables.runs["task"] == "image/digits, label_noise=0.2"]
-    assert set(own["settings"]) == {"task.label_noise=0.2, task.train_size=200"}
+    noisy = tables.runs[tables.runs["task"] == "image/digits, label_noise=0.2"]
+    assert set(noisy["settings"]) == {"task.label_noise=0.2, task.train_size=200"}
 
 
 def test_runs_of_other_data_are_not_compared(study):
@@ -227,8 +234,8 @@ def test_a_seed_counts_once_in_an_arm(study):
         == {more}
     )
     assert tables.repeated == (
-        f"image/digits: 2 seeds of backprop were trained in 2 runs, with equal scores; each counts once, in the run "
-        f"with the most seeds ({more}).",
+        "image/digits: 2 seeds of backprop were trained in 2 runs, with equal scores; each counts "
+        f"once, in the run with the most seeds ({more}).",
     )
     path = study.folder / more / "runs.parquet"
     runs = pd.read_parquet(path)
@@ -238,8 +245,8 @@ def test_a_seed_counts_once_in_an_arm(study):
     for none in (runs["best_test_score"] + 1e-8, np.nan):
         for run_id in tables.manifests:
             table = pd.read_parquet(study.folder / run_id / "runs.parquet")
-            own = none if run_id == more or none is np.nan else table["best_test_score"]
-            table.assign(best_test_score=own).to_parquet(study.folder / run_id / "runs.parquet")
+            scores = none if run_id == more or none is np.nan else table["best_test_score"]
+            table.assign(best_test_score=scores).to_parquet(study.folder / run_id / "runs.parquet")
         assert "with equal scores;" in load(study.folder).repeated[0]
 
 

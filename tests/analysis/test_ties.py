@@ -78,9 +78,7 @@ def test_arms_that_rounding_tells_apart_do_not_raise_what_others_must_exceed(rng
 
 @pytest.mark.parametrize("apart", [0.3, 0.1, 0.03, 0.01])
 def test_a_family_is_corrected_as_by_enumeration(rng, apart):
-    """All signs, |t| by scipy, step-down by definition: the largest over a pair and all that are
-    less clear.
-    """
+    """All signs, |t| by scipy, step-down by definition: the largest over those less clear."""
     scores = rng.standard_normal((4, 7)) * 0.1 + apart * np.array([1, 2 / 3, 2 / 3, 0])[:, None]
     pairs = list(itertools.combinations(range(4), 2))
     differences = np.array([scores[i] - scores[j] for i, j in pairs])
@@ -99,7 +97,7 @@ def test_a_family_is_corrected_as_by_enumeration(rng, apart):
     np.testing.assert_allclose(found, expected)
     largest = t.max(1) / critical
     assert (largest > 1 + 1e-9).mean() <= 0.05 < (largest > 1 - 1e-9).mean()
-    holm = multipletests([sign_flip_p(own, rng) for own in differences], method="holm")[1]
+    holm = multipletests([sign_flip_p(pair, rng) for pair in differences], method="holm")[1]
     # what it gains over a correction that knows no correlation
     assert (found <= holm + 1e-12).all()
 
@@ -142,9 +140,7 @@ def test_rank_intervals_by_hand(rng):
 
 
 def test_what_follows_is_known(rng):
-    """Better than an arm that is better than a third: better than the third, whatever that pair's
-    own test says.
-    """
+    """Better than an arm that is better than a third: better than the third, whatever its test."""
     from analysis.ties import _implied
 
     better = np.zeros((4, 4), bool)
@@ -210,9 +206,7 @@ def test_drawn_patterns_are_near_all_of_them(rng, monkeypatch):
 
 
 def test_identical_arms_are_told_apart_in_one_study_of_twenty_at_most():
-    """Exact: 25 of 512 patterns. Scores that vary without end come to that, counts with ties stay
-    below.
-    """
+    """Exact: 25 of 512 patterns. Endless scores come to that, counts with ties stay below."""
     rng = np.random.default_rng(1)
     told = [ties(study(rng, LEVELS[:2] - 0.2), rng).better.any() for _ in range(1000)]
     assert stats.binomtest(sum(told), len(told), 25 / 512).pvalue > 0.01
@@ -221,9 +215,7 @@ def test_identical_arms_are_told_apart_in_one_study_of_twenty_at_most():
 
 
 def test_no_winner_is_named_among_identical_arms():
-    """Two identical arms come first of eight: of 200 studies at most 5 % name one of them the
-    winner.
-    """
+    """Of 200 studies whose two best arms of eight are identical, at most 5 % name a winner."""
     rng = np.random.default_rng(2)
     found = [ties(study(rng, LEVELS), rng) for _ in range(200)]
     assert sum((one.last == 1).any() for one in found) <= 10
@@ -248,9 +240,7 @@ def test_the_smallest_gap_is_seen_in_four_of_five_studies():
 
 
 def test_the_smallest_gap_is_of_what_may_be_first(rng):
-    """Controls far below say how many pairs there are, and nothing of how the rivals of the first
-    arm scatter.
-    """
+    """Controls far below say how many pairs there are, and nothing of how the best arms scatter."""
     first, second = 0.9 + 0.02 * rng.standard_normal((2, 10))
     controls = [[0.1 + 0.05 * place] * 10 for place in range(6)]
     found = ties([*controls, first, second], rng)

@@ -24,41 +24,41 @@ def test_forward_fill_by_hand():
     np.testing.assert_array_equal(filled, [np.nan, 1, 1, 3, 3, 4, 4])
 
 
-def replicas(*own):
+def replicas(*curves):
     parts = [
         pd.DataFrame({"seed": i, "status": s, "epochs": c, "value": v})
-        for i, (s, c, v) in enumerate(own)
+        for i, (s, c, v) in enumerate(curves)
     ]
     return pd.concat(parts)
 
 
 def test_band_averages_seeds_on_the_union_of_their_costs():
-    own = band(
+    found = band(
         replicas(("finished", [0, 2], [0.0, 1.0]), ("finished", [0, 1, 3], [0.0, 2.0, 4.0])),
         "epochs",
     )
-    np.testing.assert_array_equal(own.cost, [0, 1, 2, 3])
-    np.testing.assert_array_equal(own.mean, [0, 1, 1.5, 2.5])
+    np.testing.assert_array_equal(found.cost, [0, 1, 2, 3])
+    np.testing.assert_array_equal(found.mean, [0, 1, 1.5, 2.5])
     half = stats.t.ppf(0.975, 1) / 2  # of two values that are 1 apart
-    np.testing.assert_allclose(own.high, [0, 1 + 2 * half, 1.5 + half, 2.5 + 3 * half])
-    assert (own.n, own.lost.sum()) == (2, 0)
+    np.testing.assert_allclose(found.high, [0, 1 + 2 * half, 1.5 + half, 2.5 + 3 * half])
+    assert (found.n, found.lost.sum()) == (2, 0)
 
 
 def test_a_diverged_replica_is_not_carried_on():
-    own = band(
+    found = band(
         replicas(("diverged", [0, 1], [0.0, 8.0]), ("finished", [0, 1, 2], [0.0, 2.0, 4.0])),
         "epochs",
     )
-    np.testing.assert_array_equal(own.mean, [0, 5, 4])
-    np.testing.assert_array_equal(own.lost, [0, 0, 1])
-    assert np.isnan(own.low[2])
+    np.testing.assert_array_equal(found.mean, [0, 5, 4])
+    np.testing.assert_array_equal(found.lost, [0, 0, 1])
+    assert np.isnan(found.low[2])
 
 
 def test_many_points_are_thinned_and_keep_their_ends():
     costs = np.arange(1000.0)
-    own = band(replicas(("finished", costs, costs)), "epochs")
-    assert len(own.cost) == MAX_POINTS
-    assert own.mean[[0, -1]].tolist() == [0, 999]
+    found = band(replicas(("finished", costs, costs)), "epochs")
+    assert len(found.cost) == MAX_POINTS
+    assert found.mean[[0, -1]].tolist() == [0, 999]
 
 
 def test_scores_are_of_the_validation_split_and_gaps_of_both(study):
@@ -83,10 +83,10 @@ def test_gradients_are_averaged_geometrically(study):
     layers = pd.read_parquet(cell / "layers.parquet")
     layers["gradient_norm"] = np.where(layers["seed"] == 0, 1.0, 100.0) * (layers["depth"] != 2)
     layers.to_parquet(cell / "layers.parquet")
-    own = gradient_bands(load(study.folder), "image/digits", "epochs")["backprop"]
-    assert list(own) == [1, 2, 3]
-    np.testing.assert_allclose(own[1].mean, 1)  # log10 of 10
-    np.testing.assert_allclose(own[2].mean, -12)  # of zero: the lower end
+    bands = gradient_bands(load(study.folder), "image/digits", "epochs")["backprop"]
+    assert list(bands) == [1, 2, 3]
+    np.testing.assert_allclose(bands[1].mean, 1)  # log10 of 10
+    np.testing.assert_allclose(bands[2].mean, -12)  # of zero: the lower end
 
 
 def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study, rng):
