@@ -1,6 +1,4 @@
-"""`make bench`: population evaluation, a generation, a step, many replicas, start-up; each beside
-its peers.
-"""
+"""`make bench`: evaluating a population, a generation, a step, replicas, start-up; beside peers."""
 
 import argparse
 import platform
@@ -56,9 +54,17 @@ def generation() -> None:
     """(b) A whole generation: selection, variation, evaluation."""
     problem, genomes, batch, x, y = population()
     method = catalog.load(
-        "method", "genetic", population_size=256, batch_size=512, selection="tournament", tournament_size=3,
-        crossover="uniform", crossover_rate=1.0, mutation="gaussian", mutation_std=0.05,
-    )  # fmt: skip
+        "method",
+        "genetic",
+        population_size=256,
+        batch_size=512,
+        selection="tournament",
+        tournament_size=3,
+        crossover="uniform",
+        crossover_rate=1.0,
+        mutation="gaussian",
+        mutation_std=0.05,
+    )
     rng = Stream("step", [0])
     sealed = seal(batch, method.signal)
     state = method.init(problem, problem.fresh_weights(Stream("init", [0])), rng)
@@ -79,7 +85,7 @@ def population() -> tuple[Problem, Tensor, Batch, Tensor, Tensor]:
 
 
 def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int) -> None:
-    """(c, d) Backpropagation with Adam, each replica on its own order of the examples."""
+    """(c, d) Backpropagation with Adam, each replica on another order of the examples."""
     task = catalog.load("task", "image/digits")
     method, network = adam(batch_size), task.spec.network.build(task.spec)
     seeds = list(range(n_replicas))
@@ -108,7 +114,10 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     else:
         competitors["scikit-learn MLPClassifier"] = peers.sklearn_steps(batches)
     add(competitors, "jax.vmap(scan)", lambda: peers.jax_steps(n_replicas, batches))
-    title = f"({'c' if n_replicas == 1 else 'd'}) {n_steps} Adam steps, {n_replicas} replicas, batch {batch_size}, 64-32-10"
+    title = (
+        f"({'c' if n_replicas == 1 else 'd'}) {n_steps} Adam steps, {n_replicas} replicas, batch "
+        f"{batch_size}, 64-32-10"
+    )
     report(title, competitors, sequential_rounds)
 
 
@@ -178,7 +187,8 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     print(
-        f"torch {torch.__version__}, {platform.machine()}, one thread; x ours above 1 is slower than ours"
+        f"torch {torch.__version__}, {platform.machine()}, one thread; x ours above 1 is slower "
+        "than ours"
     )
     for part in chosen:
         parts[part]()

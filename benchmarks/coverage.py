@@ -47,9 +47,7 @@ DISTRIBUTIONS: dict[str, tuple[Draw, float]] = {  # how to draw scores, and thei
 
 
 def coverage(draw: Draw, mean: float, n: int, groups: int, rng: Generator) -> dict[str, float]:
-    """Share of groups of n whose interval holds the mean, by kind of interval; the width is
-    relative to plain t.
-    """
+    """Share of groups of n whose interval holds the mean, by kind; widths relative to plain t."""
     values = draw(rng, (n, groups))
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
     centre, used = values.mean(axis=0), mean_interval(values)
@@ -92,7 +90,8 @@ def main() -> None:
             )
             print(f"{name:<40}{n:>3}{shown}{found['width']:>11.2f}{mark}")
     print(
-        f"\n{chosen.groups} groups per cell: a share is known to {1.96 * np.sqrt(0.05 * 0.95 / chosen.groups):.2%}."
+        f"\n{chosen.groups} groups per cell: a share is known to "
+        f"{1.96 * np.sqrt(0.05 * 0.95 / chosen.groups):.2%}."
     )
 
 

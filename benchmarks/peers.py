@@ -1,6 +1,4 @@
-"""What others would write: the same 64-32-10 network and digits, in the ordinary style of each
-library.
-"""
+"""What others would write: the same 64-32-10 network and digits, in each library's style."""
 
 # pyright: reportMissingImports=false
 # jax and evotorch are optional: where they are missing, their rows are left out.
@@ -31,7 +29,7 @@ def module() -> nn.Module:
 
 
 def deap_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """DEAP's plain way: each individual a list, loaded into a module and evaluated on its own."""
+    """DEAP's plain way: individuals as lists, each loaded into a module and evaluated alone."""
     individuals, network = genomes.tolist(), module()
     return lambda: [_fitness(individual, network, x, y) for individual in individuals]
 
@@ -64,9 +62,7 @@ def vmap_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], objec
 
 
 def jax_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """`jax.jit` of `jax.lax.map` over the candidates; raises ImportError where jax is not
-    installed.
-    """
+    """`jax.jit` of `jax.lax.map` over the candidates; raises ImportError without jax."""
     import jax
     import jax.numpy as jnp
 
@@ -82,9 +78,7 @@ def jax_evaluation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object
 
 
 def deap_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """One generation of `eaSimple`: lists, tournament of 3, uniform crossover, dense Gaussian
-    mutation.
-    """
+    """One generation of `eaSimple`: lists, tournament of 3, uniform crossover, dense mutation."""
     made: Any = creator  # DEAP puts new classes into this module
     if not hasattr(made, "PlainFitness"):
         made.create("PlainFitness", base.Fitness, weights=(-1.0,))
@@ -106,9 +100,7 @@ def deap_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], objec
 
 
 def evotorch_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], object]:
-    """One generation of EvoTorch's genetic algorithm on a vectorised problem; ImportError where it
-    is missing.
-    """
+    """One generation of EvoTorch's genetic algorithm, vectorised; ImportError without it."""
     import logging
 
     logging.disable(logging.INFO)
@@ -143,9 +135,7 @@ def evotorch_generation(genomes: Tensor, x: Tensor, y: Tensor) -> Callable[[], o
 
 
 def torch_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], object]:
-    """A bare torch loop with fused Adam: one network after the other, each on its own batches (R,
-    B, 64).
-    """
+    """A bare torch loop with fused Adam: network after network, each on its batches (R, B, 64)."""
     networks = [module() for _ in range(n_networks)]
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=1e-3, fused=True) for network in networks
@@ -168,8 +158,8 @@ def vmap_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callabl
     template = module()
     optimizer = torch.optim.Adam(weights.values(), lr=1e-3, fused=True)
 
-    def loss(own: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(functional_call(template, own, (x,)), y)
+    def loss(params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(functional_call(template, params, (x,)), y)
 
     gradient = vmap(torch.func.grad(loss))
 
@@ -183,9 +173,7 @@ def vmap_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callabl
 
 
 def jax_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], object]:
-    """`jax.vmap` of a scan over the batches, with Adam written out; ImportError where jax is not
-    installed.
-    """
+    """`jax.vmap` of a scan over the batches, with Adam written out; ImportError without jax."""
     import jax
     import jax.numpy as jnp
 

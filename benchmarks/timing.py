@@ -27,18 +27,18 @@ def measure(competitors: Competitors, n_rounds: int) -> dict[str, list[float]]:
 
 
 def report(title: str, competitors: Competitors, n_rounds: int = 15) -> None:
-    """Print, for each competitor, its median time and how many times slower it is than the first,
-    which is ours.
-    """
+    """Print each competitor's median time, and how many times slower it is than the first, ours."""
     seconds = measure(competitors, n_rounds)
     ours = next(iter(seconds))
     print(
-        f"\n{title}\n{'':28} {'median ms':>10} {'x ours':>8}   smallest to largest ratio of {n_rounds} rounds"
+        f"\n{title}\n{'':28} {'median ms':>10} {'x ours':>8}   smallest to largest ratio of "
+        f"{n_rounds} rounds"
     )
-    for name, own in seconds.items():
-        ratios = [a / b for a, b in zip(own, seconds[ours], strict=True)]
-        ratio = median(own) / median(seconds[ours])
+    for name, times in seconds.items():
+        ratios = [a / b for a, b in zip(times, seconds[ours], strict=True)]
+        ratio = median(times) / median(seconds[ours])
         print(
-            f"{name:28} {1e3 * median(own):10.3f} {ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}",
+            f"{name:28} {1e3 * median(times):10.3f} {ratio:8.2f}   {min(ratios):.2f} to "
+            f"{max(ratios):.2f}",
             flush=True,
         )

@@ -1,5 +1,4 @@
-"""Progression of diabetes over a year from ten measurements (Efron, Hastie, Johnstone & Tibshirani,
-2004).
+"""Progression of diabetes over a year (Efron, Hastie, Johnstone & Tibshirani, 2004).
 
 Source      "Least Angle Regression", Annals of Statistics 32, 407-499,
             doi:10.1214/009053604000000067; as shipped with scikit-learn (`load_diabetes`,

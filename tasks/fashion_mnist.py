@@ -65,9 +65,7 @@ class FashionMNIST(ArrayTask):
 
 @cache
 def _published() -> tuple[np.ndarray, np.ndarray]:
-    """Grey values (70000, 1, 28, 28) and classes (70000,): first the training part, then the test
-    split.
-    """
+    """Grey values (70000, 1, 28, 28) and classes (70000,): training part, then test split."""
     arrays = [
         idx(unpacked(f"datasets/fashion-mnist/{name}.gz", sha256, PACKAGE))
         for name, sha256 in FILES.items()
@@ -77,9 +75,7 @@ def _published() -> tuple[np.ndarray, np.ndarray]:
 
 
 def idx(contents: bytes) -> np.ndarray:
-    """Array of bytes from the IDX format: two zeros, 8 for bytes, the number of axes, their
-    lengths, the values.
-    """
+    """Array of bytes from IDX: two zeros, 8 for bytes, number of axes, their lengths, values."""
     start = 4 + 4 * contents[3]
     shape = [int.from_bytes(contents[at : at + 4], "big") for at in range(4, start, 4)]
     if contents[:3] != b"\0\0\x08" or prod(shape) != len(contents) - start:

@@ -1,5 +1,4 @@
-"""Two lines whose inputs differ a thousandfold in gain: a mutation that suits one weight is too
-large for the other.
+"""Two lines whose inputs differ a thousandfold: no mutation suits the weights of both.
 
     y = (u, v)        x = (100 u, 0.1 v)        (u, v) on few directions, at amplitude a
 

@@ -113,9 +113,7 @@ def faces() -> list[Path]:
 
 @cache
 def letters() -> dict[str, np.ndarray]:
-    """Rows of `glyphs` that each split has: letters that look like none before them, in the order
-    of the splits.
-    """
+    """Rows of `glyphs` that each split has, in their order: letters that look like none before."""
     found = _candidates()
     mean = _rendered().mean(1).reshape(len(_rendered()), -1)
     mean /= np.linalg.norm(mean, axis=1, keepdims=True)
@@ -136,8 +134,8 @@ def glyphs() -> Tensor:
 @cache
 def _scale() -> tuple[float, float]:
     """Mean and standard deviation of the training letters' pixels."""
-    own = _rendered()[letters()["train"]]
-    return float(own.mean()), float(own.std())
+    pixels = _rendered()[letters()["train"]]
+    return float(pixels.mean()), float(pixels.std())
 
 
 @cache
@@ -165,7 +163,7 @@ def _rendered() -> np.ndarray:
     """Ink in [0, 1] of every candidate in every face, (n_letters, n_faces, SIDE, SIDE)."""
     from matplotlib.ft2font import FT2Font
 
-    codes = [code for own in _candidates().values() for code in own]
+    codes = [code for candidates in _candidates().values() for code in candidates]
     return np.stack(
         [[_render(face, code) for code in codes] for face in map(FT2Font, map(str, faces()))], 1
     )
@@ -192,9 +190,7 @@ def _render(face, code: int) -> np.ndarray:
 
 
 def _placed(images: Tensor, draws: Tensor) -> Tensor:
-    """Turn, size and move images (N, SIDE, SIDE) by draws (N, 4) in [0, 1); background enters. (N,
-    1, SIDE, SIDE).
-    """
+    """Turn, size and move images (N, SIDE, SIDE) by draws (N, 4) in [0, 1): (N, 1, SIDE, SIDE)."""
     angle, size, right, down = (2 * draws - 1).unsqueeze(1).unbind(2)  # (N, 1) each
     cosine, sine = (
         (1 + SIZE * size) * torch.cos(ANGLE * angle),

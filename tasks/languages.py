@@ -82,9 +82,8 @@ class Languages(ArrayTask):
         if not self.letter_drop_rate:
             return inputs
         dropped = rng.uniform(*inputs.shape[1:]) < self.letter_drop_rate
-        order = dropped.byte().argsort(
-            dim=-1, stable=True
-        )  # what stays keeps its order, what goes is padding at the end
+        # what stays keeps its order, what goes is padding at the end
+        order = dropped.byte().argsort(dim=-1, stable=True)
         return torch.where(dropped, 0, inputs).gather(-1, order)
 
 
@@ -98,20 +97,20 @@ def alphabet() -> str:
 
 def _encode(languages: tuple[str, ...]) -> Examples:
     """Equally many words of each language, the most frequent ones, as symbols (N, LONGEST)."""
-    own = [_words()[language] for language in languages]
-    n_words = min(N_KEPT, *map(len, own))
+    vocabularies = [_words()[language] for language in languages]
+    n_words = min(N_KEPT, *map(len, vocabularies))
     symbol = {letter: index for index, letter in enumerate(alphabet(), start=1)}
-    inputs = np.zeros((len(own) * n_words, LONGEST), np.int64)
-    for row, word in zip(inputs, (word for words in own for word in words[:n_words]), strict=True):
+    inputs = np.zeros((len(vocabularies) * n_words, LONGEST), np.int64)
+    for row, word in zip(
+        inputs, (word for words in vocabularies for word in words[:n_words]), strict=True
+    ):
         row[: len(word)] = [symbol[letter] for letter in word]
-    return Examples(inputs, np.repeat(np.arange(len(own)), n_words), scaling="none")
+    return Examples(inputs, np.repeat(np.arange(len(vocabularies)), n_words), scaling="none")
 
 
 @cache
 def _words() -> dict[str, list[str]]:
-    """Words of each of the twenty languages that no other in its ten has, nor, for the other ten,
-    any of the first.
-    """
+    """Words of each language that no other of its ten has, nor, for the other ten, the first."""
     listed = {language: _listed(language) for language in LANGUAGES + OTHER_LANGUAGES}
     n_first = Counter(word for language in LANGUAGES for word in listed[language])
     n_other = Counter(word for language in OTHER_LANGUAGES for word in listed[language])

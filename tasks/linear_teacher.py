@@ -90,9 +90,7 @@ class LinearTeacher(ArrayTask):
 
     @cached_property
     def modes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The map's K modes: directions u (n_outputs, K), singular values (K,), directions v
-        (n_inputs, K).
-        """
+        """K modes of the map: directions u (n_outputs, K), values s (K,), directions v (n_inputs, K)."""
         rng = np.random.default_rng([self.data_seed, 0])
         if self.singular_values is None:
             entries = rng.standard_normal((self.n_outputs, self.n_inputs)) / np.sqrt(self.n_inputs)
@@ -120,12 +118,10 @@ class LinearTeacher(ArrayTask):
         )
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """R2 and half the squared error, and how much of each mode is learnt; what is beyond 1
-        counts down again.
-        """
+        """R2, half the squared error, and how much of each mode is learnt; beyond 1 counts down."""
         u = torch.from_numpy(self.modes[0])
         along, wanted = outputs.double() @ u, targets.double() @ u  # (R, B, K)
         learnt = (along * wanted).sum(1) / wanted.square().sum(1)  # (R, K)
-        own_scores = 1 - (1 - learnt).abs()
-        modes = {f"mode_{index}_score": own for index, own in enumerate(own_scores.unbind(-1), 1)}
+        of_modes = 1 - (1 - learnt).abs()
+        modes = {f"mode_{index}_score": score for index, score in enumerate(of_modes.unbind(-1), 1)}
         return {**super().score(outputs, targets), **modes}

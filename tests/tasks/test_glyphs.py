@@ -64,8 +64,8 @@ def test_look_alikes_are_left_out(names):
 def test_an_episode_has_as_many_images_of_each_of_its_letters():
     few = catalog.load("task", "image/glyphs", ways=3, shots=2, queries=4)
     batch = few.at([0]).batch("test", torch.arange(5).unsqueeze(0))
-    for own, n_images in ((batch, 4), (batch.support, 2)):
-        for labels in own.targets[0].unflatten(0, (5, -1)):
+    for part, n_images in ((batch, 4), (batch.support, 2)):
+        for labels in part.targets[0].unflatten(0, (5, -1)):
             assert labels.bincount().tolist() == [n_images] * 3
     families = few.at([0]).parts["test"][0][0]
     assert all(len(set(letters)) == 3 for letters in families.tolist())
@@ -109,11 +109,11 @@ def test_pixels_are_scaled_by_the_training_letters(task):
 
 
 def test_fresh_images_show_the_same_letters(task):
-    """Each is nearest, on average, to the fixed images of its own letter."""
+    """Each is nearest, on average, to the fixed images of its letter."""
     indices = torch.arange(100).unsqueeze(0)
     visited = next(task.at([0]).training(indices.unsqueeze(0), Stream("augment", [0])))
     fixed, fresh = (
-        own.inputs[0].flatten(1) for own in (task.at([0]).batch("train", indices), visited)
+        part.inputs[0].flatten(1) for part in (task.at([0]).batch("train", indices), visited)
     )
     means = fixed.unflatten(0, (100, 5, 5)).mean(1)  # (episodes, letters, pixels)
     nearest = torch.cdist(fresh.unflatten(0, (100, 25)), means).argmin(2)
@@ -123,7 +123,7 @@ def test_fresh_images_show_the_same_letters(task):
 def test_the_reference_is_that_of_the_datasheet(task):
     batch = task.at([0]).batch("test", torch.arange(400).unsqueeze(0))
     queries, support = (
-        own.inputs[0].flatten(1).unflatten(0, (400, -1)) for own in (batch, batch.support)
+        part.inputs[0].flatten(1).unflatten(0, (400, -1)) for part in (batch, batch.support)
     )
     nearest = torch.cdist(queries, support).argmin(2)  # the support shows letter 0 to 4 in turn
     assert (nearest == batch.targets[0].unflatten(0, (400, -1))).float().mean() == pytest.approx(

@@ -1,6 +1,4 @@
-"""Oracles: the covariance of the inputs, the map's own singular values, and the law of a two-layer
-linear network.
-"""
+"""Oracles: the covariance of the inputs, the map's singular values, the law of a linear network."""
 
 import numpy as np
 import pytest
@@ -63,9 +61,9 @@ def test_without_singular_values_the_entries_are_normal(arrays):
 def test_the_score_of_a_mode_is_the_learnt_part_of_it(task):
     u, s, v = task.modes
     learnt = np.array([0.25, 1.0, 0.0, -0.5])
-    own = (u * s * learnt) @ v.T
+    learner = (u * s * learnt) @ v.T
     batch = task.at([0]).batch("train", torch.arange(200).unsqueeze(0))
-    scores = task.score(batch.inputs @ torch.from_numpy(own.T).float(), batch.targets)
+    scores = task.score(batch.inputs @ torch.from_numpy(learner.T).float(), batch.targets)
     assert [scores[f"mode_{k}_score"].item() for k in (1, 2, 3, 4)] == pytest.approx(
         learnt, abs=1e-5
     )
@@ -79,9 +77,7 @@ def test_the_score_of_a_mode_is_the_learnt_part_of_it(task):
 
 
 def test_a_balanced_linear_network_follows_the_law(task):
-    """Half-time of a mode, 1 / (2 s) ln((s - a) / a), from a balanced start a u v^T aligned with
-    the map.
-    """
+    """Half-time of a mode, 1 / (2 s) ln((s - a) / a), from a balanced, aligned start a u v^T."""
     start, rate = 1e-4, 1e-3
     network = LayeredNetwork([Linear(4), Linear(10)], (10,), he)
     u, s, v = task.modes

@@ -13,9 +13,7 @@ def task():
 
 
 def residuals(raw):
-    """Distance of each point from its own moon's circle, outwards; and whether it is on the moon's
-    half of it.
-    """
+    """Distance of each point outwards from its moon's circle; is it on the moon's half of it?"""
     centres = np.array([[0.0, 0.0], [1.0, 0.5]])[raw.targets]
     # the lower moon, turned about its centre
     offsets = (raw.inputs - centres) * np.where(raw.targets, -1, 1)[:, None]

@@ -21,8 +21,8 @@ def whole(task, split):
 def shown(batch, size):
     return [
         values[0].unflatten(0, (size, -1)).squeeze(2).double().numpy()
-        for own in (batch, batch.support)
-        for values in (own.inputs, own.targets)
+        for part in (batch, batch.support)
+        for values in (part.inputs, part.targets)
     ]
 
 
