@@ -1,5 +1,4 @@
-"""What can be chosen: the YAML files below `conf/`, the objects they describe, and whose code they
-may name.
+"""What can be chosen: the YAML below `conf/`, what it describes, and whose code it may name.
 
 A YAML can come from a stranger, and what it names (`_target_`) is imported and called. So only this
 project's packages may be named, and those that the user declared, where no YAML can: in the
@@ -49,9 +48,7 @@ def names(group: str) -> list[str]:
 
 
 def read(group: str, name: str) -> dict[str, Any]:
-    """Return the settings of one choice; raise `InputError` listing the known names if there is
-    none.
-    """
+    """Return the settings of one choice; raise `InputError` with the known names otherwise."""
     require_one_of(group, names(group), name)
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
 
@@ -74,8 +71,7 @@ def choices() -> dict[str, str]:
 
 
 def build(settings: Any, group: str = "") -> Any:
-    """Turn settings into what they describe: the class that `_target_` names, called with the other
-    keys, depth first.
+    """Make what settings describe: call the class `_target_` with the other keys, depth first.
 
     Raises `InputError` for a class that is not made by `beyond.settings`, whose package is not
     declared (see above), or which is none of the `group`: before anything is called, or imported
@@ -90,16 +86,12 @@ def build(settings: Any, group: str = "") -> Any:
 
 
 def load(group: str, name: str, **overrides: Any) -> Any:
-    """Build one choice, with some of its settings replaced: `load("task", "image/digits",
-    shots=5)`.
-    """
+    """Build one choice with other settings: `load("task", "image/digits", shots=5)`."""
     return build({**read(group, name), **overrides}, group)
 
 
 def require_declared(setting: str, target: object) -> tuple[str, str]:
-    """Return module and name of what `target` names; raise `InputError` if it may not be. Nothing
-    is imported.
-    """
+    """Return module and name of what `target` names, not imported; `InputError` if it may not."""
     module, _, name = str(target).replace(":", ".").rpartition(".")
     if not _is_declared(module):
         raise _refused(setting, target)
@@ -107,9 +99,7 @@ def require_declared(setting: str, target: object) -> tuple[str, str]:
 
 
 def find(setting: str, target: object) -> Any:
-    """Import what `target` names, `package.module.name` or `package.module:name`, if it may be
-    named.
-    """
+    """Import what `target`, `package.module.name` or `package.module:name`, names, if it may."""
     module, name = require_declared(setting, target)
     try:
         found = getattr(import_module(module), name)
@@ -145,7 +135,7 @@ def _is_declared(module: str) -> bool:
     from importlib.metadata import entry_points  # slow to import, and `beyond --help` asks for none
 
     modules = [entry.value.partition(":")[0] for entry in entry_points(group="beyond.plugins")]
-    return package in {own.partition(".")[0] for own in modules}
+    return package in {name.partition(".")[0] for name in modules}
 
 
 def _refused(setting: str, target: object) -> InputError:

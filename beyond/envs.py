@@ -10,7 +10,7 @@ reads no data:
 `gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0
 removed the entry points that registered a package automatically.) A task that comes in episodes is
 refused when its environment is made: an answer there needs the episode's labelled examples. The
-same bandit, from the same rewards, is what the project's own methods with the signal `reward` are
+same bandit, from the same rewards, is what this project's methods with the signal `reward` are
 told.
 """
 
@@ -51,7 +51,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     (terminated, never truncated) and shows the same example again. Training examples are not
     augmented.
 
-    Arguments: `split`, `repetition`, and the task's own settings, as
+    Arguments: `split`, `repetition`, and the task's settings, as
     `gymnasium.make("beyond/image-digits-v0", train_size=200)`.
 
     Version history: v0, the first.
@@ -68,7 +68,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         Replace those of the task.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium's own annotation
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium's annotation
 
     def __init__(
         self, task: str, split: str = "train", repetition: int = 0, **settings: Any
@@ -104,7 +104,10 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     num_envs : int, >= 1
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012  gymnasium's annotation
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
@@ -146,8 +149,7 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
 
 class Bandit:
-    """What the two environments share: the spaces, and what an answer earns. It holds no state but
-    the data.
+    """What both environments share: spaces, and what an answer earns. Its state is the data.
 
     Parameters
     ----------

@@ -8,9 +8,7 @@ class InputError(ValueError):
 
 
 class MissingDataError(InputError):
-    """Data that a task needs are not on this machine. The message is one line that says how to get
-    them.
-    """
+    """Data that a task needs are not on this machine. The message is one line: how to get them."""
 
 
 class UnsupportedError(Exception):

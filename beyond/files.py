@@ -1,6 +1,4 @@
-"""Files: written so that no reader sees half of one; those of the system's packages, compared with
-what is known.
-"""
+"""Files: written so that no reader sees half of one; those of the system, checked before use."""
 
 import gzip
 import hashlib

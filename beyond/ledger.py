@@ -25,7 +25,7 @@ class Ledger:
         each example; a pass through part of the network counts by that part's share in the
         operations.
     flops : int
-        Floating-point operations of those passes, by the layers' own counts, and of the products of
+        Floating-point operations of those passes, by the layers' counts, and of the products of
         matrices that a method makes itself.
     rewards : int
         Rewards asked for, one per action.
@@ -61,9 +61,7 @@ class Ledger:
         vars(self).update(vars(earlier))
 
     def costs(self, epoch_flops: int) -> dict[str, float]:
-        """Every currency; `epochs` in units of `epoch_flops`, what backpropagation spends on the
-        training set once.
-        """
+        """Every currency; an epoch is `epoch_flops`, of backpropagation on the training set."""
         return {"epochs": self.flops / epoch_flops, **vars(self)}
 
 
@@ -97,7 +95,8 @@ class Budget:
         chosen = {currency: amount for currency, amount in amounts.items() if amount is not None}
         if len(chosen) != 1:
             raise InputError(
-                f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got {chosen or 'none'}"
+                f"budget must be set in exactly one of {', '.join(CURRENCIES)}; got "
+                f"{chosen or 'none'}"
             )
         currency, amount = next(iter(chosen.items()))
         return cls(currency, checked(f"budget.{currency}", Positive, amount))

@@ -2,7 +2,7 @@
 
 Outputs have the contract's shape (G, B, n_outputs), where G is R replicas or R * P candidates, P of
 them sharing the targets (R, ...) of their replica. Inside, the batch axis comes last: `outputs.mT`
-undoes the network's own transposed view, so that every reduction runs over contiguous memory.
+undoes the network's transposed view, so that every reduction runs over contiguous memory.
 """
 
 import torch
@@ -58,11 +58,8 @@ def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def example_losses(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of each example, shape (G, B), for this kind of target."""
-    return (
-        cross_entropies(outputs, targets)
-        if kind is TargetKind.CLASSES
-        else squared_errors(outputs, targets)
-    )
+    losses = cross_entropies if kind is TargetKind.CLASSES else squared_errors
+    return losses(outputs, targets)
 
 
 def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:

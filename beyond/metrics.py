@@ -1,6 +1,4 @@
-"""Pure scores. Each takes outputs (R, B, n_outputs) and targets, and returns one number per
-replica, float64 (R,).
-"""
+"""Pure scores: of outputs (R, B, n_outputs) and targets, one number a replica, float64 (R,)."""
 
 import torch
 from torch import Tensor
@@ -9,8 +7,7 @@ from beyond.errors import require
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of examples whose largest output, the first of equal ones, is the target class;
-    targets (R, B).
+    """Fraction of examples whose largest output, the first of equals, is the target (R, B).
 
     A count over a size, rounded once: 243 of 270 is the float64 that is written 0.9.
     """
@@ -20,7 +17,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 def r2(outputs: Tensor, targets: Tensor) -> Tensor:
     """Coefficient of determination, averaged over outputs; targets (R, B, n_outputs).
 
-    1 minus squared error over the squared deviation from the targets' own mean; 0 for predicting
+    1 minus squared error over the squared deviation from the targets' mean; 0 for predicting
     that mean. Targets that do not vary score 1 where they are met exactly and 0 otherwise, as in
     scikit-learn; one that is not a number has no score: NaN.
 

@@ -41,7 +41,7 @@ class Problem:
     signal : Signal
         The method's: it decides which questions are answered.
     source : SourceProblem, optional
-        The related task to learn from first, charged to a ledger of its own.
+        The related task to learn from first, charged to a separate ledger.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class Problem:
         self._n_lanes = 1
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
-        """Outputs (R, B, n_outputs) for weights (R, n); one forward pass, or one per candidate for
-        (R * P, n).
-        """
+        """Outputs (R, B, n_outputs) for weights (R, n), or (R * P, n): a forward pass for each."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
         return self._network.outputs(params, inputs)
 
@@ -75,9 +73,7 @@ class Problem:
         return self._network.forward(params, inputs, rng)
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
-        """Derivative of the loss at the outputs, shape (R, B, n_outputs); the loss is the mean over
-        the batch.
-        """
+        """Derivative (R, B, n_outputs) of the loss, the mean over the batch, at the outputs."""
         seen = self._unseal(targets, TOLD_DERIVATIVE, "the derivative of the loss")
         return losses.error(self.spec.target_kind, outputs, seen)
 
@@ -103,9 +99,7 @@ class Problem:
         return self._network.backward(tape, error, start=start)
 
     def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:
-        """Gradient (R, n) of the loss by automatic differentiation: one forward and one backward
-        pass.
-        """
+        """Gradient (R, n) of the loss by automatic differentiation: one pass forward, one back."""
         targets = self._unseal(batch.targets, {Signal.GRADIENT}, "the gradient of the loss")
         with torch.enable_grad():
             weights = params.detach().requires_grad_()
@@ -116,8 +110,7 @@ class Problem:
         return torch.autograd.grad(total, weights)[0]
 
     def directional_derivative(self, params: Tensor, tangents: Tensor, batch: Batch) -> Tensor:
-        """Derivative (R, K) of the loss along K tangents (R, K, n), exact, by forward-mode
-        differentiation.
+        """Derivative (R, K) of the loss along K tangents (R, K, n), exact, in forward mode.
 
         One forward pass, and for each tangent one pass forward that multiplies by weights and
         tangent alike: as many operations as a backward pass, and charged as one.
@@ -144,8 +137,7 @@ class Problem:
         return self.population_loss(params.unsqueeze(1), batch).squeeze(1)
 
     def population_loss(self, population: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of every candidate, shape (R, P), of a population (R, P, n) on the replica's
-        batch.
+        """Mean loss (R, P) on the replica's batch of every candidate of a population (R, P, n).
 
         Each candidate is charged a forward pass. Candidates are evaluated in chunks whose
         activations fit the cache. Dropout is off, as wherever a loss is the answer: candidates must
@@ -174,9 +166,7 @@ class Problem:
         return losses.example_losses(self.spec.target_kind, outputs, targets)
 
     def reward(self, actions: Tensor, batch: Batch) -> Tensor:
-        """Reward (R, B, K) of K actions per input: see `losses.reward`. It asks the task, not the
-        network: no FLOPs.
-        """
+        """Reward (R, B, K) of K actions per input (`losses.reward`), from the task: no FLOPs."""
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
@@ -189,9 +179,7 @@ class Problem:
 
     @property
     def blocks(self) -> Sequence[Block]:
-        """Each layer's weights, from the input on: where they stand in the flat vector, their names
-        and shapes.
-        """
+        """Each layer's weights from the input on: place in the flat vector, names, shapes."""
         return self._network.blocks
 
     def names_of(self, segments: Iterable[Segment]) -> list[str]:
@@ -212,15 +200,11 @@ class Problem:
         return self._network.init(rng, n_candidates).unflatten(0, (-1, n_candidates))
 
     def fresh_matrices(self, rng: Stream, shape: tuple[int, int], fans: tuple[int, int]) -> Tensor:
-        """Draw matrices (R, *shape) as the network draws the weights of units with these inputs and
-        outputs.
-        """
+        """Draw matrices (R, *shape) as the network draws weights of units with these fans."""
         return self._layered.initialisation(rng.normal(*shape), *fans)
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks whose weights are
-        drawn.
-        """
+        """By depth, views of the weights that carry the error back, of blocks with drawn ones."""
         return self._layered.carriers(params)
 
     @property
@@ -233,10 +217,8 @@ class Problem:
         """Each layer with drawn weights, together with the layers up to the next such one."""
         return self._segments(self._layered.stages, self._charge_part)
 
-    def own_segments(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
-        """Networks that a method makes for itself, whose weights are end to end in a vector of its
-        own.
-        """
+    def segments_of(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
+        """Networks that a method makes for itself, whose weights are end to end in one vector."""
         return self._segments(
             networks, lambda n_examples, flops, _: self.charge(n_examples * flops)
         )
@@ -244,8 +226,7 @@ class Problem:
     def require_roles(
         self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None
     ) -> None:
-        """Refuse, in the name of a rule, one of the first `n_layers` layers whose role it has no
-        answer to.
+        """Refuse, for a rule, one of the first `n_layers` layers whose role it has no answer to.
 
         `lack` says what the rule would need.
         """
@@ -258,16 +239,13 @@ class Problem:
                 raise UnsupportedError(f"{rule} has no rule for {name} ({layer.role}): {lack}")
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Product of a method's own matrices, (R, ..., m, k) and (R, ..., k, n); charged 2 m k n
-        for each.
-        """
+        """Product of a method's matrices, (R, ..., m, k) and (R, ..., k, n), each 2 m k n."""
         product = a @ b
         self.charge(2 * a.shape[-1] * product[0].numel())
         return product
 
     def charge(self, flops: int) -> None:
-        """Charge products that torch makes out of sight; those that a method makes itself go
-        through `matmul`.
+        """Charge products that torch makes out of sight; all others go through `matmul`.
 
         The one such place is automatic differentiation through an inner loop.
         """
@@ -275,22 +253,16 @@ class Problem:
             self.ledger.charge(flops=flops * self._n_lanes)
 
     def pass_flops(self, start: int = 0) -> tuple[int, int]:
-        """Operations per example of a forward pass, and of a backward pass from the end to the
-        block at `start`.
-        """
+        """Operations per example of a pass forward, and of one back to the block at `start`."""
         return self._network.forward_flops, self._network.backward_flops(start)
 
     def count(self, **activity: Tensor) -> None:
-        """Add to what a prediction is measured by, each (R,): `spikes`, and `accumulates`
-        (additions they cause).
-        """
+        """Add to a prediction's measures, (R,): `spikes`, `accumulates` (additions they cause)."""
         for name, amount in activity.items():
             self.activity[name] = self.activity.get(name, 0) + amount
 
     def lanes(self, n_lanes: int) -> Problem:
-        """Return the same problem for weights (R * n_lanes, n) whose every row has inputs of its
-        own: episodes.
-        """
+        """The same problem for weights (R * n_lanes, n), inputs of each row: its episode."""
         twin = copy(self)
         twin._n_lanes = self._n_lanes * n_lanes
         return twin
@@ -309,7 +281,7 @@ class Problem:
         return segments
 
     def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
-        """Charge part of a network: examples count by its share in the operations of a whole pass."""
+        """Charge part of a network: examples count by its share in a whole pass's operations."""
         if self.ledger is None:
             return
         total = n_examples * flops * self._n_lanes
@@ -349,8 +321,7 @@ def seal(batch: Batch, signal: Signal) -> Batch:
 
 
 class SourceProblem(Problem):
-    """A related task to learn from before the budget starts; its passes go to the pre-training
-    ledger.
+    """A related task to learn from before the budget starts, charged to pre-training.
 
     Parameters
     ----------

@@ -1,5 +1,4 @@
-"""Settings are declared once: a class says of each field its type, its range or choices, and its
-default.
+"""Settings are declared once: a class gives each field's type, its range or choices, its default.
 
     @settings
     class Hebbian(Method[State]):
@@ -92,10 +91,8 @@ def settings(*, kw_only: bool) -> Callable[[Class], Class]: ...
 
 
 def settings(cls: Any = None, /, *, kw_only: bool = False) -> Any:
-    """Make a class a frozen dataclass whose fields are checked against their annotations; see the
-    head of the file.
-    """
-    return _made(cls, kw_only) if cls is not None else lambda own: _made(own, kw_only)
+    """Make a class a frozen dataclass with fields checked against their annotations, as above."""
+    return _made(cls, kw_only) if cls is not None else lambda decorated: _made(decorated, kw_only)
 
 
 def _made(cls: type, kw_only: bool) -> type:
@@ -119,7 +116,7 @@ def _made(cls: type, kw_only: bool) -> type:
 
 
 def is_settings(value: object) -> bool:
-    """Say whether a class was made by `settings`, itself and not merely one that it inherits from."""
+    """Say whether a class was made by `settings`, itself and not only one it inherits from."""
     return vars(value).get("__settings__") is value if isinstance(value, type) else False
 
 
@@ -143,7 +140,7 @@ def _refusal(
     known = [field.name for field in dataclasses.fields(cls) if field.init]
     names = ", ".join(known) or "none"
     errors = error.errors(include_url=False)
-    first = next((own for own in errors if own["type"].startswith("unexpected")), errors[0])
+    first = next((one for one in errors if one["type"].startswith("unexpected")), errors[0])
     if not first["loc"]:  # raised by `__post_init__`
         return first.get("ctx", {})["error"]
     place, kind = first["loc"][0], first["type"]
@@ -162,13 +159,14 @@ def _refusal(
 
 def _must_be(name: str, declared: Any, value: object) -> str:
     text = describe(declared)
-    return f"{name} must be {_kind(declared, value)}{text}{';' if text.startswith('one of') else ','} got {value!r}"
+    return (
+        f"{name} must be {_kind(declared, value)}{text}{';' if text.startswith('one of') else ','} "
+        f"got {value!r}"
+    )
 
 
 def _kind(declared: Any, value: object) -> str:
-    """What a bare range leaves unsaid, where that is what is wrong: `> 0` is of numbers, and of
-    finite ones.
-    """
+    """What a bare range leaves unsaid, where that is wrong: `> 0` is of numbers, finite ones."""
     if not describe(declared).startswith((">", "<", "in ")):
         return ""
     listed = isinstance(value, tuple | list) and any(map(_element, get_args(declared)))
@@ -178,9 +176,7 @@ def _kind(declared: Any, value: object) -> str:
 
 
 def describe(declared: Any) -> str:
-    """What an annotation allows, in words: `an integer >= 1`, `in [0, 1)`, `one of oja,
-    competitive, or null`.
-    """
+    """What an annotation allows, in words: `an integer >= 1`, `in [0, 1)`, `one of oja, ...`."""
     origin, arguments = get_origin(declared), get_args(declared)
     if origin is Annotated:
         for item in arguments[1:]:
@@ -225,11 +221,8 @@ def _range(metadata: Iterable[object]) -> str:
     upper = next((limit for limit in limits if isinstance(limit, Le | Lt)), None)
     if lower and upper:
         opening = f"[{_bound(lower.ge)}" if isinstance(lower, Ge) else f"({_bound(lower.gt)}"
-        return (
-            f"in {opening}, {_bound(upper.le)}]"
-            if isinstance(upper, Le)
-            else f"in {opening}, {_bound(upper.lt)})"
-        )
+        closing = f"{_bound(upper.le)}]" if isinstance(upper, Le) else f"{_bound(upper.lt)})"
+        return f"in {opening}, {closing}"
     if lower:
         return f">= {_bound(lower.ge)}" if isinstance(lower, Ge) else f"> {_bound(lower.gt)}"
     if upper:

@@ -21,7 +21,7 @@ def derive_seed(name: str, seed: int) -> int:
 
 
 class Stream:
-    """Draws for R replicas, each from a generator of its own.
+    """Draws for R replicas, one generator for each.
 
     Parameters
     ----------
@@ -73,9 +73,7 @@ class Stream:
 
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's global generators for a library that draws from them;
-    restore them after.
-    """
+    """Seed Python's, numpy's and torch's global generators for a library; restore them after."""
     python_state, numpy_state, torch_state = (
         random.getstate(),
         np.random.get_state(),  # noqa: NPY002

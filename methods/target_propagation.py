@@ -70,7 +70,7 @@ class TargetPropagation(Descent):
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, inverses = state["params"], state["extras"]
         # whose products are charged
-        stages, backs = problem.stages, problem.own_segments(inverse_networks(problem))
+        stages, backs = problem.stages, problem.segments_of(inverse_networks(problem))
         n_examples = batch.inputs.shape[1]
         activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
 

@@ -90,7 +90,7 @@ class LinearTeacher(ArrayTask):
 
     @cached_property
     def modes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """K modes of the map: directions u (n_outputs, K), values s (K,), directions v (n_inputs, K)."""
+        """Singular vectors and values of the map: u (n_outputs, K), s (K,), v (n_inputs, K)."""
         rng = np.random.default_rng([self.data_seed, 0])
         if self.singular_values is None:
             entries = rng.standard_normal((self.n_outputs, self.n_inputs)) / np.sqrt(self.n_inputs)

@@ -13,8 +13,7 @@ from beyond.settings import Positive, PositiveInt, settings
 
 @settings
 class CNN(Layered):
-    """Convolutions of 3x3, each followed by an activation and 2x2 pooling, then a linear read-out;
-    for images.
+    """Convolutions of 3x3, each with activation and 2x2 pooling, then a linear read-out: images.
 
     Parameters
     ----------

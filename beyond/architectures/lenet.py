@@ -13,8 +13,7 @@ from beyond.settings import Positive, settings
 
 @settings
 class LeNet(Layered):
-    """Convolutions of 5x5 to 6, 16 and 120 channels, then 84 units and a read-out (LeCun et al.,
-    1998).
+    """Convolutions of 5x5 to 6, 16 and 120 channels, 84 units, a read-out (LeCun et al., 1998).
 
     For images of 28x28, which are padded to 32x32 with zeros, or larger.
 
@@ -38,23 +37,12 @@ class LeNet(Layered):
     def layers(self, spec: TaskSpec) -> list[Layer]:
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         activation = ACTIVATIONS[self.activation]
-        layers: list[Layer] = [
-            Conv2d(6, 5, padding=2),
-            pool(2),
-            activation(),
-            Conv2d(16, 5),
-            pool(2),
-            activation(),
+        return [
+            *(Conv2d(6, 5, padding=2), pool(2), activation()),
+            *(Conv2d(16, 5), pool(2), activation()),
+            *(Conv2d(120, 5), activation(), Flatten()),
+            *(Linear(84), activation(), Linear(spec.n_outputs)),
         ]
-        layers += [
-            Conv2d(120, 5),
-            activation(),
-            Flatten(),
-            Linear(84),
-            activation(),
-            Linear(spec.n_outputs),
-        ]
-        return layers
 
 
 # its layers are those of `cnn`, and it has one size, which is no small one

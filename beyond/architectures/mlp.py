@@ -44,18 +44,12 @@ class MLP(Layered):
     init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
-        require(
-            "residual",
-            "false with layer_norm",
-            self.residual,
-            not (self.residual and self.layer_norm),
-        )
+        both = self.residual and self.layer_norm
+        require("residual", "false with layer_norm", self.residual, not both)
 
     @property
     def name(self) -> str:
-        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` for more than three alike,
-        `mlp-64-64-residual`.
-        """
+        """`linear`, or the widths: `mlp-64-32`, `mlp-64x10` if many are alike, `...-residual`."""
         widths: list[str] = []
         for width, group in groupby(self.hidden):
             count = len(list(group))

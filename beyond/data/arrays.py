@@ -38,7 +38,7 @@ class Examples:
     inputs : array of shape (N, *input_shape)
         Real numbers, or int64 symbols.
     targets : array of shape (N,) int64, or (N, n_outputs) real
-        Classes, or values in the task's own units.
+        Classes, or values in the task's units.
     n_test : int, optional
         The last `n_test` examples are a test split that the source itself fixes; otherwise one is
         drawn.
@@ -147,26 +147,24 @@ class ArrayTask(DrawnTask):
         shared = self.split_seed is not None
         raw, inputs, targets = self._load() if shared else self._raw
         generators = [np.random.default_rng(seed).spawn(3) for seed in drawn]
-        divided = [self._divide(raw, own[0]) for own in generators]
+        divided = [self._divide(raw, spawned[0]) for spawned in generators]
         rows = {
-            split: torch.from_numpy(np.stack([own[split] for own in divided])) for split in SPLITS
+            split: torch.from_numpy(np.stack([parts[split] for parts in divided]))
+            for split in SPLITS
         }
-        require_examples({split: own.shape[1] for split, own in rows.items()}, self.spec)
+        require_examples({split: parts.shape[1] for split, parts in rows.items()}, self.spec)
         train = rows["train"]
 
         scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
         values = self.spec.target_kind is TargetKind.VALUES
         units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
-        corrupted = (
-            {"train": 1} | ({"validation": 2} if self.noisy_validation else {})
-            if self.label_noise
-            else {}
-        )
+        corrupted = {"train": 1, "validation": 2} if self.noisy_validation else {"train": 1}
         noisy = {
             split: self._corrupt(
-                targets.values[rows[split]], units, [own[which] for own in generators]
+                targets.values[rows[split]], units, [spawned[which] for spawned in generators]
             )
             for split, which in corrupted.items()
+            if self.label_noise
         }
         return ArraySplits(
             origin=self._origin(raw),
@@ -191,13 +189,13 @@ class ArrayTask(DrawnTask):
     def _corrupt(
         self, targets: Tensor, units: Scale | None, generators: Sequence[np.random.Generator]
     ) -> Tensor:
-        """Noisy targets (S, n, ...) of a split, each of the S from a generator of its own."""
+        """Noisy targets (S, n, ...) of a split, a generator for each of the S."""
         if self.spec.target_kind is TargetKind.CLASSES:
-            labels = [
-                replace_labels(own, self.label_noise, self.spec.n_outputs, rng)
-                for own, rng in zip(targets.numpy(), generators, strict=True)
+            noisy = [
+                replace_labels(labels, self.label_noise, self.spec.n_outputs, rng)
+                for labels, rng in zip(targets.numpy(), generators, strict=True)
             ]
-            return torch.from_numpy(np.stack(labels))
+            return torch.from_numpy(np.stack(noisy))
         clean = targets if units is None else units.apply(targets)
         noise = np.stack([rng.standard_normal(targets.shape[1:]) for rng in generators])
         return (clean + self.label_noise * torch.from_numpy(noise)).float()
@@ -208,11 +206,8 @@ class ArrayTask(DrawnTask):
         n_free = max(0, n_examples - (raw.n_test or 0) - (raw.n_validation or 0))
         # Every stretch of a stratified order is stratified: one order gives the splits and the
         # nested smaller sets.
-        classes = (
-            raw.targets
-            if self.spec.target_kind is TargetKind.CLASSES
-            else np.zeros(n_examples, np.int64)
-        )
+        labelled = self.spec.target_kind is TargetKind.CLASSES
+        classes = raw.targets if labelled else np.zeros(n_examples, np.int64)
         order = stratified_order(classes[:n_free], rng)
         fixed = np.arange(n_free, n_examples)
         test, validation = fixed[raw.n_validation or 0 :], fixed[: raw.n_validation]

@@ -20,9 +20,7 @@ def jitter(
     fill: Tensor | float | None,
     noise_std: float,
 ) -> Tensor:
-    """Move each example along each axis by whole steps drawn from [-shift, shift], then add normal
-    noise.
-    """
+    """Move each example along each axis by whole steps in [-shift, shift]; add normal noise."""
     for axis in axes if shift else ():
         steps = rng.integers(2 * shift + 1, inputs.shape[1]) - shift
         inputs = move(inputs, axis, steps, fill)
@@ -30,10 +28,9 @@ def jitter(
 
 
 def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) -> Tensor:
-    """Move each example (R, B, ...) along an axis by its own `steps` (R, B); positive is towards
-    higher indices.
+    """Move each example (R, B, ...) along an axis by `steps` (R, B), positive to higher indices.
 
-    What enters is `fill`, one number or each example's own (R, B); with None, what left at the
+    What enters is `fill`, one number or one for each example (R, B); with None, what left at the
     other end.
     """
     length = inputs.shape[axis]
@@ -45,9 +42,6 @@ def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) 
     outside = (origin < 0) | (origin >= length)
     if fill is None:
         return moved
-    entering = (
-        fill.view(*steps.shape, *(1 for _ in inputs.shape[2:]))
-        if isinstance(fill, Tensor)
-        else fill
-    )
-    return torch.where(outside.view(shape), entering, moved)
+    if isinstance(fill, Tensor):
+        fill = fill.view(*steps.shape, *(1 for _ in inputs.shape[2:]))
+    return torch.where(outside.view(shape), fill, moved)

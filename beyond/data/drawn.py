@@ -48,9 +48,7 @@ class DrawnTask(ABC):
         """Make the splits that are drawn from each of the numbers `drawn`."""
 
     def at(self, seeds: Sequence[int]) -> Splits:
-        """Return the data as the repetitions of these seeds see them; `InputError` for data that
-        cannot be used.
-        """
+        """Return the data as the repetitions of these seeds see them; `InputError` if unusable."""
         return self._made(split_seeds(self.split_seed, seeds))
 
     @cached_property
@@ -59,8 +57,7 @@ class DrawnTask(ABC):
         return lru_cache(maxsize=1)(self._make)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores (R,), float64: accuracy and cross-entropy for classes, R2 and half the squared
-        error for values.
+        """Scores (R,), float64: accuracy and cross-entropy, or R2 and half the squared error.
 
         Of episodes they are over the queries of all.
         """

@@ -46,8 +46,7 @@ class EpisodeTask(DrawnTask):
 
     @abstractmethod
     def examples(self, families: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (R, E, B, *input_shape) and targets (R, E, B, ...) of E episodes, their support
-        first.
+        """Inputs (R, E, B, *input_shape) and targets (R, E, B, ...) of E episodes, support first.
 
         Parameters
         ----------
@@ -62,7 +61,7 @@ class EpisodeTask(DrawnTask):
         return None
 
     def checksum(self) -> str:
-        """SHA-256 over what one seed draws: every split's inputs and targets, queries and support."""
+        """SHA-256 over what one seed draws: every split's inputs and targets, with support."""
         drawn = replace(self, train_size=None)._make((0,))
         batches = [
             drawn.batch(split, torch.arange(drawn.size(split)).unsqueeze(0)) for split in SPLITS
@@ -134,8 +133,8 @@ class EpisodeSplits:
 
     def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
         families, draws = self.parts["train"]
-        for own in indices:
-            yield self._shown(pick(families, own), rng.uniform(own.shape[1], *draws.shape[2:]))
+        for rows in indices:
+            yield self._shown(pick(families, rows), rng.uniform(rows.shape[1], *draws.shape[2:]))
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)

@@ -31,8 +31,7 @@ class Sampler:
         self.position = 0
 
     def ahead(self) -> Tensor:
-        """Indices of the next batches, int64 of shape (T, R, batch_size): all that end within this
-        pass, at least one.
+        """Indices of the next batches, int64 (T, R, batch_size): those in this pass, at least one.
 
         It does not move along the line: `advance` does, by one batch.
         """
@@ -41,8 +40,8 @@ class Sampler:
             self.line = torch.cat([rest, self.stream.permutation(self.n_examples)], 1)
             self.position = 0
         n_batches = (self.line.shape[1] - self.position) // self.batch_size
-        own = self.line[:, self.position : self.position + n_batches * self.batch_size]
-        return own.unflatten(1, (n_batches, self.batch_size)).transpose(0, 1)
+        indices = self.line[:, self.position : self.position + n_batches * self.batch_size]
+        return indices.unflatten(1, (n_batches, self.batch_size)).transpose(0, 1)
 
     def advance(self) -> None:
         """Move behind the next batch."""

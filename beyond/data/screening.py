@@ -1,6 +1,4 @@
-"""Raw examples are looked at once, before any work: what no method could learn from is refused in
-one line.
-"""
+"""Raw examples are looked at once, before any work; what no method could learn from is refused."""
 
 from __future__ import annotations
 
@@ -20,8 +18,7 @@ NUMBERS = "finite numbers of single precision"
 
 
 def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
-    """Refuse examples that are not what the specification says; `InputError` names the first value
-    that is not.
+    """Refuse examples unlike the specification; `InputError` names the first value.
 
     Parameters
     ----------
@@ -43,9 +40,7 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
 
 
 def require_examples(sizes: Mapping[str, int], spec: TaskSpec) -> None:
-    """Refuse splits that are empty, and held-out splits of one value, whose R2 is 0 whatever is
-    predicted.
-    """
+    """Refuse empty splits, and held-out splits of one value, whose R2 is 0 for any prediction."""
     for split in SPLITS:
         least = 2 if spec.target_kind is TargetKind.VALUES and split != "train" else 1
         examples = "example" if least == 1 else "examples"

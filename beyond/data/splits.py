@@ -1,4 +1,4 @@
-"""What each replica sees of a task's data: rows of one copy, scaled by its own training part."""
+"""What each replica sees of a task's data: rows of one copy, scaled by its training part."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Column:
         centres = self.values.double() if per_feature else self._moments[1]
         within = torch.zeros(()) if per_feature else self._moments[0]
         means, stds = [], []
-        for own in rows:
-            values = centres[own]
+        for part in rows:
+            values = centres[part]
             mean = values[0] + (values - values[0]).mean(0)  # exact where all are equal
             std = (
-                (values - mean).square().mean(0) + (within[own].mean() if within.dim() else 0)
+                (values - mean).square().mean(0) + (within[part].mean() if within.dim() else 0)
             ).sqrt()
             constant = std <= NOISE * self._precision * mean.abs()
             means.append(mean)
@@ -78,14 +78,12 @@ class Column:
     def scaled(self, scale: Scale) -> Tensor:
         """All values by one scale, float32."""
         result = torch.empty(self.values.shape)
-        for own, block in zip(result.split(BLOCK), self.values.split(BLOCK), strict=True):
-            own.copy_(scale.apply(block.double().unsqueeze(0))[0])
+        for scaled, block in zip(result.split(BLOCK), self.values.split(BLOCK), strict=True):
+            scaled.copy_(scale.apply(block.double().unsqueeze(0))[0])
         return result
 
     def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
-        """As batches take them: scaled once where all replicas share a split, otherwise in `dtype`
-        to be scaled.
-        """
+        """As batches take them: scaled once where all replicas share a split, else in `dtype`."""
         if scale is not None and shared:
             return Served(self.scaled(scale))
         values = self.values
@@ -112,19 +110,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Served:
-    """Values of every example, (N, ...), as a batch takes them: scaled beforehand, or on the way
-    out.
-    """
+    """Values of every example, (N, ...), as a batch takes them: scaled beforehand or on the way."""
 
     values: Tensor
     scale: Scale | None = None
 
     def at(self, rows: Tensor) -> Tensor:
         """Values of rows (..., R, B), shape (..., R, B, ...)."""
-        own = take(self.values, rows)
+        values = take(self.values, rows)
         if self.scale is not None:
-            own = own.sub_(self.scale.mean).div_(self.scale.std)
-        return own.float() if own.is_floating_point() else own
+            values = values.sub_(self.scale.mean).div_(self.scale.std)
+        return values.float() if values.is_floating_point() else values
 
 
 @dataclass(frozen=True)
@@ -166,8 +162,8 @@ class ArraySplits:
         # What is narrow is looked up for many batches at once; inputs may be wide.
         for ahead in indices.split(max(1, AHEAD // indices[0].numel())):
             rows = self.ids("train", ahead)
-            for own, targets in zip(rows, self._answers("train", ahead, rows), strict=True):
-                yield Batch(self.augment(self.inputs.at(own), rng), targets)
+            for chosen, targets in zip(rows, self._answers("train", ahead, rows), strict=True):
+                yield Batch(self.augment(self.inputs.at(chosen), rng), targets)
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
@@ -181,34 +177,25 @@ class ArraySplits:
 
 
 def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]:
-    """Return what splits are drawn from: one seed for all replicas, or by default each replica's
-    own.
-    """
-    return (
-        (split_seed,)
-        if split_seed is not None
-        else tuple(derive_seed("split", seed) for seed in seeds)
-    )
+    """Return what splits are drawn from: one seed for all replicas, or by default one for each."""
+    if split_seed is not None:
+        return (split_seed,)
+    return tuple(derive_seed("split", seed) for seed in seeds)
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
-    """values[rows], for rows (..., R, B) of shape (..., R, B, ...): several times faster on wide
-    batches.
-    """
+    """values[rows], for rows (..., R, B) of shape (..., R, B, ...): much faster on wide batches."""
     return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
 
 
 def pick(table: Tensor, indices: Tensor) -> Tensor:
-    """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...), a row a
-    replica or one.
-    """
+    """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...)."""
     starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)
     return take(table.flatten(0, 1), indices + starts)
 
 
 def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle so that every stretch of the order holds each class in proportion, to about one
-    example.
+    """Shuffle so that every stretch holds each class in proportion, to about one example.
 
     Member k of a class of m, in random order, stands at (k + u) / m, with one u in [0, 1) per
     class.
@@ -223,9 +210,7 @@ def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarra
 def replace_labels(
     labels: np.ndarray, fraction: float, n_classes: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Replace a fraction of the labels by labels drawn uniformly; a smaller fraction is part of a
-    larger one.
-    """
+    """Replace a fraction of labels by uniform draws; a smaller fraction is part of a larger one."""
     noisy = rng.integers(0, n_classes, len(labels))
     kept = rng.permutation(len(labels))[round(fraction * len(labels)) :]
     noisy[kept] = labels[kept]

@@ -1,5 +1,4 @@
-"""Layers on stacked images: convolution and pooling; see `beyond.network.layers` for the contract
-and the shapes.
+"""Layers on stacked images: convolution and pooling; contract and shapes: `beyond.network.layers`.
 
 Copies of the weights become the groups of one convolution, so images are laid out as it wants them,
 (B, G * channels, height, width), and shown to the other layers as the view (G, channels, height,
@@ -71,9 +70,7 @@ class Conv2d(Convolution):
 
 @dataclass(frozen=True)
 class Pool2d(Layer):
-    """Makes one number of each `size` x `size` square; squares do not overlap, a remainder is cut
-    off.
-    """
+    """Makes one number of each `size` x `size` square, apart; a remainder is cut off."""
 
     role = Role.POOLING
 
@@ -142,9 +139,7 @@ def _image(layer: Layer, shape: Shape) -> Shape:
 
 
 def _examples_first(x: Tensor) -> Tensor:
-    """(G, channels, height, width, B) as (B, G * channels, height, width), the layout grouped
-    convolutions want.
-    """
+    """(G, channels, height, width, B) as (B, G * channels, height, width), as torch has groups."""
     return x.movedim(-1, 0).flatten(1, 2)
 
 

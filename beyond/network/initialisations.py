@@ -10,7 +10,7 @@ Initialisation = Callable[[Tensor, int, int], Tensor]
 
 
 def he(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
-    """Variance 2 / fan_in (He et al., 2015, equation 10): keeps a ReLU network's forward variance."""
+    """Variance 2 / fan_in (He et al., 2015, equation 10): keeps a ReLU network's variance."""
     return draws * sqrt(2 / fan_in)
 
 
@@ -25,9 +25,7 @@ def lecun(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
 
 
 def uniform(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
-    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in), biases too: what torch's own layers
-    start from.
-    """
+    """Uniform in +-1 / sqrt(fan_in), variance 1 / (3 fan_in), biases too: torch's default."""
     # the distribution function of a draw is uniform
     return torch.erf(draws * sqrt(0.5)) / sqrt(fan_in)
 
@@ -51,9 +49,7 @@ def gaussian(std: float) -> Initialisation:
 
 
 def identity(scale: float) -> Initialisation:
-    """Return an initialisation to `scale` times the identity, cut or padded with zeros to the
-    weights' shape.
-    """
+    """Return an initialisation to `scale` times the identity, cut or padded with zeros."""
 
     def fill(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
         return scale * torch.eye(*draws.shape[1:]).expand_as(draws)

@@ -96,8 +96,8 @@ class LayeredNetwork(Network):
         x = inputs.movedim(1, -1)
         weights = self.unflatten(params)
         caches: list[Any] = []
-        for layer, own in zip(self.layers, weights, strict=True):
-            x, cache = layer.forward(own, x, rng)
+        for layer, layer_weights in zip(self.layers, weights, strict=True):
+            x, cache = layer.forward(layer_weights, x, rng)
             caches.append(cache)
         return x.movedim(-1, 1), Tape(weights, caches)
 
@@ -109,8 +109,7 @@ class LayeredNetwork(Network):
         start: int = 0,
         carriers: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
-        """Carry the error at the outputs (G, B, n_outputs) back, and return the gradient for
-        weights[start:].
+        """Carry the error (G, B, n_outputs) back; return the gradient for weights[start:].
 
         `carriers` maps a block's depth to the tensor that replaces its weights on the way back.
         Layers before `start` are not visited, and the error is not carried below the first visited
@@ -128,20 +127,14 @@ class LayeredNetwork(Network):
                 gradients = layer.gradients(cache, dy)
                 parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
             if index > first:
-                carrier = (
-                    carriers.get(block.depth)
-                    if carriers is not None and block is not None
-                    else None
-                )
+                carrier = carriers.get(block.depth) if carriers and block else None
                 dy = layer.carry(weights, cache, dy, carrier)
         return torch.cat(parts, 1)
 
     def carry(
         self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None
     ) -> Tensor:
-        """Carry the error at the outputs (G, B, ...) back to the inputs, (G, B, *input_shape); no
-        gradients.
-        """
+        """Carry the error at the outputs back to the inputs, (G, B, *input_shape); no gradients."""
         dy = error.movedim(1, -1)
         by_layer = {block.layer: block.depth for block in self.blocks}
         for index in range(len(self.layers) - 1, -1, -1):
@@ -154,21 +147,18 @@ class LayeredNetwork(Network):
         return self._backward_flops[start]
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks whose weights are
-        drawn.
-        """
+        """By depth, views of the weights that carry the error back, of blocks with drawn ones."""
         views = self.unflatten(params)
         return {block.depth: views[block.layer]["weight"] for block in self.blocks if block.drawn}
 
     @cached_property
     def single_layers(self) -> list[LayeredNetwork]:
-        """Each layer as a network of its own."""
+        """Each layer as a network."""
         return self._cut(list(range(len(self.layers))))
 
     @cached_property
     def stages(self) -> list[LayeredNetwork]:
-        """Each block with drawn weights, and the layers up to the next one, as a network of its
-        own.
+        """Each block with drawn weights, and the layers up to the next one, as a network.
 
         Layers in front of the first block belong to its stage.
         """
@@ -190,8 +180,8 @@ class LayeredNetwork(Network):
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)
         depth = 0
-        for layer, own, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
-            depth += bool(own)
+        for layer, layer_weights, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
+            depth += bool(layer_weights)
             off = layer.off(cache)
             if off is not None and depth:
                 fractions[depth - 1] = off.all(-1).flatten(1).float().mean(-1)

@@ -1,4 +1,4 @@
-"""Layers on stacked weights: each knows its forward pass and its own chain rule.
+"""Layers on stacked weights: each knows its forward pass and its chain rule.
 
 Shapes: G stacked copies of the weights (R replicas, or R * P candidates), B examples. Activations
 are feature-major, `(G, features, B)`: the textbook's column vectors, z = W h + b, with the examples
@@ -9,7 +9,7 @@ Every layer may be handed an input shared by several copies: x of shape (R, ...,
 of G = R * P copies. The copies of one replica then become the rows of a single product.
 
 The chain rule is cut in two: `carry` takes the error from a layer's output to its input,
-`gradients` turns it into the derivative for the layer's own weights. `carrier`, in `carry`,
+`gradients` turns it into the derivative for the layer's weights. `carrier`, in `carry`,
 replaces the matrix that carries the error, so that backpropagation, feedback alignment and
 sign-symmetry are one backward pass with different carriers.
 """
@@ -35,9 +35,7 @@ Weights = Mapping[str, Tensor]
 
 
 class Flops(NamedTuple):
-    """Floating-point operations per example: a multiplication and an addition are two; only
-    products are counted.
-    """
+    """Floating-point operations per example: multiplications and additions, of products alone."""
 
     forward: int = 0
     carry: int = 0
@@ -45,9 +43,7 @@ class Flops(NamedTuple):
 
 
 class Role(StrEnum):
-    """What a layer is, for rules that must know: they act on this answer and refuse what they have
-    no rule for.
-    """
+    """What a layer is, for rules that must know: they refuse what they have no rule for."""
 
     DENSE = "dense"  # z = W x + b
     # the same map of every patch; weight (n_out, n_in, ...), bias (n_out,)
@@ -105,9 +101,7 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Any]:
-        """Return the output and what the chain rule needs; `rng` is given in training, for layers
-        that draw.
-        """
+        """Return the output and what the chain rule needs; `rng` in training, for drawing."""
 
     @abstractmethod
     def carry(
@@ -120,9 +114,7 @@ class Layer(ABC):
         return {}
 
     def off(self, cache: Any) -> Tensor | None:
-        """Say which values (G, ..., B) are off and carry no error back; None where units have no
-        such state.
-        """
+        """Say which values (G, ..., B) are off and carry no error; None without such states."""
         return None
 
 
@@ -171,8 +163,7 @@ class Linear(Layer):
 
 @dataclass(frozen=True)
 class Embedding(Layer):
-    """A vector for each symbol of a sequence, laid end to end: (length,) symbols to (length *
-    n_features,).
+    """A vector for each symbol of a sequence, end to end: (length,) to (length * n_features,).
 
     weight (G, n_symbols, n_features). Symbols have no derivative, so it can only come first.
     """
@@ -317,9 +308,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In training, zero each value with probability `rate` and divide the rest by 1 - rate;
-    otherwise the identity.
-    """
+    """In training, zero each value with probability `rate` and divide the rest by 1 - rate."""
 
     role = Role.NOISE
 
@@ -344,9 +333,7 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """x + activation(inner(x)), for an inner layer that keeps its input's shape (He et al., 2016,
-    figure 2).
-    """
+    """x + activation(inner(x)), where inner keeps its input's shape (He et al., 2016, figure 2)."""
 
     role = Role.RESIDUAL
 
@@ -391,9 +378,7 @@ class Residual(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """(x - mean) / sqrt(variance + epsilon) over an example's features, then weight * . + bias,
-    each (G, features).
-    """
+    """(x - mean) / sqrt(variance + epsilon) over features, then weight * . + bias, (G, n)."""
 
     role = Role.NORMALISATION
 
@@ -447,8 +432,7 @@ def _vector(layer: Layer, shape: Shape) -> Shape:
 
 @dataclass(frozen=True)
 class Convolution(Layer, ABC):
-    """One map of every window of `kernel` places along each axis behind the channels, `stride`
-    places apart.
+    """One map of every window of `kernel` places along each axis but the channels', `stride` apart.
 
     Its weight has the shape (G, n_out, n_in, kernel, ...), its bias (G, n_out).
     """
@@ -468,9 +452,7 @@ class Convolution(Layer, ABC):
 
     @abstractmethod
     def sides(self, shape: Shape) -> tuple[int, ...]:
-        """Lengths of the axes behind the channels; raises `InputError` for a shape of another
-        number of axes.
-        """
+        """Lengths of the axes behind the channels; `InputError` for another number of axes."""
 
     def output_shape(self, shape: Shape) -> Shape:
         sides = self.sides(shape)
@@ -494,8 +476,7 @@ class Convolution(Layer, ABC):
 
 @dataclass(frozen=True)
 class GroupedLinear(Layer):
-    """z_g = W_g x_g for each group g of neighbouring features, weight (G, n_groups, n_out /
-    n_groups, n_in / n_groups).
+    """z_g = W_g x_g for groups of features, W (G, n_groups, n_out/n_groups, n_in/n_groups).
 
     As many groups as features is a diagonal map.
     """

@@ -1,6 +1,4 @@
-"""What architectures share: their settings, how layers become a network, and what inputs of a kind
-begin with.
-"""
+"""What architectures share: settings, how layers become a network, and what inputs begin with."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer
 from beyond.network.sequence_layers import Channels
 from beyond.settings import OneOf
 
-SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations with a scale of their own
+SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
 InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 
@@ -52,9 +50,7 @@ def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
 
 
 def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
-    """Layers that make channels along time of an example: of symbols, each one's `embedding`
-    features.
-    """
+    """Layers that make channels along time of an example: of symbols, `embedding` features."""
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []

@@ -15,8 +15,7 @@ Charge = Callable[[int, int, str], None]
 
 
 class Segment:
-    """Consecutive layers of a network: one layer, or a stage (a layer with weights and those up to
-    the next such).
+    """Consecutive layers: one, or a stage (a layer with weights and those up to the next such).
 
     Parameters
     ----------
@@ -68,9 +67,7 @@ class Segment:
         return self._network.forward(params[:, self.start : self.stop], inputs, rng)
 
     def gradient(self, tape: Tape, error: Tensor) -> Tensor:
-        """Derivative (G, stop - start) for the segment's own weights, from the error (G, B,
-        *output_shape).
-        """
+        """Derivative (G, stop - start) for its weights, from the error (G, B, *output_shape)."""
         if self.start == self.stop:
             return error.new_empty(len(error), 0)
         self._charge(error.shape[1], self._network.backward_flops(), "backward")

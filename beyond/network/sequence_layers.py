@@ -1,5 +1,4 @@
-"""Layers on stacked sequences: convolution along time and gated recurrence; see
-`beyond.network.layers`.
+"""Layers on stacked sequences, see `beyond.network.layers`: convolution along time, recurrence.
 
 A sequence is `(G, channels, length, B)`: at each of `length` times a vector of `channels` numbers.
 """
@@ -46,9 +45,7 @@ class Channels(Layer):
 
 
 class Windows(NamedTuple):
-    """What a convolution keeps: every window of its input as a column, (R, n_in * kernel,
-    n_out_times * B).
-    """
+    """What a convolution keeps: its input's windows as columns, (R, n_in * kernel, n_out * B)."""
 
     columns: Tensor
     weight_shape: torch.Size
@@ -102,9 +99,7 @@ class Conv1d(Convolution):
 
 
 class Unrolled(NamedTuple):
-    """What a recurrence keeps: its input; then, (length, G * D, ..., B), of every time in a
-    direction's own order.
-    """
+    """What a recurrence keeps: its input; the rest in each direction's order, (length, G * D, ..., B)."""
 
     x: Tensor  # (R, n_in, length, B)
     weight_hidden: Tensor  # (G * D, 3 n_hidden, n_hidden)
@@ -116,8 +111,7 @@ class Unrolled(NamedTuple):
 
 @dataclass(frozen=True)
 class GRU(Layer):
-    """Gated recurrent units (Cho et al., 2014) as torch has them; outputs are the states at all
-    times.
+    """Gated recurrent units (Cho et al., 2014) as in torch; outputs are the states at all times.
 
         r = sigmoid(W_r x + b_r + U_r h + c_r)
         z = sigmoid(W_z x + b_z + U_z h + c_z)
@@ -125,9 +119,9 @@ class GRU(Layer):
         h <- (1 - z) n + z h                              from h = 0
 
     weight (G, D * 3 n_hidden, n_in) stacks W_r, W_z, W_n of D directions; weight_hidden (G, D * 3
-    n_hidden, n_hidden), bias and bias_hidden (G, D * 3 n_hidden) likewise. The second direction,
-    which has weights of its own, reads the sequence from its end; outputs (G, D * n_hidden, length,
-    B) are in the order of the input.
+    n_hidden, n_hidden), bias and bias_hidden (G, D * 3 n_hidden) likewise. The second direction
+    reads the sequence from its end; outputs (G, D * n_hidden, length, B) are in the order of the
+    input.
     """
 
     role = Role.RECURRENT
@@ -161,13 +155,10 @@ class GRU(Layer):
     def flops(self, shape: Shape) -> Flops:
         # operations for each column of the weights, a time
         n_rows = 2 * 3 * self.n_directions * self.n_hidden
-        own, recurrent, back = (
-            n_rows * shape[0] * shape[1],
-            n_rows * self.n_hidden * shape[1],
-            n_rows * self.n_hidden,
-        )
-        back *= shape[1] - 1  # an error goes back from every time but the first
-        return Flops(own + recurrent, back + own, back + own + recurrent)
+        n_in, length = shape
+        driven, recurrent = n_rows * n_in * length, n_rows * self.n_hidden * length
+        back = n_rows * self.n_hidden * (length - 1)  # an error goes back from every time but one
+        return Flops(driven + recurrent, back + driven, back + driven + recurrent)
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
@@ -177,17 +168,17 @@ class GRU(Layer):
         driven = (rows @ x.flatten(2)).view(n_copies, -1, *x.shape[2:]) + weights["bias"][
             ..., None, None
         ]
-        driven = self._in_own_order(driven)  # (length, G * D, 3 n_hidden, B)
+        driven = self._by_time(driven)  # (length, G * D, 3 n_hidden, B)
         weight = weights["weight_hidden"].reshape(-1, 3 * n_hidden, n_hidden)
         bias = weights["bias_hidden"].reshape(-1, 3 * n_hidden, 1)
         state = x.new_zeros(len(weight), n_hidden, x.shape[-1])
         steps: list[tuple[Tensor, ...]] = []
-        for own in driven:
+        for drive in driven:
             recurrent = torch.baddbmm(bias, weight, state)
-            gates = (own[:, : 2 * n_hidden] + recurrent[:, : 2 * n_hidden]).sigmoid()
+            gates = (drive[:, : 2 * n_hidden] + recurrent[:, : 2 * n_hidden]).sigmoid()
             reset, update = gates.chunk(2, 1)
             recalled = recurrent[:, 2 * n_hidden :]
-            candidate = torch.addcmul(own[:, 2 * n_hidden :], reset, recalled).tanh()
+            candidate = torch.addcmul(drive[:, 2 * n_hidden :], reset, recalled).tanh()
             steps.append((state, gates, candidate, recalled))
             state = torch.lerp(candidate, state, update)
         kept = [torch.stack(values) for values in zip(*steps, strict=True)]
@@ -231,9 +222,9 @@ class GRU(Layer):
         at_recurrent = torch.stack([reset_gate, update_gate, candidate * reset], 2)
         later = torch.zeros_like(update[0])
         recurrent, states = torch.empty_like(at_recurrent), []
-        own_dy = self._in_own_order(dy)
-        for time in range(len(own_dy) - 1, -1, -1):
-            error = own_dy[time] + later
+        dy = self._by_time(dy)
+        for time in range(len(dy) - 1, -1, -1):
+            error = dy[time] + later
             torch.mul(at_recurrent[time], error.unsqueeze(1), out=recurrent[time])
             if time:  # the first state is zero for everyone
                 later = torch.baddbmm(
@@ -244,20 +235,20 @@ class GRU(Layer):
         driven = torch.cat([recurrent[:, :, :2].flatten(2, 3), at_candidate], 2)
         return self._in_input_order(driven), recurrent.flatten(2, 3)
 
-    def _in_own_order(self, values: Tensor) -> Tensor:
-        """(G, D * rows, length, B) to (length, G * D, rows, B), the second direction from the end."""
-        own = values.unflatten(1, (self.n_directions, -1))
+    def _by_time(self, values: Tensor) -> Tensor:
+        """(G, D * rows, length, B) to (length, G * D, rows, B), each direction in its order."""
+        directions = values.unflatten(1, (self.n_directions, -1))
         if self.bidirectional:
-            own = torch.stack([own[:, 0], own[:, 1].flip(2)], 1)
-        return own.permute(3, 0, 1, 2, 4).flatten(1, 2)
+            directions = torch.stack([directions[:, 0], directions[:, 1].flip(2)], 1)
+        return directions.permute(3, 0, 1, 2, 4).flatten(1, 2)
 
     def _in_input_order(self, values: Tensor) -> Tensor:
-        """Undo `_in_own_order`."""
+        """Undo `_by_time`."""
         # (G, D, rows, length, B)
-        own = values.unflatten(1, (-1, self.n_directions)).permute(1, 2, 3, 0, 4)
+        directions = values.unflatten(1, (-1, self.n_directions)).permute(1, 2, 3, 0, 4)
         if self.bidirectional:
-            own = torch.stack([own[:, 0], own[:, 1].flip(2)], 1)
-        return own.flatten(1, 2)
+            directions = torch.stack([directions[:, 0], directions[:, 1].flip(2)], 1)
+        return directions.flatten(1, 2)
 
 
 def _sequence(layer: Layer, shape: Shape) -> Shape:

@@ -1,6 +1,4 @@
-"""What a network must answer, whatever it is made of: weights as one flat vector, and the passes
-through them.
-"""
+"""What a network must answer: weights as one flat vector, and the passes through them."""
 
 from __future__ import annotations
 
@@ -69,17 +67,14 @@ class Network(ABC):
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape to go
-        back on.
+        """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape.
 
         With an `rng` dropout is in training; without, it is not.
         """
 
     @abstractmethod
     def backward(self, tape: Tape, error: Tensor, *, start: int = 0) -> Tensor:
-        """Return the gradient for weights[start:], (G, n - start), from the error at the outputs
-        (G, B, n_outputs).
-        """
+        """Gradient (G, n - start) for weights[start:], from the error (G, B, n_outputs)."""
 
     @abstractmethod
     def backward_flops(self, start: int = 0) -> int:
@@ -98,7 +93,5 @@ class Network(ABC):
         return self.blocks[-n_blocks].start
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
-        """For each block, the fraction (R,) of its units that are off for every example; NaN where
-        that is unknown.
-        """
+        """For each block, the fraction (R,) of units off for every example; NaN if unknown."""
         return [float("nan")] * len(self.blocks)

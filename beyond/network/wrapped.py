@@ -38,8 +38,8 @@ class ModuleNetwork(Network):
         self._shapes = {name: weight.shape for name, weight in named.items()}
         blocks: dict[str, dict[str, tuple[int, ...]]] = {}
         for name, shape in self._shapes.items():
-            owner, _, own_name = name.rpartition(".")
-            blocks.setdefault(owner or "module", {})[own_name] = tuple(shape)
+            owner, _, local = name.rpartition(".")
+            blocks.setdefault(owner or "module", {})[local] = tuple(shape)
         self.blocks = ()
         start = 0
         for depth, (owner, shapes) in enumerate(blocks.items(), 1):
@@ -50,7 +50,7 @@ class ModuleNetwork(Network):
         self._draws, self.forward_flops, self._backward_flops = self._try(spec)
 
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
-        """Draw weights (R * n_copies, n) as the module draws its own, seeded from the stream."""
+        """Draw weights (R * n_copies, n) as the module does, seeded from the stream."""
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
         copies: list[Tensor] = []
         for seed in seeds:
@@ -62,14 +62,10 @@ class ModuleNetwork(Network):
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) and the tape; with an `rng` the module is in training mode, and
-        draws from it.
-        """
-        run = (
-            self.outputs
-            if rng is None or not self._draws
-            else self._in_training(rng, len(params) // len(inputs))
-        )
+        """Outputs (G, B, n_outputs) and the tape; an `rng` is drawn from, in training mode."""
+        run = self.outputs
+        if rng is not None and self._draws:
+            run = self._in_training(rng, len(params) // len(inputs))
         if torch.is_grad_enabled() and params.requires_grad:
             return run(params, inputs), Tape((), ())
         outputs, pull_back, *_ = vjp(lambda weights: run(weights, inputs), params)
@@ -91,9 +87,7 @@ class ModuleNetwork(Network):
         return max(1, CACHE_BYTES // (8 * max(1, self.forward_flops // 100) * batch_size))
 
     def _in_training(self, rng: Stream, n_copies: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return what runs the module in training mode, copy by copy: each draws from a seed of its
-        own.
-        """
+        """Return what runs the module in training mode, copy by copy, each from another seed."""
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
 
         def run(params: Tensor, inputs: Tensor) -> Tensor:
@@ -114,9 +108,7 @@ class ModuleNetwork(Network):
         return functional_call(self._template.train(training), named, (x,))
 
     def _try(self, spec: TaskSpec) -> tuple[bool, int, int]:
-        """Run the module once: whether it draws in training, and torch's count of operations,
-        forward and backward.
-        """
+        """Run the module once: does it draw in training; torch's count, forward and backward."""
         dtype = torch.int64 if spec.n_symbols else torch.float32
         x = torch.zeros(1, *spec.input_shape, dtype=dtype)
         weights = torch.zeros(self.n_weights, requires_grad=True)

@@ -26,7 +26,7 @@ FAULTS = [
         "starts = torch.zeros(1, 1, dtype=torch.int64)",
     ),
     # the spread of the images' means instead of their pixels
-    ("beyond/data/splits.py", "+ (within[own].mean() if within.dim() else 0)", ""),
+    ("beyond/data/splits.py", "+ (within[part].mean() if within.dim() else 0)", ""),
     # shuffled, but not stratified
     (
         "beyond/data/splits.py",
@@ -41,7 +41,7 @@ FAULTS = [
     ),
     (
         "beyond/data/splits.py",
-        "self.augment(self.inputs.at(own), rng)",
+        "self.augment(self.inputs.at(chosen), rng)",
         "self.augment(self.inputs.at(rows[0]), rng)",
     ),
     (
@@ -59,13 +59,13 @@ FAULTS = [
     # noise that depends on who else is in the stack
     (
         "beyond/data/arrays.py",
-        "own[which] for own in generators",
-        "generators[0][which] for own in generators",
+        "spawned[which] for spawned in generators",
+        "generators[0][which] for spawned in generators",
     ),
     (
         "beyond/data/arrays.py",
-        '({"validation": 2} if self.noisy_validation else {})',
-        '{"validation": 2}',
+        '{"train": 1, "validation": 2} if self.noisy_validation else {"train": 1}',
+        '{"train": 1, "validation": 2}',
     ),
     (
         "beyond/data/arrays.py",

@@ -15,10 +15,14 @@ from beyond.streams import Stream
 
 FAULTS = [
     # training episodes show the same examples at every visit; those of other families
-    ("beyond/data/episodes.py", "rng.uniform(own.shape[1], *draws.shape[2:])", "pick(draws, own)"),
     (
         "beyond/data/episodes.py",
-        "self._shown(pick(families, own), rng",
+        "rng.uniform(rows.shape[1], *draws.shape[2:])",
+        "pick(draws, rows)",
+    ),
+    (
+        "beyond/data/episodes.py",
+        "self._shown(pick(families, rows), rng",
         "self._shown(pick(families, indices[0]), rng",
     ),
     ("beyond/data/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
