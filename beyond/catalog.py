@@ -22,11 +22,14 @@ import yaml
 from beyond.errors import InputError, require_one_of
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
+    "optimizer": ("beyond.kits.optimizers", "update"),
+}
 CONTRACTS = {  # what tells a class of each group
     "task": ("spec", "score"),
     "method": ("signal", "step"),
     "network": ("build",),
-    "optimizer": ("update",),
+    **{part: (member,) for part, (_, member) in PARTS.items()},
 }
 OURS = ("beyond", "methods", "tasks", "analysis")
 VARIABLE = "BEYOND_PLUGINS"
@@ -34,7 +37,7 @@ HOMES = {
     "task": "tasks",
     "method": "methods",
     "network": "beyond.architectures",
-    "optimizer": "beyond.kits.optimizers",
+    **{part: home for part, (home, _) in PARTS.items()},
 }
 GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
@@ -68,6 +71,11 @@ def choices() -> dict[str, str]:
         key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()
     }
     return {group: name for group, name in chosen.items() if " " not in group}
+
+
+def belongs(group: str, choice: object) -> bool:
+    """Say whether a class, or an object of it, is one of a group."""
+    return all(hasattr(choice, name) for name in CONTRACTS.get(group, ()))
 
 
 def build(settings: Any, group: str = "") -> Any:
@@ -120,7 +128,7 @@ def _class(target: object, group: str) -> type:
     found = find("_target_", target)
     if not is_settings(found):
         raise InputError(f"_target_ must be a class made by beyond.settings, got {target!r}")
-    if not all(hasattr(found, name) for name in CONTRACTS.get(group, ())):
+    if not belongs(group, found):
         raise InputError(
             f"_target_ must be {'an' if group[0] in 'aeiou' else 'a'} {group}, got {target!r}"
         )

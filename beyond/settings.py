@@ -244,7 +244,7 @@ SEEDS = Says("a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)")
 
 @settings(kw_only=True)
 class RunSettings:
-    """What a run is told besides task, method, network, optimizer and budget.
+    """What a run is told besides task, method and its parts, network and budget.
 
     Parameters
     ----------

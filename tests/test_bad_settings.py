@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from beyond.catalog import PARTS
+
 FAULTS = [
     ("beyond/run/cell.py", "part.require_replicas(len(cell.seeds))", "pass"),
     ("beyond/settings.py", '{"", ".", ".."}.isdisjoint', '{""}.isdisjoint'),
@@ -149,7 +151,7 @@ def test_a_bad_setting_is_one_line_and_nothing_is_written(line, message, beyond,
 
 def test_every_group_has_its_cases():
     assert len(LINES) >= 40
-    assert {"method", "task", "network", "optimizer", "budget", "run"} <= set(CASES)
+    assert {"method", "task", "network", "budget", "run", *PARTS} <= set(CASES)
 
 
 @pytest.mark.parametrize(

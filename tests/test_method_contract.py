@@ -24,6 +24,12 @@ from tests.mutants import named_in
 TABLES = ("curves", "layers", "runs")
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "methods").glob("*.py") if path.stem != "__init__")
+MADE_OF_SETTINGS = [
+    (group, name)
+    for group in ("method", *catalog.PARTS)
+    for name in catalog.names(group)
+    if name != "default"
+]
 SPECS = {name: catalog.load("task", name).spec for name in catalog.names("task")}
 EPISODES = sorted(
     (name for name, spec in SPECS.items() if spec.episode),
@@ -131,9 +137,9 @@ def test_it_is_an_immutable_method_with_a_signal(name):
         method.batch_size = 7
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_bad_settings_are_refused_in_one_line(name):
-    settings = catalog.read("method", name)
+@pytest.mark.parametrize(("group", "name"), MADE_OF_SETTINGS)
+def test_bad_settings_are_refused_in_one_line(group, name):
+    settings = catalog.read(group, name)
     numbers = [
         key
         for key, value in settings.items()
@@ -142,7 +148,7 @@ def test_bad_settings_are_refused_in_one_line(name):
     names = [key for key, value in settings.items() if isinstance(value, str) and key != "_target_"]
     for key, bad in [*((key, -3) for key in numbers), *((key, "no such thing") for key in names)]:
         with pytest.raises(InputError, match=rf"^[^\n]*{key}[^\n]*{bad}[^\n]*$"):
-            catalog.load("method", name, **{key: bad})
+            catalog.load(group, name, **{key: bad})
     if "optimizer" in settings:
         settings["optimizer"]["learning_rate"] = -0.1
         with pytest.raises(InputError, match=r"^learning_rate must be > 0, got -0.1$"):

@@ -16,6 +16,7 @@ from beyond import catalog
 from beyond.contracts import Architecture, Method, Task
 from beyond.errors import InputError
 from beyond.ledger import Budget
+from beyond.run.choices import named
 from beyond.run.provenance import short_hash
 from beyond.settings import RunSettings
 
@@ -145,11 +146,17 @@ def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
         elif type(own) is type(other):
             nested += differences(own, other, f"{name}.")
         else:
-            nested += [
-                f"{name}={type(own).__name__.lower()}",
-                *differences(own, defaults(type(own)), f"{name}."),
-            ]
+            choice, settings = _choice(field.name, type(own))
+            nested += [f"{name}={choice}", *differences(own, settings, f"{name}.")]
     return flat + nested
+
+
+def _choice(part: str, cls: type) -> tuple[str, Any]:
+    """Name and settings of the first choice of a class; a class that is none has its defaults."""
+    for name, (choice, _) in named(part).items():
+        if type(choice) is cls:
+            return name, choice
+    return cls.__name__.lower(), defaults(cls)
 
 
 def shown(value: Any) -> str:

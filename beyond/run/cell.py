@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from beyond.catalog import GROUPS, build, read
+from beyond.catalog import GROUPS, PARTS, build, read
 from beyond.contracts import PerReplica, Task
 from beyond.errors import InputError, require_one_of
 from beyond.ledger import Budget
@@ -48,14 +48,13 @@ class Cell:
         """What is trained; raises `InputError` for a setting that is out of range."""
         settings, threads = self.settings, self.run.threads
         budget = Budget.of(settings["budget"])
-        method_settings = dict(settings["method"])
-        if settings["optimizer"]:
-            if "optimizer" not in method_settings:
+        parts = {part: settings[part] for part in PARTS if settings[part]}
+        for part in parts:
+            if part not in settings["method"]:
                 raise InputError(
-                    f"optimizer must be default for method {self.method}, which has none to replace"
+                    f"{part} must be default for method {self.method}, which has none to replace"
                 )
-            method_settings["optimizer"] = settings["optimizer"]
-        method = build(method_settings, "method")
+        method = build({**settings["method"], **parts}, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
         network = (
             build(settings["network"], "network") if settings["network"] else task.spec.network

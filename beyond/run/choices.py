@@ -3,7 +3,8 @@ below `conf/`.
 
 A method, a task and an architecture are a class in a file of their own, which is found there and
 gives the choice its name. Further choices, by the settings in which they differ from their class,
-are named in the file's `CHOICES`, as the optimizers' are. Studies and papers are written by hand.
+are named in the file's `CHOICES`. The parts of methods, such as optimizers, are all named so, in a
+kit. Studies and papers are written by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from beyond.catalog import CONF, HOMES, modules
+from beyond.catalog import CONF, HOMES, PARTS, belongs, modules
 from beyond.ledger import Budget
 from beyond.settings import describe, is_settings
 
@@ -32,7 +33,7 @@ EPOCHS = (
 Choice = tuple[Any, str]
 STANDING: dict[str, dict[str, Choice]] = {
     "network": {"default": (None, "The task's own network.")},
-    "optimizer": {"default": (None, "The method's own optimizer.")},
+    **{part: {"default": (None, f"The method's own {part}.")} for part in PARTS},
     "budget": {
         "standard": (Budget("epochs", 100), EPOCHS),
         "quick": (Budget("epochs", 10), EPOCHS),
@@ -71,7 +72,8 @@ def named(group: str) -> dict[str, Choice]:
             own = _class_in(module)
             made = own if any(_required(own)) else own()
             found[made.spec.name if group == "task" else file] = (made, "")
-        found |= getattr(module, "CHOICES", {})
+        further: dict[str, Choice] = getattr(module, "CHOICES", {})
+        found |= {name: choice for name, choice in further.items() if belongs(group, choice[0])}
     return found
 
 

@@ -67,7 +67,7 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
         line += f"; it is a key of {', '.join(having)}"
     return (
         f"{line}; method.{key} tunes the method's own"
-        if group == "optimizer" and lacking == "default"
+        if group in catalog.PARTS and lacking == "default"
         else line
     )
 

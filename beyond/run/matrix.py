@@ -8,18 +8,19 @@ them, so that every method has what it asks for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
-from beyond.catalog import load, modules, names, read
+from beyond.catalog import PARTS, load, modules, names
 from beyond.contracts import Batch, Method, TargetKind, TaskSpec
 from beyond.errors import UnsupportedError
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
 from beyond.problem import Problem, SourceProblem, seal
+from beyond.run.choices import named
 from beyond.streams import Stream
 
 N_EPISODES = 2
@@ -42,7 +43,8 @@ SMALL: Mapping[str, Any] = {
     "n_steps": 3,
     "source_epochs": 1,
 }
-
+# Parts whose choices are tried: an optimizer takes any direction, whatever layers it is for.
+TRIED = [part for part in PARTS if part != "optimizer"]
 
 SPECS: dict[str, TaskSpec] = {
     kind: spec for module in modules("network").values() for kind, spec in module.TRIALS.items()
@@ -58,7 +60,7 @@ class Combination:
     method : str
         In the catalogue.
     choice : str
-        "" for the defaults, or `setting=value`.
+        "" for the defaults, or `setting=value`; of a part's settings `part=name, part.setting=value`.
     kind : str
         A key of `SPECS`.
     rule : Method
@@ -121,16 +123,8 @@ class _Source(SourceProblem):
 
 def combinations(method: str) -> list[Combination]:
     """Every choice of a method's settings, one at a time, on every kind of network."""
-    settings = read("method", method)
-    small = {name: value for name, value in SMALL.items() if name in settings}
-    rules = {"": load("method", method, **small)}
-    declared = get_type_hints(type(rules[""]), include_extras=True)
-    for name in settings:
-        for value in _choices(declared[name]) if name in declared else ():
-            if value != getattr(rules[""], name):
-                rules[f"{name}={'null' if value is None else value}"] = load(
-                    "method", method, **{**small, name: value}
-                )
+    rule = _small(load("method", method))
+    rules = {"": rule, **dict(_others(rule))}
     return [
         Combination(method, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()
     ]
@@ -180,6 +174,38 @@ def _told(count: int, verdicts: list[Verdict]) -> str:
     kinds = dict.fromkeys(own.combination.kind for own in verdicts)
     where = "everywhere" if len(kinds) == len(SPECS) else ", ".join(kinds)
     return f"{count}: {where}" if count else "0"
+
+
+def _small(made: Any) -> Any:
+    """Return a method, or a part of one, in the sizes of `SMALL`."""
+    settings = _settings(made)
+    sizes = {name: size for name, size in SMALL.items() if name in settings}
+    parts = {part: _small(settings[part]) for part in PARTS if part in settings}
+    return replace(made, **sizes, **parts)
+
+
+def _others(made: Any) -> Iterator[tuple[str, Any]]:
+    """Name and make a method, or a part of one, with another choice of one of its settings."""
+    declared = get_type_hints(type(made), include_extras=True)
+    for name, usual in _settings(made).items():
+        for value in _choices(declared[name]):
+            if value != usual:
+                yield (
+                    f"{name}={'null' if value is None else value}",
+                    replace(made, **{name: value}),
+                )
+        for choice, (part, _) in named(name).items() if name in TRIED else ():
+            if part is None:  # the method's
+                continue
+            part = _small(part)
+            if part != usual:
+                yield f"{name}={choice}", replace(made, **{name: part})
+            for inner, other in _others(part):
+                yield f"{name}={choice}, {name}.{inner}", replace(made, **{name: other})
+
+
+def _settings(made: Any) -> dict[str, Any]:
+    return {field.name: getattr(made, field.name) for field in fields(made) if field.init}
 
 
 def _choices(declared: Any) -> list[Any]:

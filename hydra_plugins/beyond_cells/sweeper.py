@@ -36,8 +36,8 @@ CHOICES = tuple(CONTRACTS)
 class CellSweeper(BasicSweeper):
     """Every combination of the swept values, once for every task and every arm of a study.
 
-    What the user types counts: a choice of method, task, network or optimizer takes those lines of
-    the study that agree with it; any other setting takes the place of the line's.
+    What the user types counts: a choice of method, task, network or part of a method takes those
+    lines of the study that agree with it; any other setting takes the place of the line's.
 
     Parameters
     ----------

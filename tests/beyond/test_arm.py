@@ -1,19 +1,25 @@
 """What an arm's id and label are made of: what JSON knows, and equal where settings are equal."""
 
 import math
+from dataclasses import make_dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import yaml
 
 from beyond import catalog
 from beyond.architectures.module import Module
 from beyond.errors import InputError
+from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget
-from beyond.run.arm import Arm, plain, same, shown
+from beyond.run.arm import Arm, defaults, differences, plain, same, shown
+from beyond.run.choices import named
+from methods.backprop import Backprop
 
 FAULTS = [
     ("beyond/run/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
+    ("beyond/run/arm.py", "if type(choice) is cls:", "if choice is not None:"),
     (
         "beyond/run/arm.py",
         "(other is not MISSING and same(own, other))",
@@ -53,3 +59,29 @@ def test_a_setting_without_a_default_is_in_the_label():
         arm.label
         == "image/digits, 300 epochs: backprop (write_whole) [network.factory=beyond.files:write_whole]"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "choice"), [(part, name) for part in catalog.PARTS for name in catalog.names(part)]
+)
+def test_the_label_of_a_part_can_be_typed(part, choice):
+    """Its choice and settings, as they stand in the label, make the same part."""
+    made, _ = named(part)[choice]
+    if made is None:  # the method's
+        return
+    method = make_dataclass("Rule", [(part, object)])(made)
+    name, *settings = [one.split("=") for one in differences(method, {})]
+    assert name[0] == part
+    typed = {key.removeprefix(f"{part}."): yaml.safe_load(value) for key, value in settings}
+    assert same(catalog.load(part, name[1], **typed), made)
+
+
+def test_a_part_that_is_no_choice_goes_by_its_class():
+    class Mine(SGD):
+        pass
+
+    mine = Mine(learning_rate=0.3)
+    assert differences(Backprop(optimizer=mine), defaults(Backprop)) == [
+        "optimizer=mine",
+        "optimizer.learning_rate=0.3",
+    ]

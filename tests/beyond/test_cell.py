@@ -59,7 +59,7 @@ def cell(tmp_path):
             "task": {**catalog.read("task", name), **task},
             "method": catalog.read("method", method),
             "network": {},
-            "optimizer": {},
+            **{part: {} for part in catalog.PARTS},
             "budget": {"epochs": epochs},
             "seeds": 2,
             "threads": 1,

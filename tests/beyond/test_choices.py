@@ -62,6 +62,18 @@ def test_the_files_are_what_the_classes_say():
     assert on_disk == PAGES, "run `make conf`"
 
 
+def test_a_cell_has_a_choice_of_every_group_and_the_method_its_parts():
+    assert set(catalog.choices()) == set(catalog.GROUPS)
+    assert {catalog.choices()[part] for part in catalog.PARTS} == {"default"}
+
+
+def test_every_choice_of_a_part_is_of_its_group():
+    for part in catalog.PARTS:
+        made = [choice for choice, _ in named(part).values() if choice is not None]
+        assert made
+        assert all(catalog.belongs(part, choice) for choice in made)
+
+
 def test_the_settings_of_a_run_have_the_defaults_of_their_class():
     written = yaml.safe_load((CONF / "config.yaml").read_text())
     assert {
