@@ -29,6 +29,7 @@ CONTRACTS = {  # what tells a class of each group
     "task": ("spec", "score"),
     "method": ("signal", "step"),
     "network": ("build",),
+    "start": ("on",),
     **{part: (member,) for part, (_, member) in PARTS.items()},
 }
 OURS = ("beyond", "methods", "tasks", "analysis")
@@ -53,7 +54,17 @@ def names(group: str) -> list[str]:
 def read(group: str, name: str) -> dict[str, Any]:
     """Return the settings of one choice; raise `InputError` with the known names otherwise."""
     require_one_of(group, names(group), name)
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    return {key: value for key, value in found.items() if key != "defaults"}
+
+
+def brought(group: str, name: str) -> dict[str, str]:
+    """Return what a choice chooses in other groups: `{"start": "related"}` for `fine_tuning`."""
+    found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    entries = [entry for default in found.get("defaults", ()) for entry in default.items()]
+    return {
+        key.rpartition(".")[2]: value for key, value in entries
+    }  # override /start@_global_.start
 
 
 def modules(group: str) -> dict[str, ModuleType]:

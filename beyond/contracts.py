@@ -131,6 +131,11 @@ class TaskSpec:
     n_symbols: int = 0
     episode: Episode | None = None
 
+    @property
+    def n_scored(self) -> int:
+        """Examples that one index of a split stands for: one, or an episode's queries."""
+        return 1 if self.episode is None else self.episode.n_query
+
 
 class Splits(Protocol):
     """A task's data as the repetitions of some seeds see them: R replicas, each with its own split
@@ -212,10 +217,12 @@ class Task(Protocol):
         ...
 
     @property
-    def source(self) -> Task | None:
-        """A related task to learn from first, of the same input and output shapes; None if there is
-        none.
-        """
+    def sources(self) -> Sequence[str]:
+        """Names of the related tasks to learn from first, the most usual one first."""
+        ...
+
+    def source(self, name: str) -> Task:
+        """Return a related task, of the same input and output shapes."""
         ...
 
     def at(self, seeds: Sequence[int]) -> Splits:

@@ -5,7 +5,7 @@ from the shapes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from copy import copy
 
 import torch
@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from beyond import losses
-from beyond.contracts import Batch, SealedTargets, Signal, Task, TaskSpec
-from beyond.data.sampler import Sampler
+from beyond.contracts import Batch, SealedTargets, Signal, TaskSpec
 from beyond.errors import UnsupportedError
 from beyond.ledger import Ledger
 from beyond.network.layered import LayeredNetwork
@@ -40,8 +39,6 @@ class Problem:
         Charged for every pass; None charges nobody (evaluation and probes).
     signal : Signal
         The method's: it decides which questions are answered.
-    source : SourceProblem, optional
-        The related task to learn from first, charged to a separate ledger.
     """
 
     def __init__(
@@ -50,13 +47,11 @@ class Problem:
         spec: TaskSpec,
         ledger: Ledger | None = None,
         signal: Signal = Signal.GRADIENT,
-        source: SourceProblem | None = None,
     ) -> None:
         self._network = network
         self.spec = spec
         self.ledger = ledger
         self.signal = signal
-        self.source = source
         self.activity: dict[str, Tensor] = {}
         self._n_lanes = 1
 
@@ -318,29 +313,3 @@ def seal(batch: Batch, signal: Signal) -> Batch:
         return batch
     support = None if batch.support is None else seal(batch.support, signal)
     return Batch(batch.inputs, SealedTargets(batch.targets), support)
-
-
-class SourceProblem(Problem):
-    """A related task to learn from before the budget starts, charged to pre-training.
-
-    Parameters
-    ----------
-    task : Task
-    network : Network
-        The target task's network.
-    seeds : sequence of int
-        One per replica.
-    """
-
-    def __init__(self, task: Task, network: Network, seeds: list[int], signal: Signal) -> None:
-        super().__init__(network, task.spec, Ledger(), signal)
-        self._task = task
-        self._seeds = seeds  # its data is prepared when asked for
-
-    def batches(self, n_epochs: int, batch_size: int) -> Iterator[Batch]:
-        """Training batches for `n_epochs` passes over the source's training set."""
-        splits = self._task.at(self._seeds)
-        size = splits.size("train")
-        sampler = Sampler(size, min(batch_size, size), Stream("source", self._seeds))
-        for _ in range(n_epochs * size // sampler.batch_size):
-            yield seal(splits.batch("train", sampler.next()), self.signal)

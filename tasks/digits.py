@@ -12,14 +12,15 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             nearest neighbours 0.993. The default network trained by backpropagation reaches 0.97 on
             the validation split.
 
-Source task The same ten digits printed: 2,520 images from the outlines of 21 faces shipped with
+Source task `glyphs`: the same ten digits printed, 2,520 images from the outlines of 21 faces shipped with
             matplotlib, each digit of each face twelve times with another slant, rotation, width,
             height and place, made into pixels as UCI made theirs. The faces' licences ship beside
             them. Measured here: three nearest neighbours among the printed digits name 0.67 of the
-            handwritten ones. Or ("classes") the digits 0 to 4 (901 images), the task then being 5
-            to 9 (896).
+            handwritten ones. With `half` the task is the digits 5 to 9 (896 images),
+            its source `other_half` those from 0 to 4 (901).
 """
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -32,7 +33,7 @@ from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples, select_classes
 from beyond.data.augment import jitter
-from beyond.settings import NonNegative, OneOf, settings
+from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
 GLYPH_NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -46,19 +47,17 @@ class Digits(ArrayTask):
 
     Parameters
     ----------
-    source_data : {"glyphs", "classes"}, optional
-        What to learn from first: printed digits; or the digits 0 to 4, the task itself then being 5
-        to 9.
+    half : bool
+        Name the digits 5 to 9 alone; those from 0 to 4 are then what to learn from first.
     shift : int, in [0, 7]
         Training images are moved by up to this many pixels along each axis; background enters.
     noise_std : float, >= 0
         Normal noise added to training images, in units of their standard deviation.
     """
 
-    SOURCES: ClassVar = ("glyphs", "classes")
     PACKAGES: ClassVar = ("scikit-learn", "matplotlib")
 
-    source_data: Annotated[str, OneOf(SOURCES)] | None = "glyphs"
+    half: bool = False
     shift: Annotated[int, Interval(ge=0, le=7)] = 0
     noise_std: NonNegative = 0.0
 
@@ -67,7 +66,7 @@ class Digits(ArrayTask):
         return TaskSpec(
             name="image/digits",
             input_shape=(1, 8, 8),
-            n_outputs=5 if self.source_data == "classes" else 10,
+            n_outputs=5 if self.half else 10,
             target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
@@ -75,12 +74,12 @@ class Digits(ArrayTask):
         )
 
     def examples(self) -> Examples:
-        return (
-            select_classes(_digits(), range(5, 10)) if self.source_data == "classes" else _digits()
-        )
+        return select_classes(_digits(), range(5, 10)) if self.half else _digits()
 
-    def source_examples(self) -> Examples:
-        return select_classes(_digits(), range(5)) if self.source_data == "classes" else glyphs()
+    def related(self) -> Mapping[str, Callable[[], Examples]]:
+        if self.half:
+            return {"other_half": lambda: select_classes(_digits(), range(5))}
+        return {"glyphs": glyphs}
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
         # every image has an empty pixel: the first

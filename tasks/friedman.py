@@ -15,10 +15,12 @@ Reference   Measured here at `split_seed=0`, on the test split: linear regressio
             gradient-boosted trees 0.908. The default network trained by backpropagation reaches
             0.93 on the validation split.
 
-Source task The same form with other coefficients, 20, 10, 5 and 10, and other draws.
+Source task `other_coefficients`: the same form with coefficients 20, 10, 5 and 10, and other draws.
 """
 
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
@@ -26,7 +28,7 @@ from annotated_types import Ge
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
-from beyond.settings import NonNegative, NonNegativeInt, OneOf, settings
+from beyond.settings import NonNegative, NonNegativeInt, settings
 
 COEFFICIENTS = (10.0, 20.0, 10.0, 5.0)
 OTHER_COEFFICIENTS = (20.0, 10.0, 5.0, 10.0)  # each doubled or halved
@@ -45,16 +47,11 @@ class Friedman(ArrayTask):
         Standard deviation of the normal noise, in units of y.
     data_seed : int, >= 0
         Fixes the draws.
-    source_data : {"other_coefficients"}, optional
-        What to learn from first: as many examples of the same form with other coefficients.
     """
-
-    SOURCES: ClassVar = ("other_coefficients",)
 
     n_samples: Annotated[int, Ge(10)] = 2000
     noise_std: NonNegative = 1.0
     data_seed: NonNegativeInt = 0
-    source_data: Annotated[str, OneOf(SOURCES)] | None = "other_coefficients"
 
     @property
     def spec(self) -> TaskSpec:
@@ -71,8 +68,10 @@ class Friedman(ArrayTask):
     def examples(self) -> Examples:
         return _draw(self.n_samples, self.noise_std, [self.data_seed, 0], COEFFICIENTS)
 
-    def source_examples(self) -> Examples:
-        return _draw(self.n_samples, self.noise_std, [self.data_seed, 1], OTHER_COEFFICIENTS)
+    def related(self) -> Mapping[str, Callable[[], Examples]]:
+        seeds = [self.data_seed, 1]
+        draw = partial(_draw, self.n_samples, self.noise_std, seeds, OTHER_COEFFICIENTS)
+        return {"other_coefficients": draw}
 
 
 def friedman(

@@ -18,12 +18,13 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
 
 Source task The same question for ten other languages of the same alphabet: Czech, Danish,
             Indonesian, Icelandic, Lithuanian, Latvian, Portuguese, Romanian, Slovenian, Swedish.
-            17,680 words; none is on a list of the ten.
+            17,680 words; none is on a list of the ten (`other_languages`).
 """
 
 from collections import Counter
-from functools import cache
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from torch import Tensor
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
-from beyond.settings import BelowOne, OneOf, settings
+from beyond.settings import BelowOne, settings
 from beyond.streams import Stream
 
 LANGUAGES = ("de", "en", "es", "fi", "fr", "hu", "it", "nl", "pl", "tr")
@@ -47,16 +48,12 @@ class Languages(ArrayTask):
 
     Parameters
     ----------
-    source_data : {"other_languages"}, optional
-        What to learn from first: ten other languages.
     letter_drop_rate : float, in [0, 1)
         Probability with which each letter of a training word is left out; the word closes up.
     """
 
-    SOURCES: ClassVar = ("other_languages",)
     PACKAGES: ClassVar = ("wordfreq",)
 
-    source_data: Annotated[str, OneOf(SOURCES)] | None = "other_languages"
     letter_drop_rate: BelowOne = 0.0
 
     @property
@@ -75,8 +72,8 @@ class Languages(ArrayTask):
     def examples(self) -> Examples:
         return _encode(LANGUAGES)
 
-    def source_examples(self) -> Examples:
-        return _encode(OTHER_LANGUAGES)
+    def related(self) -> Mapping[str, Callable[[], Examples]]:
+        return {"other_languages": partial(_encode, OTHER_LANGUAGES)}
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
         if not self.letter_drop_rate:

@@ -21,7 +21,7 @@ import beyond.network.image_layers
 import beyond.network.layers
 import beyond.network.sequence_layers
 from beyond.architectures.mlp import MLP
-from beyond.catalog import load, names
+from beyond.catalog import load, modules
 from beyond.errors import UnsupportedError
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
@@ -119,7 +119,7 @@ def assert_equal(found, expected, what):
 
 
 @pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize("method", names("method"))
+@pytest.mark.parametrize("method", modules("method"))
 def test_it_trains_what_it_says_or_is_refused(method, kind):
     for combination in combinations(method):
         if combination.kind != kind:
@@ -135,7 +135,7 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
             raise AssertionError(f"{method} {combination.choice} on {kind}: {error}") from error
 
 
-@pytest.mark.parametrize("method", names("method"))
+@pytest.mark.parametrize("method", modules("method"))
 def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeypatch):
     combination = next(own for own in combinations(method) if own.kind == "dropout")
 

@@ -8,10 +8,10 @@ A task file says what its examples are (`examples`) and what the harness must kn
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from beyond.data.drawn import DrawnTask, digest
 from beyond.data.screening import require_examples, screen
 from beyond.data.splits import ArraySplits, Column, Scale, replace_labels, stratified_order
 from beyond.errors import require
-from beyond.settings import NonNegative, OneOf, PositiveInt, settings
+from beyond.settings import NonNegative, PositiveInt, settings
 
 if TYPE_CHECKING:
     from beyond.contracts import Task, TaskSpec
@@ -79,36 +79,32 @@ class ArrayTask(DrawnTask):
     noisy_validation : bool
         Whether validation targets are corrupted too, in the same way; those of the test split never
         are.
-    source_data : str, optional
-        Which of the task's `SOURCES` to learn from first; None for no related task.
     """
 
-    SOURCES: ClassVar[tuple[str, ...]] = ()
     VALIDATION_FRACTION: ClassVar = 0.15  # of all examples but those of fixed splits
     TEST_FRACTION: ClassVar = 0.15
 
     shots: PositiveInt | None = None
     label_noise: NonNegative = 0.0
     noisy_validation: bool = False
-    source_data: Annotated[str, OneOf(SOURCES)] | None = None
 
     @abstractmethod
     def examples(self) -> Examples:
         """Load the raw examples."""
 
-    def source_examples(self) -> Examples:
-        """Load the raw examples of the related task that `source_data` names."""
-        raise NotImplementedError
+    def related(self) -> Mapping[str, Callable[[], Examples]]:
+        """Return what loads the raw examples of each task to learn from first; by default none."""
+        return {}
 
     @property
-    def source(self) -> Task | None:
-        """The related task to learn from first: whole, clean and split as this one is."""
-        if self.source_data is None:
-            return None
-        description = replace(self.spec, name=f"{self.spec.name} ({self.source_data})")
-        return SourceTask(
-            description=description, load=self.source_examples, split_seed=self.split_seed
-        )
+    def sources(self) -> Sequence[str]:
+        return tuple(self.related())
+
+    def source(self, name: str) -> Task:
+        """Return a related task: whole, clean and split as this one is."""
+        description = replace(self.spec, name=f"{self.spec.name} ({name})")
+        load = self.related()[name]
+        return SourceTask(description=description, load=load, split_seed=self.split_seed)
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
         """Vary training inputs (R, B, *input_shape); by default not at all."""

@@ -8,7 +8,7 @@ small task and asks `n_query` more.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,9 +56,12 @@ class EpisodeTask(DrawnTask):
         """
 
     @property
-    def source(self) -> Task | None:
+    def sources(self) -> Sequence[str]:
         """No related task: an episodic task's training split is one."""
-        return None
+        return ()
+
+    def source(self, name: str) -> Task:
+        raise KeyError(name)
 
     def checksum(self) -> str:
         """SHA-256 over what one seed draws: every split's inputs and targets, with support."""

@@ -18,6 +18,7 @@ from beyond.errors import InputError
 from beyond.ledger import Budget
 from beyond.run.choices import named
 from beyond.run.provenance import short_hash
+from beyond.run.start import Start
 from beyond.settings import RunSettings
 
 
@@ -32,6 +33,8 @@ class Arm:
     method, task, architecture, budget
     threads : int
         Sums of other parts are rounded otherwise.
+    start : Start, optional
+        What is learnt first; None for the weights as they are drawn.
     """
 
     name: str
@@ -40,12 +43,13 @@ class Arm:
     architecture: Architecture
     budget: Budget
     threads: int
+    start: Start | None = None
 
     @cached_property
     def id(self) -> str:
         """Hash of what it is made of, 12 hex digits."""
-        decisive = (self.method, self.task, self.architecture, self.budget, self.threads)
-        return short_hash(_text(decisive))
+        decisive = [self.method, self.task, self.architecture, self.budget, self.threads]
+        return short_hash(_text([*decisive, *([self.start] if self.start else [])]))
 
     @property
     def default_network(self) -> bool:
@@ -63,7 +67,12 @@ class Arm:
     def _differing(self) -> list[str]:
         own = self.task.spec.network
         network = own if type(own) is type(self.architecture) else defaults(type(self.architecture))
-        found = differences(self.method, defaults(type(self.method)))
+        usual, start = self._usual
+        found = differences(self.method, usual)
+        if self.start is not None:
+            found += differences(self.start, start, "start.")
+        elif start.source is not None:
+            found.append("start=cold")
         found += differences(self.architecture, network, "network.")
         found += differences(self.task, defaults(type(self.task)), "task.")
         if not same(self.budget, Budget.of(catalog.read("budget", catalog.choices()["budget"]))):
@@ -71,6 +80,16 @@ class Arm:
         if self.threads != RunSettings().threads:
             found.append(f"threads={self.threads}")
         return found
+
+    @property
+    def _usual(self) -> tuple[Any, Start]:
+        """What the choice of this name has: its settings, and its start on this task."""
+        known = self.name in catalog.names("method")
+        chosen = catalog.choices() | (catalog.brought("method", self.name) if known else {})
+        start = catalog.load("start", chosen["start"])
+        method = catalog.load("method", self.name) if known else None
+        same_class = type(method) is type(self.method)
+        return method if same_class else defaults(type(self.method)), start.on(self.task) or start
 
     @property
     def label(self) -> str:

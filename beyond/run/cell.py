@@ -59,7 +59,8 @@ class Cell:
         network = (
             build(settings["network"], "network") if settings["network"] else task.spec.network
         )
-        return Arm(self._method_name, method, task, network, budget, threads)
+        start = build(settings["start"], "start").on(task)
+        return Arm(self._method_name, method, task, network, budget, threads, start)
 
     @property
     def _method_name(self) -> str:
@@ -92,7 +93,8 @@ class Cell:
     @cached_property
     def sources(self) -> dict[str, str]:
         """Files that decide the result, and their hashes."""
-        return provenance.sources(self.arm.method, self.arm.task, self.arm.architecture)
+        arm = self.arm
+        return provenance.sources(arm.method, arm.task, arm.architecture, arm.start)
 
     @property
     def data(self) -> str:
@@ -126,9 +128,8 @@ def prepare(cell: Cell) -> Setup:
         "variant": arm.variant,
     }
     network = arm.architecture.build(arm.task.spec)
-    return Setup(
-        arm.method, arm.task, network, cell.seeds, arm.budget, identity, cell.run.time_limit
-    )
+    limit = cell.run.time_limit
+    return Setup(arm.method, arm.task, network, cell.seeds, arm.budget, identity, limit, arm.start)
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from inspect import getdoc
 from pathlib import Path
 from textwrap import wrap
@@ -22,6 +23,7 @@ import yaml
 
 from beyond.catalog import CONF, HOMES, PARTS, belongs, modules
 from beyond.ledger import Budget
+from beyond.run.start import DEFAULT, Start
 from beyond.settings import describe, is_settings
 
 WIDTH = 120
@@ -29,32 +31,43 @@ EPOCHS = (
     "Backprop epochs: the compute of that many passes of backpropagation over the training set."
 )
 
-# settings, or a class that has no defaults; and what is said of it, if not by its class
-Choice = tuple[Any, str]
-STANDING: dict[str, dict[str, Choice]] = {
-    "network": {"default": (None, "The task's own network.")},
-    **{part: {"default": (None, f"The method's own {part}.")} for part in PARTS},
-    "budget": {
-        "standard": (Budget("epochs", 100), EPOCHS),
-        "quick": (Budget("epochs", 10), EPOCHS),
-        "long": (Budget("epochs", 1000), EPOCHS),
-        "examples": (
-            Budget("examples", 100_000),
-            "Examples through the network: forward + 2 backward.",
-        ),
-        "flops": (Budget("flops", 1e9), "Floating-point operations of the network's passes."),
-        "steps": (Budget("steps", 1000), "Changes of the weights; in evolution, generations."),
-        "seconds": (
-            Budget("seconds", 10),
-            "Step time on the clock, a replica's share; tables are then not reproducible.",
-        ),
-    },
-}
+# Settings, or a class that has no defaults; what is said of it, if not by its class; and what it
+# chooses in other groups (a mapping), if anything.
+Choice = tuple[Any, ...]
+
+
+@cache
+def standing() -> dict[str, dict[str, Choice]]:
+    """Return the choices that no file declares."""
+    rule = _class_in(modules("method")["backprop"])()
+    return {
+        "network": {"default": (None, "The task's own network.")},
+        **{part: {"default": (None, f"The method's own {part}.")} for part in PARTS},
+        "start": {
+            "cold": (Start(method=rule), "The weights as they are drawn."),
+            "related": (Start(source=DEFAULT, method=rule), ""),
+        },
+        "budget": {
+            "standard": (Budget("epochs", 100), EPOCHS),
+            "quick": (Budget("epochs", 10), EPOCHS),
+            "long": (Budget("epochs", 1000), EPOCHS),
+            "examples": (
+                Budget("examples", 100_000),
+                "Examples through the network: forward + 2 backward.",
+            ),
+            "flops": (Budget("flops", 1e9), "Floating-point operations of the network's passes."),
+            "steps": (Budget("steps", 1000), "Changes of the weights; in evolution, generations."),
+            "seconds": (
+                Budget("seconds", 10),
+                "Step time on the clock, a replica's share; tables are then not reproducible.",
+            ),
+        },
+    }
 
 
 def pages() -> dict[Path, str]:
     """Return the text of every YAML that is made, by its path below `conf/`."""
-    groups = dict.fromkeys([*HOMES, *STANDING])
+    groups = dict.fromkeys([*HOMES, *standing()])
     return {
         Path(group, f"{name}.yaml"): page(*choice)
         for group in groups
@@ -66,7 +79,7 @@ def named(group: str) -> dict[str, Choice]:
     """Every choice of a group: the class of each file, and what the files name beside it in
     `CHOICES`.
     """
-    found = dict(STANDING.get(group, {}))
+    found = dict(standing().get(group, {}))
     for file, module in modules(group).items() if group in HOMES else ():
         if file:  # a file per choice, not one for all
             own = _class_in(module)
@@ -77,8 +90,10 @@ def named(group: str) -> dict[str, Choice]:
     return found
 
 
-def page(choice: Any, remark: str = "") -> str:
-    """Return the YAML of one choice: settings, or a class some of whose settings have no default."""
+def page(choice: Any, remark: str = "", others: Mapping[str, str] = {}) -> str:
+    """Return the YAML of one choice: settings, or a class some of whose settings have no default;
+    `others` are its choices in other groups.
+    """
     if choice is None:
         lines = []
     elif isinstance(choice, Budget):  # asked for by its currency alone, `budget.epochs=300`
@@ -86,7 +101,12 @@ def page(choice: Any, remark: str = "") -> str:
     else:
         lines = list(_lines(choice))
         remark = remark or (getdoc(choice) or "").partition("\n\n")[0]
-    return "\n".join([*(f"# {line}" for line in wrap(remark, WIDTH - 2)), *lines, ""])
+    chosen = [f"  - override /{group}@_global_.{group}: {name}" for group, name in others.items()]
+    heading = [
+        *(f"# {line}" for line in wrap(remark, WIDTH - 2)),
+        *(["defaults:"] if chosen else []),
+    ]
+    return "\n".join([*heading, *chosen, *lines, ""])
 
 
 def _lines(choice: Any, indent: str = "") -> Iterator[str]:

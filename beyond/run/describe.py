@@ -13,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from beyond.catalog import names, read
+from beyond.catalog import modules, names, read
 from beyond.errors import require_one_of
 from beyond.run import matrix
+from beyond.run.choices import named
 
 # What backpropagation needs and a brain, a chip or a pipeline may not have.
 NEEDS = {
@@ -33,6 +34,7 @@ The signal is what a method is told: `gradient` the exact derivative of the loss
 outputs, `loss` numbers that say how large the loss is, `reward` a number for each action of its own, `local` the
 targets and what each layer can see by itself. An x says that the rule needs
 """
+FURTHER = "Further choices, which differ from their file's in settings alone:\n"
 COMBINATIONS = f"""## On what they run
 
 Every method, at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network (see
@@ -72,14 +74,16 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Read a method's file; raise `InputError` for a need that is not in `NEEDS`."""
+    """Read a method's file, also for a further choice of it; raise `InputError` for a need that is
+    not in `NEEDS`.
+    """
     module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
     module = import_module(module_name)
     text = getdoc(module) or ""
     parts = {
         key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)
     }
-    title = " ".join(text.split("\n\n")[0].split()).rstrip(".")
+    title = " ".join((further().get(name) or text.split("\n\n")[0]).split()).rstrip(".")
     stated = parts.pop("needs")
     needs = [] if stated == "none of these" else stated.split(", ")
     for need in needs:
@@ -87,16 +91,27 @@ def describe(name: str) -> Description:
     return Description(name, title, str(getattr(module, class_name).signal), needs, **parts)
 
 
+def further() -> dict[str, str]:
+    """Return what is said of each choice that has no file of its own, by its name."""
+    files = modules("method")
+    return {name: said[1] for name, said in named("method").items() if name not in files}
+
+
 def markdown() -> str:
     """Return the page `docs/methods.md`: one row per method, one column per need."""
     rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "oracle"]]
-    for own in map(describe, names("method")):
+    for own in map(describe, modules("method")):
         needed = ["x" if need in own.needs else "" for need in NEEDS]
         rows.append([own.name, own.title, own.signal, *needed, own.cost, own.check])
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
-    return "\n".join([HEAD, *meanings, "", *lines, "", COMBINATIONS, matrix.markdown(), ""])
+    choices = [
+        f"- `{name}`, of `{read('method', name)['_target_'].split('.')[1]}`: {said}"
+        for name, said in further().items()
+    ]
+    parts = [*meanings, "", *lines, "", FURTHER, *choices, "", COMBINATIONS, matrix.markdown(), ""]
+    return "\n".join([HEAD, *parts])
 
 
 def show(chosen: Sequence[str] = ()) -> None:

@@ -11,22 +11,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
-def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float], None]]:
+def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float, str], None]]:
     """Draw a progress bar if there is a terminal; yield what moves it, told the share of the budget
-    and the score.
+    and the score; or the share of what is learnt before it, and what that is.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} % of budget"),
+        TextColumn("{task.percentage:>3.0f} % of {task.fields[of]}"),
         TextColumn("validation {task.fields[score]:.3f}"),
         TimeElapsedColumn(),
     )
     with Progress(
         *columns, console=console, disable=console is None or not console.is_terminal
     ) as drawn:
-        task_id = drawn.add_task(label, total=1.0, score=float("nan"))
-        yield lambda spent, score: drawn.update(task_id, completed=spent, score=score)
+        task_id = drawn.add_task(label, total=1.0, score=float("nan"), of="budget")
+        yield lambda spent, score, of: drawn.update(task_id, completed=spent, score=score, of=of)
 
 
 def say(console: Console, line: str) -> None:

@@ -68,8 +68,7 @@ class Evaluation:
 
     def n_examples(self, split: str) -> int:
         """Count what is scored: examples, or the queries of all episodes."""
-        episode = self.task.spec.episode
-        return self.splits.size(split) * (1 if episode is None else episode.n_query)
+        return self.splits.size(split) * self.task.spec.n_scored
 
     def scores(self, state: Any, split: str) -> dict[str, Tensor]:
         """Scores (R,) on a whole split."""

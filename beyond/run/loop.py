@@ -12,11 +12,13 @@ from typing import Any
 from beyond.errors import InputError, UnsupportedError
 from beyond.run.evaluation import Evaluation
 from beyond.run.predictions import Columns, joined
+from beyond.run.pretraining import Pretraining
 from beyond.run.probe import Probe
 from beyond.run.rows import UNKNOWN, Row, curve_rows, layer_rows, run_row
 from beyond.run.selection import Selection
 from beyond.run.setup import Setup
 from beyond.run.training import ROUNDING, Training
+from beyond.streams import Stream
 
 # Fractions of the budget at which every method is evaluated: ten a decade, from a thousandth.
 GRID = tuple(10 ** (-3 + step / 10) for step in range(31))
@@ -29,7 +31,7 @@ class Progress:
     Attributes
     ----------
     spent : float
-        Fraction of the budget.
+        Fraction of the budget, or of what is learnt first.
     score : float
         Mean validation score of the replicas still alive.
     curves, layers, runs : list of dict
@@ -39,6 +41,8 @@ class Progress:
         Hand it to `train` to go on from here.
     predictions : dict of str to array
         Columns of the fourth table, see `beyond.run.predictions`; with the last one only.
+    of : {"budget", "pre-training"}
+        What `spent` is a fraction of.
     """
 
     spent: float
@@ -48,6 +52,7 @@ class Progress:
     runs: list[Row]
     snapshot: dict[str, Any]
     predictions: Columns = field(default_factory=dict)
+    of: str = "budget"
 
 
 def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Progress]:
@@ -62,11 +67,11 @@ def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Prog
     """
     run = _Run(setup)
     try:
-        if snapshot is None:
-            run.training.start()
-            yield run.checkpoint(0)
-        else:
+        if snapshot is not None:
             run.restore(snapshot)
+        if not run.started:
+            yield from run.start()
+            yield run.checkpoint(0)
         for index in run.advance():
             yield run.checkpoint(index)
     except (UnsupportedError, InputError):
@@ -92,13 +97,33 @@ class _Run:
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         splits = task.at(seeds)
         self.evaluation = Evaluation(method, task, network, seeds, splits)
-        epoch_flops = self.evaluation.n_examples("train") * (
-            network.forward_flops + network.backward_flops()
-        )
-        self.training = Training(setup, splits, epoch_flops)
+        self.pretraining = Pretraining(setup)
+        self.training = Training(setup, splits)
         self.selection = Selection(setup, self.evaluation)
         self.probe = Probe(splits, task.spec, network, seeds)
         self.n_passed = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether the method has the weights that it starts from."""
+        return self.training.state is not None and self.pretraining.done
+
+    def start(self) -> Iterator[Progress]:
+        """Let the method start from the shared initial weights, or from what they learn first."""
+        setup, training, pretraining = self.setup, self.training, self.pretraining
+        initial = setup.network.init(Stream("init", setup.seeds))
+        training.start(initial)  # what it cannot serve is refused before anything is learnt
+        if pretraining.done:
+            return
+        for spent in pretraining.advance(initial):
+            yield Progress(spent, nan, [], [], [], self.snapshot(), of="pre-training")
+            if training.late:
+                return self.end_late()
+        training.start(pretraining.finish(initial))
+
+    def end_late(self) -> None:
+        """Fail for taking longer than a run may."""
+        self.selection.end("failed", f"time limit of {self.setup.time_limit:g} s")
 
     @property
     def under_way(self) -> bool:
@@ -125,7 +150,7 @@ class _Run:
                 self.n_passed, evaluated = passed, True
                 yield passed
         if training.late:
-            self.selection.end("failed", f"time limit of {self.setup.time_limit:g} s")
+            self.end_late()
         if not evaluated:
             yield len(GRID)
         if not training.ledger.steps:
@@ -174,14 +199,23 @@ class _Run:
                 curves += curve_rows(
                     setup, replica, last, training.costs(), "test", outcome.final["test"]
                 )
-            runs.append(run_row(setup, replica, outcome, training, self.evaluation, inference))
+            pretraining = self.pretraining.ledger
+            runs.append(
+                run_row(setup, replica, outcome, training, pretraining, self.evaluation, inference)
+            )
         written = joined(setup.task.spec.target_kind, predictions)
         return Progress(training.spent(), nan, curves, [], runs, {}, written)
 
     def snapshot(self) -> dict[str, Any]:
-        return {**self.training.snapshot(), **self.selection.snapshot(), "n_passed": self.n_passed}
+        return {
+            **self.training.snapshot(),
+            **self.selection.snapshot(),
+            "n_passed": self.n_passed,
+            "pretraining": self.pretraining.snapshot(),
+        }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.training.restore(snapshot)
         self.selection.restore(snapshot)
         self.n_passed = snapshot["n_passed"]
+        self.pretraining.restore(snapshot["pretraining"])

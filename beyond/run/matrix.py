@@ -1,8 +1,8 @@
 """Every method on every kind of layer, with every choice of its settings: what runs whole, what
 does not, and why.
 
-Problems are as small as they can be: a few examples of noise, episodes and a source task among
-them, so that every method has what it asks for.
+Problems are as small as they can be: a few examples of noise, in episodes, so that every method has
+what it asks for.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from torch import Tensor
 
-from beyond.catalog import PARTS, load, modules, names
+from beyond.catalog import PARTS, load, modules
 from beyond.contracts import Batch, Method, TargetKind, TaskSpec
 from beyond.errors import UnsupportedError
 from beyond.ledger import Ledger
-from beyond.network.trainable import Network
-from beyond.problem import Problem, SourceProblem, seal
+from beyond.problem import Problem, seal
 from beyond.run.choices import named
 from beyond.streams import Stream
 
@@ -41,7 +40,6 @@ SMALL: Mapping[str, Any] = {
     "n_inference": 2,
     "n_inner_steps": 2,
     "n_steps": 3,
-    "source_epochs": 1,
 }
 # Parts whose choices are tried: an optimizer takes any direction, whatever layers it is for.
 TRIED = [part for part in PARTS if part != "optimizer"]
@@ -78,10 +76,8 @@ class Combination:
         spec = SPECS[self.kind]
         network, signal = spec.network.build(spec), self.rule.signal
         data = Stream("data", seeds)
-        batches = [seal(_batch(spec, data), signal) for _ in range(3)]
-        problem = Problem(
-            network, spec, Ledger(), signal, _Source(network, spec, batches.pop(), self.rule)
-        )
+        batches = [seal(_batch(spec, data), signal) for _ in range(2)]
+        problem = Problem(network, spec, Ledger(), signal)
         params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
         return Start(problem, batches, params, rng, self.rule.init(problem, params, rng))
 
@@ -108,17 +104,6 @@ class Verdict:
     combination: Combination
     left_alone: tuple[str, ...] = ()
     refusal: str = ""
-
-
-class _Source(SourceProblem):
-    """A related task of one batch."""
-
-    def __init__(self, network: Network, spec: TaskSpec, batch: Batch, rule: Method) -> None:
-        Problem.__init__(self, network, spec, Ledger(), rule.signal)
-        self._batch = batch
-
-    def batches(self, n_epochs: int, batch_size: int) -> Iterator[Batch]:
-        return iter([self._batch] * n_epochs)
 
 
 def combinations(method: str) -> list[Combination]:
@@ -148,7 +133,7 @@ def markdown() -> str:
         "|---|---|---|---|---|",
     ]
     sums = [0, 0, 0, 0]
-    for method in names("method"):
+    for method in modules("method"):
         verdicts = [verdict(combination) for combination in combinations(method)]
         refused = [own for own in verdicts if own.refusal]
         partly = [own for own in verdicts if own.left_alone]

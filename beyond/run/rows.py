@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from beyond.contracts import SPLITS
+from beyond.ledger import Ledger
 from beyond.run.evaluation import INFERENCE, Evaluation
 from beyond.run.outcome import Outcome
 from beyond.run.setup import Setup
@@ -53,11 +54,12 @@ def run_row(
     replica: int,
     outcome: Outcome,
     training: Training,
+    pretraining: Ledger,
     evaluation: Evaluation,
     inference: Row,
 ) -> Row:
     """Return the row of a replica that has ended; `inference` is what one of its predictions costs."""
-    pretraining = training.pretraining.costs(training.epoch_flops)
+    before = pretraining.costs(training.epoch_flops)
     return {
         **_replica(setup, replica),
         **outcome.row(setup.task.spec.score),
@@ -70,7 +72,7 @@ def run_row(
         **{f"n_{split}": evaluation.n_examples(split) for split in SPLITS},
         "n_weights": setup.network.n_weights,
         **inference,
-        **{f"pretraining_{name}": cost for name, cost in pretraining.items()},
+        **{f"pretraining_{name}": cost for name, cost in before.items()},
         "state_bytes": training.state_bytes,
     }
 

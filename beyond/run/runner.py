@@ -107,8 +107,9 @@ def _train(
             folder.add(progress)
             rows = progress.runs
             if not rows:
-                logging.info("spent %.4f validation %.4f", progress.spent, progress.score)
-                move(progress.spent, progress.score)
+                told = progress.spent, progress.score, progress.of
+                logging.info("spent %.4f validation %.4f of %s", *told)
+                move(*told)
     except UnsupportedError as error:
         if not keep_skipped:
             raise

@@ -8,6 +8,7 @@ from typing import Any
 from beyond.contracts import Method, Task
 from beyond.ledger import Budget
 from beyond.network.trainable import Network
+from beyond.run.start import Start
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Setup:
     time_limit : float, optional
         Seconds that the whole run may take, evaluation and first calls included; one that takes
         longer has failed.
+    start : Start, optional
+        What is learnt first; None for the weights as they are drawn.
     """
 
     method: Method
@@ -36,3 +39,4 @@ class Setup:
     budget: Budget
     identity: dict[str, Any] = field(default_factory=dict)
     time_limit: float | None = None
+    start: Start | None = None

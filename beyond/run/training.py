@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from beyond.contracts import Batch, Splits
 from beyond.data.sampler import Sampler
 from beyond.ledger import Ledger
-from beyond.problem import Problem, SourceProblem, seal
+from beyond.problem import Problem, seal
 from beyond.run.setup import Setup
 from beyond.streams import Stream
 
 ROUNDING = 1e-9  # relative; a budget that is met exactly is not exceeded
+
+
+class Streams(NamedTuple):
+    """Names of the random streams of a training."""
+
+    order: str = "data"  # of the training examples
+    augmentation: str = "augment"
+    rule: str = "step"  # what the method draws
+
+
+STREAMS = Streams()
 
 
 class Training:
@@ -27,47 +38,42 @@ class Training:
     setup : Setup
     splits : Splits
         The task's, at the setup's seeds.
-    epoch_flops : int
-        What backpropagation spends on the training set once.
+    streams : Streams
 
     Attributes
     ----------
+    epoch_flops : int
+        What backpropagation spends on the training set once.
     state, previous
         After the last step, and before it.
     batch : Batch, optional
         That the last step saw.
     """
 
-    def __init__(self, setup: Setup, splits: Splits, epoch_flops: int) -> None:
+    def __init__(self, setup: Setup, splits: Splits, streams: Streams = STREAMS) -> None:
         self.setup = setup
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         self.ledger = Ledger()
-        source = (
-            None
-            if task.source is None
-            else SourceProblem(task.source, network, seeds, method.signal)
-        )
-        self.problem = Problem(network, task.spec, self.ledger, method.signal, source)
-        self.pretraining = Ledger() if source is None or source.ledger is None else source.ledger
+        self.problem = Problem(network, task.spec, self.ledger, method.signal)
         self.splits = splits
-        self.epoch_flops = epoch_flops
         n_train = splits.size("train")
-        self.sampler = Sampler(n_train, min(method.batch_size, n_train), Stream("data", seeds))
-        self.augmentation = Stream("augment", seeds)
+        n_examples = n_train * task.spec.n_scored
+        self.epoch_flops = n_examples * (network.forward_flops + network.backward_flops())
+        order = Stream(streams.order, seeds)
+        self.sampler = Sampler(n_train, min(method.batch_size, n_train), order)
+        self.augmentation = Stream(streams.augmentation, seeds)
         self.ahead: Iterator[Batch] = iter(())  # the sampler's next batches
-        self.rng = Stream("step", seeds)
+        self.streams = streams
+        self.rng = Stream(streams.rule, seeds)
         self.state: Any = None
         self.previous: Any = None
         self.batch: Batch | None = None
         self.began = perf_counter()
 
-    def start(self) -> None:
-        """Let the method start from the shared initial weights."""
-        initial = self.setup.network.init(Stream("init", self.setup.seeds))
-        clock = perf_counter()
-        self.state = self.setup.method.init(self.problem, initial, self.rng)
-        if self.pretraining.flops:
-            self.pretraining.seconds += (perf_counter() - clock) / len(self.setup.seeds)
+    def start(self, weights: Tensor) -> None:
+        """Let the method start from weights (R, n); a second time as if it were the first."""
+        self.rng = Stream(self.streams.rule, self.setup.seeds)
+        self.state = self.setup.method.init(self.problem, weights, self.rng)
 
     def advance(self) -> str:
         """Step once; if what is left of the budget does not pay for a whole step, take none and say
@@ -159,7 +165,6 @@ class Training:
         return {
             "state": self.state,
             "ledger": asdict(self.ledger),
-            "pretraining": asdict(self.pretraining),
             "sampler": self.sampler.state(),
             "augmentation": self.augmentation.state(),
             "rng": self.rng.state(),
@@ -171,7 +176,6 @@ class Training:
         self.state = snapshot["state"]
         self.began = perf_counter() - snapshot["elapsed"]
         self.ledger.restore(Ledger(**snapshot["ledger"]))
-        self.pretraining.restore(Ledger(**snapshot["pretraining"]))
         self.sampler.restore(snapshot["sampler"])
         self.ahead = iter(())
         self.augmentation.restore(snapshot["augmentation"])

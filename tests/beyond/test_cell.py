@@ -60,6 +60,7 @@ def cell(tmp_path):
             "method": catalog.read("method", method),
             "network": {},
             **{part: {} for part in catalog.PARTS},
+            "start": catalog.read("start", catalog.brought("method", method).get("start", "cold")),
             "budget": {"epochs": epochs},
             "seeds": 2,
             "threads": 1,
@@ -112,12 +113,10 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
 
 def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
     one = cell("constant", "a")
-    other = Cell(
-        {**one.settings, "method": catalog.read("method", "last_layer")}, method="constant"
-    )
+    other = Cell({**one.settings, "method": catalog.read("method", "backprop")}, method="constant")
     assert [one.arm.label, other.arm.label] == [
         "image/digits, 40 epochs: constant",
-        "image/digits, 40 epochs: methods.last_layer.LastLayer",
+        "image/digits, 40 epochs: methods.backprop.Backprop",
     ]
 
 
@@ -310,11 +309,14 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
 
 
 def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
-    one = cell("fine_tuning", "skipped", source_data=None)
+    one = cell("fine_tuning", "skipped", name="regression/diabetes")
     assert run_cell(one, keep_skipped=True, shown=False) == "skipped"
     runs = pd.read_parquet(one.folder / "runs.parquet")
     assert runs["status"].tolist() == ["skipped"] * 2
-    assert runs["reason"].tolist() == ["image/digits has no source task to learn from first"] * 2
+    assert (
+        runs["reason"].tolist()
+        == ["regression/diabetes has no source task to learn from first"] * 2
+    )
     assert runs["best_test_score"].isna().all()
 
 

@@ -107,8 +107,8 @@ def test_a_page_has_every_setting_with_what_is_allowed_and_what_it_means():
 )
 def test_a_page_builds_what_it_was_made_from(name):
     group, _, choice = name.removesuffix(".yaml").partition("/")
-    built = catalog.build(yaml.safe_load(PAGES[name]), group)
-    made, remark = named(group)[choice]
+    built = catalog.build(catalog.read(group, choice), group)
+    made, *said = named(group)[choice]
     assert built == made
-    assert page(built, remark) == PAGES[name]
+    assert page(built, *said) == PAGES[name]
     assert max(map(len, PAGES[name].splitlines())) <= WIDTH

@@ -1,7 +1,7 @@
 """How raw examples become splits and batches; every input carries its row's number."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from beyond.data import arrays as data
 from beyond.data import augment, splits
 from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import InputError
-from beyond.settings import OneOf, settings
+from beyond.settings import settings
 from beyond.streams import Stream, derive_seed
 
 FAULTS = [
@@ -100,11 +100,8 @@ VALUES = ROWS * np.array([1.0, -3.0]) + 7
 
 @settings(kw_only=True)
 class Toy(ArrayTask):
-    SOURCES = ("twins",)
-
     kind: TargetKind = TargetKind.CLASSES
     raw: Any = RAW
-    source_data: Annotated[str, OneOf(SOURCES)] | None = None
 
     @property
     def spec(self):
@@ -122,8 +119,8 @@ class Toy(ArrayTask):
     def examples(self):
         return self.raw
 
-    def source_examples(self):
-        return replace(self.raw, inputs=self.raw.inputs + 1000)
+    def related(self):
+        return {"twins": lambda: replace(self.raw, inputs=self.raw.inputs + 1000)}
 
 
 def values(**given):
@@ -535,11 +532,12 @@ def test_a_checksum_tells_raw_data_apart_and_nothing_else():
 
 
 def test_the_source_is_whole_and_clean():
-    task = Toy(source_data="twins", label_noise=1.0, shots=1, split_seed=2)
-    assert task.source.spec == replace(task.spec, name="test/toy (twins)")
-    assert [row - 1000 for row in rows(task.source)] == rows(Toy(split_seed=2))
-    assert torch.equal(targets(task.source), targets(Toy(split_seed=2)))
-    assert Toy().source is None
+    task = Toy(label_noise=1.0, shots=1, split_seed=2)
+    assert list(task.sources) == ["twins"]
+    source = task.source("twins")
+    assert source.spec == replace(task.spec, name="test/toy (twins)")
+    assert [row - 1000 for row in rows(source)] == rows(Toy(split_seed=2))
+    assert torch.equal(targets(source), targets(Toy(split_seed=2)))
 
 
 def test_selected_classes_are_counted_from_zero_and_keep_the_fixed_test_split():
@@ -613,8 +611,6 @@ def test_a_replica_is_varied_alone_as_in_the_stack():
         (Toy, {"label_noise": float("nan")}, "label_noise must be >= 0, got nan"),
         (Toy, {"noisy_validation": "no"}, "noisy_validation must be true or false, got 'no'"),
         (values, {"label_noise": float("inf")}, "label_noise must be finite and >= 0, got inf"),
-        (Toy, {"source_data": "aunts"}, "source_data must be one of twins, or null; got 'aunts'"),
-        (Toy, {"source_data": "null"}, "source_data must be one of twins, or null; got 'null'"),
     ],
 )
 def test_bad_settings_are_refused_at_once(make, settings, message):

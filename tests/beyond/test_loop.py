@@ -109,15 +109,6 @@ class Blobs(ArrayTask):
         return Examples(centres[classes] + rng.normal(size=(80, 2)), classes.astype(np.int64))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Related(Blobs):
-    """Blobs with a related task to learn from first."""
-
-    @property
-    def source(self):
-        return Blobs(split_seed=1)
-
-
 @dataclass(frozen=True)
 class Descent(Method):
     """Noisy gradient descent; at step `at` something may go wrong."""
@@ -237,15 +228,6 @@ class Unable(Descent):
 class Misconfigured(Descent):
     def init(self, problem, params, rng):
         raise InputError("n_hands must be > 0, got 0")
-
-
-class Pretraining(Descent):
-    """Follows the source's loss before anything else."""
-
-    def init(self, problem, params, rng):
-        for batch in problem.source.batches(2, 8):
-            params = params - 0.1 * problem.source.gradient(params, batch)
-        return super().init(problem, params, rng)
 
 
 def setup(method=None, seeds=SEEDS, time_limit=None, task=None, **budget):
@@ -787,17 +769,6 @@ def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():
             for name in COST_NAMES:
                 assert rows.loc[seed, f"{name}_to_{level}"] == first[name]
     assert (rows[[f"{name}_to_hard" for name in COST_NAMES]] == math.inf).all(axis=None)
-
-
-def test_pretraining_is_charged_to_its_own_columns():
-    of = setup(Pretraining(), task=Related(), epochs=2)
-    tables, _ = run(of)
-    plain, _ = run(setup(epochs=2))
-    assert (tables["runs"]["pretraining_epochs"] == 2).all()
-    assert (tables["runs"]["pretraining_seconds"] > 0).all()
-    assert (plain["runs"]["pretraining_flops"] == 0).all()
-    for name in ("epochs", "forward", "backward", "flops", "steps"):
-        assert tables["runs"][name].equals(plain["runs"][name])
 
 
 def test_a_run_says_how_many_examples_it_had_and_whose_split():

@@ -10,7 +10,7 @@ from beyond import losses
 from beyond.contracts import Batch, Signal, TargetKind
 from beyond.ledger import Ledger
 from beyond.network import layered as network
-from beyond.problem import Problem, SourceProblem, seal
+from beyond.problem import Problem, seal
 from beyond.streams import Stream
 
 FAULTS = [
@@ -24,11 +24,6 @@ FAULTS = [
         "beyond/problem.py",
         "self.ledger.charge(flops=flops * self._n_lanes)",
         "self.ledger.charge(flops=flops)",
-    ),
-    (
-        "beyond/problem.py",
-        'Stream("source", self._seeds)',
-        'Stream("source", [0 for _ in self._seeds])',
     ),
 ]
 
@@ -254,34 +249,6 @@ def test_a_fresh_population_is_drawn_as_initial_weights_are(ask):
     population = at.problem.fresh_population(Stream("init", range(R)), P)
     assert torch.equal(population.flatten(0, 1), at.network.init(Stream("init", range(R)), P))
     assert population.shape == (R, P, at.network.n_weights)
-
-
-def test_the_source_serves_whole_passes_and_keeps_a_ledger_of_its_own(ask):
-    given = ask(signal=Signal.LOSS)
-
-    class Source:
-        spec = given.problem.spec
-
-        def at(self, seeds):
-            assert seeds == [0, 1]
-            return self
-
-        def size(self, split):
-            return 10
-
-        def batch(self, split, indices):
-            return Batch(indices, indices)
-
-    source = SourceProblem(Source(), given.network, [0, 1], Signal.LOSS)
-    batches = list(source.batches(n_epochs=3, batch_size=5))
-    seen = torch.cat([batch.inputs for batch in batches], 1).unflatten(1, (3, 10))
-    assert torch.equal(seen.sort(-1).values, torch.arange(10).expand(2, 3, -1))
-    assert not torch.equal(seen[0], seen[1])
-    assert not isinstance(batches[0].targets, torch.Tensor)
-    source.outputs(given.params[:2], torch.zeros(2, 7, 6))
-    assert source.ledger.forward == 7
-    assert given.problem.ledger == Ledger()
-    assert [len(list(source.batches(1, size))) for size in (3, 10, 99)] == [3, 1, 1]
 
 
 @pytest.mark.parametrize("cut", ["stages", "layers"])

@@ -59,8 +59,8 @@ def test_printed_digits_look_like_handwritten_ones(task):
 
 
 def test_half_of_the_classes_can_be_the_source(task):
-    half, whole = catalog.load("task", "image/digits", source_data="classes"), task.examples()
-    for raw, low in ((half.source.examples(), 0), (half.examples(), 5)):
+    half, whole = catalog.load("task", "image/digits", half=True), task.examples()
+    for raw, low in ((half.source("other_half").examples(), 0), (half.examples(), 5)):
         mine = (whole.targets >= low) & (whole.targets < low + 5)
         assert np.array_equal(raw.inputs, whole.inputs[mine])
         assert np.array_equal(raw.targets + low, whole.targets[mine])

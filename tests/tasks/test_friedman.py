@@ -46,7 +46,7 @@ def test_knowing_the_function_gives_the_ceiling_of_the_datasheet(task):
 
 
 def test_the_source_has_other_coefficients_and_other_draws(task):
-    raw = task.source.examples()
+    raw = task.source("other_coefficients").examples()
     residual = raw.targets[:, 0] - friedman(raw.inputs, OTHER_COEFFICIENTS)
     assert residual.std() == pytest.approx(1, rel=0.05)
     assert r2_score(raw.targets[:, 0], friedman(raw.inputs)) < 0.9

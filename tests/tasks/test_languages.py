@@ -44,7 +44,7 @@ def test_the_symbols_spell_words_of_their_language(task):
 def test_no_word_belongs_to_two_languages_nor_to_the_source(task):
     first, other = (
         [word for split in ("train", "validation", "test") for word in words(which, split)[0]]
-        for which in (task, task.source)
+        for which in (task, task.source("other_languages"))
     )
     assert len(first) == len(set(first)) == 20_000
     assert len(other) == len(set(other)) == 17_680
@@ -58,7 +58,9 @@ def test_no_word_belongs_to_two_languages_nor_to_the_source(task):
 
 def test_the_alphabet_is_the_letters_of_all_twenty(task):
     used = {
-        symbol for which in (task, task.source) for symbol in np.unique(which.examples().inputs)
+        symbol
+        for which in (task, task.source("other_languages"))
+        for symbol in np.unique(which.examples().inputs)
     }
     assert task.spec.n_symbols == 94
     assert used <= set(range(94))
