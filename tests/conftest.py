@@ -18,9 +18,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def load_task():
-    """Return a function that loads a task, or skips the test where its data are not on this
-    machine.
-    """
+    """Return a function that loads a task, or skips the test where its data are missing."""
 
     def load(name, **settings):
         task = catalog.load("task", name, **settings)
@@ -35,9 +33,7 @@ def load_task():
 
 @pytest.fixture
 def beyond(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a command in `tmp_path`, in this process: exit status, what it
-    told and showed.
-    """
+    """Return what runs a command in `tmp_path`, in this process: status, what it told, showed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

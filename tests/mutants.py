@@ -27,33 +27,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
-    "analysis",
-    "beyond",
-    "methods",
-    "tasks",
-    "conf",
-    "tests",
-    "hydra_plugins",
-    "pyproject.toml",
+    *("analysis", "beyond", "methods", "tasks", "conf"),
+    *("tests", "hydra_plugins", "pyproject.toml"),
 )
 TESTS_FAILED = 1  # pytest's exit status; 2 and more: it could not run them
 SECONDS = 300  # a fault may make an endless loop
 OFTEN_IMPORTED = (
-    "torch",
-    "pandas",
-    "pyarrow",
-    "scipy.stats",
-    "seaborn",
-    "sklearn.datasets",
-    "hydra",
+    *("torch", "pandas", "pyarrow", "scipy.stats"),
+    *("seaborn", "sklearn.datasets", "hydra"),
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A text in a source file, what replaces it, and the test file that must notice; paths are from
-    the root.
-    """
+    """A text in a source file, what replaces it, the test file that must notice; from the root."""
 
     path: Path
     right: str
@@ -65,9 +52,7 @@ class Fault:
         return f"{self.test}: {self.path}: {change}"
 
     def applied(self, root: Path = ROOT) -> str:
-        """Return the text of the file with the fault in it; raise `ValueError` unless it would
-        change one place.
-        """
+        """The file's text with the fault in it; raise `ValueError` unless it changes one place."""
         try:
             text = (root / self.path).read_text()
         except OSError:
@@ -79,19 +64,19 @@ class Fault:
 
 
 def named_in(test: Path, root: Path = ROOT) -> list[Fault]:
-    """Return the faults that a test file names; raise `ValueError` if one is not as it should be."""
+    """Return the faults that a test file names; raise `ValueError` if one is ill-made."""
     faults: list[Fault] = []
     for node in ast.parse((root / test).read_text()).body:
         if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "FAULTS":
             continue
         try:
             rows = ast.literal_eval(node.value)
-            own = [Fault(Path(path), right, wrong, test) for path, right, wrong in rows]
+            named = [Fault(Path(path), right, wrong, test) for path, right, wrong in rows]
         except (TypeError, ValueError):
-            own = []
-        if not own or not isinstance(rows, list):
+            named = []
+        if not named or not isinstance(rows, list):
             raise ValueError(f"{test}: FAULTS must be a list of (path, text, what replaces it)")
-        faults += own
+        faults += named
     return faults
 
 
@@ -102,9 +87,7 @@ def naming(root: Path = ROOT) -> list[Path]:
 
 
 def sample(faults: Sequence[Fault], size: int, day: date) -> list[Fault]:
-    """Choose faults by the day: the same ones all day, and each of them once before any comes
-    again.
-    """
+    """Choose faults by the day: the same ones all day, each of them once before any comes again."""
     mixed = sorted(faults, key=lambda fault: blake2b(str(fault).encode()).digest())
     start = day.toordinal() * size
     return [mixed[index % len(mixed)] for index in range(start, start + min(size, len(mixed)))]
@@ -117,11 +100,10 @@ def copied(*faults: Fault) -> Iterator[Path]:
         copy = Path(folder)
         for source in (ROOT / name for name in SOURCES if (ROOT / name).exists()):
             ignore = shutil.ignore_patterns("__pycache__")
-            (
+            if source.is_dir():
                 shutil.copytree(source, copy / source.name, ignore=ignore)
-                if source.is_dir()
-                else shutil.copy(source, copy)
-            )
+            else:
+                shutil.copy(source, copy)
         for fault in faults:
             (copy / fault.path).write_text(fault.applied(copy))
         yield copy
@@ -141,7 +123,7 @@ class Trial:
         return self.copy / "output.txt"
 
     def run(self) -> None:
-        """Run the test file on the fault, in a process of its own that ends here."""
+        """Run the test file on the fault, in a process that ends here."""
         os.chdir(self.copy)
         sys.path[0] = str(self.copy)
         for name in [name for name in sys.modules if name.partition(".")[0] in SOURCES]:
@@ -239,7 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     for fault, said, seconds in trials(faults):
         print(f"{said:8s} {seconds:5.1f} s  {fault}", flush=True)  # noqa: T201
         caught += said == "caught"
-    print(f"{caught} of {len(faults)} faults caught in {perf_counter() - clock:.0f} s")  # noqa: T201
+    seconds = perf_counter() - clock
+    print(f"{caught} of {len(faults)} faults caught in {seconds:.0f} s")  # noqa: T201
     return int(caught < len(faults))
 
 

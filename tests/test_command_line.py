@@ -41,13 +41,19 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["budget=3"], "budget must be one of examples, "),
         (["seeds=18446744073709551616"], f"{SEEDS}, got 18446744073709551616"),
         (["+paper=all", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
-        (["method.nope=1"], "unknown key 'method.nope' of method backprop; known: batch_size, engine, "),
+        (
+            ["method.nope=1"],
+            "unknown key 'method.nope' of method backprop; known: batch_size, engine, ",
+        ),
         (["nope=1"], "unknown key 'nope'; known: budget,"),
         (["+nope=1"], "setting must be one of task, method,"),
         (["method.optimizer.learning_rate=-0.1"], "learning_rate must be > 0, got -0.1"),
         (["budget.epochs=0"], "budget.epochs must be > 0, got 0"),
         (["task.shots=500"], "shots must be at most "),
-        (["method=fine_tuning", "task=regression/diabetes"], "regression/diabetes has no source task"),
+        (
+            ["method=fine_tuning", "task=regression/diabetes"],
+            "regression/diabetes has no source task",
+        ),
         (["method=constant", "optimizer=adam"], "optimizer must be default for method constant"),
         (["network=cnn", "task=regression/diabetes"], "Conv2d input must be an image"),
         (["seeds=0"], f"{SEEDS}, got 0"),
@@ -68,29 +74,44 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["save_every=-1"], "save_every must be >= 0, got -1"),
         (["rerun=yes"], "rerun must be one of none, stale, failed, all; got 'yes'"),
         (["budget.epochs=true"], "budget.epochs must be a number > 0, got True"),
-        (["-m", "method.batchsize=32", "method=backprop,constant"],
-         "unknown key 'method.batchsize' of method backprop; known: batch_size, engine, "),
-        (["-m", "method=backprop,genetic", "method.optimizer.learning_rate=0.001,0.01"],
-         "unknown key 'method.optimizer.learning_rate' of method genetic; known: active_threshold, batch_size, "),
-        (["-m", "method=backprop,genetic", "optimizer.learning_rate=0.001,0.01"],
-         "unknown key 'optimizer.learning_rate' of optimizer default; known: none; it is a key of adam, adamw, "
-         "momentum, nesterov, rmsprop, sgd; method.optimizer.learning_rate tunes the method's own"),
-        (["network.hidden=[64,64]"],
-         "unknown key 'network.hidden' of network default; known: none; it is a key of deep, gru, linear, mlp"),
-        (["-m", "method=backprop,genetic", "method=constant"],
-         "method must be given once, got backprop,genetic and constant"),
-        (["+study=quick", "method=genetic", "task=tabular/moons"],
-         "no line of the study has task=tabular/moons and method=genetic; its lines have task: image/digits, "),
+        (
+            ["-m", "method.batchsize=32", "method=backprop,constant"],
+            "unknown key 'method.batchsize' of method backprop; known: batch_size, engine, ",
+        ),
+        (
+            ["-m", "method=backprop,genetic", "method.optimizer.learning_rate=0.001,0.01"],
+            "unknown key 'method.optimizer.learning_rate' of method genetic; known: active_threshold, batch_size, ",
+        ),
+        (
+            ["-m", "method=backprop,genetic", "optimizer.learning_rate=0.001,0.01"],
+            "unknown key 'optimizer.learning_rate' of optimizer default; known: none; it is a key of adam, adamw, "
+            "momentum, nesterov, rmsprop, sgd; method.optimizer.learning_rate tunes the method's own",
+        ),
+        (
+            ["network.hidden=[64,64]"],
+            "unknown key 'network.hidden' of network default; known: none; it is a key of deep, gru, linear, mlp",
+        ),
+        (
+            ["-m", "method=backprop,genetic", "method=constant"],
+            "method must be given once, got backprop,genetic and constant",
+        ),
+        (
+            ["+study=quick", "method=genetic", "task=tabular/moons"],
+            "no line of the study has task=tabular/moons and method=genetic; its lines have task: image/digits, ",
+        ),
         (["--methods", "nope"], "method must be one of actor_critic, "),
         (["network=module"], "Missing mandatory value: factory"),
-        (["network=module", "network.factory=methods:nope"], "factory must be package.module.name, got 'methods:nope'"),
+        (
+            ["network=module", "network.factory=methods:nope"],
+            "factory must be package.module.name, got 'methods:nope'",
+        ),
         (["runs=/proc/nowhere"], "runs must be a folder that can be written, got '/proc/nowhere"),
         (["-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["seeds=2", "-m", "method=backprop,nope"], "unknown method 'nope'; known: "),
         (["-m", "method.optimizer.learning_rate=0.1,-1"], "learning_rate must be > 0, got -1"),
         (["-m", "seeds=1,0"], "seeds must be a count in [1, 2^20]"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_clear_line_before_any_training(arguments, message, beyond, tmp_path):
     status, told, shown = beyond(*arguments)
     assert status == 1
@@ -101,9 +122,8 @@ def test_bad_input_is_one_clear_line_before_any_training(arguments, message, bey
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=basic"]])
-@pytest.mark.parametrize(
-    "place", ["beyond.data.arrays.ArrayTask.at", "beyond.run.runner.train"]
-)  # before training, and in it
+# before training, and in it
+@pytest.mark.parametrize("place", ["beyond.data.arrays.ArrayTask.at", "beyond.run.runner.train"])
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -130,9 +150,11 @@ def test_a_line_of_a_study_may_sweep_by_itself(beyond, tmp_path):
         pd.read_parquet(path) for path in tmp_path.glob("runs/everything/*/runs.parquet")
     )
     assert sorted(zip(runs["method"], runs["network"], strict=True)) == [
-        ("backprop", "linear"), ("backprop", "mlp-32"),
-        ("direct_feedback_alignment", "mlp-32"), ("feedback_alignment", "mlp-32"),
-    ]  # fmt: skip
+        ("backprop", "linear"),
+        ("backprop", "mlp-32"),
+        ("direct_feedback_alignment", "mlp-32"),
+        ("feedback_alignment", "mlp-32"),
+    ]
 
 
 def test_the_methods_are_described(beyond):

@@ -90,7 +90,7 @@ def variants(tmp_path, study="adhoc"):
 
 
 def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_path):
-    """Backpropagation's replicas are stacked: equal to float rounding, see the contract of methods."""
+    """Backpropagation's replicas are stacked: equal to float rounding, as methods promise."""
     for runs, seeds in (("grown", ["seeds=2", "seeds=4"]), ("whole", ["seeds=4"])):
         for one in seeds:
             assert beyond("method=backprop", "budget.epochs=3", one, f"runs={runs}")[0] == 0
@@ -107,10 +107,15 @@ def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_pat
     [
         ([["-m", SILENT, "method=constant", "budget.epochs=10,100"]], ["", "budget.epochs=10"]),
         ([["method=constant", "threads=1"], ["method=constant", "threads=2"]], ["", "threads=2"]),
-        ([["method=constant", "budget=quick", "seeds=[0,1]"], ["method=constant", "budget.epochs=50", "seeds=[2,3]"]],
-         ["budget.epochs=10", "budget.epochs=50"]),
+        (
+            [
+                ["method=constant", "budget=quick", "seeds=[0,1]"],
+                ["method=constant", "budget.epochs=50", "seeds=[2,3]"],
+            ],
+            ["budget.epochs=10", "budget.epochs=50"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_cells_that_differ_are_not_made_one(commands, labels, beyond, tmp_path):
     for command in commands:
         status, told, _ = (
@@ -125,15 +130,28 @@ def test_cells_that_differ_are_not_made_one(commands, labels, beyond, tmp_path):
     ("typed", "label"),
     [
         (["method.batch_size=32"], "task.train_size=64"),
-        (["network=mlp", "network.hidden=[32]", "threads=1", "task.label_noise=0"], "task.train_size=64"),
-        (["method.optimizer.learning_rate=3e-3", "budget.epochs=100.0", "time_limit=99"], "task.train_size=64"),
+        (
+            ["network=mlp", "network.hidden=[32]", "threads=1", "task.label_noise=0"],
+            "task.train_size=64",
+        ),
+        (
+            ["method.optimizer.learning_rate=3e-3", "budget.epochs=100.0", "time_limit=99"],
+            "task.train_size=64",
+        ),
         (["optimizer=adam", "optimizer.learning_rate=0.003"], "task.train_size=64"),
-        (["budget.epochs=7", "optimizer=sgd", "optimizer.learning_rate=0.2", "method.batch_size=64"],
-         "batch_size=64, optimizer=sgd, optimizer.learning_rate=0.2, task.train_size=64, budget.epochs=7"),
-        (["network=linear", "method.optimizer.learning_rate=1"],
-         "optimizer.learning_rate=1, network.hidden=[], task.train_size=64"),
+        (
+            [
+                *("budget.epochs=7", "optimizer=sgd", "optimizer.learning_rate=0.2"),
+                "method.batch_size=64",
+            ],
+            "batch_size=64, optimizer=sgd, optimizer.learning_rate=0.2, task.train_size=64, budget.epochs=7",
+        ),
+        (
+            ["network=linear", "method.optimizer.learning_rate=1"],
+            "optimizer.learning_rate=1, network.hidden=[], task.train_size=64",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_label_is_of_the_settings_whatever_was_typed(typed, label, beyond, tmp_path):
     assert beyond("method=backprop", "task.train_size=64", "seeds=1", *typed)[0] == 0
     assert variants(tmp_path) == [label]
@@ -159,8 +177,8 @@ def test_a_sweep_composes_once_for_all_cells_with_the_same_choices(beyond, tmp_p
     """And its cells are those that single runs have: planning finds each of them again."""
     rates = ["1e-3", "2e-3", "3e-3"]
     for method, rate in product(("backprop", "last_layer"), rates):
-        own = (f"method={method}", f"method.optimizer.learning_rate={rate}", "++task.shots=9")
-        assert beyond(*own, *QUICK, "seeds=1")[0] == 0
+        arm = (f"method={method}", f"method.optimizer.learning_rate={rate}", "++task.shots=9")
+        assert beyond(*arm, *QUICK, "seeds=1")[0] == 0
     composed, compose = [], ConfigLoaderImpl.load_sweep_config
     monkeypatch.setattr(
         ConfigLoaderImpl, "load_sweep_config", lambda *of: composed.append(of[2]) or compose(*of)
@@ -183,10 +201,10 @@ def test_a_line_of_a_study_leaves_no_setting_to_the_next(beyond, tmp_path):
 
 
 def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
-    assert beyond("+study=comparison", "task=regression/diabetes", "method=constant,last_layer", "budget.epochs=1",
-                  "method.batch_size=16", "hydra/launcher=basic", "seeds=2", SILENT)[0] == 1  # fmt: skip
-    status, told, _ = beyond("+study=comparison", "task=regression/diabetes", "method=constant,last_layer",
-                             "budget.epochs=1", "hydra/launcher=basic", "seeds=2", SILENT)  # fmt: skip
+    chosen = ("+study=comparison", "task=regression/diabetes", "method=constant,last_layer")
+    short = ("budget.epochs=1", "hydra/launcher=basic", "seeds=2", SILENT)
+    assert beyond(*chosen, "method.batch_size=16", *short)[0] == 1
+    status, told, _ = beyond(*chosen, *short)
     assert status == 0, told
     assert {arm for _, arm in arms("comparison")} == {"constant", "last_layer"}
     assert set(map(tuple, arms("comparison").values())) == {(0, 1)}
@@ -216,9 +234,7 @@ def manifest_of(folder):
 
 @pytest.fixture
 def trained(beyond, tmp_path):
-    """A finished cell; and a function that says what happens when the same, or more, is asked for
-    again.
-    """
+    """A finished cell, and what says what happens when the same, or more, is asked for again."""
     command = ("method=genetic", "task=regression/diabetes", *QUICK)
     assert beyond(*command, "seeds=2")[0] == 0
     folder = next(tmp_path.glob("runs/adhoc/*-*"))

@@ -1,7 +1,6 @@
-"""What every method promises, on every kind of layer and with every choice of its settings; see
-`beyond.run.matrix`.
+"""What every method promises, on every kind of layer and with every choice (`beyond.run.matrix`).
 
-One test a method and a kind of network. Every layer with weights of its own changes within two
+One test a method and a kind of network. Every layer with weights changes within two
 steps or is named as left alone, or the method is refused in one line before the first; the ledger
 is what torch counts, the state it was given is left alone, a replica is the same seed alone, and a
 step from a saved state is the step from the state itself.
@@ -41,9 +40,7 @@ PATIENCE = 8  # steps: a population may keep its best, and a search what it has
 def convolution_backward(
     dy, x, weight, bias, stride, padding, dilation, transposed, out_padding, groups, mask, **_
 ):
-    """Operations of a convolution's backward pass; torch's own formula takes groups for one and
-    counts too many.
-    """
+    """Operations of a convolution's backward pass; torch's formula ignores groups."""
     return 2 * prod(dy) * prod(weight[1:]) * (mask[0] + mask[1])
 
 
@@ -88,9 +85,9 @@ def check(combination):
     start.rng.restore(after)
 
     alone = combination.start(SEEDS[1:])
-    own = rule.params(rule.step(alone.state, alone.batches[0], alone.problem, alone.rng))
+    single = rule.params(rule.step(alone.state, alone.batches[0], alone.problem, alone.rng))
     torch.testing.assert_close(
-        rule.params(first)[1:], own, rtol=1e-4, atol=1e-5, msg="a replica is not the seed alone"
+        rule.params(first)[1:], single, rtol=1e-4, atol=1e-5, msg="a replica is not the seed alone"
     )
 
     states = [start.state, first, second]
@@ -137,7 +134,7 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
 
 @pytest.mark.parametrize("method", modules("method"))
 def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeypatch):
-    combination = next(own for own in combinations(method) if own.kind == "dropout")
+    combination = next(each for each in combinations(method) if each.kind == "dropout")
 
     def stepped():
         start = combination.start(SEEDS)
@@ -163,9 +160,19 @@ class Strange(Linear):
     role = Role.UNKNOWN
 
 
-RULES_THAT_ASK = ("direct_feedback_alignment", "equilibrium_propagation", "feedback_alignment", "hebbian", "meta_sgd",
-                  "node_perturbation", "pepita", "sign_symmetry", "spiking_stdp", "spiking_surrogate",
-                  "target_propagation")  # fmt: skip
+RULES_THAT_ASK = (
+    "direct_feedback_alignment",
+    "equilibrium_propagation",
+    "feedback_alignment",
+    "hebbian",
+    "meta_sgd",
+    "node_perturbation",
+    "pepita",
+    "sign_symmetry",
+    "spiking_stdp",
+    "spiking_surrogate",
+    "target_propagation",
+)
 
 
 @pytest.fixture
@@ -180,18 +187,8 @@ def make_unknown():
 
 
 PRODUCTS = {
-    "matmul",
-    "mm",
-    "bmm",
-    "mv",
-    "dot",
-    "addmm",
-    "baddbmm",
-    "addbmm",
-    "einsum",
-    "tensordot",
-    "inner",
-    "outer",
+    *("matmul", "mm", "bmm", "mv", "dot", "inner", "outer"),
+    *("addmm", "baddbmm", "addbmm", "einsum", "tensordot"),
 }
 
 
@@ -222,7 +219,9 @@ def test_every_layer_says_what_it_is():
         beyond.network.image_layers,
         beyond.network.sequence_layers,
     ]
-    layers = [own for module in modules for own in vars(module).values() if isinstance(own, type)]
+    layers = [
+        value for module in modules for value in vars(module).values() if isinstance(value, type)
+    ]
     for layer in layers:
         if issubclass(layer, Layer) and layer is not Layer:
             assert layer.role is not Role.UNKNOWN, layer

@@ -32,10 +32,11 @@ MADE_OF_SETTINGS = [
 ]
 CHOICES = catalog.names("method")  # more than there are files: some differ in settings alone
 SPECS = {name: catalog.load("task", name).spec for name in catalog.names("task")}
+# the smaller network first: the tests of methods that need episodes run on it
 EPISODES = sorted(
     (name for name, spec in SPECS.items() if spec.episode),
     key=lambda name: SPECS[name].network.build(SPECS[name]).n_weights,
-)  # the smaller network first: the tests of methods that need episodes run on it
+)
 TASKS = ("image/digits", "text/languages", "regression/friedman", *EPISODES)
 
 
@@ -63,12 +64,16 @@ def home(method: str) -> str:
 
 
 def setup(method: str, task: str | None = None, seeds=(0, 1, 2), steps: int = 8) -> Setup:
-    """Equal steps, not equal costs: a budget in which one generation does not fit would show
-    nothing of a method.
-    """
+    """Equal steps, not equal costs: a budget below one generation would show nothing."""
     made = small(task or home(method))
-    return Setup(catalog.load("method", method), made, made.spec.network.build(made.spec), list(seeds),
-                 Budget("steps", steps), {"method": method, "run_id": method})  # fmt: skip
+    return Setup(
+        catalog.load("method", method),
+        made,
+        made.spec.network.build(made.spec),
+        list(seeds),
+        Budget("steps", steps),
+        {"method": method, "run_id": method},
+    )
 
 
 def run(of: Setup, snapshot=None, before=None) -> dict[str, pd.DataFrame]:
@@ -180,9 +185,9 @@ def test_a_replica_equals_the_same_seed_alone(name):
     stacked, alone = run(setup(name)), run(setup(name, seeds=[1]))
     # the last in half precision
     for table, tolerance in (("curves", 1e-4), ("runs", 1e-4), ("predictions", 2e-3)):
-        own = stacked[table].query("seed == 1").reset_index(drop=True)
+        replica = stacked[table].query("seed == 1").reset_index(drop=True)
         pd.testing.assert_frame_equal(
-            own, alone[table], check_exact=False, rtol=tolerance, atol=1e-5
+            replica, alone[table], check_exact=False, rtol=tolerance, atol=1e-5
         )
 
 
@@ -190,18 +195,18 @@ def test_a_replica_equals_the_same_seed_alone(name):
 def test_a_replica_that_is_lost_ends_alone(name, monkeypatch):
     """Whatever becomes of one replica's weights, the others end as they would without it."""
     of = setup(name, steps=4)
-    whole, own_init = run(of), of.network.init
+    whole, draw = run(of), of.network.init
 
     def init(rng, *arguments):
-        params = own_init(rng, *arguments)
-        if not arguments:  # not a method's own candidates
+        params = draw(rng, *arguments)
+        if not arguments:  # not a method's candidates
             params[1] = float("nan")
         return params
 
     monkeypatch.setattr(of.network, "init", init)
     spoiled = run(of)
     for table in ("curves", "runs"):
-        kept = [own[table].query("seed != 1").reset_index(drop=True) for own in (whole, spoiled)]
+        kept = [of[table].query("seed != 1").reset_index(drop=True) for of in (whole, spoiled)]
         pd.testing.assert_frame_equal(
             *kept, check_exact=False, check_dtype=False, rtol=1e-4, atol=1e-5
         )
@@ -212,32 +217,30 @@ def test_resumed_anywhere_it_ends_where_the_uninterrupted_run_ends(name, tmp_pat
     rows: dict[str, list] = {table: [] for table in TABLES}
     saved = []
     for progress in train(setup(name)):
-        for table, own in rows.items():
-            own += getattr(progress, table)
+        for table, listed in rows.items():
+            listed += getattr(progress, table)
         if progress.snapshot:
             path = tmp_path / f"{len(saved)}.pt"
             torch.save(progress.snapshot, path)
-            saved.append((path, {table: list(own) for table, own in rows.items()}))
-    whole = {table: without_clock(pd.DataFrame(own)) for table, own in rows.items()}
+            saved.append((path, {table: list(listed) for table, listed in rows.items()}))
+    whole = {table: without_clock(pd.DataFrame(listed)) for table, listed in rows.items()}
     whole["predictions"] = pd.DataFrame(progress.predictions)
     for path, before in saved[:: max(1, len(saved) // 3)]:
         resumed = run(setup(name), torch.load(path, weights_only=True), before)
-        for table, own in whole.items():
-            pd.testing.assert_frame_equal(resumed[table], own, check_exact=True)
+        for table, listed in whole.items():
+            pd.testing.assert_frame_equal(resumed[table], listed, check_exact=True)
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_ledger_equals_the_operations_that_torch_counts(name, monkeypatch):
-    """Every product of matrices in a step is charged, the network's and the method's own;
-    evaluation is not.
-    """
+    """Every product of matrices in a step is charged, network's and method's; evaluation is not."""
     of = setup(name, seeds=[0, 1])
-    own_step = type(of.method).step
+    method_step = type(of.method).step
     steps: list[int] = []
 
     def step(self, *arguments):
         with FlopCounterMode(display=False) as counter:
-            state = own_step(self, *arguments)
+            state = method_step(self, *arguments)
         steps.append(counter.get_total_flops())
         return state
 
@@ -251,7 +254,7 @@ def test_the_ledger_equals_the_operations_that_torch_counts(name, monkeypatch):
 def test_passes_through_the_whole_network_are_counted(name, monkeypatch):
     of = setup(name, seeds=[0, 1])
     counted = {"forward": 0, "backward": 0}
-    own_forward, own_backward, own_step = (
+    network_forward, network_backward, method_step = (
         of.network.forward,
         of.network.backward,
         type(of.method).step,
@@ -261,17 +264,17 @@ def test_passes_through_the_whole_network_are_counted(name, monkeypatch):
     def forward(params, inputs, rng=None):
         if stepping:
             counted["forward"] += len(params) * inputs.shape[1]
-        return own_forward(params, inputs, rng)
+        return network_forward(params, inputs, rng)
 
     def backward(tape, error, *arguments, **named):
         if stepping:
             counted["backward"] += len(error) * error.shape[1]
-        return own_backward(tape, error, *arguments, **named)
+        return network_backward(tape, error, *arguments, **named)
 
     def step(self, *arguments):
         stepping.append(True)
         before = dict(counted)
-        state = own_step(self, *arguments)
+        state = method_step(self, *arguments)
         stepping.clear()
         steps.append({key: counted[key] - before[key] for key in counted})
         return state

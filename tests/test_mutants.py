@@ -1,6 +1,4 @@
-"""Every fault that a test file names can be tried, and what is tried is caught, missed or said not
-to have run.
-"""
+"""Every fault that a test file names can be tried; it is caught, missed or said not to have run."""
 
 import re
 import shutil

@@ -1,5 +1,4 @@
-"""Papers run as a user runs them: two of them whole; and of others the part that one fault must
-turn.
+"""Papers run as a user runs them: two whole; of others the part that one fault must turn.
 
 A fault is a wrong constant in the settings or a wrong rule in the code. The claims named with it
 hold without it.
@@ -55,31 +54,58 @@ def first_of(method):
 
 CASES = [
     Case(
-        "deep_linear", ["A3.c1", "A3.c2", "A3.c3", "A3.c4"],
-        Fault(settings("deep_linear"), "learning_rate=0.001 network.hidden=[10] network.initialisation=identity",
-              "learning_rate=0.00103 network.hidden=[10] network.initialisation=identity"),
+        "deep_linear",
+        ["A3.c1", "A3.c2", "A3.c3", "A3.c4"],
+        Fault(
+            settings("deep_linear"),
+            "learning_rate=0.001 network.hidden=[10] network.initialisation=identity",
+            "learning_rate=0.00103 network.hidden=[10] network.initialisation=identity",
+        ),
         arms=["network.initialisation=identity"],
     ),
     Case(
-        "mnist1d", ["A1.a"],
-        Fault(settings("mnist1d"), "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.0001"),
+        "mnist1d",
+        ["A1.a"],
+        Fault(
+            settings("mnist1d"), "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.0001"
+        ),
         arms=["cnn1d"],
-        less={"${scaled:'cnn1d,linear','gru,cnn1d,linear'}": "linear", "features=false,true": "features=false"},
+        less={
+            "${scaled:'cnn1d,linear','gru,cnn1d,linear'}": "linear",
+            "features=false,true": "features=false",
+        },
     ),
     Case("feedback_alignment", ["A6.a4"], first_of("feedback_alignment")),
     Case(
-        "safe_mutations", ["A11.a''"],
+        "safe_mutations",
+        ["A11.a''"],
         Fault(Path("beyond/kits/variation.py"), "if apart else 1", "if not apart else 1"),
-        arms=["task=regression/gains"], less={"case=washout,medium,easy": "case=washout"},
+        arms=["task=regression/gains"],
+        less={"case=washout,medium,easy": "case=washout"},
     ),
     Case(
-        "forward_gradient", ["B6.a'"], first_of("forward_gradient"),
-        arms=["network=linear task.train_size=300 method=forward_gradient method.n_tangents=256", "seeds=1000"],
+        "forward_gradient",
+        ["B6.a'"],
+        first_of("forward_gradient"),
+        arms=[
+            "network=linear task.train_size=300 method=forward_gradient method.n_tangents=256",
+            "seeds=1000",
+        ],
         less={"n_tangents=256,64,16": "n_tangents=16"},
     ),
-    Case("equilibrium_propagation", ["B8.a"], first_of("equilibrium_propagation"), arms=["budget.steps=1 method"]),
-    Case("predictive_coding", ["B9.a", "B9.a'"], first_of("predictive_coding"), arms=["${paper.one_step}"]),
-]  # fmt: skip
+    Case(
+        "equilibrium_propagation",
+        ["B8.a"],
+        first_of("equilibrium_propagation"),
+        arms=["budget.steps=1 method"],
+    ),
+    Case(
+        "predictive_coding",
+        ["B9.a", "B9.a'"],
+        first_of("predictive_coding"),
+        arms=["${paper.one_step}"],
+    ),
+]
 
 
 def shorten(path, arms, less):
@@ -115,10 +141,10 @@ def verdicts(name, runs, sources):
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
     folder = runs / "papers" / f"{name}-fast"
-    own = json.loads((folder / paper.SETTINGS).read_text())
+    chosen = json.loads((folder / paper.SETTINGS).read_text())
     return {
         one.claim.id: one.verdict
-        for one in paper.judge_all(own, paper.measure(own, paper.load(folder)))
+        for one in paper.judge_all(chosen, paper.measure(chosen, paper.load(folder)))
     }
 
 

@@ -1,6 +1,4 @@
-"""Every published result's settings, without training: cells that can be built, and quantities that
-they answer.
-"""
+"""Every published result's settings, untrained: cells can be built, and answer its quantities."""
 
 from collections import Counter
 from itertools import chain
@@ -36,11 +34,11 @@ def cells(name, scale):
             for cell in BasicSweeper.split_arguments(
                 parser.parse_overrides(f"{task} {arm}".split()), None
             )[0]:
-                own = read_cell(composed(*chosen, *cell))
+                made = read_cell(composed(*chosen, *cell))
                 yield {
-                    "settings": own.settings,
-                    "identity": prepare(own).identity,
-                    "seeds": own.seeds,
+                    "settings": made.settings,
+                    "identity": prepare(made).identity,
+                    "seeds": made.seeds,
                 }
 
 

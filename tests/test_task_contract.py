@@ -79,15 +79,15 @@ def size(task, split):
 
 
 def parts(task, batch):
-    """Tensors (R, B, ...) of a batch, an example or an episode an index: inputs and targets, then
-    the support's.
-    """
+    """Tensors (R, B, ...) of a batch, an example or episode an index: inputs, targets, support."""
     episode = task.spec.episode
     if episode is None:
         return [batch.inputs, batch.targets]
     of = ((batch, episode.n_query), (batch.support, episode.n_support))
     return [
-        values.unflatten(1, (-1, size)) for own, size in of for values in (own.inputs, own.targets)
+        values.unflatten(1, (-1, size))
+        for part, size in of
+        for values in (part.inputs, part.targets)
     ]
 
 
@@ -163,11 +163,11 @@ def test_a_batch_has_the_shapes_and_types_of_the_specification(task, split):
     sizes = [(batch, 7)]
     if spec.episode is not None:
         sizes = [(batch, 7 * spec.episode.n_query), (batch.support, 7 * spec.episode.n_support)]
-    for own, size in sizes:
-        assert own.inputs.shape == (3, size, *spec.input_shape)
-        assert own.inputs.dtype == (torch.int64 if spec.n_symbols else torch.float32)
-        assert own.targets.shape == ((3, size) if classes else (3, size, spec.n_outputs))
-        assert own.targets.dtype == (torch.int64 if classes else torch.float32)
+    for part, size in sizes:
+        assert part.inputs.shape == (3, size, *spec.input_shape)
+        assert part.inputs.dtype == (torch.int64 if spec.n_symbols else torch.float32)
+        assert part.targets.shape == ((3, size) if classes else (3, size, spec.n_outputs))
+        assert part.targets.dtype == (torch.int64 if classes else torch.float32)
 
 
 def test_each_replica_gets_the_examples_it_asks_for(task):
@@ -175,10 +175,10 @@ def test_each_replica_gets_the_examples_it_asks_for(task):
     indices = drawn(task, "train")
     for one in (task, dataclasses.replace(task, split_seed=3)):
         stacked = parts(one, asked(one, "train", indices))
-        for replica, own in enumerate(indices):
+        for replica, asked_for in enumerate(indices):
             everything = parts(one, whole(one, "train", [SEEDS[replica]]))
             assert all(
-                torch.equal(part[replica], all_[0, own])
+                torch.equal(part[replica], all_[0, asked_for])
                 for part, all_ in zip(stacked, everything, strict=True)
             )
 
@@ -186,14 +186,14 @@ def test_each_replica_gets_the_examples_it_asks_for(task):
 @pytest.mark.parametrize("split", SPLITS)
 def test_inputs_and_targets_are_in_range(task, split):
     spec, batch = task.spec, whole(task, split)
-    for own in (batch, batch.support) if batch.support else (batch,):
-        assert own.inputs.isfinite().all()
+    for part in (batch, batch.support) if batch.support else (batch,):
+        assert part.inputs.isfinite().all()
         if spec.n_symbols:
-            assert 0 <= own.inputs.min() <= own.inputs.max() < spec.n_symbols
+            assert 0 <= part.inputs.min() <= part.inputs.max() < spec.n_symbols
         if spec.target_kind is TargetKind.CLASSES:
-            assert own.targets.unique().tolist() == list(range(spec.n_outputs))
+            assert part.targets.unique().tolist() == list(range(spec.n_outputs))
         else:
-            assert own.targets.isfinite().all()
+            assert part.targets.isfinite().all()
 
 
 def test_classes_are_split_alike(task):
@@ -227,12 +227,12 @@ def tensors(of):
 def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all(task):
     shared = dataclasses.replace(task, split_seed=3)
     for split in SPLITS:
-        own = [parts(task, whole(task, split, [seed]))[0] for seed in (0, 1, 0)]
-        assert torch.equal(own[0], own[2])
+        of_seed = [parts(task, whole(task, split, [seed]))[0] for seed in (0, 1, 0)]
+        assert torch.equal(of_seed[0], of_seed[2])
         one, other = (parts(shared, whole(shared, split, seeds))[0] for seeds in ([0], [1, 2]))
         assert torch.equal(one, other)
         if task.spec.episode is not None:
-            assert not torch.equal(own[0], own[1])
+            assert not torch.equal(of_seed[0], of_seed[1])
 
 
 def test_seeds_have_other_examples_but_where_the_source_fixes_a_split(array_task):
@@ -248,7 +248,7 @@ def test_seeds_have_other_examples_but_where_the_source_fixes_a_split(array_task
 
 
 def test_ids_are_rows_of_the_sources_data(array_task):
-    """What a batch shows is the source's own row, scaled by hand by the replica's training part."""
+    """What a batch shows is the source's row, scaled by hand by the replica's training part."""
     task, raw, seeds = array_task, array_task.examples(), [0, 5]
     axis = 0 if raw.scaling == "feature" else None
     splits = task.at(seeds)
@@ -262,12 +262,12 @@ def test_ids_are_rows_of_the_sources_data(array_task):
         mean, std = (0.0, 1.0) if raw.scaling == "none" else (train.mean(axis), train.std(axis))
         std = np.where(std == 0, 1.0, std)
         for split in ("validation", "test"):
-            batch, own = splits.batch(split, of[split]), rows_of[split][replica]
+            batch, chosen = splits.batch(split, of[split]), rows_of[split][replica]
             np.testing.assert_allclose(
-                batch.inputs[replica], (raw.inputs[own] - mean) / std, rtol=1e-4, atol=1e-5
+                batch.inputs[replica], (raw.inputs[chosen] - mean) / std, rtol=1e-4, atol=1e-5
             )
             units = splits.in_units(batch.targets)[replica]
-            np.testing.assert_allclose(units, raw.targets[own], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(units, raw.targets[chosen], rtol=1e-5, atol=1e-5)
 
 
 def test_ten_replicas_hold_one_copy_of_the_data(array_task):
@@ -285,8 +285,10 @@ def test_smaller_training_parts_are_nested_within_a_seed(array_task):
     seeds, parts_of = [0, 1], {}
     few, more = size(array_task, "train") // 4, size(array_task, "train") // 2
     for n_kept in (few, more, None):
-        own = dataclasses.replace(array_task, train_size=n_kept).at(seeds)
-        parts_of[n_kept] = own.ids("train", torch.arange(own.size("train")).unsqueeze(0)).tolist()
+        thinned = dataclasses.replace(array_task, train_size=n_kept).at(seeds)
+        parts_of[n_kept] = thinned.ids(
+            "train", torch.arange(thinned.size("train")).unsqueeze(0)
+        ).tolist()
     for replica in range(2):
         small, middle, all_ = (set(parts_of[n_kept][replica]) for n_kept in (few, more, None))
         assert len(small) == few
@@ -295,17 +297,17 @@ def test_smaller_training_parts_are_nested_within_a_seed(array_task):
 
 
 def test_the_packages_that_make_the_data_are_named(task):
-    """What the file imports besides this project, the standard library, numpy, torch, and the
-    ranges of settings.
-    """
+    """What the file imports beside project, standard library, numpy, torch and annotated types."""
     tree = ast.parse(Path(importlib.import_module(type(task).__module__).__file__).read_text())
     names = {
         name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
     }
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     common = {"annotated_types", "beyond", "numpy", "torch", *sys.stdlib_module_names}
-    own = {name.partition(".")[0] for name in names} - common
-    assert {{"sklearn": "scikit-learn"}.get(name, name) for name in own} == set(type(task).PACKAGES)
+    needed = {name.partition(".")[0] for name in names} - common
+    assert {{"sklearn": "scikit-learn"}.get(name, name) for name in needed} == set(
+        type(task).PACKAGES
+    )
 
 
 def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monkeypatch):
@@ -361,10 +363,10 @@ def test_the_source_has_the_same_shapes_and_other_examples(array_task):
         assert ours.name != theirs.name
         batch = asked(source, "train", drawn(source, "train"))
         assert batch.inputs.shape == (3, 7, *ours.input_shape)
-        own, other = (
+        first, other = (
             {row for split in SPLITS for row in rows(which, split)} for which in (task, source)
         )
-        assert not own & other
+        assert not first & other
 
 
 def test_the_training_part_can_be_thinned(task, name):
@@ -396,14 +398,14 @@ def test_label_noise_changes_training_targets_alone(array_task, name):
 
 
 def test_augmentation_is_of_training_alone(array_task):
-    """An augmentation is a setting of the task's own that is off at 0."""
+    """An augmentation is a setting that the task adds and that is off at 0."""
     task = array_task
     common = {field.name for field in dataclasses.fields(ArrayTask)}
-    own = [field for field in dataclasses.fields(task) if field.name not in common]
+    added = [field for field in dataclasses.fields(task) if field.name not in common]
     augmenting = type(task).augment is not ArrayTask.augment
     settings = {
         field.name: {int: 1, float: 0.5}[type(field.default)]
-        for field in own
+        for field in added
         if is_off(field.default)
     }
     for setting in settings if augmenting else ():

@@ -1,6 +1,4 @@
-"""Small networks that stand for all: every layer, activation and kind of input occurs in one of
-them.
-"""
+"""Small networks that stand for all: every layer, activation and kind of input occurs."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -106,16 +104,9 @@ def make_case(make_spec):
         network, rng = architecture.build(spec), Stream("test", seeds)
         params = network.init(rng)
         params = params + 0.1 * rng.normal(network.n_weights)
-        inputs = (
-            rng.integers(n_symbols, batch_size, *input_shape)
-            if n_symbols
-            else rng.normal(batch_size, *input_shape)
-        )
-        targets = (
-            rng.integers(3, batch_size)
-            if target_kind is TargetKind.CLASSES
-            else rng.normal(batch_size, 3)
-        )
+        shape, classes = (batch_size, *input_shape), target_kind is TargetKind.CLASSES
+        inputs = rng.integers(n_symbols, *shape) if n_symbols else rng.normal(*shape)
+        targets = rng.integers(3, batch_size) if classes else rng.normal(batch_size, 3)
         return SimpleNamespace(
             spec=spec, network=network, params=params, inputs=inputs, targets=targets
         )
@@ -131,9 +122,7 @@ def case(request, make_case):
 
 @pytest.fixture
 def close():
-    """Return a check that two tensors agree to a relative error; its default is that of a chain in
-    float32.
-    """
+    """Return a check that two tensors agree to a relative error, by default a float32 chain's."""
 
     def check(actual, expected, rtol=1e-5, atol=1e-6):
         torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)

@@ -116,11 +116,12 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system", "os:system", "subprocess.run", "antigravity.x", "builtins.eval", "torch.load", "system", "", 3,
-        None, "beyond.run.cell.os.system", "beyond.run.cell:os", "beyond.run.cell.subprocess", "methods.genetic.torch",
+        *("os.system", "os:system", "subprocess.run", "antigravity.x", "builtins.eval"),
+        *("torch.load", "system", "", 3, None, "beyond.run.cell.os.system"),
+        *("beyond.run.cell:os", "beyond.run.cell.subprocess", "methods.genetic.torch"),
         "toy_boxes.system",
     ],
-)  # fmt: skip
+)
 def test_code_that_nobody_declared_is_neither_imported_nor_called(target, tmp_path):
     """However deep it stands, and whatever its arguments are."""
     evil = {"_target_": target, "command": f"touch {tmp_path / 'called'}"}
@@ -173,7 +174,7 @@ def test_a_package_is_declared_by_the_environment_or_by_an_entry_point(monkeypat
     ]
     monkeypatch.setattr(
         "importlib.metadata.entry_points",
-        lambda group: [own for own in points if own.group == group],
+        lambda group: [point for point in points if point.group == group],
     )
     assert catalog.build(given) == Box()
 

@@ -121,9 +121,7 @@ def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
 
 
 def begin(one, monkeypatch, **changed):
-    """Train some steps as a process that is cut off, and that had `changed` instead of what there
-    is now.
-    """
+    """Train some steps as a process that is cut off, and that had `changed` instead of today's."""
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         for name, value in changed.items():
             patch.setattr(Cell, name, value)
@@ -177,9 +175,7 @@ def test_a_refusal_leaves_nothing_of_a_new_run_and_all_of_one_that_has_begun(cel
 
 
 def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
-    """Copied by hand, as folders are: of other seeds, or of another arm with weights of other
-    shapes.
-    """
+    """Copied by hand, as folders are: of other seeds, or of weights of other shapes."""
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
     run_cell(whole, keep_skipped=False, shown=False)
     wider = replace(
@@ -284,13 +280,8 @@ def test_seeds_are_written_as_spans():
 
 def test_a_time_of_any_size_has_its_figures():
     """A run of 0.03 s was told as one of 0.0 s, less than its steps took."""
-    assert [figures(time) for time in (0, 0.03142, 12.34, 999.4, 8640.2)] == [
-        "0",
-        "0.0314",
-        "12.3",
-        "999",
-        "8640",
-    ]
+    told = [figures(time) for time in (0, 0.03142, 12.34, 999.4, 8640.2)]
+    assert told == ["0", "0.0314", "12.3", "999", "8640"]
 
 
 def test_the_manifest_says_where_the_tables_come_from(cell):

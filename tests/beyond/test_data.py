@@ -206,11 +206,11 @@ def test_values_are_split_at_random():
 
 
 def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all():
-    own = [rows(Toy(), "test", seed) for seed in (0, 1, 0)]
-    assert own[0] == own[2] != own[1]
-    assert rows(Toy(split_seed=4), "test", 0) == rows(Toy(split_seed=4), "test", 9) != own[0]
+    of_seed = [rows(Toy(), "test", seed) for seed in (0, 1, 0)]
+    assert of_seed[0] == of_seed[2] != of_seed[1]
+    assert rows(Toy(split_seed=4), "test", 0) == rows(Toy(split_seed=4), "test", 9) != of_seed[0]
     together = Toy().at([1, 0]).batch("test", torch.arange(30).unsqueeze(0)).inputs
-    assert together.flatten(1).tolist() == [own[1], own[0]]
+    assert together.flatten(1).tolist() == [of_seed[1], of_seed[0]]
 
 
 def test_where_splits_come_from_is_said():
@@ -280,9 +280,9 @@ def test_thinning_leaves_the_other_splits_alone(setting):
 
 
 def test_each_feature_is_scaled_by_the_training_part():
-    own = inputs(scaled("feature"))
-    torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
-    torch.testing.assert_close(own.std(0, correction=0), torch.ones(2, 1, 1))
+    features = inputs(scaled("feature"))
+    torch.testing.assert_close(features.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(features.std(0, correction=0), torch.ones(2, 1, 1))
 
 
 def test_values_go_back_into_the_units_they_came_in():
@@ -312,10 +312,10 @@ def test_a_feature_that_varies_in_held_out_examples_alone_is_only_shifted(consta
 
 
 def test_images_are_scaled_as_one():
-    own, raw = inputs(scaled("whole")).flatten(), inputs(scaled("none")).flatten()
-    assert own.mean().item() == pytest.approx(0, abs=1e-6)
-    assert own.std(correction=0).item() == pytest.approx(1)
-    torch.testing.assert_close(own, (raw - raw.mean()) / raw.std(correction=0))
+    pixels, raw = inputs(scaled("whole")).flatten(), inputs(scaled("none")).flatten()
+    assert pixels.mean().item() == pytest.approx(0, abs=1e-6)
+    assert pixels.std(correction=0).item() == pytest.approx(1)
+    torch.testing.assert_close(pixels, (raw - raw.mean()) / raw.std(correction=0))
 
 
 @pytest.mark.parametrize("scaling", ["feature", "whole"])
@@ -327,22 +327,18 @@ def test_held_out_examples_do_not_touch_the_scale(scaling):
 
 
 def test_what_is_thinned_away_does_not_touch_the_scale():
-    own = inputs(scaled("feature", train_size=10))
-    torch.testing.assert_close(own.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
+    features = inputs(scaled("feature", train_size=10))
+    torch.testing.assert_close(features.mean(0), torch.zeros(2, 1, 1), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("split_seed", [0, None])
 @pytest.mark.parametrize("scaling", ["feature", "whole"])
 def test_a_constant_feature_becomes_zero_whatever_its_value(scaling, split_seed):
-    """A mean is not always equal to the equal numbers that it is of: then their deviation is no
-    spread.
-    """
+    """A mean is not always equal to the equal numbers it is of: their deviation is no spread."""
     constants = np.arange(1, 1000) / 100
-    tables = (
-        [np.tile(constants, (200, 1))]
-        if scaling == "feature"
-        else [np.full((200, 2), c) for c in constants[::37]]
-    )
+    tables = [np.full((200, 2), c) for c in constants[::37]]
+    if scaling == "feature":
+        tables = [np.tile(constants, (200, 1))]
     for table in tables:
         held_out = int(
             scaled("none", ROWS * 1.0, split_seed=split_seed)
@@ -374,17 +370,17 @@ def test_each_replica_is_scaled_by_its_own_training_part():
             }
             train = raw[ids["train"]]
             for split in SPLITS:
-                own = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[
+                shown = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[
                     replica
                 ]
                 expected = (raw[ids[split]] - train.mean(axis)) / train.std(axis)
-                np.testing.assert_allclose(own, expected, rtol=2e-5, atol=2e-6)
+                np.testing.assert_allclose(shown, expected, rtol=2e-5, atol=2e-6)
 
 
 def test_values_are_standardised_by_the_training_part():
-    own = targets(values())
-    torch.testing.assert_close(own.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
-    torch.testing.assert_close(own.std(0, correction=0), torch.ones(2))
+    values_of_test = targets(values())
+    torch.testing.assert_close(values_of_test.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(values_of_test.std(0, correction=0), torch.ones(2))
     scale = VALUES[[int(row) for row in rows(values())]]
     expected = (VALUES[[int(row) for row in rows(values(), "test")]] - scale.mean(0)) / scale.std(0)
     np.testing.assert_allclose(targets(values(), "test"), expected, rtol=1e-5)
@@ -403,10 +399,10 @@ def test_labels_are_replaced_uniformly_and_nested():
         )
         replaced.append(set(np.flatnonzero(noisy)))
     assert replaced[0] < replaced[1] < replaced[2] < replaced[3]
-    own = np.arange(-100, 0)  # none of which is drawn
-    noisy = data.replace_labels(own, 0.29, 3, np.random.default_rng(0))
+    marks = np.arange(-100, 0)  # none of which is drawn
+    noisy = data.replace_labels(marks, 0.29, 3, np.random.default_rng(0))
     assert (noisy >= 0).sum() == 29  # 28.999... in binary
-    assert (noisy[noisy < 0] == own[noisy < 0]).all()
+    assert (noisy[noisy < 0] == marks[noisy < 0]).all()
 
 
 def test_label_noise_stays_in_the_training_part():
@@ -428,7 +424,7 @@ def test_validation_targets_may_be_noisy_too(make):
     )
 
 
-def test_each_replica_has_noise_of_its_own():
+def test_each_replica_has_other_noise():
     for make in (Toy, values):
         both = (
             make(label_noise=0.7, train_size=100)
@@ -466,10 +462,10 @@ def test_each_replica_has_its_own_examples():
     batch = Toy(split_seed=0).at([0, 1]).batch("train", indices)
     assert torch.equal(batch.inputs, inputs(Toy(split_seed=0))[indices])
     assert torch.equal(batch.targets, targets(Toy(split_seed=0))[indices])
-    own = Toy().at([3, 8]).batch("train", indices)
+    each = Toy().at([3, 8]).batch("train", indices)
     for replica, seed in enumerate((3, 8)):
-        assert torch.equal(own.inputs[replica], inputs(Toy(), seed=seed)[indices[replica]])
-        assert torch.equal(own.targets[replica], targets(Toy(), seed=seed)[indices[replica]])
+        assert torch.equal(each.inputs[replica], inputs(Toy(), seed=seed)[indices[replica]])
+        assert torch.equal(each.targets[replica], targets(Toy(), seed=seed)[indices[replica]])
 
 
 @pytest.mark.parametrize(
@@ -504,8 +500,8 @@ def test_training_batches_are_the_examples_as_augmented_at_each_visit(given, ahe
         Stream("augment", [0, 1]),
     )
     visits = Noisy(**given).at([0, 1]).training(indices, Stream("augment", [0, 1]))
-    for own, visit in zip(indices, visits, strict=True):
-        batch = Toy(**given).at([0, 1]).batch("train", own)
+    for chosen, visit in zip(indices, visits, strict=True):
+        batch = Toy(**given).at([0, 1]).batch("train", chosen)
         assert torch.equal(visit.inputs, batch.inputs + 1 + stream.integers(5, 3).unsqueeze(-1))
         assert torch.equal(visit.targets, batch.targets)
 

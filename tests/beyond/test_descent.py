@@ -1,6 +1,4 @@
-"""What every rule that descends leaves to its base: the step, what is trained, and what is learnt
-besides.
-"""
+"""What a rule that descends leaves to its base: the step, what is trained, what else is learnt."""
 
 from typing import ClassVar
 
@@ -105,17 +103,17 @@ def test_the_optimizer_remembers():
     first, last = method.trained(problem)
     width = last - first + 3
     assert all(
-        own.shape == (2, width)
-        for own in state["optimizer"].values()
-        if isinstance(own, torch.Tensor)
+        value.shape == (2, width)
+        for value in state["optimizer"].values()
+        if isinstance(value, torch.Tensor)
     )
     after = method.step(state, batch, problem, rng)
     _, expected = method.optimizer.update(
         method.direction(state, batch, problem, rng)[0], state["optimizer"], torch.zeros(2, width)
     )
     assert set(after["optimizer"]) == set(expected)
-    for name, own in expected.items():
-        assert torch.equal(torch.as_tensor(after["optimizer"][name]), torch.as_tensor(own))
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(after["optimizer"][name]), torch.as_tensor(value))
 
 
 def test_layers_outside_the_trained_part_are_named():

@@ -1,6 +1,4 @@
-"""Oracles: the checkers of Gymnasium and Stable-Baselines3, the task itself, Gymnasium's vector of
-single ones.
-"""
+"""Oracles: the checkers of Gymnasium and Stable-Baselines3, the task, a vector of single ones."""
 
 import subprocess
 import sys
@@ -54,8 +52,8 @@ def rows(shown, inputs):
 def test_the_examples_are_those_of_the_repetitions_split():
     for seed in (0, 3):
         task = catalog.load("task", "image/digits")
-        own = task.at([seed]).batch("test", torch.arange(270).unsqueeze(0)).inputs[0]
-        assert np.array_equal(Bandit(task, "test", seed).show(np.arange(270)), own)
+        images = task.at([seed]).batch("test", torch.arange(270).unsqueeze(0)).inputs[0]
+        assert np.array_equal(Bandit(task, "test", seed).show(np.arange(270)), images)
     shown = [
         gymnasium.make(DIGITS, repetition=seed).unwrapped.bandit.show(np.arange(5))
         for seed in (0, 0, 3)
@@ -130,9 +128,7 @@ def test_values_earn_minus_half_the_squared_distance():
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("task", ["image/digits", "text/languages", "regression/diabetes"])
 def test_the_vector_equals_gymnasiums_vector_of_single_ones(task, n, monkeypatch):
-    """Gymnasium's has a generator for each environment; so several are dealt the same examples from
-    one deck.
-    """
+    """Gymnasium's has a generator for each; several are dealt the same examples from one deck."""
     deck: list[int] = []
     if n > 1:
         monkeypatch.setattr(
@@ -211,7 +207,7 @@ def test_the_seed_decides_and_the_global_generators_do_not():
 def test_single_environments_share_the_data():
     first, second = (gymnasium.make(DIGITS, train_size=60).unwrapped for _ in range(2))
     assert first.bandit is second.bandit
-    assert first.action_space is not second.action_space  # a space has a generator of its own
+    assert first.action_space is not second.action_space  # each space has a generator
 
 
 def test_bad_arguments_are_refused_in_one_line():

@@ -69,9 +69,9 @@ def test_an_episode_keeps_its_family_and_its_order():
     assert batch.inputs.shape == (2, 6, 2)
     assert batch.support.inputs.shape == (2, 4, 2)
     slopes = splits.parts["train"][0][0, indices]  # (R, E, 1)
-    for own, size in ((batch, 3), (batch.support, 2)):
-        expected = slopes.repeat_interleave(size, 1) * own.inputs.sum(2, keepdim=True)
-        torch.testing.assert_close(own.targets, expected)
+    for part, size in ((batch, 3), (batch.support, 2)):
+        expected = slopes.repeat_interleave(size, 1) * part.inputs.sum(2, keepdim=True)
+        torch.testing.assert_close(part.targets, expected)
     assert torch.equal(batch.inputs[0, :3], batch.inputs[1, 3:])
     drawn = splits.parts["train"][1][0, 4]
     assert torch.equal(torch.cat([batch.support.inputs[0, :2], batch.inputs[0, :3]]), drawn)
@@ -79,10 +79,12 @@ def test_an_episode_keeps_its_family_and_its_order():
 
 def test_fresh_examples_are_of_the_same_families():
     splits, indices = Slopes().at([0]), torch.arange(20).view(2, 1, 10)
-    for own, batch in zip(indices, splits.training(indices, Stream("augment", [0])), strict=True):
-        assert not torch.isin(batch.inputs, splits.batch("train", own).inputs).any()
+    for chosen, batch in zip(
+        indices, splits.training(indices, Stream("augment", [0])), strict=True
+    ):
+        assert not torch.isin(batch.inputs, splits.batch("train", chosen).inputs).any()
         slopes = (batch.targets / batch.inputs.sum(2, keepdim=True)).view(10, 3)
-        torch.testing.assert_close(slopes, splits.parts["train"][0][0, own[0]].expand(10, 3))
+        torch.testing.assert_close(slopes, splits.parts["train"][0][0, chosen[0]].expand(10, 3))
 
 
 def test_splits_have_families_of_their_own_and_small_training_sets_are_nested():
@@ -126,9 +128,9 @@ def test_each_replica_has_the_episodes_of_its_seed():
     splits, indices = Slopes().at([7, 8]), torch.tensor([[4, 0], [1, 4]])
     both = splits.batch("test", indices)
     for replica, seed in enumerate((7, 8)):
-        own = Slopes().at([seed]).batch("test", indices[replica : replica + 1])
-        assert torch.equal(own.inputs[0], both.inputs[replica])
-        assert torch.equal(own.support.targets[0], both.support.targets[replica])
+        alone = Slopes().at([seed]).batch("test", indices[replica : replica + 1])
+        assert torch.equal(alone.inputs[0], both.inputs[replica])
+        assert torch.equal(alone.support.targets[0], both.support.targets[replica])
     assert [Slopes().at([7]).origin, Slopes(split_seed=3).at([7]).origin] == ["own", "3"]
 
 

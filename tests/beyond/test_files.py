@@ -1,6 +1,4 @@
-"""A file of the system's packages: the first folder that has it, what it holds, and what is said
-where it is not.
-"""
+"""A file of the system's packages: the first folder that has it, what it holds, or none."""
 
 import gzip
 import hashlib

@@ -33,8 +33,8 @@ def reference(layer, weight, x):
     """A convolution with kernel 1 over the batch's axis."""
     return torch.stack(
         [
-            F.conv1d(own, w.flatten(0, 1).unsqueeze(2), groups=layer.n_groups)
-            for w, own in zip(weight, x, strict=True)
+            F.conv1d(inputs, w.flatten(0, 1).unsqueeze(2), groups=layer.n_groups)
+            for w, inputs in zip(weight, x, strict=True)
         ]
     )
 

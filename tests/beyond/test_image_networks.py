@@ -1,4 +1,4 @@
-"""LeNet against torch's own layers, and its published number of weights."""
+"""LeNet against torch's layers, and its published number of weights."""
 
 import pytest
 import torch
@@ -15,9 +15,14 @@ from beyond.streams import Stream
 @pytest.fixture
 def spec():
     return TaskSpec(
-        name="images", input_shape=(1, 28, 28), n_outputs=10, target_kind=TargetKind.CLASSES, network=MLP(),
-        score="accuracy_score", levels=(0.5,),
-    )  # fmt: skip
+        name="images",
+        input_shape=(1, 28, 28),
+        n_outputs=10,
+        target_kind=TargetKind.CLASSES,
+        network=MLP(),
+        score="accuracy_score",
+        levels=(0.5,),
+    )
 
 
 def test_lenet_is_the_same_function_as_torchs_layers(spec):
@@ -25,9 +30,19 @@ def test_lenet_is_the_same_function_as_torchs_layers(spec):
     assert network.n_weights == 61_706
     params, images = network.init(Stream("init", [0])), Stream("test", [0]).normal(3, 1, 28, 28)
     reference = nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 120, 5),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
     nn.utils.vector_to_parameters(params[0], reference.parameters())
     torch.testing.assert_close(
         network.outputs(params, images)[0], reference(images[0]), rtol=1e-4, atol=1e-5

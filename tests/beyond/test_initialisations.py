@@ -38,9 +38,9 @@ FAN_IN, FAN_OUT = 80, 50
 def test_mean_and_deviation(initialisation, std):
     weights = initialisation(Stream("init", range(5)).normal(FAN_OUT, FAN_IN), FAN_IN, FAN_OUT)
     n = weights[0].numel()
-    for own in weights:
-        assert abs(own.mean()) < 4 * std / sqrt(n)
-        assert abs(own.std() / std - 1) < 4 / sqrt(2 * n)
+    for replica in weights:
+        assert abs(replica.mean()) < 4 * std / sqrt(n)
+        assert abs(replica.std() / std - 1) < 4 / sqrt(2 * n)
 
 
 def test_uniform_weights_fill_torchs_interval_evenly():
@@ -49,8 +49,8 @@ def test_uniform_weights_fill_torchs_interval_evenly():
     shares = torch.histc(scaled, 10, -1, 1) / scaled.numel()
     assert (shares - 0.1).abs().max() < 5 * sqrt(0.09 / scaled.numel())
     theirs = torch.nn.Linear(25, 800)
-    for own in (theirs.weight, theirs.bias):
-        assert own.abs().max().item() * 5 == pytest.approx(1, abs=0.02)
+    for values in (theirs.weight, theirs.bias):
+        assert values.abs().max().item() * 5 == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5), (3, 2, 3, 3), (20, 2, 3, 3)])
@@ -66,9 +66,7 @@ def test_orthogonal_rows_or_columns_are_orthonormal(shape, close):
 
 
 def test_orthogonal_matrices_are_uniform():
-    """Under a uniform distribution each entry has mean 0 and variance 1 / n, and reflections are
-    half of all.
-    """
+    """Under a uniform distribution entries have mean 0, variance 1 / n; half are reflections."""
     matrices = orthogonal(Stream("init", [0]).normal(4000, 3, 3).squeeze(0), 0, 0)
     assert matrices.mean(0).abs().max() < 5 / sqrt(3 * 4000)
     assert (matrices.square().mean(0) - 1 / 3).abs().max() < 0.03
@@ -79,7 +77,7 @@ def test_each_copy_is_made_from_its_own_draws():
     draws = Stream("init", range(4)).normal(5, 3)
     for initialisation in (*INITIALISATIONS.values(), gaussian(0.1)):
         together = initialisation(draws, 3, 5)
-        alone = torch.cat([initialisation(own.unsqueeze(0), 3, 5) for own in draws])
+        alone = torch.cat([initialisation(replica.unsqueeze(0), 3, 5) for replica in draws])
         torch.testing.assert_close(together, alone)
 
 

@@ -1,6 +1,4 @@
-"""Every layer against torch's own function, and its chain rule against automatic differentiation of
-that function.
-"""
+"""Every layer against torch's function, its chain rule against that one's derivative."""
 
 import pytest
 import torch
@@ -41,11 +39,11 @@ TOLERANCE = {
 
 
 def torch_gru(layer, weights, x):
-    """torch.nn.GRU on sequences (B, channels, length); its weights are ours, cut into directions."""
+    """torch.nn.GRU on sequences (B, channels, length), with our weights, cut into directions."""
     module = torch.nn.GRU(
         x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional
     )
-    own = {
+    names = {
         "weight": "weight_ih",
         "weight_hidden": "weight_hh",
         "bias": "bias_ih",
@@ -53,7 +51,7 @@ def torch_gru(layer, weights, x):
     }
     named = {
         f"{theirs}_l0{suffix}": part
-        for name, theirs in own.items()
+        for name, theirs in names.items()
         for suffix, part in zip(
             ("", "_reverse"), weights[name].chunk(layer.n_directions), strict=False
         )
@@ -129,8 +127,8 @@ def draw(layer, shape, n_copies=R, dtype=torch.float64):
     """Weights of `n_copies`, and R inputs."""
     generator = torch.Generator().manual_seed(0)
     weights = {
-        name: torch.randn(n_copies, *own, generator=generator, dtype=dtype)
-        for name, own in layer.parameters(shape).items()
+        name: torch.randn(n_copies, *size, generator=generator, dtype=dtype)
+        for name, size in layer.parameters(shape).items()
     }
     if isinstance(layer, Embedding):
         return weights, torch.randint(layer.n_symbols, (R, *shape, B), generator=generator)
@@ -138,12 +136,14 @@ def draw(layer, shape, n_copies=R, dtype=torch.float64):
 
 
 def reference(layer, weights, x):
-    """Torch's function on each replica, in the layers' own axes."""
+    """Torch's function on each replica, in the layers' axes."""
     outputs = [
         TORCH[type(layer)](
-            layer, {name: weight[replica] for name, weight in weights.items()}, own.movedim(-1, 0)
+            layer,
+            {name: weight[replica] for name, weight in weights.items()},
+            inputs.movedim(-1, 0),
         )
-        for replica, own in enumerate(x)
+        for replica, inputs in enumerate(x)
     ]
     return torch.stack(outputs).movedim(1, -1)
 
@@ -191,9 +191,9 @@ def test_candidates_that_share_an_input_are_evaluated_as_one_by_one(layer, shape
     weights, x = draw(layer, shape, n_copies=R * P)
     together, _ = layer.forward(weights, x)
     for candidate in range(P):
-        own = {name: weight[candidate::P] for name, weight in weights.items()}
+        single = {name: weight[candidate::P] for name, weight in weights.items()}
         torch.testing.assert_close(
-            together[candidate::P], layer.forward(own, x)[0], rtol=1e-12, atol=1e-13
+            together[candidate::P], layer.forward(single, x)[0], rtol=1e-12, atol=1e-13
         )
 
 
@@ -210,8 +210,8 @@ def test_transport_replaces_the_matrix_that_carries_the_error(layer, shape):
     generator = torch.Generator().manual_seed(2)
     dy = torch.randn(y.shape, generator=generator, dtype=y.dtype)
     other = torch.randn(weights["weight"].shape, generator=generator, dtype=y.dtype)
-    own = layer.carry(weights, cache, dy, carrier=weights["weight"])
-    torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
+    carried = layer.carry(weights, cache, dy, carrier=weights["weight"])
+    torch.testing.assert_close(carried, layer.carry(weights, cache, dy), rtol=0, atol=0)
     expected, _ = pull_back(layer, {**weights, "weight": other}, x, dy)
     torch.testing.assert_close(
         layer.carry(weights, cache, dy, carrier=other), expected, rtol=1e-12, atol=1e-13
@@ -247,8 +247,8 @@ def test_a_recurrence_carries_with_the_transposed_transport(bidirectional):
     other = torch.rand(R, n_rows, n_rows, dtype=x.dtype)
     by_hand = torch.einsum("goi,gotb->gitb", other, plain)
     torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
-    own = layer.carry(weights, cache, dy, weights["weight"])
-    torch.testing.assert_close(own, layer.carry(weights, cache, dy), rtol=0, atol=0)
+    carried = layer.carry(weights, cache, dy, weights["weight"])
+    torch.testing.assert_close(carried, layer.carry(weights, cache, dy), rtol=0, atol=0)
 
 
 def test_embedded_letters_become_a_sequence():

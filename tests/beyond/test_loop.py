@@ -1,6 +1,4 @@
-"""The training loop: its grid, its budget, its selection, and that neither stacking nor resuming
-changes a row.
-"""
+"""The training loop: grid, budget, selection; neither stacking nor resuming changes a row."""
 
 import io
 import math
@@ -257,9 +255,9 @@ def run(of, snapshot=None, before=None):
     yielded = []
     for progress in train(of, snapshot):
         yielded.append(progress)
-        for name, own in rows.items():
-            own += getattr(progress, name)
-    return {name: pd.DataFrame(own) for name, own in rows.items()}, yielded
+        for name, listed in rows.items():
+            listed += getattr(progress, name)
+    return {name: pd.DataFrame(listed) for name, listed in rows.items()}, yielded
 
 
 def without_clock(table):
@@ -352,7 +350,11 @@ def test_every_point_of_the_curve_carries_what_was_spent_in_every_currency():
     curves = tables["curves"].query("split == 'train' and metric == 'accuracy_score'")
     assert (curves["forward"] == 8 * curves["steps"]).all()
     assert (curves["backward"] == 8 * curves["steps"]).all()
-    assert curves.groupby("seed")["seconds"].apply(lambda own: own.is_monotonic_increasing).all()
+    assert (
+        curves.groupby("seed")["seconds"]
+        .apply(lambda seconds: seconds.is_monotonic_increasing)
+        .all()
+    )
     assert not tables["curves"].isna().any().any()
 
 
@@ -403,7 +405,7 @@ def test_a_method_that_is_done_ends_early():
     assert rows["unspent"].tolist() == pytest.approx([1 - 7 * 8 / 56 / 20] * 3)
 
 
-# ------------------------------------------------------------------------------------------- replicas and resuming
+# ----------------------------------------------------------------------- replicas and resuming
 
 
 def test_same_seeds_same_rows():
@@ -414,8 +416,8 @@ def test_resumed_from_any_snapshot_it_ends_where_the_uninterrupted_run_ends():
     whole, yielded = run(setup())
     before = {name: [] for name in whole}
     for progress in yielded[:-1]:
-        for name, own in before.items():
-            own += getattr(progress, name)
+        for name, listed in before.items():
+            listed += getattr(progress, name)
         saved = io.BytesIO()
         torch.save(progress.snapshot, saved)
         saved.seek(0)
@@ -435,9 +437,9 @@ def test_snapshots_taken_earlier_are_not_changed_by_going_on():
 def test_a_replica_of_the_stack_is_its_seed_alone_after_100_steps(close):
     stacked, yielded = run(setup(steps=100))
     for seed in SEEDS:
-        alone, own = run(setup(seeds=[seed], steps=100))
+        alone, yielded_alone = run(setup(seeds=[seed], steps=100))
         assert_same(of_seed(stacked, seed), alone, check_exact=False, rtol=1e-5, atol=1e-6)
-        ends = [end[-2].snapshot["state"]["params"] for end in (yielded, own)]
+        ends = [end[-2].snapshot["state"]["params"] for end in (yielded, yielded_alone)]
         close(ends[0][seed], ends[1][0])
 
 
@@ -459,9 +461,7 @@ def test_a_replica_that_diverges_ends_alone():
 
 
 class Exploding(Descent):
-    """One replica's weights are a thousand billion times too large after step `at`: no number
-    overflows.
-    """
+    """One replica's weights are 1e12 times too large after step `at`: no number overflows."""
 
     def step(self, state, batch, problem, rng):
         state = super().step(state, batch, problem, rng)
@@ -687,10 +687,10 @@ def test_the_test_split_is_touched_at_the_best_checkpoint_and_at_the_end_alone()
     tables, _ = run(setup())
     curves, rows = tables["curves"], tables["runs"].set_index("seed")
     last = curves["checkpoint"].max()
-    for seed, own in curves.query("split == 'test'").groupby("seed"):
-        assert set(own["checkpoint"]) == {rows.loc[seed, "best_checkpoint"], last}
-        assert set(Counter(zip(own["metric"], own["checkpoint"], strict=True)).values()) == {1}
-        scores = own[own["metric"] == "accuracy_score"].set_index("checkpoint")["value"]
+    for seed, curve in curves.query("split == 'test'").groupby("seed"):
+        assert set(curve["checkpoint"]) == {rows.loc[seed, "best_checkpoint"], last}
+        assert set(Counter(zip(curve["metric"], curve["checkpoint"], strict=True)).values()) == {1}
+        scores = curve[curve["metric"] == "accuracy_score"].set_index("checkpoint")["value"]
         assert rows.loc[seed, "best_test_score"] == scores[rows.loc[seed, "best_checkpoint"]]
         assert rows.loc[seed, "final_test_score"] == scores[last]
 
@@ -712,14 +712,16 @@ def test_variants_are_scored_on_the_test_split_alone_and_change_nothing_else():
     of = setup(Doubting())
     tables, yielded = run(of)
     curves = tables["curves"]
-    own = curves["metric"].str.startswith("opposite_")
-    assert_same({**tables, "curves": curves[~own].reset_index(drop=True)}, run(setup())[0])
-    assert set(curves[own]["split"]) == {"test"}
+    added = curves["metric"].str.startswith("opposite_")
+    assert_same({**tables, "curves": curves[~added].reset_index(drop=True)}, run(setup())[0])
+    assert set(curves[added]["split"]) == {"test"}
     test = whole(of, "test")
     outputs = of.network.outputs(yielded[-2].snapshot["state"]["params"], test.inputs)
     expected = of.task.score(-outputs, test.targets)["accuracy_score"]
     at_the_end = (
-        own & (curves["metric"] == "opposite_accuracy_score") & (curves["checkpoint"] == len(GRID))
+        added
+        & (curves["metric"] == "opposite_accuracy_score")
+        & (curves["checkpoint"] == len(GRID))
     )
     assert curves[at_the_end]["value"].tolist() == pytest.approx(expected.tolist())
 
@@ -728,8 +730,8 @@ def test_the_best_checkpoint_is_the_first_of_the_highest_validation_score():
     tables, _ = run(setup())
     rows = tables["runs"].set_index("seed")
     validation = tables["curves"].query("split == 'validation' and metric == 'accuracy_score'")
-    for seed, own in validation.groupby("seed"):
-        best = own.loc[own["value"].idxmax()]  # the first of equals
+    for seed, curve in validation.groupby("seed"):
+        best = curve.loc[curve["value"].idxmax()]  # the first of equals
         assert rows.loc[seed, "best_checkpoint"] == best["checkpoint"]
         assert rows.loc[seed, "best_validation_score"] == best["value"]
         assert rows.loc[seed, "steps_to_best"] == best["steps"]
@@ -762,9 +764,9 @@ def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():
     tables, _ = run(setup())
     rows = tables["runs"].set_index("seed")
     validation = tables["curves"].query("split == 'validation' and metric == 'accuracy_score'")
-    for seed, own in validation.groupby("seed"):
+    for seed, curve in validation.groupby("seed"):
         for level, target in (("easy", 0.4), ("medium", 0.7)):
-            first = own[own["value"] >= target].iloc[0]
+            first = curve[curve["value"] >= target].iloc[0]
             assert rows.loc[seed, f"target_{level}"] == target
             for name in COST_NAMES:
                 assert rows.loc[seed, f"{name}_to_{level}"] == first[name]
@@ -787,7 +789,7 @@ def test_a_run_says_how_many_examples_it_had_and_whose_split():
 
 @dataclass(frozen=True, kw_only=True)
 class Line(Blobs):
-    """Two values to predict, in units of their own."""
+    """Two values to predict, each in another unit."""
 
     @property
     def spec(self):
@@ -821,33 +823,30 @@ def test_there_is_a_row_a_replica_test_example_and_output(answered):
     assert set(predictions["run_id"]) == {"abc"}
     n_outputs = 1 if of.task.spec.target_kind is TargetKind.CLASSES else 2
     for seed in SEEDS:  # one of them has diverged, after its best checkpoint
-        own = predictions[predictions["seed"] == seed]
+        answers = predictions[predictions["seed"] == seed]
         expected = [
             (int(i), output) for i in ids[seed].sort().values for output in range(n_outputs)
         ]
-        assert list(zip(own["example"], own["output"], strict=True)) == expected
+        assert list(zip(answers["example"], answers["output"], strict=True)) == expected
     assert predictions["seed"].is_monotonic_increasing
 
 
-def test_targets_are_the_raw_examples_own(answered):
+def test_targets_are_those_of_the_raw_examples(answered):
     of, _, _, predictions = answered
     raw = of.task.examples().targets
-    targets = (
-        raw[predictions["example"]]
-        if raw.ndim == 1
-        else raw[predictions["example"], predictions["output"]]
-    )
+    where = (predictions["example"], predictions["output"])
+    targets = raw[where[: raw.ndim]]
     np.testing.assert_allclose(predictions["target"], targets, rtol=1e-5)
 
 
 def test_the_recorded_test_score_follows_from_the_predictions(answered):
     of, tables, _, predictions = answered
     for seed, row in tables["runs"].set_index("seed").iterrows():
-        own = predictions[predictions["seed"] == seed]
+        answers = predictions[predictions["seed"] == seed]
         if of.task.spec.target_kind is TargetKind.CLASSES:
-            assert (own["target"] == own["prediction"]).mean() == row["best_test_score"]
+            assert (answers["target"] == answers["prediction"]).mean() == row["best_test_score"]
         else:
-            wide = own.pivot_table(
+            wide = answers.pivot_table(
                 index="example", columns="output", values=["target", "prediction"]
             )
             found = r2_score(wide["target"], wide["prediction"])
@@ -871,13 +870,13 @@ def test_probabilities_are_those_of_the_best_weights():
         ].numpy()
         targets = test.targets[replica][order].numpy()
         shares = softmax(outputs.astype(float), axis=1)
-        own, each = predictions[predictions["seed"] == row["seed"]], np.arange(len(targets))
-        np.testing.assert_allclose(own["probability"], shares[each, targets], atol=1e-3)
-        np.testing.assert_allclose(own["confidence"], shares.max(1), atol=1e-3)
+        answers, each = predictions[predictions["seed"] == row["seed"]], np.arange(len(targets))
+        np.testing.assert_allclose(answers["probability"], shares[each, targets], atol=1e-3)
+        np.testing.assert_allclose(answers["confidence"], shares.max(1), atol=1e-3)
         np.testing.assert_allclose(
-            own["brier"], ((shares - np.eye(3)[targets]) ** 2).sum(1), atol=2e-3
+            answers["brier"], ((shares - np.eye(3)[targets]) ** 2).sum(1), atol=2e-3
         )
-        assert own["prediction"].tolist() == shares.argmax(1).tolist()
+        assert answers["prediction"].tolist() == shares.argmax(1).tolist()
         loss = -np.log(shares[each, targets]).mean()
         assert loss == pytest.approx(row["best_test_loss"], rel=1e-6)
 

@@ -1,6 +1,4 @@
-"""Losses against torch.nn.functional, their errors against automatic differentiation, rewards by
-hand.
-"""
+"""Losses against torch.nn.functional, errors against automatic differentiation, rewards by hand."""
 
 import pytest
 import torch
@@ -39,7 +37,8 @@ def torchs_loss(kind, outputs, targets):
 def test_loss_is_torchs_and_candidates_share_their_replicas_targets(kind, n_candidates, close):
     outputs, targets = draw(kind, n_candidates)
     expected = [
-        torchs_loss(kind, own, targets[copy // n_candidates]) for copy, own in enumerate(outputs)
+        torchs_loss(kind, values, targets[copy // n_candidates])
+        for copy, values in enumerate(outputs)
     ]
     close(losses.loss(kind, outputs, targets), torch.stack(expected), rtol=1e-12)
 

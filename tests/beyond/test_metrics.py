@@ -35,9 +35,7 @@ def test_accuracy_is_scikit_learns():
 
 @pytest.mark.parametrize("size", [7, 100, 270, 297, 360, 1000])
 def test_accuracy_is_the_number_that_is_written_for_a_count_over_a_size(size):
-    """Every count, each a replica: 243 of 270 is 0.9 and not a hair less, which float32 would make
-    of it.
-    """
+    """Every count, each a replica: 243 of 270 is 0.9 and not a hair less, as in float32."""
     counts = torch.arange(size + 1)
     wrong = torch.arange(size) >= counts.unsqueeze(1)  # (R, B)
     scores = metrics.accuracy(

@@ -57,7 +57,7 @@ def test_outputs_and_gradients_are_the_stacked_networks(twins, close):
         )
 
 
-def test_outputs_are_the_modules_own(twins, close):
+def test_outputs_are_those_of_the_module(twins, close):
     for params, inputs, outputs in zip(
         twins.params, twins.inputs, twins.wrapped.outputs(twins.params, twins.inputs), strict=True
     ):
@@ -83,10 +83,10 @@ def test_a_population_shares_its_replicas_inputs(twins, close):
 
 def test_blocks_and_flops_are_the_stacked_networks(twins):
     wrapped, stacked = twins.wrapped, twins.stacked
-    assert [(own.start, own.stop, own.depth) for own in wrapped.blocks] == [
-        (own.start, own.stop, own.depth) for own in stacked.blocks
+    assert [(block.start, block.stop, block.depth) for block in wrapped.blocks] == [
+        (block.start, block.stop, block.depth) for block in stacked.blocks
     ]
-    assert [own.name for own in wrapped.blocks] == ["0", "2", "4"]
+    assert [block.name for block in wrapped.blocks] == ["0", "2", "4"]
     assert wrapped.n_weights == stacked.n_weights
     assert wrapped.suffix(1) == stacked.suffix(1)
     assert wrapped.forward_flops == stacked.forward_flops
@@ -164,19 +164,33 @@ def broken():
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
-         "a module without buffers, got 'Sequential with 1.running_mean'"),
-        (frozen, "a module that trains all its weights, got 'Sequential with 2.weight, 2.bias frozen'"),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
+            "a module without buffers, got 'Sequential with 1.running_mean'",
+        ),
+        (
+            frozen,
+            "a module that trains all its weights, got 'Sequential with 2.weight, 2.bias frozen'",
+        ),
         (lambda: nn.Linear(6, 4), r"a module whose outputs have shape \(B, 3\), got \(1, 4\)"),
-        (lambda: nn.Linear(5, 3), r"a module for inputs of shape \(6,\), got RuntimeError: mat1 and mat2 .*"),
+        (
+            lambda: nn.Linear(5, 3),
+            r"a module for inputs of shape \(6,\), got RuntimeError: mat1 and mat2 .*",
+        ),
         (lambda: nn.Linear, "a function that returns a torch.nn.Module, got 'type'"),
         (lambda: nn.ReLU(), "a module with weights, got 'ReLU'"),
-        (lambda: nn.Linear(6), "a function of input_shape and n_outputs that makes a module, got TypeError: .*"),
-        (broken, "a function of .* that makes a module, got RuntimeError: no such file: weights.pt"),
+        (
+            lambda: nn.Linear(6),
+            "a function of input_shape and n_outputs that makes a module, got TypeError: .*",
+        ),
+        (
+            broken,
+            "a function of .* that makes a module, got RuntimeError: no such file: weights.pt",
+        ),
         (Gated, "a module that runs under torch.func.vmap, got .*"),
         (lambda: nn.Bilinear(6, 6, 3), r"a module for inputs of shape \(6,\), got TypeError: .*"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_trained_is_refused_in_one_line(factory, message, make_spec):
     with pytest.raises(InputError, match=f"^factory must be {message}$") as error:
         ModuleNetwork(factory, make_spec())
@@ -189,9 +203,9 @@ def test_tied_weights_are_one_weight(make_spec, close):
     assert network.n_weights == 6 * 6 + 2 * 6 + 6 * 3 + 3
     outputs, tape = network.forward(params, inputs)
     gradient = network.backward(tape, torch.ones_like(outputs))
-    for own, x, y, g in zip(params, inputs, outputs, gradient, strict=True):
+    for weights, x, y, g in zip(params, inputs, outputs, gradient, strict=True):
         module = Tied()
-        nn.utils.vector_to_parameters(own, module.parameters())
+        nn.utils.vector_to_parameters(weights, module.parameters())
         found = module(x)
         close(y, found)
         close(
@@ -218,12 +232,15 @@ def test_what_draws_is_on_in_training_alone_and_each_replica_draws_its_own(drop,
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.allclose(outputs, calm)
     for row, seed in enumerate(SEEDS):
-        own = slice(row, row + 1)
-        alone, own_tape = network.forward(params[own], inputs[own], Stream("step", [seed]))
-        close(outputs[own], alone)
+        row_alone = slice(row, row + 1)
+        alone, tape_alone = network.forward(
+            params[row_alone], inputs[row_alone], Stream("step", [seed])
+        )
+        close(outputs[row_alone], alone)
         error = torch.ones_like(alone)
         close(
-            network.backward(tape, torch.ones_like(outputs))[own], network.backward(own_tape, error)
+            network.backward(tape, torch.ones_like(outputs))[row_alone],
+            network.backward(tape_alone, error),
         )
     same = params[:1].expand(3, -1)
     drawn = network.forward(same, inputs, Stream("step", SEEDS))[0]

@@ -1,6 +1,4 @@
-"""Stacked networks against single ones, automatic differentiation and torch's own count of
-operations.
-"""
+"""Stacked networks against single ones, automatic differentiation and torch's counts."""
 
 import math
 from dataclasses import fields
@@ -56,10 +54,10 @@ def test_a_replica_of_the_stack_is_the_single_network(case, close):
     outputs, tape = case.network.forward(case.params, case.inputs)
     gradient = case.network.backward(tape, torch.ones_like(outputs))
     for replica in range(3):
-        own = slice(replica, replica + 1)
-        alone, own_tape = case.network.forward(case.params[own], case.inputs[own])
-        close(outputs[own], alone)
-        close(gradient[own], case.network.backward(own_tape, torch.ones_like(alone)))
+        row = slice(replica, replica + 1)
+        alone, tape_alone = case.network.forward(case.params[row], case.inputs[row])
+        close(outputs[row], alone)
+        close(gradient[row], case.network.backward(tape_alone, torch.ones_like(alone)))
 
 
 def test_a_population_on_its_replicas_inputs_is_the_loop_over_candidates(case, close):
@@ -77,9 +75,10 @@ def test_weightless_layers_in_front_leave_the_inputs_shared(close):
     )
     together = network.outputs(population, inputs)
     for copy in range(6):
-        own = copy // 3
+        replica = copy // 3
         close(
-            together[copy], network.outputs(population[copy : copy + 1], inputs[own : own + 1])[0]
+            together[copy],
+            network.outputs(population[copy : copy + 1], inputs[replica : replica + 1])[0],
         )
 
 
@@ -95,9 +94,11 @@ def test_backward_flops_are_those_torch_counts_from_every_start(case):
     params, inputs = case.params[:n_replicas], case.inputs[:n_replicas]
     for block in case.network.blocks:
         outputs, tape = case.network.forward(params, inputs)
-        _, counted = count(lambda outputs=outputs, tape=tape, start=block.start: case.network.backward(
-            tape, outputs, start=start
-        ))  # fmt: skip
+        _, counted = count(
+            lambda outputs=outputs, tape=tape, start=block.start: case.network.backward(
+                tape, outputs, start=start
+            )
+        )
         assert counted == n_replicas * outputs.shape[1] * case.network.backward_flops(block.start)
 
 
@@ -119,7 +120,7 @@ def test_blocks_cover_the_flat_vector_in_order_without_a_gap(case):
 
 def test_unflattened_views_are_the_flat_vector_itself(case):
     params = torch.arange(2.0 * case.network.n_weights).view(2, -1)
-    views = [weight for own in case.network.unflatten(params) for weight in own.values()]
+    views = [weight for layer in case.network.unflatten(params) for weight in layer.values()]
     assert torch.equal(torch.cat([view.flatten(1) for view in views], 1), params)
     assert all(
         view.untyped_storage().data_ptr() == params.untyped_storage().data_ptr() for view in views
@@ -140,9 +141,12 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
     _, tape = network.forward(case.params, case.inputs)
     rng = Stream("transport", SEEDS)
     error = rng.normal(4, 3)
-    own = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
+    unchanged = {block.depth: tape.weights[block.layer]["weight"] for block in network.blocks}
     close(
-        network.backward(tape, error, carriers=own), network.backward(tape, error), rtol=0, atol=0
+        network.backward(tape, error, carriers=unchanged),
+        network.backward(tape, error),
+        rtol=0,
+        atol=0,
     )
 
     b2, b3 = rng.normal(4, 5), rng.normal(3, 4)
@@ -175,8 +179,8 @@ def test_a_seeds_weights_are_the_same_stacked_or_alone(case):
 def test_biases_start_at_zero_and_gains_at_one(make_spec):
     network = MLP((50,), layer_norm=True).build(make_spec())
     linear, norm, _, read_out = network.unflatten(network.init(Stream("init", SEEDS), 2))
-    for own in (linear, norm, read_out):
-        assert not own["bias"].any()
+    for layer in (linear, norm, read_out):
+        assert not layer["bias"].any()
     assert (norm["weight"] == 1).all()
     assert linear["weight"].std() == pytest.approx(math.sqrt(2 / 6), rel=0.1)
 
@@ -184,20 +188,20 @@ def test_biases_start_at_zero_and_gains_at_one(make_spec):
 def test_biases_are_drawn_as_weights_where_the_initialisation_draws_them(make_spec):
     network = MLP((50,), layer_norm=True, initialisation="uniform").build(make_spec())
     linear, norm, _, read_out = network.unflatten(network.init(Stream("init", SEEDS), 2))
-    for own, fan_in in ((linear, 6), (read_out, 50)):
-        for values in own.values():
+    for layer, fan_in in ((linear, 6), (read_out, 50)):
+        for values in layer.values():
             assert values.abs().max() <= 1 / math.sqrt(fan_in)
-        assert own["bias"].std() == pytest.approx(1 / math.sqrt(3 * fan_in), rel=0.3)
+        assert layer["bias"].std() == pytest.approx(1 / math.sqrt(3 * fan_in), rel=0.3)
     assert (norm["weight"] == 1).all()
     assert not norm["bias"].any()
 
 
 def test_a_recurrent_layer_starts_as_torchs():
     network = LayeredNetwork([GRU(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
-    (own,) = network.unflatten(network.init(Stream("init", SEEDS)))
+    (ours,) = network.unflatten(network.init(Stream("init", SEEDS)))
     theirs = torch.nn.GRU(2, 9, bidirectional=True)
     assert network.n_weights == sum(weight.numel() for weight in theirs.parameters())
-    for values in (*own.values(), *theirs.parameters()):
+    for values in (*ours.values(), *theirs.parameters()):
         assert 0.25 < values.abs().max() <= 1 / 3
 
 
@@ -205,19 +209,8 @@ def test_hidden_layers_of_one_width_have_residual_connections(make_spec):
     layers = MLP((5, 5, 4, 4), residual=True, dropout=0.1).build(make_spec((5,))).layers
     kinds = [type(layer).__name__ for layer in layers]
     drop = "Dropout"
-    assert kinds == [
-        "Linear",
-        "ReLU",
-        drop,
-        "Residual",
-        drop,
-        "Linear",
-        "ReLU",
-        drop,
-        "Residual",
-        drop,
-        "Linear",
-    ]
+    half = ["Linear", "ReLU", drop, "Residual", drop]
+    assert kinds == [*half, *half, "Linear"]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ OURS = [ours for ours, _, _ in OPTIMIZERS]
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)
 def least_squares(request):
-    """A gradient (R, n) to (R, n), and where to start: (A w - b)^2 / 2, for each replica its own."""
+    """A gradient (R, n) to (R, n), and a start: (A w - b)^2 / 2, another for each replica."""
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(R, 12, N, generator=generator).to(request.param)
     b = torch.randn(R, 12, generator=generator).to(request.param)

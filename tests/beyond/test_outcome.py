@@ -1,6 +1,4 @@
-"""What becomes of a replica: which checkpoint is selected, what a target costs, and when a loss is
-no loss any more.
-"""
+"""What becomes of a replica: the selected checkpoint, the cost of a target, a loss that is none."""
 
 import math
 

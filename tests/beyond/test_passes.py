@@ -1,6 +1,4 @@
-"""Part by part it is the network: its outputs, its gradient. What is put end to end comes apart
-again.
-"""
+"""Part by part it is the network: outputs and gradient. What is put end to end comes apart."""
 
 from math import prod
 
@@ -48,8 +46,8 @@ def test_the_parts_make_the_network(network, shape, kind, close):
     assert [prod(activity.shape[2:]) for activity in activities[1:]] == widths(parts)
 
     errors = [torch.ones_like(outputs)]
-    for part, own in zip(parts[:0:-1], tapes[:0:-1], strict=True):
-        errors.insert(0, part.carry(own, errors[0]))
+    for part, crossed in zip(parts[:0:-1], tapes[:0:-1], strict=True):
+        errors.insert(0, part.carry(crossed, errors[0]))
     close(gradients(parts, tapes, errors), problem.backward(tape, torch.ones_like(outputs)))
 
 

@@ -45,9 +45,7 @@ KINDS = list(TargetKind)
 
 
 def draw(kind, seed, n_examples, n_outputs, n_source=None):
-    """Nothing repeats: examples of a large source at random, and targets that no prediction is
-    near.
-    """
+    """Nothing repeats: random examples of a large source, targets that no prediction is near."""
     rng = torch.Generator().manual_seed(seed)
     examples = torch.randperm(n_source or n_examples, generator=rng)[:n_examples]
     outputs = 2 * torch.randn(n_examples, n_outputs, generator=rng)
@@ -75,7 +73,7 @@ def test_it_is_read_back_as_it_was_written_and_its_types_do_not_depend_on_its_ro
     write(table, tmp_path / "predictions.parquet")
     schema = pq.read_schema(tmp_path / "predictions.parquet")
     assert {name: schema.field(name).type for name in schema.names} == {
-        name: own or ANSWER[kind] for name, own in TYPES.items()
+        name: declared or ANSWER[kind] for name, declared in TYPES.items()
     }
     found = pd.read_parquet(tmp_path / "predictions.parquet")
     assert list(found) == list(TYPES)
@@ -97,8 +95,11 @@ def test_rows_of_classes_are_softmax_by_hand_and_sorted_by_example():
     assert set(table["seed"]) == {7}
     np.testing.assert_allclose(table["probability"], [p[1, 2], p[2, 1], p[0, 0]], rtol=1e-3)
     np.testing.assert_allclose(table["confidence"], [p[1, 1], p[2, 0], p[0, 0]], rtol=1e-3)
-    brier = [(1 - p[1, 2]) ** 2 + p[1, 0] ** 2 + p[1, 1] ** 2, (1 - p[2, 1]) ** 2 + p[2, 0] ** 2 + p[2, 2] ** 2,
-             (1 - p[0, 0]) ** 2 + p[0, 1] ** 2 + p[0, 2] ** 2]  # fmt: skip
+    brier = [
+        (1 - p[1, 2]) ** 2 + p[1, 0] ** 2 + p[1, 1] ** 2,
+        (1 - p[2, 1]) ** 2 + p[2, 0] ** 2 + p[2, 2] ** 2,
+        (1 - p[0, 0]) ** 2 + p[0, 1] ** 2 + p[0, 2] ** 2,
+    ]
     np.testing.assert_allclose(table["brier"], brier, rtol=1e-3)
 
 

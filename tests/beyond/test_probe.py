@@ -41,9 +41,7 @@ SEEDS = [0, 1, 2]
 
 
 class Examples:
-    """Splits that have nothing but 40 random examples to validate on and 60 to train on, which
-    nobody may vary.
-    """
+    """Splits with nothing but 40 random examples to validate on and 60 to train on, unvaried."""
 
     SIZES: ClassVar = {"validation": 40, "train": 60}
 
@@ -64,9 +62,7 @@ class Examples:
 
 @pytest.fixture
 def make_probe(make_case):
-    """Return a function that makes a probe of a network, weights, and the true gradient on its
-    batch.
-    """
+    """Return what makes a probe of a network, weights, and the true gradient on its batch."""
 
     def make(name):
         case = make_case(name)
@@ -102,14 +98,14 @@ def test_a_random_step_is_no_descent(at):
     assert all((row["update_cosine"].abs() < 0.99).all() for row in rows)
 
 
-def test_norms_are_each_blocks_own(at, close):
+def test_norms_are_those_of_each_block(at, close):
     before = at.params - 0.3
     for row, block in zip(at.probe.measure(at.params, before)[1:], at.network.blocks, strict=True):
-        own = slice(block.start, block.stop)
+        place = slice(block.start, block.stop)
         size = block.stop - block.start
         assert (row["layer"], row["depth"], row["n_weights"]) == (block.name, block.depth, size)
-        close(row["weight_norm"], at.params[:, own].square().sum(1).sqrt())
-        close(row["gradient_norm"], at.gradient[:, own].square().sum(1).sqrt())
+        close(row["weight_norm"], at.params[:, place].square().sum(1).sqrt())
+        close(row["gradient_norm"], at.gradient[:, place].square().sum(1).sqrt())
         close(row["update_norm"], torch.full((3,), 0.3 * size**0.5))
 
 
@@ -168,10 +164,11 @@ def test_the_direction_is_measured_where_the_step_began(at, close):
     before = at.params + 1.0
     start = at.probe.problem.gradient(before, at.probe.batch)
     for row, block in zip(at.probe.measure(at.params, before)[1:], at.network.blocks, strict=True):
-        own = slice(block.start, block.stop)
+        place = slice(block.start, block.stop)
         close(
             row["update_cosine"],
-            start[:, own].sum(1) / (start[:, own].norm(dim=1) * start[:, own].shape[1] ** 0.5),
+            start[:, place].sum(1)
+            / (start[:, place].norm(dim=1) * start[:, place].shape[1] ** 0.5),
         )
 
 
@@ -186,9 +183,7 @@ def test_before_the_first_step_updates_are_unknown(at):
     "name", ["mlp", "mlp on images", "mlp with layer norm", "mlp on symbols", "cnn"]
 )
 def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe, close):
-    """Each block's output, activation included, and the derivative of every example's own loss by
-    it.
-    """
+    """Each block's output, with activation, and the derivative of every example's loss by it."""
     at = make_probe(name)
     batch, firsts = at.probe.batch, {block.layer for block in at.network.blocks[1:]}
     values, seen = batch.inputs.movedim(1, -1), []
@@ -203,13 +198,13 @@ def test_what_travels_through_the_network_is_what_autograd_sees(name, make_probe
     total = F.cross_entropy(values.mT.flatten(0, 1), batch.targets.flatten(), reduction="sum")
     final = torch.autograd.grad(total, values, retain_graph=True)[0]
     total.backward()
-    expected = [*((own, own.grad) for own in seen), (values, final)]
+    expected = [*((value, value.grad) for value in seen), (values, final)]
     for row, (activation, error) in zip(
         at.probe.measure(at.params, None)[1:], expected, strict=True
     ):
         # (R, B)
         activation, error = (
-            own.detach().flatten(1, -2).square().sum(1) for own in (activation, error)
+            value.detach().flatten(1, -2).square().sum(1) for value in (activation, error)
         )
         close(row["activation_norm"], activation.mean(1).sqrt())
         close(row["first_activation_norm"], activation[:, 0].sqrt())
@@ -267,8 +262,8 @@ def test_on_its_own_batch_gradient_descent_is_steepest_descent():
 def test_singular_values_are_those_of_automatic_differentiations_jacobian(at):
     rows = at.probe.measure(at.params, None)
     for replica in range(len(SEEDS)):
-        own, first = at.params[[replica]].double(), at.probe.batch.inputs[replica, 0].double()
-        outputs = partial(at.network.outputs, own)
+        weights, first = at.params[[replica]].double(), at.probe.batch.inputs[replica, 0].double()
+        outputs = partial(at.network.outputs, weights)
         jacobian = (
             torch.autograd.functional.jacobian(outputs, first[None, None]).flatten(0, 2).flatten(1)
         )

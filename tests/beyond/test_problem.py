@@ -102,14 +102,12 @@ def layerwise(at, segments):
 
 
 def lanes(at):
-    """Forward and back with P networks a replica, each with inputs of its own."""
-    problem, own = at.problem.lanes(P), at.batch.inputs.repeat_interleave(P, 0)
-    outputs, tape = problem.forward(at.population.flatten(0, 1), own)
-    return (
-        problem.backward(tape, torch.ones_like(outputs))
-        if at.problem.signal is not Signal.LOCAL
-        else None
-    )
+    """Forward and back with P networks a replica, each with its inputs."""
+    problem, inputs = at.problem.lanes(P), at.batch.inputs.repeat_interleave(P, 0)
+    outputs, tape = problem.forward(at.population.flatten(0, 1), inputs)
+    if at.problem.signal is Signal.LOCAL:
+        return None
+    return problem.backward(tape, torch.ones_like(outputs))
 
 
 @pytest.fixture
@@ -177,13 +175,8 @@ def test_targets_are_sealed_for_methods_told_the_loss_or_the_reward(signal, ask)
         assert isinstance(batch.targets, torch.Tensor)
         return
     assert [name for name in dir(batch.targets) if not name.startswith("_")] == []
-    assert not vars(type(batch.targets)).keys() & {
-        "__len__",
-        "__iter__",
-        "__getitem__",
-        "__array__",
-        "__eq__",
-    }
+    readable = {f"__{name}__" for name in ("len", "iter", "getitem", "array", "eq")}
+    assert not vars(type(batch.targets)).keys() & readable
     assert "sealed" in repr(batch.targets)
     assert not any(character.isdigit() for character in repr(batch.targets))
 
@@ -228,18 +221,18 @@ def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
     assert at.problem.ledger.flops * R == counter.get_total_flops()  # nobody is evaluated twice
     assert together.shape == (R, n_candidates)
     for replica in range(R):
-        own = slice(replica, replica + 1)
+        row = slice(replica, replica + 1)
         for candidate in range(n_candidates):
-            outputs = at.network.outputs(at.population[own, candidate], at.batch.inputs[own])
-            close(together[own, candidate], losses.loss(target, outputs, at.targets[own]))
+            outputs = at.network.outputs(at.population[row, candidate], at.batch.inputs[row])
+            close(together[row, candidate], losses.loss(target, outputs, at.targets[row]))
 
 
 def test_loss_is_the_mean_over_the_batch(ask, close):
     at = ask()
     outputs = at.network.outputs(at.params, at.batch.inputs)
     expected = [
-        torch.nn.functional.cross_entropy(own, targets)
-        for own, targets in zip(outputs, at.targets, strict=True)
+        torch.nn.functional.cross_entropy(values, targets)
+        for values, targets in zip(outputs, at.targets, strict=True)
     ]
     close(at.problem.loss(at.params, at.batch), torch.stack(expected))
 

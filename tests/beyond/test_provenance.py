@@ -42,13 +42,13 @@ FAULTS = [
     ),
 ]
 
-NETWORK = '''"""A network of one's own."""
+NETWORK = '''"""A network of a user's."""
 from typing import TYPE_CHECKING
 
 from torch import nn
 {imports}
 if TYPE_CHECKING:
-    import own_types
+    import users_types
 
 
 def net(input_shape, n_outputs):
@@ -58,25 +58,23 @@ def net(input_shape, n_outputs):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """Return a function that writes a module of a user's and hashes the sources of a network from
-    it.
-    """
+def hashed(tmp_path, monkeypatch):
+    """Return a function that writes a user's module and hashes the sources of its network."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(VARIABLE, "own_network")
+    monkeypatch.setenv(VARIABLE, "users_network")
 
     def write(text, **further):
-        for name, contents in {"own_network": text, **further}.items():
+        for name, contents in {"users_network": text, **further}.items():
             (tmp_path / f"{name}.py").write_text(contents)
-        for name in ("own_network", "own_parts", "own_types"):
+        for name in ("users_network", "users_parts", "users_types"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
         for cached in (provenance._read, provenance._file, provenance._root):
             cached.cache_clear()
-        return sources(Module("own_network:net"))
+        return sources(Module("users_network:net"))
 
     yield write
-    for name in ("own_network", "own_parts", "own_types"):
+    for name in ("users_network", "users_parts", "users_types"):
         sys.modules.pop(name, None)
 
 
@@ -108,65 +106,65 @@ def test_a_part_brings_its_file():
     assert "beyond/kits/optimizers.py" in sources(catalog.load("method", "backprop"))
 
 
-def test_what_changes_nothing_does_not_count(own):
-    first = own(NETWORK.format(imports="", width=64))
+def test_what_changes_nothing_does_not_count(hashed):
+    first = hashed(NETWORK.format(imports="", width=64))
     other = (
         NETWORK.format(imports="\n\n", width=64)
         .replace("a comment", "another")
         .replace("Make it", "It is made")
     )
-    assert own(other) == first
-    assert digest(own(other)) == digest(first)
-    again = own(NETWORK.format(imports="", width=32))
-    assert changed(first, again) == ["own_network.py"]
+    assert hashed(other) == first
+    assert digest(hashed(other)) == digest(first)
+    again = hashed(NETWORK.format(imports="", width=32))
+    assert changed(first, again) == ["users_network.py"]
     assert digest(again) != digest(first)
 
 
-def test_a_users_file_counts_with_what_it_imports_of_his_own(own):
-    text = NETWORK.format(imports="from own_parts import width", width="width")
-    first = own(text, own_parts="width = 64\n", own_types="")
-    assert {"own_network.py", "own_parts.py"} < set(first)
-    assert changed(first, own(text, own_parts="width = 32\n")) == ["own_parts.py"]
-    assert not any(name.startswith(("torch", "typing", "own_types")) for name in first)
+def test_a_users_file_counts_with_what_it_imports_of_theirs(hashed):
+    text = NETWORK.format(imports="from users_parts import width", width="width")
+    first = hashed(text, users_parts="width = 64\n", users_types="")
+    assert {"users_network.py", "users_parts.py"} < set(first)
+    assert changed(first, hashed(text, users_parts="width = 32\n")) == ["users_parts.py"]
+    assert not any(name.startswith(("torch", "typing", "users_types")) for name in first)
 
 
-def test_a_file_counts_that_is_imported_from_its_own_package(tmp_path, monkeypatch):
+def test_a_file_counts_that_is_imported_from_its_users_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(VARIABLE, "own_package")
+    monkeypatch.setenv(VARIABLE, "users_package")
     files = {
-        "own_package/__init__.py": "",
-        "own_package/sizes.py": "width = 64\n",
-        "own_package/nets/__init__.py": "from .parts import bias\n",
-        "own_package/nets/parts.py": "bias = True\n",
-        "own_package/nets/mine.py": NETWORK.format(
+        "users_package/__init__.py": "",
+        "users_package/sizes.py": "width = 64\n",
+        "users_package/nets/__init__.py": "from .parts import bias\n",
+        "users_package/nets/parts.py": "bias = True\n",
+        "users_package/nets/mine.py": NETWORK.format(
             imports="from . import more\nfrom ..sizes import width", width="width"
         ),
-        "own_package/nets/more.py": "",
+        "users_package/nets/more.py": "",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = sources(Module("own_package.nets.mine:net"))
-    assert {name for name in found if name.startswith("own_")} == set(files)
+    found = sources(Module("users_package.nets.mine:net"))
+    assert {name for name in found if name.startswith("users_")} == set(files)
 
 
 def test_a_file_that_came_or_went_has_changed():
     assert changed({"a": "1", "b": "2"}, {"b": "2", "c": "3"}) == ["a", "c"]
 
 
-def test_files_that_changed_since_or_went_are_found_by_their_names_alone(own, tmp_path):
-    text = NETWORK.format(imports="from own_parts import width", width="width")
-    before = own(text, own_parts="width = 64\n")
+def test_files_that_changed_since_or_went_are_found_by_their_names_alone(hashed, tmp_path):
+    text = NETWORK.format(imports="from users_parts import width", width="width")
+    before = hashed(text, users_parts="width = 64\n")
     assert provenance.outdated(before) == []
-    own(text, own_parts="width = 32\n")
-    assert provenance.outdated(before) == ["own_parts.py"]
-    (tmp_path / "own_parts.py").unlink()
+    hashed(text, users_parts="width = 32\n")
+    assert provenance.outdated(before) == ["users_parts.py"]
+    (tmp_path / "users_parts.py").unlink()
     provenance._file.cache_clear()
     provenance._root.cache_clear()
-    assert provenance.outdated(before) == ["own_parts.py"]
+    assert provenance.outdated(before) == ["users_parts.py"]
     assert provenance.outdated({**before, "beyond/__init__.py": "0"}) == [
         "beyond/__init__.py",
-        "own_parts.py",
+        "users_parts.py",
     ]
 
 

@@ -30,7 +30,13 @@ FAULTS = [
     ),
 ]
 
-HOLDER = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+input()
+"""
 
 
 def progress(step, snapshot=True):
@@ -173,9 +179,7 @@ def test_a_run_of_which_a_table_is_cut_or_gone_is_not_finished(table, folder):
 
 @pytest.mark.parametrize("at", range(6))
 def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folder, monkeypatch):
-    """Whichever file is the last, and even where the tables of an earlier, finished run are still
-    there.
-    """
+    """Whichever file is the last, even over the tables of an earlier, finished run."""
     folder.add(progress(0, snapshot=False))
     folder.close({})
     (folder.path / "manifest.json").unlink()

@@ -44,7 +44,7 @@ def test_the_line_is_the_same_whatever_the_batch_size(batch_size):
     assert torch.equal(line(batch_size, 60), line(60, 60))
 
 
-def test_each_pass_is_a_permutation_of_its_own():
+def test_each_pass_is_another_permutation():
     passes = line(4, 4 * N).unflatten(1, (4, N))
     assert torch.equal(passes.sort(-1).values, torch.arange(N).expand(3, 4, -1))
     assert len(passes.flatten(0, 1).unique(dim=0)) == 12

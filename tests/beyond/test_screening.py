@@ -50,37 +50,89 @@ FINITE = "must be finite numbers of single precision, got"
 
 
 def test_good_examples_pass():
-    for inputs, targets, own in (
+    for inputs, targets, spec in (
         (NUMBERS, LABELS, CLASSES),
         (NUMBERS.astype(np.float32), MANY, VALUES),
         (PIXELS, LABELS, IMAGES),
         (LETTERS, LABELS, SYMBOLS),
     ):
-        screen(inputs, targets, own)
+        screen(inputs, targets, spec)
 
 
 @pytest.mark.parametrize(
     ("inputs", "targets", "of", "message"),
     [
-        (planted(NUMBERS, (4, 1), np.nan), LABELS, CLASSES, f"inputs of box/toy {FINITE} nan in row 4, feature 1"),
-        (planted(NUMBERS, (0, 0), -np.inf), LABELS, CLASSES, f"inputs of box/toy {FINITE} -inf in row 0, feature 0"),
-        (planted(NUMBERS, (5, 1), 1e39), LABELS, CLASSES, f"inputs of box/toy {FINITE} 1e+39 in row 5, feature 1"),
         (
-            planted(PIXELS * 1.0, (2, 0, 1, 0), np.inf), LABELS, IMAGES,
+            planted(NUMBERS, (4, 1), np.nan),
+            LABELS,
+            CLASSES,
+            f"inputs of box/toy {FINITE} nan in row 4, feature 1",
+        ),
+        (
+            planted(NUMBERS, (0, 0), -np.inf),
+            LABELS,
+            CLASSES,
+            f"inputs of box/toy {FINITE} -inf in row 0, feature 0",
+        ),
+        (
+            planted(NUMBERS, (5, 1), 1e39),
+            LABELS,
+            CLASSES,
+            f"inputs of box/toy {FINITE} 1e+39 in row 5, feature 1",
+        ),
+        (
+            planted(PIXELS * 1.0, (2, 0, 1, 0), np.inf),
+            LABELS,
+            IMAGES,
             f"inputs of box/toy {FINITE} inf in row 2, feature (0, 1, 0)",
         ),
-        (NUMBERS, planted(MANY, (3, 2), np.nan), VALUES, f"targets of box/toy {FINITE} nan in row 3, output 2"),
-        (NUMBERS, LABELS + 1, CLASSES, "targets of box/toy must be integers in [0, 3), got 3 in row 2"),
-        (NUMBERS, LABELS - 1, CLASSES, "targets of box/toy must be integers in [0, 3), got -1 in row 0"),
-        (NUMBERS, LABELS * 1.0, CLASSES, "targets of box/toy must be integers in [0, 3), got values of type float64"),
-        (LETTERS + 1, LABELS, SYMBOLS, "inputs of box/toy must be integers in [0, 6), got 6 in row 2, feature 1"),
-        (NUMBERS, LABELS, SYMBOLS, "inputs of box/toy must be integers in [0, 6), got values of type float64"),
-        (NUMBERS.astype(str), LABELS, CLASSES, "inputs of box/toy must be finite numbers of single precision, got "),
+        (
+            NUMBERS,
+            planted(MANY, (3, 2), np.nan),
+            VALUES,
+            f"targets of box/toy {FINITE} nan in row 3, output 2",
+        ),
+        (
+            NUMBERS,
+            LABELS + 1,
+            CLASSES,
+            "targets of box/toy must be integers in [0, 3), got 3 in row 2",
+        ),
+        (
+            NUMBERS,
+            LABELS - 1,
+            CLASSES,
+            "targets of box/toy must be integers in [0, 3), got -1 in row 0",
+        ),
+        (
+            NUMBERS,
+            LABELS * 1.0,
+            CLASSES,
+            "targets of box/toy must be integers in [0, 3), got values of type float64",
+        ),
+        (
+            LETTERS + 1,
+            LABELS,
+            SYMBOLS,
+            "inputs of box/toy must be integers in [0, 6), got 6 in row 2, feature 1",
+        ),
+        (
+            NUMBERS,
+            LABELS,
+            SYMBOLS,
+            "inputs of box/toy must be integers in [0, 6), got values of type float64",
+        ),
+        (
+            NUMBERS.astype(str),
+            LABELS,
+            CLASSES,
+            "inputs of box/toy must be finite numbers of single precision, got ",
+        ),
         (NUMBERS[:, :1], LABELS, CLASSES, "inputs of box/toy must be of shape (6, 2), got (6, 1)"),
         (NUMBERS, LABELS[:5], CLASSES, "targets of box/toy must be of shape (6,), got (5,)"),
         (NUMBERS, MANY[:, 0], VALUES, "targets of box/toy must be of shape (6, 3), got (6,)"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_learnt_from_is_named(inputs, targets, of, message):
     with pytest.raises(InputError) as caught:
         screen(inputs, targets, of)

@@ -85,7 +85,7 @@ class Cart:
         return 2 * self.n_wheels
 
 
-KNOWN = [own.name for own in fields(Cart) if own.init]
+KNOWN = [field.name for field in fields(Cart) if field.init]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_equal_settings_are_equal_objects():
 
 def test_it_stays_a_frozen_dataclass():
     cart = Cart(n_wheels=2)
-    assert [own.name for own in fields(cart)][:2] == ["n_wheels", "load"]
+    assert [field.name for field in fields(cart)][:2] == ["n_wheels", "load"]
     assert cart.serial == 7
     assert cart.twice == 4
     assert replace(cart, n_wheels=3) == Cart(3)

@@ -1,6 +1,4 @@
-"""Oracles: a few steps by hand, snnTorch's neuron, automatic differentiation through time,
-frequencies.
-"""
+"""Oracles: steps by hand, snnTorch's neuron, automatic differentiation in time, frequencies."""
 
 from types import SimpleNamespace
 

@@ -87,7 +87,7 @@ def test_draws_have_the_distribution_they_say():
     assert uniform.min() >= 0
     assert uniform.max() < 1
     assert (uniform.mean(1) - 0.5).abs().max() < 0.02
-    assert all((own.bincount() - 3000).abs().max() < 250 for own in integers)
+    assert all((replica.bincount() - 3000).abs().max() < 250 for replica in integers)
     assert torch.equal(stream.permutation(50).sort(1).values, torch.arange(50).expand(3, -1))
 
 

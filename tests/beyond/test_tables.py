@@ -45,11 +45,8 @@ def test_a_run_writes_the_columns_that_are_documented(command, beyond, tmp_path)
         assert list(written.columns) == [column.name for column in table.columns]
         for column in table.columns:
             stored = written[column.name].dtype
-            kind = (
-                "text"
-                if pd.api.types.is_string_dtype(stored) or stored.name == "category"
-                else stored.name
-            )
+            text = pd.api.types.is_string_dtype(stored) or stored.name == "category"
+            kind = "text" if text else stored.name
             assert kind in column.type.split(" or "), f"{name}.{column.name} is {kind}"
 
 

@@ -1,4 +1,4 @@
-"""Oracles: closed forms of the operators, and torch's own Jacobian."""
+"""Oracles: closed forms of the operators, and torch's Jacobian."""
 
 import pytest
 import torch
@@ -143,9 +143,7 @@ def test_sparse_mutation_reaches_the_first_gene_as_often():
 
 @pytest.fixture
 def population(make_case):
-    """Return a function that makes three replicas' candidates of a network, and the problem they
-    solve.
-    """
+    """Return what makes three replicas' candidates of a network, and the problem they solve."""
 
     def make(name="mlp", n_candidates=2):
         case = make_case(name)
@@ -167,9 +165,9 @@ def test_sensitivities_are_those_of_torchs_jacobian(name, apart, population, clo
     for replica, inputs in enumerate(given.inputs):
         for candidate, weights in enumerate(given.candidates[replica]):
             # (S, k, n)
-            jacobian = jacrev(lambda own, x=inputs: given.network.outputs(own[None], x[None])[0])(
-                weights
-            )
+            jacobian = jacrev(
+                lambda params, x=inputs: given.network.outputs(params[None], x[None])[0]
+            )(weights)
             over_inputs = jacobian.abs().mean(0) if apart else jacobian.sum(0)
             close(
                 found[replica, candidate], over_inputs.square().sum(0).sqrt(), rtol=1e-4, atol=1e-5
