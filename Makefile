@@ -51,7 +51,7 @@ dead:  ## code that nothing calls: of the project, then with its tests
 unit:  ## tests, without the slow ones
 	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
-test-python3.%:  ## the harness's tests on another Python, in an environment of its own: make test-python3.13
+test-python3.%:  ## the harness's tests on another Python, in a separate environment: make test-python3.13
 	$(MAKE) PYTHON=python3.$* VENV=.venv-3.$* harness
 
 harness: $(VENV)/.installed-test
