@@ -58,12 +58,9 @@ def generation() -> None:
         "genetic",
         population_size=256,
         batch_size=512,
-        selection="tournament",
-        tournament_size=3,
-        crossover="uniform",
-        crossover_rate=1.0,
-        mutation="gaussian",
-        mutation_std=0.05,
+        selection=catalog.load("selection", "tournament", size=3),
+        crossover=catalog.load("crossover", "uniform", rate=1.0),
+        mutation=catalog.load("mutation", "gaussian", std=0.05),
     )
     rng = Stream("step", [0])
     sealed = seal(batch, method.signal)

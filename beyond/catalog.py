@@ -24,6 +24,9 @@ from beyond.errors import InputError, require_one_of
 CONF = Path(__file__).resolve().parent.parent / "conf"
 PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
     "optimizer": ("beyond.kits.optimizers", "update"),
+    "selection": ("beyond.kits.selection", "choose"),
+    "crossover": ("beyond.kits.variation", "mate"),
+    "mutation": ("beyond.kits.variation", "mutate"),
 }
 CONTRACTS = {  # what tells a class of each group
     "task": ("spec", "score"),

@@ -34,7 +34,6 @@ CASES = {
         ("method=fine_tuning method.n_layers=0", "n_layers must be an integer >= 1, or null, got 0"),
         ("method=evolution_strategy method.ranks=off", "ranks must be true or false, got 'off'"),
         ("method=evolution_strategy method.ranks=1", "ranks must be true or false, got 1"),
-        ("method=genetic method.mutation_rate=1", "mutation_rate must be in (0, 1), got 1"),
         ("method=genetic method.n_elites=64", "n_elites must be < population_size (64), got 64"),
         ("method=maml method.also_after=3", "also_after must be a list, each an integer >= 0, got 3"),
         ("method=maml method.also_after=[1,-3]", "also_after must be a list, each an integer >= 0, got [1, -3]"),
@@ -86,6 +85,24 @@ CASES = {
         ("method.optimizer.learning_rate=[]", "learning_rate must be > 0, got []"),
         ("optimizer=adamw optimizer.weight_decay=true", "weight_decay must be a number >= 0, got True"),
         ("method.optimizer.epsilon=0", "epsilon must be > 0, got 0"),
+    ],
+    "selection": [
+        ("method=genetic selection=truncation selection.n_parents=65", "n_parents must be <= population_size (64), got 65"),
+        ("method=genetic selection=nsga2 selection.n_parents=2.5", "n_parents must be an integer >= 1, got 2.5"),
+        ("method=genetic selection=nsga2 selection.second_objective=age", "second_objective must be one of weight_norm, "),
+        ("method=genetic method.selection.size=0", "size must be an integer >= 1, got 0"),
+        ("method=genetic method.selection=truncation", "selection must be a Selection, got 'truncation'"),
+        ("selection=nsga2", "selection must be default for method backprop, which has none to replace"),
+    ],
+    "crossover": [
+        ("method=genetic crossover=two_point crossover.rate=2", "rate must be in [0, 1], got 2"),
+        ("method=genetic crossover=three_point", "unknown crossover 'three_point'; known: default, none, two_point, uniform"),
+    ],
+    "mutation": [
+        ("method=genetic mutation=sparse mutation.rate=1", "rate must be in (0, 1), got 1"),
+        ("method=genetic mutation=safe mutation.derivatives=max", "derivatives must be one of sum, abs; got 'max'"),
+        ("method=genetic method.mutation.decay=0", "decay must be in (0, 1], got 0"),
+        ("method=genetic method.mutation=null", "mutation must be a Mutation, got None"),
     ],
     "budget": [
         ("budget.epochs=true", "budget.epochs must be a number > 0, got True"),

@@ -80,7 +80,16 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         ),
         (
             ["-m", "method=backprop,genetic", "method.optimizer.learning_rate=0.001,0.01"],
-            "unknown key 'method.optimizer.learning_rate' of method genetic; known: active_threshold, batch_size, ",
+            "unknown key 'method.optimizer.learning_rate' of method genetic; known: batch_size, crossover, init_std, ",
+        ),
+        (
+            ["method=genetic", "method.tournament_size=5"],
+            "unknown key 'method.tournament_size' of method genetic; known: batch_size, crossover, init_std, mutation, ",
+        ),
+        (
+            ["method=genetic", "selection.size=5"],
+            "unknown key 'selection.size' of selection default; known: none; it is a key of tournament; "
+            "method.selection.size tunes the method's own",
         ),
         (
             ["-m", "method=backprop,genetic", "optimizer.learning_rate=0.001,0.01"],

@@ -1,19 +1,22 @@
 """Selection by DEAP (Fortin et al., 2012): each candidate is an individual, of which it sees the
 fitness alone.
 
-Shapes: R replicas, P candidates.
+Shapes: R replicas, P candidates, n weights.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import inf
+from typing import Literal
 
 import numpy as np
 import torch
 from deap import base, tools
 from torch import Tensor
 
+from beyond.settings import NonNegative, PositiveInt, settings
 from beyond.streams import Stream, global_generators
 
 
@@ -38,6 +41,98 @@ class Individual(int):
         return individual
 
 
+@settings(kw_only=True)
+class Selection(ABC):
+    """How parents are drawn, always with replacement."""
+
+    @abstractmethod
+    def choose(self, individuals: list[Individual], k: int) -> list[Individual]:
+        """Draw k parents."""
+
+    def objectives(self, losses: Tensor, population: Tensor) -> Tensor:
+        """Return what is kept small, (R, P, 1 or 2), the losses (R, P) of a population (R, P, n)
+        first.
+        """
+        return losses.unsqueeze(2)
+
+    @property
+    def n_needed(self) -> int:
+        """How many candidates a population must have at least."""
+        return 1
+
+
+@settings(kw_only=True)
+class Tournament(Selection):
+    """The best of a few that are drawn.
+
+    Parameters
+    ----------
+    size : int, >= 1
+        Candidates in a tournament.
+    """
+
+    size: PositiveInt = 3
+
+    def choose(self, individuals: list[Individual], k: int) -> list[Individual]:
+        return tools.selTournament(individuals, k, tournsize=self.size)
+
+
+@settings(kw_only=True)
+class Truncation(Selection):
+    """Any of the best (Such et al., 2017).
+
+    Parameters
+    ----------
+    n_parents : int, >= 1
+        Candidates that may become parents; at most the population.
+    """
+
+    n_parents: PositiveInt = 16
+
+    def best(self, individuals: list[Individual]) -> list[Individual]:
+        """Return those that may become parents."""
+        return tools.selBest(individuals, self.n_parents)
+
+    def choose(self, individuals: list[Individual], k: int) -> list[Individual]:
+        return tools.selRandom(self.best(individuals), k)
+
+    @property
+    def n_needed(self) -> int:
+        return self.n_parents
+
+
+@settings(kw_only=True)
+class NSGA2(Truncation):
+    """Any of the best by two objectives: by front, then by crowding (NSGA-II, Deb et al., 2002).
+
+    Parameters
+    ----------
+    second_objective : {"weight_norm", "active_connections"}
+        What is kept small as well as the loss: the norm of the weights, or the number of those that
+        are not tiny.
+    active_threshold : float, >= 0
+        A connection is active where its weight is larger than this.
+    """
+
+    second_objective: Literal["weight_norm", "active_connections"] = "weight_norm"
+    active_threshold: NonNegative = 0.01
+
+    def best(self, individuals: list[Individual]) -> list[Individual]:
+        return tools.selNSGA2(individuals, self.n_parents)
+
+    def objectives(self, losses: Tensor, population: Tensor) -> Tensor:
+        if self.second_objective == "weight_norm":
+            second = population.norm(dim=2)
+        else:
+            second = (population.abs() > self.active_threshold).sum(2).float()
+        return torch.stack([losses, torch.where(losses < inf, second, inf)], 2)
+
+
+CHOICES = {
+    "tournament": (Tournament(), ""),
+    "truncation": (Truncation(), ""),
+    "nsga2": (NSGA2(), ""),
+}
 STATISTICS = tools.Statistics(lambda individual: individual.fitness.values[0])
 for function in (np.min, np.mean, np.max, np.std):
     STATISTICS.register(function.__name__, function)
@@ -57,7 +152,7 @@ def select(
     objectives : Tensor of shape (R, P, 1 or 2)
         Less is better.
     choose : callable
-        From individuals and a number to as many of them: one of DEAP's selections.
+        From individuals and a number to as many of them: `Selection.choose`.
 
     Returns
     -------
@@ -82,13 +177,6 @@ def select(
         name: torch.tensor([record[name] for record in records]) for name in STATISTICS.fields
     }
     return torch.tensor(best), torch.tensor(parents), statistics
-
-
-def select_from_best(
-    individuals: list[Individual], k: int, best: Any, n_parents: int
-) -> list[Individual]:
-    """Draw k parents, with replacement, from the `n_parents` that the selection `best` puts first."""
-    return tools.selRandom(best(individuals, n_parents), k)
 
 
 def take(population: Tensor, indices: Tensor) -> Tensor:

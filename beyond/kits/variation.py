@@ -5,13 +5,24 @@ Shapes: R replicas, K candidates, n weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from math import ceil, inf, log1p, sqrt
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from beyond.contracts import Batch
 from beyond.problem import Problem
+from beyond.settings import (
+    NonNegative,
+    Positive,
+    PositiveInt,
+    UnitInterval,
+    UpToOne,
+    settings,
+)
 from beyond.streams import Stream
 
 # of two float32 numbers, relative to the larger: half a unit in the last place each
@@ -39,77 +50,174 @@ def standings(losses: Tensor) -> tuple[Tensor, Tensor]:
     return n_smaller, torch.searchsorted(ordered, torch.maximum(one, other), right=True)
 
 
-def mate(
-    candidates: Tensor, swaps: Callable[[Stream, int, int], Tensor], rate: float, rng: Stream
-) -> None:
-    """Let neighbours (0, 1), (2, 3), ... of candidates (R, K, n) swap genes in place, pairs with
-    probability `rate`.
+@settings(kw_only=True)
+class Crossover(ABC):
+    """Neighbours (0, 1), (2, 3), ... of candidates swap genes.
+
+    Parameters
+    ----------
+    rate : float in [0, 1]
+        Probability that a pair swaps genes at all.
     """
-    _, n_candidates, n_weights = candidates.shape
-    n_pairs = n_candidates // 2
-    first, second = candidates[:, : 2 * n_pairs : 2], candidates[:, 1 : 2 * n_pairs : 2]
-    swap = swaps(rng, n_pairs, n_weights) * (rng.uniform(n_pairs, 1) < rate)
-    mixed = first.lerp(second, swap)  # exact at 0 and 1, and several times faster than torch.where
-    second.lerp_(first, swap)
-    first.copy_(mixed)
+
+    rate: UnitInterval = 1.0
+
+    @abstractmethod
+    def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
+        """Draw which genes are swapped by a pair that does, 1.0 or 0.0, shape (R, n_pairs, n)."""
+
+    def mate(self, candidates: Tensor, rng: Stream) -> None:
+        """Change candidates (R, K, n) in place; of an odd number the last stays as it is."""
+        _, n_candidates, n_weights = candidates.shape
+        n_pairs = n_candidates // 2
+        first, second = candidates[:, : 2 * n_pairs : 2], candidates[:, 1 : 2 * n_pairs : 2]
+        swap = self.swaps(rng, n_pairs, n_weights) * (rng.uniform(n_pairs, 1) < self.rate)
+        # exact at 0 and 1, and several times faster than torch.where
+        mixed = first.lerp(second, swap)
+        second.lerp_(first, swap)
+        first.copy_(mixed)
 
 
-def uniform_swaps(rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
-    """One fair coin a gene: 1.0 or 0.0, shape (R, n_pairs, n). A draw has 31 coins in it, for
-    speed.
+@settings(kw_only=True)
+class Uniform(Crossover):
+    """Swap each gene with probability 1/2."""
+
+    def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
+        # a draw has 31 coins in it, for speed
+        draws = rng.integers(2**31, n_pairs, ceil(n_weights / 31)).int()
+        coins = (draws.unsqueeze(-1) >> torch.arange(31, dtype=torch.int32)) & 1
+        return coins.flatten(2)[..., :n_weights].float()
+
+
+@settings(kw_only=True)
+class TwoPoint(Crossover):
+    """Swap the genes between two points, drawn anew for each pair."""
+
+    def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
+        first, second = rng.integers(n_weights + 1, n_pairs, 2).sort(-1).values.split(1, -1)
+        genes = torch.arange(n_weights)
+        return ((first <= genes) & (genes < second)).float()
+
+
+@settings(kw_only=True)
+class NoCrossover:
+    """Each child has all its genes from one parent."""
+
+    def mate(self, candidates: Tensor, rng: Stream) -> None:
+        """Leave them as they are."""
+
+
+@settings(kw_only=True)
+class Mutation(ABC):
+    """Adds normal noise to genes, of a standard deviation that decays.
+
+        s_t = std decay^floor(t / n_decay_generations)
+
+    Parameters
+    ----------
+    std : float, >= 0
+        Standard deviation in the first generation.
+    decay : float in (0, 1]
+        Factor on the standard deviation every `n_decay_generations`.
+    n_decay_generations : int, >= 1
     """
-    draws = rng.integers(2**31, n_pairs, ceil(n_weights / 31)).int()
-    coins = (draws.unsqueeze(-1) >> torch.arange(31, dtype=torch.int32)) & 1
-    return coins.flatten(2)[..., :n_weights].float()
+
+    std: NonNegative = 0.01
+    decay: UpToOne = 0.5
+    n_decay_generations: PositiveInt = 2000
+
+    def std_in(self, generation: int) -> float:
+        """Return the standard deviation in a generation, counted from 0."""
+        return self.std * self.decay ** (generation // self.n_decay_generations)
+
+    @abstractmethod
+    def mutate(
+        self, candidates: Tensor, generation: int, batch: Batch, problem: Problem, rng: Stream
+    ) -> None:
+        """Change candidates (R, K, n) in place; a mutation may look at the batch's inputs."""
 
 
-def two_point_swaps(rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
-    """1.0 between two points drawn along the genes, 0.0 outside, shape (R, n_pairs, n)."""
-    first, second = rng.integers(n_weights + 1, n_pairs, 2).sort(-1).values.split(1, -1)
-    genes = torch.arange(n_weights)
-    return ((first <= genes) & (genes < second)).float()
+@settings(kw_only=True)
+class Gaussian(Mutation):
+    """Every gene mutates."""
+
+    def mutate(
+        self, candidates: Tensor, generation: int, batch: Batch, problem: Problem, rng: Stream
+    ) -> None:
+        candidates.add_(rng.normal(*candidates.shape[1:]), alpha=self.std_in(generation))
 
 
-def mutate_gaussian(candidates: Tensor, std: float, rng: Stream) -> None:
-    """Add normal noise to every gene of candidates (R, K, n), in place."""
-    candidates.add_(rng.normal(*candidates.shape[1:]), alpha=std)
-
-
-def mutate_sparse(candidates: Tensor, std: float, rate: float, rng: Stream) -> None:
-    """Add normal noise to each gene with probability `rate`, in place.
+@settings(kw_only=True)
+class Sparse(Mutation):
+    """A few genes mutate.
 
     The gaps between mutating genes are geometric, so only those genes are drawn: 8 standard
     deviations more than their expected number, of which the ones beyond the last gene are dropped.
+
+    Parameters
+    ----------
+    rate : float in (0, 1)
+        Probability that a gene mutates.
     """
-    genes = candidates.view(len(candidates), -1)
-    expected = genes.shape[1] * rate
-    n_draws = ceil(expected + 8 * sqrt(expected) + 8)
-    gaps = (-rng.uniform(n_draws)).log1p_().div_(log1p(-rate)).long() + 1
-    positions = gaps.cumsum(1) - 1
-    noise = rng.normal(n_draws) * (std * (positions < genes.shape[1]))
-    genes.scatter_add_(1, positions.clamp_(max=genes.shape[1] - 1), noise)
+
+    rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+
+    def mutate(
+        self, candidates: Tensor, generation: int, batch: Batch, problem: Problem, rng: Stream
+    ) -> None:
+        genes = candidates.view(len(candidates), -1)
+        expected = genes.shape[1] * self.rate
+        n_draws = ceil(expected + 8 * sqrt(expected) + 8)
+        gaps = (-rng.uniform(n_draws)).log1p_().div_(log1p(-self.rate)).long() + 1
+        positions = gaps.cumsum(1) - 1
+        noise = rng.normal(n_draws) * (self.std_in(generation) * (positions < genes.shape[1]))
+        genes.scatter_add_(1, positions.clamp_(max=genes.shape[1] - 1), noise)
 
 
-def mutate_safe(
-    candidates: Tensor,
-    std: float,
-    problem: Problem,
-    inputs: Tensor,
-    apart: bool,
-    limit: float | None,
-    rng: Stream,
-) -> None:
-    """Add to every gene normal noise divided by what that gene does to the outputs, in place; see
-    `sensitivities`.
+@settings(kw_only=True)
+class Safe(Mutation):
+    """Every gene mutates, by noise divided by what the gene does to the outputs (Lehman et al.,
+    2018).
 
-    A gene that does nothing takes the noise as it is; none moves by more than `limit`.
+    See `sensitivities`; below 0.01 they count as 0.01, and a gene that does nothing takes the noise
+    as it is.
+
+    Parameters
+    ----------
+    derivatives : {"sum", "abs"}
+        Whether those of the outputs at several inputs are summed, and may cancel, or their
+        absolute values averaged.
+    n_inputs : int, >= 1
+        Inputs of the batch at which the outputs are looked at; at most all of them.
+    limit : float, > 0, optional
+        Largest change of a gene by one mutation (in the authors' code 0.2 in deep networks, 10 on
+        toys).
     """
-    scale = sensitivities(candidates, problem, inputs, apart)
-    scale = torch.where(scale == 0, 1.0, scale.clamp_min(SENSITIVITY_FLOOR))
-    noise = rng.normal(*candidates.shape[1:]) / scale
-    if limit is not None and std > 0:
-        noise.clamp_(-limit / std, limit / std)
-    candidates.add_(noise, alpha=std)
+
+    derivatives: Literal["sum", "abs"] = "sum"
+    n_inputs: PositiveInt = 4
+    limit: Positive | None = None
+
+    def mutate(
+        self, candidates: Tensor, generation: int, batch: Batch, problem: Problem, rng: Stream
+    ) -> None:
+        std, inputs = self.std_in(generation), batch.inputs[:, : self.n_inputs]
+        scale = sensitivities(candidates, problem, inputs, apart=self.derivatives == "abs")
+        scale = torch.where(scale == 0, 1.0, scale.clamp_min(SENSITIVITY_FLOOR))
+        noise = rng.normal(*candidates.shape[1:]) / scale
+        if self.limit is not None and std > 0:
+            noise.clamp_(-self.limit / std, self.limit / std)
+        candidates.add_(noise, alpha=std)
+
+
+CHOICES = {
+    "uniform": (Uniform(), ""),
+    "two_point": (TwoPoint(), ""),
+    "none": (NoCrossover(), ""),
+    "gaussian": (Gaussian(), ""),
+    "sparse": (Sparse(), ""),
+    "safe": (Safe(), ""),
+}
 
 
 def sensitivities(candidates: Tensor, problem: Problem, inputs: Tensor, apart: bool) -> Tensor:

@@ -1,20 +1,22 @@
 """Oracles: closed forms of the operators, and torch's Jacobian."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.func import jacrev
 from torch.utils.flop_counter import FlopCounterMode
 
-from beyond.contracts import Signal
+from beyond.contracts import Batch, Signal
 from beyond.kits.variation import (
-    mate,
-    mutate_gaussian,
-    mutate_safe,
-    mutate_sparse,
+    Crossover,
+    Gaussian,
+    Safe,
+    Sparse,
+    TwoPoint,
+    Uniform,
     sensitivities,
     standings,
-    two_point_swaps,
-    uniform_swaps,
 )
 from beyond.ledger import Ledger
 from beyond.problem import Problem
@@ -71,7 +73,12 @@ def test_no_number_is_the_largest_loss():
 def test_neighbours_swap_the_genes_that_are_named():
     candidates = torch.arange(24.0).view(2, 4, 3)
     swap = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]])
-    mate(candidates, lambda *_: swap, 1.0, Stream("step", range(2)))
+
+    class Named(Crossover):
+        def swaps(self, rng, n_pairs, n_weights):
+            return swap
+
+    Named().mate(candidates, Stream("step", range(2)))
     expected = [
         [[3, 1, 5], [0, 4, 2], [6, 7, 11], [9, 10, 8]],
         [[12, 13, 14], [15, 16, 17], [21, 22, 23], [18, 19, 20]],
@@ -80,7 +87,7 @@ def test_neighbours_swap_the_genes_that_are_named():
 
 
 def test_uniform_crossover_tosses_a_fair_coin_a_gene():
-    swap = uniform_swaps(Stream("step", range(4)), 500, 100)
+    swap = Uniform().swaps(Stream("step", range(4)), 500, 100)
     assert set(swap.unique().tolist()) == {0.0, 1.0}
     n_genes = swap.numel()
     assert abs(swap.mean() - 0.5) <= 4 * 0.5 / n_genes**0.5
@@ -93,7 +100,7 @@ def test_uniform_crossover_tosses_a_fair_coin_a_gene():
 
 
 def test_two_point_crossover_swaps_one_segment():
-    swap = two_point_swaps(Stream("step", range(4)), 1000, 20)
+    swap = TwoPoint().swaps(Stream("step", range(4)), 1000, 20)
     edges = (
         swap.diff(dim=2, prepend=torch.zeros(4, 1000, 1), append=torch.zeros(4, 1000, 1)) != 0
     ).sum(2)
@@ -108,7 +115,7 @@ def test_two_point_crossover_swaps_one_segment():
 
 def test_gaussian_mutation_has_its_mean_and_spread():
     genes = torch.full((2, 50, 1000), 5.0)
-    mutate_gaussian(genes, 0.3, Stream("step", range(2)))
+    Gaussian(std=0.3).mutate(genes, 0, None, None, Stream("step", range(2)))
     noise = genes - 5
     assert abs(noise.mean()) <= 4 * 0.3 / noise.numel() ** 0.5
     assert abs(noise.std() - 0.3) <= 4 * 0.3 / (2 * noise.numel()) ** 0.5
@@ -119,7 +126,7 @@ def test_gaussian_mutation_has_its_mean_and_spread():
 def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
     genes = torch.zeros(3, 101, 2000)
     children = genes[:, 1:]  # as in a step, where elites come first
-    mutate_sparse(children, 0.3, rate, Stream("step", range(3)))
+    Sparse(std=0.3, rate=rate).mutate(children, 0, None, None, Stream("step", range(3)))
     assert (genes[:, 0] == 0).all()
     hit = children != 0
     n_genes, noise = hit.numel(), children[hit]
@@ -134,7 +141,7 @@ def test_sparse_mutation_has_its_rate_mean_and_spread(rate):
 
 def test_sparse_mutation_reaches_the_first_gene_as_often():
     children = torch.zeros(2000, 1, 3)
-    mutate_sparse(children, 0.3, 0.4, Stream("step", range(2000)))
+    Sparse(std=0.3, rate=0.4).mutate(children, 0, None, None, Stream("step", range(2000)))
     assert ((children != 0).float().mean((0, 1)) - 0.4).abs().max() < 5 * (0.24 / 2000) ** 0.5
 
 
@@ -197,10 +204,12 @@ def test_safe_noise_is_divided_by_the_sensitivity_and_its_floor_up_to_a_limit(po
     expected = torch.where(scale == 0, 1.0, scale.clamp_min(0.01))
     noise = Stream("step", range(3)).normal(*given.candidates.shape[1:])
     mutated = given.candidates.clone()
-    mutate_safe(mutated, 0.3, given.problem, given.inputs, True, None, Stream("step", range(3)))
+    safe, batch = Safe(std=0.3, derivatives="abs"), Batch(given.inputs, None)
+    safe.mutate(mutated, 0, batch, given.problem, Stream("step", range(3)))
     close(mutated - given.candidates, 0.3 * noise / expected, rtol=1e-4, atol=1e-5)
     limited = given.candidates.clone()
-    mutate_safe(limited, 0.3, given.problem, given.inputs, True, 0.2, Stream("step", range(3)))
+    safe = replace(safe, limit=0.2)
+    safe.mutate(limited, 0, batch, given.problem, Stream("step", range(3)))
     assert ((0.3 * noise / expected).abs() > 0.2).any()
     close(
         limited - given.candidates, (0.3 * noise / expected).clamp(-0.2, 0.2), rtol=1e-4, atol=1e-5

@@ -3,6 +3,7 @@ loss at a time.
 """
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch.testing import assert_close
 
 from beyond.contracts import Batch, TargetKind, TaskSpec
 from beyond.errors import InputError
+from beyond.kits.selection import NSGA2, Tournament, Truncation
+from beyond.kits.variation import Gaussian, NoCrossover, Safe, Sparse, TwoPoint, Uniform
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Layer
@@ -28,18 +31,22 @@ FAULTS = [
         "tuple(objective for objective in objectives)",
     ),
     # Safe mutations look at the whole batch.
-    ("methods/genetic.py", "batch.inputs[:, : self.n_safe_inputs]", "batch.inputs"),
-    ("methods/genetic.py", "tournsize=self.tournament_size", "tournsize=3"),
+    ("beyond/kits/variation.py", "batch.inputs[:, : self.n_inputs]", "batch.inputs"),
+    ("beyond/kits/selection.py", "tournsize=self.size", "tournsize=3"),
     (
-        "methods/genetic.py",
+        "beyond/kits/variation.py",
         "generation // self.n_decay_generations",
         "generation / self.n_decay_generations",
     ),
+    # The decay never comes.
+    ("methods/genetic.py", 'state["generation"] + 1', 'state["generation"]'),
 ]
 
 # One replica's losses by candidate: the rank of candidate i, from 1, is RANKS[i].
 RANKS = torch.tensor([3, 8, 1, 5, 2, 7, 4, 6])
 N_REPLICAS = 1000
+BEST_TEN = Truncation(n_parents=10)
+STILL = {"crossover": NoCrossover(), "mutation": Gaussian(std=0.0)}  # no variation
 SILENT = SimpleNamespace(population_loss=lambda *_: None)  # a problem never asked
 
 
@@ -69,9 +76,8 @@ def population_loss(given, population):
 def select(n_replicas=N_REPLICAS, **settings):
     """Indices that a method selects from eight candidates, one draw of them a replica."""
     method, rng = Genetic(population_size=8, **settings), Stream("step", range(n_replicas))
-    return method.select(
-        RANKS.float().expand(n_replicas, 8).unsqueeze(2), method.toolbox(0, None, SILENT, rng), rng
-    )
+    objectives = RANKS.float().expand(n_replicas, 8).unsqueeze(2)
+    return method.toolbox(0, None, SILENT, rng).select(objectives)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ def select(n_replicas=N_REPLICAS, **settings):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_tournaments_win_with_the_closed_form_probability(size):
-    _, parents, _ = select(selection="tournament", tournament_size=size, n_elites=0)
+    _, parents, _ = select(selection=Tournament(size=size), n_elites=0)
     n_draws = parents.numel()
     for rank in range(1, 9):
         expected = ((9 - rank) ** size - (8 - rank) ** size) / 8**size
@@ -91,7 +97,7 @@ def test_tournaments_are_deaps_own():
     """The same draws, made by DEAP on lists of genes in its usual manner."""
     creator.create("LeastLoss", base.Fitness, weights=(-1.0,))
     creator.create("Listed", list, fitness=creator.LeastLoss)
-    _, parents, _ = select(3, selection="tournament", tournament_size=3, n_elites=2)
+    _, parents, _ = select(3, selection=Tournament(size=3), n_elites=2)
     for seed, own in zip(Stream("step", range(3)).integers(2**62).tolist(), parents, strict=True):
         individuals = [creator.Listed([index]) for index in range(8)]
         for individual, rank in zip(individuals, RANKS.tolist(), strict=True):
@@ -102,7 +108,7 @@ def test_tournaments_are_deaps_own():
 
 
 def test_truncation_draws_evenly_from_exactly_the_best():
-    _, parents, _ = select(selection="truncation", n_parents=3, n_elites=0)
+    _, parents, _ = select(selection=Truncation(n_parents=3), n_elites=0)
     n_draws = parents.numel()
     counts = torch.bincount(RANKS[parents].flatten(), minlength=9)
     assert counts[4:].sum() == 0
@@ -123,11 +129,9 @@ def test_nsga2_draws_parents_evenly_from_exactly_the_first_front(seed):
     # small integers: with ties and doubles
     points = Stream("test", [seed]).integers(9, 12, 2)[0].float()
     front = first_front(points)
-    method = Genetic(population_size=12, selection="nsga2", n_parents=len(front), n_elites=0)
+    method = Genetic(population_size=12, selection=NSGA2(n_parents=len(front)), n_elites=0)
     rng = Stream("step", range(300))
-    _, parents, _ = method.select(
-        points.expand(300, -1, -1), method.toolbox(0, None, SILENT, rng), rng
-    )
+    _, parents, _ = method.toolbox(0, None, SILENT, rng).select(points.expand(300, -1, -1))
     share = 1 / len(front)
     assert set(parents.flatten().tolist()) == front
     for index in front:
@@ -139,11 +143,10 @@ def test_nsga2_draws_parents_evenly_from_exactly_the_first_front(seed):
 
 def test_nsga2_breaks_a_front_at_its_crowded_places():
     points = torch.tensor([[0.0, 9.0], [4.0, 5.0], [4.5, 4.5], [5.0, 4.0], [9.0, 0.0], [9.0, 9.0]])
-    method = Genetic(population_size=6, selection="nsga2", n_parents=4, n_elites=1)
+    method = Genetic(population_size=6, selection=NSGA2(n_parents=4), n_elites=1)
     rng = Stream("step", range(100))
-    best, parents, statistics = method.select(
-        points.expand(100, -1, -1), method.toolbox(0, None, SILENT, rng), rng
-    )
+    toolbox = method.toolbox(0, None, SILENT, rng)
+    best, parents, statistics = toolbox.select(points.expand(100, -1, -1))
     # the one in the middle is the least apart
     assert set(parents.flatten().tolist()) == {0, 1, 3, 4}
     assert (best == 0).all()  # the lowest loss
@@ -153,17 +156,12 @@ def test_nsga2_breaks_a_front_at_its_crowded_places():
 
 def test_objectives_are_the_loss_and_a_size(start):
     for second in ("weight_norm", "active_connections"):
-        method = Genetic(
-            population_size=5,
-            selection="nsga2",
-            n_parents=3,
-            second_objective=second,
-            active_threshold=0.2,
-        )
+        selection = NSGA2(n_parents=3, second_objective=second, active_threshold=0.2)
+        method = Genetic(population_size=5, selection=selection)
         given = start(method)
         population = given.state["population"].clone()
         population[:, 4, 0] = float("nan")
-        losses, sizes = method.evaluate(population, given.problem, given.sealed).unbind(2)
+        losses, sizes = method.evaluate(population, given.sealed, given.problem).unbind(2)
         assert_close(losses[:, :4], population_loss(given, population)[:, :4])
         for replica, candidate in np.ndindex(2, 4):
             weights = population[replica, candidate].tolist()
@@ -181,14 +179,10 @@ def test_objectives_are_the_loss_and_a_size(start):
 @pytest.mark.parametrize("second", ["weight_norm", "active_connections"])
 def test_the_second_objective_falls_beyond_what_the_loss_alone_makes_of_it(second, start):
     sizes = []
-    for selection in ("nsga2", "truncation"):
-        settings = {
-            "second_objective": second,
-            "active_threshold": 0.05,
-            "mutation_std": 0.02,
-            "n_elites": 0,
-        }
-        given = start(Genetic(population_size=30, selection=selection, n_parents=10, **settings))
+    both = NSGA2(n_parents=10, second_objective=second, active_threshold=0.05)
+    for selection in (both, Truncation(n_parents=10)):
+        settings = {"selection": selection, "mutation": Gaussian(std=0.02), "n_elites": 0}
+        given = start(Genetic(population_size=30, **settings))
         population = advance(given, 30)["population"]
         size = (
             population.norm(dim=2)
@@ -209,7 +203,7 @@ def test_the_hall_of_fame_and_the_statistics_are_the_generations():
 
 def test_a_candidate_without_a_loss_never_wins(start):
     given = start(
-        Genetic(population_size=8, tournament_size=8, n_elites=1, mutation_std=0.0, init_std=0.1)
+        Genetic(population_size=8, selection=Tournament(size=8), mutation=Gaussian(std=0.0))
     )
     broken = given.state["population"].clone()
     broken[:, 3, 7] = float("nan")
@@ -240,7 +234,7 @@ def mate(candidates, **settings):
     return candidates
 
 
-@pytest.mark.parametrize("crossover", ["uniform", "two_point"])
+@pytest.mark.parametrize("crossover", [Uniform(), TwoPoint()])
 @pytest.mark.parametrize("n_candidates", [6, 7])
 def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
     before = marked(n_candidates)
@@ -253,24 +247,22 @@ def test_pairs_exchange_genes_of_the_same_locus(crossover, n_candidates):
     # both children together hold both parents' genes
     assert torch.equal(parents.sort(2).values, expected)
     crossings = (parents.diff(dim=3) != 0).sum(3)
-    assert (crossings.max() > 2) == (crossover == "uniform")
+    assert (crossings.max() > 2) == (crossover == Uniform())
     assert crossings.max() > 0
 
 
 def test_the_crossover_rate_is_the_share_of_pairs_that_mate():
-    after = mate(marked(2000, 50, 2), crossover="uniform", crossover_rate=0.3)
+    after = mate(marked(2000, 50, 2), crossover=Uniform(rate=0.3))
     mated = (after != marked(2000, 50, 2)).any(2)[:, ::2].float()
     assert abs(mated.mean() - 0.3) <= 4 * (0.3 * 0.7 / mated.numel()) ** 0.5
 
 
 @pytest.mark.parametrize(
-    ("mutation", "share"), [("gaussian", 1.0), ("sparse", 0.2), ("safe_sum", 1.0)]
+    ("mutation", "share"), [(Gaussian(), 1.0), (Sparse(rate=0.2), 0.2), (Safe(), 1.0)]
 )
 def test_children_mutate_as_the_settings_say(start, mutation, share):
     given = start(
-        Genetic(
-            population_size=8, n_elites=1, crossover="none", mutation=mutation, mutation_rate=0.2
-        )
+        Genetic(population_size=8, n_elites=1, crossover=NoCrossover(), mutation=mutation)
     )
     before = given.state["population"]
     children = advance(given)["population"][:, 1:]
@@ -280,7 +272,7 @@ def test_children_mutate_as_the_settings_say(start, mutation, share):
 
 
 def test_mutation_decays_in_steps():
-    method = Genetic(mutation_std=0.08, mutation_decay=0.5, n_decay_generations=10)
+    method = Genetic(mutation=Gaussian(std=0.08, decay=0.5, n_decay_generations=10))
     for generation, std in ((0, 0.08), (9, 0.08), (10, 0.04), (19, 0.04), (20, 0.02)):
         toolbox = method.toolbox(generation, None, SILENT, Stream("step", [0]))
         genes = torch.zeros(1, 100, 400)
@@ -289,9 +281,8 @@ def test_mutation_decays_in_steps():
 
 
 def test_generations_count_towards_the_decay(start):
-    given = start(
-        Genetic(population_size=8, crossover="none", mutation_decay=1e-6, n_decay_generations=2)
-    )
+    mutation = Gaussian(decay=1e-6, n_decay_generations=2)
+    given = start(Genetic(population_size=8, crossover=NoCrossover(), mutation=mutation))
     nearest = []
     for _ in range(3):
         before = given.state["population"]
@@ -325,20 +316,20 @@ class Unequal(Layer):
         return {"weight": (dy * cache).sum(-1)}
 
 
-@pytest.mark.parametrize("n_safe_inputs", [1, 3])
-def test_safe_mutations_look_at_as_many_inputs_as_asked_for(n_safe_inputs, start):
-    given = start(Genetic(mutation="safe_sum", n_safe_inputs=n_safe_inputs))
+@pytest.mark.parametrize("n_inputs", [1, 3])
+def test_safe_mutations_look_at_as_many_inputs_as_asked_for(n_inputs, start):
+    given = start(Genetic(mutation=Safe(n_inputs=n_inputs)))
     inputs = given.sealed.inputs.clone()
     children = []
     for beyond in (0, 1):  # what the other inputs are makes no difference
-        inputs[:, n_safe_inputs:] = beyond
+        inputs[:, n_inputs:] = beyond
         toolbox = given.method.toolbox(
             0, Batch(inputs, None), given.problem, Stream("step", given.seeds)
         )
         children.append(given.state["population"][:, :2].clone())
         toolbox.mutate(children[-1])
     assert torch.equal(*children)
-    inputs[:, n_safe_inputs - 1] = 0
+    inputs[:, n_inputs - 1] = 0
     toolbox = given.method.toolbox(
         0, Batch(inputs, None), given.problem, Stream("step", given.seeds)
     )
@@ -354,11 +345,25 @@ TOYS = {  # inputs, which are the targets too
 }
 
 
+MUTATIONS = {
+    "gaussian": Gaussian(),
+    "safe_sum": Safe(derivatives="sum"),
+    "safe_abs": Safe(derivatives="abs"),
+}
+
+
 def climb(mutation, std, n_steps, n_seeds, init_range=1.0):
     """Median over seeds of the squared error that a (1+1) hill climber comes to, on each toy."""
     spec = TaskSpec("test/toy", (2,), 2, TargetKind.VALUES, None, "r2_score", (0.1, 0.2, 0.3))
-    method = Genetic(population_size=2, n_elites=1, selection="truncation", n_parents=1, crossover="none", init_std=0.0,
-                     mutation=mutation, mutation_std=std, mutation_decay=1.0, solution="best")  # fmt: skip
+    method = Genetic(
+        population_size=2,
+        selection=Truncation(n_parents=1),
+        crossover=NoCrossover(),
+        mutation=replace(MUTATIONS[mutation], std=std, decay=1.0),
+        init_std=0.0,
+        n_elites=1,
+        solution="best",
+    )
     problem = Problem(LayeredNetwork([Unequal()], (2,), he), spec, signal=method.signal)
     examples = torch.tensor(list(TOYS.values())).repeat_interleave(n_seeds, 0)
     batch, rng = Batch(examples, examples), Stream("step", range(len(examples)))
@@ -426,7 +431,7 @@ def test_a_population_is_evaluated_as_one_network_after_another(start):
 
 
 def test_without_variation_a_generation_is_elites_and_the_parents_deap_chooses(start):
-    given = start(Genetic(population_size=12, n_elites=3, crossover="none", mutation_std=0.0))
+    given = start(Genetic(population_size=12, n_elites=3, **STILL))
     before = given.state["population"]
     losses = population_loss(given, before)
     seeds = Stream("step", given.seeds)
@@ -441,7 +446,7 @@ def test_without_variation_a_generation_is_elites_and_the_parents_deap_chooses(s
         assert torch.equal(after[replica], before[replica, order[:3] + parents])
 
 
-@pytest.mark.parametrize("selection", ["tournament", "truncation"])
+@pytest.mark.parametrize("selection", [Tournament(), Truncation(n_parents=6)])
 @pytest.mark.parametrize("n_elites", [1, 4])
 def test_elites_never_lose_the_best_on_a_fixed_batch(start, selection, n_elites):
     given = start(
@@ -449,8 +454,7 @@ def test_elites_never_lose_the_best_on_a_fixed_batch(start, selection, n_elites)
             population_size=12,
             n_elites=n_elites,
             selection=selection,
-            n_parents=6,
-            mutation_std=0.3,
+            mutation=Gaussian(std=0.3),
         )
     )
     lowest = [population_loss(given, given.state["population"]).amin(1)]
@@ -465,7 +469,7 @@ def test_elites_never_lose_the_best_on_a_fixed_batch(start, selection, n_elites)
 
 
 def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start):
-    given = start(Genetic(population_size=10, n_elites=9, crossover="none", mutation_std=0.0))
+    given = start(Genetic(population_size=10, n_elites=9, **STILL))
     history = [population_loss(given, given.state["population"]).sort(1).values]
     for _ in range(12):
         history.append(population_loss(given, advance(given)["population"]).sort(1).values)
@@ -477,24 +481,18 @@ def test_without_mutation_and_all_but_one_elite_everyone_only_gets_better(start)
 @pytest.mark.parametrize(
     "settings",
     [
-        {"selection": "tournament", "crossover": "uniform", "solution": "mean"},
-        {"selection": "truncation", "crossover": "two_point", "solution": "best"},
-        {"selection": "truncation", "crossover": "none", "mutation": "sparse", "solution": "best"},
-        {"selection": "nsga2", "second_objective": "active_connections", "solution": "best"},
-        {"mutation": "safe_sum", "mutation_std": 0.01, "solution": "best"},
-        {"mutation": "safe_sum", "mutation_std": 1.0, "safe_limit": 0.1, "solution": "best"},
-        {"mutation": "safe_abs", "mutation_std": 0.01, "n_safe_inputs": 4, "solution": "best"},
+        {"selection": Tournament(), "crossover": Uniform(), "solution": "mean"},
+        {"selection": BEST_TEN, "crossover": TwoPoint()},
+        {"selection": BEST_TEN, "crossover": NoCrossover(), "mutation": Sparse(std=0.05, rate=0.2)},
+        {"selection": NSGA2(n_parents=10, second_objective="active_connections")},
+        {"mutation": Safe(std=0.01)},
+        {"mutation": Safe(std=1.0, limit=0.1)},
+        {"mutation": Safe(std=0.01, derivatives="abs", n_inputs=4)},
     ],
 )
 def test_the_loss_falls(start, settings):
-    settings = {
-        "population_size": 40,
-        "n_parents": 10,
-        "mutation_std": 0.05,
-        "mutation_rate": 0.2,
-        **settings,
-    }
-    given = start(Genetic(**settings), batch_size=32)
+    settings = {"mutation": Gaussian(std=0.05), "solution": "best", **settings}
+    given = start(Genetic(population_size=40, **settings), batch_size=32)
     first = population_loss(given, given.params.unsqueeze(1))
     advance(given, 40)
     assert (
@@ -516,7 +514,7 @@ def test_the_answer_is_the_best_on_the_batch_or_the_mean_of_the_children(start):
 
 def test_everyone_is_evaluated_again_on_the_next_batch(start):
     """An elite that a new batch finds bad is no elite any more."""
-    given = start(Genetic(population_size=12, n_elites=2, mutation_std=0.0, crossover="none"))
+    given = start(Genetic(population_size=12, n_elites=2, **STILL))
     advance(given)
     permuted = (given.batch.targets + 1) % 10
     given.batch = given.sealed = Batch(given.batch.inputs, permuted)
@@ -534,17 +532,17 @@ def test_everyone_is_evaluated_again_on_the_next_batch(start):
     [
         {},
         {
-            "selection": "truncation",
-            "crossover": "two_point",
-            "mutation": "sparse",
+            "selection": Truncation(n_parents=4),
+            "crossover": TwoPoint(),
+            "mutation": Sparse(),
             "solution": "best",
             "n_elites": 0,
         },
-        {"selection": "nsga2", "mutation": "safe_abs", "n_safe_inputs": 2},
+        {"selection": NSGA2(n_parents=4), "mutation": Safe(derivatives="abs", n_inputs=2)},
     ],
 )
 def test_a_replica_equals_the_same_seed_alone_for_a_hundred_generations(start, settings):
-    method = Genetic(population_size=10, n_parents=4, **settings)
+    method = Genetic(population_size=10, **settings)
     stacked = start(method, seeds=(3, 5, 7))
     alone = start(method, seeds=(5,))
     alone.batch = alone.sealed = Batch(stacked.batch.inputs[1:2], stacked.batch.targets[1:2])
@@ -555,7 +553,7 @@ def test_a_replica_equals_the_same_seed_alone_for_a_hundred_generations(start, s
 
 
 def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_path):
-    given = start(Genetic(population_size=10, n_decay_generations=3))
+    given = start(Genetic(population_size=10, mutation=Gaussian(n_decay_generations=3)))
     advance(given, 4)
     torch.save({"state": given.state, "rng": given.rng.state()}, tmp_path / "state.pt")
     whole = advance(given, 4)
@@ -566,27 +564,30 @@ def test_a_run_resumed_from_a_file_ends_bit_for_bit_where_it_would(start, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("made", "settings", "message"),
     [
-        ({"population_size": 1}, r"^population_size must be an integer >= 2, got 1$"),
+        (Genetic, {"population_size": 1}, r"^population_size must be an integer >= 2, got 1$"),
         (
-            {"n_parents": 65, "selection": "truncation"},
+            Genetic,
+            {"selection": Truncation(n_parents=65)},
             r"^n_parents must be <= population_size \(64\), got 65$",
         ),
         (
-            {"n_parents": 65, "selection": "nsga2"},
+            Genetic,
+            {"selection": NSGA2(n_parents=65)},
             r"^n_parents must be <= population_size \(64\), got 65$",
         ),
-        ({"n_elites": 64}, r"^n_elites must be < population_size \(64\), got 64$"),
-        ({"mutation_rate": 1.0}, r"^mutation_rate must be in \(0, 1\), got 1.0$"),
-        ({"safe_limit": 0.0}, r"^safe_limit must be > 0, or null, got 0.0$"),
-        ({"mutation_decay": 0.0}, r"^mutation_decay must be in \(0, 1\], got 0.0$"),
+        (Genetic, {"n_elites": 64}, r"^n_elites must be < population_size \(64\), got 64$"),
+        (Sparse, {"rate": 1.0}, r"^rate must be in \(0, 1\), got 1.0$"),
+        (Safe, {"limit": 0.0}, r"^limit must be > 0, or null, got 0.0$"),
+        (Gaussian, {"decay": 0.0}, r"^decay must be in \(0, 1\], got 0.0$"),
         (
+            Genetic,
             {"crossover": "three_point"},
-            r"^crossover must be one of uniform, two_point, none; got 'three_point'$",
+            r"^crossover must be a Crossover, or a NoCrossover, got 'three_point'$",
         ),
     ],
 )
-def test_bad_settings_are_refused(settings, message):
+def test_bad_settings_are_refused(made, settings, message):
     with pytest.raises(InputError, match=message):
-        Genetic(**{"population_size": 64, "n_parents": 16, "n_elites": 1, **settings})
+        made(**settings)
