@@ -251,7 +251,7 @@ class Method(ABC, Generic[State]):
     """
 
     signal: ClassVar[Signal]
-    batch_size: int
+    batch_size: int | None  # of the training set, for a step; None is the whole of it
 
     @abstractmethod
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:

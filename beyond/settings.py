@@ -46,6 +46,7 @@ from pydantic_core import CoreSchema, core_schema
 from beyond.errors import InputError, require
 
 PositiveInt = Annotated[int, Ge(1)]
+BatchSize = PositiveInt | None  # None is the whole training set
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

@@ -43,7 +43,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.kits.variation import standings
 from beyond.problem import Problem
-from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
+from beyond.settings import BatchSize, NonNegativeInt, Positive, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -57,9 +57,9 @@ class CMAES(Method[State]):
     ----------
     population_size : int, >= 4
         Candidates per generation.
-    batch_size : int, >= 1
-        Examples per generation, the same for all candidates; a smaller training set is used in
-        full.
+    batch_size : int, >= 1, optional
+        Examples per generation, the same for all candidates. None takes the whole training set, as
+        does any larger number.
     step_size : float, > 0
         Standard deviation of each weight in the first generation.
     max_full : int, >= 0
@@ -69,7 +69,7 @@ class CMAES(Method[State]):
     signal: ClassVar[Signal] = Signal.LOSS
 
     population_size: Annotated[int, Ge(4)] = 64
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     step_size: Positive = 0.05
     max_full: NonNegativeInt = 64
 

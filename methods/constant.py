@@ -1,6 +1,7 @@
 """The same answer for every input: the most frequent class, or the mean (control arm).
 
-Any method that learns must beat it. It counts the targets of one batch and is done.
+Any method that learns must beat it. It counts the targets of one batch, by default the whole
+training set, and is done.
 
     outputs = log(count_c + 1)     classes: the largest wins
     outputs = mean of targets      values
@@ -13,9 +14,7 @@ Check: scores the share of the majority class, and an R2 of 0 on its own data
 Source: the zero rule; there is no paper.
 """
 
-import sys
 from collections.abc import Sequence
-from dataclasses import field
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.problem import Problem
-from beyond.settings import settings
+from beyond.settings import BatchSize, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -31,11 +30,17 @@ State = dict[str, Any]
 
 @settings
 class Constant(Method[State]):
-    """Answer without looking at the input."""
+    """Answer without looking at the input.
+
+    Parameters
+    ----------
+    batch_size : int, >= 1, optional
+        Examples that are counted; None takes the whole training set. So does any larger number.
+    """
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    batch_size: int = field(default=sys.maxsize, init=False)  # the whole training set
+    batch_size: BatchSize = None
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         outputs = params.new_zeros(len(params), problem.spec.n_outputs)

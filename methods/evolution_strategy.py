@@ -38,7 +38,7 @@ from beyond.kits.directions import mirrored_losses
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.variation import standings
 from beyond.problem import Problem
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import BatchSize, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -61,7 +61,7 @@ class EvolutionStrategy(Descent):
     signal: ClassVar[Signal] = Signal.LOSS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     n_pairs: PositiveInt = 32
     noise_std: Positive = 0.05
     ranks: bool = True

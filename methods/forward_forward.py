@@ -62,8 +62,9 @@ class ForwardForward(Descent):
 
     Parameters
     ----------
-    batch_size : int, >= 1
-        Examples per step, each shown twice; a smaller training set is used in full.
+    batch_size : int, >= 1, optional
+        Examples per step, each shown twice; None takes the whole training set. So does any larger
+        number.
     threshold : float, > 0
         Goodness theta (mean square activity) at which a layer is undecided; sigmoid and tanh units
         never exceed 1.

@@ -28,7 +28,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import Distribution, mean_along, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, settings
+from beyond.settings import BatchSize, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -47,7 +47,7 @@ class ForwardGradient(Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     n_tangents: PositiveInt = 16
     tangent: Distribution = "normal"
 

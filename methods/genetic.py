@@ -44,7 +44,7 @@ from beyond.errors import require
 from beyond.kits.selection import Selection, Tournament, select, take
 from beyond.kits.variation import Crossover, Gaussian, Mutation, NoCrossover, Uniform
 from beyond.problem import Problem
-from beyond.settings import NonNegative, NonNegativeInt, PositiveInt, settings
+from beyond.settings import BatchSize, NonNegative, NonNegativeInt, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -61,8 +61,8 @@ class Genetic(Method[State]):
     Parameters
     ----------
     population_size : int, >= 2
-    batch_size : int, >= 1
-        Examples per generation; a smaller training set is used in full.
+    batch_size : int, >= 1, optional
+        Examples per generation; None takes the whole training set. So does any larger number.
     selection : Selection
         How parents are drawn.
     crossover : Crossover or NoCrossover
@@ -81,7 +81,7 @@ class Genetic(Method[State]):
     signal: ClassVar[Signal] = Signal.LOSS
 
     population_size: Annotated[int, Ge(2)] = 64
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     selection: Selection = Tournament()
     crossover: Crossover | NoCrossover = Uniform()
     mutation: Mutation = Gaussian()

@@ -58,8 +58,9 @@ class Hebbian(Descent):
     ----------
     optimizer : Optimizer
         Trains the output layer.
-    batch_size : int, >= 2
-        Examples per step, for one has no correlation; a smaller training set is used in full.
+    batch_size : int, >= 2, optional
+        Examples per step; None takes the whole training set. So does any larger number. One example
+        has no correlation.
     rule : {"competitive", "oja"}
         Clusters, or principal components.
     hebbian_rate : float in [0, 1)
@@ -70,7 +71,7 @@ class Hebbian(Descent):
 
     signal: ClassVar[Signal] = Signal.LOCAL
 
-    batch_size: Annotated[int, Ge(2)] = 32
+    batch_size: Annotated[int, Ge(2)] | None = 32
     rule: Literal["oja", "competitive"] = "competitive"
     hebbian_rate: BelowOne = 0.02
     temperature: Positive = 0.03

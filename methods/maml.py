@@ -34,7 +34,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX, Role
 from beyond.problem import Problem
-from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
+from beyond.settings import BatchSize, NonNegativeInt, Positive, settings
 from beyond.streams import Stream
 
 
@@ -44,8 +44,8 @@ class MAML(Adaptive, Descent):
 
     Parameters
     ----------
-    batch_size : int, >= 1
-        Episodes per step.
+    batch_size : int, >= 1, optional
+        Episodes per step; None takes the whole training set. So does any larger number.
     inner_rate : float, > 0
         Learning rate of the inner steps. The default suits regression/sinusoids; image/glyphs takes
         ten times as much.
@@ -60,7 +60,7 @@ class MAML(Adaptive, Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: PositiveInt = 25
+    batch_size: BatchSize = 25
     inner_rate: Positive = 0.01
     n_inner_steps: NonNegativeInt = 1
     n_adaptation_steps: NonNegativeInt = 1

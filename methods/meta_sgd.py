@@ -31,7 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
-from beyond.settings import NonNegative, NonNegativeInt, PositiveInt, settings
+from beyond.settings import BatchSize, NonNegative, NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -41,8 +41,8 @@ class MetaSGD(Adaptive, Descent):
 
     Parameters
     ----------
-    batch_size : int, >= 1
-        Episodes per step.
+    batch_size : int, >= 1, optional
+        Episodes per step; None takes the whole training set. So does any larger number.
     initial_rate : float, >= 0
         What every rate starts at.
     n_inner_steps : int, >= 1
@@ -52,7 +52,7 @@ class MetaSGD(Adaptive, Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: PositiveInt = 25
+    batch_size: BatchSize = 25
     initial_rate: NonNegative = 0.01
     n_inner_steps: PositiveInt = 1
     n_adaptation_steps: NonNegativeInt = 1

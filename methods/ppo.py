@@ -37,7 +37,7 @@ from beyond.contracts import Batch
 from beyond.kits.descent import State
 from beyond.kits.policies import Comparing
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, PositiveOrInf, settings
+from beyond.settings import BatchSize, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
 
 
@@ -58,7 +58,7 @@ class PPO(Comparing):
         Whether a step's advantages are brought to mean 0 and standard deviation 1.
     """
 
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     n_epochs: PositiveInt = 2
     n_minibatches: PositiveInt = 2
     clip: PositiveOrInf = 0.2

@@ -31,7 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import back, forward
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, settings
+from beyond.settings import BatchSize, settings
 from beyond.streams import Stream
 
 
@@ -41,14 +41,14 @@ class Prototypes(Descent):
 
     Parameters
     ----------
-    batch_size : int, >= 1
-        Episodes per step.
+    batch_size : int, >= 1, optional
+        Episodes per step; None takes the whole training set. So does any larger number.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: PositiveInt = 16
+    batch_size: BatchSize = 16
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)

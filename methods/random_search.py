@@ -24,7 +24,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, settings
+from beyond.settings import BatchSize, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -37,14 +37,14 @@ class RandomSearch(Method[dict[str, Tensor]]):
     ----------
     n_candidates : int, >= 1
         Fresh networks per step.
-    batch_size : int, >= 1
-        Examples per step; a smaller training set is used in full.
+    batch_size : int, >= 1, optional
+        Examples per step; None takes the whole training set. So does any larger number.
     """
 
     signal: ClassVar[Signal] = Signal.LOSS
 
     n_candidates: PositiveInt = 64
-    batch_size: PositiveInt = 256
+    batch_size: BatchSize = 256
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         return {"params": params}  # the incumbent, (R, n)

@@ -31,7 +31,7 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
-from beyond.settings import NonNegativeInt, PositiveInt, UpToOne, settings
+from beyond.settings import BatchSize, NonNegativeInt, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 State = dict[str, Tensor]  # params: the weights (R, n) that episodes start from
@@ -45,8 +45,8 @@ class Reptile(Adaptive):
     ----------
     optimizer : Optimizer
         Takes the inner steps.
-    batch_size : int, >= 1
-        Episodes per step.
+    batch_size : int, >= 1, optional
+        Episodes per step; None takes the whole training set. So does any larger number.
     outer_rate : float in (0, 1]
         Part of the way that the starting weights move.
     n_inner_steps : int, >= 1
@@ -58,7 +58,7 @@ class Reptile(Adaptive):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.005)
-    batch_size: PositiveInt = 5
+    batch_size: BatchSize = 5
     outer_rate: UpToOne = 0.1
     n_inner_steps: PositiveInt = 10
     inner_batch_size: PositiveInt = 10

@@ -31,7 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import Distribution, mean_along, mirrored_losses, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import BatchSize, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -52,7 +52,7 @@ class WeightPerturbation(Descent):
     signal: ClassVar[Signal] = Signal.LOSS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     n_directions: PositiveInt = 16
     perturbation: Distribution = "rademacher"
     perturbation_std: Positive = 0.01

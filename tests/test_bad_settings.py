@@ -17,12 +17,11 @@ FAULTS = [
 STRANGE = "_target_ must be in beyond, methods, tasks, analysis or a package that BEYOND_PLUGINS declares, got "
 CASES = {
     "method": [
-        ("method.batch_size=32.5", "batch_size must be an integer >= 1, got 32.5"),
-        ("method.batch_size=true", "batch_size must be an integer >= 1, got True"),
-        ("method.batch_size=null", "batch_size must be an integer >= 1, got None"),
-        ("method.batch_size=0", "batch_size must be an integer >= 1, got 0"),
-        ("method.batch_size=[32]", "batch_size must be an integer >= 1, got [32]"),
-        ("method.batch_size=many", "batch_size must be an integer >= 1, got 'many'"),
+        ("method.batch_size=32.5", "batch_size must be an integer >= 1, or null, got 32.5"),
+        ("method.batch_size=true", "batch_size must be an integer >= 1, or null, got True"),
+        ("method.batch_size=0", "batch_size must be an integer >= 1, or null, got 0"),
+        ("method.batch_size=[32]", "batch_size must be an integer >= 1, or null, got [32]"),
+        ("method.batch_size=many", "batch_size must be an integer >= 1, or null, got 'many'"),
         ("method.engine=fast", "engine must be one of chain_rule, autograd; got 'fast'"),
         ("method.engine=null", "engine must be one of chain_rule, autograd; got None"),
         ("method.gradient_noise=-1", "gradient_noise must be >= 0, got -1"),

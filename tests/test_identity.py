@@ -147,6 +147,10 @@ def test_cells_that_differ_are_not_made_one(commands, labels, beyond, tmp_path):
             "batch_size=64, optimizer=sgd, optimizer.learning_rate=0.2, task.train_size=64, budget.epochs=7",
         ),
         (
+            ["method.batch_size=null", "budget.epochs=7"],
+            "batch_size=null, task.train_size=64, budget.epochs=7",
+        ),
+        (
             ["network=linear", "method.optimizer.learning_rate=1"],
             "optimizer.learning_rate=1, network.hidden=[], task.train_size=64",
         ),

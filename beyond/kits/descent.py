@@ -14,7 +14,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
-from beyond.settings import PositiveInt, settings
+from beyond.settings import BatchSize, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -33,12 +33,12 @@ class Descent(Method[State]):
     ----------
     optimizer : Optimizer
         Turns the direction into a change of the weights.
-    batch_size : int, >= 1
-        Examples per step; a smaller training set is used in full.
+    batch_size : int, >= 1, optional
+        Examples per step; None takes the whole training set. So does any larger number.
     """
 
     optimizer: Optimizer = Adam(learning_rate=0.003)
-    batch_size: PositiveInt = 32
+    batch_size: BatchSize = 32
 
     @abstractmethod
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:

@@ -60,7 +60,8 @@ class Training:
         n_examples = n_train * task.spec.n_scored
         self.epoch_flops = n_examples * (network.forward_flops + network.backward_flops())
         order = Stream(streams.order, seeds)
-        self.sampler = Sampler(n_train, min(method.batch_size, n_train), order)
+        size = n_train if method.batch_size is None else min(method.batch_size, n_train)
+        self.sampler = Sampler(n_train, size, order)
         self.augmentation = Stream(streams.augmentation, seeds)
         self.ahead: Iterator[Batch] = iter(())  # the sampler's next batches
         self.streams = streams

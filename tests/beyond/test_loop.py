@@ -38,6 +38,12 @@ FAULTS = [
     # the budget: exceeded by a step, and a step short of it
     ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1.5:"),
     ("beyond/run/training.py", "if spent > 1 + ROUNDING:", "if spent > 1 - ROUNDING:"),
+    # no batch size is one example
+    (
+        "beyond/run/training.py",
+        "n_train if method.batch_size is None",
+        "1 if method.batch_size is None",
+    ),
     # what is tested is the end, or a run without a step
     (
         "beyond/run/selection.py",
@@ -112,7 +118,7 @@ class Descent(Method):
     """Noisy gradient descent; at step `at` something may go wrong."""
 
     signal: ClassVar[Signal] = Signal.GRADIENT
-    batch_size: int = 8
+    batch_size: int | None = 8
     at: int = NEVER
 
     def init(self, problem, params, rng):
@@ -362,6 +368,14 @@ def test_a_training_set_smaller_than_the_batch_is_taken_whole():
     of = setup(Descent(batch_size=1000), steps=3)
     tables, _ = run(of)
     assert tables["runs"]["forward"].tolist() == [3 * of.task.at([0]).size("train")] * 3
+
+
+@pytest.mark.parametrize("batch_size", [None, 1000])
+def test_all_of_the_training_set_is_that_many_examples(batch_size):
+    size = setup().task.at([0]).size("train")
+    by_number, _ = run(setup(Descent(batch_size=size), steps=3))
+    taken, _ = run(setup(Descent(batch_size=batch_size), steps=3))
+    assert_same(taken, by_number, check_exact=True)
 
 
 def test_a_step_that_costs_more_than_the_budget_is_not_taken():

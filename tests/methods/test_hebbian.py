@@ -119,7 +119,7 @@ def test_the_output_layer_follows_the_gradient_and_nothing_else_hears_of_it(make
 
 
 def test_one_example_has_no_correlation():
-    with pytest.raises(InputError, match="batch_size must be an integer >= 2, got 1"):
+    with pytest.raises(InputError, match="batch_size must be an integer >= 2, or null, got 1"):
         Hebbian(SGD(), batch_size=1)
 
 
