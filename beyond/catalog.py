@@ -37,6 +37,7 @@ CONTRACTS = {  # what tells a class of each group
 }
 OURS = ("beyond", "methods", "tasks", "analysis")
 VARIABLE = "BEYOND_PLUGINS"
+MISSING = "???"  # in a YAML, what must be given
 HOMES = {
     "task": "tasks",
     "method": "methods",
@@ -52,6 +53,11 @@ def names(group: str) -> list[str]:
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     )
+
+
+def complete(group: str) -> list[str]:
+    """Names of the choices that can be built as they are: none of their settings must be given."""
+    return [name for name in names(group) if MISSING not in read(group, name).values()]
 
 
 def read(group: str, name: str) -> dict[str, Any]:
@@ -103,11 +109,14 @@ def build(settings: Any, group: str = "") -> Any:
         return [build(item) for item in settings]
     if not isinstance(settings, Mapping):
         return settings
+    for key, value in settings.items():
+        if value == MISSING:
+            raise InputError(f"{group or 'setting'}.{key} must be given")
     made = _class(settings["_target_"], group) if "_target_" in settings else dict
     return made(**{str(key): build(value) for key, value in settings.items() if key != "_target_"})
 
 
-def load(group: str, name: str, **overrides: Any) -> Any:
+def load(group: str, name: str, /, **overrides: Any) -> Any:
     """Build one choice with other settings: `load("task", "image/digits", shots=5)`."""
     return build({**read(group, name), **overrides}, group)
 

@@ -237,6 +237,10 @@ class Task(Protocol):
         """
         ...
 
+    def told(self) -> Sequence[str]:
+        """What was understood of data that nobody described, in lines; by default nothing."""
+        ...
+
     def checksum(self) -> str:
         """Hex digest of the raw data, whatever the split."""
         ...

@@ -221,7 +221,7 @@ def _load(task: str, split: str, repetition: int, **settings: Any) -> Bandit:
 
 def register_all() -> None:
     """Register every task that is not yet registered."""
-    for name in catalog.names("task"):
+    for name in catalog.complete("task"):
         environment = f"beyond/{name.replace('/', '-')}-v0"
         if environment not in gymnasium.registry:
             gymnasium.register(

@@ -31,7 +31,7 @@ MADE_OF_SETTINGS = [
     if name != "default"
 ]
 CHOICES = catalog.names("method")  # more than there are files: some differ in settings alone
-SPECS = {name: catalog.load("task", name).spec for name in catalog.names("task")}
+SPECS = {name: catalog.load("task", name).spec for name in catalog.complete("task")}
 # the smaller network first: the tests of methods that need episodes run on it
 EPISODES = sorted(
     (name for name, spec in SPECS.items() if spec.episode),

@@ -18,12 +18,12 @@ from beyond.data.arrays import ArrayTask
 from beyond.errors import InputError
 from beyond.streams import Stream
 
-TASKS = catalog.names("task")
+TASKS = catalog.complete("task")
 CHECKSUMS = """
 from contextlib import suppress
 from beyond import catalog
 from beyond.errors import InputError
-for name in catalog.names("task"):
+for name in catalog.complete("task"):
     with suppress(InputError):  # its data are not on this machine
         print(name, catalog.load("task", name).checksum())
 """

@@ -21,6 +21,7 @@ from beyond.contracts import SPLITS, TargetKind
 from beyond.data.drawn import DrawnTask, digest
 from beyond.data.screening import require_examples, screen
 from beyond.data.splits import ArraySplits, Column, Scale, replace_labels, stratified_order
+from beyond.data.tables import Inputs
 from beyond.errors import require
 from beyond.settings import NonNegative, PositiveInt, settings
 
@@ -45,6 +46,8 @@ class Examples:
     n_validation : int, optional
         The `n_validation` examples before those (or the last, if the test split is drawn) are a
         fixed validation split.
+    table : Inputs, optional
+        How the columns of a table are scaled, some of whose numbers may be missing (NaN).
     scaling : {"feature", "whole", "none"}
         Inputs get mean 0 and standard deviation 1 over the training part: each feature; all
         features as one (images, so that neighbouring pixels stay comparable); or not at all
@@ -57,6 +60,7 @@ class Examples:
     scaling: Literal["feature", "whole", "none"] = "feature"
     n_validation: int | None = None
     target_scaling: Literal["feature", "none"] = "feature"
+    table: Inputs | None = None
 
 
 @settings(kw_only=True)
@@ -135,8 +139,10 @@ class ArrayTask(DrawnTask):
     def _load(self) -> tuple[Examples, Column, Column]:
         """Raw examples, and their inputs and targets as tensors."""
         raw = self.examples()
-        screen(raw.inputs, raw.targets, self.spec)
-        return raw, Column(_tensor(raw.inputs)), Column(_tensor(raw.targets))
+        table = raw.table
+        screen(raw.inputs if table is None else table.known, raw.targets, self.spec)
+        inputs = Column(_tensor(raw.inputs)) if table is None else table
+        return raw, inputs, Column(_tensor(raw.targets))
 
     def _make(self, drawn: tuple[int, ...]) -> ArraySplits:
         """Split, thin, scale and corrupt, by each of the seeds `drawn`."""

@@ -56,6 +56,9 @@ class DrawnTask(ABC):
         # the runs of a study ask for the same seeds in turn
         return lru_cache(maxsize=1)(self._make)
 
+    def told(self) -> Sequence[str]:
+        return ()
+
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores (R,), float64: accuracy and cross-entropy, or R2 and half the squared error.
 

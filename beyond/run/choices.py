@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from beyond.catalog import CONF, HOMES, PARTS, belongs, modules
+from beyond.catalog import CONF, HOMES, MISSING, PARTS, belongs, modules
 from beyond.ledger import Budget
 from beyond.run.start import DEFAULT, Start
 from beyond.settings import describe, is_settings
@@ -84,7 +84,8 @@ def named(group: str) -> dict[str, Choice]:
         if file:  # a file per choice, not one for all
             own = _class_in(module)
             made = own if any(_required(own)) else own()
-            found[made.spec.name if group == "task" else file] = (made, "")
+            named_by_task = group == "task" and not isinstance(made, type)
+            found[made.spec.name if named_by_task else file] = (made, "")
         further: dict[str, Choice] = getattr(module, "CHOICES", {})
         found |= {name: choice for name, choice in further.items() if belongs(group, choice[0])}
     return found
@@ -124,7 +125,9 @@ def _lines(choice: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from _lines(value, indent + "  ")
             continue
-        line = f"{indent}{field.name}: {'???' if value is dataclasses.MISSING else _scalar(value)}"
+        line = (
+            f"{indent}{field.name}: {MISSING if value is dataclasses.MISSING else _scalar(value)}"
+        )
         allowed = describe(declared[field.name]) or "a number"
         said = f"{line}  # {allowed}: {meanings.get(field.name, '')}"
         yield said if meanings.get(field.name) and len(said) <= WIDTH else f"{line}  # {allowed}"

@@ -28,6 +28,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
     text = " ".join(str(error).split())
+    if missing := re.match(r"Missing mandatory value: .*full_key: ([\w.]+)", text):
+        return f"{missing[1]} must be given"
     if raised := re.match(
         r"InputError raised while resolving interpolation: (.*?)( full_key: .*)?$", text
     ):

@@ -47,6 +47,8 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
         if todo.seeds:
             setup = prepare(cell.of_seeds(todo.seeds))
             give_up(todo.again)
+            for line in setup.task.told() if shown else ():
+                say(console, line)
             statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, shown))
     if not keep_skipped:  # a sweep does so at its end
         note_stale(cell.study, todo.kept)

@@ -116,6 +116,7 @@ class CellSweeper(BasicSweeper):
 
         console, jobs = Console(stderr=True), list[list[str]]()
         lines: dict[Path, str] = {}
+        understood: dict[str, None] = {}
         given_up: dict[Path, Before] = {}
         taken: dict[str, set[int]] = {}
         compose = cache(self._composed)
@@ -129,7 +130,7 @@ class CellSweeper(BasicSweeper):
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
-            prepare(cell)
+            understood |= dict.fromkeys(prepare(cell).task.told())
             todo, own = plan(cell), taken.setdefault(cell.arm.id, set())
             lines |= {before.path: before.line(cell.arm) for before in todo.kept}
             self.kept += todo.kept
@@ -144,7 +145,7 @@ class CellSweeper(BasicSweeper):
                 chosen = [] if seeds == cell.seeds else [f"seeds=[{','.join(map(str, seeds))}]"]
                 jobs.append([*rest, *typed, *chosen, "rerun=none"])
         give_up(given_up.values())
-        for line in lines.values():
+        for line in (*understood, *lines.values()):
             say(console, line)
         return jobs
 

@@ -19,7 +19,7 @@ from beyond.contracts import TargetKind
 from beyond.envs import Bandit, TaskVectorEnv, register_all
 from beyond.errors import InputError
 
-ALL = catalog.names("task")
+ALL = catalog.complete("task")
 EPISODES = [name for name in ALL if catalog.load("task", name).spec.episode]
 TASKS = [name for name in ALL if name not in EPISODES]
 DIGITS, DIABETES = "beyond/image-digits-v0", "beyond/regression-diabetes-v0"

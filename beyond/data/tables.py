@@ -1,0 +1,445 @@
+"""A table in a file: what its columns are, and the numbers that a network sees of them.
+
+    number     standardised; where some are missing they become the mean, and a column says which
+    truth      0 or 1
+    category   a column of 0 and 1 for each text; one that is rare in the training part has none
+    date       days, standardised, and where in the year and in the week it lies, on a circle
+
+What is learnt from data (means, spreads, which texts are frequent enough, which columns vary at
+all) is learnt from the training part of each replica. There is one copy of the numbers: a scale
+turns off, by an infinite spread, what a replica's training part knows nothing of.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from math import inf, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyond.data.splits import NOISE, Column, Scale, Served
+from beyond.errors import InputError, require_one_of
+
+Frame = Any  # of pandas, whose types are too wide to be of use
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+SUFFIXES = (*DELIMITERS, ".parquet", ".xlsx", ".xls")
+LARGEST_FILE = 2 << 30  # bytes; all of it is held in memory
+MOST_COLUMNS = 10_000
+MOST_CATEGORIES = 100  # a column of more different texts is of names, or prose
+NUMERIC = 0.9  # a column of texts of which this share are numbers is one of numbers, with errors
+FEW = 20  # a target of so many different whole numbers, or fewer, is of classes
+FEWEST = 3  # rows of a class: one for each split
+TRUTHS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
+DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d.*)?")
+PLURALS = {"number": "numbers", "truth": "truth values", "category": "texts", "date": "dates"}
+YEAR, WEEK = 365.2425, 7.0  # days
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read; each is a setting of `task=table`."""
+
+    path: str
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser()
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column of the file, as k columns of numbers.
+
+    Attributes
+    ----------
+    kind : {"number", "truth", "category", "date"}
+    values : array of shape (N, k), float64
+        NaN where a number is missing.
+    standardised : tuple of k bool
+        The others are 0 or 1, and stay so.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+    standardised: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Inputs(Column):
+    """Inputs (N, F) of a table, unscaled.
+
+    Attributes
+    ----------
+    standardised, listed : Tensor of shape (F,), bool
+        Which columns are standardised; which stand for one text among others.
+    rare : int
+        A text with fewer training examples than this has no column.
+    """
+
+    standardised: Tensor
+    listed: Tensor
+    rare: int
+
+    @property
+    def known(self) -> np.ndarray:
+        """The numbers, 0 where one is missing."""
+        return self.values.nan_to_num(0.0).numpy()
+
+    def scale(self, rows: Tensor, per_feature: bool) -> Scale:
+        """Scale of each split by its training rows (S, n); what is constant there is turned off."""
+        means, stds = zip(*(self._moments_of(self.values[part]) for part in rows), strict=True)
+        return Scale(torch.stack(means).unsqueeze(1), torch.stack(stds).unsqueeze(1))
+
+    def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
+        assert scale is not None
+        return Filled(self.values, scale)
+
+    def _moments_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread (F,) of training examples (n, F), without those that are missing."""
+        known = ~values.isnan()
+        count = known.sum(0).clamp(min=1)
+        first = torch.where(known, values, -inf).amax(0)  # a value: large numbers lose no digits
+        first = torch.where(first.isinf(), 0.0, first)
+        mean = first + torch.where(known, values - first, 0.0).sum(0) / count
+        variance = torch.where(known, values - mean, 0.0).square().sum(0) / count
+        std = variance.sqrt()
+        precision = torch.finfo(values.dtype).eps
+        varies = std > NOISE * precision * mean.abs()
+        varies &= ~self.listed | (values.nan_to_num(0.0).sum(0) >= self.rare)
+        std = torch.where(self.standardised, std, 1.0)
+        mean = torch.where(self.standardised, mean, 0.0)
+        return mean, torch.where(varies, std, inf)
+
+
+@dataclass(frozen=True)
+class Filled(Served):
+    """Numbers of which some are missing: they become the mean."""
+
+    def at(self, rows: Tensor) -> Tensor:
+        return super().at(rows).nan_to_num_(0.0)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be predicted.
+
+    Attributes
+    ----------
+    values : array of shape (N,) int64, or (N, 1) float64
+    counts : dict of str to int
+        Rows of each class, by its name; empty where values are predicted.
+    """
+
+    values: np.ndarray
+    counts: dict[str, int]
+
+    @property
+    def chance(self) -> float:
+        """Score of the same answer for every row."""
+        return max(self.counts.values()) / len(self.values) if self.counts else 0.0
+
+    def told(self) -> str:
+        if not self.counts:
+            return f"values from {self.values.min():.6g} to {self.values.max():.6g}, chance R2 = 0"
+        classes = _listed([f"{name} {count:,}" for name, count in self.counts.items()], 20)
+        return f"{len(self.counts)} classes ({classes}), chance {self.chance:.3f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is understood of a file.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Every column of the file.
+    features : list of Feature
+    dropped : dict of str to str
+        Columns that no network sees, and why.
+    """
+
+    frame: Frame
+    features: list[Feature]
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> np.ndarray:
+        """All features side by side, (N, F) float64."""
+        return np.concatenate([feature.values for feature in self.features], 1)
+
+    def columns(self, rare: int) -> Inputs:
+        """Return the inputs as splits take them."""
+        standardised = [one for feature in self.features for one in feature.standardised]
+        listed = [
+            feature.kind == "category" for feature in self.features for _ in feature.standardised
+        ]
+        return Inputs(
+            torch.from_numpy(self.inputs), torch.tensor(standardised), torch.tensor(listed), rare
+        )
+
+    def told(self) -> Iterator[str]:
+        """Say what the columns are, a line a kind, and what was dropped and why."""
+        kinds = dict.fromkeys(feature.kind for feature in self.features)
+        for kind in kinds:
+            names = [feature.name for feature in self.features if feature.kind == kind]
+            width = sum(len(f.standardised) for f in self.features if f.kind == kind)
+            columns, inputs = _counted(len(names), "column"), _counted(width, "input")
+            yield f"{columns} of {PLURALS[kind]}, {inputs}: {_listed(names)}"
+        for name, reason in self.dropped.items():
+            yield f"dropped {name}: {reason}"
+
+
+def read_table(reading: Reading) -> Frame:
+    """Read a file; raise `InputError` with file, line and column for one that cannot be read."""
+    file = reading.file
+    require_one_of("the ending of task.path", SUFFIXES, file.suffix.lower())
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise InputError(f"task.path: {error.strerror}: {reading.path!r}") from None
+    if stat.st_size > LARGEST_FILE:
+        raise InputError(f"{file} has {stat.st_size / (1 << 30):.1f} GB; at most 2 can be held")
+    return _read(reading, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(reading: Reading, changed: int, size: int) -> Frame:  # noqa: ARG001
+    """Read a file, once for a time of its last change and a size."""
+    import pandas as pd
+
+    frame: Frame
+    file, suffix = reading.file, reading.file.suffix.lower()
+    markers: dict[str, Any] = {"na_values": list(reading.missing)} if reading.missing else {}
+    try:
+        if suffix in DELIMITERS:
+            delimiter = reading.delimiter or DELIMITERS[suffix]
+            _check_header(reading, delimiter)
+            frame = pd.read_csv(
+                file, sep=delimiter, encoding=reading.encoding, low_memory=False, **markers
+            )
+        elif suffix == ".parquet":
+            frame = pd.read_parquet(file)
+        else:
+            frame = pd.read_excel(file, **markers)
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{file} is empty") from None
+    except pd.errors.ParserError as error:
+        raise InputError(f"{file}{_fields(str(error))}") from None
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{file}, line {line}: not {reading.encoding} "
+            f"(byte 0x{error.object[error.start]:02x}); task.encoding names another, as latin-1"
+        ) from None
+    except ImportError as error:
+        raise InputError(f"{file}: {error.name or error} is needed to read it") from None
+    except (OSError, ValueError, LookupError) as error:
+        raise InputError(f"{file} cannot be read: {_first_line(error)}") from None
+    if not len(frame):
+        raise InputError(f"{file} has a header and no row")
+    if len(frame.columns) > MOST_COLUMNS:
+        raise InputError(f"{file} has {len(frame.columns):,} columns; at most {MOST_COLUMNS:,}")
+    return frame.rename(columns=str)
+
+
+def _check_header(reading: Reading, delimiter: str) -> None:
+    """Refuse a header with a name twice, or one column where another delimiter gives several."""
+    file = reading.file
+    with file.open(encoding=reading.encoding, newline="") as lines:
+        header = next(csv.reader(lines, delimiter=delimiter), [])
+    seen: set[str] = set()
+    for name in header:
+        if name in seen:
+            raise InputError(f"{file}, line 1: two columns are named {name!r}")
+        seen.add(name)
+    if len(header) == 1:
+        others = [other for other in ",;\t|" if other != delimiter and other in header[0]]
+        if others:
+            raise InputError(
+                f"{file}, line 1: one column between delimiters {delimiter!r}; "
+                f"task.delimiter={others[0]!r} gives {header[0].count(others[0]) + 1}"
+            )
+
+
+def _fields(said: str) -> str:
+    """What a parser says of a line, in our words."""
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
+    return f", line {found[2]}: {found[3]} fields instead of {found[1]}" if found else f": {said}"
+
+
+def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
+    """Turn columns into features; raise `InputError` with row and column for one that is of two kinds."""
+    features: list[Feature] = []
+    dropped: dict[str, str] = {}
+    for name in names:
+        column = frame[name]
+        different = column.nunique()
+        if different < 2 and not column.isna().any():
+            dropped[name] = "every row has the same"
+        elif not different:
+            dropped[name] = "every row lacks it"
+        else:
+            made = _feature(name, column, file)
+            if isinstance(made, str):
+                dropped[name] = made
+            else:
+                features.append(made)
+    if not features:
+        raise InputError(f"{file} has no column to learn from: {_listed(list(dropped)) or 'none'}")
+    return Table(frame, features, dropped)
+
+
+def understand_target(name: str, column: Any, kind: str | None, file: Path) -> Targets:
+    """Take a column as classes or values; raise `InputError` with the row for one that cannot be."""
+    from pandas.api import types
+
+    if (gaps := np.flatnonzero(column.isna())).size:
+        raise InputError(f"{place(file, int(gaps[0]), name)}: the target is missing")
+    numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+    few = numeric and bool((column % 1 == 0).all()) and column.nunique() <= FEW
+    if kind == "values" and not numeric:
+        raise InputError(
+            f"task.kind must be classes for the column {name!r} of {file}: it has texts"
+        )
+    if kind == "values" or (kind is None and numeric and not few):
+        if column.nunique() < 2:
+            raise InputError(f"{file}, column {name!r}: every row has the same target")
+        values = _number(name, column, [], file).values
+        return Targets(values, {})
+    named = column.value_counts().sort_index().items()
+    counts = {str(label): int(count) for label, count in named}
+    label, fewest = min(counts.items(), key=lambda item: item[1])
+    if len(counts) < 2:
+        raise InputError(f"{file}, column {name!r}: every row is of the class {label}")
+    if fewest < FEWEST:
+        rows = "1 row" if fewest == 1 else f"{fewest} rows"
+        hint = "; task.kind=values predicts the number" if numeric else ""
+        raise InputError(
+            f"{file}, column {name!r}: the class {label} has {rows}, fewer than one for each split"
+            f"{hint}"
+        )
+    codes = column.astype("category").cat.codes.to_numpy(np.int64, copy=True)
+    return Targets(codes, counts)
+
+
+def in_order(name: str, column: Any, file: Path) -> np.ndarray:
+    """Rows in order of time; raise `InputError` for a column that has none, or lacks some."""
+    from pandas.api import types
+
+    if (gaps := np.flatnonzero(column.isna())).size:
+        raise InputError(f"{place(file, int(gaps[0]), name)}: the time is missing")
+    if not (types.is_numeric_dtype(column) or types.is_datetime64_any_dtype(column)):
+        dates = _dates(column)
+        if dates is None:
+            raise InputError(
+                f"task.time must be a column of numbers, or of dates as 2026-11-26; {name!r} of "
+                f"{file} has {column.iloc[0]!r}"
+            )
+        column = dates
+    return np.argsort(column.to_numpy(), kind="stable")
+
+
+def _dates(column: Any) -> Any:
+    """Texts such as 2026-11-26 as dates; None if they are not."""
+    import pandas as pd
+
+    missing = column.isna()
+    if not column[~missing].astype(str).str.strip().str.fullmatch(DATE).all():
+        return None
+    dates: Any = pd.to_datetime(column, format="mixed", errors="coerce", utc=True)
+    return dates if (dates.isna() == missing).all() else None
+
+
+def _feature(name: str, column: Any, file: Path) -> Feature | str:
+    """Return what a column becomes, or why it is dropped."""
+    import pandas as pd
+    from pandas.api import types
+
+    missing = column.isna().to_numpy()
+    gaps = [missing.astype(float)] if missing.any() else []
+    if types.is_bool_dtype(column):
+        return _of_columns(name, "truth", [column.to_numpy(float)], gaps, scaled=0)
+    if types.is_numeric_dtype(column):
+        return _number(name, column, gaps, file)
+    if types.is_datetime64_any_dtype(column):
+        return _date(name, column, gaps)
+    texts: Any = column[~missing].astype(str).str.strip()
+    if set(texts.str.lower().unique()) in TRUTHS:
+        true = column.astype(str).str.strip().str.lower().isin(["true", "yes", "t", "y"])
+        return _of_columns(name, "truth", [true.to_numpy(float)], gaps, scaled=0)
+    if (dates := _dates(column)) is not None:
+        return _date(name, dates, gaps)
+    numbers: Any = pd.to_numeric(texts, errors="coerce")
+    if numbers.notna().all():
+        return _number(name, pd.to_numeric(column, errors="coerce"), gaps, file)
+    if numbers.notna().mean() >= NUMERIC:
+        row = int(numbers.index[numbers.isna()][0])
+        raise InputError(
+            f"{place(file, row, name)}: {texts[row]!r} is no number, as the others are; "
+            f"task.missing=[{texts[row]!r}] takes it as missing"
+        )
+    categories = sorted(texts.unique())
+    if len(categories) > MOST_CATEGORIES:
+        return f"{len(categories):,} different texts: names or prose"
+    filled = column.astype(str).str.strip()
+    shown = [((filled == text) & ~missing).to_numpy(float) for text in categories]
+    return _of_columns(name, "category", shown, gaps, scaled=0)
+
+
+def _number(name: str, column: Any, gaps: list[np.ndarray], file: Path) -> Feature:
+    values = column.to_numpy(float, na_value=np.nan)
+    infinite = np.flatnonzero(np.isinf(values) | (np.abs(values) > np.finfo(np.float32).max))
+    if len(infinite):
+        row = int(infinite[0])
+        raise InputError(f"{place(file, row, name)}: {values[row]} is no finite number")
+    return _of_columns(name, "number", [values], gaps, scaled=1)
+
+
+def _date(name: str, column: Any, gaps: list[np.ndarray]) -> Feature:
+    import pandas as pd
+
+    moments: Any = pd.to_datetime(column, utc=True)
+    days = ((moments - pd.Timestamp("2000-01-01", tz="UTC")) / pd.Timedelta(days=1)).to_numpy(float)
+    angles = [2 * pi * days / period for period in (YEAR, WEEK)]
+    circles = [turn(angle) for angle in angles for turn in (np.sin, np.cos)]
+    return _of_columns(name, "date", [days, *circles], gaps, scaled=5)
+
+
+def _of_columns(
+    name: str, kind: str, columns: list[np.ndarray], gaps: list[np.ndarray], scaled: int
+) -> Feature:
+    """Columns side by side, of which the first `scaled` are standardised, then the missing ones'."""
+    every = [*columns, *gaps]
+    standardised = tuple(index < scaled for index in range(len(every)))
+    return Feature(name, kind, np.stack(every, 1), standardised)
+
+
+def place(file: Path, row: int, column: str) -> str:
+    """Say where a cell is; rows are counted below the header, from 1."""
+    return f"{file}, row {row + 1}, column {column!r}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

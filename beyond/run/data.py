@@ -1,0 +1,59 @@
+"""`beyond-data check task=table task.path=my.csv task.target=price`: what a task's data are, untrained."""
+
+from __future__ import annotations
+
+import sys
+
+import yaml
+
+from beyond import catalog
+from beyond.contracts import SPLITS, Task
+from beyond.errors import InputError
+
+USAGE = "usage: beyond-data check task=NAME [task.SETTING=VALUE ...]"
+
+
+def described(task: Task) -> list[str]:
+    """Say what a task's data are, and first what it understood of them where it had to."""
+    spec, splits = task.spec, task.at([0])
+    sizes = ", ".join(f"{splits.size(split):,} {split}" for split in SPLITS)
+    shape = "x".join(map(str, spec.input_shape))
+    return [
+        *task.told(),
+        f"{spec.name}: inputs {shape}, {spec.n_outputs} outputs ({spec.target_kind})",
+        f"splits: {sizes}",
+        f"network {spec.network.name}, {spec.score}; levels {', '.join(map(str, spec.levels))}",
+    ]
+
+
+def main() -> None:
+    """Console script `beyond-data`: bad input is one line and exit status 1."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("--help", "-h"):
+        print(f"{__doc__}\n\n{USAGE}")  # noqa: T201
+        return
+    try:
+        if command != "check":
+            raise InputError(f"command must be check, got {command!r}; {USAGE}")
+        lines = described(_task(arguments))
+    except InputError as error:
+        sys.exit(f"beyond-data: {error}")
+    print("\n".join(lines))  # noqa: T201
+
+
+def _task(arguments: list[str]) -> Task:
+    """Build the task of `task=NAME task.SETTING=VALUE`."""
+    chosen, settings = "", dict[str, object]()
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if not sign or (key != "task" and not key.startswith("task.")):
+            raise InputError(f"arguments must be task=NAME or task.SETTING=VALUE, got {argument!r}")
+        if key == "task":
+            chosen = value
+        else:
+            settings[key.removeprefix("task.")] = yaml.safe_load(value)
+    return catalog.load("task", chosen, **settings)
+
+
+if __name__ == "__main__":
+    main()

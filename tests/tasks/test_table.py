@@ -1,0 +1,383 @@
+"""Oracles: scaling by hand of each replica's training part, scikit-learn on the same columns, and
+one clear line for every file that cannot be used.
+"""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from beyond import catalog
+from beyond.contracts import SPLITS, TargetKind
+from beyond.data import tables
+from beyond.errors import InputError
+
+FAULTS = [
+    # what is learnt is learnt from all rows
+    (
+        "beyond/data/tables.py",
+        "self._moments_of(self.values[part])",
+        "self._moments_of(self.values)",
+    ),
+    # a number that is missing counts as 0
+    (
+        "beyond/data/tables.py",
+        "torch.where(known, values - first, 0.0)",
+        "(values.nan_to_num(0.0) - first)",
+    ),
+    # it becomes 0 in the column's units
+    ("beyond/data/tables.py", "super().at(rows).nan_to_num_(0.0)", "super().at(rows)"),
+    # rare texts have columns too
+    ("beyond/data/tables.py", ">= self.rare)", ">= 0)"),
+    # 0 and 1 are standardised
+    ("beyond/data/tables.py", "std = torch.where(self.standardised, std, 1.0)", "std = std + 0"),
+    # rows in one group are in two splits
+    (
+        "tasks/table.py",
+        "order = np.argsort(places[members]",
+        "order = np.argsort(rng.random(n_rows)",
+    ),
+    # the first rows in time are the test split
+    (
+        "tasks/table.py",
+        "train, validation, test = np.split(order, [",
+        "test, validation, train = np.split(order, [",
+    ),
+    # the day of the week starts anew each day
+    ("beyond/data/tables.py", "YEAR, WEEK = 365.2425, 7.0", "YEAR, WEEK = 365.2425, 1.0"),
+]
+N = 300
+
+
+def frame(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    made = pd.DataFrame(
+        {
+            "name": [f"row {index}" for index in range(n)],
+            "age": rng.integers(18, 80, n).astype(float),
+            "income": 1e6 + rng.normal(0, 5, n),
+            "member": rng.choice(["yes", "no"], n),
+            "city": rng.choice(["Berlin", "Paris", "Rome"], n, p=[0.5, 0.3, 0.2]),
+            "since": pd.Timestamp("2015-01-01") + pd.to_timedelta(rng.integers(0, 2000, n), "D"),
+            "unit": "kg",
+            "shop": rng.integers(0, 40, n),
+        }
+    )
+    made.loc[rng.choice(n, 30, replace=False), "age"] = np.nan
+    score = made["age"].fillna(50) / 20 + 2 * (made["member"] == "yes") + (made["city"] == "Rome")
+    made["price"] = (10 * score + rng.normal(0, 1, n)).round(3)
+    made["buys"] = np.where(score > score.median(), "buys", "leaves")
+    return made
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a table and gives its path."""
+
+    def written(made, name="shop.csv", **how):
+        path = tmp_path / name
+        if isinstance(made, bytes):
+            path.write_bytes(made)
+        elif isinstance(made, str):
+            path.write_text(made)
+        elif path.suffix == ".parquet":
+            made.to_parquet(path)
+        else:
+            made.to_csv(path, index=False, **how)
+        return str(path)
+
+    return written
+
+
+def task(path, target="buys", **settings):
+    return catalog.load("task", "table", path=path, target=target, **settings)
+
+
+def shown(made, split, seeds=(0, 1)):
+    """Inputs and targets of a whole split, and the rows of the file that they are."""
+    splits = made.at(seeds)
+    places = torch.arange(splits.size(split)).expand(len(seeds), -1)
+    batch = splits.batch(split, places)
+    return batch.inputs, batch.targets, splits.ids(split, places)
+
+
+def test_columns_are_taken_for_what_they_are(write):
+    made = task(write(frame()), ignore=["price"])
+    table = made._table
+    kinds = {feature.name: (feature.kind, len(feature.standardised)) for feature in table.features}
+    assert kinds == {
+        "age": ("number", 2),
+        "income": ("number", 1),
+        "member": ("truth", 1),
+        "city": ("category", 3),
+        "since": ("date", 5),
+        "shop": ("number", 1),
+    }
+    assert table.dropped == {
+        "name": "300 different texts: names or prose",
+        "unit": "every row has the same",
+        "price": "ignored",
+    }
+    assert made.spec.input_shape == (13,)
+    assert made.spec.name == "table/shop"
+    assert made._targets.counts == frame()["buys"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize("split_seed", [None, 3])
+def test_what_is_learnt_is_learnt_from_the_training_part(write, split_seed):
+    made, source = task(write(frame()), split_seed=split_seed), frame()
+    _, _, trained = shown(made, "train")
+    for split in SPLITS:
+        inputs, targets, rows = shown(made, split)
+        for replica in range(2):
+            part, here = source.iloc[trained[replica]], source.iloc[rows[replica]]
+            age = (here["age"] - part["age"].mean()) / part["age"].std(ddof=0)
+            income = (here["income"] - part["income"].mean()) / part["income"].std(ddof=0)
+            week = 2 * np.pi * (here["since"] - pd.Timestamp("2000-01-01")).dt.days / 7
+            known = pd.DataFrame(
+                {
+                    "age": age.fillna(0),
+                    "age is missing": here["age"].isna().astype(float),
+                    "income": income,
+                    "member": (here["member"] == "yes").astype(float),
+                    "Berlin": (here["city"] == "Berlin").astype(float),
+                    "Paris": (here["city"] == "Paris").astype(float),
+                    "Rome": (here["city"] == "Rome").astype(float),
+                }
+            )
+            np.testing.assert_allclose(inputs[replica, :, :7], known, rtol=1e-4, atol=1e-5)
+            all_weeks = 2 * np.pi * (part["since"] - pd.Timestamp("2000-01-01")).dt.days / 7
+            cosine = (np.cos(week) - np.cos(all_weeks).mean()) / np.cos(all_weeks).std(ddof=0)
+            np.testing.assert_allclose(inputs[replica, :, 11], cosine, rtol=1e-3, atol=1e-4)
+            assert targets[replica].tolist() == (here["buys"] == "leaves").astype(int).tolist()
+
+
+def test_a_text_that_is_rare_or_unseen_in_the_training_part_is_none(write):
+    made = frame()
+    made["city"] = np.where(np.arange(N) < 4, "Oslo", "Rome")
+    made.loc[4:100, "city"] = "Paris"
+    table = task(write(made), rare=4, ignore=["price"])
+    found = set()
+    for split in SPLITS:
+        inputs, _, rows = shown(table, split, range(20))
+        trained = shown(table, "train", range(20))[2]
+        for replica in range(20):
+            n_trained = int((trained[replica] < 4).sum())
+            oslo = inputs[replica, :, 4]
+            expected = (rows[replica] < 4).float() if n_trained >= 4 else torch.zeros(len(oslo))
+            assert torch.equal(oslo, expected)
+            found.add(n_trained >= 4)
+    assert found == {True, False}
+
+
+def test_a_column_that_the_training_part_does_not_vary_in_is_off_everywhere(write):
+    made = frame().sort_values("since").reset_index(drop=True)
+    made["late"] = np.where(np.arange(N) < 250, 5.0, np.arange(N) * 1000.0)
+    table = task(write(made), time="since", ignore=["price"])
+    assert not shown(table, "test")[0][..., -1].any()
+
+
+def test_groups_stay_together_and_splits_have_the_same_size_at_every_seed(write):
+    made, source = task(write(frame()), group="shop"), frame()
+    sizes = set()
+    tested = []
+    for seed in range(5):
+        groups = {
+            split: set(source["shop"].iloc[shown(made, split, [seed])[2][0]]) for split in SPLITS
+        }
+        assert not groups["train"] & groups["test"]
+        assert not groups["train"] & groups["validation"]
+        rows = [shown(made, split, [seed])[2][0] for split in SPLITS]
+        sizes.add(tuple(map(len, rows)))
+        assert len(set(torch.cat(rows).tolist())) == sum(map(len, rows))
+        tested.append(set(rows[2].tolist()))
+    assert len(sizes) == 1
+    assert next(iter(sizes))[1:] == (45, 45)
+    assert tested[0] != tested[1]
+
+
+@pytest.mark.parametrize("column", ["since", "price"])
+def test_in_order_of_time_the_last_rows_are_tested(write, column):
+    source = frame()
+    made = task(write(source), "shop" if column == "price" else "price", time=column, kind="values")
+    times = [source[column].iloc[shown(made, split)[2][0]] for split in SPLITS]
+    assert times[0].max() <= times[1].min()
+    assert times[1].max() <= times[2].min()
+    assert made.at([0]).origin == "source"
+    assert torch.equal(shown(made, "test")[2][0], shown(made, "test")[2][1])
+
+
+@pytest.mark.parametrize("name", ["shop.csv", "shop.tsv", "shop.parquet"])
+def test_the_same_table_in_another_file_is_the_same(write, name):
+    how = {"sep": "\t"} if name.endswith("tsv") else {}
+    other, plain = task(write(frame(), name, **how)), task(write(frame()))
+    assert torch.equal(shown(other, "train")[0], shown(plain, "train")[0])
+    assert other.checksum() == plain.checksum()
+
+
+def test_targets_are_values_or_classes(write):
+    path = write(frame())
+    kinds = {name: task(path, name).spec.target_kind for name in ("price", "buys", "member")}
+    assert list(kinds.values()) == [TargetKind.VALUES, TargetKind.CLASSES, TargetKind.CLASSES]
+    assert task(path, "shop").spec.target_kind is TargetKind.VALUES  # forty whole numbers
+    few = frame().assign(shop=lambda made: made["shop"] % 5)
+    path = write(few, "few.csv")
+    assert task(path, "shop").spec.n_outputs == 5
+    assert task(path, "shop", kind="values").spec.target_kind is TargetKind.VALUES
+
+
+def test_it_holds_what_logistic_regression_finds(write):
+    made = task(write(frame(2000)), ignore=["price"])
+    (train, targets, _), (test, answers, _) = shown(made, "train"), shown(made, "test")
+    fitted = LogisticRegression(max_iter=1000).fit(train[0], targets[0])
+    assert fitted.score(test[0], answers[0]) > 0.9
+
+
+def test_a_file_that_changed_is_read_again(write):
+    path = write(frame())
+    before = task(path).checksum()
+    write(frame(seed=1))
+    assert task(path).checksum() != before
+
+
+def header(*names, rows=("1,2,a",)):
+    return "\n".join([",".join(names), *rows]) + "\n"
+
+
+BAD = {
+    "an empty file": (b"", {}, "shop.csv is empty"),
+    "a header alone": ("a,b,y\n", {}, "has a header and no row"),
+    "a name twice": (header("a", "a", "y"), {}, "line 1: two columns are named 'a'"),
+    "another delimiter": ("a;b;y\n1;2;x\n", {}, "task.delimiter=';' gives 3"),
+    "a row too long": (
+        header("a", "b", "y", rows=("1,2,x", "1,2,3,x")),
+        {},
+        "line 3: 4 fields instead of 3",
+    ),
+    "another encoding": (
+        "a,y\nMünchen,x\nKöln,z\n".encode("latin-1"),
+        {},
+        "line 2: not utf-8 (byte 0xfc)",
+    ),
+    "an unknown encoding": (
+        header("a", "b", "y"),
+        {"encoding": "klingon"},
+        "unknown encoding: klingon",
+    ),
+    "no such target": (
+        header("a", "b", "y"),
+        {"target": "z"},
+        "task.target must be one of a, b, y; got 'z'",
+    ),
+    "no such ignored": (
+        header("a", "b", "y"),
+        {"ignore": ["z"]},
+        "task.ignore must be one of a, b, y; got 'z'",
+    ),
+    "no such group": (
+        header("a", "b", "y"),
+        {"group": "z"},
+        "task.group must be one of a, b, y; got 'z'",
+    ),
+    "a target missing": (
+        header("a", "y", rows=("1,x", "2,", "3,z")),
+        {},
+        "row 2, column 'y': the target is missing",
+    ),
+    "one class": (header("a", "y", rows=("1,x", "2,x")), {}, "every row is of the class x"),
+    "a class of one": (
+        header("a", "y", rows=["1,x", "2,x", "3,x", "4,z"]),
+        {},
+        "the class z has 1 row, fewer than one for each",
+    ),
+    "one value": (header("a", "y", rows=["1,2.5", "2,2.5"]), {}, "every row has the same target"),
+    "texts as values": (
+        header("a", "y", rows=["1,x", "2,z"]),
+        {"kind": "values"},
+        "task.kind must be classes for the column 'y'",
+    ),
+    "an error among numbers": (
+        header("a", "y", rows=[f"{i},{i % 2}" for i in range(20)] + ["12b,1"]),
+        {},
+        "row 21, column 'a': '12b' is no number, as the others are; task.missing=['12b'] takes it as missing",
+    ),
+    "an infinite number": (
+        header("a", "y", rows=["1,0", "inf,1"] * 5),
+        {},
+        "row 2, column 'a': inf is no finite number",
+    ),
+    "nothing to learn from": (
+        header("a", "y", rows=["1,0", "1,1"] * 5),
+        {},
+        "has no column to learn from: a",
+    ),
+    "no order": (
+        header("a", "b", "y", rows=["1,x,0", "2,z,1"] * 5),
+        {"time": "b"},
+        "task.time must be a column of numbers, or",
+    ),
+    "time and group": (
+        header("a", "b", "y", rows=["1,x,0", "2,z,1"] * 5),
+        {"time": "b", "group": "a"},
+        "task.time must be null where",
+    ),
+    "one large group": (
+        header("a", "b", "y", rows=["1,x,0", "2,z,1"] * 50),
+        {"group": "b"},
+        "whose largest group is at most 10 of 100",
+    ),
+    "bytes of something else": (gzip.compress(b"a,y\n1,2\n"), {}, "line 1: not utf-8"),
+    "too many columns": (
+        header(*(f"c{i}" for i in range(10_001)), "y"),
+        {},
+        "10,002 columns; at most 10,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_clear_line(write, name):
+    text, settings, message = BAD[name]
+    path = write(text)
+    with pytest.raises(InputError) as refused:
+        task(path, **{"target": "y", **settings}).at([0])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "InputError" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^task.path: No such file or directory: '.*none.csv'$"):
+        task(str(tmp_path / "none.csv"))
+    with pytest.raises(
+        InputError, match=r"^the ending of task.path must be one of \.csv, .*; got '\.pdf'$"
+    ):
+        task(str(tmp_path / "none.pdf"))
+
+
+def test_a_file_too_large_to_hold_is_refused(write, monkeypatch):
+    monkeypatch.setattr(tables, "LARGEST_FILE", 100)
+    with pytest.raises(InputError, match=r"shop\.csv has 0\.0 GB; at most 2 can be held$"):
+        task(write(frame()))
+
+
+def test_from_a_file_to_a_run_in_one_command(beyond, write):
+    status, told, _ = beyond(
+        "task=table",
+        f"task.path={write(frame())}",
+        "task.target=buys",
+        "task.ignore=[price]",
+        "seeds=2",
+        "budget.epochs=3",
+    )
+    assert status == 0
+    assert "table/shop" in told
+
+
+def test_what_is_not_given_is_asked_for(beyond):
+    assert beyond("task=table")[1] == "beyond: task.path must be given\n"
+    with pytest.raises(InputError, match=r"^task\.path must be given$"):
+        catalog.load("task", "table")
