@@ -109,7 +109,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
             "no line of the study has task=tabular/moons and method=genetic; its lines have task: image/digits, ",
         ),
         (["--methods", "nope"], "method must be one of actor_critic, "),
-        (["network=module"], "Missing mandatory value: factory"),
+        (["network=module"], "network.factory must be given"),
         (
             ["network=module", "network.factory=methods:nope"],
             "factory must be package.module.name, got 'methods:nope'",

@@ -140,7 +140,8 @@ class ArrayTask(DrawnTask):
         """Raw examples, and their inputs and targets as tensors."""
         raw = self.examples()
         table = raw.table
-        screen(raw.inputs if table is None else table.known, raw.targets, self.spec)
+        known = raw.inputs if table is None else table.known
+        screen(known, raw.targets, self.spec)
         inputs = Column(_tensor(raw.inputs)) if table is None else table
         return raw, inputs, Column(_tensor(raw.targets))
 

@@ -85,7 +85,7 @@ FAULTS = [
     ("beyond/data/splits.py", "values * self.std + self.mean", "values + self.mean * self.std"),
     (
         "beyond/data/arrays.py",
-        "screen(raw.inputs, raw.targets, self.spec)",
+        "screen(known, raw.targets, self.spec)",
         "screen(raw.inputs[:9], raw.targets[:9], self.spec)",
     ),
     ("beyond/data/splits.py", "values[0] + (values - values[0]).mean(0)", "values.mean(0)"),
