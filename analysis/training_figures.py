@@ -56,9 +56,9 @@ _BACKGROUND = Look(BACKGROUND, "-", "")
 _SIGNALS = {
     "gradient": "the gradient",
     "error": "the error at the outputs",
+    "targets": "the targets",
     "loss": "losses alone",
     "reward": "rewards alone",
-    "local": "what each layer sees",
 }
 
 

@@ -27,9 +27,9 @@ class Signal(StrEnum):
 
     GRADIENT = "gradient"  # the exact derivative of the loss, carried back by the chain rule
     ERROR = "error"  # the derivative at the outputs; how it travels back is the method's own affair
+    TARGETS = "targets"  # the targets themselves, and no error behind the outputs
     LOSS = "loss"  # one number for a batch, or for an example; never the targets
     REWARD = "reward"  # one number for each action of its own; never the targets
-    LOCAL = "local"  # the targets, and what each layer can see by itself
 
 
 class TargetKind(StrEnum):

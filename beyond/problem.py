@@ -84,9 +84,9 @@ class Problem:
         `carriers` maps a block's depth to the tensor that replaces its weights on the way back, see
         `carriers`.
         """
-        if self.signal is Signal.LOCAL:
+        if self.signal is Signal.TARGETS:
             raise PermissionError(
-                "a method whose signal is local may not ask for the error behind the outputs"
+                "a method whose signal is targets may not ask for the error behind the outputs"
             )
         self._charge_backward(error.shape[1], start)
         if carriers:

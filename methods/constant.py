@@ -38,7 +38,7 @@ class Constant(Method[State]):
         Examples that are counted; None takes the whole training set. So does any larger number.
     """
 
-    signal: ClassVar[Signal] = Signal.ERROR
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     batch_size: BatchSize = None
 

@@ -88,7 +88,7 @@ class EquilibriumPropagation(Descent):
         Size of a move: 1 replaces the state.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     nudging: Literal["symmetric", "one_sided"] = "symmetric"
     beta: Positive = 0.1

@@ -74,7 +74,7 @@ class ForwardForward(Descent):
         Which wrong label: any, or rather one that the network takes for right.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     threshold: Positive = 0.5

@@ -69,7 +69,7 @@ class Hebbian(Descent):
         Of the competition, in units of s; "oja" does not use it.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     batch_size: Annotated[int, Ge(2)] | None = 32
     rule: Literal["oja", "competitive"] = "competitive"

@@ -55,7 +55,7 @@ class LocalLoss(Descent):
         Weight beta of similarity matching; the rest is the prediction's. The source's is 0.99.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     similarity_weight: UnitInterval = 0.9

@@ -46,7 +46,7 @@ class MonoForward(Descent):
         their mean).
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     prediction: Literal["last", "sum"] = "last"
 

@@ -60,7 +60,7 @@ class PredictiveCoding(Descent):
         Size of a move.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     variant: Literal["free", "fixed_prediction"] = "free"
     n_inference: PositiveInt = 4

@@ -55,7 +55,7 @@ class TargetPropagation(Descent):
         Standard deviation of the noise that the inverses see around the activities.
     """
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     target_rate: Positive = 0.1
     noise_std: NonNegative = 0.3

@@ -31,8 +31,8 @@ HEAD = """# Methods
 Made from the heads of the files in `methods/` by `make methods`; `beyond --methods` prints the same.
 
 The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the derivative at the
-outputs, `loss` numbers that say how large the loss is, `reward` a number for each action of its own, `local` the
-targets and what each layer can see by itself. An x says that the rule needs
+outputs, `targets` the targets themselves and no error behind the outputs, `loss` numbers that say how large the loss
+is, `reward` a number for each action that it takes. An x says that the rule needs
 """
 FURTHER = "Further choices, which differ from their file's in settings alone:\n"
 COMBINATIONS = f"""## On what they run

@@ -21,11 +21,11 @@ SCORES = {
 ARMS = {
     "backprop": ("gradient", 0.95, 3, 0.9, 0.01),
     "constant": ("loss", 0.10, 1, np.nan, 0.0001),
-    "decoupled_greedy": ("local", 0.90, 6, 0.5, 0.02),
+    "decoupled_greedy": ("targets", 0.90, 6, 0.5, 0.02),
     "direct_feedback_alignment": ("error", 0.91, 8, 0.3, 0.008),
     "evolution_strategies": ("loss", 0.70, 60, 0.05, 0.02),
     "feedback_alignment": ("error", 0.92, 6, 0.4, 0.01),
-    "forward_forward": ("local", 0.85, 20, 0.1, 0.03),
+    "forward_forward": ("targets", 0.85, 20, 0.1, 0.03),
     "genetic": ("loss", 0.55, 90, 0.0, 0.015),
     "last_layer": ("gradient", 0.80, 4, 0.7, 0.005),
     "reinforce": ("reward", 0.75, 40, 0.2, 0.01),

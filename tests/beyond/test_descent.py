@@ -38,7 +38,7 @@ SEEDS = [0, 1]
 class Along(Descent):
     """Descend ones on the middle layer and twos on what is learnt besides, and count the steps."""
 
-    signal: ClassVar[Signal] = Signal.LOCAL
+    signal: ClassVar[Signal] = Signal.TARGETS
 
     def remembered(self, problem, params, rng):
         return {"extras": torch.zeros(len(params), 3), "count": 0}

@@ -68,11 +68,11 @@ PASSES = {  # examples a replica: forward, backward
 }
 REFUSED = {
     "error": {Signal.LOSS, Signal.REWARD},
-    "chain rule": {Signal.LOCAL},
-    "chain rule for the last layer": {Signal.LOCAL},
-    "directional derivative": {Signal.ERROR, Signal.LOCAL, Signal.LOSS, Signal.REWARD},
+    "chain rule": {Signal.TARGETS},
+    "chain rule for the last layer": {Signal.TARGETS},
+    "directional derivative": {Signal.ERROR, Signal.TARGETS, Signal.LOSS, Signal.REWARD},
     "example losses": {Signal.REWARD},
-    "gradient": {Signal.ERROR, Signal.LOCAL, Signal.LOSS, Signal.REWARD},
+    "gradient": {Signal.ERROR, Signal.TARGETS, Signal.LOSS, Signal.REWARD},
     "loss": {Signal.REWARD},
     "population loss": {Signal.REWARD},
     "reward": {Signal.LOSS},
@@ -105,7 +105,7 @@ def lanes(at):
     """Forward and back with P networks a replica, each with its inputs."""
     problem, inputs = at.problem.lanes(P), at.batch.inputs.repeat_interleave(P, 0)
     outputs, tape = problem.forward(at.population.flatten(0, 1), inputs)
-    if at.problem.signal is Signal.LOCAL:
+    if at.problem.signal is Signal.TARGETS:
         return None
     return problem.backward(tape, torch.ones_like(outputs))
 
