@@ -90,7 +90,7 @@ CASES = {
         ("method=genetic selection=nsga2 selection.n_parents=2.5", "n_parents must be an integer >= 1, got 2.5"),
         ("method=genetic selection=nsga2 selection.second_objective=age", "second_objective must be one of weight_norm, "),
         ("method=genetic method.selection.size=0", "size must be an integer >= 1, got 0"),
-        ("method=genetic method.selection=truncation", "selection must be a Selection, got 'truncation'"),
+        ("method=genetic method.selection=truncation", "method.selection must be chosen by selection=NAME, of default, nsga2, tournament, truncation; got 'truncation'"),
         ("selection=nsga2", "selection must be default for method backprop, which has none to replace"),
     ],
     "crossover": [

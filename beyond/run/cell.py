@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from beyond.catalog import GROUPS, PARTS, build, read
+from beyond.catalog import GROUPS, PARTS, build, names, read
 from beyond.contracts import PerReplica, Task
 from beyond.errors import InputError, require_one_of
 from beyond.ledger import Budget
@@ -48,19 +48,30 @@ class Cell:
         """What is trained; raises `InputError` for a setting that is out of range."""
         settings, threads = self.settings, self.run.threads
         budget = Budget.of(settings["budget"])
-        parts = {part: settings[part] for part in PARTS if settings[part]}
-        for part in parts:
-            if part not in settings["method"]:
-                raise InputError(
-                    f"{part} must be default for method {self.method}, which has none to replace"
-                )
-        method = build({**settings["method"], **parts}, "method")
+        method = build({**settings["method"], **self._parts}, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
         network = (
             build(settings["network"], "network") if settings["network"] else task.spec.network
         )
         start = build(settings["start"], "start").on(task)
         return Arm(self._method_name, method, task, network, budget, threads, start)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """Parts that were chosen to replace the method's."""
+        chosen = {part: self.settings[part] for part in PARTS if self.settings[part]}
+        for part in PARTS:
+            made = self.settings["method"].get(part)
+            if isinstance(made, str):
+                known = ", ".join(names(part))
+                raise InputError(
+                    f"method.{part} must be chosen by {part}=NAME, of {known}; got {made!r}"
+                )
+            if part in chosen and part not in self.settings["method"]:
+                raise InputError(
+                    f"{part} must be default for method {self.method}, which has none to replace"
+                )
+        return chosen
 
     @property
     def _method_name(self) -> str:
