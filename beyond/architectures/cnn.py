@@ -34,7 +34,7 @@ class CNN(Layered):
         """`cnn-16-32`."""
         return "-".join(["cnn", *map(str, self.channels)])
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         layers: list[Layer] = []
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         for n_channels in self.channels:

@@ -44,7 +44,7 @@ class CNN1d(Layered):
         """`cnn1d-25-25-25`."""
         return "-".join(["cnn1d", *map(str, self.channels)])
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         layers = sequence_entry(spec, self.embedding)
         for n_channels, kernel in zip(self.channels, self.kernels, strict=True):
             layers += [

@@ -27,7 +27,7 @@ class Grouped(Layered):
         """`grouped-2`."""
         return f"grouped-{self.n_groups}"
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         layer = GroupedLinear(spec.n_outputs, self.n_groups)
         return [layer]
 

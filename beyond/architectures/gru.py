@@ -36,7 +36,7 @@ class Recurrent(Layered):
         """`gru-6`."""
         return f"gru-{self.hidden}"
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         layers = [*sequence_entry(spec, self.embedding), GRU(self.hidden, self.bidirectional)]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers

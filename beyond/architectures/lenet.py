@@ -34,7 +34,7 @@ class LeNet(Layered):
         """`lenet`."""
         return "lenet"
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         pool = MaxPool2d if self.pool == "max" else AvgPool2d
         activation = ACTIVATIONS[self.activation]
         return [

@@ -57,7 +57,7 @@ class MLP(Layered):
         kind = ["residual"] if self.residual else []
         return "-".join(["mlp", *widths, *kind]) if self.hidden else "linear"
 
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         layers = vector_entry(spec, self.embedding)
         for below, width in zip((0, *self.hidden), self.hidden, strict=False):
             linear, activation = Linear(width), ACTIVATIONS[self.activation]()

@@ -32,14 +32,14 @@ class Layered(ABC):
     init_std: float
 
     @abstractmethod
-    def layers(self, spec: TaskSpec) -> list[Layer]:
+    def stack(self, spec: TaskSpec) -> list[Layer]:
         """Layers for a task's inputs and outputs."""
 
     def build(self, spec: TaskSpec) -> LayeredNetwork:
         """Make the network for a task."""
         name = self.initialisation
         drawn = SCALED[name](self.init_std) if name in SCALED else INITIALISATIONS[name]
-        return LayeredNetwork(self.layers(spec), spec.input_shape, drawn)
+        return LayeredNetwork(self.stack(spec), spec.input_shape, drawn)
 
 
 def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:

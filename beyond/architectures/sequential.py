@@ -1,0 +1,122 @@
+"""A network written out: `network=sequential 'network.layers=[conv 16 3, relu, pool 2, flatten, linear]'`."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from beyond.contracts import TaskSpec
+from beyond.errors import InputError, UnsupportedError, require, require_one_of
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.network.layers import (
+    ACTIVATIONS,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Linear,
+)
+from beyond.network.parts import InitialisationName, Layered, trial
+from beyond.network.sequence_layers import GRU, Channels, Conv1d
+from beyond.settings import Positive, Text, settings
+
+WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
+    "linear": Linear,
+    "conv": Conv2d,
+    "pool": MaxPool2d,
+    "avgpool": AvgPool2d,
+    "flatten": Flatten,
+    "embedding": Embedding,
+    "channels": Channels,
+    "conv1d": Conv1d,
+    "gru": GRU,
+    "layernorm": LayerNorm,
+    "dropout": Dropout,
+    **ACTIVATIONS,
+}
+OF_THE_TASK: dict[Any, tuple[str, ...]] = {Embedding: ("n_symbols",)}
+TRUTHS = {"true": True, "false": False}
+
+
+@settings
+class Sequential(Layered):
+    """Layers one after the other, each a word and its numbers.
+
+    `linear 64` has 64 units, `linear` as many as the task has outputs; `conv 16 3 1 1` has 16
+    channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
+    `pool 2` and `avgpool 2` take squares of 2; `embedding 8` makes 8 features of a symbol, which
+    `channels 8` lays along time for `conv1d` and `gru 32`; then `dropout 0.5`, `layernorm`,
+    `flatten`, and the activations `relu`, `tanh`, `sigmoid` and `identity`.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        From the inputs to the outputs.
+    """
+
+    layers: tuple[Text, ...] = ("flatten", "linear 64", "relu", "linear")
+    initialisation: InitialisationName = "he"
+    init_std: Positive = 0.1
+
+    def __post_init__(self) -> None:
+        for index, written in enumerate(self.layers):
+            _parsed(written, f"network.layers[{index}]")
+
+    @property
+    def name(self) -> str:
+        return "sequential"
+
+    def stack(self, spec: TaskSpec) -> list[Layer]:
+        shape, stack = spec.input_shape, []
+        for index, written in enumerate(self.layers):
+            place = f"network.layers[{index}]"
+            try:
+                stack.append(_made(written, place, spec))
+                stack[-1].parameters(shape)  # refuses inputs of another shape
+                shape = stack[-1].output_shape(shape)
+            except (InputError, UnsupportedError) as error:
+                raise InputError(f"{place}, {written!r}: {error}") from None
+        allowed = f"layers that end in {spec.n_outputs} outputs"
+        require("network.layers", allowed, shape, shape == (spec.n_outputs,))
+        return stack
+
+
+def _parsed(written: str, place: str) -> tuple[Any, dict[str, Any]]:
+    """Return a layer's class and its fields; raise `InputError` for what is no layer."""
+    word, *texts = written.split() or [""]
+    require_one_of(f"the first word of {place}", WORDS, word)
+    cls = WORDS[word]
+    known = [field for field in fields(cls) if field.name not in OF_THE_TASK.get(cls, ())]
+    least = sum(field.default is MISSING for field in known) if cls is not Linear else 0
+    form = [field.name if field.default is MISSING else f"[{field.name}]" for field in known]
+    values = [_value(text, field.type) for field, text in zip(known, texts, strict=False)]
+    right = least <= len(texts) <= len(known) and None not in values
+    require(place, f"as `{' '.join([word, *form])}`", written, right)
+    return cls, {field.name: value for field, value in zip(known, values, strict=False)}
+
+
+def _made(written: str, place: str, spec: TaskSpec) -> Layer:
+    """Make a layer for a task."""
+    cls, given = _parsed(written, place)
+    if cls is Embedding:
+        given["n_symbols"] = spec.n_symbols
+    if cls is Linear:
+        given.setdefault("n_out", spec.n_outputs)
+    return cls(**given)
+
+
+def _value(text: str, kind: Any) -> Any:
+    """Read a number or a truth as the type that a field has; None for what is neither."""
+    try:
+        return {"int": int, "float": float, "bool": TRUTHS.get}[str(kind)](text)
+    except ValueError:
+        return None
+
+
+TRIALS = {
+    "written out": trial(
+        Sequential(("avgpool 2", "flatten", "linear 5", "tanh", "linear")),
+        (1, 4, 4),
+    ),
+}
