@@ -252,9 +252,16 @@ class Method(ABC, Generic[State]):
     A state is a dict of tensors and numbers (nested dicts allowed), so that `torch.save`
     round-trips it. `step` returns a new state and never changes the one it was given: the harness
     keeps old states to select and to resume.
+
+    Attributes
+    ----------
+    PREDICTION : tuple of str
+        Fields that `predict` alone uses: with another value training is the same. So a run may test
+        other values than the one it has.
     """
 
     signal: ClassVar[Signal]
+    PREDICTION: ClassVar[tuple[str, ...]] = ()
     batch_size: int | None  # of the training set, for a step; None is the whole of it
 
     @abstractmethod
@@ -293,15 +300,6 @@ class Method(ABC, Generic[State]):
         default none.
         """
         return ()
-
-    def variants(self) -> Mapping[str, Method[State]]:
-        """Other ways to predict from the same state, by name: at the end the harness scores them on
-        the test split too.
-
-        The name goes before the metric's: `after_10_steps` has the score
-        `after_10_steps_accuracy_score`.
-        """
-        return {}
 
     def done(self, state: State) -> bool:
         """Say whether further steps would change nothing; by default never."""

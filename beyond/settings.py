@@ -240,6 +240,7 @@ def _bound(value: Any) -> str:
 
 Text = Annotated[str, MinLen(1), Says("text that is not empty")]
 Seed = Annotated[int, Interval(ge=0, lt=1 << 63)]
+ALSO = Says("settings, each with a list of values, or null")
 SEEDS = Says("a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)")
 
 
@@ -261,6 +262,9 @@ class RunSettings:
         Where results go.
     study_name : str
         Folder below `runs`: a name, or several joined by slashes.
+    test_also : dict of str to list, optional
+        Other values of settings that only a prediction uses (`Method.PREDICTION`): at the end the
+        test split is scored with each too.
     rerun : {"none", "stale", "failed", "all"}
         Finished cells to train again: those made by other code or data, those that failed.
     """
@@ -273,6 +277,7 @@ class RunSettings:
     save_every: NonNegative = 5.0
     runs: Text = "runs"
     study_name: Text = "adhoc"
+    test_also: Annotated[dict[str, Annotated[list[Any], MinLen(1)]] | None, ALSO] = None
     rerun: Literal["none", "stale", "failed", "all"] = "none"
 
     def __post_init__(self) -> None:

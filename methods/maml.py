@@ -64,7 +64,6 @@ class MAML(Adaptive, Descent):
     inner_rate: Positive = 0.01
     n_inner_steps: NonNegativeInt = 1
     n_adaptation_steps: NonNegativeInt = 1
-    also_after: tuple[NonNegativeInt, ...] = ()
     order: Literal["second", "first"] = "second"
     scope: Literal["all", "last_layer"] = "all"
 

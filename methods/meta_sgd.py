@@ -56,7 +56,6 @@ class MetaSGD(Adaptive, Descent):
     initial_rate: NonNegative = 0.01
     n_inner_steps: PositiveInt = 1
     n_adaptation_steps: NonNegativeInt = 1
-    also_after: tuple[NonNegativeInt, ...] = ()
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         require_episodes(problem.spec)

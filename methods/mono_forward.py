@@ -47,6 +47,7 @@ class MonoForward(Descent):
     """
 
     signal: ClassVar[Signal] = Signal.TARGETS
+    PREDICTION: ClassVar[tuple[str, ...]] = ("prediction",)
 
     prediction: Literal["last", "sum"] = "last"
 

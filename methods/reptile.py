@@ -63,7 +63,6 @@ class Reptile(Adaptive):
     n_inner_steps: PositiveInt = 10
     inner_batch_size: PositiveInt = 10
     n_adaptation_steps: NonNegativeInt = 10
-    also_after: tuple[NonNegativeInt, ...] = ()
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         require_episodes(problem.spec)

@@ -18,6 +18,12 @@ FAULTS = [
         "int(value) if isinstance(value, float) and value.is_integer() else value",
         "value",
     ),
+    # what is tested beside is no part of an arm
+    (
+        "beyond/run/arm.py",
+        "for part in (self.start, self.test_also) if part]",
+        "for part in (self.start,) if part]",
+    ),
     ("beyond/run/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
     (
         "beyond/run/arm.py",
@@ -106,6 +112,13 @@ def test_seeds_that_are_added_give_what_they_give_together(beyond, arms, tmp_pat
     ("commands", "labels"),
     [
         ([["-m", SILENT, "method=constant", "budget.epochs=10,100"]], ["", "budget.epochs=10"]),
+        (
+            [
+                ["method=mono_forward", "budget.epochs=1"],
+                ["method=mono_forward", "budget.epochs=1", "test_also={prediction:[sum]}"],
+            ],
+            ["budget.epochs=1", 'budget.epochs=1, test_also={prediction:["sum"]}'],
+        ),
         ([["method=constant", "threads=1"], ["method=constant", "threads=2"]], ["", "threads=2"]),
         (
             [

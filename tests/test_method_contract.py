@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 from functools import cache
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pandas as pd
 import pytest
@@ -31,6 +32,9 @@ MADE_OF_SETTINGS = [
     if name != "default"
 ]
 CHOICES = catalog.names("method")  # more than there are files: some differ in settings alone
+FOR_PREDICTION = [
+    (name, setting) for name in CHOICES for setting in catalog.load("method", name).PREDICTION
+]
 SPECS = {name: catalog.load("task", name).spec for name in catalog.complete("task")}
 # the smaller network first: the tests of methods that need episodes run on it
 EPISODES = sorted(
@@ -90,6 +94,14 @@ def run(of: Setup, snapshot=None, before=None) -> dict[str, pd.DataFrame]:
 
 def without_clock(table: pd.DataFrame) -> pd.DataFrame:
     return table[[column for column in table.columns if "seconds" not in column]]
+
+
+def others(method: Method, setting: str) -> list:
+    """Values that a setting does not have: a larger number, or all other choices."""
+    usual = getattr(method, setting)
+    if isinstance(usual, int):
+        return [usual + 2]
+    return [value for value in get_args(get_type_hints(type(method))[setting]) if value != usual]
 
 
 def test_every_method_has_its_three_files():
@@ -288,6 +300,27 @@ def test_passes_through_the_whole_network_are_counted(name, monkeypatch):
     for key in counted:  # passes through parts of it, and through the tangent, come on top
         assert row[key] >= sum(one[key] for one in taken) / 2
         assert row[key] > 0 or not row["flops"] or key == "backward"
+
+
+@pytest.mark.parametrize(("name", "setting"), FOR_PREDICTION)
+def test_a_setting_of_the_prediction_changes_no_step(name, setting):
+    of = setup(name)
+    values = others(of.method, setting)
+    assert values
+    whole = run(of)
+    for value in values:
+        other = dataclasses.replace(of.method, **{setting: value})
+        changed = run(dataclasses.replace(of, method=other))
+        pd.testing.assert_frame_equal(changed["layers"], whole["layers"], check_exact=True)
+        assert not changed["curves"].equals(whole["curves"]), "a prediction does not use it"
+        also = run(dataclasses.replace(of, also={"other": other}))["curves"]
+        scores = also[also["metric"].str.startswith("other_")]
+        expected = changed["curves"].query("split == 'test'")
+        at_the_end = [
+            part[part["checkpoint"] == part["checkpoint"].max()]["value"]
+            for part in (scores, expected)
+        ]
+        assert at_the_end[0].tolist() == at_the_end[1].tolist()
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -8,9 +8,9 @@ E of them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -70,13 +70,11 @@ class Adaptive(Method[Any]):
     ----------
     n_adaptation_steps : int, >= 0
         Before a prediction.
-    also_after : tuple of int, each >= 0
-        Further numbers of such steps, after each of which the test split is scored at the end as
-        well.
     """
 
+    PREDICTION: ClassVar[tuple[str, ...]] = ("n_adaptation_steps",)
+
     n_adaptation_steps: int
-    also_after: tuple[int, ...]
 
     @abstractmethod
     def adapted(self, state: Any, support: Batch, lanes: Problem) -> Tensor:
@@ -95,14 +93,6 @@ class Adaptive(Method[Any]):
         )
         lanes = problem.lanes(len(asked) // n_replicas)
         return by_replica(lanes.outputs(self.adapted(state, shown, lanes), asked), n_replicas)
-
-    def variants(self) -> Mapping[str, Method[Any]]:
-        """Return the method as it predicts after each number of steps in `also_after`."""
-        other: Any = self
-        return {
-            f"after_{n}_steps": replace(other, n_adaptation_steps=n, also_after=())
-            for n in self.also_after
-        }
 
 
 @dataclass(frozen=True)

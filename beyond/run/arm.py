@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from beyond import catalog
 from beyond.contracts import Architecture, Method, Task
-from beyond.errors import InputError
+from beyond.errors import InputError, require
 from beyond.ledger import Budget
 from beyond.run.choices import named
 from beyond.run.provenance import short_hash
@@ -35,6 +35,8 @@ class Arm:
         Sums of other parts are rounded otherwise.
     start : Start, optional
         What is learnt first; None for the weights as they are drawn.
+    test_also : mapping of str to list, optional
+        Other values of settings that only the method's prediction uses.
     """
 
     name: str
@@ -44,12 +46,32 @@ class Arm:
     budget: Budget
     threads: int
     start: Start | None = None
+    test_also: Mapping[str, list[Any]] | None = None
 
     @cached_property
     def id(self) -> str:
         """Hash of what it is made of, 12 hex digits."""
         decisive = [self.method, self.task, self.architecture, self.budget, self.threads]
-        return short_hash(_text([*decisive, *([self.start] if self.start else [])]))
+        further = [part for part in (self.start, self.test_also) if part]
+        return short_hash(_text([*decisive, *further]))
+
+    @cached_property
+    def also(self) -> dict[str, Method]:
+        """The method as it predicts with each value in `test_also`, by what goes before the names
+        of its metrics: `n_adaptation_steps_10`.
+
+        Raises `InputError` for a setting that not only its prediction uses, or a value out of range.
+        """
+        known, method = self.method.PREDICTION, cast(Any, self.method)
+        wanted = self.test_also or {}
+        for name in wanted:
+            allowed = f"of settings that only a prediction of {self.name} uses"
+            require("test_also", f"{allowed} ({', '.join(known) or 'none'})", name, name in known)
+        return {
+            f"{name}_{shown(value)}": replace(method, **{name: value})
+            for name, values in wanted.items()
+            for value in values
+        }
 
     @property
     def default_network(self) -> bool:
@@ -79,6 +101,8 @@ class Arm:
             found.append(f"budget.{self.budget.currency}={shown(self.budget.amount)}")
         if self.threads != RunSettings().threads:
             found.append(f"threads={self.threads}")
+        if self.test_also:
+            found.append(f"test_also={shown(self.test_also)}")
         return found
 
     @property
@@ -179,8 +203,10 @@ def _choice(part: str, cls: type) -> tuple[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """Write a value as it may be typed: `0.1`, `null`, `true`, `[64,64]`."""
+    """Write a value as it may be typed: `0.1`, `null`, `true`, `[64,64]`, `{width:[1,2]}`."""
     value = plain(value)
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{shown(inner)}' for name, inner in value.items())}}}"
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 

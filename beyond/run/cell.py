@@ -54,7 +54,8 @@ class Cell:
             build(settings["network"], "network") if settings["network"] else task.spec.network
         )
         start = build(settings["start"], "start").on(task)
-        return Arm(self._method_name, method, task, network, budget, threads, start)
+        name, also = self._method_name, self.run.test_also
+        return Arm(name, method, task, network, budget, threads, start, also)
 
     @property
     def _parts(self) -> dict[str, Any]:
@@ -140,7 +141,19 @@ def prepare(cell: Cell) -> Setup:
     }
     network = arm.architecture.build(arm.task.spec)
     limit = cell.run.time_limit
-    return Setup(arm.method, arm.task, network, cell.seeds, arm.budget, identity, limit, arm.start)
+    return Setup(
+        *(
+            arm.method,
+            arm.task,
+            network,
+            cell.seeds,
+            arm.budget,
+            identity,
+            limit,
+            arm.start,
+            arm.also,
+        )
+    )
 
 
 @lru_cache(maxsize=8)

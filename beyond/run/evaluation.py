@@ -4,7 +4,7 @@ test example.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Tested:
     Attributes
     ----------
     scores : dict of str to Tensor of shape (R,)
-        Those of the method's variants under their names too.
+        Those of other settings of its prediction under their names too.
     inference : list of dict
         What a prediction costs, for each replica: operations, spikes, and the additions that spikes
         cause.
@@ -54,16 +54,25 @@ class Evaluation:
         One a replica.
     splits : Splits
         The task's, at these seeds.
+    also : mapping of str to Method
+        The method with other settings of its prediction, by name.
     """
 
     def __init__(
-        self, method: Method, task: Task, network: Network, seeds: Sequence[int], splits: Splits
+        self,
+        method: Method,
+        task: Task,
+        network: Network,
+        seeds: Sequence[int],
+        splits: Splits,
+        also: Mapping[str, Method],
     ) -> None:
         self.method = method
         self.task = task
         self.network = network
         self.seeds = seeds
         self.splits = splits
+        self.also = also
         self.problem = Problem(network, task.spec, signal=method.signal)
 
     def n_examples(self, split: str) -> int:
@@ -81,9 +90,9 @@ class Evaluation:
         meter = Problem(self.network, spec, ledger, self.method.signal)
         outputs, targets = self._answers(self.method, state, "test", meter)
         scores = self.task.score(outputs, targets)
-        for name, variant in self.method.variants().items():
-            own = self.task.score(*self._answers(variant, state, "test", self.problem))
-            scores |= {f"{name}_{metric}": values for metric, values in own.items()}
+        for name, other in self.also.items():
+            further = self.task.score(*self._answers(other, state, "test", self.problem))
+            scores |= {f"{name}_{metric}": values for metric, values in further.items()}
         none = torch.zeros(len(self.seeds))
         activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
         flops = ledger.flops / n_examples

@@ -96,7 +96,7 @@ class _Run:
         self.setup = setup
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         splits = task.at(seeds)
-        self.evaluation = Evaluation(method, task, network, seeds, splits)
+        self.evaluation = Evaluation(method, task, network, seeds, splits, setup.also)
         self.pretraining = Pretraining(setup)
         self.training = Training(setup, splits)
         self.selection = Selection(setup, self.evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,9 @@ class Setup:
         longer has failed.
     start : Start, optional
         What is learnt first; None for the weights as they are drawn.
+    also : mapping of str to Method
+        The method with other settings of its prediction, by the names that go before its metrics':
+        the test split is scored with each too.
     """
 
     method: Method
@@ -40,3 +44,4 @@ class Setup:
     identity: dict[str, Any] = field(default_factory=dict)
     time_limit: float | None = None
     start: Start | None = None
+    also: Mapping[str, Method] = field(default_factory=dict)

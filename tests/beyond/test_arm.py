@@ -33,8 +33,8 @@ def test_equal_numbers_and_sequences_are_the_same():
     assert not same(0.5, 0.25)
     assert not same(True, "true")
     assert plain((1.0, (None, "x", math.inf))) == [1, [None, "x", math.inf]]
-    told = [shown(value) for value in (0.1, None, True, (64, 64), "relu")]
-    assert told == ["0.1", "null", "true", "[64,64]", "relu"]
+    told = [shown(value) for value in (0.1, None, True, (64, 64), "relu", {"a": [1], "b": "x"})]
+    assert told == ["0.1", "null", "true", "[64,64]", "relu", "{a:[1],b:x}"]
 
 
 @pytest.mark.parametrize("value", [Fraction(1, 3), Path("a"), {1, 2}, 1j, object()])

@@ -87,6 +87,12 @@ FAULTS = [
         "        self.elapsed_before = snapshot",
     ),
     # predictions of another replica, or in standardised units
+    # other predictions are scored as the method's
+    (
+        "beyond/run/evaluation.py",
+        'self._answers(other, state, "test"',
+        'self._answers(self.method, state, "test"',
+    ),
     ("beyond/run/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
     ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
 ]
@@ -718,12 +724,9 @@ class Doubting(Descent):
     def predict(self, state, problem, batch):
         return self.sign * super().predict(state, problem, batch)
 
-    def variants(self):
-        return {"opposite": replace(self, sign=-1)}
 
-
-def test_variants_are_scored_on_the_test_split_alone_and_change_nothing_else():
-    of = setup(Doubting())
+def test_other_predictions_are_scored_on_the_test_split_alone_and_change_nothing_else():
+    of = replace(setup(Doubting()), also={"opposite": Doubting(sign=-1)})
     tables, yielded = run(of)
     curves = tables["curves"]
     added = curves["metric"].str.startswith("opposite_")

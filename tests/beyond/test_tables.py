@@ -26,9 +26,9 @@ FAULTS = [
 COMMANDS = {
     "classes, with a source": ("method=fine_tuning", "task=image/digits"),
     "values, and a wrapped network": ("method=backprop", "task=regression/diabetes"),
-    "episodes, with variants": (
+    "episodes, other predictions too": (
         "method=maml",
-        "method.also_after=[2]",
+        "test_also={n_adaptation_steps:[2]}",
         "task=regression/sinusoids",
     ),
     "no step": ("method=genetic", "task=image/digits"),

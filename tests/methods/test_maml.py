@@ -179,20 +179,6 @@ def test_tasks_without_episodes_are_refused(make_problem):
         MAML(SGD()).init(given.problem, given.params, given.rng)
 
 
-def test_variants_predict_after_other_numbers_of_steps(make_episodes):
-    method = MAML(SGD(), n_adaptation_steps=1, also_after=(0, 3))
-    given = make_episodes(method, "regression/sinusoids")
-    state = method.init(given.problem, given.params, given.rng)
-    variants = method.variants()
-    assert list(variants) == ["after_0_steps", "after_3_steps"]
-    for n_steps, variant in zip((0, 3), variants.values(), strict=True):
-        found, expected = (
-            one.predict(state, given.problem, given.batch)
-            for one in (variant, MAML(SGD(), n_adaptation_steps=n_steps))
-        )
-        assert torch.equal(found, expected)
-
-
 @pytest.mark.slow
 def test_sinusoids_are_learnt_from_ten_points(make_problem):
     """The paper's figure 3: one step takes the squared error from 3.2 to 1 and below, further steps
