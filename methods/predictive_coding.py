@@ -13,8 +13,8 @@ the value of stage l = 1 .. L-1, at first as predicted:
     g_l   = - (d mu_l / d theta_l)^T eps_l                          mean over the batch, handed to the optimizer
 
 The first rule descends F = sum_l |eps_l|^2 / 2 + loss in the values, the last one in the weights.
-Variant "free" computes mu and J anew after every move; "fixed_prediction" holds them as they were
-in the forward pass, and its values settle where g is the gradient of backpropagation: with
+Free predictions compute mu and J anew after every move; fixed ones hold them as they were in the
+forward pass, and the values settle where g is the gradient of backpropagation: with
 inference_rate 1 after L-1 moves.
 
 Departures: a value is what its stage hands on (behind the activation), as in Millidge et al.; unit
@@ -22,8 +22,8 @@ variances; values start at the forward pass; any loss on top (there likewise); a
 of a plain step.
 Needs: weight transport, global loss, separate phases.
 Cost: 1 forward pass, the gradients' half of 1 backward pass, and for each move a carry through
-stages 2 .. L, with "free" a forward pass through them as well. "fixed_prediction" stores the
-activations of the forward pass.
+stages 2 .. L, with free predictions a forward pass through them as well. Fixed ones store
+the activations of the forward pass.
 Check: with fixed predictions the converged update equals backpropagation's; free, the equilibrium
 of a linear network equals its closed form (tests/methods/test_predictive_coding.py).
 Source: Neural Computation 29, 1229-1262, doi:10.1162/NECO_a_00949; arXiv:2006.04182; convergence in
@@ -52,8 +52,8 @@ class PredictiveCoding(Descent):
 
     Parameters
     ----------
-    variant : {"free", "fixed_prediction"}
-        Whether predictions follow the values, or stay those of the forward pass.
+    predictions : {"free", "fixed"}
+        Whether they follow the values, or stay those of the forward pass.
     n_inference : int, >= 1
         Moves of the values before the weights change.
     inference_rate : float in (0, 1]
@@ -62,12 +62,12 @@ class PredictiveCoding(Descent):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    variant: Literal["free", "fixed_prediction"] = "free"
+    predictions: Literal["free", "fixed"] = "free"
     n_inference: PositiveInt = 4
     inference_rate: UpToOne = 0.1
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        known = set(Role) - ({Role.NOISE} if self.variant == "free" else set())
+        known = set(Role) - ({Role.NOISE} if self.predictions == "free" else set())
         problem.require_roles(
             "predictive_coding",
             known,
@@ -92,7 +92,7 @@ class PredictiveCoding(Descent):
             carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]
             moving = zip(values, errors, carried, strict=False)
             values = [value - self.inference_rate * (error - pull) for value, error, pull in moving]
-            if self.variant == "free":
+            if self.predictions == "free":
                 for i, value in enumerate(values, start=1):  # the first stage's input is clamped
                     predictions[i], tapes[i] = stages[i].forward(params, value)
             errors = surprise()

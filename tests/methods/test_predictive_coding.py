@@ -20,7 +20,7 @@ from methods.predictive_coding import PredictiveCoding
 FAULTS = [
     # Predictions follow the values: with those of the forward pass kept, there is nothing left to
     # settle.
-    ("methods/predictive_coding.py", 'if self.variant == "free":', 'if self.variant != "free":'),
+    ("methods/predictive_coding.py", 'if self.predictions == "free":', 'if self.predictions != "free":'),
     # The loss of a batch instead of an example's own.
     ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
 ]
@@ -44,7 +44,7 @@ def direction(given, **settings):
 )
 def test_with_fixed_predictions_the_settled_update_is_the_gradient(task, network, make_problem):
     given, again = (make_problem(task=task, network=network) for _ in range(2))
-    update = direction(given, variant="fixed_prediction", n_inference=50, inference_rate=0.4)
+    update = direction(given, predictions="fixed", n_inference=50, inference_rate=0.4)
     gradient = again.problem.gradient(again.params, again.batch, again.rng)
     distance = (update - gradient).norm(dim=1) / gradient.norm(dim=1)
     assert distance.max() < 1e-3
@@ -55,7 +55,7 @@ def test_at_rate_one_each_move_reaches_one_stage_further_down(make_problem, deep
     gradient = given.problem.gradient(given.params, given.batch)
     second = given.problem.stages[1].start
     one, two = (
-        direction(given, variant="fixed_prediction", n_inference=n, inference_rate=1.0)
+        direction(given, predictions="fixed", n_inference=n, inference_rate=1.0)
         for n in (1, 2)
     )
     close(two, gradient, rtol=1e-4, atol=1e-6)
@@ -70,7 +70,7 @@ def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem,
     given.params = given.params + 0.1 * torch.randn(
         given.params.shape, generator=torch.Generator().manual_seed(0)
     )
-    update = direction(given, variant="free", n_inference=400, inference_rate=0.3)
+    update = direction(given, predictions="free", n_inference=400, inference_rate=0.3)
     steps, layered = given.network.unflatten(update), given.network.unflatten(given.params)
     for r in range(2):
         (w1, b1), (w2, b2), (w3, b3) = ((own["weight"][r], own["bias"][r]) for own in layered)
@@ -92,7 +92,7 @@ def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, c
     at a time.
     """
     given = make_problem(network=deep_network)
-    update = direction(given, variant="free", n_inference=3, inference_rate=0.2)
+    update = direction(given, predictions="free", n_inference=3, inference_rate=0.2)
     for r in range(2):
         batch = Batch(given.batch.inputs[r : r + 1], given.batch.targets[r : r + 1])
         weights = given.params[r : r + 1].clone().requires_grad_()
