@@ -52,10 +52,12 @@ class DirectFeedbackAlignment(Descent):
     feedback_scale: Positive = 1.0
     feedback_fan: Literal["in", "out"] = "in"
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "direct_feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         feedback, n_outputs = [], problem.spec.n_outputs
         for units in widths(problem.stages[:-1]):
             fans = (units, n_outputs) if self.feedback_fan == "in" else (n_outputs, units)

@@ -34,8 +34,8 @@ arXiv:2006.03824.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,13 +96,12 @@ class EquilibriumPropagation(Descent):
     n_nudged: PositiveInt = 8
     step_size: UpToOne = 0.5
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         n_hidden = len(circuit_of(problem).hidden)
         if self.n_nudged < n_hidden:
             raise UnsupportedError(
                 f"{self.n_nudged} nudged moves do not reach down through {n_hidden} hidden layers"
             )
-        return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, n_examples = state["params"], batch.inputs.shape[1]

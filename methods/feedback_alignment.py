@@ -50,10 +50,12 @@ class FeedbackAlignment(Descent):
     feedback_scale: Positive = 1.0
     feedback_fan: Literal["in", "out"] = "in"
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         feedback = self.feedback_scale * problem.fresh_weights(rng)
         if self.feedback_fan == "out":
             fans = {block.depth: block.fans for block in problem.blocks}

@@ -81,7 +81,7 @@ class ForwardForward(Descent):
     label_scale: Positive = 4.0
     negatives: Literal["uniform", "hard"] = "uniform"
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         spec = problem.spec
         if spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError(
@@ -93,6 +93,9 @@ class ForwardForward(Descent):
             )
         if len(problem.stages) < 2:
             raise UnsupportedError("forward_forward trains hidden layers; this network has none")
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        spec = problem.spec
         labels = orthogonal(rng.normal(spec.n_outputs, prod(spec.input_shape)), 0, 0)
         return {"labels": labels}  # p, (R, n_outputs, features); never changed
 

@@ -30,8 +30,8 @@ Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -76,11 +76,10 @@ class Hebbian(Descent):
     hebbian_rate: BelowOne = 0.02
     temperature: Positive = 0.03
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         hidden, _ = parts_of(problem)
         lack = "a correlation needs a map's inputs and sums"
         problem.require_roles("hebbian", LEARNING | STILL, lack, len(hidden))
-        return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         return problem.stages[-1].start, problem.n_weights

@@ -67,11 +67,10 @@ class MAML(Adaptive, Descent):
     order: Literal["second", "first"] = "second"
     scope: Literal["all", "last_layer"] = "all"
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         require_episodes(problem.spec)
         known = ONE_MATRIX if self.order == "second" else set(Role)
         problem.require_roles("maml", known, "steps through time are not differentiated twice")
-        return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         queries, support, lanes = in_lanes(batch, problem)

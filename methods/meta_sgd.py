@@ -57,11 +57,13 @@ class MetaSGD(Adaptive, Descent):
     n_inner_steps: PositiveInt = 1
     n_adaptation_steps: NonNegativeInt = 1
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         require_episodes(problem.spec)
         problem.require_roles(
             "meta_sgd", ONE_MATRIX, "steps through time are not differentiated twice"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
         return {"extras": torch.full_like(params, self.initial_rate)}  # the rates
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

@@ -25,8 +25,7 @@ Source: Neural Computation 17, 2699-2718, doi:10.1162/089976605774320539; Procee
 78, 1415-1442, doi:10.1109/5.58323.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -60,11 +59,10 @@ class NodePerturbation(Descent):
     n_draws: PositiveInt = 4
     noise_std: Positive = 0.01
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "node_perturbation", TRANSPARENT, "the noise must reach its units before they answer"
         )
-        return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         n_examples = batch.inputs.shape[1]

@@ -55,10 +55,12 @@ class Pepita(Descent):
 
     feedback_std: Positive = 0.05
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "pepita", TRANSPARENT, "what it does between its inputs and its units is not to be seen"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
         # F

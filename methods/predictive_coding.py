@@ -32,8 +32,7 @@ L-1 moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -66,14 +65,13 @@ class PredictiveCoding(Descent):
     n_inference: PositiveInt = 4
     inference_rate: UpToOne = 0.1
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         known = set(Role) - ({Role.NOISE} if self.predictions == "free" else set())
         problem.require_roles(
             "predictive_coding",
             known,
             "predictions that follow the values cannot draw at each move",
         )
-        return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         stages, params = problem.stages, state["params"]

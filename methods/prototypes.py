@@ -50,7 +50,7 @@ class Prototypes(Descent):
     optimizer: Optimizer = Adam(learning_rate=0.001)
     batch_size: BatchSize = 16
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         require_episodes(problem.spec)
         if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError(
@@ -60,7 +60,6 @@ class Prototypes(Descent):
             raise UnsupportedError(
                 "prototypes are means of hidden features, and this network has no hidden layer"
             )
-        return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         return 0, problem.stages[-1].start

@@ -65,11 +65,13 @@ class QLearning(Descent):
     n_decay_steps: PositiveInt = 1000
     temperature: Positive = 0.1
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, int]:
+    def require(self, problem: Problem) -> None:
         if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError(
                 "action values need a finite number of actions: classes, not values"
             )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, int]:
         return {"n_steps": 0}  # how far exploration has come
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:

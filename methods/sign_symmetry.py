@@ -49,10 +49,12 @@ class SignSymmetry(Descent):
 
     magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "sign_symmetry", ONE_MATRIX, "errors go back in time through its weights"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         magnitudes = problem.fresh_weights(rng).abs()
         if self.magnitude == "uniform":
             magnitudes = root_mean_squares(problem, magnitudes)

@@ -60,10 +60,12 @@ class TargetPropagation(Descent):
     target_rate: Positive = 0.1
     noise_std: NonNegative = 0.3
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         problem.require_roles(
             "target_propagation", TRANSPARENT, "an inverse needs the activation behind it"
         )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         drawn = [network.init(rng).to(params.dtype) for network in inverse_networks(problem)]
         return {"extras": end_to_end([params[:, :0], *drawn])}  # V_l and c_l, l = 2 .. L
 

@@ -49,10 +49,13 @@ class Descent(Method[State]):
         gradient, or whatever stands in its place.
         """
 
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        """Return the rule's own entries of the first state; raise `UnsupportedError` if it cannot
-        serve.
+    def require(self, problem: Problem) -> None:
+        """Raise `UnsupportedError` for a task or network that the rule cannot serve; by default it
+        serves all.
         """
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+        """Return the entries that the rule adds to the first state; by default none."""
         return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
@@ -62,6 +65,7 @@ class Descent(Method[State]):
         return 0, problem.n_weights
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
+        self.require(problem)
         own = self.remembered(problem, params, rng)
         first, last = self.trained(problem)
         return {

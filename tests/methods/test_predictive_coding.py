@@ -20,7 +20,11 @@ from methods.predictive_coding import PredictiveCoding
 FAULTS = [
     # Predictions follow the values: with those of the forward pass kept, there is nothing left to
     # settle.
-    ("methods/predictive_coding.py", 'if self.predictions == "free":', 'if self.predictions != "free":'),
+    (
+        "methods/predictive_coding.py",
+        'if self.predictions == "free":',
+        'if self.predictions != "free":',
+    ),
     # The loss of a batch instead of an example's own.
     ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
 ]
@@ -55,8 +59,7 @@ def test_at_rate_one_each_move_reaches_one_stage_further_down(make_problem, deep
     gradient = given.problem.gradient(given.params, given.batch)
     second = given.problem.stages[1].start
     one, two = (
-        direction(given, predictions="fixed", n_inference=n, inference_rate=1.0)
-        for n in (1, 2)
+        direction(given, predictions="fixed", n_inference=n, inference_rate=1.0) for n in (1, 2)
     )
     close(two, gradient, rtol=1e-4, atol=1e-6)
     close(one[:, second:], gradient[:, second:], rtol=1e-4, atol=1e-6)
