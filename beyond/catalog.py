@@ -4,12 +4,20 @@ A YAML can come from a stranger, and what it names (`_target_`) is imported and 
 project's packages may be named, and those that the user declared, where no YAML can: in the
 environment, `BEYOND_PLUGINS=mine,yours`, or by an installed package with an entry point in the
 group `beyond.plugins`.
+
+Folders named in `BEYOND_PATH=/my/rules` add choices of their own: each file in their `methods/`,
+`tasks/` and `networks/` is one, named after the file and described by its class alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +44,9 @@ CONTRACTS = {  # what tells a class of each group
     **{part: (member,) for part, (_, member) in PARTS.items()},
 }
 OURS = ("beyond", "methods", "tasks", "analysis")
+PATH = "BEYOND_PATH"
+ADDED = "beyond_path"  # the package that files in these folders are modules of
+FOLDERS = {"method": "methods", "task": "tasks", "network": "networks"}
 VARIABLE = "BEYOND_PLUGINS"
 MISSING = "???"  # in a YAML, what must be given
 HOMES = {
@@ -49,10 +60,14 @@ GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
 def names(group: str) -> list[str]:
     """Names in a group, sorted: `names("task")` has "image/digits"."""
+    return sorted([*_written(group), *added().get(group, ())])
+
+
+def _written(group: str) -> list[str]:
+    """Names of the choices that have a YAML."""
     folder = CONF / group
-    return sorted(
-        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
-    )
+    paths = folder.rglob("*.yaml")
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
 
 def complete(group: str) -> list[str]:
@@ -63,12 +78,16 @@ def complete(group: str) -> list[str]:
 def read(group: str, name: str) -> dict[str, Any]:
     """Return the settings of one choice; raise `InputError` with the known names otherwise."""
     require_one_of(group, names(group), name)
+    if name in (mine := added().get(group, {})):
+        return deepcopy(mine[name])
     found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
     return {key: value for key, value in found.items() if key != "defaults"}
 
 
 def brought(group: str, name: str) -> dict[str, str]:
     """Return what a choice chooses in other groups: `{"start": "related"}` for `fine_tuning`."""
+    if name in added().get(group, {}):
+        return {}
     found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
     entries = [entry for default in found.get("defaults", ()) for entry in default.items()]
     return {
@@ -81,6 +100,97 @@ def modules(group: str) -> dict[str, ModuleType]:
     home = import_module(HOMES[group])
     found = sorted(module.name for module in iter_modules(getattr(home, "__path__", ())))
     return {name: import_module(f"{home.__name__}.{name}") for name in found} or {"": home}
+
+
+@cache
+def added() -> dict[str, dict[str, dict[str, Any]]]:
+    """Settings of the choices that the folders in `BEYOND_PATH` add, by group and name.
+
+    Raises `InputError`, with file and line, for a file that cannot be imported or declares nothing.
+    """
+    folders = [
+        Path(name).expanduser().resolve()
+        for name in os.environ.get(PATH, "").split(os.pathsep)
+        if name
+    ]
+    if not folders:
+        return {}
+    package = ModuleType(ADDED)
+    package.__path__ = list(map(str, folders))
+    sys.modules[ADDED] = package
+    found: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in FOLDERS}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{PATH} must be folders, got {str(folder)!r}")
+        for group, below in FOLDERS.items():
+            for file in sorted((folder / below).glob("[!_]*.py")):
+                for name, settings in _declared_in(file, f"{ADDED}.{below}.{file.stem}", group):
+                    if name in (*_written(group), *found[group]):
+                        raise InputError(f"{file}: there is a {group} {name} already")
+                    found[group][name] = settings
+    return found
+
+
+def _declared_in(file: Path, module_name: str, group: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and settings of the choices that a file declares: its class, and its `CHOICES`."""
+    from beyond.settings import is_settings
+
+    try:
+        module = import_module(module_name)
+        here = [
+            cls for cls in vars(module).values() if getattr(cls, "__module__", "") == module_name
+        ]
+        made = [cls for cls in here if is_settings(cls)]
+        own = next((cls for cls in made if belongs(group, cls)), None)
+        if own is not None:
+            settings = _settings_of(own)
+            whole = MISSING not in settings.values()
+            yield (own().spec.name if group == "task" and whole else file.stem), settings
+        for name, (choice, *_) in getattr(module, "CHOICES", {}).items():
+            yield name, _settings_of(choice)
+    except Exception as error:  # a stranger's code may raise anything
+        raise InputError(blame(error) or f"{file}, line 1: {_said(error)}") from error
+    if own is None:
+        lacking = [name for name in CONTRACTS[group] if made and not hasattr(made[0], name)]
+        found = f"{made[0].__name__} has no {', no '.join(lacking)}" if made else "it has no class"
+        raise InputError(f"{file} must declare a {group}, a class under @settings; {found}")
+
+
+def blame(error: BaseException) -> str | None:
+    """Say in which added file, and where, an error arose; None if in none of them."""
+    package = sys.modules.get(ADDED)
+    folders = tuple(getattr(package, "__path__", ()))
+    if isinstance(error, SyntaxError) and str(error.filename).startswith(folders):
+        return f"{error.filename}, line {error.lineno}: {_said(error)}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if folders and frame.filename.startswith(folders):
+            return f"{frame.filename}, line {frame.lineno}: {_said(error)}"
+    return None
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _settings_of(choice: Any) -> dict[str, Any]:
+    """Settings that describe an object, or a class by its defaults."""
+    from beyond.settings import is_settings
+
+    cls = choice if isinstance(choice, type) else type(choice)
+    described: dict[str, Any] = {"_target_": f"{cls.__module__}.{cls.__qualname__}"}
+    for field in fields(cls):
+        if field.init:
+            value = getattr(choice, field.name, NO_DEFAULT)
+            if value is NO_DEFAULT and field.default_factory is not NO_DEFAULT:
+                value = field.default_factory()
+            described[field.name] = (
+                MISSING
+                if value is NO_DEFAULT
+                else _settings_of(value)
+                if is_settings(type(value))
+                else value
+            )
+    return described
 
 
 @cache
@@ -113,7 +223,10 @@ def build(settings: Any, group: str = "") -> Any:
         if value == MISSING:
             raise InputError(f"{group or 'setting'}.{key} must be given")
     made = _class(settings["_target_"], group) if "_target_" in settings else dict
-    return made(**{str(key): build(value) for key, value in settings.items() if key != "_target_"})
+    given = {str(key): build(value) for key, value in settings.items() if key != "_target_"}
+    if missing := getattr(made, "__abstractmethods__", None):
+        raise InputError(f"{settings['_target_']} must define {', '.join(sorted(missing))}")
+    return made(**given)
 
 
 def load(group: str, name: str, /, **overrides: Any) -> Any:
@@ -161,7 +274,9 @@ def _class(target: object, group: str) -> type:
 def _is_declared(module: str) -> bool:
     package = module.partition(".")[0]
     named = os.environ.get(VARIABLE, "").replace(",", " ").split()
-    if package in (*OURS, *named):
+    if package == ADDED:
+        added()  # makes the package, in a process that has not asked for it
+    if package in (*OURS, *named, ADDED):
         return True
     from importlib.metadata import entry_points  # slow to import, and `beyond --help` asks for none
 

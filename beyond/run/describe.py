@@ -42,6 +42,8 @@ Every method, at its defaults and with each choice of each setting, on each of {
 (`Method.left_alone`), or is refused in one line before training; the last columns name the kinds of network for which
 that happens with at least one choice. A test runs them all.
 """
+PARAGRAPHS = ("departures", "needs", "cost", "check", "source")
+NOT_SAID = "not said"  # by a file outside the checkout
 HEADING = re.compile(
     r"^(Departures|Needs|Cost|Check|Source): (.*?)(?=^[A-Z][a-z]+: |\Z)", re.MULTILINE | re.DOTALL
 )
@@ -80,12 +82,13 @@ def describe(name: str) -> Description:
     module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
     module = import_module(module_name)
     text = getdoc(module) or ""
-    parts = {
+    found = {
         key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)
     }
+    parts = dict.fromkeys(PARAGRAPHS, NOT_SAID) | found
     title = " ".join((further().get(name) or text.split("\n\n")[0]).split()).rstrip(".")
     stated = parts.pop("needs")
-    needs = [] if stated == "none of these" else stated.split(", ")
+    needs = [] if stated in ("none of these", NOT_SAID) else stated.split(", ")
     for need in needs:
         require_one_of(f"{name}: Needs", NEEDS, need)
     return Description(name, title, str(getattr(module, class_name).signal), needs, **parts)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, QuotedString
@@ -54,6 +55,7 @@ def main() -> None:
 
     plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
     try:
+        _register_added()
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
         sys.argv[1:] = _for_each_cell(_sweep_first(sys.argv[1:]))
@@ -62,6 +64,18 @@ def main() -> None:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     except KeyboardInterrupt:
         sys.exit("beyond: interrupted; run the same command to resume")
+    except Exception as error:
+        if place := catalog.blame(error):
+            sys.exit(f"beyond: {place}")
+        raise
+
+
+def _register_added() -> None:
+    """Let Hydra know the choices that are in no YAML."""
+    for group, found in catalog.added().items():
+        for name, settings in found.items():
+            folder, _, last = f"{group}/{name}".rpartition("/")
+            ConfigStore.instance().store(last, settings, folder, provider=catalog.PATH)
 
 
 def _refuse_nameless(arguments: list[str]) -> None:

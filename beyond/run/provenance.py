@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from beyond.catalog import CONF
+from beyond.catalog import ADDED, CONF
 from beyond.run import loop
 
 OURS = ("beyond", "methods", "tasks")
@@ -128,6 +128,9 @@ def _file(name: str) -> Path | None:
     module.
     """
     top, *rest = name.split(".")
+    if top == ADDED:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return None if file is None else Path(file)
     root = _root(top)
     if root is None:
         return None

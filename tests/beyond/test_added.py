@@ -1,0 +1,241 @@
+"""Choices of one's own in a folder: one file each, and one clear line for what is wrong with it."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from beyond import catalog
+from beyond.run.provenance import outdated, sources
+
+FAULTS = [
+    # a name that is there already is replaced without a word
+    ("beyond/catalog.py", "if name in (*_written(group), *found[group]):", "if False:"),
+    # an error is told where it was noticed, not where it arose
+    ("beyond/catalog.py", "for frame in reversed(traceback", "for frame in iter(traceback"),
+    # a file that changed is not noticed
+    ("beyond/run/provenance.py", "    if top == ADDED:\n", "    if False:\n"),
+    # who asks for settings may change them for all
+    ("beyond/catalog.py", "return deepcopy(mine[name])", "return mine[name]"),
+]
+METHOD = '''"""Descent by signs (nobody, 2026)."""
+from typing import ClassVar
+
+from beyond.contracts import Signal
+from beyond.kits.descent import Descent
+from beyond.settings import Positive, settings
+
+
+@settings
+class Signed(Descent):
+    """Follow the signs of the gradient.
+
+    Parameters
+    ----------
+    scale : float, > 0
+    """
+
+    signal: ClassVar[Signal] = Signal.GRADIENT
+
+    scale: Positive = 1.0
+
+    def direction(self, state, batch, problem, rng):
+        return self.scale * problem.gradient(state["params"], batch, rng).sign()
+'''
+TASK = '''
+import numpy as np
+
+from beyond.architectures.mlp import MLP
+from beyond.contracts import TargetKind, TaskSpec
+from beyond.data.arrays import ArrayTask, Examples
+from beyond.settings import settings
+
+
+@settings(kw_only=True)
+class Waves(ArrayTask):
+    """Predict a wave."""
+
+    @property
+    def spec(self):
+        return TaskSpec("mine/waves", (1,), 1, TargetKind.VALUES, MLP((8,)), "r2_score", (0.1, 0.5, 0.9))
+
+    def examples(self):
+        x = np.linspace(-3, 3, 200)[:, None]
+        return Examples(x, np.sin(x))
+'''
+NETWORK = '''
+from beyond.network.layers import Linear, ReLU
+from beyond.network.parts import Layered, vector_entry
+from beyond.settings import PositiveInt, settings
+
+
+@settings
+class Narrow(Layered):
+    """A narrow network."""
+
+    width: PositiveInt
+    initialisation: str = "he"
+    init_std: float = 0.1
+
+    @property
+    def name(self):
+        return f"narrow-{self.width}"
+
+    def stack(self, spec):
+        return [*vector_entry(spec, 4), Linear(self.width), ReLU(), Linear(spec.n_outputs)]
+'''
+SMALL = ("seeds=2", "budget.epochs=2")
+
+
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """Return a function that adds files to a folder of one's own, `methods/signed.py=...`."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    before = set(sys.modules)
+
+    def added(**texts):
+        for name, text in texts.items():
+            path = folder / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        monkeypatch.setenv("BEYOND_PATH", str(folder))
+        catalog.added.cache_clear()
+        return folder
+
+    yield added
+    catalog.added.cache_clear()
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] == catalog.ADDED:
+            del sys.modules[name]
+    repo = ConfigStore.instance().repo
+    for group, name in (("method", "signed.yaml"), ("task", "mine"), ("network", "narrow.yaml")):
+        repo.get(group, {}).pop(name, None)
+
+
+def test_a_file_is_a_choice_whose_settings_are_those_of_its_class(add):
+    add(methods__signed=METHOD, tasks__waves=TASK, networks__narrow=NETWORK)
+    assert "signed" in catalog.names("method")
+    assert "mine/waves" in catalog.names("task")
+    assert "narrow" in catalog.names("network")
+    assert "narrow" not in catalog.complete("network")
+    settings = catalog.read("method", "signed")
+    assert settings["_target_"] == "beyond_path.methods.signed.Signed"
+    assert settings["optimizer"] == catalog.read("method", "backprop")["optimizer"]
+    assert settings["scale"] == 1.0
+    settings["optimizer"]["learning_rate"] = 9
+    assert catalog.load("method", "signed").optimizer.learning_rate == 0.003
+    assert catalog.load("network", "narrow", width=3).name == "narrow-3"
+
+
+def test_all_three_run_by_name_and_their_files_are_what_made_the_result(add, beyond):
+    folder = add(methods__signed=METHOD, tasks__waves=TASK, networks__narrow=NETWORK)
+    chosen = ("method=signed", "task=mine/waves", "network=narrow", "network.width=3")
+    status, told, _ = beyond(*chosen, *SMALL)
+    assert status == 0, told
+    assert "mine/waves, 2 epochs: signed (narrow-3)" in told
+    made = sources(catalog.load("method", "signed"), catalog.load("task", "mine/waves"))
+    assert {"beyond_path/methods/signed.py", "beyond_path/tasks/waves.py"} <= set(made)
+    assert outdated(made) == []
+    assert (folder / "methods" / "signed.py").exists()
+
+
+def test_they_are_listed_and_described(add, beyond):
+    add(methods__signed=METHOD, networks__narrow=NETWORK)
+    assert "signed" in beyond("method=sined")[1]
+    assert "Descent by signs (nobody, 2026)" in beyond("--methods", "signed")[2]
+    assert beyond("method=signed", "method.scale=0")[1] == "beyond: scale must be > 0, got 0\n"
+    assert "known: batch_size, optimizer, scale" in beyond("method=signed", "method.rate=3")[1]
+    assert beyond("network=narrow")[1] == "beyond: network.width must be given\n"
+
+
+def test_another_process_finds_them(add, tmp_path):
+    add(methods__signed=METHOD)
+    code = "from beyond.catalog import find; print(find('_target_', 'beyond_path.methods.signed.Signed'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "beyond_path.methods.signed.Signed" in done.stdout
+
+
+def test_a_file_may_name_further_choices(add):
+    more = '\n\nCHOICES = {"bold": (Signed(scale=9.0), "Large steps.")}\n'
+    add(methods__signed=METHOD + more)
+    assert catalog.load("method", "bold").scale == 9
+
+
+NO_CLASS = "must declare a method, a class under @settings; it has no class"
+BAD = {
+    "a syntax error": ({"methods__x": "a = (\n"}, "methods/x.py, line 1: SyntaxError: '(' was never closed"),
+    "an indentation": ({"methods__x": "a = 1\n  b = 2\n"}, "methods/x.py, line 2: IndentationError: unexpected indent"),
+    "an import": ({"methods__x": "\nimport nowhere\n"}, "methods/x.py, line 2: ModuleNotFoundError: No module named"),
+    "a name": ({"methods__x": "a = b\n"}, "methods/x.py, line 1: NameError: name 'b' is not defined"),
+    "an error of its own": ({"methods__x": "\n\nraise OSError('no')\n"}, "methods/x.py, line 3: OSError: no"),
+    "an error in a function": (
+        {"methods__x": "def f():\n    raise OSError('no')\n\n\nf()\n"}, "methods/x.py, line 2: OSError: no"
+    ),
+    "an empty file": ({"methods__x": ""}, NO_CLASS),
+    "a function": ({"methods__x": "def step(): ...\n"}, NO_CLASS),
+    "no @settings": ({"methods__x": METHOD.replace("@settings\n", "")}, NO_CLASS),
+    "another's class": ({"methods__x": "from methods.backprop import Backprop\n"}, NO_CLASS),
+    "a task among methods": ({"methods__x": TASK}, "; Waves has no signal, no step"),
+    "a method among tasks": ({"tasks__x": METHOD}, "must declare a task, a class under @settings; Signed has no spec, no score"),
+    "no signal": ({"methods__x": METHOD.replace("    signal: ClassVar[Signal] = Signal.GRADIENT\n", "")}, "; Signed has no signal"),
+    "a name that is there": ({"methods__backprop": METHOD}, "methods/backprop.py: there is a method backprop already"),
+    "a task's name that is there": (
+        {"tasks__x": TASK.replace("mine/waves", "image/digits")}, "tasks/x.py: there is a task image/digits already"
+    ),
+    "a default out of range": ({"methods__x": METHOD.replace("= 1.0", "= -1.0")}, "scale must be > 0, got -1.0"),
+    "a choice out of range": (
+        {"methods__x": METHOD + "CHOICES = {'y': (Signed(scale=-1.0), '')}\n"},
+        "methods/x.py, line 24: InputError: scale must be > 0, got -1.0",
+    ),
+    "choices that are none": ({"methods__x": METHOD + "CHOICES = ['y']\n"}, "line 1: AttributeError: 'list' object has"),
+    "a spec that fails": (
+        {"tasks__x": TASK.replace("MLP((8,))", "MLP((0,))")}, "tasks/x.py, line 16: InputError: hidden must be"
+    ),
+    "a type that is none": ({"networks__x": NETWORK.replace("width: PositiveInt", "width: Whole")}, "NameError: name 'Whole'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_with_a_file_is_one_line_with_its_place(name, add, beyond):
+    texts, message = BAD[name]
+    add(**texts)
+    status, told, _ = beyond("method=x" if "methods__x" in texts else "method=backprop", *SMALL)
+    assert status == 1
+    assert message in told
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+
+
+def test_a_folder_that_is_not_there_is_one_line(beyond, monkeypatch, tmp_path):
+    monkeypatch.setenv("BEYOND_PATH", str(tmp_path / "nowhere"))
+    catalog.added.cache_clear()
+    assert beyond("method=backprop")[1].startswith("beyond: BEYOND_PATH must be folders, got '")
+    catalog.added.cache_clear()
+
+
+FAILING = {
+    "a step that fails": (METHOD.replace(".sign()", ".sing()"), "'Tensor' object has no attribute 'sing'"),
+    "a first state that fails": (
+        METHOD + "\n    def remembered(self, problem, params, rng):\n        return {'a': 1 / 0}\n", "division by zero"
+    ),
+    "a direction of another shape": (METHOD.replace(".sign()", ".sign()[:, 1:]"), "RuntimeError: "),
+    "a state that is none": (METHOD + "\n    def init(self, problem, params, rng):\n        return None\n", "TypeError: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_rule_that_fails_is_a_row_with_its_reason(name, add, beyond):
+    text, reason = FAILING[name]
+    add(methods__signed=text)
+    status, told, _ = beyond("method=signed", *SMALL)
+    assert status == 1
+    assert told.splitlines()[-1].startswith("image/digits, 2 epochs: signed: failed, ")
+    assert reason in told.splitlines()[-1]
+
+
+def test_a_rule_that_leaves_something_out_says_what(add, beyond):
+    add(methods__signed=METHOD.replace("def direction", "def towards"))
+    told = beyond("method=signed", *SMALL)[1]
+    assert told == "beyond: beyond_path.methods.signed.Signed must define direction\n"
