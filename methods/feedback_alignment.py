@@ -71,6 +71,4 @@ class FeedbackAlignment(Descent):
         )
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
-        carriers = problem.carriers(state["feedback"])
-        # nothing is carried below the first
-        return {depth: own for depth, own in carriers.items() if depth > 1}
+        return problem.carriers(state["feedback"])

@@ -71,9 +71,7 @@ class SignSymmetry(Descent):
         return problem.backward(tape, problem.error(outputs, batch.targets), carriers), changed
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
-        carriers = problem.carriers(state["magnitudes"] * state["params"].sign())
-        # nothing is carried below the first
-        return {depth: own for depth, own in carriers.items() if depth > 1}
+        return problem.carriers(state["magnitudes"] * state["params"].sign())
 
 
 def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:
