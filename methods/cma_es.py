@@ -4,12 +4,12 @@ Candidates are drawn from a normal distribution. Its mean moves to the better on
 stretches along the steps that succeeded, and its step size s grows while successive steps agree and
 shrinks while they cancel.
 
-    z_k ~ N(0, I),   y_k = C^(1/2) z_k,   x_k = m + s y_k               k = 1 .. P, then sorted by their loss
-    y   = sum_i w_i y_i,   z = sum_i w_i z_i                            over the better half; w_i falls with rank i
+    z_k ~ N(0, I),   y_k = C^(1/2) z_k,   x_k = m + s y_k  k = 1 .. P, then sorted by their loss
+    y   = sum_i w_i y_i,   z = sum_i w_i z_i               of the better half; w_i falls with i
     m  <- m + s y
-    p  <- (1 - c_p) p + sqrt(c_p (2 - c_p) mu) z                        path of the step size; mu = 1 / sum_i w_i^2
+    p  <- (1 - c_p) p + sqrt(c_p (2 - c_p) mu) z           step size's path; mu = 1 / sum_i w_i^2
     s  <- s exp(c_p / d (|p| / E|N(0, I)| - 1))
-    q  <- (1 - c_q) q + h sqrt(c_q (2 - c_q) mu) y                      path of the covariance; h = 0 while |p| is long
+    q  <- (1 - c_q) q + h sqrt(c_q (2 - c_q) mu) y         covariance's path; h = 0 if |p| is long
     C  <- (1 - c_1 - c_w) C + c_1 (q q^T + (1 - h) c_q (2 - c_q) C) + c_w sum_i w_i y_i y_i^T
 
 The constants are the tutorial's and follow from n and P. C^(1/2) = V diag(r) V^T from an
@@ -160,8 +160,7 @@ class CMAES(Method[State]):
 
 
 def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
-    """Weight (R, 1, P) of each candidate by the rank of its loss (R, P); candidates of equal loss
-    share theirs.
+    """Weight (R, 1, P) of each candidate by its loss's rank (R, P); equal losses share theirs.
 
     Ranks beyond those of `by_rank` weigh nothing. What is equal, and that no number ranks last, is
     as in `variation.standings`; as it is asked of pairs, the weights are scaled to the sum that
@@ -177,9 +176,7 @@ def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
 
 @dataclass(frozen=True)
 class Constants:
-    """What the tutorial derives from dimension and population size (its table 1; symbols of the
-    file's docstring).
-    """
+    """What the tutorial derives from dimension and population size (table 1; symbols as above)."""
 
     weights: list[float]  # w_i, positive, their sum is 1
     step_decay: float  # c_p

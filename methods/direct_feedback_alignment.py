@@ -1,11 +1,10 @@
 """Direct feedback alignment (Nokland, 2016).
 
-The error at the outputs reaches every hidden layer at once, through a fixed random matrix of that
-layer's own.
+The error at the outputs reaches every hidden layer at once, through a fixed random matrix for each.
 
     e       = d loss / d outputs
-    delta_l = (B_l^T e) * f'(z_l)                      l = 1 .. L-1, B_l (outputs, units of layer l);  delta_L = e
-    g_l     = delta_l h_{l-1}^T                        handed to the optimizer
+    delta_l = (B_l^T e) * f'(z_l)        l = 1 .. L-1, B_l (outputs, units of layer l);  delta_L = e
+    g_l     = delta_l h_{l-1}^T          handed to the optimizer
 
 Departures: cross-entropy for classes also where the source has squared error; B_l comes from the
 distribution that a weight matrix from these units to the outputs would start from (times

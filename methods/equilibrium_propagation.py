@@ -6,11 +6,11 @@ more while the loss of a read-out pulls at it a little; connections change by th
 they correlate. For each example, with s_0 the input and s_l the state of hidden layer l = 1 .. K,
 
     Phi(s) = sum_l s_l . (W_l s_{l-1} + b_l),     z = W_out s_K + b_out
-    s_l   <- s_l + step_size (rho(d Phi / d s_l - [l = K] beta d loss(z) / d s_K) - s_l)       until it settles
+    s_l   <- s_l + step_size (rho(d Phi / d s_l - [l = K] beta d loss(z) / d s_K) - s_l)
              d Phi / d s_l = W_l s_{l-1} + b_l + W_{l+1}^T s_{l+1}
     s(0)   : beta = 0, n_free times from the forward pass;   s(+-beta): n_nudged times from s(0)
-    g_l    = - (d Phi / d theta_l at s(beta) - d Phi / d theta_l at s(-beta)) / (2 beta)       symmetric
-             - (d Phi / d theta_l at s(beta) - d Phi / d theta_l at s(0)) / beta               one-sided
+    g_l    = - (d Phi / d theta_l at s(beta) - d Phi / d theta_l at s(-beta)) / (2 beta)  symmetric
+             - (d Phi / d theta_l at s(beta) - d Phi / d theta_l at s(0)) / beta          one-sided
     g_out  = d loss / d theta_out at s(0)
 
 Means over the batch are handed to the optimizer; d Phi / d W_l = s_l s_{l-1}^T. For beta -> 0 this
@@ -20,7 +20,7 @@ free equilibrium is the forward pass.
 
 Departures: outputs are a read-out outside of the circuit, as in Laborieux et al.; steps of the
 discrete map of Ernoult et al. (2019, arXiv:1905.13633), damped, instead of a flow; rho is the
-network's own instead of a hard sigmoid; states start at the forward pass; an embedding of symbols
+network's instead of a hard sigmoid; states start at the forward pass; an embedding of symbols
 is part of Phi's first term; any optimizer.
 Needs: weight transport, global loss, separate phases.
 Cost: 1 forward pass, and the gradients' half of 1 backward pass, twice for layers between hidden
@@ -161,9 +161,7 @@ class EquilibriumPropagation(Descent):
     def _settle(
         self, circuit: Circuit, params: Tensor, start: Equilibrium, nudge: Nudge, n_moves: int
     ) -> Equilibrium:
-        """Move all states at once, `n_moves` times; the input's current is constant and computed
-        once.
-        """
+        """Move all states at once, `n_moves` times; the constant input's current is made once."""
         states, currents, tapes = start.states, list(start.currents), list(start.tapes)
         upper = range(1, len(states))
         for _ in range(n_moves):

@@ -1,16 +1,16 @@
 """OpenAI's evolution strategy (Salimans, Ho, Chen, Sidor & Sutskever, 2017).
 
 Pairs of networks, mirrored about the current weights, are compared by their loss on a batch; the
-differences, each along its own random direction, add up to an estimate of the gradient.
+differences, each along another random direction, add up to an estimate of the gradient.
 
     e_k ~ N(0, I)                                                       k = 1 .. K
     d_k = L(w + s e_k) - L(w - s e_k)                                   s = noise_std
     g   = 1 / (2 K s) sum_k d_k e_k                                     handed to the optimizer
 
-    ranks      L is the candidate's rank among all 2K, scaled to [-1/2, 1/2], instead of its loss
-    rank = r   each weight matrix's part of e_k is A B^T / sqrt(r), with A (n_out, r) and B (n_in, r) ~ N(0, 1); its
-               entries are uncorrelated with variance 1, as at full rank, and biases and gains stay
-               N(0, 1)
+    ranks     L is the candidate's rank among all 2K, scaled to [-1/2, 1/2], instead of its loss
+    rank = r  each weight matrix's part of e_k is A B^T / sqrt(r), with A (n_out, r) and
+              B (n_in, r) ~ N(0, 1); its entries are uncorrelated with variance 1, as at full
+              rank, and biases and gains stay N(0, 1)
 
 Departures: the loss on a batch instead of an episode's return; ranks are divided by s too; no
 weight decay unless the optimizer has it; a low-rank perturbation is added to the weights before the
@@ -95,8 +95,7 @@ class EvolutionStrategy(Descent):
 
 
 def centred_ranks(losses: Tensor) -> Tensor:
-    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share the mean of
-    their ranks.
+    """Ranks of each replica's losses (R, P), scaled to [-1/2, 1/2]; equal losses share a mean.
 
     What is equal, and that no number ranks last, is as in `variation.standings`.
     """

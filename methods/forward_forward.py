@@ -1,14 +1,14 @@
 """Forward-Forward (Hinton, 2022), with the label as part of the input.
 
-Two forward passes and no backward pass: one of images that carry their own label, one of images
+Two forward passes and no backward pass: one of images that carry their label, one of images
 that carry a wrong one. Each layer learns to be active in the first and quiet in the second.
 
-    h_0   = x + label_scale p_c                                      h_l = f(W_l hat_{l-1} + b_l)
-    p_c   = a random direction of length 1 in the space of inputs for each class c, at right angles to the others'
-    G_l   = mean of h_l^2 over the layer's units                     goodness
-    hat_l = h_l / sqrt(mean of h_l^2)                                passed on: its length says nothing
-    loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one; mean over the batch
-    g_l   = d loss_l / d W_l, hat_{l-1} being a constant             handed to the optimizer
+    h_0   = x + label_scale p_c                           h_l = f(W_l hat_{l-1} + b_l)
+    p_c   = a random unit vector in the space of inputs for each class c, orthogonal to the others
+    G_l   = mean of h_l^2 over the layer's units          goodness
+    hat_l = h_l / sqrt(mean of h_l^2)                     passed on: its length says nothing
+    loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one
+    g_l   = d loss_l / d W_l, hat_{l-1} being a constant  its batch mean to the optimizer
 
     prediction: the label with which the goodness, summed over the layers, is largest; every label
     is tried
@@ -20,12 +20,12 @@ is not normalised; the task's network is a stack of hidden layers and an output 
 layer takes no part and stays as it was drawn; the first hidden layer's goodness counts in a
 prediction (the source leaves it out, but here it may be the only one); the wrong label is drawn
 uniformly, or (negatives: hard) with probabilities softmax(summed goodness) by the network itself,
-where the source asks a read-out of its own; no weight decay and no peer normalisation.
+where the source asks a separate read-out; no weight decay and no peer normalisation.
 Needs: separate phases.
 Cost: 2 forward passes and the weights' half of 2 backward passes, all through the hidden layers
 alone; with hard negatives one forward pass more for each label. A prediction is one forward pass
 for each label.
-Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for
+Check: each layer's gradient equals automatic differentiation of its loss, whose gradient for
 every other layer is zero; a prediction equals trying the labels one by one by hand
 (tests/methods/test_forward_forward.py).
 Source: arXiv:2212.13345; labels over the whole input: arXiv:2312.14924.
@@ -133,7 +133,7 @@ class ForwardForward(Descent):
         return inputs + self.label_scale * patterns.view(inputs.shape)
 
     def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        """Draw a label (R, B) for each example that is not its own."""
+        """Draw a wrong label (R, B) for each example."""
         n_classes = problem.spec.n_outputs
         if self.negatives == "uniform":
             return (
@@ -147,9 +147,7 @@ class ForwardForward(Descent):
 def _hidden(
     problem: Problem, params: Tensor, h: Tensor, rng: Stream | None = None
 ) -> Iterator[tuple[Segment, Tensor, Tape]]:
-    """Hidden layers with their activities h_l and tapes, for labelled inputs; hat_l is what each
-    hands to the next.
-    """
+    """Hidden layers with activities h_l and tapes, for labelled inputs; each hands on hat_l."""
     for stage in problem.stages[:-1]:
         h, tape = stage.forward(params, h, rng)
         yield stage, h, tape

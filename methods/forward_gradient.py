@@ -3,7 +3,7 @@
 The derivative of the loss along a random direction is carried forward together with the
 activations, exactly and without a backward pass; it says how far to go along that direction.
 
-    v_k ~ N(0, I) (normal), or {-1, +1}^n (rademacher)                                  k = 1 .. n_tangents
+    v_k ~ N(0, I) (normal), or {-1, +1}^n (rademacher)                           k = 1 .. n_tangents
     g   = mean_k (grad L . v_k) v_k                                handed to the optimizer
 
 Both tangents have E[v v^T] = I, so g is on average the gradient. It is spread over all n weights:

@@ -6,11 +6,11 @@ ends, and decays so that it stays bounded. Only the output layer learns the task
 For each hidden layer, from its inputs x and sums z = W x + b, with means over the batch and ' for a
 value less its mean,
 
-    oja           dW   = (mean(z' x'^T) - tril(mean(z' z'^T)) W) / s^2      s the root of mean |x'|^2
+    oja           dW   = (mean(z' x'^T) - tril(mean(z' z'^T)) W) / s^2   s the root of mean |x'|^2
     competitive   dw_k = (mean(p_k x') - mean(p_k z'_k) w_k) / (s mean(p_k))
-                  p    = softmax(z' / (temperature s))                      over the units of the layer
+                  p    = softmax(z' / (temperature s))                   over the units of the layer
     both          W <- W + hebbian_rate dW,    b <- b - hebbian_rate mean(z)
-    output layer  g    = d loss / d (W_out, b_out)                          handed to the optimizer
+    output layer  g    = d loss / d (W_out, b_out)                       handed to the optimizer
 
 tril keeps the lower triangle: unit k sees what units 1 .. k leave of the input, so that unit k
 comes to be the k-th principal component and one unit alone learns by Oja's rule. The biases settle
@@ -91,10 +91,10 @@ class Hebbian(Descent):
         for segment in hidden:
             below = activity
             activity, tape = segment.forward(params, below, rng)
-            own = params[:, segment.start : segment.stop]
+            block = params[:, segment.start : segment.stop]
             learns = segment.role in LEARNING
             parts.append(
-                self._learn(own, segment, below, activity, tape, problem) if learns else own
+                self._learn(block, segment, below, activity, tape, problem) if learns else block
             )
 
         outputs, tape = readout.forward(params, activity, rng)
@@ -108,14 +108,12 @@ class Hebbian(Descent):
         )
 
     def _learn(
-        self, own: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem
+        self, block: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem
     ) -> Tensor:
-        """Return a layer's new weights and biases (R, k n_in + k); a convolution's examples are its
-        patches.
-        """
-        n_units, tiny = segment.output_shape[0], torch.finfo(own.dtype).tiny
+        """Return a layer's new weights (R, k n_in + k); a convolution's examples are patches."""
+        n_units, tiny = segment.output_shape[0], torch.finfo(block.dtype).tiny
         # (R, k, n_in), (R, k)
-        weight, bias = own[:, :-n_units].unflatten(1, (n_units, -1)), own[:, -n_units:]
+        weight, bias = block[:, :-n_units].unflatten(1, (n_units, -1)), block[:, -n_units:]
         # mean |x'|^2, (R, 1, 1)
         power = weight.shape[2] * x.var(1, correction=0).flatten(1).mean(1).view(-1, 1, 1)
         size = power.clamp_min(tiny).sqrt()
@@ -123,9 +121,7 @@ class Hebbian(Descent):
         centred = sums - sums.mean(1, keepdim=True)
 
         def correlate(activity: Tensor) -> Tensor:
-            """Mean of activity x'^T over the examples: centring one factor of a product centres the
-            other.
-            """
+            """Mean of activity x'^T over examples: centring one factor centres the other."""
             scaled = (activity - activity.mean(1, keepdim=True)) / sums.shape[1]
             images = scaled.unflatten(1, (z.shape[1], -1)).movedim(-1, 2).reshape(z.shape)
             return segment.gradient(tape, images)[:, :-n_units].unflatten(1, (n_units, -1))
@@ -144,8 +140,6 @@ class Hebbian(Descent):
 
 
 def parts_of(problem: Problem) -> tuple[Sequence[Segment], Segment]:
-    """Return the hidden layers, and the read-out: the last stage, whatever it is made of, follows
-    its own gradient.
-    """
+    """Return the hidden layers, and the read-out: the last stage, which follows its gradient."""
     readout = problem.stages[-1]
     return problem.layers[: -len(readout.layers)], readout

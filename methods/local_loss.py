@@ -1,12 +1,12 @@
 """Local losses: prediction and similarity matching (Nokland & Eidnes, 2019).
 
-Every hidden layer is given two losses of its own. One asks a linear classifier to name the class
+Every hidden layer is given two losses. One asks a linear classifier to name the class
 from the layer's activities. The other asks that two examples be as alike, to the layer, as their
 classes are. No error passes from one layer to another.
 
-    predict_l  = loss(H_l V_l^T, targets)              H_l: activities (B, features); cross-entropy for classes
-    match_l    = |S(H_l P_l^T) - S(Y)|_F^2 / B^2       S: cosines between examples; Y: the targets, one-hot for classes
-    local_l    = (1 - beta) predict_l + beta match_l   beta is `similarity_weight`
+    predict_l  = loss(H_l V_l^T, targets)             H_l: activities (B, features)
+    match_l    = |S(H_l P_l^T) - S(Y)|_F^2 / B^2      S: cosines of examples; Y: targets, one-hot
+    local_l    = (1 - beta) predict_l + beta match_l  beta is `similarity_weight`
     W_l, V_l, P_l follow the gradient of local_l, H_{l-1} being a constant: handed to the optimizer
     W_L        follows the gradient of the loss at the outputs, H_{L-1} being a constant
 

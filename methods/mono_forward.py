@@ -1,14 +1,14 @@
 """Mono-Forward (Gong, Li & Abdulla, 2025).
 
-Every hidden layer names the class by itself, through a learned projection of its own activities,
-and learns from its own mistakes: one forward pass, and nothing is passed from one layer back to
+Every hidden layer names the class by itself, through a learned projection of its activities,
+and learns from its mistakes: one forward pass, and nothing is passed from one layer back to
 another.
 
-    G_l = a_l M_l^T                                    goodness of each class at hidden layer l; a_l its activities
-    E_l = d loss(G_l, targets) / d G_l                 cross-entropy for classes
-    m_l = E_l^T a_l                                    handed to the optimizer for M_l
-    g_l = (E_l M_l) * f'(z_l)  times  a_{l-1}^T        handed to the optimizer for W_l; a_{l-1} is a constant
-    g_L = d loss(outputs, targets) / d W_L             the output layer, on its own input
+    G_l = a_l M_l^T                              goodness of classes at layer l with activities a_l
+    E_l = d loss(G_l, targets) / d G_l           cross-entropy for classes
+    m_l = E_l^T a_l                              handed to the optimizer for M_l
+    g_l = (E_l M_l) * f'(z_l)  times  a_{l-1}^T  handed to the optimizer for W_l; a_{l-1} constant
+    g_L = d loss(outputs, targets) / d W_L       the output layer, on its input
 
 Departures: the output layer keeps its bias and learns beside the last hidden layer's projection,
 where the source has the projection alone (with it as the output layer, one hidden layer would be
@@ -16,7 +16,7 @@ backpropagation); half the squared error where the task asks for values; all lay
 not one after another; M_l is drawn N(0, 1/features).
 Needs: weight transport.
 Cost: 1 forward pass and the weights' half of a backward pass, and three products with each M_l.
-Check: each layer's gradient equals automatic differentiation of its own loss, whose gradient for
+Check: each layer's gradient equals automatic differentiation of its loss, whose gradient for
 every other layer is zero (tests/methods/test_mono_forward.py).
 Source: arXiv:2501.09238.
 """
@@ -37,7 +37,7 @@ from beyond.streams import Stream
 
 @settings
 class MonoForward(Descent):
-    """Train each layer by a read-out of its own.
+    """Train each layer by a separate read-out.
 
     Parameters
     ----------
@@ -79,7 +79,8 @@ class MonoForward(Descent):
         (_, *hidden, outputs), _ = forward(problem.stages, state["params"], batch.inputs)
         projections = self.projections(state, problem)
         answers = [
-            problem.matmul(h.flatten(2), own.mT) for h, own in zip(hidden, projections, strict=True)
+            problem.matmul(h.flatten(2), projection.mT)
+            for h, projection in zip(hidden, projections, strict=True)
         ]
         # The mean ranks classes as the sum does, and is an answer in the right units where values
         # are asked for.

@@ -4,10 +4,10 @@ Noise is added to the input of every unit, for each example apart; where an exam
 units should have received more of their noise. A unit needs the noise, its inputs and the change of
 the loss, which is the same number for all units.
 
-    z_l  = W_l h_{l-1} + b_l,  h_l = f(z_l)                        clean pass: loss L of each example
-    z'_l = W_l h'_{l-1} + b_l + s xi_l,  xi_l ~ N(0, I)            noisy pass: loss L' of each example; s = noise_std
+    z_l  = W_l h_{l-1} + b_l,  h_l = f(z_l)              clean pass: loss L of each example
+    z'_l = W_l h'_{l-1} + b_l + s xi_l,  xi_l ~ N(0, I)  noisy pass: loss L'; s = noise_std
     dz_l = mean over draws of (L' - L) xi_l / s
-    g_l  = mean over examples of dz_l h_{l-1}^T                    handed to the optimizer
+    g_l  = mean over examples of dz_l h_{l-1}^T          handed to the optimizer
 
 The mean of dz_l is dL/dz_l, up to an error of order s^2. Directions are drawn among units, not
 among weights, and for each example apart, so g is far less noisy than that of weight perturbation

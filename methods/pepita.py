@@ -1,21 +1,20 @@
-"""PEPITA: present the error to perturb the input to modulate activity (Dellaferrera & Kreiman,
-2022).
+"""PEPITA: the error perturbs the input to modulate activity (Dellaferrera & Kreiman, 2022).
 
 Instead of a backward pass, a second forward pass: of the input with the error added to it, through
 a fixed random matrix. A layer learns from the difference between its activities in the two passes.
 
-    h_0  = x        h_l  = f(W_l h_{l-1} + b_l)        first pass
-    e    = h_L - target                                derivative of the loss at the outputs
-    h_0' = x + F e  h_l' = f(W_l h_{l-1}' + b_l)       second pass, modulated
-    g_l  = (h_l - h_l') h_{l-1}'^T                     l < L; handed to the optimizer, and h_l - h_l' for b_l
-    g_L  = e h_{L-1}'^T                                likewise, and e for b_L
+    h_0  = x        h_l  = f(W_l h_{l-1} + b_l)   first pass
+    e    = h_L - target                           derivative of the loss at the outputs
+    h_0' = x + F e  h_l' = f(W_l h_{l-1}' + b_l)  second pass, modulated
+    g_l  = (h_l - h_l') h_{l-1}'^T                l < L; for the optimizer, h_l - h_l' for b_l
+    g_L  = e h_{L-1}'^T                           likewise, and e for b_L
 
 Departures: the last layer follows the error of the first pass, as algorithm 1 has it, where the
 authors' torch code takes that of the second; any optimizer instead of momentum with a decaying
 rate; layers have biases; F is normal where the source's is uniform; where pooling comes before the
 activation, the difference is taken behind both and given to the winners of the second pass. Symbols
 cannot be added to: F e is added to the embedded input, which is then h_1', and the rule makes the
-embedding's own update h_1 - h_1' = -F e for each letter that was there.
+embedding's update h_1 - h_1' = -F e for each letter that was there.
 Needs: global loss, stored activations, separate phases.
 Cost: 2 forward passes and the weights' half of a backward pass; one product with F.
 Check: a step equals the definition worked by hand on plain tensors (tests/methods/test_pepita.py).

@@ -3,14 +3,14 @@ Buckley, 2020).
 
 Every stage of the network predicts the activity of the next. With the target clamped on top, the
 hidden activities move to where they fit the prediction from below and predict well what is above;
-then each stage learns from its own prediction error. For each example, with v_0 the input and v_l
+then each stage learns from its prediction error. For each example, with v_0 the input and v_l
 the value of stage l = 1 .. L-1, at first as predicted:
 
     mu_l  = stage_l(v_{l-1})
-    eps_l = v_l - mu_l                                              l < L
-    eps_L = - d loss / d mu_L                                       target - mu_L where the loss is squared error
-    v_l  <- v_l - inference_rate (eps_l - J_{l+1}^T eps_{l+1})      n_inference times; J_l = d mu_l / d v_{l-1}
-    g_l   = - (d mu_l / d theta_l)^T eps_l                          mean over the batch, handed to the optimizer
+    eps_l = v_l - mu_l                                          l < L
+    eps_L = - d loss / d mu_L                                   target - mu_L for squared error
+    v_l  <- v_l - inference_rate (eps_l - J_{l+1}^T eps_{l+1})  n_inference times; J_l: Jacobian
+    g_l   = - (d mu_l / d theta_l)^T eps_l                      batch mean, handed to the optimizer
 
 The first rule descends F = sum_l |eps_l|^2 / 2 + loss in the values, the last one in the weights.
 Free predictions compute mu and J anew after every move; fixed ones hold them as they were in the
@@ -80,7 +80,7 @@ class PredictiveCoding(Descent):
         values = predictions[:-1]
 
         def surprise() -> list[Tensor]:
-            """Return eps_l; on top that of an example's own loss, of which the batch's is the mean."""
+            """Return eps_l; on top that of each example's loss, whose mean is the batch's."""
             top = -problem.error(predictions[-1], batch.targets) * n_examples
             return [*(value - mu for value, mu in zip(values, predictions, strict=False)), top]
 

@@ -3,12 +3,12 @@
 A class is the mean of its examples. With f the network up to its last layer with weights, which is
 not used, and S_c the support of class c in an episode,
 
-    p_c    = mean over S_c of f(x)                     prototypes
-    z_c(x) = -|f(x) - p_c|^2                           the outputs for a query x
-    g      = the chain rule, applied to the queries' cross-entropy, through queries and prototypes alike
-                                                       handed to the optimizer; the last layer stays
+    p_c    = mean over S_c of f(x)                 prototypes
+    z_c(x) = -|f(x) - p_c|^2                       the outputs for a query x
+    g      = the chain rule, applied to the queries' cross-entropy, through queries and prototypes
+                                                   handed to the optimizer; the last layer stays
 
-Departures: the network's own hidden layers instead of four convolutions; as many classes in
+Departures: the network's hidden layers instead of four convolutions; as many classes in
 training as in the test.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of support and queries, the last layer left out, and three
@@ -108,9 +108,7 @@ class Comparison:
     outputs: Tensor
 
     def back(self, error: Tensor) -> Tensor:
-        """From the error at the outputs to that at the features, (R, E * (n_support + n_query), d),
-        support first.
-        """
+        """From the error at the outputs to that at the features, (R, E * (support + query), d)."""
         queries, prototypes, lanes, n_replicas = (
             self.queries,
             self.prototypes,
@@ -129,9 +127,7 @@ class Comparison:
 
 
 def compare(shown: Tensor, asked: Tensor, targets: Tensor, problem: Problem) -> Comparison:
-    """Hold the features of queries, (R, E * n_query, ...), against the class means of those that a
-    support has.
-    """
+    """Hold the queries' features (R, E * n_query, ...) against class means of the support."""
     episode, n_replicas = require_episodes(problem.spec), len(asked)
     support, queries = (
         by_episode(shown.flatten(2), episode.n_support),

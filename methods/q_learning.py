@@ -1,5 +1,4 @@
-"""Q-learning of one step (Watkins & Dayan, 1992): the network predicts the reward of every action
-at an input.
+"""Q-learning of one step (Watkins & Dayan, 1992): the network predicts each action's reward.
 
 Its outputs are the action values Q(x, .). Only the action that was taken is told what it earned;
 the answer to an input is the action with the largest value.
@@ -8,9 +7,9 @@ the answer to an input is the action with the largest value.
     dQ(a) = (1/K) sum_{k: a_k = a} (Q(x, a_k) - r_k)                the derivative of (Q - r)^2 / 2
     g     = the chain rule, applied to dQ / B at the outputs        handed to the optimizer
 
-    epsilon_greedy  a = argmax Q, one of equal ones at random, but with probability epsilon any action; epsilon goes in
-                    a straight line from its first to its final value over n_decay_steps steps, and
-                    stays
+    epsilon_greedy  a = argmax Q, one of equal ones at random, but with probability epsilon any
+                    action; epsilon goes in a straight line from its first to its final value over
+                    n_decay_steps steps, and stays
     softmax         a ~ softmax(Q / temperature)
 
 Departures: every episode ends after one action, so the target r + gamma max Q(x', .) has no second

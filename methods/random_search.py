@@ -30,8 +30,7 @@ from beyond.streams import Stream
 
 @settings
 class RandomSearch(Method[dict[str, Tensor]]):
-    """Draw fresh networks; keep the best of them and the incumbent, which stays where none is
-    better.
+    """Draw fresh networks; keep the best of them and the incumbent, which equals do not replace.
 
     Parameters
     ----------

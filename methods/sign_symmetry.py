@@ -7,8 +7,8 @@ The error travels back through matrices that share nothing with the forward weig
     delta_l = (B_{l+1}^T delta_{l+1}) * f'(z_l)        l = L-1 .. 1
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
-    magnitude  uniform (uSF):   M_l = the root mean square of the layer's initial distribution, for every weight
-               batchwise (brSF): M_l = |V_l|, V_l drawn anew for each batch as the initial weights are
+    magnitude  uniform (uSF):    M_l = the root mean square of the layer's initial distribution
+               batchwise (brSF): M_l = |V_l|, V_l drawn anew for each batch as initial weights are
                fixed (frSF):     M_l = |V_l|, V_l drawn once
 
 Departures: cross-entropy for classes; magnitudes follow the initial distribution of this network,
@@ -61,11 +61,9 @@ class SignSymmetry(Descent):
         return {"magnitudes": magnitudes}  # M, (R, n), laid out as the weights
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
-        changed = (
-            {"magnitudes": problem.fresh_weights(rng).abs()}
-            if self.magnitude == "batchwise"
-            else {}
-        )
+        changed = {}
+        if self.magnitude == "batchwise":
+            changed = {"magnitudes": problem.fresh_weights(rng).abs()}
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         carriers = self.carriers({**state, **changed}, problem)
         return problem.backward(tape, problem.error(outputs, batch.targets), carriers), changed
@@ -78,6 +76,6 @@ def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:
     """Replace drawn weights (R, n) by their root mean square over the replica's matrix."""
     uniform = torch.zeros_like(drawn)
     levels = problem.carriers(drawn)
-    for depth, own in problem.carriers(uniform).items():  # views
-        own.copy_(stretch(levels[depth].flatten(1).square().mean(1).sqrt(), own))
+    for depth, carrier in problem.carriers(uniform).items():  # views
+        carrier.copy_(stretch(levels[depth].flatten(1).square().mean(1).sqrt(), carrier))
     return uniform

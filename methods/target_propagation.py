@@ -5,10 +5,10 @@ down through learned approximate inverses g_l of the stages, corrected by what t
 wrong without a target. For each example, with h_l = stage_l(h_{l-1}) and h_0 the input,
 
     t_L     = h_L - target_rate d loss / d h_L
-    t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l)                    l = L .. 2
-    g_l(h)  = f(V_l h + c_l)                                   f the activation of stage l-1
-    theta_l : gradient of |stage_l(h_{l-1}) - t_l|^2 / 2       t_l and h_{l-1} held;  theta_L: of the loss itself
-    V_l, c_l: gradient of |g_l(stage_l(n)) - n|^2 / 2          n = h_{l-1} + noise_std N(0, I), stage_l held
+    t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l)               l = L .. 2
+    g_l(h)  = f(V_l h + c_l)                              f the activation of stage l-1
+    theta_l : gradient of |stage_l(h_{l-1}) - t_l|^2 / 2  t_l, h_{l-1} held; theta_L: of the loss
+    V_l, c_l: gradient of |g_l(stage_l(n)) - n|^2 / 2     n = h_{l-1} + noise_std N(0, I)
 
 Means over the batch are handed to the optimizer, for stages and inverses alike.
 
@@ -71,7 +71,7 @@ class TargetPropagation(Descent):
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, inverses = state["params"], state["extras"]
-        # whose products are charged
+        # products of the inverses are charged
         stages, backs = problem.stages, problem.segments_of(inverse_networks(problem))
         n_examples = batch.inputs.shape[1]
         activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
@@ -97,9 +97,7 @@ class TargetPropagation(Descent):
 
 
 def inverse_networks(problem: Problem) -> list[LayeredNetwork]:
-    """One affine map and an activation back through each stage but the first, between flattened
-    activities.
-    """
+    """One affine map and an activation back through each stage but the first, flattened."""
     networks = []
     for below, stage in zip(problem.stages, problem.stages[1:], strict=False):
         activation = [layer for layer in below.layers if layer.role is Role.ACTIVATION]

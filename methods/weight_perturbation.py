@@ -4,8 +4,8 @@ All weights are shaken at once along a random direction, and back; the differenc
 says how far to go along it. Nothing but the loss is asked, so any network that can be run can be
 trained.
 
-    v_k ~ {-1, +1}^n (rademacher), or N(0, I) (normal)                                  k = 1 .. n_directions
-    g   = mean_k v_k (L(w + c v_k) - L(w - c v_k)) / (2 c)         handed to the optimizer; c = perturbation_std
+    v_k ~ {-1, +1}^n (rademacher), or N(0, I) (normal)                      k = 1 .. n_directions
+    g   = mean_k v_k (L(w + c v_k) - L(w - c v_k)) / (2 c)   for the optimizer; c = perturbation_std
 
 Both directions have E[v v^T] = I, so g is on average the gradient, up to an error of order c^2. It
 is spread over all n weights: for normal directions its cosine with the gradient is sqrt(K / (K + n

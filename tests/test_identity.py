@@ -60,19 +60,19 @@ FAULTS = [
     ("beyond/run/plan.py", 'provenance.outdated(manifest["sources"])', "[]"),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
-        "for seed in todo.seeds if seed not in own]",
+        "for seed in todo.seeds if seed not in of_arm]",
         "for seed in todo.seeds]",
     ),
     ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(compose(", "= (compose("),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
-        "lost = {\n            key for key in pairs if key in own",
+        "lost = {\n            key for key in pairs if key in asked",
         "lost = {\n            key for key in pairs if not key",
     ),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
-        "if any(own.get(key, pairs[key]) != pairs[key]",
-        "if any(own.get(key, 0) == pairs[key]",
+        "if any(asked.get(key, pairs[key]) != pairs[key]",
+        "if any(asked.get(key, 0) == pairs[key]",
     ),
 ]
 QUICK = ("budget=steps", "budget.steps=2")

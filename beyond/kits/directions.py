@@ -28,15 +28,11 @@ def random_directions(
 
 
 def mirrored_losses(problem: Problem, params: Tensor, offsets: Tensor, batch: Batch) -> Tensor:
-    """Losses (R, 2 K) at the weights (R, n) plus offsets (R, K, n), then at the weights minus
-    offsets.
-    """
+    """Losses (R, 2 K) at weights (R, n) plus offsets (R, K, n), then minus them."""
     centre = params.unsqueeze(1)
     return problem.population_loss(torch.cat([centre + offsets, centre - offsets], 1), batch)
 
 
 def mean_along(slopes: Tensor, directions: Tensor) -> Tensor:
-    """Estimate a gradient: the mean over K of slopes (R, K, ...) times directions (R, K, ...,
-    *shape).
-    """
+    """Estimate a gradient: the mean of slopes (R, K, ...) times directions (R, K, ..., *shape)."""
     return (stretch(slopes, directions) * directions).mean(1)

@@ -70,8 +70,7 @@ class Optimizer(ABC):
 
 @settings(kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum as torch.optim.SGD has it (Sutskever et al., 2013,
-    for Nesterov's).
+    """Stochastic gradient descent, with torch.optim.SGD's momentum (Sutskever et al., 2013).
 
         v <- momentum v + g          (v = g at the first step)
         w <- w - learning_rate v     (Nesterov: g + momentum v)
@@ -178,8 +177,7 @@ class Adam(Optimizer):
 
 @settings(kw_only=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): first w <- w - learning_rate
-    weight_decay w.
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
 
     Parameters
     ----------

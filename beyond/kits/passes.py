@@ -1,5 +1,4 @@
-"""Through a network part by part: forward with every tape kept, back, and what the parts learn put
-end to end.
+"""Through a network part by part: forward with every tape, back, and what is learnt, end to end.
 
 A part is a layer or a stage, see `Problem.layers` and `Problem.stages`.
 """
@@ -46,18 +45,13 @@ def forward(
 
 
 def gradients(parts: Sequence[Segment], tapes: Sequence[Tape], errors: Sequence[Tensor]) -> Tensor:
-    """Derivatives (R, n) for the parts' weights end to end, from the error (R, B, ...) at the end
-    of each part.
-    """
-    own = [
-        part.gradient(tape, error) for part, tape, error in zip(parts, tapes, errors, strict=True)
-    ]
-    return torch.cat(own, 1)
+    """Derivatives (R, n) for the parts' weights, from the error (R, B, ...) at each part's end."""
+    passed = zip(parts, tapes, errors, strict=True)
+    return torch.cat([part.gradient(tape, error) for part, tape, error in passed], 1)
 
 
 def back(parts: Sequence[Segment], tapes: Sequence[Tape], error: Tensor) -> Tensor:
-    """Derivatives (R, m) for the parts' weights end to end, by the chain rule from the error (R, B,
-    ...) at their end.
+    """Derivatives (R, m) for the parts' weights by the chain rule, from the error at their end.
 
     Nothing is carried below the first part.
     """
@@ -74,7 +68,7 @@ def widths(parts: Sequence[Segment]) -> list[int]:
 
 
 def end_to_end(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors (R, ...) as one of shape (R, m), for an optimizer that treats each number by itself."""
+    """Tensors (R, ...) as one (R, m), for an optimizer that treats each number by itself."""
     return torch.cat([tensor.flatten(1) for tensor in tensors], 1)
 
 

@@ -35,7 +35,7 @@ def say(console: Console, line: str) -> None:
 
 
 def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) -> str:
-    """Tell what came of a run, a row of the runs table per replica, and the seconds that it took."""
+    """Tell what came of a run, by its rows of the runs table, and the seconds that it took."""
     told = ", ".join(reasons)
     scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
     if scores:
@@ -44,13 +44,12 @@ def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) 
             f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
         )
     total = rows[0]["total_seconds"]
-    return f"{told}, wall time {figures(wall)} s, step seconds {figures(total)}, {figures(total / len(rows))} per replica"
+    seconds = f"step seconds {figures(total)}, {figures(total / len(rows))} per replica"
+    return f"{told}, wall time {figures(wall)} s, {seconds}"
 
 
 def figures(seconds: float) -> str:
-    """Write a time with three figures, so that a short one is not 0.0; from a thousand on to the
-    second.
-    """
+    """Write a time with three figures, so that a short one is not 0.0; long ones to the second."""
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 

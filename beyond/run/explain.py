@@ -57,21 +57,19 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     lacking = next(
         (name for name in names if path not in _paths(catalog.read(group, name))), names[0]
     )
-    own, parent, siblings = _paths(catalog.read(group, lacking)), path, list[str]()
+    paths, parent, siblings = _paths(catalog.read(group, lacking)), path, list[str]()
     while parent and not siblings:
         parent = parent.rpartition(".")[0]
-        siblings = [inner for inner in own if inner.rpartition(".")[0] == parent]
+        siblings = [inner for inner in paths if inner.rpartition(".")[0] == parent]
     having = [name for name in catalog.names(group) if path in _paths(catalog.read(group, name))]
     line = (
         f"unknown key {key!r} of {group} {lacking}; known: {', '.join(sorted(siblings)) or 'none'}"
     )
     if having:
         line += f"; it is a key of {', '.join(having)}"
-    return (
-        f"{line}; method.{key} tunes the method's own"
-        if group in catalog.PARTS and lacking == "default"
-        else line
-    )
+    if group in catalog.PARTS and lacking == "default":
+        line += f"; method.{key} tunes the method's own"
+    return line
 
 
 def _pairs(arguments: Iterable[str]) -> list[tuple[str, str]]:
@@ -98,9 +96,9 @@ def _paths(settings: Any, prefix: str = "") -> list[str]:
     """Keys of nested settings, dotted; each level too."""
     if not isinstance(settings, dict):
         return []
-    own = [key for key in settings if key != "_target_"]
+    keys = [key for key in settings if key != "_target_"]
     return [
         path
-        for key in own
+        for key in keys
         for path in (f"{prefix}{key}", *_paths(settings[key], f"{prefix}{key}."))
     ]

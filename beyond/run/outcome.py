@@ -22,9 +22,7 @@ Scores = dict[str, dict[str, float]]  # by split, by metric
 
 @dataclass
 class Outcome:
-    """What becomes of one replica. What its fields hold is never changed, so that a snapshot may
-    hold it too.
-    """
+    """What becomes of one replica. What its fields hold never changes: a snapshot may hold it."""
 
     levels: tuple[float, ...]
     status: str = "finished"
@@ -47,8 +45,7 @@ class Outcome:
             self.status, self.reason = status, reason
 
     def update(self, index: int, costs: dict[str, float], scores: Scores, score: str) -> None:
-        """Take scores in, unless it has ended or diverged; select by validation score, the first of
-        equals.
+        """Take scores in, unless ended or diverged; select by validation score, first of equals.
 
         Parameters
         ----------
@@ -84,7 +81,8 @@ class Outcome:
                     return f"a loss is not finite after {n_steps} steps"
                 start = self.start.get(split, values)[metric]
                 if metric.endswith("_loss") and value > DIVERGENCE * max(1.0, start):
-                    return f"a loss of {value:.3g} after {n_steps} steps, from {start:.3g} at the start"
+                    begun = f"{start:.3g} at the start"
+                    return f"a loss of {value:.3g} after {n_steps} steps, from {begun}"
         return ""
 
     def row(self, score: str) -> dict[str, Any]:

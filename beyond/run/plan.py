@@ -46,9 +46,7 @@ class Before:
         return self.manifest["status"]
 
     def asked_again(self, run: RunSettings) -> bool:
-        """Say whether a run asks for this cell: `stale` does for all that are in an arm, so that it
-        is of one code.
-        """
+        """Say whether a run asks for this cell: `stale` for all of an arm, so that code is one."""
         if run.rerun == "stale":
             return bool(self.changed)
         return not set(self.seeds).isdisjoint(run.seed_list) and run.rerun in ("all", self.status)
@@ -61,7 +59,8 @@ class Before:
         if self.status == "failed":
             told += "; rerun=failed tries it again"
         if self.changed:
-            told += f"; stale: what made it has changed ({', '.join(self.changed)}); rerun=stale trains it again"
+            changed = ", ".join(self.changed)
+            told += f"; stale: what made it has changed ({changed}); rerun=stale trains it again"
         return f"{arm.label}: {told}, seeds {spans(self.seeds)}, in {self.path}"
 
 
@@ -96,12 +95,12 @@ def plan(cell: Cell) -> Plan:
     )
     if earlier is not None:
         raise InputError(
-            f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with this one's: "
-            "choose another study_name or runs"
+            f"{str(cell.study)!r} has runs of an earlier version, which cannot be compared with "
+            "this one's: choose another study_name or runs"
         )
     folders = sorted(path.parent for path in cell.study.glob(f"{cell.arm.id}-*/manifest.json"))
     found = [before for folder in folders if (before := finished_before(cell, folder))]
-    own = set(cell.seeds)
+    ours = set(cell.seeds)
     again = [one for one in found if one.asked_again(cell.run)]
     kept = [one for one in found if one not in again]
     there = {seed for one in kept for seed in one.seeds}
@@ -110,10 +109,10 @@ def plan(cell: Cell) -> Plan:
     stale = next((one for one in kept if one.changed), None)
     if seeds and stale:
         raise InputError(
-            f"{cell.arm.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which are stale "
-            f"({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
+            f"{cell.arm.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which "
+            f"are stale ({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
         )
-    return Plan([one for one in kept if own.intersection(one.seeds)], again, seeds)
+    return Plan([one for one in kept if ours.intersection(one.seeds)], again, seeds)
 
 
 def finished_before(cell: Cell, folder: Path) -> Before | None:
@@ -129,9 +128,7 @@ def finished_before(cell: Cell, folder: Path) -> Before | None:
 
 
 def give_up(cells: Iterable[Before]) -> None:
-    """Delete cells that are to be trained again; raise `InputError` if another process is already
-    training one.
-    """
+    """Delete cells that are to be trained again; `InputError` if a process is training one."""
     for before in cells:
         with RunFolder(before.path).locked():
             (before.path / "manifest.json").unlink(missing_ok=True)
@@ -139,8 +136,7 @@ def give_up(cells: Iterable[Before]) -> None:
 
 
 def note_stale(study: Path, planned: Iterable[Before]) -> None:
-    """Write down for the report which cells of a study are of code that has changed since, or of
-    other data.
+    """Note for the report which cells of a study are of changed code, or of other data.
 
     Parameters
     ----------

@@ -1,11 +1,10 @@
-"""Each replica's answers to its test examples, in columns of compact types: what a mean over
-examples hides.
-"""
+"""Each replica's answers to its test examples, in compact columns: what a mean hides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +24,9 @@ def columns(
 
     run_id : str
     seed : int64
-    example : int32, in the source's own numbering
+    example : int32, in the source's numbering
     output : int16, which value is predicted; 0 for classes
-    target, prediction : int16 class, or float32 value in the task's own units
+    target, prediction : int16 class, or float32 value in the task's units
     probability : float16, of the target class
     confidence : float16, of the predicted class
     brier : float16, sum over classes of (probability - one_hot)^2
@@ -41,9 +40,9 @@ def columns(
     seed : int
     examples : Tensor of shape (B,)
     targets : Tensor of shape (B,) or (B, n_outputs)
-        Classes, or values in the task's own units.
+        Classes, or values in the task's units.
     outputs : Tensor of shape (B, n_outputs)
-        Logits, or values in the task's own units.
+        Logits, or values in the task's units.
     """
     order = examples.argsort(stable=True)
     examples, targets, outputs = examples[order], targets[order], outputs[order]
@@ -54,7 +53,7 @@ def columns(
         brier = (
             (probabilities - torch.nn.functional.one_hot(targets, outputs.shape[1])).square().sum(1)
         )
-        told = [probabilities.gather(1, own.unsqueeze(1)).squeeze(1) for own in (targets, chosen)]
+        told = [probabilities.gather(1, named[:, None]).squeeze(1) for named in (targets, chosen)]
         answer, beliefs = (targets.short(), chosen.short()), (*told, brier)
     else:
         answer = targets.float().flatten(), outputs.float().flatten()
@@ -68,8 +67,8 @@ def columns(
         "target": answer[0].numpy(),
         "prediction": answer[1].numpy(),
         **{
-            name: own.half().numpy()
-            for name, own in zip(("probability", "confidence", "brier"), beliefs, strict=True)
+            name: belief.half().numpy()
+            for name, belief in zip(("probability", "confidence", "brier"), beliefs, strict=True)
         },
     }
 
@@ -80,8 +79,8 @@ def joined(kind: TargetKind, tables: Sequence[Columns]) -> Columns:
     targets = none[:, 0].long() if kind is TargetKind.CLASSES else none
     nothing = columns(kind, "", 0, none[:, 0].long(), targets, none)
     return {
-        name: np.concatenate([table[name] for table in tables] or [own])
-        for name, own in nothing.items()
+        name: np.concatenate([table[name] for table in tables] or [empty])
+        for name, empty in nothing.items()
     }
 
 
@@ -97,11 +96,12 @@ def write(table: Columns, path: Path) -> None:
         name: "BYTE_STREAM_SPLIT" for name, values in table.items() if values.dtype.kind == "f"
     }
     encodings["example"] = "DELTA_BINARY_PACKED"
+    repeating: Any = [name for name in table if name not in encodings]
     pq.write_table(
         pa.table(arrays),
         path,
         compression="zstd",
-        use_dictionary=[name for name in table if name not in encodings],  # pyright: ignore[reportArgumentType]
+        use_dictionary=repeating,
         column_encoding=encodings,
         write_statistics=False,
     )

@@ -23,7 +23,7 @@ JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
 
 
 class Probe:
-    """Measures network and layers on fixed batches, each replica its own.
+    """Measures network and layers on fixed batches, one for each replica.
 
     `batch` has `PROBE_SIZE` validation examples, or all if they are fewer; `train_batch` as many
     training examples, without augmentation. Both are drawn by the seed alone. What is not said to
@@ -59,8 +59,7 @@ class Probe:
         carriers: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
     ) -> list[dict[str, Any]]:
-        """For the network and for each block, norms (R,) at weights `params`, and the last
-        update's, begun at `before`.
+        """For the network and each block, norms (R,) at `params`, and of the update since `before`.
 
         The whole network comes first, as the layer "network" of depth 0; what only a block has is
         NaN there.
@@ -88,12 +87,12 @@ class Probe:
         size = max(1, GROUP // params.shape[1])
         parts = []
         for first in range(0, len(params), size):
-            own = slice(first, first + size)
-            carriers = {depth: carrier[own] for depth, carrier in (carriers or {}).items()}
-            seen = None if batch is None else _replicas(batch, own)
-            old = None if before is None else before[own]
-            fixed = _replicas(self.batch, own), _replicas(self.train_batch, own)
-            parts.append(self._measure(params[own], old, carriers, seen, *fixed))
+            some = slice(first, first + size)
+            carriers = {depth: carrier[some] for depth, carrier in (carriers or {}).items()}
+            seen = None if batch is None else _replicas(batch, some)
+            old = None if before is None else before[some]
+            fixed = _replicas(self.batch, some), _replicas(self.train_batch, some)
+            parts.append(self._measure(params[some], old, carriers, seen, *fixed))
         return [
             {
                 name: torch.cat(found) if isinstance(found[0], Tensor) else found[0]
@@ -114,7 +113,7 @@ class Probe:
         probe: Batch,
         train: Batch,
     ) -> list[dict[str, Any]]:
-        """Measure some of the replicas, on their own part of the fixed batches."""
+        """Measure some of the replicas, on their part of the fixed batches."""
         gradient, tape = self._gradient(params, probe)
         train_gradient, _ = self._gradient(params, train)
         unknown = torch.full((len(params),), float("nan"))
@@ -123,10 +122,9 @@ class Probe:
         descent = none if before is None else self._gradient(before, probe)[0].neg_()
         seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
         vectors = (gradient, train_gradient, params, update, descent, seen)
-        own_carriers = self.problem.carriers(params) if carriers else {}
+        forward = self.problem.carriers(params) if carriers else {}
         aligned = {
-            depth: cosine(own_carriers[depth].flatten(1), b.flatten(1))
-            for depth, b in carriers.items()
+            depth: cosine(forward[depth].flatten(1), b.flatten(1)) for depth, b in carriers.items()
         }
         signals = self._signals(params, probe)
         rows: list[dict[str, Any]] = [
@@ -159,9 +157,7 @@ class Probe:
         return self.problem.backward(tape, self.problem.error(outputs, batch.targets)), tape
 
     def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
-        """What travels through the network, for each block: norms (R,) of activations, and of the
-        errors at them.
-        """
+        """What travels through the network, by block: norms (R,) of activations and errors."""
         network = self._network
         layers = self._segments
         if not layers:
@@ -208,14 +204,16 @@ class Probe:
             jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
             finite = jacobian.isfinite().flatten(1).all(1, keepdim=True)  # (R, 1)
             values = torch.linalg.svdvals(jacobian.where(finite.unsqueeze(2), 0.0))
-            own = torch.stack([values[:, 0], values.quantile(0.5, 1), values[:, -1]], 1).float()
-            found = found.where(~finite, own)
+            quantiles = torch.stack(
+                [values[:, 0], values.quantile(0.5, 1), values[:, -1]], 1
+            ).float()
+            found = found.where(~finite, quantiles)
         return dict(zip(JACOBIAN, found.unbind(1), strict=True))
 
 
-def _replicas(batch: Batch, own: slice) -> Batch:
+def _replicas(batch: Batch, some: slice) -> Batch:
     """Inputs and targets of some replicas."""
-    return Batch(batch.inputs[own], batch.targets[own])
+    return Batch(batch.inputs[some], batch.targets[some])
 
 
 def _directions(
@@ -254,8 +252,6 @@ def _root_mean_square(norms: Tensor) -> Tensor:
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine (R,) between the rows of two (R, d) tensors; NaN where one is zero. In float64, for
-    tiny updates.
-    """
+    """Cosine (R,) of the rows of two (R, d), in float64 for tiny updates; NaN where one is 0."""
     a, b = a.double(), b.double()
     return ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).float()

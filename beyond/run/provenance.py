@@ -32,7 +32,7 @@ def sources(*built: object) -> dict[str, str]:
     """Find the source files that decide what these objects do in the training loop, and hash each.
 
     They are those of the objects' classes and of the loop, and all that these import: ours, and a
-    user's own modules, not installed packages. What changes nothing does not count: comments,
+    user's modules, not installed packages. What changes nothing does not count: comments,
     docstrings, layout, imports for types alone.
 
     Returns
@@ -98,9 +98,7 @@ def machine() -> dict[str, Any]:
 
 
 def _modules(value: object) -> Iterator[str]:
-    """Modules that an object's class, the objects in its fields, and the texts that name something
-    are from.
-    """
+    """Modules of an object's class, of the objects in its fields, and of those its texts name."""
     if is_dataclass(value) and not isinstance(value, type):
         yield type(value).__module__
         for field in fields(value):
@@ -124,9 +122,7 @@ def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
 
 @cache
 def _file(name: str) -> Path | None:
-    """File of a module that is ours or a user's; None for what is installed, built in, or no
-    module.
-    """
+    """File of a module that is ours or a user's; None if installed, built in, or no module."""
     top, *rest = name.split(".")
     if top == ADDED:
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -134,11 +130,8 @@ def _file(name: str) -> Path | None:
     root = _root(top)
     if root is None:
         return None
-    place = (
-        root.parent.joinpath(*rest)
-        if root.name == "__init__.py"
-        else root.with_suffix("").joinpath(*rest)
-    )
+    folder = root.parent if root.name == "__init__.py" else root.with_suffix("")
+    place = folder.joinpath(*rest)
     candidates = [place / "__init__.py", place.with_suffix(".py")] if rest else [root]
     return next((file for file in candidates if file.is_file()), None)
 
@@ -159,9 +152,7 @@ def _root(top: str) -> Path | None:
 
 @cache
 def _read(file: Path, package: str) -> tuple[str, frozenset[str]]:
-    """Hash of what a file does, and names that it may import, `from .part import width` from its
-    package.
-    """
+    """Hash of what a file does, and names it may import, `.part` as of its package."""
     tree = _Bare().visit(ast.parse(file.read_bytes()))
     names: set[str] = set()
     for node in ast.walk(tree):

@@ -28,6 +28,8 @@ from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
+# reading a manifest that is cut off, or other than we write
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class RunFolder:
@@ -71,30 +73,18 @@ class RunFolder:
         return (self.path / "state.pt").exists()
 
     def manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of a complete run; None if there is none, or if a table is not the
-        one that it names.
-        """
+        """Return the manifest of a complete run; None if a table is not the one it names."""
         try:
             manifest = json.loads((self.path / "manifest.json").read_text())
             named = manifest["tables"].items()
-            return (
-                manifest
-                if all(_hash(self.path / f"{name}.parquet") == own for name, own in named)
-                else None
-            )
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ):  # cut off, or other than we write
+            whole = all(_hash(self.path / f"{name}.parquet") == digest for name, digest in named)
+        except UNREADABLE:
             return None
+        return manifest if whole else None
 
     @contextmanager
     def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
-        """Hold the folder for this process; raise `InputError` if it cannot be written or another
-        process holds it.
+        """Hold the folder for this process; `InputError` if unwritable, or held by another.
 
         Parameters
         ----------
@@ -106,7 +96,8 @@ class RunFolder:
             lock = (self.path / "lock").open("a")
         except OSError as error:
             raise InputError(
-                f"runs must be a folder that can be written, got {str(self.path)!r} ({error.strerror})"
+                f"runs must be a folder that can be written, got {str(self.path)!r} "
+                f"({error.strerror})"
             ) from None
         with lock:
             try:
@@ -119,9 +110,7 @@ class RunFolder:
             yield
 
     def claims(self, seeds: Sequence[int]) -> bool:
-        """Say whether one of these seeds is trained here, by a process that holds the folder, or
-        has been.
-        """
+        """Say whether one of these seeds is trained here, or has been, by a folder's holder."""
         try:
             lock = (self.path / "lock").open()
         except FileNotFoundError:
@@ -136,9 +125,7 @@ class RunFolder:
         return self.finished
 
     def resume(self) -> dict[str, Any] | None:
-        """Take up the rows of an unfinished run and return its snapshot; None if it has none, or
-        see `unusable`.
-        """
+        """Take up an unfinished run's rows; return its snapshot, or None (see `unusable`)."""
         path, manifest = self.path / "state.pt", self.path / "manifest.json"
         if manifest.exists() and not self.finished:
             self.unusable = "its tables are not those that its manifest names"
@@ -154,7 +141,7 @@ class RunFolder:
             )
         except OSError:
             raise
-        except Exception:  # torch has no error of its own for a file that it cannot read
+        except Exception:  # torch has no particular error for a file that it cannot read
             self.unusable = "its saved state cannot be read"
         else:
             if not outdated:
@@ -176,18 +163,14 @@ class RunFolder:
             self._saved_at = monotonic()
 
     def remove(self) -> None:
-        """Delete the folder, and those above it that are empty then: its study's, and that of all
-        runs.
-        """
+        """Delete the folder, and those above it that are then empty: its study's, that of runs."""
         shutil.rmtree(self.path)
         for above in (self.path.parent, self.path.parent.parent):
             with suppress(OSError):
                 above.rmdir()
 
     def close(self, manifest: dict[str, Any]) -> None:
-        """Write the tables, then the manifest and in it the hash of each table; the run is
-        finished.
-        """
+        """Write the tables, then the manifest with their hashes; the run is finished."""
         for name in TABLES:
             table = pd.DataFrame(self._rows[name])
             write_whole(

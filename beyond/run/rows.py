@@ -37,9 +37,7 @@ def curve_rows(
 def layer_rows(
     setup: Setup, checkpoint: int, measured: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]
 ) -> list[Row]:
-    """Return a row a block that was measured, and one for the network, of every replica that has
-    not ended.
-    """
+    """Return a row a block that was measured, and one a network, of replicas not ended."""
     parts = [by_replica(part, len(outcomes)) for part in measured]
     return [
         {**_replica(setup, replica), "checkpoint": checkpoint, **part[replica]}
@@ -58,7 +56,7 @@ def run_row(
     evaluation: Evaluation,
     inference: Row,
 ) -> Row:
-    """Return the row of a replica that has ended; `inference` is what one of its predictions costs."""
+    """Return the row of an ended replica; `inference` is what one of its predictions costs."""
     before = pretraining.costs(training.epoch_flops)
     return {
         **_replica(setup, replica),
@@ -80,7 +78,8 @@ def run_row(
 def by_replica(columns: dict[str, Any], n_replicas: int) -> list[Row]:
     """Turn columns (R,) into a row a replica; what is no tensor is the same for all."""
     lists = [
-        own.tolist() if isinstance(own, Tensor) else [own] * n_replicas for own in columns.values()
+        values.tolist() if isinstance(values, Tensor) else [values] * n_replicas
+        for values in columns.values()
     ]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 

@@ -25,8 +25,7 @@ from beyond.run.setup import Setup
 
 
 def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
-    """Train what the study lacks of a cell, or go on with it; return the worst status among its
-    replicas.
+    """Train what the study lacks of a cell, or go on with it; return its replicas' worst status.
 
     Parameters
     ----------
@@ -85,9 +84,7 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
 
 
 def _refuse_overlap(cell: Cell) -> None:
-    """Raise `InputError` if another process trains one of the seeds, or has just done so; ours is
-    locked already.
-    """
+    """Raise `InputError` if another process trains a seed, or just has; ours is locked."""
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
             raise InputError(

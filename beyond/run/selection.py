@@ -1,6 +1,4 @@
-"""What becomes of each replica: scores at every checkpoint, the best states so far, and one look at
-the test split.
-"""
+"""What becomes of each replica: scores at checkpoints, best states, one look at the test split."""
 
 from __future__ import annotations
 
@@ -55,8 +53,7 @@ class Selection:
             outcome.end(status, reason)
 
     def update(self, index: int, state: Any, costs: dict[str, float]) -> list[Scores]:
-        """Evaluate a checkpoint's solution, keep it where it is a replica's best, and return each
-        replica's scores.
+        """Evaluate a checkpoint, keep it where it is a replica's best; return replicas' scores.
 
         Parameters
         ----------
@@ -73,17 +70,17 @@ class Selection:
             for split in ("train", "validation")
         }
         scores = [
-            {split: own[replica] for split, own in found.items()} for replica in range(n_replicas)
+            {split: values[replica] for split, values in found.items()}
+            for replica in range(n_replicas)
         ]
-        for outcome, own in zip(self.outcomes, scores, strict=True):
-            outcome.update(index, costs, own, self._score)
+        for outcome, of_replica in zip(self.outcomes, scores, strict=True):
+            outcome.update(index, costs, of_replica, self._score)
         best = {outcome.best_checkpoint for outcome in self.outcomes}
         self.kept = {key: kept for key, kept in {**self.kept, index: state}.items() if key in best}
         return scores
 
     def test(self, state: Any) -> dict[int, Tested]:
-        """Touch the test split, once: each replica at its best checkpoint and, in `state`, at the
-        end.
+        """Touch the test split, once: each replica at its best checkpoint, and `state` at the end.
 
         Returns
         -------
@@ -92,10 +89,10 @@ class Selection:
         """
         ends = {outcome.last_checkpoint for outcome in self.outcomes if outcome.alive}
         tested = {
-            key: self._evaluation.test(own, self._selected(key), self._run_id)
-            for key, own in {**self.kept, **dict.fromkeys(ends, state)}.items()
+            key: self._evaluation.test(kept, self._selected(key), self._run_id)
+            for key, kept in {**self.kept, **dict.fromkeys(ends, state)}.items()
         }
-        scores = {key: by_replica(own.scores, len(self.outcomes)) for key, own in tested.items()}
+        scores = {key: by_replica(one.scores, len(self.outcomes)) for key, one in tested.items()}
         for replica, outcome in enumerate(self.outcomes):
             best, last = outcome.best_checkpoint, outcome.last_checkpoint
             if best in tested:

@@ -74,7 +74,7 @@ COSTS = (
         "flops",
         "int64",
         "FLOPs",
-        "floating-point operations of all passes, and of a rule's own products",
+        "floating-point operations of all passes, and of a rule's products",
     ),
     ("rewards", "int64", "rewards", "rewards asked for, one per action"),
     ("steps", "int64", "steps", "changes of the weights"),
@@ -86,9 +86,14 @@ COSTS = (
     ),
 )
 METRICS = {
-    "accuracy_score": "share of examples whose largest output is the target class; up to 1, which is best",
+    "accuracy_score": (
+        "share of examples whose largest output is the target class; up to 1, which is best"
+    ),
     "cross_entropy_loss": "mean of -log of the probability of the target class, in nats",
-    "r2_score": "share of the variance that is explained, mean over outputs; up to 1; 0 for predicting the mean",
+    "r2_score": (
+        "share of the variance that is explained, mean over outputs; up to 1; 0 for predicting the "
+        "mean"
+    ),
     "squared_error_loss": "mean over examples of half the squared distance, in standardised units",
 }
 
@@ -105,7 +110,7 @@ _IDENTITY = (
     Column("signal", "text", "name", f"what the rule is told: {', '.join(Signal)}", "cell"),
     Column("task", "text", "name", "the data", "cell"),
     Column("network", "text", "name", "the architecture, with its widths", "cell"),
-    Column("default_network", "bool", "", "whether that is the task's own", "cell"),
+    Column("default_network", "bool", "", "whether that is the task's default", "cell"),
     Column(
         "variant", "text", "settings", "those in which the arm differs from the defaults", "cell"
     ),
@@ -135,9 +140,7 @@ def _spent(when: str, prefix: str = "") -> tuple[Column, ...]:
 
 
 def _spent_to(goal: str, when: str) -> tuple[Column, ...]:
-    """Columns of what it cost to get somewhere; whole numbers are stored as real ones where some
-    replica did not.
-    """
+    """Columns of what it cost to get somewhere; whole numbers are real where a replica did not."""
     types = {"int64": "int64 or float64", "float64": "float64"}
     return tuple(
         Column(f"{name}_to_{goal}", types[type], unit, f"{meaning}: {when}", "outcome")
@@ -191,7 +194,7 @@ def _layers() -> tuple[Column, ...]:
             "batch_cosine",
             "float64",
             "cosine",
-            "between that and the negative gradient on the step's own batch",
+            "between that and the negative gradient on the step's batch",
         ),
         (
             "transport_cosine",
@@ -361,8 +364,8 @@ def _predictions() -> tuple[Column, ...]:
         ("seed", "int64", "", "of the replica"),
         ("example", "int32", "", "the test example, by its number in the task's source"),
         ("output", "int16", "", "which value is predicted, from 0; 0 for classes"),
-        ("target", "int16 or float32", "class, or the task's own", "what is right"),
-        ("prediction", "int16 or float32", "class, or the task's own", "what the network says"),
+        ("target", "int16 or float32", "class, or the task's", "what is right"),
+        ("prediction", "int16 or float32", "class, or the task's", "what the network says"),
         ("probability", "float16", "probability", "of the target class; missing for values"),
         ("confidence", "float16", "probability", "of the predicted class; missing for values"),
         (
@@ -385,12 +388,13 @@ TABLES: Mapping[str, Table] = {
 }
 HEAD = """# Tables
 
-Made from `beyond/run/tables.py` by `make tables`. A run's folder has four tables, in parquet, and `manifest.json`,
-which says how they came to be. A table without rows may be without columns. What cannot be known is missing (NaN or
-null): `update_norm` before the first step, the signals of a network without access to its layers.
+Made from `beyond/run/tables.py` by `make tables`. A run's folder has four tables, in parquet, and
+`manifest.json`, which says how they came to be. A table without rows may be without columns. What
+cannot be known is missing (NaN or null): `update_norm` before the first step, the signals of a
+network without access to its layers.
 
-One rule of names: a column that is named for a quantity holds its values; the name of a metric stands in a column that
-is called so. What is spent has the ledger's names in every table.
+One rule of names: a column that is named for a quantity holds its values; the name of a metric
+stands in a column that is called so. What is spent has the ledger's names in every table.
 """
 
 
@@ -414,7 +418,7 @@ def markdown() -> str:
     lines += [
         "## Metrics",
         "",
-        "A task may add its own; `_score` is better up, `_loss` and `_error` down.",
+        "A task may add others; `_score` is better up, `_loss` and `_error` down.",
         "",
     ]
     return "\n".join(

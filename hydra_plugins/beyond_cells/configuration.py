@@ -9,15 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from beyond.run.cell import Cell
 
-# a published result's own settings: they choose cells and are no part of one
+# settings of a published result: they choose cells and are no part of one
 PAPER = ("paper", "scale")
 
 
 def read_cell(config: DictConfig) -> Cell:
     """Plain settings of one run, from Hydra's."""
     hydra_config = config.hydra if "hydra" in config else HydraConfig.get()
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     for key in PAPER:
         plain.pop(key, None)
     return Cell(plain, method=hydra_config.runtime.choices["method"])

@@ -1,6 +1,4 @@
-"""The cells of a sweep: checked, all of them, before the first one is trained; then trained, then
-reported.
-"""
+"""A sweep's cells: all checked before the first is trained; then trained, then reported."""
 
 from __future__ import annotations
 
@@ -97,17 +95,20 @@ class CellSweeper(BasicSweeper):
             BasicSweeper.split_arguments(parser.parse_overrides(line), None)[0]
             for line in self.lines
         ]
-        every = [cell for own in typed for cell in combined(own, list(chain.from_iterable(lines)))]
+        every = [
+            cell
+            for entries in typed
+            for cell in combined(entries, list(chain.from_iterable(lines)))
+        ]
         jobs = self._planned(every)
-        return list(self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1))  # pyright: ignore[reportReturnType]
+        chunks: Any = self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1)
+        return list(chunks)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: all cells are checked before the first batch."""
 
     def _planned(self, every: Iterable[list[str]]) -> list[list[str]]:
-        """Refuse the sweep if a setting is out of range; return what is left to train, each seed of
-        an arm once.
-        """
+        """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
         from beyond.run.cell import prepare
@@ -131,12 +132,12 @@ class CellSweeper(BasicSweeper):
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
             understood |= dict.fromkeys(prepare(cell).task.told())
-            todo, own = plan(cell), taken.setdefault(cell.arm.id, set())
+            todo, of_arm = plan(cell), taken.setdefault(cell.arm.id, set())
             lines |= {before.path: before.line(cell.arm) for before in todo.kept}
             self.kept += todo.kept
             given_up |= {before.path: before for before in todo.again}
-            seeds = [seed for seed in todo.seeds if seed not in own]
-            own.update(seeds)
+            seeds = [seed for seed in todo.seeds if seed not in of_arm]
+            of_arm.update(seeds)
             if seeds:
                 rest = [entry for entry in overrides if _key(entry) not in ("rerun", "seeds")]
                 typed = [
@@ -150,9 +151,7 @@ class CellSweeper(BasicSweeper):
         return jobs
 
     def _composed(self, *choices: str) -> DictConfig:
-        """Compose what cells with the same choices share: files are read, which takes a tenth of a
-        second.
-        """
+        """Compose what cells with the same choices share: reading takes a tenth of a second."""
         assert self.hydra_context is not None
         assert self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(choices))
@@ -166,23 +165,23 @@ def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
     InputError
         If no line agrees with what the user chose.
     """
-    own = {_key(entry): entry.partition("=")[2] for entry in typed}
-    budget = any(key.partition(".")[0] == "budget" for key in own)
+    asked = {_key(entry): entry.partition("=")[2] for entry in typed}
+    budget = any(key.partition(".")[0] == "budget" for key in asked)
     cells: list[list[str]] = []
     for line in lines:
         pairs = {_key(entry): entry.partition("=")[2] for entry in line}
-        if any(own.get(key, pairs[key]) != pairs[key] for key in CHOICES if key in pairs):
+        if any(asked.get(key, pairs[key]) != pairs[key] for key in CHOICES if key in pairs):
             continue
         lost = {
-            key for key in pairs if key in own or (budget and key.partition(".")[0] == "budget")
+            key for key in pairs if key in asked or (budget and key.partition(".")[0] == "budget")
         }
         cells.append([*typed, *(entry for entry in line if _key(entry) not in lost)])
     if not cells:
-        chosen = [f"{key}={own[key]}" for key in CHOICES if key in own]
+        chosen = [f"{key}={asked[key]}" for key in CHOICES if key in asked]
         known = {
             key: sorted({_value(line, key) for line in lines} - {""})
             for key in CHOICES
-            if key in own
+            if key in asked
         }
         there = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items() if values)
         raise InputError(f"no line of the study has {' and '.join(chosen)}; its lines have {there}")

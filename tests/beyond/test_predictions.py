@@ -19,7 +19,11 @@ FAULTS = [
         "examples[order], targets[order], outputs[order]",
         "examples[order], targets, outputs",
     ),
-    ("beyond/run/predictions.py", "for own in (targets, chosen)]", "for own in (chosen, targets)]"),
+    (
+        "beyond/run/predictions.py",
+        "for named in (targets, chosen)]",
+        "for named in (chosen, targets)]",
+    ),
     ("beyond/run/predictions.py", ".half().numpy()", ".numpy()"),
     (
         "beyond/run/predictions.py",

@@ -19,7 +19,11 @@ from beyond.run.record import TABLES, RunFolder
 
 FAULTS = [
     ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
-    ("beyond/run/record.py", "== own for name, own in named)", '!= "" for name, own in named)'),
+    (
+        "beyond/run/record.py",
+        "== digest for name, digest in named)",
+        '!= "" for name, digest in named)',
+    ),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
     ("beyond/run/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),

@@ -22,8 +22,8 @@ FAULTS = [
     # drawn once, as if magnitude were fixed
     (
         "methods/sign_symmetry.py",
-        'if self.magnitude == "batchwise"\n',
-        'if self.magnitude == "batch"\n',
+        'if self.magnitude == "batchwise":',
+        'if self.magnitude == "batch":',
     ),
 ]
 PLAIN = SGD(learning_rate=0.5)
