@@ -1,6 +1,4 @@
-"""Oracles: the package cma, generation by generation on the same draws, and by the evaluations it
-needs.
-"""
+"""Oracles: the package cma, generation by generation on the same draws, and by evaluations."""
 
 import warnings
 from functools import partial
@@ -46,7 +44,7 @@ def rosenbrock(x):
 
 
 class Recorded:
-    """A problem whose loss is a function of float64 weights; it keeps what was asked and answered."""
+    """A problem whose loss is a function of float64 weights, and that keeps what passed."""
 
     def __init__(self, function):
         self.function = function
@@ -60,7 +58,7 @@ class Recorded:
 
 
 def package(start, sigma, population_size, seed=1, **settings):
-    """The package's own strategy without negative weights, as in the tutorial's simplest form."""
+    """The package's strategy without negative weights, as in the tutorial's simplest form."""
     chosen = {
         "popsize": population_size,
         "seed": seed,
@@ -76,9 +74,7 @@ def package(start, sigma, population_size, seed=1, **settings):
 
 
 def evaluations(method, function, start, n_replicas, n_generations):
-    """How many evaluations each replica makes until a candidate is at the goal; infinite where none
-    is.
-    """
+    """How many evaluations each replica makes until a candidate is at the goal; else infinite."""
     problem, rng = Recorded(function), Stream("step", range(n_replicas))
     state = method.init(problem, torch.tensor(start).expand(n_replicas, -1), rng)
     needed = np.full(n_replicas, np.inf)
@@ -110,31 +106,29 @@ def package_evaluations(function, start, sigma, population_size, seed, **setting
 def test_it_needs_as_many_evaluations_as_the_package(function, max_full, start, sigma):
     population_size, point = 10, [start] * N_WEIGHTS
     method = CMAES(population_size=population_size, step_size=sigma, max_full=max_full)
-    own = evaluations(method, function, point, 9, 1500)
+    ours = evaluations(method, function, point, 9, 1500)
     settings = {} if max_full else {"CMA_diagonal": True}
     needed = partial(package_evaluations, function, point, sigma, population_size, **settings)
     theirs = [needed(seed) for seed in range(1, 6)]
-    assert np.median(own) == pytest.approx(np.median(theirs), rel=0.3)
+    assert np.median(ours) == pytest.approx(np.median(theirs), rel=0.3)
 
 
 @pytest.mark.parametrize("population_size", [6, 10, 40])
 @pytest.mark.parametrize("n_weights", [3, 8, 200])
 def test_the_constants_are_the_packages(n_weights, population_size):
     theirs = package([0.0] * n_weights, 1.0, population_size)
-    own = Constants.of(n_weights, population_size, is_full=True)
-    np.testing.assert_allclose(own.weights, [weight for weight in theirs.sp.weights if weight > 0])
+    ours = Constants.of(n_weights, population_size, is_full=True)
+    np.testing.assert_allclose(ours.weights, [weight for weight in theirs.sp.weights if weight > 0])
     for name, value in (
         ("rank_one", theirs.sp.c1),
         ("rank_mu", theirs.sp.cmu),
         ("path_decay", theirs.sp.cc),
     ):
-        assert getattr(own, name) == pytest.approx(value), name
+        assert getattr(ours, name) == pytest.approx(value), name
 
 
 class Replayed:
-    """A stream whose normal draws are the package's candidates, seen from the method's own
-    distribution.
-    """
+    """A stream whose normal draws are the package's candidates, as the method has them."""
 
     def __init__(self):
         self.draws = torch.empty(0)
@@ -144,17 +138,15 @@ class Replayed:
 
 
 def as_in_the_tutorial(strategy, constants, n_weights):
-    """Undo what the package has changed since: two constants, and the length at which a path counts
-    as long.
-    """
+    """Undo the package's later changes: two constants, and at what length a path counts as long."""
     adaptation = strategy.adapt_sigma
     adaptation.cs, adaptation.damps = constants.step_decay, constants.damping
     update_path = adaptation.hsig
     stalls = []
 
-    def steady(own):
-        update_path(own)
-        start = (1 - (1 - adaptation.cs) ** (2 * own.countiter)) ** 0.5
+    def steady(adapting):
+        update_path(adapting)
+        start = (1 - (1 - adaptation.cs) ** (2 * adapting.countiter)) ** 0.5
         stalls.append(
             np.linalg.norm(adaptation.ps) / start
             >= (1.4 + 2 / (n_weights + 1)) * constants.expected_length
@@ -309,9 +301,7 @@ def test_eigenvectors_are_renewed_only_every_few_generations(make_problem):
 
 @pytest.mark.parametrize("max_full", [0, 1000])
 def test_a_replica_equals_the_same_seed_alone(max_full, make_problem):
-    """For long enough that the covariance is no longer the identity, whose eigenvectors are
-    anybody's choice.
-    """
+    """Until the covariance is no longer the identity, whose eigenvectors are anybody's choice."""
     method = CMAES(population_size=8, max_full=max_full)
     stacked, alone = (
         make_problem(method, "regression/diabetes", seeds=seeds) for seeds in ((3, 5, 7), (5,))

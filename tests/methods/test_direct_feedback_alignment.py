@@ -1,6 +1,4 @@
-"""Oracles: feedback alignment with one hidden layer, backpropagation in a linear network, the
-definition by hand.
-"""
+"""Oracles: feedback alignment with one hidden layer, backpropagation if linear, the definition."""
 
 import pytest
 import torch
@@ -43,7 +41,7 @@ def test_a_step_by_hand(make_problem, close):
     # equal widths: only the order differs
     given = make_problem(method, network=MLP((9, 9), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2, w3 = (own["weight"] for own in given.network.unflatten(given.params) if own)
+    w1, w2, w3 = (layer["weight"] for layer in given.network.unflatten(given.params) if layer)
     b1, b2 = state["feedback"]
     x = given.batch.inputs.flatten(2)
     h1 = torch.tanh(x @ w1.mT)
@@ -51,9 +49,9 @@ def test_a_step_by_hand(make_problem, close):
     e = given.problem.error(h2 @ w3.mT, given.batch.targets)
     expected = (((e @ b1) * (1 - h1**2)).mT @ x, ((e @ b2) * (1 - h2**2)).mT @ h1, e.mT @ h2)
     direction = method.direction(state, given.sealed, given.problem, given.rng)
-    found = [own["weight"] for own in given.network.unflatten(direction) if own]
-    for own, by_hand in zip(found, expected, strict=True):
-        close(own, by_hand, rtol=1e-3, atol=1e-6)
+    found = [layer["weight"] for layer in given.network.unflatten(direction) if layer]
+    for weight, by_hand in zip(found, expected, strict=True):
+        close(weight, by_hand, rtol=1e-3, atol=1e-6)
 
 
 def test_in_a_linear_network_the_product_of_the_weights_above_makes_it_backpropagation(

@@ -1,6 +1,4 @@
-"""A rule that goes back on a tape of its own must have made it in training: half of the units are
-dropped, half not.
-"""
+"""A rule that goes back on a tape must have made it in training: half of the units dropped."""
 
 import pytest
 
@@ -56,7 +54,7 @@ def test_units_that_are_dropped_teach_the_output_layer_nothing(name, make_proble
     state = method.init(given.problem, given.params, given.rng)
     after = method.params(method.step(state, given.sealed, given.problem, given.rng))
     weights = [
-        own["weight"] for own in given.network.unflatten(after - method.params(state)) if own
+        layer["weight"] for layer in given.network.unflatten(after - method.params(state)) if layer
     ][-1]
     silent = (weights == 0).all(1).float().mean(1)  # (R,), of 200 hidden units
     assert ((silent - 0.5).abs() < 0.15).all()  # four standard deviations of the share

@@ -1,6 +1,4 @@
-"""Oracle: automatic differentiation through the circuit's settling, in float64, and the order of
-the error in beta.
-"""
+"""Oracle: automatic differentiation through the settling, in float64, and the error's order."""
 
 import numpy as np
 import pytest
@@ -39,13 +37,8 @@ SETTLED = {"n_free": 150, "n_nudged": 150, "step_size": 0.5}
 
 def precise(given):
     """The problem in float64, with weaker weights, so that the circuit settles within rounding."""
-    inputs = given.batch.inputs
-    given.batch = Batch(
-        inputs.double() if inputs.is_floating_point() else inputs,
-        given.batch.targets
-        if given.batch.targets.dtype == torch.int64
-        else given.batch.targets.double(),
-    )
+    parts = (given.batch.inputs, given.batch.targets)
+    given.batch = Batch(*(part.double() if part.is_floating_point() else part for part in parts))
     given.params = 0.3 * given.params.double()
     return given
 
@@ -58,15 +51,15 @@ def direction(given, **settings):
 
 
 def gradient_at_equilibrium(given, rho, n_moves=300) -> torch.Tensor:
-    """Derivative of the loss through the last moves, of 300, of the free circuit, written by hand."""
+    """Derivative of the loss through the last 300 moves of the free circuit, written by hand."""
     weights = given.params.clone().requires_grad_()
-    named = [own for own in given.network.unflatten(weights) if own]
+    named = [layer for layer in given.network.unflatten(weights) if layer]
     x = given.batch.inputs
     if not x.is_floating_point():
         table = named.pop(0)["weight"]  # (R, n_symbols, n_features)
-        x = torch.stack([rows[own] for rows, own in zip(table, x, strict=True)])
+        x = torch.stack([rows[symbols] for rows, symbols in zip(table, x, strict=True)])
     x = x.flatten(2)
-    *hidden, out = [(own["weight"], own["bias"].unsqueeze(1)) for own in named]
+    *hidden, out = [(layer["weight"], layer["bias"].unsqueeze(1)) for layer in named]
 
     def affine(pair, s):
         return torch.einsum("roi,rbi->rbo", pair[0], s) + pair[1]
@@ -109,9 +102,7 @@ def test_the_update_tends_to_the_gradient_at_the_free_equilibrium(
 def test_a_few_nudged_moves_give_the_gradient_through_as_many_moves(
     n_moves, make_problem, deep_network
 ):
-    """As Ernoult et al. (2019) prove of each move: settled only half, a phase must still start at
-    the free state.
-    """
+    """As Ernoult et al. (2019) prove of each move: half settled, a phase starts from there."""
     given = precise(make_problem(network=deep_network))
     exact = gradient_at_equilibrium(given, torch.tanh, n_moves)
     update = direction(given, beta=0.001, n_nudged=n_moves)
@@ -125,8 +116,8 @@ def test_every_layer_counts(make_problem, deep_network):
     given = precise(make_problem(task="text/languages", network=deep_network))
     exact, update = gradient_at_equilibrium(given, torch.tanh), direction(given, beta=0.01)
     for block in given.network.blocks:
-        own = slice(block.start, block.stop)
-        torch.testing.assert_close(update[:, own], exact[:, own], rtol=1e-3, atol=1e-6)
+        part = slice(block.start, block.stop)
+        torch.testing.assert_close(update[:, part], exact[:, part], rtol=1e-3, atol=1e-6)
 
 
 def test_one_hidden_layer_of_relu_follows_backpropagation(make_problem):
@@ -163,9 +154,9 @@ def test_one_free_move_by_hand(make_problem, deep_network, close):
     given = make_problem(network=deep_network)
     method = EquilibriumPropagation(n_free=1, step_size=1.0)
     (w1, b1), (w2, b2), (w3, b3) = (
-        (own["weight"], own["bias"].unsqueeze(1))
-        for own in given.network.unflatten(given.params)
-        if own
+        (layer["weight"], layer["bias"].unsqueeze(1))
+        for layer in given.network.unflatten(given.params)
+        if layer
     )
     x = given.batch.inputs.flatten(2)
     start = torch.tanh(x @ w1.mT + b1)

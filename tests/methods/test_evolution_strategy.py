@@ -26,7 +26,7 @@ from methods.evolution_strategy import EvolutionStrategy, centred_ranks
 # The mirrored candidate counts with the wrong sign: the method climbs.
 FAULTS = [
     ("methods/evolution_strategy.py", "slopes = (above - below)", "slopes = (below - above)"),
-    # A candidate is ranked among its own half: those above the weights, or those below.
+    # A candidate is ranked in its half: those above the weights, or those below.
     (
         "methods/evolution_strategy.py",
         "losses = centred_ranks(losses)",
@@ -81,8 +81,8 @@ def repeated(given, method, n_replicas):
 
 def true_gradient(given):
     """Gradient (n,) of the first replica by automatic differentiation."""
-    own = Batch(given.batch.inputs[:1], given.batch.targets[:1])
-    return Problem(given.network, given.task.spec).gradient(given.params[:1], own)[0]
+    first = Batch(given.batch.inputs[:1], given.batch.targets[:1])
+    return Problem(given.network, given.task.spec).gradient(given.params[:1], first)[0]
 
 
 @pytest.mark.parametrize("n_pairs", [8, 64, 256])
@@ -205,12 +205,12 @@ def test_each_weight_matrix_has_the_rank_asked_for(task, network, rank, make_pro
     assert directions.shape == (2, 3, given.network.n_weights)
     n_matrices = 0
     for layer in given.network.unflatten(directions.flatten(0, 1)):
-        for own in layer.values():
-            if own.ndim > 2:
+        for part in layer.values():
+            if part.ndim > 2:
                 n_matrices += 1
-                assert torch.linalg.matrix_rank(own.flatten(2), rtol=1e-4).tolist() == [rank] * 6
+                assert torch.linalg.matrix_rank(part.flatten(2), rtol=1e-4).tolist() == [rank] * 6
             else:
-                assert own.unique().numel() == own.numel()  # every bias has a draw of its own
+                assert part.unique().numel() == part.numel()  # every bias has another draw
     assert n_matrices == 3
 
 

@@ -1,6 +1,4 @@
-"""Oracles: backpropagation, where the feedback weights are the forward ones; and the alignment that
-gives the name.
-"""
+"""Oracles: backpropagation, where feedback weights are the forward ones; and the alignment."""
 
 import sys
 from types import SimpleNamespace
@@ -55,8 +53,8 @@ def test_a_step_by_hand(make_problem, close):
     method = FeedbackAlignment(PLAIN, feedback_scale=2.0)
     given = make_problem(method, network=MLP((12, 9), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2, w3 = (own["weight"] for own in given.network.unflatten(given.params) if own)
-    _, b2, b3 = (own["weight"] for own in given.network.unflatten(state["feedback"]) if own)
+    w1, w2, w3 = (layer["weight"] for layer in given.network.unflatten(given.params) if layer)
+    _, b2, b3 = (layer["weight"] for layer in given.network.unflatten(state["feedback"]) if layer)
     x = given.batch.inputs.flatten(2)
     h1 = torch.tanh(x @ w1.mT)
     h2 = torch.tanh(h1 @ w2.mT)
@@ -64,9 +62,11 @@ def test_a_step_by_hand(make_problem, close):
     e2 = (e3 @ b3) * (1 - h2**2)
     e1 = (e2 @ b2) * (1 - h1**2)
     end = method.params(method.step(state, given.sealed, given.problem, given.rng))
-    found = [own["weight"] for own in given.network.unflatten((given.params - end) / 0.5) if own]
-    for own, expected in zip(found, (e1.mT @ x, e2.mT @ h1, e3.mT @ h2), strict=True):
-        close(own, expected, rtol=1e-3, atol=1e-6)
+    found = [
+        layer["weight"] for layer in given.network.unflatten((given.params - end) / 0.5) if layer
+    ]
+    for weight, expected in zip(found, (e1.mT @ x, e2.mT @ h1, e3.mT @ h2), strict=True):
+        close(weight, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make_problem):
@@ -78,9 +78,9 @@ def test_feedback_is_drawn_as_weights_are_apart_from_them_and_never_changes(make
     carriers = given.network.carriers(given.params)
     # below the first layer nothing is carried
     assert set(method.carriers(state, given.problem)) == {2, 3}
-    for depth, own in method.carriers(state, given.problem).items():
-        assert own.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
-        assert cosine(own.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
+    for depth, carrier in method.carriers(state, given.problem).items():
+        assert carrier.std() / carriers[depth].std() == pytest.approx(3, rel=0.1)
+        assert cosine(carrier.flatten(1), carriers[depth].flatten(1)).abs().max() < 0.15
 
 
 def test_feedback_may_be_scaled_by_the_units_that_it_is_fed_with(make_problem):
@@ -91,13 +91,13 @@ def test_feedback_may_be_scaled_by_the_units_that_it_is_fed_with(make_problem):
         carriers = method.carriers(
             method.init(given.problem, given.params, given.rng), given.problem
         )
-        stds[fan] = {depth: own.std() for depth, own in carriers.items()}
+        stds[fan] = {depth: carrier.std() for depth, carrier in carriers.items()}
     assert stds["out"][2] / stds["in"][2] == pytest.approx((40 / 90) ** 0.5)
     assert stds["out"][3] / stds["in"][3] == pytest.approx((90 / 10) ** 0.5)
 
 
 def test_in_a_linear_network_the_hidden_update_comes_to_point_along_the_gradients():
-    """The source's 30-20-10 network learns a random linear map: from about 90 degrees to below 45."""
+    """The source's 30-20-10 network learns a linear map: from about 90 degrees to below 45."""
     rng = Stream("linear", range(8))
     spec = TaskSpec("test/linear", (30,), 10, TargetKind.VALUES, MLP(), "r2_score", (0, 0, 0))
     problem = Problem(LayeredNetwork([Linear(20), Linear(10)], (30,), gaussian(0.01)), spec)

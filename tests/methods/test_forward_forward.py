@@ -1,6 +1,4 @@
-"""Oracles: automatic differentiation of each layer's own loss, and a prediction by hand, one label
-after another.
-"""
+"""Oracles: automatic differentiation of each layer's loss; a prediction, label by label."""
 
 import pytest
 import torch
@@ -41,16 +39,15 @@ def start(make_problem, network, made=Told, **settings):
 
 def with_labels(state, inputs, labels, scale):
     """Inputs (R, B, ...) and the patterns of their labels (R, B), example by example."""
-    return torch.stack([
-        torch.stack([x + scale * own[label].view(x.shape) for x, label in zip(*pair, strict=True)])
-        for own, *pair in zip(state["labels"], inputs, labels, strict=True)
-    ])  # fmt: skip
+    shown = []
+    for patterns, images, named in zip(state["labels"], inputs, labels, strict=True):
+        pairs = zip(images, named, strict=True)
+        shown.append(torch.stack([x + scale * patterns[label].view(x.shape) for x, label in pairs]))
+    return torch.stack(shown)
 
 
 def goodness_of_layers(given, params, images):
-    """Goodness (B,) of each hidden layer; images of shape (R, B, 1, 8, 8). Nothing is cut between
-    the layers.
-    """
+    """Goodness (B,) of each hidden layer; images (R, B, 1, 8, 8). Nothing is cut between layers."""
     h, layers = images, []
     for stage in given.problem.stages[:-1]:
         h, _ = stage.forward(params, h)
@@ -75,9 +72,9 @@ def test_each_layer_follows_the_gradient_of_its_own_loss_alone(network, make_pro
     ):
         loss = (F.softplus(0.7 - right) + F.softplus(wrong - 0.7)).mean(1).sum()
         gradient = torch.autograd.grad(loss, params, retain_graph=True)[0]
-        own = slice(stage.start, stage.stop)
-        assert gradient[:, own].any()
-        close(direction[:, own], gradient[:, own], rtol=1e-4, atol=1e-6)
+        part = slice(stage.start, stage.stop)
+        assert gradient[:, part].any()
+        close(direction[:, part], gradient[:, part], rtol=1e-4, atol=1e-6)
     output = given.problem.stages[-1]
     after = method.step(before, given.sealed, given.problem, given.rng)
     assert torch.equal(before["params"][:, output.start :], after["params"][:, output.start :])
@@ -98,9 +95,7 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
 
 
 def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, close):
-    """Twice the first layer's weights leave every later layer's goodness as it was: only directions
-    are passed on.
-    """
+    """Twice the first layer's weights leave later layers' goodness: directions are passed on."""
     given, _, state = start(make_problem, MLP(hidden=(12, 9)))
     first = given.problem.stages[0]
     twice = state["params"].clone()
@@ -116,7 +111,7 @@ def test_a_layer_does_not_hear_how_strong_the_one_before_it_is(make_problem, clo
 
 def first_layer_alone(given, state, params):
     labels = [torch.full((2, 16), label) for label in range(10)]
-    labelled = [with_labels(state, given.batch.inputs, own, 4.0) for own in labels]
+    labelled = [with_labels(state, given.batch.inputs, shown, 4.0) for shown in labels]
     return torch.stack([goodness_of_layers(given, params, one)[0] for one in labelled], -1)
 
 
@@ -124,9 +119,7 @@ def first_layer_alone(given, state, params):
     ("task", "n_classes", "n_features"), [("tabular/moons", 2, 2), ("image/mnist1d", 10, 40)]
 )
 def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, close):
-    """Labels lie at right angles in the space of inputs, and two inputs stay as far apart as they
-    are.
-    """
+    """Labels lie at right angles in the space of inputs, and inputs stay as far apart."""
     method = ForwardForward()
     given = make_problem(method, task)
     state = method.init(given.problem, given.params, given.rng)
@@ -175,11 +168,9 @@ def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close
     draws = method._wrong_labels(state, copies, given.problem, given.rng)
     assert not (draws == copies.targets).any()
     first = Batch(copies.inputs[:, 0:1], None)
-    goodness = (
-        method.predict(state, given.problem, first)
-        if negatives == "hard"
-        else torch.zeros(2, 1, 10)
-    )
+    goodness = torch.zeros(2, 1, 10)
+    if negatives == "hard":
+        goodness = method.predict(state, given.problem, first)
     wanted = goodness.scatter(2, copies.targets[:, :1, None], -torch.inf).softmax(2).squeeze(1)
     close(F.one_hot(draws, 10).float().mean(1), wanted, rtol=0, atol=4 / (2 * n_draws**0.5))
 

@@ -1,6 +1,4 @@
-"""Oracles: backpropagation's gradient projected on the tangents, enumeration of sign vectors, and
-the cosine law.
-"""
+"""Oracles: backpropagation projected on the tangents, enumeration of signs, the cosine law."""
 
 from types import SimpleNamespace
 

@@ -1,6 +1,4 @@
-"""Oracles: principal components by singular values, the rules summed example by example, and the
-delta rule.
-"""
+"""Oracles: principal components by singular values, rules summed by example, the delta rule."""
 
 from types import SimpleNamespace
 
@@ -20,7 +18,7 @@ from methods.hebbian import Hebbian
 FAULTS = [
     # Without the lower triangle every unit sees what all units leave: a subspace, but not its axes.
     ("methods/hebbian.py", "correlations.tril(), weight", "correlations, weight"),
-    # The variance of a sample instead of the batch's own.
+    # The variance of a sample instead of the batch's.
     ("methods/hebbian.py", "correction=0", "correction=1"),
 ]
 
@@ -127,5 +125,5 @@ def test_one_example_has_no_correlation():
 def test_weights_stay_bounded_where_inputs_hardly_vary(rule, make_problem):
     """Sums of deep sigmoids have means far above their variation until the biases have settled."""
     given = make_problem(network=MLP(hidden=(8, 8, 8, 8), activation="sigmoid"))
-    for own in learn(given, 100, rule=rule, hebbian_rate=0.05)[:-1]:
-        assert not own or own["weight"].flatten(2).norm(dim=2).max() < 5
+    for layer in learn(given, 100, rule=rule, hebbian_rate=0.05)[:-1]:
+        assert not layer or layer["weight"].flatten(2).norm(dim=2).max() < 5

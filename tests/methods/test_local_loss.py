@@ -1,6 +1,4 @@
-"""Oracles: the losses as the source writes them, differentiated by torch; and similarity matching
-worked by hand.
-"""
+"""Oracles: the source's losses, differentiated by torch; and similarity matching by hand."""
 
 import pytest
 import torch
@@ -24,9 +22,7 @@ FAULTS = [
 
 
 def start(make_problem, task="image/digits", network=None, similarity_weight=0.6):
-    """A problem and a state whose classifiers, zero at first, are drawn: or their half of the error
-    would be zero.
-    """
+    """A problem and a state whose classifiers are drawn: at zero their half of the error is."""
     method = LocalLoss(similarity_weight=similarity_weight)
     given = make_problem(method, task, network=network)
     state = method.init(given.problem, given.params, given.rng)
@@ -53,9 +49,7 @@ def cosines(rows, centre):
 
 
 def local_losses(given, state, beta):
-    """Loss of every layer, one replica after another, the whole graph attached: nothing is cut
-    between layers.
-    """
+    """Loss of every layer, replica by replica, whole graph attached: nothing cut between layers."""
     classes = given.batch.targets.dim() == 2
     h, losses = given.batch.inputs, []
     for index, stage in enumerate(given.problem.stages):
@@ -70,11 +64,10 @@ def local_losses(given, state, beta):
             if last:
                 total = total + predict
                 continue
-            wanted = (
-                cosines(F.one_hot(y, answer.shape[1]).float(), centre=True)
-                if classes
-                else cosines(y, centre=False)
-            )
+            if classes:
+                wanted = cosines(F.one_hot(y, answer.shape[1]).float(), centre=True)
+            else:
+                wanted = cosines(y, centre=False)
             match = F.mse_loss(cosines(rows @ state["maps"][index][r].T, centre=True), wanted)
             total = total + (1 - beta) * predict + beta * match
         losses.append(total)
@@ -103,9 +96,9 @@ def test_each_layer_follows_the_gradient_of_its_own_losses_alone(
     for index, (stage, loss) in enumerate(
         zip(given.problem.stages, local_losses(given, whole, beta), strict=True)
     ):
-        own = slice(stage.start, stage.stop)
+        part = slice(stage.start, stage.stop)
         gradient = torch.autograd.grad(loss, whole["params"], retain_graph=True)[0]
-        close(found["params"][:, own], gradient[:, own], rtol=1e-3, atol=2e-6)
+        close(found["params"][:, part], gradient[:, part], rtol=1e-3, atol=2e-6)
         for key in ("classifiers", "maps"):
             if index < len(whole[key]):
                 gradient = torch.autograd.grad(loss, whole[key][index], retain_graph=True)[0]
@@ -119,12 +112,12 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
     for shift in (0, 1):
         params = state["params"].clone()
         params[:, first.stop :] += shift
-        own = parts(given, method, params, state["extras"])
+        learnt = parts(given, method, params, state["extras"])
         changed = [
-            own["classifiers"][0],
-            own["classifiers"][1] + shift,
-            own["maps"][0],
-            own["maps"][1] + shift,
+            learnt["classifiers"][0],
+            learnt["classifiers"][1] + shift,
+            learnt["maps"][0],
+            learnt["maps"][1] + shift,
         ]
         ends.append(directions(given, method, {"params": params, "extras": end_to_end(changed)}))
     assert torch.equal(ends[0]["params"][:, : first.stop], ends[1]["params"][:, : first.stop])
@@ -147,9 +140,7 @@ def test_with_one_value_targets_are_alike_on_the_same_side_of_the_mean(make_prob
 
 
 def test_two_examples_at_an_angle(make_problem, close):
-    """Two rows at angle t, wanted apart (-1): the loss is (cos t + 1)^2 / 2, its slope -(cos t + 1)
-    sin t / radius.
-    """
+    """Rows at angle t, wanted at -1: loss (cos t + 1)^2 / 2, slope -(cos t + 1) sin t / radius."""
     t, radius = torch.tensor(0.7), 3.0
     # centred
     across, along = torch.tensor([1.0, -1.0, 0.0]) / 2**0.5, torch.tensor([1.0, 1.0, -2.0]) / 6**0.5

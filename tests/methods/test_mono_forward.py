@@ -1,4 +1,4 @@
-"""Oracles: automatic differentiation of each layer's own loss, on torch's own modules."""
+"""Oracles: automatic differentiation of each layer's loss, on torch's modules."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from beyond.architectures.mlp import MLP
 from beyond.kits.passes import end_to_end
 from methods.mono_forward import MonoForward
 
-# Each layer would climb its own loss through its projection.
+# Each layer would climb its loss through its projection.
 FAULTS = [
     (
         "methods/mono_forward.py",
@@ -38,9 +38,7 @@ def directions(given, method, state):
 
 
 def local_losses(given, params, projections):
-    """Loss of every layer (summed over replicas), whole graph attached: nothing is cut between the
-    layers.
-    """
+    """Loss of every layer, summed over replicas; nothing in the graph is cut between layers."""
     # one output
     criterion = (
         F.cross_entropy if given.batch.targets.dim() == 2 else lambda z, y: F.mse_loss(z, y) / 2
@@ -48,11 +46,9 @@ def local_losses(given, params, projections):
     h, losses = given.batch.inputs, []
     for index, stage in enumerate(given.problem.stages):
         h, _ = stage.forward(params, h)
-        answers = (
-            h
-            if index == len(projections)
-            else torch.einsum("rbf,rcf->rbc", h.flatten(2), projections[index])
-        )
+        answers = h
+        if index < len(projections):
+            answers = torch.einsum("rbf,rcf->rbc", h.flatten(2), projections[index])
         losses.append(
             sum(criterion(z, y) for z, y in zip(answers, given.batch.targets, strict=True))
         )
@@ -77,23 +73,23 @@ def test_each_layer_follows_the_gradient_of_its_own_loss_alone(task, network, ma
     for index, (stage, loss) in enumerate(
         zip(given.problem.stages, local_losses(given, params, projections), strict=True)
     ):
-        own = slice(stage.start, stage.stop)
+        part = slice(stage.start, stage.stop)
         asked = [params, *projections[index : index + 1]]
         gradients = torch.autograd.grad(loss, asked, retain_graph=True)
-        close(direction[:, own], gradients[0][:, own], rtol=1e-4, atol=1e-6)
+        close(direction[:, part], gradients[0][:, part], rtol=1e-4, atol=1e-6)
         for gradient in gradients[1:]:
             close(of_projections[index], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
-    """Other weights, and other projections, behind a layer leave its own direction as it was."""
+    """Other weights, and other projections, behind a layer leave its direction as it was."""
     given, method, state, projections = start(make_problem, network=MLP(hidden=(12, 9)))
     first = given.problem.stages[0]
     params = state["params"].clone()
     params[:, first.stop :] += 1
     changed = {"params": params, "extras": end_to_end([projections[0], projections[1] + 1])}
     (before, before_projections), (after, after_projections) = (
-        directions(given, method, own) for own in (state, changed)
+        directions(given, method, one) for one in (state, changed)
     )
     assert torch.equal(before[:, : first.stop], after[:, : first.stop])
     assert torch.equal(before_projections[0], after_projections[0])
@@ -102,7 +98,9 @@ def test_a_layer_does_not_hear_of_what_lies_behind_it(make_problem):
 
 def test_projections_keep_the_variance_of_activities(make_problem):
     _, _, _, projections = start(make_problem, network=MLP(hidden=(400, 100)))
-    assert [float(own.var()) for own in projections] == pytest.approx([1 / 400, 1 / 100], rel=0.1)
+    assert [float(projection.var()) for projection in projections] == pytest.approx(
+        [1 / 400, 1 / 100], rel=0.1
+    )
 
 
 @pytest.mark.parametrize("prediction", ["last", "sum"])

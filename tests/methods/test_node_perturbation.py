@@ -1,6 +1,4 @@
-"""Oracles: enumeration of the noise's signs on a linear network, and the true gradient as the mean
-of many draws.
-"""
+"""Oracles: the noise's signs enumerated on a linear network; the gradient as a mean of draws."""
 
 from types import SimpleNamespace
 
@@ -18,7 +16,7 @@ from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
 
 FAULTS = [
-    # A unit is given the noise of its neighbour in the draw, not its own.
+    # A unit is given the noise of its neighbour in the draw.
     (
         "methods/node_perturbation.py",
         "noises.append(noise.unflatten(1, (self.n_draws, n_examples)))",
@@ -43,17 +41,15 @@ def estimate(given, method, rng=None):
 
 
 def every_sign(n_units, n_examples):
-    """A stream of signs in place of normal noise: over the draws, each example sees every pattern
-    of all units.
-    """
+    """A stream of signs for normal noise: over draws each example sees every pattern of units."""
     # (D, units of all layers)
     patterns = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * n_units)
     remaining = patterns.repeat_interleave(n_examples, 0)  # (D * B, units)
 
     def normal(n_rows, width):
         nonlocal remaining
-        own, remaining = remaining[:, :width], remaining[:, width:]
-        return own.expand(2, n_rows, width)
+        signs, remaining = remaining[:, :width], remaining[:, width:]
+        return signs.expand(2, n_rows, width)
 
     return SimpleNamespace(normal=normal)
 
@@ -62,9 +58,7 @@ def every_sign(n_units, n_examples):
 def test_the_mean_over_every_pattern_is_the_gradient_of_a_linear_networks_squared_error(
     std, make_problem, close
 ):
-    """Signs have the first three moments of normal noise, and the loss is quadratic in the noise:
-    exact at any size.
-    """
+    """Signs have the moments of normal noise up to the third, the loss is quadratic: exact."""
     method = NodePerturbation(n_draws=2**5, noise_std=std)
     given = make_problem(method, "regression/diabetes", network=LINEAR)
     close(estimate(given, method, every_sign(5, 16)), true_gradient(given), rtol=1e-4, atol=1e-5)
@@ -103,13 +97,13 @@ def test_every_kind_of_layer_comes_to_its_gradient(task, network, make_problem):
     given = make_problem(method, task, network=network, batch_size=2)
     estimated, exact = estimate(given, method), true_gradient(given)
     for block in given.network.blocks:
-        own, other = estimated[:, block.start : block.stop], exact[:, block.start : block.stop]
-        assert (torch.cosine_similarity(own, other, 1) > 0.95).all(), block.name
-        assert (((own * other).sum(1) / other.square().sum(1) - 1).abs() < 0.15).all(), block.name
+        found, other = estimated[:, block.start : block.stop], exact[:, block.start : block.stop]
+        assert (torch.cosine_similarity(found, other, 1) > 0.95).all(), block.name
+        assert (((found * other).sum(1) / other.square().sum(1) - 1).abs() < 0.15).all(), block.name
 
 
 def test_it_varies_less_than_weight_perturbation_would(make_problem):
-    """One noisy pass a step; the cosine of a single direction in weight space is 1 / sqrt(n + 2)."""
+    """One noisy pass a step; the cosine of one direction of all weights is 1 / sqrt(n + 2)."""
     method = NodePerturbation(n_draws=1)
     given = make_problem(method, seeds=range(8), batch_size=32)
     cosine = torch.cosine_similarity(estimate(given, method), true_gradient(given), 1)

@@ -1,6 +1,4 @@
-"""Oracles: backpropagation for fixed predictions; a closed form, and automatic differentiation of
-F, for free ones.
-"""
+"""Oracles: backpropagation for fixed predictions; for free ones a closed form, F's derivative."""
 
 from types import SimpleNamespace
 
@@ -25,7 +23,7 @@ FAULTS = [
         'if self.predictions == "free":',
         'if self.predictions != "free":',
     ),
-    # The loss of a batch instead of an example's own.
+    # The loss of a batch instead of an example's.
     ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
 ]
 
@@ -76,7 +74,7 @@ def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem,
     update = direction(given, predictions="free", n_inference=400, inference_rate=0.3)
     steps, layered = given.network.unflatten(update), given.network.unflatten(given.params)
     for r in range(2):
-        (w1, b1), (w2, b2), (w3, b3) = ((own["weight"][r], own["bias"][r]) for own in layered)
+        (w1, b1), (w2, b2), (w3, b3) = ((layer["weight"][r], layer["bias"][r]) for layer in layered)
         x, y = given.batch.inputs[r].T, given.batch.targets[r].T  # a column an example
         mu1 = w1 @ x + b1[:, None]
         surprise = y - (w3 @ (w2 @ mu1 + b2[:, None]) + b3[:, None])
@@ -91,9 +89,7 @@ def test_free_values_of_a_linear_network_settle_at_the_closed_form(make_problem,
 
 
 def test_free_moves_and_updates_descend_the_energy(make_problem, deep_network, close):
-    """Values and weights follow the derivatives of F that automatic differentiation finds, one seed
-    at a time.
-    """
+    """Values and weights follow F's derivatives by automatic differentiation, seed by seed."""
     given = make_problem(network=deep_network)
     update = direction(given, predictions="free", n_inference=3, inference_rate=0.2)
     for r in range(2):

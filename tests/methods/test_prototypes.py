@@ -1,4 +1,4 @@
-"""Oracles: the definition, class by class and query by query, and automatic differentiation of it."""
+"""Oracles: the definition, by class and query, and automatic differentiation of it."""
 
 import pytest
 import torch
@@ -86,9 +86,9 @@ def test_the_gradient_equals_automatic_differentiation(network, make_episodes, c
     )
     for replica in range(2):
 
-        def loss(params, own=replica):
+        def loss(params, at=replica):
             return torch.nn.functional.cross_entropy(
-                definition(given, params, own), given.batch.targets[own]
+                definition(given, params, at), given.batch.targets[at]
             )
 
         expected = grad(loss)(given.params[replica])

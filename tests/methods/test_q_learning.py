@@ -37,9 +37,9 @@ def test_a_step_equals_automatic_differentiation_of_the_squared_error(
 ):
     method = QLearning(n_actions=6, exploration=exploration, epsilon=0.5)
     given = make_problem(method, task)
-    asked, own = [], given.problem.reward
+    asked, answer = [], given.problem.reward
     given.problem.reward = lambda actions, batch: (
-        asked.append((actions, own(actions, batch))) or asked[-1][1]
+        asked.append((actions, answer(actions, batch))) or asked[-1][1]
     )
     state = method.init(given.problem, given.params, given.rng)
     gradient, _ = method.direction(state, given.sealed, given.problem, given.rng)
@@ -55,9 +55,7 @@ def test_a_step_equals_automatic_differentiation_of_the_squared_error(
 
 @pytest.mark.parametrize("exploration", ["epsilon_greedy", "softmax"])
 def test_values_become_the_mean_reward_of_each_action(exploration, make_problem, close):
-    """Three inputs, each shown ten times with labels of known frequency; linear outputs are a table
-    of them.
-    """
+    """Three inputs, each shown ten times with labels of known frequency: outputs are a table."""
     explored = {
         "exploration": exploration,
         "epsilon": 1.0,
@@ -85,9 +83,9 @@ def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
     method = QLearning(n_actions=20_000, epsilon=0.8, final_epsilon=0.2, n_decay_steps=10)
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, n_steps, Stream("step", [0, 1]))
-    for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
+    for row, of_input in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
         expected = torch.full((4,), epsilon / 4, dtype=torch.float64)
-        expected[own.argmax()] += 1 - epsilon
+        expected[of_input.argmax()] += 1 - epsilon
         assert chisquare(row.bincount(minlength=4), 20_000 * expected).pvalue > 1e-4
 
 
@@ -103,9 +101,11 @@ def test_softmax_explores_by_temperature():
     method = QLearning(n_actions=20_000, exploration="softmax", temperature=0.5)
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, 0, Stream("step", [0, 1]))
-    for row, own in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
+    for row, of_input in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
         assert (
-            chisquare(row.bincount(minlength=4), 20_000 * (own.double() / 0.5).softmax(0)).pvalue
+            chisquare(
+                row.bincount(minlength=4), 20_000 * (of_input.double() / 0.5).softmax(0)
+            ).pvalue
             > 1e-4
         )
 

@@ -20,8 +20,8 @@ FAULTS = [
 def loss_by_hand(given, weights, replica):
     """Loss of one network (n,) on its replica's batch."""
     observer = Problem(given.network, given.task.spec)
-    own = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
-    return float(observer.loss(weights.unsqueeze(0), own))
+    shown = Batch(given.batch.inputs[[replica]], given.batch.targets[[replica]])
+    return float(observer.loss(weights.unsqueeze(0), shown))
 
 
 def test_a_step_keeps_the_argmin_by_hand(make_problem):
@@ -36,11 +36,11 @@ def test_a_step_keeps_the_argmin_by_hand(make_problem):
             [state["params"].unsqueeze(1), given.problem.fresh_population(twin, 5)], 1
         )
         state = method.step(state, given.sealed, given.problem, given.rng)
-        for replica, own in enumerate(rivals):
-            losses = [loss_by_hand(given, weights, replica) for weights in own]
+        for replica, drawn in enumerate(rivals):
+            losses = [loss_by_hand(given, weights, replica) for weights in drawn]
             winner = min(range(6), key=losses.__getitem__)
             kept.append(winner == 0)
-            assert torch.equal(method.params(state)[replica], own[winner])
+            assert torch.equal(method.params(state)[replica], drawn[winner])
     assert 0 < sum(kept) < len(kept)  # both the incumbent and a newcomer have won
 
 
@@ -73,12 +73,12 @@ def test_candidates_come_from_the_distribution_of_the_initial_weights(make_probl
     terrible = torch.full_like(given.params, 50.0)  # so that the newcomer wins
     terrible[:, -1] = 500.0
     drawn = method.params(method.step({"params": terrible}, given.sealed, given.problem, given.rng))
-    for own, initial in zip(
+    for layer, initial in zip(
         given.network.unflatten(drawn), given.network.unflatten(given.params), strict=True
     ):
-        for name in own:
-            assert own[name].mean() == pytest.approx(float(initial[name].mean()), abs=0.005)
-            assert own[name].std() == pytest.approx(float(initial[name].std()), rel=0.01)
+        for name in layer:
+            assert layer[name].mean() == pytest.approx(float(initial[name].mean()), abs=0.005)
+            assert layer[name].std() == pytest.approx(float(initial[name].std()), rel=0.01)
 
 
 def test_a_candidate_without_a_loss_never_wins(make_problem):

@@ -1,6 +1,4 @@
-"""Oracles: backpropagation, where magnitudes are the weights' own; and the definition of each kind
-of magnitude.
-"""
+"""Oracles: backpropagation, where magnitudes are the weights'; the definition of each kind."""
 
 from math import prod
 
@@ -61,12 +59,12 @@ def test_signs_follow_the_weights_and_magnitudes_are_as_named(
     weights = given.network.carriers(after["params"])
     first, last = (method.carriers(state, given.problem) for state in (before, after))
     assert set(last) == {2, 3}
-    for depth, own in last.items():
-        assert torch.equal(own.sign(), weights[depth].sign())
-        assert torch.equal(own.abs(), first[depth].abs()) == (magnitude != "batchwise")
-        spread = own.abs().flatten(1).std(1)
+    for depth, carrier in last.items():
+        assert torch.equal(carrier.sign(), weights[depth].sign())
+        assert torch.equal(carrier.abs(), first[depth].abs()) == (magnitude != "batchwise")
+        spread = carrier.abs().flatten(1).std(1)
         assert (spread < 1e-7).all() if magnitude == "uniform" else (spread > 1e-3).all()
-        assert own.square().mean().sqrt() == pytest.approx(
+        assert carrier.square().mean().sqrt() == pytest.approx(
             float(weights_std(given, depth)), rel=0.2
         )
 
@@ -79,8 +77,8 @@ def test_the_uniform_magnitude_is_the_root_mean_square_of_a_layers_draws(
     carried = method.carriers(method.init(given.problem, given.params, given.rng), given.problem)
     drawn = given.network.init(Stream("step", given.seeds))
     for block in given.network.blocks[1:]:
-        own = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
-        level = own.square().mean(1).sqrt()
+        weight = drawn[:, block.start : block.start + prod(block.shapes["weight"])]
+        level = weight.square().mean(1).sqrt()
         close(
             carried[block.depth].abs(),
             level[:, None, None].expand_as(carried[block.depth]),
@@ -96,12 +94,12 @@ def test_a_step_by_hand(make_problem, close):
     method = SignSymmetry(PLAIN)
     given = make_problem(method, network=MLP((12,), activation="tanh"))
     state = method.init(given.problem, given.params, given.rng)
-    w1, w2 = (own["weight"] for own in given.network.unflatten(given.params) if own)
-    m2 = [own["weight"] for own in given.network.unflatten(state["magnitudes"]) if own][1]
+    w1, w2 = (layer["weight"] for layer in given.network.unflatten(given.params) if layer)
+    m2 = [layer["weight"] for layer in given.network.unflatten(state["magnitudes"]) if layer][1]
     x = given.batch.inputs.flatten(2)
     h = torch.tanh(x @ w1.mT)
     e = given.problem.error(h @ w2.mT, given.batch.targets)
     expected = ((e @ (m2 * w2.sign())) * (1 - h**2)).mT @ x
     direction, _ = method.direction(state, given.sealed, given.problem, given.rng)
-    found = next(own["weight"] for own in given.network.unflatten(direction) if own)
+    found = next(layer["weight"] for layer in given.network.unflatten(direction) if layer)
     close(found, expected, rtol=1e-3, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Oracles: Gauss-Newton targets for exact inverses; automatic differentiation of both local losses."""
+"""Oracles: Gauss-Newton targets for exact inverses; both local losses differentiated."""
 
 from types import SimpleNamespace
 
@@ -49,9 +49,9 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
 
     first, second, third = given.network.unflatten(given.params)
     inverses = []
-    for own in (second, third):  # V = W^-1, c = -W^-1 b
-        inverse = torch.linalg.inv(own["weight"])
-        inverses += [inverse.flatten(1), -(inverse @ own["bias"].unsqueeze(-1)).squeeze(-1)]
+    for layer in (second, third):  # V = W^-1, c = -W^-1 b
+        inverse = torch.linalg.inv(layer["weight"])
+        inverses += [inverse.flatten(1), -(inverse @ layer["bias"].unsqueeze(-1)).squeeze(-1)]
     state = {"params": given.params, "extras": torch.cat(inverses, 1)}
     direction, of_inverses = directions(given, state, target_rate=0.7, noise_std=0.2)
 
@@ -59,14 +59,14 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
         "bias"
     ].unsqueeze(1)
     outputs = given.problem.outputs(given.params, given.batch.inputs)
-    for below, jacobian, own in [
+    for below, jacobian, index in [
         (given.batch.inputs, third["weight"] @ second["weight"], 0),
         (h1, third["weight"], 1),
     ]:
         # h_l - t_l, an example a row
         delta = 0.7 * torch.linalg.solve(jacobian, (outputs - targets).mT).mT
         expected = torch.einsum("rbo,rbi->roi", delta, below) / 16
-        update = given.network.unflatten(direction)[own]
+        update = given.network.unflatten(direction)[index]
         close(update["weight"], expected, rtol=1e-3, atol=1e-5)
         close(update["bias"], delta.mean(1), rtol=1e-3, atol=1e-5)
     # nothing is left to learn
@@ -134,9 +134,7 @@ def test_both_local_gradients_equal_automatic_differentiation(task, network, mak
 
 
 def test_inverses_learn_to_reconstruct(make_problem):
-    """Between noisy activities and their images the distance falls well below that of fresh
-    inverses.
-    """
+    """The distance of noisy activities and their images falls well below that at first."""
     given = make_problem(network=MLP(hidden=(6, 12), activation="tanh"), batch_size=64)
     method = TargetPropagation(SGD(learning_rate=0.05), noise_std=0.1)
     state = method.init(given.problem, given.params, given.rng)

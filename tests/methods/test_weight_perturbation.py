@@ -1,6 +1,4 @@
-"""Oracles: enumeration of all sign vectors on a quadratic loss, and the cosine law of normal
-directions.
-"""
+"""Oracles: enumeration of all sign vectors on a quadratic loss; the cosine law if normal."""
 
 from types import SimpleNamespace
 
@@ -55,9 +53,7 @@ def test_the_mean_over_every_sign_vector_is_the_gradient_of_a_quadratic_loss(
 
 @pytest.mark.parametrize("perturbation", ["normal", "rademacher"])
 def test_a_step_is_the_directions_times_their_slopes(perturbation, make_problem, close):
-    """Differences of a smooth network's loss tend to derivatives along the very directions that
-    were drawn.
-    """
+    """Differences of a smooth network's loss tend to derivatives along the drawn directions."""
     settings = {"n_directions": 3, "perturbation": perturbation, "perturbation_std": 1e-2}
     method = WeightPerturbation(**settings)
     given = make_problem(method, network=MLP((5,), activation="tanh"))
