@@ -167,7 +167,7 @@ def _section(
     of_task = {
         name: frame[frame["task"] == task] for name, frame in frames.items() if not frame.empty
     }
-    differences = of_task.get("paired_differences")
+    differences, targets = of_task.get("paired_differences"), of_task.get("cost_to_target")
     reference = (
         None if differences is None or differences.empty else differences["reference"].iloc[0]
     )
@@ -179,9 +179,7 @@ def _section(
         "costs": shown.cost_columns(of_task["summary"]),
         "differences": None if reference is None else shown.difference_columns(differences),
         "reference": reference,
-        "targets": shown.target_columns(of_task["cost_to_target"])
-        if "cost_to_target" in of_task
-        else None,
+        "targets": None if targets is None else shown.target_columns(targets),
         "examples": examples.section(tables, found, task),
         "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
     }

@@ -235,7 +235,7 @@ def load(group: str, name: str, /, **overrides: Any) -> Any:
 
 
 def require_declared(setting: str, target: object) -> tuple[str, str]:
-    """Return module and name of what `target` names, not imported; `InputError` if it may not."""
+    """Module and name of what `target` names, not imported; `InputError` if it may not be."""
     module, _, name = str(target).replace(":", ".").rpartition(".")
     if not _is_declared(module):
         raise _refused(setting, target)

@@ -149,7 +149,7 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
 
 class Bandit:
-    """What both environments share: spaces, and what an answer earns. Its state is the data.
+    """What both environments share: spaces, what an answer earns; no state but the data.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Ledger:
         vars(self).update(vars(earlier))
 
     def costs(self, epoch_flops: int) -> dict[str, float]:
-        """Every currency; an epoch is `epoch_flops`, of backpropagation on the training set."""
+        """Every currency; an epoch is `epoch_flops`, backpropagation on the training set once."""
         return {"epochs": self.flops / epoch_flops, **vars(self)}
 
 

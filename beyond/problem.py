@@ -259,7 +259,7 @@ class Problem:
             self.activity[name] = self.activity.get(name, 0) + amount
 
     def lanes(self, n_lanes: int) -> Problem:
-        """The same problem for weights (R * n_lanes, n), inputs of each row: its episode."""
+        """The same problem for weights (R * n_lanes, n), each row with inputs: an episode."""
         twin = copy(self)
         twin._n_lanes = self._n_lanes * n_lanes
         return twin

@@ -70,7 +70,7 @@ class Optimizer(ABC):
 
 @settings(kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with torch.optim.SGD's momentum (Sutskever et al., 2013).
+    """Stochastic gradient descent with torch's momentum (Nesterov's: Sutskever et al., 2013).
 
         v <- momentum v + g          (v = g at the first step)
         w <- w - learning_rate v     (Nesterov: g + momentum v)
@@ -178,6 +178,8 @@ class Adam(Optimizer):
 @settings(kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
+
+    The decay comes first: w <- w - learning_rate weight_decay w.
 
     Parameters
     ----------

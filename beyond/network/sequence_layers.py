@@ -99,7 +99,7 @@ class Conv1d(Convolution):
 
 
 class Unrolled(NamedTuple):
-    """What a recurrence keeps: its input; the rest in each direction's order, (length, G * D, ..., B)."""
+    """What a recurrence keeps: its input; the rest by direction's time, (length, G * D, ..., B)."""
 
     x: Tensor  # (R, n_in, length, B)
     weight_hidden: Tensor  # (G * D, 3 n_hidden, n_hidden)

@@ -16,8 +16,8 @@ FAULTS = [
     ("beyond/run/provenance.py", 'node.test.id == "TYPE_CHECKING"', 'node.test.id == "CHECKING"'),
     (
         "beyond/run/provenance.py",
-        "isinstance(node.value.value, str)\n            else node",
-        "isinstance(node.value.value, int)\n            else node",
+        "isinstance(node.value.value, str)",
+        "isinstance(node.value.value, int)",
     ),
     (
         "beyond/run/provenance.py",
