@@ -219,9 +219,8 @@ def overview(summary: Frame) -> Picture | None:
         xticklabels=False,
         yticklabels=False,
     )
-    for arm, task, rank, text, place in table[
-        ["arm", "task", "middle", "text", "place"]
-    ].to_numpy():
+    cells = table[["arm", "task", "middle", "text", "place"]]
+    for arm, task, rank, text, place in cells.to_numpy():
         at = (tasks.index(task) + 0.5, arms.index(arm) + 0.5)
         colour = str(ink(palette((rank - 1) / (last - 1)))) if np.isfinite(rank) else INK
         axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)

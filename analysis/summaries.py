@@ -116,9 +116,8 @@ def reference_arm(tables: Tables, task: str, preferred: str = "backprop") -> str
         return None
     if preferred in set(replicas["arm"]):
         return preferred
-    named = replicas[(replicas["method"] == preferred) & replicas["default_network"]][
-        "arm"
-    ].unique()
+    of_method = replicas[(replicas["method"] == preferred) & replicas["default_network"]]
+    named = of_method["arm"].unique()
     if len(named) == 1:
         return str(named[0])
     validation = replicas.groupby("arm")["best_validation_score"].mean()

@@ -340,12 +340,8 @@ def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, tr
     assert (among_others in page) == (part == "sources")  # arms of other data are ranked apart
     if part == "sources":  # told of cells that are no part of the command, too
         (study / "stale.json").unlink()
-        assert (
-            beyond("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")[
-                0
-            ]
-            == 0
-        )
+        again = ("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")
+        assert beyond(*again)[0] == 0
         assert load(study).stale == {folder.name: [name]}
     assert again("seeds=2", "rerun=stale")[0] == 0
     assert load(study).stale == {}

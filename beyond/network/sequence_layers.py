@@ -88,9 +88,8 @@ class Conv1d(Convolution):
         windows = columns.unflatten(2, dy.shape[2:]).unflatten(1, (n_in, self.kernel))
         padded = dy.new_zeros(len(dy), n_in, cache.length + 2 * self.padding, dy.shape[-1])
         for place in range(self.kernel):  # of a window: where its times stand in the input
-            padded[:, :, place : place + self.stride * (n_times - 1) + 1 : self.stride] += windows[
-                :, :, place
-            ]
+            times = slice(place, place + self.stride * (n_times - 1) + 1, self.stride)
+            padded[:, :, times] += windows[:, :, place]
         return padded[:, :, self.padding : self.padding + cache.length]
 
     def gradients(self, cache: Windows, dy: Tensor) -> dict[str, Tensor]:

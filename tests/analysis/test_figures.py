@@ -319,11 +319,8 @@ def test_final_scores_are_sorted_and_complete(tables, looks):
     rows = [text for text in axes.texts if text.get_text() in tables.arms]
     # the last lost a replica and is not ranked
     assert [row.get_text() for row in rows] == ["backprop", "constant", "genetic", "reinforce"]
-    assert axes.transData.transform([(0, row.get_position()[1]) for row in rows])[
-        :, 1
-    ].tolist() == sorted(
-        axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1], reverse=True
-    )
+    heights = axes.transData.transform([(0, row.get_position()[1]) for row in rows])[:, 1]
+    assert heights.tolist() == sorted(heights, reverse=True)
     points = sum(
         len(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("|", "None")
     )
@@ -338,9 +335,8 @@ def test_intervals_drawn_are_those_of_the_table_and_lie_on_the_axis(tables, look
     ink = [line for line in axes.lines if line.get_color() == canvas.INK]
     intervals = [tuple(line.get_xdata()) for line in ink if line.get_marker() == "None"]
     assert intervals == list(finished[["low", "high"]].itertuples(index=False, name=None))
-    assert [line.get_xdata()[0] for line in ink if line.get_marker() == "|"] == finished[
-        "mean"
-    ].tolist()
+    means = [line.get_xdata()[0] for line in ink if line.get_marker() == "|"]
+    assert means == finished["mean"].tolist()
     rows = pd.DataFrame({"arm": ["few seeds", "another"], "low": [0.2, 0.0], "high": [0.9, 1.0]})
     low, high = results._limits(
         rows, {"few seeds": np.array([0.5, 0.6])}, ["few seeds"], "accuracy_score"
@@ -360,10 +356,8 @@ def test_the_better_half_is_shown_closer_where_the_others_leave_it_no_room(study
     whole, closer = results.final_scores(tables, table, "image/digits", looks).figure.axes
     assert whole.get_xlim()[0] < 0.1
     assert 0.9 < closer.get_xlim()[0] < 0.96
-    for row in (0, 1):
-        low, high = table.loc[
-            table["arm"] == ("backprop", "reinforce")[row], ["low", "high"]
-        ].to_numpy()[0]
+    for arm in ("backprop", "reinforce"):
+        low, high = table.loc[table["arm"] == arm, ["low", "high"]].to_numpy()[0]
         assert closer.get_xlim()[0] < low < high < closer.get_xlim()[1]
     rows = {round(float(line.get_ydata()[0])) for line in closer.lines if line.get_marker() == "|"}
     assert rows == {0, 1}  # no arm is there in part

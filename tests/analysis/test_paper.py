@@ -165,11 +165,8 @@ def test_a_row_is_chosen_by_a_bound(runs):
     curves = curves[(curves["split"] == "train") & (curves["metric"] == "accuracy_score")]
     for seed, epochs in found.items():
         curve = curves[curves["seed"] == seed]
-        assert (
-            curve[curve["epochs"] < epochs]["value"].max()
-            < 0.8
-            <= curve[curve["epochs"] == epochs]["value"].item()
-        )
+        before = curve[curve["epochs"] < epochs]["value"].max()
+        assert before < 0.8 <= curve[curve["epochs"] == epochs]["value"].item()
 
 
 def test_a_quantity_is_scaled_and_moved(runs):

@@ -188,10 +188,8 @@ def test_the_summary_breaks_no_interval_and_says_what_weakens_it(study, capsys, 
     print_loaded(study.folder)
     printed = capsys.readouterr().out
     assert len(re.findall(r"0\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]", printed)) == 3
-    assert (
-        max(len(line.rstrip()) for line in printed.splitlines() if not line.startswith("Caveat"))
-        <= 80
-    )
+    rows = [line.rstrip() for line in printed.splitlines() if not line.startswith("Caveat")]
+    assert max(map(len, rows)) <= 80
     lines = [line.split("  ")[0].strip() for line in printed.splitlines()]
     assert "backprop [network.\nhidden=[64, 64],\noptimizer.learning_\nrate=0.1]" in "\n".join(
         lines
@@ -232,12 +230,8 @@ def test_analysis_imports_nothing_of_ours():
         "m.split('.')[0] in "
     )
     code += "('beyond', 'methods', 'tasks', 'torch', 'hydra')])"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == ""
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize(

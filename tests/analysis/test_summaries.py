@@ -230,9 +230,9 @@ def test_paired_differences_by_hand():
     )
     table = paired_differences(made).set_index("arm")
     assert table["reference"].unique() == "backprop"
-    assert table.loc[
-        "a", ["n", "mean", "p_uncorrected", "p_corrected", "smallest_p"]
-    ].tolist() == pytest.approx([5, 0.3, 2 / 32, 2 / 32, 2 / 32])
+    columns = ["n", "mean", "p_uncorrected", "p_corrected", "smallest_p"]
+    expected = [5, 0.3, 2 / 32, 2 / 32, 2 / 32]
+    assert table.loc["a", columns].tolist() == pytest.approx(expected)
     assert table.loc["b", ["n", "mean", "p_uncorrected"]].tolist() == pytest.approx([4, 0, 1])
     assert np.isnan(table.loc["b", "p_corrected"])  # not ranked
 
@@ -244,12 +244,8 @@ def test_the_reference_is_chosen_by_validation_if_backprop_did_not_run():
     made = tables(better, rows("b", [0.5] * 3), rows("backprop", ["skipped"] * 3))
     assert reference_arm(made, "t") == "a"
     assert reference_arm(made, "t", "b") == "b"
-    assert (
-        reference_arm(
-            tables(rows("a", [0.9] * 3), rows("b [x=1]", [0.5] * 3, method="b")), "t", "b"
-        )
-        == "b [x=1]"
-    )
+    alone = tables(rows("a", [0.9] * 3), rows("b [x=1]", [0.5] * 3, method="b"))
+    assert reference_arm(alone, "t", "b") == "b [x=1]"
     both = tables(rows("b", [0.1] * 3), rows("b [x=1]", [0.5] * 3, method="b"))
     assert reference_arm(both, "t", "b") == "b"  # a whole label comes before a method's name
     assert reference_arm(tables(rows("a", ["failed"])), "t") is None

@@ -370,17 +370,15 @@ def test_each_replica_is_scaled_by_its_own_training_part():
             }
             train = raw[ids["train"]]
             for split in SPLITS:
-                shown = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0)).inputs[
-                    replica
-                ]
+                batch = splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0))
                 expected = (raw[ids[split]] - train.mean(axis)) / train.std(axis)
-                np.testing.assert_allclose(shown, expected, rtol=2e-5, atol=2e-6)
+                np.testing.assert_allclose(batch.inputs[replica], expected, rtol=2e-5, atol=2e-6)
 
 
 def test_values_are_standardised_by_the_training_part():
-    values_of_test = targets(values())
-    torch.testing.assert_close(values_of_test.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
-    torch.testing.assert_close(values_of_test.std(0, correction=0), torch.ones(2))
+    standardised = targets(values())
+    torch.testing.assert_close(standardised.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(standardised.std(0, correction=0), torch.ones(2))
     scale = VALUES[[int(row) for row in rows(values())]]
     expected = (VALUES[[int(row) for row in rows(values(), "test")]] - scale.mean(0)) / scale.std(0)
     np.testing.assert_allclose(targets(values(), "test"), expected, rtol=1e-5)

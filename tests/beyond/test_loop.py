@@ -568,12 +568,8 @@ def test_a_fault_of_the_method_is_a_row_and_the_best_so_far_is_kept(kind):
             "seed == @row.seed and split == 'validation' and metric == 'accuracy_score'"
         )
         assert row["best_validation_score"] == validation["value"].max()
-        assert (
-            row["best_test_score"]
-            == curves.query("seed == @row.seed and split == 'test' and metric == 'accuracy_score'")[
-                "value"
-            ].item()
-        )
+        test = curves.query("seed == @row.seed and split == 'test' and metric == 'accuracy_score'")
+        assert row["best_test_score"] == test["value"].item()
 
 
 def test_a_fault_before_the_first_step_is_a_row_too():
@@ -882,9 +878,8 @@ def test_probabilities_are_those_of_the_best_weights():
     ids = splits.ids("test", torch.arange(splits.size("test")).unsqueeze(0))
     for replica, row in tables["runs"].iterrows():
         order = ids[replica].argsort()
-        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)[replica][
-            order
-        ].numpy()
+        outputs = of.network.outputs(kept[row["best_checkpoint"]], test.inputs)
+        outputs = outputs[replica][order].numpy()
         targets = test.targets[replica][order].numpy()
         shares = softmax(outputs.astype(float), axis=1)
         answers, each = predictions[predictions["seed"] == row["seed"]], np.arange(len(targets))

@@ -102,12 +102,8 @@ def test_softmax_explores_by_temperature():
     values = Stream("values", [0, 1]).normal(3, 4)
     actions = method._explore(values, 0, Stream("step", [0, 1]))
     for row, of_input in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
-        assert (
-            chisquare(
-                row.bincount(minlength=4), 20_000 * (of_input.double() / 0.5).softmax(0)
-            ).pvalue
-            > 1e-4
-        )
+        expected = 20_000 * (of_input.double() / 0.5).softmax(0)
+        assert chisquare(row.bincount(minlength=4), expected).pvalue > 1e-4
 
 
 def test_a_step_costs_one_forward_and_one_backward_pass(make_problem):

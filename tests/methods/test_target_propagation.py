@@ -55,9 +55,8 @@ def test_with_exact_inverses_targets_are_those_of_gauss_and_newton(make_problem,
     state = {"params": given.params, "extras": torch.cat(inverses, 1)}
     direction, of_inverses = directions(given, state, target_rate=0.7, noise_std=0.2)
 
-    h1 = torch.einsum("roi,rbi->rbo", first["weight"], given.batch.inputs) + first[
-        "bias"
-    ].unsqueeze(1)
+    h1 = torch.einsum("roi,rbi->rbo", first["weight"], given.batch.inputs)
+    h1 = h1 + first["bias"].unsqueeze(1)
     outputs = given.problem.outputs(given.params, given.batch.inputs)
     for below, jacobian, index in [
         (given.batch.inputs, third["weight"] @ second["weight"], 0),
