@@ -16,12 +16,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from beyond.architectures.mlp import MLP
-from beyond.contracts import TargetKind, TaskSpec
-from beyond.data.arrays import ArrayTask, Examples
+from beyond.contracts import TaskSpec
+from beyond.data.arrays import Examples
+from beyond.data.given import GivenTask, Targets
 from beyond.data.tables import (
     Reading,
     Table,
-    Targets,
     in_order,
     read_table,
     understand,
@@ -32,7 +32,7 @@ from beyond.settings import PositiveInt, Text, settings
 
 
 @settings(kw_only=True)
-class TableTask(ArrayTask):
+class TableTask(GivenTask):
     """Predict one column of a table from the others.
 
     Parameters
@@ -61,7 +61,6 @@ class TableTask(ArrayTask):
 
     PACKAGES: ClassVar = ("pandas",)
 
-    path: Text
     target: Text
     kind: Literal["classes", "values"] | None = None
     ignore: tuple[str, ...] = ()
@@ -88,39 +87,24 @@ class TableTask(ArrayTask):
     @property
     def spec(self) -> TaskSpec:
         n_rows, n_inputs = self._table.inputs.shape
-        targets = self._targets
-        classes, chance = bool(targets.counts), targets.chance
         hidden = (32,) if n_rows < 3000 else (64,) if n_rows < 30_000 else (64, 64)
-        shares = (0.5, 0.75, 0.9) if classes else (0.25, 0.5, 0.75)
-        easy, medium, hard = (round(chance + share * (1 - chance), 3) for share in shares)
-        return TaskSpec(
-            name=f"table/{self._reading.file.stem}",
-            input_shape=(n_inputs,),
-            n_outputs=len(targets.counts) or 1,
-            target_kind=TargetKind.CLASSES if classes else TargetKind.VALUES,
-            network=MLP(hidden=hidden),
-            score="accuracy_score" if classes else "r2_score",
-            levels=(easy, medium, hard),
-        )
+        return self._targets.spec(f"table/{self._file.stem}", (n_inputs,), MLP(hidden=hidden))
 
     def examples(self) -> Examples:
         table = self._table
-        return Examples(table.inputs, self._targets.values, table=table.columns(self.rare))
+        return Examples(table.inputs, self._targets.values, column=table.columns(self.rare))
 
-    def told(self) -> list[str]:
-        """What was understood of the file, in lines."""
+    def _told(self) -> list[str]:
         table = self._table
-        by = (
-            "drawn by seed" if self.split_seed is None else f"drawn by split_seed {self.split_seed}"
-        )
-        by = f"in order of {self.time}" if self.time else by
-        by += f", whole groups of {self.group}" if self.group else ""
         return [
-            f"{self._reading.file}: {len(table.frame):,} rows, {len(table.frame.columns):,} columns",
+            f"{self._file}: {len(table.frame):,} rows, {len(table.frame.columns):,} columns",
             *table.told(),
             f"target {self.target}: {self._targets.told()}",
-            f"splits: {by}",
         ]
+
+    def _told_splits(self) -> str:
+        by = f"in order of {self.time}" if self.time else super()._told_splits()
+        return by + (f", whole groups of {self.group}" if self.group else "")
 
     @property
     def _reading(self) -> Reading:
@@ -128,7 +112,7 @@ class TableTask(ArrayTask):
 
     @cached_property
     def _table(self) -> Table:
-        frame, file = read_table(self._reading), self._reading.file
+        frame, file = read_table(self._reading), self._file
         aside = {self.target, self.group, self.time, *self.ignore}
         table = understand(frame, file, [name for name in frame.columns if name not in aside])
         reasons = dict.fromkeys(self.ignore, "ignored")
@@ -139,7 +123,7 @@ class TableTask(ArrayTask):
     @cached_property
     def _targets(self) -> Targets:
         column = self._table.frame[self.target]
-        return understand_target(self.target, column, self.kind, self._reading.file)
+        return understand_target(self.target, column, self.kind, self._file)
 
     def _origin(self, raw: Examples) -> str:
         return "source" if self.time else super()._origin(raw)
@@ -153,7 +137,7 @@ class TableTask(ArrayTask):
             round(self.VALIDATION_FRACTION * n_rows),
         )
         if self.time is not None:
-            order = in_order(self.time, self._table.frame[self.time], self._reading.file)
+            order = in_order(self.time, self._table.frame[self.time], self._file)
             train, validation, test = np.split(order, [n_rows - n_test - n_held, n_rows - n_test])
         else:
             train, validation, test = self._by_group(n_test, n_held, rng)

@@ -20,8 +20,14 @@ from torch import Tensor
 from beyond.contracts import SPLITS, TargetKind
 from beyond.data.drawn import DrawnTask, digest
 from beyond.data.screening import require_examples, screen
-from beyond.data.splits import ArraySplits, Column, Scale, replace_labels, stratified_order
-from beyond.data.tables import Inputs
+from beyond.data.splits import (
+    ArraySplits,
+    Column,
+    Scale,
+    Scaling,
+    replace_labels,
+    stratified_order,
+)
 from beyond.errors import require
 from beyond.settings import NonNegative, PositiveInt, settings
 
@@ -46,8 +52,8 @@ class Examples:
     n_validation : int, optional
         The `n_validation` examples before those (or the last, if the test split is drawn) are a
         fixed validation split.
-    table : Inputs, optional
-        How the columns of a table are scaled, some of whose numbers may be missing (NaN).
+    column : Column, optional
+        How inputs are served where more than a scale is learnt from the training part.
     scaling : {"feature", "whole", "none"}
         Inputs get mean 0 and standard deviation 1 over the training part: each feature; all
         features as one (images, so that neighbouring pixels stay comparable); or not at all
@@ -57,10 +63,10 @@ class Examples:
     inputs: np.ndarray
     targets: np.ndarray
     n_test: int | None = None
-    scaling: Literal["feature", "whole", "none"] = "feature"
+    scaling: Scaling = "feature"
     n_validation: int | None = None
     target_scaling: Literal["feature", "none"] = "feature"
-    table: Inputs | None = None
+    column: Column | None = None
 
 
 @settings(kw_only=True)
@@ -139,10 +145,9 @@ class ArrayTask(DrawnTask):
     def _load(self) -> tuple[Examples, Column, Column]:
         """Raw examples, and their inputs and targets as tensors."""
         raw = self.examples()
-        table = raw.table
-        known = raw.inputs if table is None else table.known
+        known = raw.inputs if raw.column is None else raw.column.known
         screen(known, raw.targets, self.spec)
-        inputs = Column(_tensor(raw.inputs)) if table is None else table
+        inputs = Column(_tensor(raw.inputs)) if raw.column is None else raw.column
         return raw, inputs, Column(_tensor(raw.targets))
 
     def _make(self, drawn: tuple[int, ...]) -> ArraySplits:
@@ -158,7 +163,6 @@ class ArrayTask(DrawnTask):
         require_examples({split: parts.shape[1] for split, parts in rows.items()}, self.spec)
         train = rows["train"]
 
-        scale = None if raw.scaling == "none" else inputs.scale(train, raw.scaling == "feature")
         values = self.spec.target_kind is TargetKind.VALUES
         units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
         corrupted = {"train": 1, "validation": 2} if self.noisy_validation else {"train": 1}
@@ -172,9 +176,7 @@ class ArrayTask(DrawnTask):
         return ArraySplits(
             origin=self._origin(raw),
             rows=rows,
-            inputs=inputs.served(
-                scale, shared, torch.float64 if raw.scaling == "feature" else torch.float32
-            ),
+            inputs=inputs.fitted(train, raw.scaling, shared),
             targets=targets.served(units, shared, torch.float64),
             noisy=noisy,
             units=units,

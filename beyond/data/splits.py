@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from beyond.streams import Stream, derive_seed
 BLOCK = 4096  # rows worked on at once in float64, which bounds the memory of their copies
 AHEAD = 8192  # training examples of all replicas that are looked up at once
 NOISE = 4  # a spread of so many units in the last place is rounding, not variation
+Scaling = Literal["feature", "whole", "none"]  # see `beyond.data.arrays.Examples`
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Column:
     """Inputs or targets of every example in the source's order, (N, *feature_shape), unscaled."""
 
     values: Tensor
+
+    @property
+    def known(self) -> np.ndarray:
+        """What there is to look at before anything is learnt."""
+        return self.values.numpy()
+
+    def fitted(self, rows: Tensor, scaling: Scaling, shared: bool) -> Served:
+        """Inputs as batches take them: what is learnt is learnt from training rows (S, n)."""
+        scale = None if scaling == "none" else self.scale(rows, scaling == "feature")
+        return self.served(scale, shared, torch.float64 if scaling == "feature" else torch.float32)
 
     def scale(self, rows: Tensor, per_feature: bool) -> Scale:
         """Scale of each split by its training rows (S, n): each feature, or all as one.

@@ -25,18 +25,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyond.data.splits import NOISE, Column, Scale, Served
+from beyond.data.given import (
+    Stamp,
+    Targets,
+    counted,
+    first_line,
+    listed,
+    of_classes,
+    of_values,
+    stamp,
+)
+from beyond.data.splits import NOISE, Column, Scale, Scaling, Served
 from beyond.errors import InputError, require_one_of
 
 Frame = Any  # of pandas, whose types are too wide to be of use
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 SUFFIXES = (*DELIMITERS, ".parquet", ".xlsx", ".xls")
-LARGEST_FILE = 2 << 30  # bytes; all of it is held in memory
 MOST_COLUMNS = 10_000
 MOST_CATEGORIES = 100  # a column of more different texts is of names, or prose
 NUMERIC = 0.9  # a column of texts of which this share are numbers is one of numbers, with errors
 FEW = 20  # a target of so many different whole numbers, or fewer, is of classes
-FEWEST = 3  # rows of a class: one for each split
 TRUTHS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d.*)?")
 PLURALS = {"number": "numbers", "truth": "truth values", "category": "texts", "date": "dates"}
@@ -97,13 +105,10 @@ class Inputs(Column):
         """The numbers, 0 where one is missing."""
         return self.values.nan_to_num(0.0).numpy()
 
-    def scale(self, rows: Tensor, per_feature: bool) -> Scale:
-        """Scale of each split by its training rows (S, n); what is constant there is turned off."""
+    def fitted(self, rows: Tensor, scaling: Scaling, shared: bool) -> Served:
+        """Scaled by the training rows (S, n) of each split; what is constant there is turned off."""
         means, stds = zip(*(self._moments_of(self.values[part]) for part in rows), strict=True)
-        return Scale(torch.stack(means).unsqueeze(1), torch.stack(stds).unsqueeze(1))
-
-    def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
-        assert scale is not None
+        scale = Scale(torch.stack(means).unsqueeze(1), torch.stack(stds).unsqueeze(1))
         return Filled(self.values, scale)
 
     def _moments_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,32 +134,6 @@ class Filled(Served):
 
     def at(self, rows: Tensor) -> Tensor:
         return super().at(rows).nan_to_num_(0.0)
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What is to be predicted.
-
-    Attributes
-    ----------
-    values : array of shape (N,) int64, or (N, 1) float64
-    counts : dict of str to int
-        Rows of each class, by its name; empty where values are predicted.
-    """
-
-    values: np.ndarray
-    counts: dict[str, int]
-
-    @property
-    def chance(self) -> float:
-        """Score of the same answer for every row."""
-        return max(self.counts.values()) / len(self.values) if self.counts else 0.0
-
-    def told(self) -> str:
-        if not self.counts:
-            return f"values from {self.values.min():.6g} to {self.values.max():.6g}, chance R2 = 0"
-        classes = _listed([f"{name} {count:,}" for name, count in self.counts.items()], 20)
-        return f"{len(self.counts)} classes ({classes}), chance {self.chance:.3f}"
 
 
 @dataclass(frozen=True)
@@ -195,8 +174,8 @@ class Table:
         for kind in kinds:
             names = [feature.name for feature in self.features if feature.kind == kind]
             width = sum(len(f.standardised) for f in self.features if f.kind == kind)
-            columns, inputs = _counted(len(names), "column"), _counted(width, "input")
-            yield f"{columns} of {PLURALS[kind]}, {inputs}: {_listed(names)}"
+            columns, inputs = counted(len(names), "column"), counted(width, "input")
+            yield f"{columns} of {PLURALS[kind]}, {inputs}: {listed(names)}"
         for name, reason in self.dropped.items():
             yield f"dropped {name}: {reason}"
 
@@ -205,17 +184,11 @@ def read_table(reading: Reading) -> Frame:
     """Read a file; raise `InputError` with file, line and column for one that cannot be read."""
     file = reading.file
     require_one_of("the ending of task.path", SUFFIXES, file.suffix.lower())
-    try:
-        stat = file.stat()
-    except OSError as error:
-        raise InputError(f"task.path: {error.strerror}: {reading.path!r}") from None
-    if stat.st_size > LARGEST_FILE:
-        raise InputError(f"{file} has {stat.st_size / (1 << 30):.1f} GB; at most 2 can be held")
-    return _read(reading, stat.st_mtime_ns, stat.st_size)
+    return _read(reading, stamp(file))
 
 
 @lru_cache(maxsize=4)
-def _read(reading: Reading, changed: int, size: int) -> Frame:  # noqa: ARG001
+def _read(reading: Reading, changed: Stamp) -> Frame:  # noqa: ARG001
     """Read a file, once for a time of its last change and a size."""
     import pandas as pd
 
@@ -246,7 +219,7 @@ def _read(reading: Reading, changed: int, size: int) -> Frame:  # noqa: ARG001
     except ImportError as error:
         raise InputError(f"{file}: {error.name or error} is needed to read it") from None
     except (OSError, ValueError, LookupError) as error:
-        raise InputError(f"{file} cannot be read: {_first_line(error)}") from None
+        raise InputError(f"{file} cannot be read: {first_line(error)}") from None
     if not len(frame):
         raise InputError(f"{file} has a header and no row")
     if len(frame.columns) > MOST_COLUMNS:
@@ -297,7 +270,7 @@ def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
             else:
                 features.append(made)
     if not features:
-        raise InputError(f"{file} has no column to learn from: {_listed(list(dropped)) or 'none'}")
+        raise InputError(f"{file} has no column to learn from: {listed(list(dropped)) or 'none'}")
     return Table(frame, features, dropped)
 
 
@@ -314,24 +287,11 @@ def understand_target(name: str, column: Any, kind: str | None, file: Path) -> T
             f"task.kind must be classes for the column {name!r} of {file}: it has texts"
         )
     if kind == "values" or (kind is None and numeric and not few):
-        if column.nunique() < 2:
-            raise InputError(f"{file}, column {name!r}: every row has the same target")
-        values = _number(name, column, [], file).values
-        return Targets(values, {})
-    named = column.value_counts().sort_index().items()
-    counts = {str(label): int(count) for label, count in named}
-    label, fewest = min(counts.items(), key=lambda item: item[1])
-    if len(counts) < 2:
-        raise InputError(f"{file}, column {name!r}: every row is of the class {label}")
-    if fewest < FEWEST:
-        rows = "1 row" if fewest == 1 else f"{fewest} rows"
-        hint = "; task.kind=values predicts the number" if numeric else ""
-        raise InputError(
-            f"{file}, column {name!r}: the class {label} has {rows}, fewer than one for each split"
-            f"{hint}"
-        )
-    codes = column.astype("category").cat.codes.to_numpy(np.int64, copy=True)
-    return Targets(codes, counts)
+        return of_values(_number(name, column, [], file).values, f"{file}, column {name!r}")
+    labels: Any = column.astype("category").cat
+    codes = labels.codes.to_numpy(np.int64, copy=True)
+    hint = "; task.kind=values predicts the number" if numeric else ""
+    return of_classes(codes, map(str, labels.categories), f"{file}, column {name!r}", hint=hint)
 
 
 def in_order(name: str, column: Any, file: Path) -> np.ndarray:
@@ -429,17 +389,3 @@ def _of_columns(
 def place(file: Path, row: int, column: str) -> str:
     """Say where a cell is; rows are counted below the header, from 1."""
     return f"{file}, row {row + 1}, column {column!r}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -55,7 +55,7 @@ FAULTS = [
         "seed for seed in seeds",
     ),
     # held-out examples set the scale
-    ("beyond/data/arrays.py", "else inputs.scale(train,", 'else inputs.scale(rows["test"],'),
+    ("beyond/data/arrays.py", "inputs.fitted(train,", 'inputs.fitted(rows["test"],'),
     # noise that depends on who else is in the stack
     (
         "beyond/data/arrays.py",

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from beyond import catalog
 from beyond.contracts import SPLITS, TargetKind
-from beyond.data import tables
+from beyond.data import given
 from beyond.errors import InputError
 
 FAULTS = [
@@ -359,7 +359,7 @@ def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path):
 
 
 def test_a_file_too_large_to_hold_is_refused(write, monkeypatch):
-    monkeypatch.setattr(tables, "LARGEST_FILE", 100)
+    monkeypatch.setattr(given, "LARGEST", 100)
     with pytest.raises(InputError, match=r"shop\.csv has 0\.0 GB; at most 2 can be held$"):
         task(write(frame()))
 
