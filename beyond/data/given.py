@@ -132,23 +132,25 @@ def of_classes(
     names: Iterable[str],
     where: str,
     fixed: Sequence[int | None] = (),
+    noun: str = "row",
     hint: str = "",
 ) -> Targets:
     """Take codes (N,) in [0, K) as K named classes; `InputError` for one that is in no split.
 
-    `fixed` are the sizes of the validation and test splits that the data end with, if they do.
+    `fixed` are the sizes of the validation and test splits that the data end with, if they do; the
+    noun is what an example is called.
     """
     given = [size for size in fixed if size is not None]
     counts = dict(zip(names, np.bincount(codes).tolist(), strict=True))
     if len(counts) < 2:
-        raise InputError(f"{where}: every row is of the class {next(iter(counts))}")
+        raise InputError(f"{where}: every {noun} is of the class {next(iter(counts))}")
     free = np.bincount(codes[: len(codes) - sum(given)], minlength=len(counts))
     place = int(free.argmin())
     if free[place] < FEWEST - len(given):
-        rows = counted(int(free[place]), "row") + (" besides the given splits" if given else "")
+        besides = " besides those of the given splits" if given else ""
         raise InputError(
-            f"{where}: the class {list(counts)[place]} has {rows}, fewer than one for each split"
-            f"{hint}"
+            f"{where}: the class {list(counts)[place]} has {counted(int(free[place]), noun)}"
+            f"{besides}, fewer than one for each split{hint}"
         )
     return Targets(codes, counts)
 

@@ -1,0 +1,288 @@
+"""Images of one's own: a folder of folders, one for each class.
+
+Source      A folder. Each folder in it is a class of that name, and the PNG, JPEG, GIF and BMP files
+            below are its images. Or it has the folders `train`, `validation` (or `val`) and `test`,
+            each with the classes in it; of the last two, one or both may be missing.
+Examples    An image each: turned as the camera noted, the first frame of an animation, 8 bits a
+            channel, on white where it is transparent, resized (bilinear) to one `size`. Unless
+            set, that is the median height and width of the files, shrunk together to fit into
+            32x32; and there is one channel if all images are grey, otherwise three. Pixels are
+            scaled as one to mean 0 and standard deviation 1 over the training part.
+Splits      Those that are folders are fixed; the others are drawn by seed and stratified by class:
+            15 % of the images that are in no fixed split for each.
+Chance      The share of the most frequent class.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+
+from beyond.architectures.cnn import CNN
+from beyond.architectures.mlp import MLP
+from beyond.contracts import Architecture, TaskSpec
+from beyond.data.arrays import Examples
+from beyond.data.given import (
+    SPLIT_NAMES,
+    GivenTask,
+    Stamp,
+    Targets,
+    counted,
+    first_line,
+    listed,
+    of_classes,
+    require_room,
+    stamp,
+)
+from beyond.errors import InputError
+from beyond.settings import PositiveInt, Says, settings
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".gif": "GIF", ".bmp": "BMP"}
+LARGEST_SIDE = 32  # of images whose size is not set
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # in EXIF; where height and width change places
+Size = Annotated[tuple[PositiveInt, PositiveInt], Says("height and width, each an integer >= 1")]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in a folder of images.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        Those that train, then those of the fixed validation and test splits.
+    classes : tuple of str
+        The class of each.
+    n_validation, n_test : int, optional
+        Sizes of the fixed splits.
+    left_out : tuple of Path
+        Other files.
+    """
+
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    n_validation: int | None
+    n_test: int | None
+    left_out: tuple[Path, ...]
+
+
+@settings(kw_only=True)
+class Images(GivenTask):
+    """Name the class of an image: the folder that it is in.
+
+    Parameters
+    ----------
+    path : str
+        The folder with the classes' folders in it, or with `train`, `validation` and `test`.
+    size : height and width, optional
+        Of all images, in pixels; None: the median of the files, at most 32x32.
+    mode : {"grey", "colour"}, optional
+        None: grey if all images are.
+    """
+
+    PACKAGES: ClassVar = ("pillow",)
+
+    size: Size | None = None
+    mode: Literal["grey", "colour"] | None = None
+
+    def __post_init__(self) -> None:
+        _ = self._pixels  # refused now if it cannot be read
+        super().__post_init__()
+
+    @property
+    def spec(self) -> TaskSpec:
+        shape = self._pixels.shape[1:]
+        return self._targets.spec(f"images/{self._file.resolve().name}", shape, _network(shape))
+
+    def examples(self) -> Examples:
+        found = self._found
+        sizes = found.n_test, found.n_validation
+        return Examples(self._pixels, self._targets.values, sizes[0], "whole", sizes[1])
+
+    def _told(self) -> list[str]:
+        images, found = self._pixels, self._found
+        n_channels, height, width = images.shape[1:]
+        sizes = sorted({f"{wide}x{high}" for high, wide in self._sizes})
+        lines = [
+            f"{self._file}: {counted(len(images), 'image')}",
+            f"inputs: {'grey' if n_channels == 1 else 'colour'}, {height} high and {width} wide; "
+            f"the files (width x height): {listed(sizes, 4)}",
+        ]
+        if n_copies := len(images) - len({image.tobytes() for image in images}):
+            lines.append(f"copies: {counted(n_copies, 'image')} equal to another, in any split")
+        if found.left_out:
+            endings = Counter(file.suffix.lower() or file.name for file in found.left_out)
+            kinds = listed([f"{count} {ending}" for ending, count in sorted(endings.items())])
+            lines.append(f"left out: {counted(len(found.left_out), 'other file')} ({kinds})")
+        return [*lines, f"target: {self._targets.told()}"]
+
+    @cached_property
+    def _found(self) -> Found:
+        return _find(self._file)
+
+    @property
+    def _version(self) -> tuple[tuple[Path, ...], tuple[Stamp, ...]]:
+        files = self._found.files
+        return files, tuple(map(stamp, files))
+
+    @property
+    def _sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each file."""
+        return _sizes_of(self._file, *self._version)
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        """All images (N, channels, height, width), uint8."""
+        _ = self._targets
+        return _decoded(self._file, *self._version, self.size, self.mode)
+
+    @cached_property
+    def _targets(self) -> Targets:
+        found = self._found
+        names, codes = np.unique(found.classes, return_inverse=True)
+        fixed = found.n_validation, found.n_test
+        return of_classes(codes.astype(np.int64), names.tolist(), str(self._file), fixed, "image")
+
+
+def _network(shape: tuple[int, ...]) -> Architecture:
+    """Return what suits images (channels, height, width): each pooling halves them."""
+    smallest = min(shape[1:])
+    return CNN((8, 16)) if smallest >= 8 else CNN((8,)) if smallest >= 4 else MLP((32,))
+
+
+def _find(folder: Path) -> Found:
+    """List the images of each class; `InputError` for a folder that does not have the form."""
+    if not folder.is_dir():
+        what = "a folder" if folder.exists() else "a folder that is there"
+        raise InputError(f"task.path must be {what}, got {str(folder)!r}")
+    parts = _parts(folder)
+    files, classes, sizes = list[Path](), list[str](), dict[str, int]()
+    kept = {file for part in parts.values() for file in _files(part)}
+    left_out = [file for file in _files(folder) if file not in kept]
+    for split, part in parts.items():
+        before = len(files)
+        for file in _files(part):
+            inner = file.relative_to(part).parts
+            if len(inner) > 1 and file.suffix.lower() in FORMATS:
+                files.append(file)
+                classes.append(inner[0])
+            else:
+                left_out.append(file)
+        sizes[split] = len(files) - before
+        if not sizes[split]:
+            endings = ", ".join(FORMATS)
+            raise InputError(
+                f"{part} has no folder with images in it, one for each class ({endings})"
+            )
+    return Found(
+        tuple(files), tuple(classes), sizes.get("validation"), sizes.get("test"), tuple(left_out)
+    )
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Return the folder of each split, in order; the folder itself is all of `train` without them."""
+    inside = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not _hidden(path, folder)
+    )
+    named = [(SPLIT_NAMES.get(path.name.lower()), path) for path in inside]
+    if "train" not in dict(named):
+        return {"train": folder}
+    parts = dict[str, Path]()
+    for split, path in named:
+        if split is None:
+            raise InputError(
+                f"{folder} must have splits in it or classes, got train and {path.name}"
+            )
+        if split in parts:
+            both = f"{parts[split].name} and {path.name}"
+            raise InputError(f"{folder} must have one folder for the {split} split, got {both}")
+        parts[split] = path
+    return {split: parts[split] for split in ("train", "validation", "test") if split in parts}
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below, those of one folder after another; hidden ones are not there."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
+    return sorted(files, key=lambda path: path.relative_to(folder).parts)
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Say whether a name below the folder is of the system's: `.DS_Store`, `__MACOSX`."""
+    return any(name.startswith((".", "__")) for name in path.relative_to(folder).parts)
+
+
+@lru_cache(maxsize=4)
+def _sizes_of(
+    folder: Path,
+    files: tuple[Path, ...],
+    changed: tuple[Stamp, ...],  # noqa: ARG001
+) -> list[tuple[int, int]]:
+    """Height and width of each file, as its head has them."""
+    return list(_each(folder, files, _size))
+
+
+@lru_cache(maxsize=4)
+def _decoded(
+    folder: Path,
+    files: tuple[Path, ...],
+    changed: tuple[Stamp, ...],
+    size: tuple[int, int] | None,
+    mode: str | None,
+) -> np.ndarray:
+    """Read all images, once for each version of the files."""
+    if size is None:
+        heights, widths = zip(*_sizes_of(folder, files, changed), strict=True)
+        median = float(np.median(heights)), float(np.median(widths))
+        shrunk = min(1.0, LARGEST_SIDE / max(median))
+        size = max(1, round(shrunk * median[0])), max(1, round(shrunk * median[1]))
+    height, width = size
+    require_room(folder, 3 * len(files) * height * width)
+    shown = _each(folder, files, lambda image: _resized(image, height, width, mode))
+    images = np.stack(list(shown)).transpose(0, 3, 1, 2)
+    if mode is None and (images == images[:, :1]).all():
+        images = images[:, :1]
+    return np.ascontiguousarray(images)
+
+
+def _each(folder: Path, files: Iterable[Path], look: Any) -> list[Any]:
+    """What `look` sees in each image; `InputError` that names all that cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    seen, unread = list[Any](), list[str]()
+    for file in files:
+        try:
+            with Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
+                seen.append(look(image))
+        except UnidentifiedImageError:
+            unread.append(f"{file.relative_to(folder)} (no image)")
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            unread.append(f"{file.relative_to(folder)} ({first_line(error)})")
+    if unread:
+        raise InputError(
+            f"{folder}: {counted(len(unread), 'image')} cannot be read: {listed(unread)}"
+        )
+    return seen
+
+
+def _size(image: Any) -> tuple[int, int]:
+    """Height and width, as the camera was held."""
+    width, height = image.size
+    return (width, height) if image.getexif().get(ORIENTATION) in TURNED else (height, width)
+
+
+def _resized(image: Any, height: int, width: int, mode: str | None) -> np.ndarray:
+    """Pixels (height, width, 3), or 1 where the mode is grey; uint8."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return np.atleast_3d(np.asarray(image.convert("L") if mode == "grey" else image))
