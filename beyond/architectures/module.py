@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from beyond.catalog import find
 from beyond.contracts import TaskSpec
 from beyond.network.parts import trial
+from beyond.network.trainable import Network
+from beyond.network.translated import TranslatedNetwork, translated
 from beyond.network.wrapped import ModuleNetwork
 from beyond.settings import Text, settings
 
@@ -34,16 +36,24 @@ class Module:
         """The function's name."""
         return self.factory.rpartition(":")[2].rpartition(".")[2]
 
-    def build(self, spec: TaskSpec) -> ModuleNetwork:
-        """Make the network for a task."""
-        return ModuleNetwork(
+    def build(self, spec: TaskSpec) -> Network:
+        """Make the network for a task: of our layers, where it is a stack of torch's own."""
+        wrapped = ModuleNetwork(
             lambda: find("factory", self.factory)(spec.input_shape, spec.n_outputs), spec
         )
+        layers = translated(wrapped.template)
+        return wrapped if layers is None else TranslatedNetwork(wrapped, layers, spec)
 
 
-def perceptron(input_shape: tuple[int, ...], n_outputs: int) -> nn.Module:
-    """Return a torch module to be wrapped."""
-    return nn.Sequential(nn.Linear(input_shape[0], 5), nn.Tanh(), nn.Linear(5, n_outputs))
+class Perceptron(nn.Module):
+    """A module that is no stack, and is wrapped as it is."""
+
+    def __init__(self, input_shape: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        self.stack = nn.Sequential(nn.Linear(input_shape[0], 5), nn.Tanh(), nn.Linear(5, n_outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stack(x)
 
 
-TRIALS = {"module": trial(Module("beyond.architectures.module:perceptron"), (6,))}
+TRIALS = {"module": trial(Module("beyond.architectures.module:Perceptron"), (6,))}

@@ -29,12 +29,17 @@ class ModuleNetwork(Network):
     factory : callable
         Returns a new module; weights that are shared within it are one weight.
     spec : TaskSpec
+
+    Attributes
+    ----------
+    template : Module
+        One of those.
     """
 
     def __init__(self, factory: Callable[[], nn.Module], spec: TaskSpec) -> None:
         self._factory = factory
-        self._template = _template(factory)
-        named = dict(self._template.named_parameters())
+        self.template = _template(factory)
+        named = dict(self.template.named_parameters())
         self._shapes = {name: weight.shape for name, weight in named.items()}
         blocks: dict[str, dict[str, tuple[int, ...]]] = {}
         for name, shape in self._shapes.items():
@@ -105,7 +110,7 @@ class ModuleNetwork(Network):
             name: part.view(shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-        return functional_call(self._template.train(training), named, (x,))
+        return functional_call(self.template.train(training), named, (x,))
 
     def _try(self, spec: TaskSpec) -> tuple[bool, int, int]:
         """Run the module once: does it draw in training; torch's count, forward and backward."""
@@ -123,7 +128,7 @@ class ModuleNetwork(Network):
         require(
             "factory",
             "a module with products that torch can count",
-            type(self._template).__name__,
+            type(self.template).__name__,
             counted,
         )
         with _refused("a module that runs under torch.func.vmap"), torch.no_grad():
