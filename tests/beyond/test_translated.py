@@ -41,7 +41,6 @@ FAULTS = [
 ]
 SPEC = TaskSpec("t", (2, 8, 8), 3, TargetKind.CLASSES, MLP(), "score", (0, 0, 0))
 SEEDS = [0, 1, 2]
-COUNTS = {}
 
 
 def stack():
