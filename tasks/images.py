@@ -22,9 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from beyond.architectures.cnn import CNN
-from beyond.architectures.mlp import MLP
-from beyond.contracts import Architecture, TaskSpec
+from beyond.architectures import cnn
+from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import (
     SPLIT_NAMES,
@@ -96,7 +95,7 @@ class Images(GivenTask):
     @property
     def spec(self) -> TaskSpec:
         shape = self._pixels.shape[1:]
-        return self._targets.spec(f"images/{self._file.resolve().name}", shape, _network(shape))
+        return self._targets.spec(f"images/{self._file.resolve().name}", shape, cnn.suited(shape))
 
     def examples(self) -> Examples:
         found = self._found
@@ -146,12 +145,6 @@ class Images(GivenTask):
         names, codes = np.unique(found.classes, return_inverse=True)
         fixed = found.n_validation, found.n_test
         return of_classes(codes.astype(np.int64), names.tolist(), str(self._file), fixed, "image")
-
-
-def _network(shape: tuple[int, ...]) -> Architecture:
-    """Return what suits images (channels, height, width): each pooling halves them."""
-    smallest = min(shape[1:])
-    return CNN((8, 16)) if smallest >= 8 else CNN((8,)) if smallest >= 4 else MLP((32,))
 
 
 def _find(folder: Path) -> Found:

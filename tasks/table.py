@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from beyond.architectures.mlp import MLP
+from beyond.architectures.mlp import suited
 from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import GivenTask, Targets
@@ -87,8 +87,7 @@ class TableTask(GivenTask):
     @property
     def spec(self) -> TaskSpec:
         n_rows, n_inputs = self._table.inputs.shape
-        hidden = (32,) if n_rows < 3000 else (64,) if n_rows < 30_000 else (64, 64)
-        return self._targets.spec(f"table/{self._file.stem}", (n_inputs,), MLP(hidden=hidden))
+        return self._targets.spec(f"table/{self._file.stem}", (n_inputs,), suited(n_rows))
 
     def examples(self) -> Examples:
         table = self._table

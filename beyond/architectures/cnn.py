@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from beyond.contracts import TaskSpec
+from beyond.architectures.mlp import MLP
+from beyond.contracts import Architecture, TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
 from beyond.network.parts import Activation, InitialisationName, Layered, trial
@@ -43,6 +44,12 @@ class CNN(Layered):
             layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers
+
+
+def suited(shape: tuple[int, ...]) -> Architecture:
+    """Return what suits images (channels, height, width) that nobody described: a pooling halves."""
+    smallest = min(shape[1:])
+    return CNN((8, 16)) if smallest >= 8 else CNN((8,)) if smallest >= 4 else MLP()
 
 
 TRIALS = {"cnn": trial(CNN((2, 3)), (1, 6, 6))}

@@ -70,6 +70,12 @@ class MLP(Layered):
         return layers
 
 
+def suited(n_examples: int) -> MLP:
+    """Return what suits so many examples that nobody described."""
+    few = n_examples < 3000
+    return MLP(hidden=(32,) if few else (64,) if n_examples < 30_000 else (64, 64))
+
+
 CHOICES = {
     "linear": (MLP(hidden=()), "No hidden layer: the control that tells what depth is worth."),
     "deep": (

@@ -77,7 +77,9 @@ class Targets:
 
     def told(self) -> str:
         if not self.counts:
-            return f"values from {self.values.min():.6g} to {self.values.max():.6g}, chance R2 = 0"
+            low, high, n_outputs = self.values.min(), self.values.max(), self.values.shape[1]
+            what = "values" if n_outputs == 1 else f"{n_outputs} values each,"
+            return f"{what} from {low:.6g} to {high:.6g}, chance R2 = 0"
         classes = listed([f"{name} {count:,}" for name, count in self.counts.items()], 20)
         return f"{len(self.counts)} classes ({classes}), chance {self.chance:.3f}"
 
