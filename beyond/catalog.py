@@ -5,7 +5,7 @@ project's packages may be named, and those that the user declared, where no YAML
 environment, `BEYOND_PLUGINS=mine,yours`, or by an installed package with an entry point in the
 group `beyond.plugins`.
 
-Folders named in `BEYOND_PATH=/my/rules` add choices of their own: each file in their `methods/`,
+Folders named in `BEYOND_PATH=/my/rules` add further choices: each file in their `methods/`,
 `tasks/` and `networks/` is one, named after the file and described by its class alone.
 """
 
@@ -90,9 +90,8 @@ def brought(group: str, name: str) -> dict[str, str]:
         return {}
     found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
     entries = [entry for default in found.get("defaults", ()) for entry in default.items()]
-    return {
-        key.rpartition(".")[2]: value for key, value in entries
-    }  # override /start@_global_.start
+    # override /start@_global_.start
+    return {key.rpartition(".")[2]: value for key, value in entries}
 
 
 def modules(group: str) -> dict[str, ModuleType]:
@@ -141,16 +140,16 @@ def _declared_in(file: Path, module_name: str, group: str) -> Iterator[tuple[str
             cls for cls in vars(module).values() if getattr(cls, "__module__", "") == module_name
         ]
         made = [cls for cls in here if is_settings(cls)]
-        own = next((cls for cls in made if belongs(group, cls)), None)
-        if own is not None:
-            settings = _settings_of(own)
+        declared = next((cls for cls in made if belongs(group, cls)), None)
+        if declared is not None:
+            settings = _settings_of(declared)
             whole = MISSING not in settings.values()
-            yield (own().spec.name if group == "task" and whole else file.stem), settings
+            yield (declared().spec.name if group == "task" and whole else file.stem), settings
         for name, (choice, *_) in getattr(module, "CHOICES", {}).items():
             yield name, _settings_of(choice)
     except Exception as error:  # a stranger's code may raise anything
         raise InputError(blame(error) or f"{file}, line 1: {_said(error)}") from error
-    if own is None:
+    if declared is None:
         lacking = [name for name in CONTRACTS[group] if made and not hasattr(made[0], name)]
         found = f"{made[0].__name__} has no {', no '.join(lacking)}" if made else "it has no class"
         raise InputError(f"{file} must declare a {group}, a class under @settings; {found}")
@@ -183,13 +182,9 @@ def _settings_of(choice: Any) -> dict[str, Any]:
             value = getattr(choice, field.name, NO_DEFAULT)
             if value is NO_DEFAULT and field.default_factory is not NO_DEFAULT:
                 value = field.default_factory()
-            described[field.name] = (
-                MISSING
-                if value is NO_DEFAULT
-                else _settings_of(value)
-                if is_settings(type(value))
-                else value
-            )
+            if value is NO_DEFAULT:
+                value = MISSING
+            described[field.name] = _settings_of(value) if is_settings(type(value)) else value
     return described
 
 

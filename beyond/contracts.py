@@ -26,10 +26,10 @@ class Signal(StrEnum):
     """What a method is told about its outputs."""
 
     GRADIENT = "gradient"  # the exact derivative of the loss, carried back by the chain rule
-    ERROR = "error"  # the derivative at the outputs; how it travels back is the method's own affair
+    ERROR = "error"  # the derivative at the outputs; how it travels back is the method's affair
     TARGETS = "targets"  # the targets themselves, and no error behind the outputs
     LOSS = "loss"  # one number for a batch, or for an example; never the targets
-    REWARD = "reward"  # one number for each action of its own; never the targets
+    REWARD = "reward"  # one number for each action that it takes; never the targets
 
 
 class TargetKind(StrEnum):
@@ -138,8 +138,7 @@ class TaskSpec:
 
 
 class Splits(Protocol):
-    """A task's data as the repetitions of some seeds see them: R replicas, each with its own split
-    or all with one.
+    """A task's data as the repetitions of some seeds see them: R replicas, R splits or one.
 
     There is one copy of the data; a replica has rows of it, and how it scales them. A split has the
     same size in all.
@@ -185,8 +184,7 @@ class Splits(Protocol):
         ...
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
-        """Numbers, int64 of shape (R or 1, B), that identify the examples in the source: rows of
-        its data.
+        """Numbers, int64 (R or 1, B), that identify the examples: rows of the source's data.
 
         Episodes are drawn: their queries, (R or 1, E * n_query), are numbered from an offset of
         their split.
@@ -194,9 +192,7 @@ class Splits(Protocol):
         ...
 
     def in_units(self, values: Tensor) -> Tensor:
-        """Targets or outputs (R, B, n_outputs) in the task's own units; as they are where nothing
-        was scaled.
-        """
+        """Targets or outputs (R, B, n_outputs) in the task's units, unscaled."""
         ...
 
 
@@ -226,15 +222,11 @@ class Task(Protocol):
         ...
 
     def at(self, seeds: Sequence[int]) -> Splits:
-        """Return the data as the repetitions of these seeds see them; `InputError` for data that
-        cannot be used.
-        """
+        """Return the data as the repetitions of these seeds see them, or raise `InputError`."""
         ...
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores (R,) of outputs (R, B, n_outputs): `_score` up is better, `_error` and `_loss`
-        down.
-        """
+        """Scores (R,) of outputs (R, B, n_outputs): `_score` up, `_error` and `_loss` down."""
         ...
 
     def told(self) -> Sequence[str]:
@@ -266,9 +258,7 @@ class Method(ABC, Generic[State]):
 
     @abstractmethod
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        """Start from the shared initial weights `params` (R, n); raise `UnsupportedError` if it
-        cannot serve.
-        """
+        """Start from the initial weights `params` (R, n); `UnsupportedError` if it cannot serve."""
 
     @abstractmethod
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
@@ -279,26 +269,22 @@ class Method(ABC, Generic[State]):
         """Return the current solution, weights of shape (R, n)."""
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
-        """Outputs (R, B, n_outputs) of the current solution for a batch; by default the network's
-        forward pass.
+        """Outputs (R, B, n_outputs) of the current solution; by default a forward pass.
 
-        The batch's own targets are not there (None); where the task comes in episodes, those of its
+        The batch's targets are not there (None); where the task comes in episodes, those of its
         support are.
         """
         return problem.outputs(self.params(state), batch.inputs)
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor] | None:
-        """Tensors that carry the error back in place of each block's weights, by depth; None if
-        there are none.
+        """Tensors that carry the error back in place of each block's weights, by depth, if any.
 
         The harness logs how far they are aligned with the weights.
         """
         return None
 
     def left_alone(self, problem: Problem) -> Sequence[str]:
-        """Names of the blocks (see `Problem.blocks`) that no step changes, by the rule itself; by
-        default none.
-        """
+        """Names of the blocks (`Problem.blocks`) that no step changes, by the rule; often none."""
         return ()
 
     def done(self, state: State) -> bool:
@@ -308,9 +294,7 @@ class Method(ABC, Generic[State]):
 
 @runtime_checkable
 class PerReplica(Protocol):
-    """Part of a method that may have a value for each replica: an optimizer with as many learning
-    rates.
-    """
+    """Part of a method that may have a value for each replica, as learning rates."""
 
     def require_replicas(self, n_replicas: int) -> None:
         """Raise `InputError` if there are values for another number of replicas."""

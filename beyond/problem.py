@@ -199,9 +199,7 @@ class Problem:
         return self._layered.initialisation(rng.normal(*shape), *fans)
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks with drawn ones, except
-        the first, below which nothing is carried.
-        """
+        """By depth, views of drawn weights that carry the error back: not of the first block."""
         return self._layered.carriers(params)
 
     @property

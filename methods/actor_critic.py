@@ -1,17 +1,16 @@
-"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for episodes of one
-step.
+"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for one step.
 
 The actor is the network, whose outputs z make a policy pi; the critic is a linear unit on the
 network's last hidden activations h, which learns what reward to expect at an input. An action is
 judged by what it earned beyond that.
 
-    a_k ~ pi(. | z)                                                 k = 1 .. K
-    v   = u^T h + u_0                                               the reward to expect
-    A_k = r_k - v                                                   reward above it
-    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz          the actor's ascent direction; H the entropy of pi
-    dv  = (1/K) sum_k A_k                                           the critic's: minus the derivative of (r - v)^2 / 2
-    dh  = W^T dz + value_weight u dv                                what the hidden layers are told; W the output layer
-    g   = the chain rule, applied to -dz / B, -dv / B and -dh / B   handed to the optimizer, for actor and critic alike
+    a_k ~ pi(. | z)                                                k = 1 .. K
+    v   = u^T h + u_0                                              the reward to expect
+    A_k = r_k - v                                                  reward above it
+    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz         ascent for the actor; H: entropy
+    dv  = (1/K) sum_k A_k                                          the critic descends (r - v)^2 / 2
+    dh  = W^T dz + value_weight u dv                               for the hidden layers; W on top
+    g   = the chain rule, applied to -dz / B, -dv / B and -dh / B  handed to the optimizer, both
 
 An output layer without hidden layers below it shares nothing: there h are the inputs, embedded
 where they are symbols.
@@ -51,7 +50,7 @@ class ActorCritic(Acting):
     ----------
     value_weight : float, >= 0
         Of the critic's error in what the hidden layers are told; 0 leaves them to the actor. The
-        critic's own weights always follow their error in full.
+        critic's weights always follow their error in full.
     """
 
     value_weight: NonNegative = 0.5

@@ -6,8 +6,8 @@ The error at the outputs travels back through the transposed weights, layer by l
     delta_l = (W_{l+1}^T delta_{l+1}) * f'(z_l)        l = L-1 .. 1
     g_l     = delta_l h_{l-1}^T                        handed to the optimizer
 
-    n_layers = k           only the last k layers are trained; g_l = 0 for the others, and no error goes there
-    gradient_noise = s     g + s |g| / sqrt(n) e, e ~ N(0, I), instead of g: a cosine of 1 / sqrt(1 + s^2) with it
+    n_layers = k        only the last k layers are trained; no error goes to the others, g_l = 0
+    gradient_noise = s  g + s |g| / sqrt(n) e, e ~ N(0, I): its cosine with g is 1 / sqrt(1 + s^2)
 
 `last_layer` is the read-out of frozen random features (Rahimi & Recht, 2008): what a method must
 beat to claim that its hidden layers learn anything. `fine_tuning` learns a related task first
@@ -44,12 +44,12 @@ class Backprop(Descent):
     Parameters
     ----------
     engine : {"chain_rule", "autograd"}
-        Who computes the gradient: the layers' own backward passes, or torch. The result is the
+        Who computes the gradient: the layers' backward passes, or torch. The result is the
         same.
     n_layers : int, >= 1, optional
         Layers to train, counted from the output: 1 is the last alone; None trains all.
     gradient_noise : float, >= 0
-        Norm of the normal noise that is added to a step's gradient, in units of the gradient's own.
+        Norm of the normal noise that is added to a step's gradient, in units of the gradient's.
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT

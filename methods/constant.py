@@ -9,7 +9,7 @@ training set, and is done.
 Departures: none.
 Needs: none of these.
 Cost: nothing.
-Check: scores the share of the majority class, and an R2 of 0 on its own data
+Check: scores the share of the majority class, and an R2 of 0 on its data
 (tests/methods/test_constant.py).
 Source: the zero rule; there is no paper.
 """

@@ -1,5 +1,4 @@
-"""Equilibrium propagation (Scellier & Bengio, 2017), with a read-out and nudging both ways
-(Laborieux et al., 2021).
+"""Equilibrium propagation (Scellier & Bengio, 2017), nudged both ways (Laborieux et al., 2021).
 
 The hidden layers are one recurrent circuit with symmetric connections. It settles freely, then once
 more while the loss of a read-out pulls at it a little; connections change by the difference of what

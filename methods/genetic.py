@@ -1,14 +1,13 @@
-"""Genetic algorithm on the weights (Montana & Davis, 1989), with DEAP's selection (Fortin et al.,
-2012).
+"""Genetic algorithm on weights (Montana & Davis, 1989), selection by DEAP (Fortin et al., 2012).
 
 A population of networks is evaluated on a batch; the better ones become parents, exchange genes in
 pairs and mutate.
 
-    L_i     = loss of candidate w_i on the batch            i = 1 .. P
-    parents : drawn P times, the lower L_i the likelier     tournament, truncation, nsga2
-    a_j, b_j swap, at some genes j of a pair                uniform, two_point, none
-    w_j    += s_t N(0, 1)                                   gaussian: every gene j; sparse: a few
-    w_j    += s_t N(0, 1) / S_j                             safe: S_j is what w_j does to the outputs
+    L_i     = loss of candidate w_i on the batch           i = 1 .. P
+    parents : drawn P times, the lower L_i the likelier    tournament, truncation, nsga2
+    a_j, b_j swap, at some genes j of a pair               uniform, two_point, none
+    w_j    += s_t N(0, 1)                                  gaussian: every gene j; sparse: a few
+    w_j    += s_t N(0, 1) / S_j                            safe: S_j is what w_j does to the outputs
     s_t     = std decay^floor(t / n_decay_generations)
 
 The `n_elites` of lowest loss survive unchanged and are evaluated again with everyone on the next

@@ -1,5 +1,4 @@
-"""Hebbian learning under a read-out: Oja's rule (Oja, 1982; Sanger, 1989), or soft competition
-(Moraitis et al., 2022).
+"""Hebbian learning: Oja's rule (Oja, 1982; Sanger, 1989), or competition (Moraitis et al., 2022).
 
 Hidden layers hear of no label and no error: a connection changes with what is active on both of its
 ends, and decays so that it stays bounded. Only the output layer learns the task, by the delta rule.

@@ -4,17 +4,17 @@ Find weights from which a few gradient steps on an episode's support answer its 
 each episode e, with S the loss on its support and Q that on its queries,
 
     w_0     = w
-    w_{k+1} = w_k - a dS/dw(w_k)                       k = 0 .. K-1, the inner steps
-    v_K     = dQ/dw(w_K)                               at the adapted weights
-    v_k     = (I - a d2S/dw2(w_k)) v_{k+1}             back through the inner steps; order=first: v_0 = v_K
-    g       = mean over episodes of v_0                handed to the optimizer
+    w_{k+1} = w_k - a dS/dw(w_k)                k = 0 .. K-1, the inner steps
+    v_K     = dQ/dw(w_K)                        at the adapted weights
+    v_k     = (I - a d2S/dw2(w_k)) v_{k+1}      back through the inner steps; order=first: v_0 = v_K
+    g       = mean over episodes of v_0         handed to the optimizer
 
 A prediction takes `n_adaptation_steps` inner steps on the episode's support first. With
 n_inner_steps=0 this is joint training on all episodes at once and fine-tuning afterwards, the
 paper's baseline. With scope=last_layer (ANIL; Raghu, Raghu, Bengio & Vinyals, 2020) the inner steps
 change the last layer alone, the features below being reused.
 
-Departures: gradients are not clipped, and initial weights are the harness's own instead of the
+Departures: gradients are not clipped, and initial weights are the harness's instead of the
 paper's. Dropout is off.
 Needs: weight transport, global loss, stored activations, separate phases, backward locking.
 Cost: a forward and a backward pass of the queries; for each inner step the same of the support, and

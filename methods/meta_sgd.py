@@ -4,9 +4,9 @@ Learn where to start from and, for every weight, how fast and which way to go fr
 episode e, with S the loss on its support and Q that on its queries,
 
     w_0     = w
-    w_{k+1} = w_k - r * dS/dw(w_k)                     k = 0 .. K-1; r (n,), one rate per weight, of any sign
-    v       = dQ/dw(w_K)                               at the adapted weights
-    g       = mean over episodes of v^T dw_K/d(w, r)   handed to the optimizer, for w and r alike
+    w_{k+1} = w_k - r * dS/dw(w_k)                    k = 0 .. K-1; r (n,), a rate per weight
+    v       = dQ/dw(w_K)                              at the adapted weights
+    g       = mean over episodes of v^T dw_K/d(w, r)  handed to the optimizer, for w and r alike
 
 A prediction takes `n_adaptation_steps` such steps on the episode's support first.
 

@@ -1,21 +1,20 @@
-"""Proximal policy optimization, PPO (Schulman, Wolski, Dhariwal, Radford & Klimov, 2017), for
-episodes of one step.
+"""Proximal policy optimization (Schulman, Wolski, Dhariwal, Radford & Klimov, 2017), one step.
 
 Rewards of one batch of actions are used for several updates. The further the policy has moved from
 the one that acted, the less those rewards say of it: an action's share in the objective is cut once
 its probability has changed by more than the clip allows, in the direction that its reward asked
 for.
 
-    a_k ~ pi_old(. | z)                                             k = 1 .. K, asked for a reward once
+    a_k ~ pi_old(. | z)                                             k = 1 .. K, rewarded once
     A_k = r_k - b_k                                                 reward above the baseline
     n_epochs times, for each minibatch:
         rho_k = pi(a_k | z) / pi_old(a_k | z)
-        L     = (1/K) sum_k min(rho_k A_k, clip(rho_k, 1 - e, 1 + e) A_k) + c H         to be raised
-        dz    = (1/K) sum_{k not cut} rho_k A_k d log pi(a_k | z) / dz + c dH/dz        its derivative
-        g     = the chain rule, applied to -dz / B at the outputs                       handed to the optimizer
+        L     = (1/K) sum_k min(rho_k A_k, clip(rho_k, 1 - e, 1 + e) A_k) + c H   to be raised
+        dz    = (1/K) sum_{k not cut} rho_k A_k d log pi(a_k | z) / dz + c dH/dz  its derivative
+        g     = the chain rule, applied to -dz / B at the outputs                 to the optimizer
 
-    cut       A_k > 0 and rho_k > 1 + e, or A_k < 0 and rho_k < 1 - e: there min takes the constant branch
-    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, taken before the step;
+    cut       A_k > 0 and rho_k > 1 + e, or A_k < 0 and rho_k < 1 - e: min is the constant branch
+    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, before the step;
               leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
 
 Policies pi are as for REINFORCE: softmax for classes, Gaussian of a fixed width for values.
@@ -74,15 +73,13 @@ class PPO(Comparing):
         for _ in range(self.n_epochs):
             for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
                 minibatch = Batch(
-                    batch.inputs[replicas, part], [own[replicas, part] for own in earned]
+                    batch.inputs[replicas, part], [values[replicas, part] for values in earned]
                 )
                 state = self.descend(state, self.direction(state, minibatch, problem, rng), problem)
         return state
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
-        """One update's: in place of targets the batch has actions, their log probabilities then,
-        and advantages.
-        """
+        """One update's: the batch has actions, log probabilities and advantages as targets."""
         actions, before, advantages = batch.targets
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         policy = self.policy(problem, outputs)

@@ -4,14 +4,14 @@ The task as a bandit: an input x comes, the network's outputs z make a policy pi
 drawn from it and each earns a reward. Nobody says which action would have been right. For each
 input
 
-    a_k ~ pi(. | z)                                                 k = 1 .. K
-    A_k = r_k - b_k                                                 reward above the baseline
-    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz          an ascent direction; H the entropy of pi
-    g   = the chain rule, applied to -dz / B at the outputs         handed to the optimizer
+    a_k ~ pi(. | z)                                          k = 1 .. K
+    A_k = r_k - b_k                                          reward above the baseline
+    dz  = (1/K) sum_k A_k d log pi(a_k | z) / dz + c dH/dz   an ascent direction; H: entropy of pi
+    g   = the chain rule, applied to -dz / B at the outputs  handed to the optimizer
 
-    classes   pi = softmax(z)       d log pi / dz = one_hot(a) - pi     dH/dz = -pi (log pi + H)
-    values    pi = N(z, std^2 I)    d log pi / dz = (a - z) / std^2     dH/dz = 0
-    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, taken before the step;
+    classes   pi = softmax(z)       d log pi / dz = one_hot(a) - pi    dH/dz = -pi (log pi + H)
+    values    pi = N(z, std^2 I)    d log pi / dz = (a - z) / std^2    dH/dz = 0
+    baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, before the step;
               leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
 
 Departures: units of the output layer alone are stochastic, the hidden ones are carried through by

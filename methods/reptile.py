@@ -4,7 +4,7 @@ Train on one episode for a while, then move the starting weights a part of the w
 led. For each episode, whose labelled examples are its support and its queries alike,
 
     w_0     = w
-    w_{k+1} = U(w_k, gradient of the loss on a minibatch of the episode)       k = 0 .. K-1; U the inner optimizer
+    w_{k+1} = U(w_k, gradient of the loss on a minibatch of the episode)  k < K; U: inner optimizer
     w       <- w + outer_rate (mean over episodes of w_K - w)
 
 Minibatches are cut in turn from the episode's examples in random order, a new order once they are
@@ -75,8 +75,8 @@ class Reptile(Adaptive):
         targets = torch.cat([support.targets, queries.targets], 1)
         # (R * E, K, inner_batch_size)
         rows = self._minibatches(targets.shape[1], len(inputs) // n_replicas, rng)
-        own = torch.arange(len(rows)).unsqueeze(1)
-        minibatches = [Batch(inputs[own, drawn], targets[own, drawn]) for drawn in rows.unbind(1)]
+        lane = torch.arange(len(rows)).unsqueeze(1)
+        minibatches = [Batch(inputs[lane, drawn], targets[lane, drawn]) for drawn in rows.unbind(1)]
         ends = gathered(self._train(spread(params, support), minibatches, lanes), n_replicas)
         return {"params": torch.lerp(params, ends, self.outer_rate)}
 

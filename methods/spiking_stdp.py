@@ -6,21 +6,21 @@ shown for T steps, K times over; hidden neurons fire by chance, and one output n
 chance, ends the run with a spike: the class it stands for is the action. For a synapse from cell j
 to neuron i, and one run
 
-    Prob(s_i[t] = 1) = sigmoid((u_i[t] - threshold) / escape_noise)             u_i the leaky integral of sum_j w_ij s_j
-    Prob(s_i[T-1] = 1) = softmax_i(mean_t sum_j w_ij s_j[t] / output_noise)     output neurons; no spike before
-    e_ij  = sum_{t' <= t} a_plus plus_decay^(t - t') s_j[t'] s_i[t]             before-after pairs: potentiation
-          - sum_{t' > t} a_minus minus_decay^(t' - t) s_j[t'] s_i[t]            after-before pairs: depression
-    dw_ij = mean over runs of (reward - baseline) e_ij                          handed to the optimizer
+    Prob(s_i[t] = 1) = sigmoid((u_i[t] - threshold) / escape_noise)          u_i integrates w_ij s_j
+    Prob(s_i[T-1] = 1) = softmax_i(mean_t sum_j w_ij s_j[t] / output_noise)  outputs; none before
+    e_ij  = sum_{t' <= t} a_plus plus_decay^(t - t') s_j[t'] s_i[t]          potentiation
+          - sum_{t' > t} a_minus minus_decay^(t' - t) s_j[t'] s_i[t]         depression
+    dw_ij = mean over runs of (reward - baseline) e_ij                       handed to the optimizer
 
-    rule      window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which dw ascends the
-              expected reward: the chance spike minus its probability, times the trace of s_j in the
-              potential
-    baseline  running_mean: of past rewards, reward_decay b + (1 - reward_decay) mean r, taken before the step;
+    rule      window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which
+              dw ascends the expected reward: the chance spike minus its probability, times the
+              trace of s_j in the potential
+    baseline  running_mean: of past rewards: b <- reward_decay b + (1 - reward_decay) mean r;
               leave_one_out: the mean reward of the other K - 1 runs of the same input
 
 A constant input current takes the place of s_j in the first layer, and 1 in a bias. What lies
 between a layer of weights and its neurons (pooling) is passed by the chain rule; a layer of weights
-with no neurons of its own (an embedding) stays as it was drawn. Predictions may draw nothing: noise
+with no neurons (an embedding) stays as it was drawn. Predictions may draw nothing: noise
 is spread evenly over neurons and steps instead.
 
 Departures: a run ends with its reward, so the eligibility does not decay; the baseline of an
@@ -28,7 +28,7 @@ input's other runs instead of none, for without one the window follows how often
 rewarded as well as why (Fremaux & Gerstner, 2016); batches; any optimizer; each synapse may take
 either sign.
 Needs: global loss.
-Cost: K runs of T forward passes, and K T times a layer's own part of a backward pass, for the
+Cost: K runs of T forward passes, and K T times a layer's part of a backward pass, for the
 products of traces; a constant input is multiplied once per run.
 Check: one pair of spikes at every lag; the likelihood's eligibility by automatic differentiation
 (tests/methods/test_spiking_stdp.py).
@@ -83,7 +83,7 @@ class SpikingSTDP(Descent):
         What a synapse remembers: pairs of spikes by their order and distance, or the derivative of
         the log likelihood.
     a_plus, a_minus : float, >= 0
-        Heights of the window, for a spike that arrives before or after the neuron's own.
+        Heights of the window, for a spike that arrives before or after the neuron's.
     plus_decay, minus_decay : float in [0, 1]
         How the window falls off, per time step: exp(-dt / tau).
     n_steps : int, >= 1
@@ -137,7 +137,7 @@ class SpikingSTDP(Descent):
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         first = problem.layers[0]
-        # an embedding has no neurons of its own
+        # an embedding has no neurons
         start = first.stop if first.role is Role.EMBEDDING else 0
         return start, problem.n_weights
 
@@ -168,14 +168,11 @@ class SpikingSTDP(Descent):
         return self._read(currents)
 
     def _read(self, currents: Tensor) -> Tensor:
-        """Logits (R, B, n_outputs) of the output neuron that fires, from the currents (R, T, B,
-        n_outputs).
-        """
+        """Logits of the output neuron that fires, from the currents (R, T, B, n_outputs)."""
         return currents.mean(1) / self.output_noise
 
     def _changes(self, passages: Sequence[Passage], timing: Tensor, modulation: Tensor) -> Tensor:
-        """Change (R, n) of the weights: sum over steps of what arrives, times the neuron's own
-        modulated timing.
+        """Change (R, n) of the weights: sum over steps of arrivals times the neuron's timing.
 
         `timing` (R, T, B, n_outputs) is the output neurons', `modulation` (R, B) the reward above
         the baseline.
@@ -197,20 +194,16 @@ class SpikingSTDP(Descent):
         return torch.cat(parts, 1)
 
     def _timing(self, spikes: Tensor, potentials: Tensor) -> Tensor:
-        """What a spike that arrives at each step adds to a synapse's memory, from the neuron's own
-        (R, T, B, ...).
-        """
+        """What a spike that arrives at each step adds to a synapse's memory, (R, T, B, ...)."""
         if self.rule == "likelihood":
             surprise = spikes - ((potentials - self.threshold) / self.escape_noise).sigmoid()
             return self.neurons.back(spikes, surprise / self.escape_noise)
-        later = trace(spikes.flip(1), self.plus_decay).flip(1)  # the step's own spike included
+        later = trace(spikes.flip(1), self.plus_decay).flip(1)  # the step's spike included
         earlier = trace(spikes, self.minus_decay) - spikes
         return self.a_plus * later - self.a_minus * earlier
 
     def _output_timing(self, actions: Tensor, probabilities: Tensor) -> Tensor:
-        """The same for output neurons, whose one spike, of neuron `actions` (R, B, 1), comes at the
-        last step.
-        """
+        """The same for output neurons: one spike, of neuron `actions` (R, B, 1), at the end."""
         fired = torch.zeros_like(probabilities).scatter_(-1, actions, 1.0)  # (R, B, n_outputs)
         if self.rule == "likelihood":
             surprise = (fired - probabilities) / (self.output_noise * self.n_steps)
@@ -221,7 +214,5 @@ class SpikingSTDP(Descent):
 
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:
-    """Timing (R, T, B, ...) times the modulation (R, B), with time folded into the batch: (R, T *
-    B, ...).
-    """
+    """Timing (R, T, B, ...) times modulation (R, B), time within the batch: (R, T * B, ...)."""
     return (timing * stretch(modulation.unsqueeze(1), timing)).flatten(1, 2)

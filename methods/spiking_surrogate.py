@@ -5,14 +5,14 @@ steps and trained by back-propagation through time. A spike is a step function o
 whose derivative is zero wherever it exists; on the way back a fast sigmoid's derivative stands in
 for it.
 
-    u_l[t] = decay u_l[t-1] - threshold s_l[t-1] + W_l s_{l-1}[t]        s_l[t] = 1 where u_l[t] > threshold, else 0
-    z      = mean_t W_L s_{L-1}[t], or max_t of its leaky integral       the outputs
+    u_l[t] = decay u_l[t-1] - threshold s_l[t-1] + W_l s_{l-1}[t]     s_l[t] = [u_l[t] > threshold]
+    z      = mean_t W_L s_{L-1}[t], or max_t of its leaky integral    the outputs
     C      = loss(z) + spike_cost sum_l (mean number of spikes of a neuron of layer l on an example)
     dI_L   = dC/dz / T, or through the integral from the step of the maximum
     ds_l[t] = W_{l+1}^T dI_{l+1}[t] + dC/ds_l[t]
-    du_l[t] = ds_l[t] / (1 + surrogate_slope |u_l[t] - threshold|)^2     the surrogate
-    dI_l[t] = du_l[t] + decay dI_l[t+1]                                  the reset is held fixed
-    g_l     = sum_t dI_l[t] s_{l-1}[t]^T                                 handed to the optimizer
+    du_l[t] = ds_l[t] / (1 + surrogate_slope |u_l[t] - threshold|)^2  the surrogate
+    dI_l[t] = du_l[t] + decay dI_l[t+1]                               the reset is held fixed
+    g_l     = sum_t dI_l[t] s_{l-1}[t]^T                              handed to the optimizer
 
 Inputs are constant currents by default (for symbols, their embedded vectors); under the rate and
 latency code they are spikes of the input's sign, see `beyond.kits.spiking.encode`. The rate code
@@ -111,9 +111,7 @@ class SpikingSurrogate(Descent):
         return self._read(currents)[0]
 
     def _read(self, currents: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (R, B, n_outputs) from the last layer's currents (R, T, B, n_outputs), and what
-        was read.
-        """
+        """Outputs (R, B, n_outputs) from the currents (R, T, B, n_outputs), and what was read."""
         if self.readout == "mean":
             return currents.mean(1), currents
         # out of the threshold's reach
@@ -130,7 +128,7 @@ class SpikingSurrogate(Descent):
     def _backward(self, passages: list[Passage], error: Tensor) -> Tensor:
         """Gradient (R, n) from the error (R, T, B, n_outputs) at the last layer's currents."""
         batch_size = error.shape[2]
-        # has weights
+        # the first with weights
         first = next(index for index, passage in enumerate(passages) if passage.segment.stop)
         error = error.flatten(1, 2)
         parts: list[Tensor] = []

@@ -12,7 +12,7 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             nearest neighbours 0.993. The default network trained by backpropagation reaches 0.97 on
             the validation split.
 
-Source task `glyphs`: the same ten digits printed, 2,520 images from the outlines of 21 faces shipped with
+Source task `glyphs`: the same ten digits printed, 2,520 images from the outlines of 21 faces in
             matplotlib, each digit of each face twelve times with another slant, rotation, width,
             height and place, made into pixels as UCI made theirs. The faces' licences ship beside
             them. Measured here: three nearest neighbours among the printed digits name 0.67 of the
@@ -97,9 +97,7 @@ def _digits() -> Examples:
 
 @cache
 def glyphs() -> Examples:
-    """Printed digits, made as UCI made the handwritten ones: ink in each 4x4 block of a 32x32
-    bitmap.
-    """
+    """Printed digits, made as UCI made the handwritten ones: ink in 4x4 blocks of 32x32 bits."""
     from matplotlib.path import Path as Outline
 
     side = (np.arange(32) + 0.5) / 32
@@ -149,7 +147,7 @@ def _outlines() -> list[tuple[int, list[np.ndarray]]]:
 def _placement(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw how one glyph is written into the unit square: a matrix (2, 2) and an offset (2,)."""
     angle, slant = rng.normal(0, 0.1), rng.normal(0, 0.12)  # radians; width a height
-    # of the square; of the face's own width
+    # height of the square, width of the face
     height, width = rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.15)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return height * rotation @ np.array([[width, slant], [0, 1]]), 0.5 + rng.uniform(-0.04, 0.04, 2)

@@ -1,4 +1,4 @@
-"""A table of one's own: a file whose columns are inputs and one target.
+"""A table in a file, whose columns are inputs and one target.
 
 Source      A file: CSV, TSV, Parquet or Excel.
 Examples    A row each. Columns of numbers, of truth values, of texts and of dates become inputs as

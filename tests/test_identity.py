@@ -27,7 +27,7 @@ FAULTS = [
     ("beyond/run/arm.py", "if self.threads != RunSettings().threads:", "if self.threads > 2:"),
     (
         "beyond/run/arm.py",
-        "if not field.init or (other is not MISSING and same(own, other)):",
+        "if not field.init or (other is not MISSING and same(one, other)):",
         "if not field.init:",
     ),
     (

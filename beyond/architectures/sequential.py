@@ -1,4 +1,4 @@
-"""A network written out: `network=sequential 'network.layers=[conv 16 3, relu, pool 2, flatten, linear]'`."""
+"""A network written out: network=sequential 'network.layers=[conv 16 3, relu, flatten, linear]'."""
 
 from __future__ import annotations
 

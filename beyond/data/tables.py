@@ -253,7 +253,7 @@ def _fields(said: str) -> str:
 
 
 def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
-    """Turn columns into features; raise `InputError` with row and column for one that is of two kinds."""
+    """Turn columns into features; `InputError` with row and column for one of two kinds."""
     features: list[Feature] = []
     dropped: dict[str, str] = {}
     for name in names:
@@ -275,7 +275,7 @@ def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
 
 
 def understand_target(name: str, column: Any, kind: str | None, file: Path) -> Targets:
-    """Take a column as classes or values; raise `InputError` with the row for one that cannot be."""
+    """Take a column as classes or values; `InputError` with the row for one that cannot be."""
     from pandas.api import types
 
     if (gaps := np.flatnonzero(column.isna())).size:
@@ -380,7 +380,7 @@ def _date(name: str, column: Any, gaps: list[np.ndarray]) -> Feature:
 def _of_columns(
     name: str, kind: str, columns: list[np.ndarray], gaps: list[np.ndarray], scaled: int
 ) -> Feature:
-    """Columns side by side, of which the first `scaled` are standardised, then the missing ones'."""
+    """Columns side by side, the first `scaled` standardised, then the missing ones'."""
     every = [*columns, *gaps]
     standardised = tuple(index < scaled for index in range(len(every)))
     return Feature(name, kind, np.stack(every, 1), standardised)

@@ -1,5 +1,4 @@
-"""What methods for episodes share: episodes in lanes, adaptation to them, and the way back through
-it.
+"""What methods for episodes share: episodes in lanes, adaptation, and the way back through it.
 
 A lane is a row of the weights with an episode for itself: R replicas with E episodes each have R *
 E of them.
@@ -81,9 +80,7 @@ class Adaptive(Method[Any]):
         """Weights (R * E, n) after `n_adaptation_steps` steps on the support of each lane."""
 
     def predict(self, state: Any, problem: Problem, batch: Batch) -> Tensor:
-        """Outputs (R, E * n_query, n_outputs) after adaptation, or of the weights as they are
-        without a support.
-        """
+        """Outputs (R, E * n_query, n_outputs) after adaptation; without a support unadapted."""
         if batch.support is None:
             return problem.outputs(state["params"], batch.inputs)
         episode, n_replicas = require_episodes(problem.spec), len(state["params"])
@@ -97,8 +94,7 @@ class Adaptive(Method[Any]):
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """Gradient descent on the support of each episode, every row (lane) of the weights with its
-    own, and the way back.
+    """Gradient descent on each episode's support, a row (lane) of weights each, and the way back.
 
         w_0 = w,    w_{k+1} = w_k - rate * gradient of the support's loss at w_k
 
@@ -115,8 +111,7 @@ class InnerLoop:
     def adapt(
         self, params: Tensor, rate: Tensor | float, support: Batch, problem: Problem
     ) -> Tensor:
-        """Adapted weights (L, n) of L lanes; differentiable where gradients are enabled and
-        `params` wants one.
+        """Adapted weights (L, n) of L lanes; differentiable if enabled and `params` wants it.
 
         Parameters
         ----------
@@ -150,8 +145,7 @@ class InnerLoop:
         support: Batch,
         problem: Problem,
     ) -> tuple[Tensor, ...]:
-        """Derivatives for each of the `origins` (L, n), from the `gradient` (L, n) at the `adapted`
-        weights.
+        """Derivatives for the `origins` (L, n), from the `gradient` (L, n) at the `adapted`.
 
         Differentiating z = W x, dx = W^T dz and dW = dz x^T costs two products each, of as many
         operations as z, but for the first layer, whose inputs want no derivative: two instead of
@@ -173,10 +167,10 @@ class InnerLoop:
     def gradients(
         self, params: Tensor, rate: Tensor | float, queries: Batch, support: Batch, problem: Problem
     ) -> tuple[Tensor, ...]:
-        """Derivatives (L, n) of the queries' loss after adaptation: for `params`, and for a `rate`
-        that is a tensor.
-        """
-        origins = [own.requires_grad_() for own in (params, rate) if isinstance(own, Tensor)]
+        """Derivatives (L, n) of the queries' adapted loss: for `params`, and a tensor `rate`."""
+        origins = [
+            origin.requires_grad_() for origin in (params, rate) if isinstance(origin, Tensor)
+        ]
         with torch.enable_grad():
             adapted = self.adapt(params, rate, support, problem)
         return self.pull_back(
@@ -185,9 +179,7 @@ class InnerLoop:
 
 
 def _error(problem: Problem, outputs: Tensor, batch: Batch) -> Tensor:
-    """Derivative of each row's mean loss at the outputs; unlike `Problem.error`, itself
-    differentiable.
-    """
+    """Derivative of each row's mean loss at the outputs, differentiable again."""
     with torch.enable_grad():
         at = outputs if outputs.requires_grad else outputs.detach().requires_grad_()
         # rows do not mix: a sum keeps them apart

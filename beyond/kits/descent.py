@@ -1,6 +1,4 @@
-"""Rules that end in "handed to the optimizer": each says which direction, and the rest is said
-here, once.
-"""
+"""Rules that end in "handed to the optimizer": each says the direction, the rest is here."""
 
 from __future__ import annotations
 
@@ -42,36 +40,31 @@ class Descent(Method[State]):
 
     @abstractmethod
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
-        """Return what the optimizer descends, and with it the entries of the state that change, if
-        any do.
+        """Return what the optimizer descends, and the entries of the state that change.
 
         It is (R, m) for the weights that are trained, see `trained`, followed by the extras: a
         gradient, or whatever stands in its place.
         """
 
     def require(self, problem: Problem) -> None:
-        """Raise `UnsupportedError` for a task or network that the rule cannot serve; by default it
-        serves all.
-        """
+        """Raise `UnsupportedError` for what the rule cannot serve; by default it serves all."""
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         """Return the entries that the rule adds to the first state; by default none."""
         return {}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
-        """Where in the flat vector the weights that are trained begin and end, by default all of
-        them.
-        """
+        """Where in the flat vector the trained weights begin and end, by default all."""
         return 0, problem.n_weights
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         self.require(problem)
-        own = self.remembered(problem, params, rng)
+        remembered = self.remembered(problem, params, rng)
         first, last = self.trained(problem)
         return {
             "params": params,
-            "optimizer": self.optimizer.init(_learnt(params[:, first:last], own)),
-            **own,
+            "optimizer": self.optimizer.init(_learnt(params[:, first:last], remembered)),
+            **remembered,
         }
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
@@ -87,13 +80,9 @@ class Descent(Method[State]):
         state = {**state, "optimizer": optimizer}
         if "extras" in state:
             learnt, state["extras"] = learnt.tensor_split([last - first], 1)
-        whole = learnt.shape == params.shape
-        return {
-            **state,
-            "params": learnt
-            if whole
-            else torch.cat([params[:, :first], learnt, params[:, last:]], 1),
-        }
+        if learnt.shape != params.shape:
+            learnt = torch.cat([params[:, :first], learnt, params[:, last:]], 1)
+        return {**state, "params": learnt}
 
     def params(self, state: State) -> Tensor:
         return state["params"]

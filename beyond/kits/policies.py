@@ -1,6 +1,4 @@
-"""What methods that act share: a distribution over actions for each kind of target, and baselines
-of their rewards.
-"""
+"""What methods that act share: distributions over actions, and baselines of their rewards."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ Baseline = Literal["none", "running_mean", "leave_one_out"]
 
 @settings
 class Acting(Descent):
-    """A rule that draws actions from a policy, which is what the network's outputs are, and hears
-    their rewards.
+    """A rule that draws actions from a policy, the network's outputs, and hears their rewards.
 
     Parameters
     ----------
@@ -45,9 +42,7 @@ class Acting(Descent):
     action_std: Positive = 0.5
 
     def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:
-        """Policy over classes with these logits, or over values around these means; outputs (R, B,
-        n_outputs).
-        """
+        """Policy over classes by these logits, or values around these, (R, B, n_outputs)."""
         if problem.spec.target_kind is TargetKind.CLASSES:
             return Softmax(outputs)
         return Gaussian(outputs, self.action_std)
@@ -79,23 +74,18 @@ class Comparing(Acting):
         return rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
 
     def heard(self, state: State, rewards: Tensor) -> dict[str, Tensor]:
-        """Entries of the state after these rewards: their running mean, which the baseline of a
-        later step is.
-        """
+        """Entries of the state after these rewards: their running mean, a later baseline."""
         return {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
 
 
 def require_others(setting: str, n_actions: int, baseline: Baseline) -> None:
-    """Raise `InputError` where an action has no others at its input whose rewards its own could be
-    compared with.
-    """
+    """Raise `InputError` where an action has no others at its input to be compared with."""
     enough = n_actions >= 2 or baseline != "leave_one_out"
     require(setting, ">= 2 with baseline leave_one_out", n_actions, enough)
 
 
 def expected_reward(baseline: Baseline, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-    """What each reward (R, B, K) is compared with: independent of its own action, so that estimates
-    stay unbiased.
+    """What each reward (R, B, K) is compared with: independent of its action, so unbiased.
 
     Parameters
     ----------
@@ -116,9 +106,7 @@ def running_mean(mean_reward: Tensor, rewards: Tensor, decay: float) -> Tensor:
 
 
 def draw_classes(probabilities: Tensor, n_draws: int, rng: Stream) -> Tensor:
-    """Draw classes (R, B, K), of probabilities (R, B, n): in whose part of their running sum a
-    uniform number falls.
-    """
+    """Draw classes (R, B, K) of probabilities (R, B, n): where uniform draws fall in their sum."""
     uniform = rng.uniform(probabilities.shape[1], n_draws)
     edges = probabilities.cumsum(-1)[..., :-1].contiguous()
     return torch.searchsorted(edges, uniform, right=True)

@@ -1,5 +1,4 @@
-"""Selection by DEAP (Fortin et al., 2012): each candidate is an individual, of which it sees the
-fitness alone.
+"""Selection by DEAP (Fortin et al., 2012): of each candidate it sees the fitness alone.
 
 Shapes: R replicas, P candidates, n weights.
 """
@@ -26,7 +25,7 @@ class Fitness(base.Fitness):
     weights = (-1.0, -1.0)
 
     def __init__(self, objectives: Sequence[float] = ()) -> None:
-        # DEAP's own initialiser is slowed by its checks
+        # DEAP's initialiser is slowed by its checks
         self.wvalues = tuple(-objective for objective in objectives)
 
 
@@ -50,9 +49,7 @@ class Selection(ABC):
         """Draw k parents."""
 
     def objectives(self, losses: Tensor, population: Tensor) -> Tensor:
-        """Return what is kept small, (R, P, 1 or 2), the losses (R, P) of a population (R, P, n)
-        first.
-        """
+        """What is kept small, (R, P, 1 or 2): the losses (R, P) of a population (R, P, n) first."""
         return losses.unsqueeze(2)
 
     @property
@@ -165,7 +162,7 @@ def select(
     """
     best, parents, records = [], [], []
     for values, seed in zip(objectives.tolist(), rng.integers(2**62).tolist(), strict=True):
-        individuals = [Individual(index, own) for index, own in enumerate(values)]
+        individuals = [Individual(index, losses) for index, losses in enumerate(values)]
         hall = tools.HallOfFame(n_best)
         hall.update(individuals)
         best.append(list(hall))

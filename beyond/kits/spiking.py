@@ -64,8 +64,7 @@ def encode(inputs: Tensor, n_steps: int, code: str, rng: Stream | None = None) -
 
 
 def evenly_spread(n_steps: int, *shape: int) -> Tensor:
-    """Numbers in [0, 1), (1, T, 1, *shape): evenly spread over time for each cell, and over the
-    cells at each time.
+    """Numbers in [0, 1), (1, T, 1, *shape): evenly spread over time, and over the cells.
 
     Additive recurrence: the fraction of a multiple of an irrational number, a different one along
     each of the two.
@@ -129,8 +128,7 @@ class Neurons:
         return torch.stack(spikes, 1), torch.stack(potentials, 1)
 
     def back(self, spikes: Tensor, errors: Tensor) -> Tensor:
-        """Carry errors at the potentials back in time to the currents, both (R, T, B, ...); spikes
-        are held fixed.
+        """Carry errors at potentials back in time to currents, (R, T, B, ...), spikes held.
 
         dI[t] = du[t] + decay dI[t+1]                   soft reset
         dI[t] = du[t] + decay (1 - s[t]) dI[t+1]        hard reset
@@ -154,9 +152,7 @@ def trace(spikes: Tensor, decay: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Passage:
-    """What a layer leaves behind: its input, and its tape, or its spikes and potentials where it is
-    made of neurons.
-    """
+    """What a layer leaves behind: its input, and its tape, or neurons' spikes and potentials."""
 
     segment: Segment
     inputs: Tensor  # (R, T * B, *input_shape), or (R, B, *input_shape) where it is constant
@@ -171,9 +167,7 @@ def is_spiking(segment: Segment) -> bool:
 
 
 def check(problem: Problem, rule: str, code: str) -> None:
-    """Refuse layers whose activations neurons cannot replace, and a code that the task's inputs
-    have no use for.
-    """
+    """Refuse activations that neurons cannot replace, and a code of no use for the inputs."""
     problem.require_roles(rule, TRANSPARENT, "neurons cannot take its activations' place")
     if not any(is_spiking(segment) for segment in problem.layers):
         raise UnsupportedError(f"{rule} has no place for neurons: this network has no activations")
@@ -217,11 +211,8 @@ def simulate(
     passages: list[Passage] = []
     for segment in problem.layers:
         if is_spiking(segment):
-            noise = (
-                None
-                if jitter is None
-                else jitter(neurons.n_steps, batch_size, *segment.output_shape)
-            )
+            shape = (neurons.n_steps, batch_size, *segment.output_shape)
+            noise = None if jitter is None else jitter(*shape)
             spikes, potentials = neurons.run(x.unflatten(1, (-1, batch_size)), noise)
             passages.append(Passage(segment, x, spikes=spikes, potentials=potentials))
             x = spikes.flatten(1, 2)
@@ -233,18 +224,16 @@ def simulate(
 
 
 def escape_noise(width: float, rng: Stream | None = None) -> Jitter:
-    """Logistic noise on thresholds, so that neurons fire with probability sigmoid((u - threshold) /
-    width).
+    """Logistic noise on thresholds: neurons fire with chance sigmoid((u - threshold) / width).
 
     Without an `rng` the noise is spread evenly over time, the same for every example.
     """
 
     def jitter(n_steps: int, batch_size: int, *shape: int) -> Tensor:
-        uniform = (
-            evenly_spread(n_steps, *shape)
-            if rng is None
-            else rng.uniform(n_steps, batch_size, *shape)
-        )
+        if rng is None:
+            uniform = evenly_spread(n_steps, *shape)
+        else:
+            uniform = rng.uniform(n_steps, batch_size, *shape)
         # the noise of a uniform number of 0 would be infinite
         return width * torch.logit(uniform, 1e-7)
 
@@ -252,8 +241,7 @@ def escape_noise(width: float, rng: Stream | None = None) -> Jitter:
 
 
 def count(problem: Problem, passages: Sequence[Passage], code: str) -> None:
-    """Tell the problem what a prediction stirred: spikes, and the additions they cause, over the
-    whole batch.
+    """Tell the problem what a prediction stirred: spikes, and the additions they cause.
 
     A spike that reaches a layer with weights causes as many additions as it has synapses there; in
     a convolution their mean, multiplications by the padding included. A constant input is not

@@ -32,8 +32,7 @@ SENSITIVITY_FLOOR = 0.01
 
 
 def standings(losses: Tensor) -> tuple[Tensor, Tensor]:
-    """Count for each candidate how many have a smaller loss, and how many have no larger one,
-    shapes (R, K).
+    """Count for each candidate those with a smaller loss, and with no larger one, (R, K).
 
     Two losses that rounding may have told apart are equal. That is asked of each pair: in a large
     population neighbours are that close all the way from the best to the worst. A loss that is not
@@ -176,8 +175,7 @@ class Sparse(Mutation):
 
 @settings(kw_only=True)
 class Safe(Mutation):
-    """Every gene mutates, by noise divided by what the gene does to the outputs (Lehman et al.,
-    2018).
+    """Every gene mutates, by noise over what it does to the outputs (Lehman et al., 2018).
 
     See `sensitivities`; below 0.01 they count as 0.01, and a gene that does nothing takes the noise
     as it is.
@@ -221,10 +219,9 @@ CHOICES = {
 
 
 def sensitivities(candidates: Tensor, problem: Problem, inputs: Tensor, apart: bool) -> Tensor:
-    """How far the outputs move with each gene of each candidate, shape (R, K, n) (Lehman et al.,
-    2018).
+    """How far the outputs move with each gene of each candidate, (R, K, n) (Lehman et al., 2018).
 
-        together   sqrt(sum_k (sum_i d y_ik / d w_j)^2)        SM-G-SUM: derivatives of the inputs i may cancel
+        together   sqrt(sum_k (sum_i d y_ik / d w_j)^2)        SM-G-SUM: inputs i may cancel
         apart      sqrt(sum_k (mean_i |d y_ik / d w_j|)^2)     SM-G-ABS
 
     One forward pass and one backward pass an output k, of every input through every candidate.
@@ -236,15 +233,15 @@ def sensitivities(candidates: Tensor, problem: Problem, inputs: Tensor, apart: b
     inputs : Tensor of shape (R, S, *input_shape)
         A replica's candidates share them.
     apart : bool
-        Whether each input has a derivative of its own, so a copy of the weights of its own.
+        Whether each input has a separate derivative, so a separate copy of the weights.
     """
     _, n_candidates, _ = candidates.shape
     n_groups = inputs.shape[1] if apart else 1
     grouped = inputs.unflatten(1, (n_groups, -1)).unsqueeze(1)  # (R, 1, groups, S / groups, ...)
-    own_inputs = torch.cat([grouped] * n_candidates, 1).flatten(0, 2)
-    own_weights = torch.stack([candidates] * n_groups, 2).flatten(0, 2)
+    copied_inputs = torch.cat([grouped] * n_candidates, 1).flatten(0, 2)
+    copied_weights = torch.stack([candidates] * n_groups, 2).flatten(0, 2)
     lanes = problem.lanes(n_candidates * n_groups)
-    outputs, tape = lanes.forward(own_weights, own_inputs)
+    outputs, tape = lanes.forward(copied_weights, copied_inputs)
     total = torch.zeros_like(candidates)
     for k in range(outputs.shape[2]):
         one_output = torch.zeros_like(outputs)

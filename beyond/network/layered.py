@@ -147,9 +147,7 @@ class LayeredNetwork(Network):
         return self._backward_flops[start]
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
-        """By depth, views of the weights that carry the error back: of blocks with drawn ones, except
-        the first, below which nothing is carried.
-        """
+        """By depth, views of drawn weights that carry the error back: not of the first block."""
         views = self.unflatten(params)
         above = [block for block in self.blocks if block.drawn and block.depth > 1]
         return {block.depth: views[block.layer]["weight"] for block in above}

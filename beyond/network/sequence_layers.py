@@ -206,8 +206,7 @@ class GRU(Layer):
         }
 
     def _errors(self, cache: Unrolled, dy: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors at W x + b, (G, D * 3 n_hidden, length, B), and at U h + c, (length, G * D, 3
-        n_hidden, B).
+        """Errors at W x + b, (G, D * 3 n_hidden, length, B), and U h + c, (length, G * D, ..., B).
 
         Every error is that of the state times a factor that the forward pass fixed; the loop back
         through time only gathers the state's. It costs a product a time but the first, for `carry`

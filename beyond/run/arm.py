@@ -57,10 +57,9 @@ class Arm:
 
     @cached_property
     def also(self) -> dict[str, Method]:
-        """The method as it predicts with each value in `test_also`, by what goes before the names
-        of its metrics: `n_adaptation_steps_10`.
+        """The method with each value in `test_also`, by the name before its metrics, `..._10`.
 
-        Raises `InputError` for a setting that not only its prediction uses, or a value out of range.
+        Raises `InputError` for a setting that its steps use too, or a value out of range.
         """
         known, method = self.method.PREDICTION, cast(Any, self.method)
         wanted = self.test_also or {}
@@ -75,20 +74,19 @@ class Arm:
 
     @property
     def default_network(self) -> bool:
-        """Whether the network is the task's own."""
+        """Whether the network is the task's default."""
         return same(self.architecture, self.task.spec.network)
 
     @property
     def variant(self) -> str:
-        """Settings that differ from the defaults, as text: "batch_size=64,
-        optimizer.learning_rate=0.1, threads=2".
-        """
+        """Settings that differ from the defaults, as text: "batch_size=64, threads=2"."""
         return ", ".join(self._differing)
 
     @cached_property
     def _differing(self) -> list[str]:
-        own = self.task.spec.network
-        network = own if type(own) is type(self.architecture) else defaults(type(self.architecture))
+        default = self.task.spec.network
+        made = type(self.architecture)
+        network = default if type(default) is made else defaults(made)
         usual, start = self._usual
         found = differences(self.method, usual)
         if self.start is not None:
@@ -117,8 +115,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """For people, as a report heads and names it: "image/digits, shots=5, 20 epochs: backprop
-        (cnn) [rate=0.1]".
+        """For people, in reports: "image/digits, shots=5, 20 epochs: backprop (cnn) [rate=0.1]".
 
         A report leaves out what all its arms share.
         """
@@ -140,10 +137,10 @@ def plain(value: Any) -> Any:
     are equal.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        own = {
+        settings = {
             field.name: plain(getattr(value, field.name)) for field in fields(value) if field.init
         }
-        return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **own}
+        return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **settings}
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -172,25 +169,23 @@ def defaults(cls: type) -> dict[str, Any]:
 
 
 def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
-    """Settings of an object that differ from another's, or from `defaults`, as `name=value`; its
-    parts' come last.
-    """
+    """Settings that differ from another's, or from `defaults`, as `name=value`; parts' last."""
     flat: list[str] = []
     nested: list[str] = []
     others = usual if isinstance(usual, Mapping) else vars(usual)
     for field in fields(value):
-        own, other = getattr(value, field.name), others.get(field.name, MISSING)
+        one, other = getattr(value, field.name), others.get(field.name, MISSING)
         # a field may have no default
-        if not field.init or (other is not MISSING and same(own, other)):
+        if not field.init or (other is not MISSING and same(one, other)):
             continue
         name = prefix + field.name
-        if not is_dataclass(own):
-            flat.append(f"{name}={shown(own)}")
-        elif type(own) is type(other):
-            nested += differences(own, other, f"{name}.")
+        if not is_dataclass(one):
+            flat.append(f"{name}={shown(one)}")
+        elif type(one) is type(other):
+            nested += differences(one, other, f"{name}.")
         else:
-            choice, settings = _choice(field.name, type(own))
-            nested += [f"{name}={choice}", *differences(own, settings, f"{name}.")]
+            choice, settings = _choice(field.name, type(one))
+            nested += [f"{name}={choice}", *differences(one, settings, f"{name}.")]
     return flat + nested
 
 

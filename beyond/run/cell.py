@@ -35,13 +35,13 @@ class Cell:
 
     @cached_property
     def run(self) -> RunSettings:
-        """Settings that no group has; raises `InputError` for one that is unknown or out of range."""
-        own = {name: value for name, value in self.settings.items() if name not in GROUPS}
-        for name in own:
+        """Settings that no group has; `InputError` for one that is unknown or out of range."""
+        ungrouped = {name: value for name, value in self.settings.items() if name not in GROUPS}
+        for name in ungrouped:
             require_one_of(
                 "setting", [*GROUPS, *(field.name for field in fields(RunSettings))], name
             )
-        return RunSettings(**own)
+        return RunSettings(**ungrouped)
 
     @cached_property
     def arm(self) -> Arm:
@@ -76,9 +76,7 @@ class Cell:
 
     @property
     def _method_name(self) -> str:
-        """The choice's name; a class that was put in its place is no such method, and goes by its
-        own.
-        """
+        """The choice's name; a class in its place is no such method, and goes by its name."""
         made = self.settings["method"]["_target_"]
         return self.method if made == read("method", self.method)["_target_"] else made
 
@@ -115,11 +113,9 @@ class Cell:
 
     def of_seeds(self, seeds: list[int]) -> Cell:
         """Return the same arm with other seeds."""
-        return (
-            self
-            if seeds == self.seeds
-            else replace(self, settings={**self.settings, "seeds": seeds})
-        )
+        if seeds == self.seeds:
+            return self
+        return replace(self, settings={**self.settings, "seeds": seeds})
 
 
 def prepare(cell: Cell) -> Setup:

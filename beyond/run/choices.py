@@ -1,7 +1,6 @@
-"""The YAML of every choice, made from the class that declares its settings: `make conf` writes it
-below `conf/`.
+"""The YAML of every choice, made from the class that declares its settings, by `make conf`.
 
-A method, a task and an architecture are a class in a file of their own, which is found there and
+A method, a task and an architecture are a class in a separate file, which is found there and
 gives the choice its name. Further choices, by the settings in which they differ from their class,
 are named in the file's `CHOICES`. The parts of methods, such as optimizers, are all named so, in a
 kit. Studies and papers are written by hand.
@@ -41,8 +40,8 @@ def standing() -> dict[str, dict[str, Choice]]:
     """Return the choices that no file declares."""
     rule = _class_in(modules("method")["backprop"])()
     return {
-        "network": {"default": (None, "The task's own network.")},
-        **{part: {"default": (None, f"The method's own {part}.")} for part in PARTS},
+        "network": {"default": (None, "The task's network.")},
+        **{part: {"default": (None, f"The method's {part}.")} for part in PARTS},
         "start": {
             "cold": (Start(method=rule), "The weights as they are drawn."),
             "related": (Start(source=DEFAULT, method=rule), ""),
@@ -76,14 +75,12 @@ def pages() -> dict[Path, str]:
 
 
 def named(group: str) -> dict[str, Choice]:
-    """Every choice of a group: the class of each file, and what the files name beside it in
-    `CHOICES`.
-    """
+    """Every choice of a group: each file's class, and what the files name in `CHOICES`."""
     found = dict(standing().get(group, {}))
     for file, module in modules(group).items() if group in HOMES else ():
         if file:  # a file per choice, not one for all
-            own = _class_in(module)
-            made = own if any(_required(own)) else own()
+            declared = _class_in(module)
+            made = declared if any(_required(declared)) else declared()
             named_by_task = group == "task" and not isinstance(made, type)
             found[made.spec.name if named_by_task else file] = (made, "")
         further: dict[str, Choice] = getattr(module, "CHOICES", {})
@@ -111,9 +108,7 @@ def page(choice: Any, remark: str = "", others: Mapping[str, str] = {}) -> str:
 
 
 def _lines(choice: Any, indent: str = "") -> Iterator[str]:
-    """A line a setting, with what is allowed and what it means behind it; settings within settings
-    are indented.
-    """
+    """A line a setting, with what is allowed and what it means; settings within are indented."""
     cls = choice if isinstance(choice, type) else type(choice)
     declared, meanings = get_type_hints(cls, include_extras=True), _meanings(cls)
     yield f"{indent}_target_: {cls.__module__}.{cls.__qualname__}"
@@ -134,7 +129,7 @@ def _lines(choice: Any, indent: str = "") -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A number, a name or a list of such in YAML's own words, on one line: 1.0e-08, null, [16, 32]."""
+    """A number, a name or a list of such in YAML, on one line: 1.0e-08, null, [16, 32]."""
     plain = list(value) if isinstance(value, tuple) else value
     return (
         yaml.safe_dump(plain, default_flow_style=True, width=WIDTH)
@@ -160,9 +155,9 @@ def _meanings(cls: type) -> dict[str, str]:
 def _class_in(module: ModuleType) -> Any:
     """The first class that a file declares."""
     return next(
-        own
-        for own in vars(module).values()
-        if is_settings(own) and own.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if is_settings(value) and value.__module__ == module.__name__
     )
 
 

@@ -1,4 +1,4 @@
-"""`beyond-data check task=table task.path=my.csv task.target=price`: what a task's data are, untrained."""
+"""`beyond-data check task=table task.path=my.csv task.target=price`: what a task's data are."""
 
 from __future__ import annotations
 

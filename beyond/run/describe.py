@@ -20,27 +20,30 @@ from beyond.run.choices import named
 
 # What backpropagation needs and a brain, a chip or a pipeline may not have.
 NEEDS = {
-    "weight transport": "the error is carried back through the transposed forward weights, or their signs",
+    "weight transport": "errors travel back through transposed forward weights, or their signs",
     "global loss": "what a hidden layer learns depends on a loss at the outputs",
     "stored activations": "a forward pass's activations are kept until an error comes back",
-    "separate phases": "a step has distinct phases: free and nudged, positive and negative, inference and learning",
+    "separate phases": "a step has distinct phases: free and nudged, positive and negative, "
+    "inference and learning",
     "backward locking": "a layer's update waits for a sweep from the outputs back to it",
 }
 HEAD = """# Methods
 
-Made from the heads of the files in `methods/` by `make methods`; `beyond --methods` prints the same.
+Made from the heads of the files in `methods/` by `make methods`; `beyond --methods` prints it.
 
-The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the derivative at the
-outputs, `targets` the targets themselves and no error behind the outputs, `loss` numbers that say how large the loss
-is, `reward` a number for each action that it takes. An x says that the rule needs
+The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the
+derivative at the outputs, `targets` the targets themselves and no error behind the outputs, `loss`
+numbers that say how large the loss is, `reward` a number for each action that it takes. An x says
+that the rule needs
 """
 FURTHER = "Further choices, which differ from their file's in settings alone:\n"
 COMBINATIONS = f"""## On what they run
 
-Every method, at its defaults and with each choice of each setting, on each of {len(matrix.SPECS)} kinds of network (see
-`beyond/run/matrix.py`). A combination trains every layer, leaves some alone because the rule does so
-(`Method.left_alone`), or is refused in one line before training; the last columns name the kinds of network for which
-that happens with at least one choice. A test runs them all.
+Every method, at its defaults and with each choice of each setting, on each of
+{len(matrix.SPECS)} kinds of network (see `beyond/run/matrix.py`). A combination trains every layer,
+leaves some alone because the rule does so (`Method.left_alone`), or is refused in one line before
+training; the last columns name the kinds of network for which that happens with at least one
+choice. A test runs them all.
 """
 PARAGRAPHS = ("departures", "needs", "cost", "check", "source")
 NOT_SAID = "not said"  # by a file outside the checkout
@@ -76,9 +79,7 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Read a method's file, also for a further choice of it; raise `InputError` for a need that is
-    not in `NEEDS`.
-    """
+    """Read a method's file, or a choice's of it; `InputError` for a need not in `NEEDS`."""
     module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
     module = import_module(module_name)
     text = getdoc(module) or ""
@@ -95,7 +96,7 @@ def describe(name: str) -> Description:
 
 
 def further() -> dict[str, str]:
-    """Return what is said of each choice that has no file of its own, by its name."""
+    """Return what is said of each choice that has no separate file, by its name."""
     files = modules("method")
     return {name: said[1] for name, said in named("method").items() if name not in files}
 
@@ -103,9 +104,9 @@ def further() -> dict[str, str]:
 def markdown() -> str:
     """Return the page `docs/methods.md`: one row per method, one column per need."""
     rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "oracle"]]
-    for own in map(describe, modules("method")):
-        needed = ["x" if need in own.needs else "" for need in NEEDS]
-        rows.append([own.name, own.title, own.signal, *needed, own.cost, own.check])
+    for method in map(describe, modules("method")):
+        needed = ["x" if need in method.needs else "" for need in NEEDS]
+        rows.append([method.name, method.title, method.signal, *needed, method.cost, method.check])
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
     meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
@@ -128,10 +129,10 @@ def show(chosen: Sequence[str] = ()) -> None:
         box=box.SIMPLE,
         show_lines=True,
     )
-    for own in map(describe, chosen or names("method")):
-        needs = ", ".join(own.needs) or "none of the five"
-        told = f"{own.title}\nneeds   {needs}\ncost    {own.cost}\noracle  {own.check}"
-        shown.add_row(own.name, own.signal, told)
+    for method in map(describe, chosen or names("method")):
+        needs = ", ".join(method.needs) or "none of the five"
+        told = f"{method.title}\nneeds   {needs}\ncost    {method.cost}\noracle  {method.check}"
+        shown.add_row(method.name, method.signal, told)
     Console(highlight=False, markup=False).print(shown)
 
 

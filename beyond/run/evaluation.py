@@ -1,6 +1,4 @@
-"""What a state is worth: scores on whole splits, what a prediction costs, and the answer to each
-test example.
-"""
+"""What a state is worth: scores on whole splits, the cost of a prediction, the test answers."""
 
 from __future__ import annotations
 
@@ -97,7 +95,8 @@ class Evaluation:
         activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
         flops = ledger.flops / n_examples
         inference = [
-            dict(zip(INFERENCE, (flops, *own), strict=True)) for own in zip(*activity, strict=True)
+            dict(zip(INFERENCE, (flops, *counts), strict=True))
+            for counts in zip(*activity, strict=True)
         ]
         ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(
             len(self.seeds), -1
@@ -124,20 +123,16 @@ class Evaluation:
     def _predict(self, method: Method, state: Any, batch: Batch, problem: Problem) -> Tensor:
         """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
         shown = batch.support
-        support = (
-            None
-            if shown is None
-            else Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
-        )
+        support = None
+        if shown is not None:
+            support = Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
         return method.predict(state, problem, Batch(self._expanded(batch.inputs), None, support))
 
     def _expanded(self, values: Tensor) -> Tensor:
         return values.expand(len(self.seeds), *values.shape[1:])
 
     def _chunks(self, split: str) -> Iterator[Batch]:
-        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or that many queries of
-        whole episodes.
-        """
+        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or queries of episodes."""
         size, n_examples = self.splits.size(split), self.n_examples(split)
         places = torch.arange(size).unsqueeze(0)
         for part in places.split(

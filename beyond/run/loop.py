@@ -131,9 +131,7 @@ class _Run:
         return self.selection.alive and not self.training.done
 
     def advance(self) -> Iterator[int]:
-        """Step; yield how many points of the grid are passed whenever that grows, and all of them
-        at the end.
-        """
+        """Step; yield how many points of the grid are passed when that grows, and at the end."""
         training = self.training
         reason = "the method was done before its first step"
         evaluated = True
@@ -165,8 +163,8 @@ class _Run:
             row
             for replica, outcome in enumerate(outcomes)
             if outcome.alive
-            for split, own in scores[replica].items()
-            for row in curve_rows(setup, replica, index, costs, split, own)
+            for split, values in scores[replica].items()
+            for row in curve_rows(setup, replica, index, costs, split, values)
         ]
         layers = layer_rows(setup, index, self.measured(), outcomes)
         return Progress(

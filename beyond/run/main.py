@@ -49,7 +49,7 @@ def main() -> None:
         return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
     register_resolvers()
-    # its search loads Hydra's own sweeper anew: ours must be imported after it
+    # its search loads Hydra's sweeper anew: ours must be imported after it
     plugins = Plugins.instance()
     from hydra_plugins.beyond_cells.sweeper import CellSweeper
 
@@ -79,9 +79,7 @@ def _register_added() -> None:
 
 
 def _refuse_nameless(arguments: list[str]) -> None:
-    """Raise `InputError` for a group whose choice is no name: Hydra has a traceback for
-    `method=null`.
-    """
+    """Raise `InputError` for a choice that is no name, `method=null`: Hydra has a traceback."""
     parser = OverridesParser.create()
     for argument in arguments:
         group, sign, typed = argument.lstrip("+").partition("=")
@@ -96,14 +94,12 @@ def _refuse_nameless(arguments: list[str]) -> None:
 
 
 def _sweep_first(arguments: list[str]) -> list[str]:
-    """Move `-m` to the front: with settings on both sides of it, Hydra knows only those before it."""
+    """Move `-m` to the front: between settings, Hydra knows only those before it."""
     return sorted(arguments, key=lambda argument: argument not in SWEEP)
 
 
 def _for_each_cell(arguments: list[str]) -> list[str]:
-    """Make a sweep's settings part of what is swept: all others Hydra tries on the choices of
-    config.yaml.
-    """
+    """Make a sweep's settings part of what is swept: Hydra tries others on config.yaml alone."""
     sweeps = SWEEP.intersection(arguments) or any(
         re.match(r"\+(study|paper)=", a) for a in arguments
     )
@@ -130,7 +126,7 @@ def application(config: DictConfig) -> str:
     study = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         status = run_cell(read_cell(config), keep_skipped=study, shown=not study)
-    except REFUSALS as error:  # before Hydra adds lines of its own
+    except REFUSALS as error:  # before Hydra adds its lines
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     if status == "failed" and not study:
         sys.exit(1)
@@ -148,9 +144,7 @@ def _describe(arguments: list[str]) -> None:
 
 
 def _every_paper(arguments: list[str]) -> None:
-    """Run every paper, each in a process of its own, then write their index; the exit status is 1
-    if any failed.
-    """
+    """Run every paper, each in a process, then write their index; exit status 1 if any failed."""
     settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if settings.get("scale", "fast") not in SCALES:  # one line for all of them
         sys.exit(f"beyond: scale must be one of {', '.join(SCALES)}; got {settings['scale']!r}")
@@ -165,9 +159,7 @@ def _every_paper(arguments: list[str]) -> None:
 
 
 def register_resolvers() -> None:
-    """Let settings choose by scale, `${scaled:2000,6000}`, and write lists, `${repeated:256,30}`,
-    `${span:0,400}`.
-    """
+    """Let settings choose, `${scaled:20,60}`, and list, `${repeated:256,30}`, `${span:0,400}`."""
     for resolver in (_scaled, _repeated, _span):
         OmegaConf.register_new_resolver(resolver.__name__.lstrip("_"), resolver, replace=True)
 
@@ -179,14 +171,12 @@ def _scaled(fast: Any, full: Any, *, _root_: DictConfig) -> Any:
 
 
 def _repeated(value: Any, count: int) -> str:
-    """Write a list for a line of overrides: `network.hidden=${repeated:256,30}` has thirty layers
-    of 256.
-    """
+    """Write a list for an override: `network.hidden=${repeated:256,30}` is thirty layers of 256."""
     return f"[{','.join([str(value)] * count)}]"
 
 
 def _span(first: int, stop: int) -> str:
-    """Write a list for a line of overrides: `seeds=${span:500,1000}` has the seeds from 500 to 999."""
+    """Write a list for an override: `seeds=${span:500,1000}` is the seeds from 500 to 999."""
     return f"[{','.join(map(str, range(first, stop)))}]"
 
 

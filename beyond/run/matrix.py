@@ -1,5 +1,4 @@
-"""Every method on every kind of layer, with every choice of its settings: what runs whole, what
-does not, and why.
+"""Every method on every kind of layer, with every choice of settings: what runs whole, or why not.
 
 Problems are as small as they can be: a few examples of noise, in episodes, so that every method has
 what it asks for.
@@ -59,7 +58,7 @@ class Combination:
     method : str
         In the catalogue.
     choice : str
-        "" for the defaults, or `setting=value`; of a part's settings `part=name, part.setting=value`.
+        "" for the defaults, or `setting=value`; of a part `part=name, part.setting=value`.
     kind : str
         A key of `SPECS`.
     rule : Method
@@ -71,9 +70,7 @@ class Combination:
     rule: Method
 
     def start(self, seeds: list[int]) -> Start:
-        """Make a problem for these seeds, and the method's state; raise `UnsupportedError` where
-        the method does.
-        """
+        """Make a problem for these seeds, and the method's state, or its `UnsupportedError`."""
         spec = SPECS[self.kind]
         network, signal = spec.network.build(spec), self.rule.signal
         data = Stream("data", seeds)
@@ -85,9 +82,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Start:
-    """A method before its first step: its problem, two batches, the initial weights, its stream and
-    its state.
-    """
+    """A method before its first step: problem, two batches, initial weights, stream and state."""
 
     problem: Problem
     batches: list[Batch]
@@ -98,9 +93,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a combination: the names of the blocks that it leaves alone, or why it is
-    refused.
-    """
+    """What becomes of a combination: the names of the blocks left alone, or why it is refused."""
 
     combination: Combination
     left_alone: tuple[str, ...] = ()
@@ -126,9 +119,7 @@ def verdict(combination: Combination) -> Verdict:
 
 
 def markdown() -> str:
-    """Return a table: a row a method, how many combinations train every layer, leave some alone, or
-    are refused.
-    """
+    """A row a method: how many combinations train every layer, leave some alone, are refused."""
     lines = [
         "| method | combinations | every layer learns | some are left alone | refused |",
         "|---|---|---|---|---|",
@@ -136,8 +127,8 @@ def markdown() -> str:
     sums = [0, 0, 0, 0]
     for method in modules("method"):
         verdicts = [verdict(combination) for combination in combinations(method)]
-        refused = [own for own in verdicts if own.refusal]
-        partly = [own for own in verdicts if own.left_alone]
+        refused = [one for one in verdicts if one.refusal]
+        partly = [one for one in verdicts if one.left_alone]
         counts = [
             len(verdicts),
             len(verdicts) - len(refused) - len(partly),
@@ -157,7 +148,7 @@ def markdown() -> str:
 
 def _told(count: int, verdicts: list[Verdict]) -> str:
     """Return the count, and on which kinds of network."""
-    kinds = dict.fromkeys(own.combination.kind for own in verdicts)
+    kinds = dict.fromkeys(one.combination.kind for one in verdicts)
     where = "everywhere" if len(kinds) == len(SPECS) else ", ".join(kinds)
     return f"{count}: {where}" if count else "0"
 
@@ -195,7 +186,7 @@ def _settings(made: Any) -> dict[str, Any]:
 
 
 def _choices(declared: Any) -> list[Any]:
-    """Values of a setting that can be listed: truths, names, and none or some of what may be null."""
+    """Values of a setting that can be listed: truths, names, and none or some if nullable."""
     if get_origin(declared) is Annotated:
         return _choices(get_args(declared)[0])
     if declared is bool:

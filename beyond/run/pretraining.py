@@ -40,8 +40,7 @@ class Pretraining:
         self.done = setup.start is None
 
     def advance(self, initial: Tensor) -> Iterator[float]:
-        """Learn the source from the initial weights (R, n), or go on with it; yield the fraction
-        that is done, a hundred times at most.
+        """Learn the source from weights (R, n), or go on; yield the fraction done, now and then.
 
         Raises
         ------

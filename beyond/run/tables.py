@@ -165,7 +165,8 @@ def _curves() -> tuple[Column, ...]:
             "metric",
             "text",
             "name",
-            "see Metrics; with another value of a setting of the prediction (`test_also`), that before it",
+            "see Metrics; with another value of a setting of the prediction (`test_also`), that "
+            "before it",
             "evaluation",
         ),
         Column("value", "float64", "the metric's", "over the whole split", "evaluation"),

@@ -77,16 +77,17 @@ class Training:
         self.state = self.setup.method.init(self.problem, weights, self.rng)
 
     def advance(self) -> str:
-        """Step once; if what is left of the budget does not pay for a whole step, take none and say
-        why.
-        """
+        """Step once; if the budget does not pay for a whole step, take none and say why."""
         method, budget = self.setup.method, self.setup.budget
         before, drawn = self.ledger.copy(), self._draw()
         state = self._step(drawn)
         spent = self.spent()
         if spent > 1 + ROUNDING:
             self.ledger.restore(before)
-            return f"one step costs {spent * budget.amount:.4g} {budget.currency}, the budget is {budget.amount:g}"
+            return (
+                f"one step costs {spent * budget.amount:.4g} {budget.currency}, the budget is "
+                f"{budget.amount:g}"
+            )
         if spent <= budget.spent(before, self.epoch_flops) and not method.done(state):
             raise RuntimeError(
                 f"a step spends nothing of the budget in {budget.currency}: it would never end"
@@ -95,9 +96,7 @@ class Training:
         return ""
 
     def warm_up(self) -> None:
-        """Step and forget it, as if interrupted: what only a first call costs is not on the
-        method's clock.
-        """
+        """Step and forget it, as if interrupted: a first call's costs are not on the clock."""
         before, began = self.snapshot(), self.began
         try:
             self._step(self._draw())

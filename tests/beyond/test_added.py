@@ -165,36 +165,72 @@ def test_a_file_may_name_further_choices(add):
 
 NO_CLASS = "must declare a method, a class under @settings; it has no class"
 BAD = {
-    "a syntax error": ({"methods__x": "a = (\n"}, "methods/x.py, line 1: SyntaxError: '(' was never closed"),
-    "an indentation": ({"methods__x": "a = 1\n  b = 2\n"}, "methods/x.py, line 2: IndentationError: unexpected indent"),
-    "an import": ({"methods__x": "\nimport nowhere\n"}, "methods/x.py, line 2: ModuleNotFoundError: No module named"),
-    "a name": ({"methods__x": "a = b\n"}, "methods/x.py, line 1: NameError: name 'b' is not defined"),
-    "an error of its own": ({"methods__x": "\n\nraise OSError('no')\n"}, "methods/x.py, line 3: OSError: no"),
+    "a syntax error": (
+        {"methods__x": "a = (\n"},
+        "methods/x.py, line 1: SyntaxError: '(' was never closed",
+    ),
+    "an indentation": (
+        {"methods__x": "a = 1\n  b = 2\n"},
+        "methods/x.py, line 2: IndentationError: unexpected indent",
+    ),
+    "an import": (
+        {"methods__x": "\nimport nowhere\n"},
+        "methods/x.py, line 2: ModuleNotFoundError: No module named",
+    ),
+    "a name": (
+        {"methods__x": "a = b\n"},
+        "methods/x.py, line 1: NameError: name 'b' is not defined",
+    ),
+    "an error of its own": (
+        {"methods__x": "\n\nraise OSError('no')\n"},
+        "methods/x.py, line 3: OSError: no",
+    ),
     "an error in a function": (
-        {"methods__x": "def f():\n    raise OSError('no')\n\n\nf()\n"}, "methods/x.py, line 2: OSError: no"
+        {"methods__x": "def f():\n    raise OSError('no')\n\n\nf()\n"},
+        "methods/x.py, line 2: OSError: no",
     ),
     "an empty file": ({"methods__x": ""}, NO_CLASS),
     "a function": ({"methods__x": "def step(): ...\n"}, NO_CLASS),
     "no @settings": ({"methods__x": METHOD.replace("@settings\n", "")}, NO_CLASS),
     "another's class": ({"methods__x": "from methods.backprop import Backprop\n"}, NO_CLASS),
     "a task among methods": ({"methods__x": TASK}, "; Waves has no signal, no step"),
-    "a method among tasks": ({"tasks__x": METHOD}, "must declare a task, a class under @settings; Signed has no spec, no score"),
-    "no signal": ({"methods__x": METHOD.replace("    signal: ClassVar[Signal] = Signal.GRADIENT\n", "")}, "; Signed has no signal"),
-    "a name that is there": ({"methods__backprop": METHOD}, "methods/backprop.py: there is a method backprop already"),
-    "a task's name that is there": (
-        {"tasks__x": TASK.replace("mine/waves", "image/digits")}, "tasks/x.py: there is a task image/digits already"
+    "a method among tasks": (
+        {"tasks__x": METHOD},
+        "must declare a task, a class under @settings; Signed has no spec, no score",
     ),
-    "a default out of range": ({"methods__x": METHOD.replace("= 1.0", "= -1.0")}, "scale must be > 0, got -1.0"),
+    "no signal": (
+        {"methods__x": METHOD.replace("    signal: ClassVar[Signal] = Signal.GRADIENT\n", "")},
+        "; Signed has no signal",
+    ),
+    "a name that is there": (
+        {"methods__backprop": METHOD},
+        "methods/backprop.py: there is a method backprop already",
+    ),
+    "a task's name that is there": (
+        {"tasks__x": TASK.replace("mine/waves", "image/digits")},
+        "tasks/x.py: there is a task image/digits already",
+    ),
+    "a default out of range": (
+        {"methods__x": METHOD.replace("= 1.0", "= -1.0")},
+        "scale must be > 0, got -1.0",
+    ),
     "a choice out of range": (
         {"methods__x": METHOD + "CHOICES = {'y': (Signed(scale=-1.0), '')}\n"},
         "methods/x.py, line 24: InputError: scale must be > 0, got -1.0",
     ),
-    "choices that are none": ({"methods__x": METHOD + "CHOICES = ['y']\n"}, "line 1: AttributeError: 'list' object has"),
-    "a spec that fails": (
-        {"tasks__x": TASK.replace("MLP((8,))", "MLP((0,))")}, "tasks/x.py, line 16: InputError: hidden must be"
+    "choices that are none": (
+        {"methods__x": METHOD + "CHOICES = ['y']\n"},
+        "line 1: AttributeError: 'list' object has",
     ),
-    "a type that is none": ({"networks__x": NETWORK.replace("width: PositiveInt", "width: Whole")}, "NameError: name 'Whole'"),
-}  # fmt: skip
+    "a spec that fails": (
+        {"tasks__x": TASK.replace("MLP((8,))", "MLP((0,))")},
+        "tasks/x.py, line 16: InputError: hidden must be",
+    ),
+    "a type that is none": (
+        {"networks__x": NETWORK.replace("width: PositiveInt", "width: Whole")},
+        "NameError: name 'Whole'",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -216,13 +252,20 @@ def test_a_folder_that_is_not_there_is_one_line(beyond, monkeypatch, tmp_path):
 
 
 FAILING = {
-    "a step that fails": (METHOD.replace(".sign()", ".sing()"), "'Tensor' object has no attribute 'sing'"),
+    "a step that fails": (
+        METHOD.replace(".sign()", ".sing()"),
+        "'Tensor' object has no attribute 'sing'",
+    ),
     "a first state that fails": (
-        METHOD + "\n    def remembered(self, problem, params, rng):\n        return {'a': 1 / 0}\n", "division by zero"
+        METHOD + "\n    def remembered(self, problem, params, rng):\n        return {'a': 1 / 0}\n",
+        "division by zero",
     ),
     "a direction of another shape": (METHOD.replace(".sign()", ".sign()[:, 1:]"), "RuntimeError: "),
-    "a state that is none": (METHOD + "\n    def init(self, problem, params, rng):\n        return None\n", "TypeError: "),
-}  # fmt: skip
+    "a state that is none": (
+        METHOD + "\n    def init(self, problem, params, rng):\n        return None\n",
+        "TypeError: ",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FAILING)

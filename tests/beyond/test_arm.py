@@ -22,8 +22,8 @@ FAULTS = [
     ("beyond/run/arm.py", "if type(choice) is cls:", "if choice is not None:"),
     (
         "beyond/run/arm.py",
-        "(other is not MISSING and same(own, other))",
-        "other is MISSING or same(own, other)",
+        "(other is not MISSING and same(one, other))",
+        "other is MISSING or same(one, other)",
     ),
 ]
 

@@ -92,13 +92,28 @@ def test_along_time():
 
 
 BAD = {
-    "no such word": (("flaten", "linear"), "the first word of network.layers[0] must be one of linear, conv, "),
-    "an empty one": ((" ", "linear"), "the first word of network.layers[0] must be one of linear, conv, "),
-    "no number": (("conv", "linear"), "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got 'conv'"),
-    "no whole number": (("conv 2.5",), "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got"),
+    "no such word": (
+        ("flaten", "linear"),
+        "the first word of network.layers[0] must be one of linear, conv, ",
+    ),
+    "an empty one": (
+        (" ", "linear"),
+        "the first word of network.layers[0] must be one of linear, conv, ",
+    ),
+    "no number": (
+        ("conv", "linear"),
+        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got 'conv'",
+    ),
+    "no whole number": (
+        ("conv 2.5",),
+        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got",
+    ),
     "a number too many": (("relu 3",), "network.layers[0] must be as `relu`, got 'relu 3'"),
-    "neither true nor false": (("gru 4 yes",), "network.layers[0] must be as `gru n_hidden [bidirectional]`, got"),
-}  # fmt: skip
+    "neither true nor false": (
+        ("gru 4 yes",),
+        "network.layers[0] must be as `gru n_hidden [bidirectional]`, got",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)

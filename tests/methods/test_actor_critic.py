@@ -1,5 +1,4 @@
-"""Oracles: every action enumerated, automatic differentiation of the written objective, and known
-mean rewards.
+"""Oracles: actions enumerated, automatic differentiation of the objective, known mean rewards.
 
 A replica stands for one outcome of the draws: a step of all of them at once, weighted by their
 probabilities, is the expectation itself. For values the draws are the two nodes of Gauss-Hermite
@@ -134,9 +133,9 @@ def test_a_step_equals_automatic_differentiation_of_both_objectives(
 ):
     method = ActorCritic(n_actions=3, value_weight=0.4, entropy_bonus=0.2, action_std=0.7)
     given = make_problem(method, task, network=network)
-    asked, own = [], given.problem.reward
+    asked, answer = [], given.problem.reward
     given.problem.reward = lambda actions, batch: (
-        asked.append((actions, own(actions, batch))) or asked[-1][1]
+        asked.append((actions, answer(actions, batch))) or asked[-1][1]
     )
     critic = any_critic(given.problem, 2)
     actor_change, critic_change = changes(method, given, critic)

@@ -1,6 +1,4 @@
-"""Oracles: finite differences in float64, adaptation by automatic differentiation, backpropagation
-on the queries.
-"""
+"""Oracles: finite differences in float64, adaptation by automatic differentiation, backprop."""
 
 from dataclasses import replace
 
@@ -43,9 +41,7 @@ def gradient(method, given):
 
 @pytest.fixture
 def make_episodes(make_problem):
-    """Return a function that makes a small problem in float64, with three episodes for each of two
-    replicas.
-    """
+    """Return what makes a small float64 problem, three episodes for each of two replicas."""
 
     def make(method, task):
         network, settings = TINY[task]
@@ -69,10 +65,10 @@ def episodes(given):
         for index in range(3):
             support, queries = (
                 (
-                    own.inputs[[replica], index * n : (index + 1) * n],
-                    own.targets[[replica], index * n : (index + 1) * n],
+                    part.inputs[[replica], index * n : (index + 1) * n],
+                    part.targets[[replica], index * n : (index + 1) * n],
                 )
-                for own, n in ((batch.support, episode.n_support), (batch, episode.n_query))
+                for part, n in ((batch.support, episode.n_support), (batch, episode.n_query))
             )
             yield replica, support, queries
 
@@ -181,9 +177,7 @@ def test_tasks_without_episodes_are_refused(make_problem):
 
 @pytest.mark.slow
 def test_sinusoids_are_learnt_from_ten_points(make_problem):
-    """The paper's figure 3: one step takes the squared error from 3.2 to 1 and below, further steps
-    take it on.
-    """
+    """The paper's figure 3: one step takes the squared error from 3.2 below 1, further ones on."""
     method = MAML(Adam(learning_rate=0.001))
     given = make_problem(method, "regression/sinusoids", seeds=[0])
     state, fresh = method.init(given.problem, given.params, given.rng), Stream("augment", [0])

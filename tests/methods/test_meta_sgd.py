@@ -1,6 +1,4 @@
-"""Oracles: finite differences in float64, for weights and rates; MAML, where one rate serves all
-weights.
-"""
+"""Oracles: finite differences in float64, for weights and rates; MAML, where rates are one."""
 
 import pytest
 import torch
@@ -30,9 +28,7 @@ TINY = {
 
 @pytest.fixture
 def make_episodes(make_problem):
-    """Return a function that makes a small problem in float64, with three episodes for each of two
-    replicas.
-    """
+    """Return what makes a small float64 problem, three episodes for each of two replicas."""
 
     def make(method, task):
         network, settings = TINY[task]
@@ -64,10 +60,10 @@ def objective(given, params, rates, n_steps):
         for index in range(3):
             support, queries = (
                 (
-                    own.inputs[[replica], index * n : (index + 1) * n],
-                    own.targets[[replica], index * n : (index + 1) * n],
+                    part.inputs[[replica], index * n : (index + 1) * n],
+                    part.targets[[replica], index * n : (index + 1) * n],
                 )
-                for own, n in ((batch.support, episode.n_support), (batch, episode.n_query))
+                for part, n in ((batch.support, episode.n_support), (batch, episode.n_query))
             )
 
             def loss(weights, examples):

@@ -1,6 +1,4 @@
-"""Oracles: REINFORCE's estimate, and automatic differentiation of the surrogate as the paper writes
-it.
-"""
+"""Oracles: REINFORCE's estimate, and automatic differentiation of the paper's surrogate."""
 
 import pytest
 import torch
@@ -68,9 +66,7 @@ def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_proble
 
 
 def surrogate(kind, outputs, actions, before, advantages, clip, entropy_bonus):
-    """Return minus the objective (R,), and which actions are cut, and which are far off but on the
-    other side.
-    """
+    """Return minus the objective (R,); which actions are cut, which far off on the other side."""
     if kind == "classes":
         peer, entropy = Categorical(logits=outputs), Categorical(logits=outputs).entropy().mean(1)
         after = torch.stack([peer.log_prob(action) for action in actions.unbind(2)], 2)
@@ -94,9 +90,15 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(
     task, rate, normalise, make_problem, close
 ):
     method = PPO(
-        SGD(learning_rate=rate), n_actions=3, n_epochs=3, n_minibatches=2, clip=0.1, baseline="leave_one_out",
-        normalise_advantages=normalise, entropy_bonus=0.05,
-    )  # fmt: skip
+        SGD(learning_rate=rate),
+        n_actions=3,
+        n_epochs=3,
+        n_minibatches=2,
+        clip=0.1,
+        baseline="leave_one_out",
+        normalise_advantages=normalise,
+        entropy_bonus=0.05,
+    )
     given = make_problem(method, task, network=MLP(hidden=(8,), activation="tanh"))
     twin = make_problem(task=task)
     network, kind = given.network, str(given.task.spec.target_kind)
@@ -106,8 +108,8 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(
     rewards = twin.problem.reward(actions, given.batch)
     advantages = 1.5 * rewards - 0.5 * rewards.sum(2, keepdim=True)
     if normalise:
-        for replica, own in enumerate(advantages):
-            advantages[replica] = (own - own.mean()) / own.std(correction=0)
+        for replica, values in enumerate(advantages):
+            advantages[replica] = (values - values.mean()) / values.std(correction=0)
     acting = network.outputs(given.params, given.batch.inputs)
     before = surrogate(kind, acting, actions, None, advantages, 0.1, 0.0)[1]
 
@@ -153,8 +155,8 @@ def test_an_action_beyond_the_clip_asks_for_no_more(reward, make_problem, monkey
 def test_rewards_are_asked_for_once_and_every_pass_is_charged(make_problem):
     method = PPO(PLAIN, n_actions=2, n_epochs=3, n_minibatches=4)
     given = make_problem(method, batch_size=18)  # four parts of 5, 5, 5 and 3
-    rewards, own = [], given.problem.reward
-    given.problem.reward = lambda *asked: rewards.append(own(*asked)) or rewards[-1]
+    rewards, answer = [], given.problem.reward
+    given.problem.reward = lambda *asked: rewards.append(answer(*asked)) or rewards[-1]
     given.problem.ledger = Ledger()
     state = stepped(method, given, mean_reward=0.5)
     assert (given.problem.ledger.forward, given.problem.ledger.backward) == (4 * 18, 3 * 18)

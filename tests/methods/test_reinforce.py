@@ -1,5 +1,4 @@
-"""Oracles: every action enumerated, against the gradient of the expected reward by automatic
-differentiation.
+"""Oracles: actions enumerated, against the expected reward's gradient by automatic differentiation.
 
 A replica stands for one outcome of the draws: a step of all of them at once, weighted by their
 probabilities, is the expectation itself, with no sampling error. For values the draws are the two
@@ -54,9 +53,7 @@ N_INPUTS = 2
 
 @pytest.fixture
 def stretch(make_problem):
-    """Return a function that makes one small problem and repeats its weights and batch for n
-    replicas.
-    """
+    """Return what makes one small problem and repeats its weights and batch for n replicas."""
 
     def make(method, n, seeds=(0,), **task):
         given = make_problem(method, seeds=seeds, batch_size=N_INPUTS, **task)
@@ -240,7 +237,7 @@ def test_actions_follow_the_policy():
         assert kstest(replica.flatten(), "norm").pvalue > 1e-4
 
 
-def test_every_input_action_and_replica_has_a_draw_of_its_own():
+def test_every_input_action_and_replica_has_another_draw():
     rng, even = Stream("step", [0, 1]), torch.zeros(2, 3, 6)
     classes = Softmax(even).sample(20_000, rng)
     values = Gaussian(even[..., :1], 1.0).sample(20_000, rng).squeeze(-1)
@@ -283,8 +280,8 @@ def test_the_running_mean_follows_the_rewards(make_problem, close):
     method = Reinforce(baseline_decay=0.75)
     given = make_problem(method)
     rewards = []
-    own = given.problem.reward
-    given.problem.reward = lambda *asked: rewards.append(own(*asked)) or rewards[-1]
+    answer = given.problem.reward
+    given.problem.reward = lambda *asked: rewards.append(answer(*asked)) or rewards[-1]
     state = method.init(given.problem, given.params, given.rng)
     for _ in range(2):
         state = method.step(state, given.sealed, given.problem, given.rng)

@@ -1,6 +1,4 @@
-"""Oracles: gradient descent on the joint loss, and the average of the weights that episodes lead to
-one by one.
-"""
+"""Oracles: gradient descent on the joint loss; the mean of the weights that episodes lead to."""
 
 import pytest
 import torch
@@ -29,8 +27,8 @@ def labelled(given):
     """All examples of each of the three episodes of a replica, (R, 3, n, ...)."""
     episode, batch = given.task.spec.episode, given.batch
     parts = [
-        [values.unflatten(1, (-1, size)) for values in (own.inputs, own.targets)]
-        for own, size in ((batch.support, episode.n_support), (batch, episode.n_query))
+        [values.unflatten(1, (-1, size)) for values in (part.inputs, part.targets)]
+        for part, size in ((batch.support, episode.n_support), (batch, episode.n_query))
     ]
     return [torch.cat(pair, 2) for pair in zip(*parts, strict=True)]
 
@@ -84,9 +82,9 @@ def test_minibatches_use_every_example_before_one_again(make_problem):
     given = make_problem(method)
     rows = method._minibatches(10, 3, given.rng)
     assert rows.shape == (6, 5, 4)
-    for own in rows.flatten(1):
-        assert sorted(own[:10].tolist()) == list(range(10))
-        assert sorted(own[10:].tolist()) == list(range(10))
+    for drawn in rows.flatten(1):
+        assert sorted(drawn[:10].tolist()) == list(range(10))
+        assert sorted(drawn[10:].tolist()) == list(range(10))
     assert not torch.equal(rows[0], rows[1])
 
 
@@ -100,10 +98,13 @@ def test_a_prediction_trains_on_each_support_by_itself(task, make_problem, close
     for index in range(3):
         support, queries = (
             Batch(
-                own.inputs[:, index * n : (index + 1) * n],
-                own.targets[:, index * n : (index + 1) * n],
+                part.inputs[:, index * n : (index + 1) * n],
+                part.targets[:, index * n : (index + 1) * n],
             )
-            for own, n in ((given.batch.support, episode.n_support), (given.batch, episode.n_query))
+            for part, n in (
+                (given.batch.support, episode.n_support),
+                (given.batch, episode.n_query),
+            )
         )
         params = given.params
         for _ in range(3):

@@ -1,6 +1,4 @@
-"""Oracles: one pair of spikes at every lag, and the log likelihood of whole runs by automatic
-differentiation.
-"""
+"""Oracles: one pair of spikes at every lag, and whole runs' log likelihood, differentiated."""
 
 from math import exp
 
@@ -22,7 +20,7 @@ from beyond.run.setup import Setup
 from beyond.streams import Stream
 from methods.spiking_stdp import SpikingSTDP
 
-# A spike that arrives after the neuron's own depresses the synapse: the sign of that half of the
+# A spike that arrives after the neuron's depresses the synapse: the sign of that half of the
 # window.
 FAULTS = [
     (
@@ -48,13 +46,13 @@ def one_pair(make_problem, arrival, firing, modulation=1.0, **settings):
     method = SpikingSTDP(PLAIN, n_steps=6, **settings)
     given = make_problem(method, seeds=[0], batch_size=3)
     layer = given.problem.layers[-1]
-    arrivals, own = torch.zeros(1, 6, 3, 32), torch.zeros(1, 6, 3, 10)
+    arrivals, spikes = torch.zeros(1, 6, 3, 32), torch.zeros(1, 6, 3, 10)
     arrivals[0, arrival, 1, 7] = 1
-    own[0, firing, 1, 4] = 1
+    spikes[0, firing, 1, 4] = 1
     _, tape = layer.forward(given.params, arrivals.flatten(1, 2))
     passages = [Passage(layer, arrivals.flatten(1, 2), tape)]
     change = method._changes(
-        passages, method._timing(own, own), torch.tensor([[0.0, modulation, 0.0]])
+        passages, method._timing(spikes, spikes), torch.tensor([[0.0, modulation, 0.0]])
     )
     return change[0, :320].view(10, 32)
 
@@ -106,8 +104,8 @@ def log_likelihood(method, given, params, inputs, spikes, actions):
         x, depth = inputs, 0
         for index, layer in enumerate(network.layers):
             if type(layer).__name__ == "ReLU":
-                own = spikes[depth]
-                before = own[:, step - 1] if step else torch.zeros_like(own[:, 0])
+                fired = spikes[depth]
+                before = fired[:, step - 1] if step else torch.zeros_like(fired[:, 0])
                 if method.reset == "soft":
                     potentials[depth] = (
                         method.decay * potentials[depth] - method.threshold * before + x
@@ -115,9 +113,11 @@ def log_likelihood(method, given, params, inputs, spikes, actions):
                 else:
                     potentials[depth] = method.decay * potentials[depth] * (1 - before) + x
                 logits = (potentials[depth] - method.threshold) / method.escape_noise
-                chance = -F.binary_cross_entropy_with_logits(logits, own[:, step], reduction="none")
+                chance = -F.binary_cross_entropy_with_logits(
+                    logits, fired[:, step], reduction="none"
+                )
                 total = total + chance.flatten(2).sum(2)
-                x, depth = own[:, step], depth + 1
+                x, depth = fired[:, step], depth + 1
             else:
                 single = given.problem.layers[index]
                 x, _ = single._network.forward(params[:, single.start : single.stop], x)
@@ -185,19 +185,19 @@ def test_the_window_rule_pairs_every_spike_of_a_step(make_problem, close):
     winner = torch.zeros(2, 4, 18, 10)
     winner[:, 3] = F.one_hot(actions, 10).float()
     parts = []
-    for before, own in ((sent, hidden), (hidden, winner)):
+    for before, after_it in ((sent, hidden), (hidden, winner)):
         weight, bias = (
-            torch.zeros(2, own.shape[-1], before.shape[-1]),
-            torch.zeros(2, own.shape[-1]),
+            torch.zeros(2, after_it.shape[-1], before.shape[-1]),
+            torch.zeros(2, after_it.shape[-1]),
         )
         for arrival in range(4):
             for firing in range(4):
                 lag = firing - arrival
                 window = 0.7 * 0.6**lag if lag >= 0 else -0.4 * 0.9**-lag
                 weight += window * torch.einsum(
-                    "rb,rbi,rbj->rij", advantages, own[:, firing], before[:, arrival]
+                    "rb,rbi,rbj->rij", advantages, after_it[:, firing], before[:, arrival]
                 )
-                bias += window * torch.einsum("rb,rbi->ri", advantages, own[:, firing])
+                bias += window * torch.einsum("rb,rbi->ri", advantages, after_it[:, firing])
         parts += [weight.flatten(1), bias]
     close(method.params(after) - given.params, torch.cat(parts, 1), rtol=1e-4, atol=1e-5)
 
@@ -267,8 +267,14 @@ def test_one_trial_has_no_others_to_compare_with():
 def test_it_learns_digits(rule):
     task = catalog.load("task", "image/digits")
     method = catalog.load("method", "spiking_stdp", rule=rule)
-    setup = Setup(method, task, task.spec.network.build(task.spec), [0, 1, 2], Budget("epochs", 500),
-                  {"method": "spiking_stdp"})  # fmt: skip
+    setup = Setup(
+        method,
+        task,
+        task.spec.network.build(task.spec),
+        [0, 1, 2],
+        Budget("epochs", 500),
+        {"method": "spiking_stdp"},
+    )
     rows = [row for progress in train(setup) for row in progress.curves]
     scores = [
         row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"

@@ -1,6 +1,4 @@
-"""Oracles: automatic differentiation with the surrogate put in by hand, one replica and one time
-step at a time.
-"""
+"""Oracles: automatic differentiation with the surrogate put in by hand, step by step."""
 
 import pytest
 import snntorch
@@ -70,8 +68,8 @@ def reference_gradient(method, given, replica):
     """Gradient (n,) of one replica's loss by unrolling the network in time."""
     params = given.params[replica].clone().requires_grad_()
     weights = [
-        {key: value[0] for key, value in own.items()}
-        for own in given.network.unflatten(params[None])
+        {key: value[0] for key, value in layer.items()}
+        for layer in given.network.unflatten(params[None])
     ]
     inputs, targets = given.batch.inputs[replica], given.batch.targets[replica]
     if method.code == "latency":
@@ -81,9 +79,11 @@ def reference_gradient(method, given, replica):
         trains = [inputs] * method.n_steps
     potentials, fired, out, peak, cost = {}, {}, [], 0.0, 0.0
     for x in trains:
-        for index, (layer, own) in enumerate(zip(given.network.layers, weights, strict=True)):
+        for index, (layer, layer_weights) in enumerate(
+            zip(given.network.layers, weights, strict=True)
+        ):
             if type(layer).__name__ not in ("ReLU", "Tanh", "Sigmoid"):
-                x = apply(layer, own, x)
+                x = apply(layer, layer_weights, x)
                 continue
             before, spike = (
                 potentials.get(index, torch.zeros_like(x)),
@@ -221,8 +221,14 @@ def test_a_network_without_activations_is_refused(make_problem):
 @pytest.mark.slow
 def test_it_comes_near_backpropagation_on_digits():
     task = catalog.load("task", "image/digits")
-    setup = Setup(catalog.load("method", "spiking_surrogate"), task, task.spec.network.build(task.spec), [0, 1, 2],
-                  Budget("epochs", 1000), {"method": "spiking_surrogate"})  # fmt: skip
+    setup = Setup(
+        catalog.load("method", "spiking_surrogate"),
+        task,
+        task.spec.network.build(task.spec),
+        [0, 1, 2],
+        Budget("epochs", 1000),
+        {"method": "spiking_surrogate"},
+    )
     rows = [row for progress in train(setup) for row in progress.curves]
     scores = [
         row["value"] for row in rows if row["split"] == "test" and row["metric"] == "accuracy_score"
