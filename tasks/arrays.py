@@ -1,6 +1,6 @@
-"""Arrays of one's own: an .npz file, as NumPy's `savez` writes it.
+"""Arrays in an .npz file, as NumPy's `savez` writes it.
 
-Source      A file with an array of inputs, named `X`, `x`, `inputs`, `images`, `features` or `data`,
+Source      A file with an array of inputs, named `X`, `x`, `inputs`, `images`, `features`, `data`,
             and one of targets, named `y`, `Y`, `targets`, `target`, `labels` or `label`, or as
             `inputs` and `targets` say. With the name of a split behind or before (`X_train`,
             `val_images`), each split has its own. Python objects are never unpickled.
@@ -272,7 +272,8 @@ def _chosen(
             return {split: names[split] for split in (WHOLE, *SPLITS) if split in names}
     known = f"{given!r}" if given else f"{', '.join(usual)}"
     raise InputError(
-        f"{file} has no array {known}; task.{setting} may name one of {listed(list(found)) or 'none'}"
+        f"{file} has no array {known}; "
+        f"task.{setting} may name one of {listed(list(found)) or 'none'}"
     )
 
 

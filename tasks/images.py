@@ -1,6 +1,6 @@
-"""Images of one's own: a folder of folders, one for each class.
+"""Images in a folder of folders, one for each class.
 
-Source      A folder. Each folder in it is a class of that name, and the PNG, JPEG, GIF and BMP files
+Source      A folder. Each folder in it is a class of that name; the PNG, JPEG, GIF and BMP files
             below are its images. Or it has the folders `train`, `validation` (or `val`) and `test`,
             each with the classes in it; of the last two, one or both may be missing.
 Examples    An image each: turned as the camera noted, the first frame of an animation, 8 bits a
@@ -177,7 +177,7 @@ def _find(folder: Path) -> Found:
 
 
 def _parts(folder: Path) -> dict[str, Path]:
-    """Return the folder of each split, in order; the folder itself is all of `train` without them."""
+    """Return the folder of each split, in order; without them the folder is all of `train`."""
     inside = sorted(
         path for path in folder.iterdir() if path.is_dir() and not _hidden(path, folder)
     )

@@ -47,7 +47,7 @@ class CNN(Layered):
 
 
 def suited(shape: tuple[int, ...]) -> Architecture:
-    """Return what suits images (channels, height, width) that nobody described: a pooling halves."""
+    """Return what suits images (channels, height, width) not described: a pooling halves."""
     smallest = min(shape[1:])
     return CNN((8, 16)) if smallest >= 8 else CNN((8,)) if smallest >= 4 else MLP()
 

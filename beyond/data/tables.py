@@ -106,7 +106,7 @@ class Inputs(Column):
         return self.values.nan_to_num(0.0).numpy()
 
     def fitted(self, rows: Tensor, scaling: Scaling, shared: bool) -> Served:
-        """Scaled by the training rows (S, n) of each split; what is constant there is turned off."""
+        """Scaled by the training rows (S, n) of each split; what is constant there is off."""
         means, stds = zip(*(self._moments_of(self.values[part]) for part in rows), strict=True)
         scale = Scale(torch.stack(means).unsqueeze(1), torch.stack(stds).unsqueeze(1))
         return Filled(self.values, scale)
