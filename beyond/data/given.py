@@ -118,11 +118,15 @@ class GivenTask(ArrayTask):
         return f"{given[0]} as given, the others drawn {drawn}" if given else f"drawn {drawn}"
 
     def checksum(self) -> str:
-        """SHA-256 over the raw inputs and targets, and where fixed splits begin."""
+        """SHA-256 over the raw inputs and targets, and what else decides results."""
+        raw = self.examples()
+        return digest(raw.inputs, raw.targets, *self._further())
+
+    def _further(self) -> list[np.ndarray]:
+        """What else of the data decides results: where fixed splits begin."""
         raw = self.examples()
         sizes = [-1 if size is None else size for size in (raw.n_validation, raw.n_test)]
-        fixed = [] if max(sizes) < 0 else [np.array(sizes)]
-        return digest(raw.inputs, raw.targets, *fixed)
+        return [] if max(sizes) < 0 else [np.array(sizes)]
 
     @property
     def _file(self) -> Path:

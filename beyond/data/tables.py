@@ -294,6 +294,15 @@ def understand_target(name: str, column: Any, kind: str | None, file: Path) -> T
     return of_classes(codes, map(str, labels.categories), f"{file}, column {name!r}", hint=hint)
 
 
+def understand_texts(column: Any, where: str) -> list[str]:
+    """Take a column as texts, one that is missing as empty; `InputError` for one of other things."""
+    from pandas.api import types
+
+    if not (types.is_string_dtype(column) or types.is_object_dtype(column)):
+        raise InputError(f"{where} has no texts but {column.dtype}; task=table learns from those")
+    return column.fillna("").astype(str).tolist()
+
+
 def in_order(name: str, column: Any, file: Path) -> np.ndarray:
     """Rows in order of time; raise `InputError` for a column that has none, or lacks some."""
     from pandas.api import types

@@ -42,8 +42,8 @@ FAULTS = [
     # a test example that trains now goes unseen
     (
         "beyond/data/given.py",
-        "fixed = [] if max(sizes) < 0 else [np.array(sizes)]",
-        "fixed = []",
+        "return [] if max(sizes) < 0 else [np.array(sizes)]",
+        "return []",
     ),
 ]
 N = 200

@@ -1,0 +1,128 @@
+"""Texts as symbols, of which each replica knows those of its training part.
+
+    0    nothing: behind the end of a text
+    1    unknown: what the training part has fewer than `rare` times, or is not among its `most`
+    2 .. what the training part has, the most frequent first, then in order of the alphabet
+
+There is one copy of the texts, as places in the alphabet of all; each replica has a table of the
+symbols that these are to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyond.data.splits import Column, Scaling, Served, take
+
+Unit = Literal["words", "characters"]
+NOTHING, UNKNOWN, FIRST = 0, 1, 2
+WORD = re.compile(r"\w+(?:['\u2019]\w+)*")  # don't is one word, however it is typeset
+LONGEST = 64  # units of texts whose length is not set
+MOST_CUT = 5  # percent of them
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as places in the alphabet of all their units that a training part could know.
+
+    Attributes
+    ----------
+    values : array of shape (N, length) int64
+        NOTHING, UNKNOWN, or FIRST + a place in the alphabet.
+    alphabet : tuple of str
+        Words or characters, sorted; without those that all texts together have too rarely.
+    n_different : int
+        Those too.
+    shortest, longest : int
+        Units of a text before it was cut.
+    """
+
+    values: np.ndarray
+    alphabet: tuple[str, ...]
+    n_different: int
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Symbols(Column):
+    """Texts (N, length), as `Encoded` has them.
+
+    Attributes
+    ----------
+    n_places : int
+        Entries of the alphabet, with NOTHING and UNKNOWN.
+    rare, most : int
+        See `tasks/text.py`.
+    """
+
+    n_places: int
+    rare: int
+    most: int
+
+    @property
+    def known(self) -> np.ndarray:
+        """Symbols to one who has read nothing."""
+        return self.values.clamp(max=UNKNOWN).numpy()
+
+    def fitted(self, rows: Tensor, scaling: Scaling, shared: bool) -> Served:
+        """As each replica reads them that has read its training rows (S, n)."""
+        read = torch.stack([self._read(self.values[part]) for part in rows])
+        return Read(self.values, symbols=read)
+
+    def _read(self, values: Tensor) -> Tensor:
+        """Symbol of each place (n_places,), for one who has read these texts (n, length)."""
+        counts = torch.bincount(values.flatten(), minlength=self.n_places)
+        counts[:FIRST] = 0
+        frequent = counts.argsort(descending=True, stable=True)[: self.most]
+        frequent = frequent[counts[frequent] >= self.rare]
+        symbols = torch.full((self.n_places,), UNKNOWN)
+        symbols[NOTHING] = NOTHING
+        symbols[frequent] = FIRST + torch.arange(len(frequent))
+        return symbols
+
+
+@dataclass(frozen=True)
+class Read(Served):
+    """Places of every text, and the symbols (S, n_places) that these are to each replica."""
+
+    symbols: Tensor = field(kw_only=True)
+
+    def at(self, rows: Tensor) -> Tensor:
+        n_replicas, n_places = self.symbols.shape
+        starts = n_places * torch.arange(n_replicas).view(-1, 1, 1)
+        return self.symbols.take(take(self.values, rows) + starts)
+
+
+def units(text: str, unit: Unit) -> list[str]:
+    """Words or characters of a text, lower-cased: "Don't -  stop" has two words, 12 characters.
+
+    A word is a run of letters, digits and underscores, apostrophes inside included; what is between
+    words is not kept. Of characters all are, white space as one blank.
+    """
+    lower = text.lower()
+    return WORD.findall(lower) if unit == "words" else list(" ".join(lower.split()))
+
+
+def encode(texts: Sequence[str], unit: Unit, length: int | None, rare: int) -> Encoded:
+    """Cut texts to a length, by default one that few exceed, and number what is in them."""
+    split = [units(text, unit) for text in texts]
+    lengths = [len(text) for text in split]
+    if length is None:
+        length = max(1, min(LONGEST, ceil(np.percentile(lengths, 100 - MOST_CUT))))
+    counts = Counter(word for text in split for word in text[:length])
+    alphabet = sorted(word for word, count in counts.items() if count >= rare)
+    places = {word: place for place, word in enumerate(alphabet, start=FIRST)}
+    values = np.full((len(split), length), NOTHING)
+    for row, text in zip(values, split, strict=True):
+        row[: len(text)] = [places.get(word, UNKNOWN) for word in text[:length]]
+    return Encoded(values, tuple(alphabet), len(counts), min(lengths), max(lengths))
