@@ -9,10 +9,10 @@ Examples    A row each. The text is taken as words (lower-cased runs of letters 
             is an empty one. The target is taken as in `task=table`.
 Splits      70 % train, 15 % validation, 15 % test: drawn by seed and stratified by class.
 Chance      The share of the most frequent class; R2 = 0.
-Network     Recurrent, so that a word counts wherever it stands. On 1,500 texts of 11 to 40 words out
-            of 600, one or two of them from the 40 that decide the class, backpropagation reaches
-            0.86 in 20 epochs, and 0.53 with fully connected layers, `network=mlp`; these serve
-            methods that refuse recurrence.
+Network     Recurrent, so that a word counts wherever it stands. On 1,500 texts of 11 to 40 words
+            out of 600, one or two of them from the 40 that decide the class, backpropagation
+            reaches 0.86 in 20 epochs, and 0.53 with fully connected layers, `network=mlp`;
+            these serve methods that refuse recurrence.
 """
 
 from functools import cached_property

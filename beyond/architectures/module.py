@@ -37,7 +37,7 @@ class Module:
         return self.factory.rpartition(":")[2].rpartition(".")[2]
 
     def build(self, spec: TaskSpec) -> Network:
-        """Make the network for a task: of our layers, where it is a stack of torch's own."""
+        """Make the network for a task: of our layers, where it is a stack of torch's."""
         wrapped = ModuleNetwork(
             lambda: find("factory", self.factory)(spec.input_shape, spec.n_outputs), spec
         )

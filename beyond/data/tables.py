@@ -295,7 +295,7 @@ def understand_target(name: str, column: Any, kind: str | None, file: Path) -> T
 
 
 def understand_texts(column: Any, where: str) -> list[str]:
-    """Take a column as texts, one that is missing as empty; `InputError` for one of other things."""
+    """Take a column as texts, one that is missing as empty; `InputError` for other things."""
     from pandas.api import types
 
     if not (types.is_string_dtype(column) or types.is_object_dtype(column)):

@@ -1,4 +1,4 @@
-"""A stack of torch's own layers as ours, so that rules which need access to layers train it too."""
+"""A stack of torch's layers as ours, so that rules which need access to layers train it too."""
 
 from __future__ import annotations
 

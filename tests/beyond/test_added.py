@@ -1,4 +1,4 @@
-"""Choices of one's own in a folder: one file each, and one clear line for what is wrong with it."""
+"""Choices in an added folder: one file each, and one clear line for what is wrong with it."""
 
 import subprocess
 import sys
@@ -90,7 +90,7 @@ SMALL = ("seeds=2", "budget.epochs=2")
 
 @pytest.fixture
 def add(tmp_path, monkeypatch):
-    """Return a function that adds files to a folder of one's own, `methods/signed.py=...`."""
+    """Return a function that adds files to an added folder, `methods/signed.py=...`."""
     folder = tmp_path / "mine"
     folder.mkdir()
     before = set(sys.modules)
@@ -181,7 +181,7 @@ BAD = {
         {"methods__x": "a = b\n"},
         "methods/x.py, line 1: NameError: name 'b' is not defined",
     ),
-    "an error of its own": (
+    "an error that it raises": (
         {"methods__x": "\n\nraise OSError('no')\n"},
         "methods/x.py, line 3: OSError: no",
     ),
