@@ -31,7 +31,7 @@ from beyond.contracts import SPLITS, TargetKind, TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import (
     SPLIT_NAMES,
-    GivenTask,
+    FileTask,
     Stamp,
     Targets,
     counted,
@@ -75,7 +75,7 @@ class Loaded:
 
 
 @settings(kw_only=True)
-class Arrays(GivenTask):
+class Arrays(FileTask):
     """Predict one array of an .npz file from another.
 
     Parameters

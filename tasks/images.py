@@ -27,7 +27,7 @@ from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import (
     SPLIT_NAMES,
-    GivenTask,
+    FileTask,
     Stamp,
     Targets,
     counted,
@@ -70,7 +70,7 @@ class Found:
 
 
 @settings(kw_only=True)
-class Images(GivenTask):
+class Images(FileTask):
     """Name the class of an image: the folder that it is in.
 
     Parameters

@@ -24,7 +24,7 @@ import torch
 from beyond.architectures.gru import Recurrent
 from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
-from beyond.data.given import GivenTask, Targets, counted, listed
+from beyond.data.given import FileTask, Targets, counted, listed
 from beyond.data.tables import Frame, Reading, read_table, understand_target, understand_texts
 from beyond.data.texts import FIRST, Encoded, Symbols, Unit, encode
 from beyond.errors import InputError, require, require_one_of
@@ -32,7 +32,7 @@ from beyond.settings import PositiveInt, Text, settings
 
 
 @settings(kw_only=True)
-class TextTask(GivenTask):
+class TextTask(FileTask):
     """Predict one column of a table from a text in another.
 
     Parameters
@@ -129,4 +129,4 @@ class TextTask(GivenTask):
 
     @cached_property
     def _targets(self) -> Targets:
-        return understand_target(self.target, self._frame[self.target], self.kind, self._file)
+        return understand_target(self.target, self._frame[self.target], self.kind, self._where)

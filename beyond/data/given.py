@@ -86,15 +86,12 @@ class Targets:
 
 @settings(kw_only=True)
 class GivenTask(ArrayTask):
-    """Data as they come.
+    """Data as they come."""
 
-    Parameters
-    ----------
-    path : str
-        Where they are.
-    """
-
-    path: Text
+    @property
+    @abstractmethod
+    def _where(self) -> str:
+        """What lines about the data begin with."""
 
     @cached_property
     @abstractmethod
@@ -128,9 +125,26 @@ class GivenTask(ArrayTask):
         sizes = [-1 if size is None else size for size in (raw.n_validation, raw.n_test)]
         return [] if max(sizes) < 0 else [np.array(sizes)]
 
+
+@settings(kw_only=True)
+class FileTask(GivenTask):
+    """Data in a file, or a folder.
+
+    Parameters
+    ----------
+    path : str
+        Where they are.
+    """
+
+    path: Text
+
     @property
     def _file(self) -> Path:
         return Path(self.path).expanduser()
+
+    @property
+    def _where(self) -> str:
+        return str(self._file)
 
 
 def of_classes(

@@ -252,7 +252,7 @@ def _fields(said: str) -> str:
     return f", line {found[2]}: {found[3]} fields instead of {found[1]}" if found else f": {said}"
 
 
-def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
+def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
     """Turn columns into features; `InputError` with row and column for one of two kinds."""
     features: list[Feature] = []
     dropped: dict[str, str] = {}
@@ -264,34 +264,34 @@ def understand(frame: Frame, file: Path, names: Sequence[str]) -> Table:
         elif not different:
             dropped[name] = "every row lacks it"
         else:
-            made = _feature(name, column, file)
+            made = _feature(name, column, where)
             if isinstance(made, str):
                 dropped[name] = made
             else:
                 features.append(made)
     if not features:
-        raise InputError(f"{file} has no column to learn from: {listed(list(dropped)) or 'none'}")
+        raise InputError(f"{where} has no column to learn from: {listed(list(dropped)) or 'none'}")
     return Table(frame, features, dropped)
 
 
-def understand_target(name: str, column: Any, kind: str | None, file: Path) -> Targets:
+def understand_target(name: str, column: Any, kind: str | None, where: str) -> Targets:
     """Take a column as classes or values; `InputError` with the row for one that cannot be."""
     from pandas.api import types
 
     if (gaps := np.flatnonzero(column.isna())).size:
-        raise InputError(f"{place(file, int(gaps[0]), name)}: the target is missing")
+        raise InputError(f"{place(where, int(gaps[0]), name)}: the target is missing")
     numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
     few = numeric and bool((column % 1 == 0).all()) and column.nunique() <= FEW
     if kind == "values" and not numeric:
         raise InputError(
-            f"task.kind must be classes for the column {name!r} of {file}: it has texts"
+            f"task.kind must be classes for the column {name!r} of {where}: it has texts"
         )
     if kind == "values" or (kind is None and numeric and not few):
-        return of_values(_number(name, column, [], file).values, f"{file}, column {name!r}")
-    labels: Any = column.astype("category").cat
+        return of_values(_number(name, column, [], where).values, f"{where}, column {name!r}")
+    labels: Any = column.astype("category").cat.remove_unused_categories().cat
     codes = labels.codes.to_numpy(np.int64, copy=True)
     hint = "; task.kind=values predicts the number" if numeric else ""
-    return of_classes(codes, map(str, labels.categories), f"{file}, column {name!r}", hint=hint)
+    return of_classes(codes, map(str, labels.categories), f"{where}, column {name!r}", hint=hint)
 
 
 def understand_texts(column: Any, where: str) -> list[str]:
@@ -303,18 +303,18 @@ def understand_texts(column: Any, where: str) -> list[str]:
     return column.fillna("").astype(str).tolist()
 
 
-def in_order(name: str, column: Any, file: Path) -> np.ndarray:
+def in_order(name: str, column: Any, where: str) -> np.ndarray:
     """Rows in order of time; raise `InputError` for a column that has none, or lacks some."""
     from pandas.api import types
 
     if (gaps := np.flatnonzero(column.isna())).size:
-        raise InputError(f"{place(file, int(gaps[0]), name)}: the time is missing")
+        raise InputError(f"{place(where, int(gaps[0]), name)}: the time is missing")
     if not (types.is_numeric_dtype(column) or types.is_datetime64_any_dtype(column)):
         dates = _dates(column)
         if dates is None:
             raise InputError(
                 f"task.time must be a column of numbers, or of dates as 2026-11-26; {name!r} of "
-                f"{file} has {column.iloc[0]!r}"
+                f"{where} has {column.iloc[0]!r}"
             )
         column = dates
     return np.argsort(column.to_numpy(), kind="stable")
@@ -331,7 +331,7 @@ def _dates(column: Any) -> Any:
     return dates if (dates.isna() == missing).all() else None
 
 
-def _feature(name: str, column: Any, file: Path) -> Feature | str:
+def _feature(name: str, column: Any, where: str) -> Feature | str:
     """Return what a column becomes, or why it is dropped."""
     import pandas as pd
     from pandas.api import types
@@ -341,24 +341,32 @@ def _feature(name: str, column: Any, file: Path) -> Feature | str:
     if types.is_bool_dtype(column):
         return _of_columns(name, "truth", [column.to_numpy(float)], gaps, scaled=0)
     if types.is_numeric_dtype(column):
-        return _number(name, column, gaps, file)
+        return _number(name, column, gaps, where)
     if types.is_datetime64_any_dtype(column):
         return _date(name, column, gaps)
     texts: Any = column[~missing].astype(str).str.strip()
     if set(texts.str.lower().unique()) in TRUTHS:
         true = column.astype(str).str.strip().str.lower().isin(["true", "yes", "t", "y"])
         return _of_columns(name, "truth", [true.to_numpy(float)], gaps, scaled=0)
+    if isinstance(column.dtype, pd.CategoricalDtype):  # said by the source, whatever they look like
+        return _categories(name, column, texts, missing, gaps)
     if (dates := _dates(column)) is not None:
         return _date(name, dates, gaps)
     numbers: Any = pd.to_numeric(texts, errors="coerce")
     if numbers.notna().all():
-        return _number(name, pd.to_numeric(column, errors="coerce"), gaps, file)
+        return _number(name, pd.to_numeric(column, errors="coerce"), gaps, where)
     if numbers.notna().mean() >= NUMERIC:
         row = int(numbers.index[numbers.isna()][0])
         raise InputError(
-            f"{place(file, row, name)}: {texts[row]!r} is no number, as the others are; "
+            f"{place(where, row, name)}: {texts[row]!r} is no number, as the others are; "
             f"task.missing=[{texts[row]!r}] takes it as missing"
         )
+    return _categories(name, column, texts, missing, gaps)
+
+
+def _categories(
+    name: str, column: Any, texts: Any, missing: np.ndarray, gaps: list[np.ndarray]
+) -> Feature | str:
     categories = sorted(texts.unique())
     if len(categories) > MOST_CATEGORIES:
         return f"{len(categories):,} different texts: names or prose"
@@ -367,12 +375,12 @@ def _feature(name: str, column: Any, file: Path) -> Feature | str:
     return _of_columns(name, "category", shown, gaps, scaled=0)
 
 
-def _number(name: str, column: Any, gaps: list[np.ndarray], file: Path) -> Feature:
+def _number(name: str, column: Any, gaps: list[np.ndarray], where: str) -> Feature:
     values = column.to_numpy(float, na_value=np.nan)
     infinite = np.flatnonzero(np.isinf(values) | (np.abs(values) > np.finfo(np.float32).max))
     if len(infinite):
         row = int(infinite[0])
-        raise InputError(f"{place(file, row, name)}: {values[row]} is no finite number")
+        raise InputError(f"{place(where, row, name)}: {values[row]} is no finite number")
     return _of_columns(name, "number", [values], gaps, scaled=1)
 
 
@@ -395,6 +403,6 @@ def _of_columns(
     return Feature(name, kind, np.stack(every, 1), standardised)
 
 
-def place(file: Path, row: int, column: str) -> str:
+def place(where: str, row: int, column: str) -> str:
     """Say where a cell is; rows are counted below the header, from 1."""
-    return f"{file}, row {row + 1}, column {column!r}"
+    return f"{where}, row {row + 1}, column {column!r}"

@@ -36,13 +36,13 @@ FAULTS = [
     ("beyond/data/tables.py", "std = torch.where(self.standardised, std, 1.0)", "std = std + 0"),
     # rows in one group are in two splits
     (
-        "tasks/table.py",
+        "beyond/data/columns.py",
         "order = np.argsort(places[members]",
         "order = np.argsort(rng.random(n_rows)",
     ),
     # the first rows in time are the test split
     (
-        "tasks/table.py",
+        "beyond/data/columns.py",
         "train, validation, test = np.split(order, [",
         "test, validation, train = np.split(order, [",
     ),
@@ -227,6 +227,20 @@ def test_targets_are_values_or_classes(write):
     path = write(few, "few.csv")
     assert task(path, "shop").spec.n_outputs == 5
     assert task(path, "shop", kind="values").spec.target_kind is TargetKind.VALUES
+
+
+def test_categories_that_the_file_declares_stay_so(write):
+    """Some look like numbers, and of some there are no rows."""
+    declared = frame().assign(
+        shop=lambda made: pd.Categorical((made["shop"] % 5).astype(str)),
+        buys=lambda made: pd.Categorical(made["buys"], ["leaves", "returns", "buys"]),
+    )
+    made = task(write(declared, "shop.parquet"), ignore=["price"])
+    kinds = {
+        feature.name: (feature.kind, len(feature.standardised)) for feature in made._table.features
+    }
+    assert kinds["shop"] == ("category", 5)
+    assert list(made._targets.counts) == ["leaves", "buys"]
 
 
 def test_it_holds_what_logistic_regression_finds(write):
