@@ -35,6 +35,8 @@ PARTS = {  # of a method, each in its field of that name: where the classes are,
     "selection": ("beyond.kits.selection", "choose"),
     "crossover": ("beyond.kits.variation", "mate"),
     "mutation": ("beyond.kits.variation", "mutate"),
+    "baseline": ("beyond.kits.policies", "expected"),
+    "plasticity": ("beyond.kits.plasticity", "timing"),
 }
 CONTRACTS = {  # what tells a class of each group
     "task": ("spec", "score"),

@@ -12,11 +12,11 @@ to neuron i, and one run
           - sum_{t' > t} a_minus minus_decay^(t' - t) s_j[t'] s_i[t]         depression
     dw_ij = mean over runs of (reward - baseline) e_ij                       handed to the optimizer
 
-    rule      window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which
-              dw ascends the expected reward: the chance spike minus its probability, times the
-              trace of s_j in the potential
-    baseline  running_mean: of past rewards: b <- reward_decay b + (1 - reward_decay) mean r;
-              leave_one_out: the mean reward of the other K - 1 runs of the same input
+    plasticity  window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which
+                dw ascends the expected reward: the chance spike minus its probability, times the
+                trace of s_j in the potential
+    baseline    running_mean, of past rewards;  leave_one_out: of the other K - 1 runs of the input;
+                none
 
 A constant input current takes the place of s_j in the first layer, and 1 in a bias. What lies
 between a layer of weights and its neurons (pooling) is passed by the chain rule; a layer of weights
@@ -40,7 +40,7 @@ doi:10.3389/fncir.2015.00085.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,21 +49,20 @@ from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.passes import stretch
-from beyond.kits.policies import Softmax, expected_reward, require_others, running_mean
+from beyond.kits.plasticity import Plasticity, Window
+from beyond.kits.policies import Baseline, LeaveOneOut, Softmax
 from beyond.kits.spiking import (
     Code,
     Neurons,
     Passage,
-    Reset,
     check,
     count,
     escape_noise,
     simulate,
-    trace,
 )
 from beyond.network.layers import SUMS, Role
 from beyond.problem import Problem
-from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, UnitInterval, settings
+from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -75,28 +74,15 @@ class SpikingSTDP(Descent):
     ----------
     n_trials : int, >= 1
         K, runs with each input.
-    baseline : {"running_mean", "leave_one_out"}
-        What a reward is compared with; the second needs at least two trials.
-    reward_decay : float in [0, 1)
-        Of the running mean; the other baseline does not use it.
-    rule : {"window", "likelihood"}
-        What a synapse remembers: pairs of spikes by their order and distance, or the derivative of
-        the log likelihood.
-    a_plus, a_minus : float, >= 0
-        Heights of the window, for a spike that arrives before or after the neuron's.
-    plus_decay, minus_decay : float in [0, 1]
-        How the window falls off, per time step: exp(-dt / tau).
-    n_steps : int, >= 1
-        T, time steps of a run.
+    baseline : Baseline
+        What a reward is compared with.
+    plasticity : Plasticity
+        What a synapse remembers.
+    neurons : Neurons
+        Of the hidden layers.
     code : {"direct", "rate", "latency"}
         How inputs are fed: as a constant current, as spikes as often or as early as the input is
         strong. Symbols have no strength: only direct.
-    decay : float in [0, 1]
-        Of the membrane potential, per time step.
-    threshold : float, > 0
-        Potential at which a neuron is as likely to fire as not.
-    reset : {"soft", "hard"}
-        A spike subtracts the threshold from the potential, or sets it to zero.
     escape_noise, output_noise : float, > 0
         How far chance decides, in the unit of potentials and in that of the outputs' currents.
     """
@@ -104,35 +90,24 @@ class SpikingSTDP(Descent):
     signal: ClassVar[Signal] = Signal.REWARD
 
     n_trials: PositiveInt = 4
-    baseline: Literal["running_mean", "leave_one_out"] = "leave_one_out"
-    reward_decay: BelowOne = 0.9
-    rule: Literal["window", "likelihood"] = "window"
-    a_plus: NonNegative = 1.0
-    a_minus: NonNegative = 0.2
-    plus_decay: UnitInterval = 0.8
-    minus_decay: UnitInterval = 0.8
-    n_steps: PositiveInt = 4
+    baseline: Baseline = LeaveOneOut()
+    plasticity: Plasticity = Window()
+    neurons: Neurons = Neurons(n_steps=4)
     code: Code = "direct"
-    decay: UnitInterval = 0.9
-    threshold: Positive = 1.0
-    reset: Reset = "soft"
     escape_noise: Positive = 1.0
     output_noise: Positive = 2.0
 
     def __post_init__(self) -> None:
-        require_others("n_trials", self.n_trials, self.baseline)
+        self.baseline.require("n_trials", self.n_trials)
 
-    @property
-    def neurons(self) -> Neurons:
-        """The hidden layers' neurons."""
-        return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
-
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+    def require(self, problem: Problem) -> None:
         check(problem, "spiking_stdp", self.code)
         if problem.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError(
                 "the output neuron that fires names a class: it cannot name a value"
             )
+
+    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         return {"mean_reward": torch.zeros(len(params))}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
@@ -150,13 +125,14 @@ class SpikingSTDP(Descent):
         policy = Softmax(self._read(currents))
         actions = policy.sample(1, rng)  # (R, B * K, 1)
         rewards = problem.reward(actions.view(len(actions), -1, self.n_trials), batch)  # (R, B, K)
-        advantages = rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
+        advantages = rewards - self.baseline.expected(rewards, state["mean_reward"])
         modulation = advantages.flatten(1) / (advantages.shape[1] * self.n_trials)  # (R, B * K)
-        change = self._changes(
-            passages, self._output_timing(actions, policy.probabilities), modulation
-        )
+        fired = torch.zeros_like(policy.probabilities).scatter_(-1, actions, 1.0)  # (R, B * K, n)
+        noise = self.output_noise
+        timing = self.plasticity.output_timing(fired, policy.probabilities, self.neurons, noise)
+        change = self._changes(passages, timing, modulation)
         first, _ = self.trained(problem)
-        mean_reward = running_mean(state["mean_reward"], rewards, self.reward_decay)
+        mean_reward = self.baseline.after(state["mean_reward"], rewards)
         return -change[:, first:], {"mean_reward": mean_reward}
 
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
@@ -182,7 +158,8 @@ class SpikingSTDP(Descent):
         for passage in reversed(passages):
             segment, steps = passage.segment, passage.inputs.shape[1] // modulation.shape[1]
             if passage.spikes is not None and passage.potentials is not None:
-                error = _modulated(self._timing(passage.spikes, passage.potentials), modulation)
+                heard = passage.spikes, passage.potentials, self.neurons, self.escape_noise
+                error = _modulated(self.plasticity.timing(*heard), modulation)
             elif error is None:  # no neurons listen to this layer
                 parts.insert(0, timing.new_zeros(len(timing), segment.stop - segment.start))
             else:
@@ -192,25 +169,6 @@ class SpikingSTDP(Descent):
                 parts.insert(0, segment.gradient(passage.tape, error))
                 error = None if segment.role in SUMS else segment.carry(passage.tape, error)
         return torch.cat(parts, 1)
-
-    def _timing(self, spikes: Tensor, potentials: Tensor) -> Tensor:
-        """What a spike that arrives at each step adds to a synapse's memory, (R, T, B, ...)."""
-        if self.rule == "likelihood":
-            surprise = spikes - ((potentials - self.threshold) / self.escape_noise).sigmoid()
-            return self.neurons.back(spikes, surprise / self.escape_noise)
-        later = trace(spikes.flip(1), self.plus_decay).flip(1)  # the step's spike included
-        earlier = trace(spikes, self.minus_decay) - spikes
-        return self.a_plus * later - self.a_minus * earlier
-
-    def _output_timing(self, actions: Tensor, probabilities: Tensor) -> Tensor:
-        """The same for output neurons: one spike, of neuron `actions` (R, B, 1), at the end."""
-        fired = torch.zeros_like(probabilities).scatter_(-1, actions, 1.0)  # (R, B, n_outputs)
-        if self.rule == "likelihood":
-            surprise = (fired - probabilities) / (self.output_noise * self.n_steps)
-            return surprise.unsqueeze(1).expand(-1, self.n_steps, -1, -1)
-        before = fired.new_zeros(len(fired), self.n_steps - 1, *fired.shape[1:])
-        spikes = torch.cat([before, fired.unsqueeze(1)], 1)
-        return self._timing(spikes, spikes)
 
 
 def _modulated(timing: Tensor, modulation: Tensor) -> Tensor:

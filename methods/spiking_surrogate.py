@@ -32,8 +32,7 @@ arXiv:1901.09948.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +40,9 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
-from beyond.kits.spiking import Code, Neurons, Passage, Reset, check, count, simulate
+from beyond.kits.spiking import Code, Neurons, Passage, check, count, simulate
 from beyond.problem import Problem
-from beyond.settings import NonNegative, Positive, PositiveInt, UnitInterval, settings
+from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
 
@@ -53,20 +52,14 @@ class SpikingSurrogate(Descent):
 
     Parameters
     ----------
-    n_steps : int, >= 1
-        T, time steps of a run.
+    neurons : Neurons
+        Of the hidden layers.
     code : {"direct", "rate", "latency"}
         How inputs are fed: as a constant current, as spikes as often or as early as the input is
         strong. Symbols have no strength: only direct.
     readout : {"mean", "max"}
         Outputs: the mean over time of the last layer's current, or the largest potential of its
         leaky integral.
-    decay : float in [0, 1]
-        Of the membrane potential, per time step.
-    threshold : float, > 0
-        Potential above which a neuron fires.
-    reset : {"soft", "hard"}
-        A spike subtracts the threshold from the potential, or sets it to zero.
     surrogate_slope : float, >= 0
         Of the fast sigmoid, for a potential in the unit of the weights; 0 takes every derivative
         for 1.
@@ -76,23 +69,14 @@ class SpikingSurrogate(Descent):
 
     signal: ClassVar[Signal] = Signal.GRADIENT
 
-    n_steps: PositiveInt = 8
+    neurons: Neurons = Neurons()
     code: Code = "direct"
     readout: Literal["mean", "max"] = "mean"
-    decay: UnitInterval = 0.9
-    threshold: Positive = 1.0
-    reset: Reset = "soft"
     surrogate_slope: NonNegative = 2.0
     spike_cost: NonNegative = 0.0
 
-    @property
-    def neurons(self) -> Neurons:
-        """The hidden layers' neurons."""
-        return Neurons(self.n_steps, self.decay, self.threshold, self.reset)
-
-    def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
+    def require(self, problem: Problem) -> None:
         check(problem, "spiking_surrogate", self.code)
-        return {}
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         currents, passages = simulate(
@@ -121,8 +105,10 @@ class SpikingSurrogate(Descent):
     def _unread(self, error: Tensor, potentials: Tensor) -> Tensor:
         """Error at the last layer's currents, (R, T, B, n_outputs), from that at the outputs."""
         if self.readout == "mean":
-            return (error / self.n_steps).unsqueeze(1).expand_as(potentials)
-        peak = F.one_hot(potentials.argmax(1), self.n_steps).movedim(-1, 1)  # (R, T, B, n_outputs)
+            return (error / self.neurons.n_steps).unsqueeze(1).expand_as(potentials)
+        peak = F.one_hot(potentials.argmax(1), self.neurons.n_steps).movedim(
+            -1, 1
+        )  # (R, T, B, n_outputs)
         return self.neurons.back(torch.zeros_like(potentials), peak * error.unsqueeze(1))
 
     def _backward(self, passages: list[Passage], error: Tensor) -> Tensor:
@@ -138,7 +124,7 @@ class SpikingSurrogate(Descent):
                 error = error.unflatten(1, (-1, batch_size)) + self.spike_cost / (
                     batch_size * passage.spikes[0, 0, 0].numel()
                 )
-                distance = (passage.potentials - self.threshold).abs()
+                distance = (passage.potentials - self.neurons.threshold).abs()
                 error = self.neurons.back(
                     passage.spikes, error / (1 + self.surrogate_slope * distance).square()
                 )

@@ -121,6 +121,24 @@ CASES = {
         method=genetic method.mutation=null -> mutation must be a Mutation, got None
         """
     ),
+    "baseline": cases(
+        """
+        method=reinforce baseline.decay=0.5 -> unknown key 'baseline.decay' of baseline default; known: none; it is a key of ...
+        method=reinforce baseline=running_mean baseline.decay=1 -> decay must be in [0, 1), got 1
+        method=reinforce baseline=leave_one_out -> n_actions must be >= 2 with baseline leave_one_out, got 1
+        method=spiking_stdp method.n_trials=1 -> n_trials must be >= 2 with baseline leave_one_out, got 1
+        method=ppo method.baseline_decay=0.9 -> unknown key 'method.baseline_decay' of method ppo; known: ...
+        baseline=none -> baseline must be default for method backprop, which has none to replace
+        """
+    ),
+    "plasticity": cases(
+        """
+        method=spiking_stdp method.plasticity.plus_decay=2 -> plus_decay must be in [0, 1], got 2
+        method=spiking_stdp plasticity=oja -> unknown plasticity 'oja'; known: default, likelihood, window
+        method=spiking_stdp method.neurons.n_steps=0 -> n_steps must be an integer >= 1, got 0
+        method=spiking_stdp method.rule=likelihood -> unknown key 'method.rule' of method spiking_stdp; known: ...
+        """
+    ),
     "budget": cases(
         """
         budget.epochs=true -> budget.epochs must be a number > 0, got True

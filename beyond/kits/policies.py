@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import log, pi
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,71 @@ from beyond.problem import Problem
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
-Baseline = Literal["none", "running_mean", "leave_one_out"]
+
+@settings(kw_only=True)
+class Baseline(ABC):
+    """What a reward is compared with; independent of its own action, so that estimates stay
+    unbiased.
+    """
+
+    n_needed: ClassVar[int] = 1  # actions at an input
+
+    @abstractmethod
+    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+        """Return it for rewards (R, B, K), of which `mean_reward` (R,) is remembered."""
+
+    def after(self, mean_reward: Tensor, rewards: Tensor) -> Tensor:
+        """Return what is remembered of the rewards of this step too, (R,)."""
+        return mean_reward
+
+    def require(self, setting: str, n_actions: int) -> None:
+        """Raise `InputError` where an action has no others whose rewards its own is compared with."""
+        enough = n_actions >= self.n_needed
+        require(setting, f">= {self.n_needed} with baseline leave_one_out", n_actions, enough)
+
+
+@settings(kw_only=True)
+class NoBaseline(Baseline):
+    """Nothing: the reward by itself."""
+
+    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+        return 0.0
+
+
+@settings(kw_only=True)
+class RunningMean(Baseline):
+    """The mean of past rewards: b <- decay b + (1 - decay) mean r, taken before the step.
+
+    Parameters
+    ----------
+    decay : float in [0, 1)
+        For each step.
+    """
+
+    decay: BelowOne = 0.9
+
+    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+        return mean_reward[:, None, None]
+
+    def after(self, mean_reward: Tensor, rewards: Tensor) -> Tensor:
+        return torch.lerp(rewards.mean((1, 2)), mean_reward, self.decay)
+
+
+@settings(kw_only=True)
+class LeaveOneOut(Baseline):
+    """The mean reward of the other K - 1 actions at the same input."""
+
+    n_needed: ClassVar[int] = 2
+
+    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+        return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
+
+
+CHOICES = {
+    "running_mean": (RunningMean(), ""),
+    "leave_one_out": (LeaveOneOut(), ""),
+    "none": (NoBaseline(), ""),
+}
 
 
 @settings
@@ -54,55 +119,25 @@ class Comparing(Acting):
 
     Parameters
     ----------
-    baseline : {"none", "running_mean", "leave_one_out"}
-        What a reward is compared with; the last needs at least two actions.
-    baseline_decay : float in [0, 1)
-        Of the running mean; the other baselines do not use it.
+    baseline : Baseline
+        What a reward is compared with.
     """
 
-    baseline: Baseline = "running_mean"
-    baseline_decay: BelowOne = 0.9
+    baseline: Baseline = RunningMean()
 
     def __post_init__(self) -> None:
-        require_others("n_actions", self.n_actions, self.baseline)
+        self.baseline.require("n_actions", self.n_actions)
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         return {"mean_reward": torch.zeros(len(params))}
 
     def advantages(self, state: State, rewards: Tensor) -> Tensor:
         """Return how much each reward (R, B, K) is above its baseline."""
-        return rewards - expected_reward(self.baseline, rewards, state["mean_reward"])
+        return rewards - self.baseline.expected(rewards, state["mean_reward"])
 
     def heard(self, state: State, rewards: Tensor) -> dict[str, Tensor]:
-        """Entries of the state after these rewards: their running mean, a later baseline."""
-        return {"mean_reward": running_mean(state["mean_reward"], rewards, self.baseline_decay)}
-
-
-def require_others(setting: str, n_actions: int, baseline: Baseline) -> None:
-    """Raise `InputError` where an action has no others at its input to be compared with."""
-    enough = n_actions >= 2 or baseline != "leave_one_out"
-    require(setting, ">= 2 with baseline leave_one_out", n_actions, enough)
-
-
-def expected_reward(baseline: Baseline, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-    """What each reward (R, B, K) is compared with: independent of its action, so unbiased.
-
-    Parameters
-    ----------
-    baseline : {"none", "running_mean", "leave_one_out"}
-        Nothing; `mean_reward`, (R,), see `running_mean`; or the mean reward of the other K - 1
-        actions at the input.
-    """
-    if baseline == "running_mean":
-        return mean_reward[:, None, None]
-    if baseline == "leave_one_out":
-        return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
-    return 0.0
-
-
-def running_mean(mean_reward: Tensor, rewards: Tensor, decay: float) -> Tensor:
-    """Return decay * mean_reward + (1 - decay) * mean reward, (R,), of rewards (R, B, K)."""
-    return torch.lerp(rewards.mean((1, 2)), mean_reward, decay)
+        """Entries of the state after these rewards."""
+        return {"mean_reward": self.baseline.after(state["mean_reward"], rewards)}
 
 
 def draw_classes(probabilities: Tensor, n_draws: int, rng: Stream) -> Tensor:

@@ -85,18 +85,19 @@ class Neurons:
     Parameters
     ----------
     n_steps : int, >= 1
-        T.
+        T, time steps of a run.
     decay : float in [0, 1]
         Of the membrane potential, per time step: exp(-dt / tau).
     threshold : float, > 0
+        Potential above which a neuron fires; with escape noise, at which it is as likely to as not.
     reset : {"soft", "hard"}
-        Subtract the threshold after a spike, or start again from zero.
+        A spike subtracts the threshold from the potential, or sets it to zero.
     """
 
-    n_steps: PositiveInt
-    decay: UnitInterval
-    threshold: Positive
-    reset: Reset
+    n_steps: PositiveInt = 8
+    decay: UnitInterval = 0.9
+    threshold: Positive = 1.0
+    reset: Reset = "soft"
 
     def run(self, currents: Tensor, jitter: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Let the neurons integrate currents and fire.

@@ -19,6 +19,7 @@ from beyond.errors import UnsupportedError
 from beyond.ledger import Ledger
 from beyond.problem import Problem, seal
 from beyond.run.choices import named
+from beyond.settings import is_settings
 from beyond.streams import Stream
 
 N_EPISODES = 2
@@ -157,7 +158,7 @@ def _small(made: Any) -> Any:
     """Return a method, or a part of one, in the sizes of `SMALL`."""
     settings = _settings(made)
     sizes = {name: size for name, size in SMALL.items() if name in settings}
-    parts = {part: _small(settings[part]) for part in PARTS if part in settings}
+    parts = {name: _small(part) for name, part in settings.items() if is_settings(type(part))}
     return replace(made, **sizes, **parts)
 
 
@@ -171,6 +172,9 @@ def _others(made: Any) -> Iterator[tuple[str, Any]]:
                     f"{name}={'null' if value is None else value}",
                     replace(made, **{name: value}),
                 )
+        if is_settings(type(usual)) and name not in PARTS:
+            for inner, other in _others(usual):
+                yield f"{name}.{inner}", replace(made, **{name: other})
         for choice, (part, _) in named(name).items() if name in TRIED else ():
             if part is None:  # the method's
                 continue

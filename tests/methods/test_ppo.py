@@ -8,7 +8,8 @@ from beyond import catalog
 from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
-from beyond.kits.policies import Gaussian, Softmax
+from beyond.kits.policies import CHOICES as BASELINES
+from beyond.kits.policies import Gaussian, LeaveOneOut, NoBaseline, Softmax
 from beyond.ledger import Budget, Ledger
 from beyond.run.loop import train
 from beyond.run.setup import Setup
@@ -49,7 +50,7 @@ def test_the_first_update_is_that_of_reinforce(task, clip, baseline, make_proble
         n_epochs=1,
         n_minibatches=1,
         clip=clip,
-        baseline=baseline,
+        baseline=BASELINES[baseline][0],
         entropy_bonus=0.3,
     )
     given = make_problem(method, task)
@@ -95,7 +96,7 @@ def test_every_update_equals_automatic_differentiation_of_the_surrogate(
         n_epochs=3,
         n_minibatches=2,
         clip=0.1,
-        baseline="leave_one_out",
+        baseline=LeaveOneOut(),
         normalise_advantages=normalise,
         entropy_bonus=0.05,
     )
@@ -138,7 +139,7 @@ def test_an_action_beyond_the_clip_asks_for_no_more(reward, make_problem, monkey
                 n_epochs=n_epochs,
                 n_minibatches=1,
                 clip=clip,
-                baseline="none",
+                baseline=NoBaseline(),
                 entropy_bonus=0,
             )
             given = make_problem(method, batch_size=1)
@@ -185,7 +186,7 @@ def test_leave_one_out_needs_two_actions():
     with pytest.raises(
         InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"
     ):
-        PPO(PLAIN, n_actions=1, baseline="leave_one_out")
+        PPO(PLAIN, n_actions=1, baseline=LeaveOneOut())
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from beyond import catalog
 from beyond.contracts import Batch, SealedTargets
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
-from beyond.kits.policies import Gaussian, Softmax
+from beyond.kits.policies import CHOICES as BASELINES
+from beyond.kits.policies import Gaussian, LeaveOneOut, RunningMean, Softmax
 from beyond.ledger import Budget, Ledger
 from beyond.problem import seal
 from beyond.run.loop import train
@@ -28,14 +29,14 @@ FAULTS = [
     # A baseline that sees its action.
     (
         "beyond/kits/policies.py",
-        "return rewards - expected_reward(",
-        "return rewards + expected_reward(",
+        "return rewards - self.baseline.expected(",
+        "return rewards + self.baseline.expected(",
     ),
     ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
     # The running mean forgets at once.
     (
         "beyond/kits/policies.py",
-        "rewards.mean((1, 2)), mean_reward, decay",
+        "rewards.mean((1, 2)), mean_reward, self.decay",
         "mean_reward, rewards.mean((1, 2)), decay",
     ),
     ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
@@ -111,7 +112,9 @@ def test_over_every_action_the_mean_is_the_policy_gradient(
     outcomes = torch.tensor(list(product(range(5), repeat=N_INPUTS * n_actions))).view(
         -1, N_INPUTS, n_actions
     )
-    method = Reinforce(n_actions=n_actions, baseline=baseline, entropy_bonus=entropy_bonus)
+    method = Reinforce(
+        n_actions=n_actions, baseline=BASELINES[baseline][0], entropy_bonus=entropy_bonus
+    )
     given = stretch(method, len(outcomes), **CLASSES)
     policy = Softmax(given.problem.outputs(given.params, given.sealed.inputs))
     probability = policy.probabilities.gather(2, outcomes).flatten(1).prod(1)
@@ -138,7 +141,7 @@ def test_over_every_node_the_mean_is_the_gradient_of_the_expected_reward(
     nodes = torch.tensor(list(product([-1.0, 1.0], repeat=N_INPUTS * n_actions))).view(
         -1, N_INPUTS, n_actions, 1
     )
-    method = Reinforce(n_actions=n_actions, baseline=baseline, action_std=std)
+    method = Reinforce(n_actions=n_actions, baseline=BASELINES[baseline][0], action_std=std)
     given = stretch(method, len(nodes), **VALUES)
     monkeypatch.setattr(
         Gaussian, "sample", lambda policy, *_: policy.mean.unsqueeze(2) + std * nodes
@@ -156,7 +159,9 @@ def test_over_every_node_the_mean_is_the_gradient_of_the_expected_reward(
 @pytest.mark.parametrize("task", [CLASSES, VALUES], ids=["classes", "values"])
 @pytest.mark.parametrize(("n_actions", "baseline"), [(1, "running_mean"), (4, "leave_one_out")])
 def test_with_its_own_draws_the_mean_is_within_standard_errors(task, n_actions, baseline, stretch):
-    method = Reinforce(n_actions=n_actions, baseline=baseline, entropy_bonus=0.0, action_std=0.7)
+    method = Reinforce(
+        n_actions=n_actions, baseline=BASELINES[baseline][0], entropy_bonus=0.0, action_std=0.7
+    )
     given = stretch(method, 4000, **task)
     drawn = estimate(method, given, rng=Stream("step", range(4000)), mean_reward=0.2)
     targets = given.batch.targets[0]
@@ -170,7 +175,7 @@ def test_with_its_own_draws_the_mean_is_within_standard_errors(task, n_actions, 
 def test_the_baseline_cuts_the_variance_and_not_the_mean(stretch):
     spread = {}
     for baseline in ("none", "running_mean", "leave_one_out"):
-        method = Reinforce(n_actions=4, baseline=baseline, action_std=0.3)
+        method = Reinforce(n_actions=4, baseline=BASELINES[baseline][0], action_std=0.3)
         given = stretch(method, 1000, **VALUES)
         reward = gaussian_value(given.batch.targets[0], 0.3)(
             given.problem.outputs(given.params, given.sealed.inputs)
@@ -186,7 +191,7 @@ def test_the_baseline_cuts_the_variance_and_not_the_mean(stretch):
 def test_against_its_peers_an_action_that_earned_the_same_teaches_nothing(
     stretch, monkeypatch, close
 ):
-    method = Reinforce(n_actions=3, baseline="leave_one_out", entropy_bonus=0.0)
+    method = Reinforce(n_actions=3, baseline=LeaveOneOut(), entropy_bonus=0.0)
     given = stretch(method, 4, **CLASSES)
     monkeypatch.setattr(given.problem, "reward", lambda actions, _: torch.full(actions.shape, 0.7))
     drawn = estimate(method, given, rng=Stream("step", range(4)))
@@ -277,7 +282,7 @@ def test_the_problem_keeps_targets_and_loss_from_it(make_problem):
 
 
 def test_the_running_mean_follows_the_rewards(make_problem, close):
-    method = Reinforce(baseline_decay=0.75)
+    method = Reinforce(baseline=RunningMean(decay=0.75))
     given = make_problem(method)
     rewards = []
     answer = given.problem.reward
@@ -293,7 +298,7 @@ def test_the_running_mean_follows_the_rewards(make_problem, close):
 def test_a_replica_equals_the_same_seed_alone(task, make_problem, close):
     ends = []
     for seeds in ((0, 1, 2), (1,)):
-        method = Reinforce(SGD(learning_rate=0.1), n_actions=3, baseline="leave_one_out")
+        method = Reinforce(SGD(learning_rate=0.1), n_actions=3, baseline=LeaveOneOut())
         given = make_problem(method, seeds=seeds, **task)
         state = method.init(given.problem, given.params, given.rng)
         for _ in range(20):
@@ -315,7 +320,7 @@ def test_leave_one_out_needs_two_actions():
     with pytest.raises(
         InputError, match=r"^n_actions must be >= 2 with baseline leave_one_out, got 1$"
     ):
-        Reinforce(n_actions=1, baseline="leave_one_out")
+        Reinforce(n_actions=1, baseline=LeaveOneOut())
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ from beyond.architectures.mlp import MLP
 from beyond.contracts import Signal
 from beyond.errors import InputError, UnsupportedError
 from beyond.kits.optimizers import SGD
-from beyond.kits.spiking import Passage, escape_noise, simulate
+from beyond.kits.plasticity import Likelihood, Window
+from beyond.kits.policies import LeaveOneOut, RunningMean
+from beyond.kits.spiking import Neurons, Passage, escape_noise, simulate
 from beyond.ledger import Budget, Ledger
 from beyond.problem import Problem
 from beyond.run.loop import train
@@ -24,7 +26,7 @@ from methods.spiking_stdp import SpikingSTDP
 # window.
 FAULTS = [
     (
-        "methods/spiking_stdp.py",
+        "beyond/kits/plasticity.py",
         "self.a_plus * later - self.a_minus * earlier",
         "self.a_plus * later + self.a_minus * earlier",
     ),
@@ -43,7 +45,8 @@ PLAIN = SGD(learning_rate=1.0)  # weights change by what the rule asks for
 
 def one_pair(make_problem, arrival, firing, modulation=1.0, **settings):
     """Change of the read-out's weights (10, 32) by one spike from cell 7 and one of neuron 4."""
-    method = SpikingSTDP(PLAIN, n_steps=6, **settings)
+    neurons = Neurons(n_steps=6)
+    method = SpikingSTDP(PLAIN, neurons=neurons, plasticity=Window(**settings))
     given = make_problem(method, seeds=[0], batch_size=3)
     layer = given.problem.layers[-1]
     arrivals, spikes = torch.zeros(1, 6, 3, 32), torch.zeros(1, 6, 3, 10)
@@ -51,9 +54,8 @@ def one_pair(make_problem, arrival, firing, modulation=1.0, **settings):
     spikes[0, firing, 1, 4] = 1
     _, tape = layer.forward(given.params, arrivals.flatten(1, 2))
     passages = [Passage(layer, arrivals.flatten(1, 2), tape)]
-    change = method._changes(
-        passages, method._timing(spikes, spikes), torch.tensor([[0.0, modulation, 0.0]])
-    )
+    timing = method.plasticity.timing(spikes, spikes, neurons, method.escape_noise)
+    change = method._changes(passages, timing, torch.tensor([[0.0, modulation, 0.0]]))
     return change[0, :320].view(10, 32)
 
 
@@ -96,23 +98,23 @@ def relive(method, given):
 
 def log_likelihood(method, given, params, inputs, spikes, actions):
     """Log probability (R, B * K) of all spikes and actions, one time step at a time."""
-    network, n_replicas = given.network, len(params)
+    network, n_replicas, neurons = given.network, len(params), method.neurons
     weights = network.unflatten(params)
     total, currents = torch.zeros(actions.shape), []
     potentials = [torch.zeros(1)] * len(spikes)
-    for step in range(method.n_steps):
+    for step in range(neurons.n_steps):
         x, depth = inputs, 0
         for index, layer in enumerate(network.layers):
             if type(layer).__name__ == "ReLU":
                 fired = spikes[depth]
                 before = fired[:, step - 1] if step else torch.zeros_like(fired[:, 0])
-                if method.reset == "soft":
+                if neurons.reset == "soft":
                     potentials[depth] = (
-                        method.decay * potentials[depth] - method.threshold * before + x
+                        neurons.decay * potentials[depth] - neurons.threshold * before + x
                     )
                 else:
-                    potentials[depth] = method.decay * potentials[depth] * (1 - before) + x
-                logits = (potentials[depth] - method.threshold) / method.escape_noise
+                    potentials[depth] = neurons.decay * potentials[depth] * (1 - before) + x
+                logits = (potentials[depth] - neurons.threshold) / method.escape_noise
                 chance = -F.binary_cross_entropy_with_logits(
                     logits, fired[:, step], reduction="none"
                 )
@@ -129,18 +131,19 @@ def log_likelihood(method, given, params, inputs, spikes, actions):
 
 
 @pytest.mark.parametrize(
-    ("network", "settings"),
+    ("network", "neurons", "settings"),
     [
-        (None, {}),
-        (None, {"reset": "hard", "baseline": "running_mean", "output_noise": 0.7}),
-        (MLP(hidden=(12, 9)), {"escape_noise": 0.4, "threshold": 0.5}),
-        (CNN(channels=(3, 4)), {"threshold": 0.5, "escape_noise": 0.5}),
+        (None, {}, {}),
+        (None, {"reset": "hard"}, {"baseline": RunningMean(), "output_noise": 0.7}),
+        (MLP(hidden=(12, 9)), {"threshold": 0.5}, {"escape_noise": 0.4}),
+        (CNN(channels=(3, 4)), {"threshold": 0.5}, {"escape_noise": 0.5}),
     ],
 )
-def test_the_likelihood_rule_ascends_the_expected_reward(network, settings, make_problem, close):
-    method = SpikingSTDP(
-        PLAIN, rule="likelihood", **{"n_trials": 3, "n_steps": 4, "decay": 0.8, **settings}
-    )
+def test_the_likelihood_rule_ascends_the_expected_reward(
+    network, neurons, settings, make_problem, close
+):
+    neurons = Neurons(**{"n_steps": 4, "decay": 0.8, **neurons})
+    method = SpikingSTDP(PLAIN, plasticity=Likelihood(), n_trials=3, neurons=neurons, **settings)
     given = make_problem(method, network=network, batch_size=16)
     state = method.init(given.problem, given.params, given.rng) | {
         "mean_reward": torch.tensor([0.2, 0.4])
@@ -149,7 +152,7 @@ def test_the_likelihood_rule_ascends_the_expected_reward(network, settings, make
 
     inputs, spikes, actions, rewards = relive(method, given)
     by_input = rewards.unflatten(1, (16, 3))
-    if method.baseline == "leave_one_out":
+    if method.baseline == LeaveOneOut():
         others = torch.stack(
             [by_input[..., [1, 2]], by_input[..., [0, 2]], by_input[..., [0, 1]]], -2
         )
@@ -161,14 +164,14 @@ def test_the_likelihood_rule_ascends_the_expected_reward(network, settings, make
     (expected,) = torch.autograd.grad((advantages * likelihood).mean(1).sum(), params)
     assert 0 < rewards.mean() < 1
     close(method.params(after) - given.params, expected, rtol=1e-3, atol=1e-5)
-    close(after["mean_reward"], 0.9 * torch.tensor([0.2, 0.4]) + 0.1 * rewards.mean(1))
+    if method.baseline == RunningMean():
+        close(after["mean_reward"], 0.9 * torch.tensor([0.2, 0.4]) + 0.1 * rewards.mean(1))
 
 
 def test_the_window_rule_pairs_every_spike_of_a_step(make_problem, close):
     """A whole step of both layers against a loop over pairs of time steps."""
-    method = SpikingSTDP(
-        PLAIN, n_trials=3, code="rate", a_plus=0.7, a_minus=0.4, plus_decay=0.6, minus_decay=0.9
-    )
+    window = Window(a_plus=0.7, a_minus=0.4, plus_decay=0.6, minus_decay=0.9)
+    method = SpikingSTDP(PLAIN, n_trials=3, code="rate", plasticity=window)
     given = make_problem(method, batch_size=6)
     state = method.init(given.problem, given.params, given.rng)
     after = method.step(state, given.sealed, given.problem, given.rng)
@@ -203,7 +206,7 @@ def test_the_window_rule_pairs_every_spike_of_a_step(make_problem, close):
 
 
 def test_a_step_costs_its_runs_and_the_products_of_their_traces(make_problem):
-    method = SpikingSTDP(PLAIN, n_trials=4, n_steps=5)
+    method = SpikingSTDP(PLAIN, n_trials=4, neurons=Neurons(n_steps=5))
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     method.step(
@@ -236,7 +239,7 @@ def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
 
 
 def test_predictions_are_near_the_mean_of_runs_left_to_chance(make_problem):
-    method = SpikingSTDP(PLAIN, n_steps=30, escape_noise=2.0)
+    method = SpikingSTDP(PLAIN, neurons=Neurons(n_steps=30), escape_noise=2.0)
     given = make_problem(method)
     settings = given.problem, given.params, given.batch.inputs, method.neurons, method.code
     runs = [simulate(*settings, given.rng, escape_noise(2.0, given.rng))[0] for _ in range(40)]
@@ -259,14 +262,14 @@ def test_one_trial_has_no_others_to_compare_with():
         InputError, match="n_trials must be >= 2 with baseline leave_one_out, got 1"
     ):
         SpikingSTDP(PLAIN, n_trials=1)
-    SpikingSTDP(PLAIN, n_trials=1, baseline="running_mean")
+    SpikingSTDP(PLAIN, n_trials=1, baseline=RunningMean())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["window", "likelihood"])
-def test_it_learns_digits(rule):
+@pytest.mark.parametrize("plasticity", [Window(), Likelihood()])
+def test_it_learns_digits(plasticity):
     task = catalog.load("task", "image/digits")
-    method = catalog.load("method", "spiking_stdp", rule=rule)
+    method = catalog.load("method", "spiking_stdp", plasticity=plasticity)
     setup = Setup(
         method,
         task,

@@ -11,6 +11,7 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.errors import UnsupportedError
 from beyond.kits.optimizers import SGD
+from beyond.kits.spiking import Neurons
 from beyond.ledger import Budget, Ledger
 from beyond.problem import Problem
 from beyond.run.loop import train
@@ -73,10 +74,10 @@ def reference_gradient(method, given, replica):
     ]
     inputs, targets = given.batch.inputs[replica], given.batch.targets[replica]
     if method.code == "latency":
-        first = ((1 - inputs.abs().tanh()) * method.n_steps).floor()
-        trains = [inputs.sign() * (first == step) for step in range(method.n_steps)]
+        first = ((1 - inputs.abs().tanh()) * method.neurons.n_steps).floor()
+        trains = [inputs.sign() * (first == step) for step in range(method.neurons.n_steps)]
     else:
-        trains = [inputs] * method.n_steps
+        trains = [inputs] * method.neurons.n_steps
     potentials, fired, out, peak, cost = {}, {}, [], 0.0, 0.0
     for x in trains:
         for index, (layer, layer_weights) in enumerate(
@@ -89,15 +90,17 @@ def reference_gradient(method, given, replica):
                 potentials.get(index, torch.zeros_like(x)),
                 fired.get(index, torch.zeros_like(x)),
             )
-            if method.reset == "soft":
-                potentials[index] = method.decay * before - method.threshold * spike + x
+            if method.neurons.reset == "soft":
+                potentials[index] = (
+                    method.neurons.decay * before - method.neurons.threshold * spike + x
+                )
             else:
-                potentials[index] = method.decay * before * (1 - spike) + x
-            x = Spike.apply(potentials[index], method.threshold, method.surrogate_slope)
+                potentials[index] = method.neurons.decay * before * (1 - spike) + x
+            x = Spike.apply(potentials[index], method.neurons.threshold, method.surrogate_slope)
             fired[index] = x.detach()  # the reset is held fixed
             cost = cost + method.spike_cost * x.flatten(1).mean(1).mean()
         if method.readout == "max":
-            peak = method.decay * peak + x
+            peak = method.neurons.decay * peak + x
             x = peak
         out.append(x)
     outputs = (
@@ -116,26 +119,28 @@ def gradient(method, given):
 
 
 @pytest.mark.parametrize(
-    ("task", "network", "settings"),
+    ("task", "network", "neurons", "settings"),
     [
-        ("image/digits", None, {}),
-        ("image/digits", None, {"readout": "max", "spike_cost": 0.3}),
-        ("image/digits", None, {"reset": "hard", "code": "latency", "threshold": 0.4}),
-        ("image/digits", None, {"n_steps": 1, "threshold": 0.1}),
+        ("image/digits", None, {}, {}),
+        ("image/digits", None, {}, {"readout": "max", "spike_cost": 0.3}),
+        ("image/digits", None, {"reset": "hard", "threshold": 0.4}, {"code": "latency"}),
+        ("image/digits", None, {"n_steps": 1, "threshold": 0.1}, {}),
         (
             "image/digits",
             MLP(hidden=(12, 9), activation="tanh"),
-            {"reset": "hard", "readout": "max"},
+            {"reset": "hard"},
+            {"readout": "max"},
         ),
-        ("image/digits", CNN(channels=(3, 4)), {"threshold": 0.5}),
-        ("text/languages", None, {"threshold": 0.5, "spike_cost": 0.1}),
-        ("regression/diabetes", None, {"threshold": 0.2, "surrogate_slope": 0.0}),
+        ("image/digits", CNN(channels=(3, 4)), {"threshold": 0.5}, {}),
+        ("text/languages", None, {"threshold": 0.5}, {"spike_cost": 0.1}),
+        ("regression/diabetes", None, {"threshold": 0.2}, {"surrogate_slope": 0.0}),
     ],
 )
 def test_a_step_follows_the_gradient_by_automatic_differentiation(
-    task, network, settings, make_problem, close
+    task, network, neurons, settings, make_problem, close
 ):
-    method = SpikingSurrogate(**{"n_steps": 5, "decay": 0.8, **settings})
+    neurons = Neurons(**{"n_steps": 5, "decay": 0.8, **neurons})
+    method = SpikingSurrogate(neurons=neurons, **settings)
     given = make_problem(method, task, network=network, batch_size=7)
     expected = torch.stack([reference_gradient(method, given, replica) for replica in range(2)])
     close(gradient(method, given), expected, rtol=1e-4, atol=1e-6)
@@ -145,14 +150,14 @@ def test_a_step_follows_the_gradient_by_automatic_differentiation(
 
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_a_step_follows_the_gradient_of_snntorch(reset, make_problem, close):
-    method = SpikingSurrogate(reset=reset, readout="max")
+    method = SpikingSurrogate(neurons=Neurons(reset=reset), readout="max")
     given = make_problem(method, seeds=[3])
     module = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.Linear(32, 10)
     )
     torch.nn.utils.vector_to_parameters(given.params[0], module.parameters())
     settings = {
-        "beta": method.decay,
+        "beta": method.neurons.decay,
         "spike_grad": surrogate.fast_sigmoid(slope=method.surrogate_slope),
     }
     neurons = snntorch.Leaky(
@@ -160,7 +165,7 @@ def test_a_step_follows_the_gradient_of_snntorch(reset, make_problem, close):
     )
     reader = snntorch.Leaky(**settings, reset_mechanism="none")
     hidden, potential, potentials = neurons.init_leaky(), reader.init_leaky(), []
-    for _ in range(method.n_steps):
+    for _ in range(method.neurons.n_steps):
         spikes, hidden = neurons(module[1](module[0](given.batch.inputs[0])), hidden)
         _, potential = reader(module[2](spikes), potential)
         potentials.append(potential)
@@ -179,7 +184,7 @@ def test_with_the_true_derivative_hidden_weights_never_move(make_problem):
 
 
 def test_a_step_costs_as_many_passes_as_steps_behind_the_first_neurons(make_problem):
-    method = SpikingSurrogate(n_steps=5)
+    method = SpikingSurrogate(neurons=Neurons(n_steps=5))
     given = make_problem(method, batch_size=16)
     given.problem.ledger = Ledger()
     gradient(method, given)
@@ -187,7 +192,7 @@ def test_a_step_costs_as_many_passes_as_steps_behind_the_first_neurons(make_prob
 
 
 def test_predictions_draw_nothing_and_count_their_spikes(make_problem, close):
-    method = SpikingSurrogate(code="rate", n_steps=20)
+    method = SpikingSurrogate(code="rate", neurons=Neurons(n_steps=20))
     given = make_problem(method)
     state = method.init(given.problem, given.params, given.rng)
     meters = [Problem(given.network, given.task.spec) for _ in range(2)]
