@@ -12,9 +12,9 @@ to neuron i, and one run
           - sum_{t' > t} a_minus minus_decay^(t' - t) s_j[t'] s_i[t]         depression
     dw_ij = mean over runs of (reward - baseline) e_ij                       handed to the optimizer
 
-    plasticity  window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with which
-                dw ascends the expected reward: the chance spike minus its probability, times the
-                trace of s_j in the potential
+    plasticity  window: as above;  likelihood: e = d log Prob(the spikes of neuron i) / dw, with
+                which dw ascends the expected reward: the chance spike minus its probability, times
+                the trace of s_j in the potential
     baseline    running_mean, of past rewards;  leave_one_out: of the other K - 1 runs of the input;
                 none
 

@@ -35,7 +35,7 @@ class Baseline(ABC):
         return mean_reward
 
     def require(self, setting: str, n_actions: int) -> None:
-        """Raise `InputError` where an action has no others whose rewards its own is compared with."""
+        """Raise `InputError` where an action has no others to be compared with."""
         enough = n_actions >= self.n_needed
         require(setting, f">= {self.n_needed} with baseline leave_one_out", n_actions, enough)
 
