@@ -88,11 +88,11 @@ class Probe:
         parts = []
         for first in range(0, len(params), size):
             some = slice(first, first + size)
-            carriers = {depth: carrier[some] for depth, carrier in (carriers or {}).items()}
+            carried = {depth: carrier[some] for depth, carrier in (carriers or {}).items()}
             seen = None if batch is None else _replicas(batch, some)
             old = None if before is None else before[some]
             fixed = _replicas(self.batch, some), _replicas(self.train_batch, some)
-            parts.append(self._measure(params[some], old, carriers, seen, *fixed))
+            parts.append(self._measure(params[some], old, carried, seen, *fixed))
         return [
             {
                 name: torch.cat(found) if isinstance(found[0], Tensor) else found[0]

@@ -30,6 +30,8 @@ FAULTS = [
         "self._gradient(before, probe)[0].neg_()",
         "self._gradient(params, probe)[0].neg_()",
     ),
+    # carriers of a group are looked for among those of the one before
+    ("beyond/run/probe.py", "            carried = {", "            carried = carriers = {"),
     (
         "beyond/run/probe.py",
         "self._gradient(before, batch)[0].neg_()",
@@ -306,3 +308,16 @@ def test_what_is_measured_does_not_depend_on_how_many_replicas_are_at_once(at, m
                 torch.testing.assert_close(row[name], value, rtol=1e-4, atol=1e-6, equal_nan=True)
             else:
                 assert row[name] == value
+
+
+def test_nor_does_the_alignment_of_what_carries_the_error(make_probe, monkeypatch):
+    """From the second group on, carriers were looked for among those of the first."""
+    at = make_probe("mlp")
+    drawn = at.network.init(Stream("feedback", SEEDS))
+    carriers = at.probe.problem.carriers(drawn)
+    whole = at.probe.measure(at.params, None, carriers)
+    monkeypatch.setattr(probe, "GROUP", at.network.n_weights)  # one replica at a time
+    for row, expected in zip(at.probe.measure(at.params, None, carriers), whole, strict=True):
+        found, wanted = row["transport_cosine"], expected["transport_cosine"]
+        torch.testing.assert_close(found, wanted, equal_nan=True)
+    assert not whole[1]["transport_cosine"].isnan().any()
