@@ -106,9 +106,8 @@ class SpikingSurrogate(Descent):
         """Error at the last layer's currents, (R, T, B, n_outputs), from that at the outputs."""
         if self.readout == "mean":
             return (error / self.neurons.n_steps).unsqueeze(1).expand_as(potentials)
-        peak = F.one_hot(potentials.argmax(1), self.neurons.n_steps).movedim(
-            -1, 1
-        )  # (R, T, B, n_outputs)
+        peaks = F.one_hot(potentials.argmax(1), self.neurons.n_steps)  # (R, B, n_outputs, T)
+        peak = peaks.movedim(-1, 1)
         return self.neurons.back(torch.zeros_like(potentials), peak * error.unsqueeze(1))
 
     def _backward(self, passages: list[Passage], error: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class Baseline(ABC):
     unbiased.
     """
 
+    name: ClassVar[str]
     n_needed: ClassVar[int] = 1  # actions at an input
 
     @abstractmethod
@@ -37,12 +38,14 @@ class Baseline(ABC):
     def require(self, setting: str, n_actions: int) -> None:
         """Raise `InputError` where an action has no others to be compared with."""
         enough = n_actions >= self.n_needed
-        require(setting, f">= {self.n_needed} with baseline leave_one_out", n_actions, enough)
+        require(setting, f">= {self.n_needed} with baseline {self.name}", n_actions, enough)
 
 
 @settings(kw_only=True)
 class NoBaseline(Baseline):
     """Nothing: the reward by itself."""
+
+    name: ClassVar[str] = "none"
 
     def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
         return 0.0
@@ -58,6 +61,8 @@ class RunningMean(Baseline):
         For each step.
     """
 
+    name: ClassVar[str] = "running_mean"
+
     decay: BelowOne = 0.9
 
     def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
@@ -71,17 +76,14 @@ class RunningMean(Baseline):
 class LeaveOneOut(Baseline):
     """The mean reward of the other K - 1 actions at the same input."""
 
+    name: ClassVar[str] = "leave_one_out"
     n_needed: ClassVar[int] = 2
 
     def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
         return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
 
 
-CHOICES = {
-    "running_mean": (RunningMean(), ""),
-    "leave_one_out": (LeaveOneOut(), ""),
-    "none": (NoBaseline(), ""),
-}
+CHOICES = {made.name: (made, "") for made in (RunningMean(), LeaveOneOut(), NoBaseline())}
 
 
 @settings

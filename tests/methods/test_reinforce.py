@@ -37,7 +37,7 @@ FAULTS = [
     (
         "beyond/kits/policies.py",
         "rewards.mean((1, 2)), mean_reward, self.decay",
-        "mean_reward, rewards.mean((1, 2)), decay",
+        "mean_reward, rewards.mean((1, 2)), self.decay",
     ),
     ("beyond/kits/policies.py", "/ (rewards.shape[-1] - 1)", "/ rewards.shape[-1]"),
     (
