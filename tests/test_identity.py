@@ -220,7 +220,7 @@ def test_a_line_of_a_study_leaves_no_setting_to_the_next(beyond, tmp_path):
 def test_a_study_does_what_the_user_chooses(beyond, arms, tmp_path):
     chosen = ("+study=comparison", "task=regression/diabetes", "method=constant,last_layer")
     short = ("budget.epochs=1", "hydra/launcher=basic", "seeds=2", SILENT)
-    assert beyond(*chosen, "method.batch_size=16", *short)[0] == 1
+    assert beyond(*chosen, "method.optimizer.learning_rate=0.1", *short)[0] == 1
     status, told, _ = beyond(*chosen, *short)
     assert status == 0, told
     assert {arm for _, arm in arms("comparison")} == {"constant", "last_layer"}
@@ -340,8 +340,8 @@ def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, tr
     assert (among_others in page) == (part == "sources")  # arms of other data are ranked apart
     if part == "sources":  # told of cells that are no part of the command, too
         (study / "stale.json").unlink()
-        again = ("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")
-        assert beyond(*again)[0] == 0
+        others = ("-m", SILENT, "method=constant", "task=regression/diabetes", *QUICK, "seeds=2")
+        assert beyond(*others)[0] == 0
         assert load(study).stale == {folder.name: [name]}
     assert again("seeds=2", "rerun=stale")[0] == 0
     assert load(study).stale == {}
