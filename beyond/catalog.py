@@ -82,18 +82,22 @@ def read(group: str, name: str) -> dict[str, Any]:
     require_one_of(group, names(group), name)
     if name in (mine := added().get(group, {})):
         return deepcopy(mine[name])
-    found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
-    return {key: value for key, value in found.items() if key != "defaults"}
+    return {key: value for key, value in _page(group, name).items() if key != "defaults"}
 
 
 def brought(group: str, name: str) -> dict[str, str]:
     """Return what a choice chooses in other groups: `{"start": "related"}` for `fine_tuning`."""
     if name in added().get(group, {}):
         return {}
-    found = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
-    entries = [entry for default in found.get("defaults", ()) for entry in default.items()]
+    defaults = _page(group, name).get("defaults", ())
+    entries = [entry for default in defaults for entry in default.items()]
     # override /start@_global_.start
     return {key.rpartition(".")[2]: value for key, value in entries}
+
+
+def _page(group: str, name: str) -> dict[str, Any]:
+    """Return the YAML of one choice as it stands."""
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
 
 
 def modules(group: str) -> dict[str, ModuleType]:

@@ -136,19 +136,16 @@ def prepare(cell: Cell) -> Setup:
         "variant": arm.variant,
     }
     network = arm.architecture.build(arm.task.spec)
-    limit = cell.run.time_limit
     return Setup(
-        *(
-            arm.method,
-            arm.task,
-            network,
-            cell.seeds,
-            arm.budget,
-            identity,
-            limit,
-            arm.start,
-            arm.also,
-        )
+        arm.method,
+        arm.task,
+        network,
+        cell.seeds,
+        arm.budget,
+        identity,
+        time_limit=cell.run.time_limit,
+        start=arm.start,
+        also=arm.also,
     )
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from inspect import getdoc
 
@@ -95,6 +96,7 @@ def describe(name: str) -> Description:
     return Description(name, title, str(getattr(module, class_name).signal), needs, **parts)
 
 
+@cache
 def further() -> dict[str, str]:
     """Return what is said of each choice that has no separate file, by its name."""
     files = modules("method")
