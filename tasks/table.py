@@ -15,35 +15,23 @@ from typing import ClassVar
 from beyond.architectures.mlp import suited
 from beyond.contracts import TaskSpec
 from beyond.data.columns import ColumnsTask
-from beyond.data.given import FileTask
-from beyond.data.tables import Frame, Reading, read_table
+from beyond.data.tables import TableFile
 from beyond.settings import Text, settings
 
 
 @settings(kw_only=True)
-class TableTask(ColumnsTask, FileTask):
+class TableTask(TableFile, ColumnsTask):
     """Predict one column of a table from the others.
 
     Parameters
     ----------
-    path : str
-        The file; its ending says what it is: .csv, .tsv, .txt, .parquet, .xlsx, .xls.
     target : str
         Name of the column to predict.
-    delimiter : str, optional
-        Between the columns of a text file; None: a comma, or a tab in .tsv and .txt.
-    encoding : str
-        Of a text file.
-    missing : tuple of str
-        Texts that stand for nothing, besides those usual (empty, NA, NaN, null).
     """
 
     PACKAGES: ClassVar = ("pandas",)
 
     target: Text
-    delimiter: Text | None = None
-    encoding: Text = "utf-8"
-    missing: tuple[str, ...] = ()
 
     @property
     def spec(self) -> TaskSpec:
@@ -52,7 +40,3 @@ class TableTask(ColumnsTask, FileTask):
     @property
     def _target(self) -> str:
         return self.target
-
-    @property
-    def _frame(self) -> Frame:
-        return read_table(Reading(self.path, self.delimiter, self.encoding, self.missing))

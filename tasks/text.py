@@ -24,21 +24,19 @@ import torch
 from beyond.architectures.gru import Recurrent
 from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
-from beyond.data.given import FileTask, Targets, counted, listed
-from beyond.data.tables import Frame, Reading, read_table, understand_target, understand_texts
+from beyond.data.given import Targets, counted, listed
+from beyond.data.tables import TableFile, understand_target, understand_texts
 from beyond.data.texts import FIRST, Encoded, Symbols, Unit, encode
 from beyond.errors import InputError, require, require_one_of
 from beyond.settings import PositiveInt, Text, settings
 
 
 @settings(kw_only=True)
-class TextTask(FileTask):
+class TextTask(TableFile):
     """Predict one column of a table from a text in another.
 
     Parameters
     ----------
-    path : str
-        The file; its ending says what it is: .csv, .tsv, .txt, .parquet, .xlsx, .xls.
     text, target : str
         Names of the columns.
     kind : {"classes", "values"}, optional
@@ -51,12 +49,6 @@ class TextTask(FileTask):
         What the training part has fewer times than this is unknown.
     most : int, >= 1
         What is not among so many, the most frequent of the training part, is unknown too.
-    delimiter : str, optional
-        Between the columns of a text file; None: a comma, or a tab in .tsv and .txt.
-    encoding : str
-        Of a text file.
-    missing : tuple of str
-        Entries that stand for nothing, besides those usual (empty, NA, NaN, null).
     """
 
     PACKAGES: ClassVar = ("pandas",)
@@ -68,9 +60,6 @@ class TextTask(FileTask):
     length: PositiveInt | None = None
     rare: PositiveInt = 2
     most: PositiveInt = 2000
-    delimiter: Text | None = None
-    encoding: Text = "utf-8"
-    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         columns = list(self._frame.columns)
@@ -110,10 +99,6 @@ class TextTask(FileTask):
 
     def _further(self) -> list[np.ndarray]:
         return [*super()._further(), np.array("\n".join(self._texts.alphabet))]
-
-    @cached_property
-    def _frame(self) -> Frame:
-        return read_table(Reading(self.path, self.delimiter, self.encoding, self.missing))
 
     @cached_property
     def _texts(self) -> Encoded:

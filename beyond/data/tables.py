@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from beyond.data.given import (
+    FileTask,
     Stamp,
     Targets,
     counted,
@@ -37,6 +38,7 @@ from beyond.data.given import (
 )
 from beyond.data.splits import NOISE, Column, Scale, Scaling, Served
 from beyond.errors import InputError, require_one_of
+from beyond.settings import Text, settings
 
 Frame = Any  # of pandas, whose types are too wide to be of use
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -250,6 +252,31 @@ def _fields(said: str) -> str:
     """What a parser says of a line, in our words."""
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
     return f", line {found[2]}: {found[3]} fields instead of {found[1]}" if found else f": {said}"
+
+
+@settings(kw_only=True)
+class TableFile(FileTask):
+    """Data in a file of a table.
+
+    Parameters
+    ----------
+    path : str
+        The file; its ending says what it is: .csv, .tsv, .txt, .parquet, .xlsx, .xls.
+    delimiter : str, optional
+        Between the columns of a text file; None: a comma, or a tab in .tsv and .txt.
+    encoding : str
+        Of a text file.
+    missing : tuple of str
+        Entries that stand for nothing, besides those usual (empty, NA, NaN, null).
+    """
+
+    delimiter: Text | None = None
+    encoding: Text = "utf-8"
+    missing: tuple[str, ...] = ()
+
+    @property
+    def _frame(self) -> Frame:
+        return read_table(Reading(self.path, self.delimiter, self.encoding, self.missing))
 
 
 def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
