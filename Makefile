@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample methods tables pages bench clean
+.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z0-9.%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -65,6 +65,9 @@ mutants: $(VENV)/.installed-test  ## every deliberate fault: each must be caught
 
 mutants-sample:  ## twelve of the deliberate faults, chosen by the date
 	$(BIN)/python -m tests.mutants --sample 12
+
+wheel: | $(BIN)/python  ## build dist/*.whl, to install anywhere
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 conf:  ## write the YAML of every choice below conf/ from the classes
 	$(BIN)/python -m beyond.run.choices

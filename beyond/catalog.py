@@ -28,8 +28,8 @@ from typing import Any
 import yaml
 
 from beyond.errors import InputError, require_one_of
+from beyond.installed import CONF
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
     "optimizer": ("beyond.kits.optimizers", "update"),
     "selection": ("beyond.kits.selection", "choose"),
@@ -66,7 +66,9 @@ def names(group: str) -> list[str]:
 
 
 def _written(group: str) -> list[str]:
-    """Names of the choices that have a YAML."""
+    """Names of the choices that have a YAML; `InputError` if there is no configuration at all."""
+    if not CONF.is_dir():
+        raise InputError(f"no configuration in {str(CONF)!r}: install beyond-backprop again")
     folder = CONF / group
     paths = folder.rglob("*.yaml")
     return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     *("analysis", "beyond", "methods", "tasks", "conf"),
     *("tests", "hydra_plugins", "pyproject.toml"),
+    *("hatch_build.py", "README.md", "LICENSE"),  # to build a wheel
 )
 TESTS_FAILED = 1  # pytest's exit status; 2 and more: it could not run them
 SECONDS = 300  # a fault may make an endless loop

@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from beyond import catalog
 from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require_one_of
+from beyond.installed import version
 from beyond.run.explain import GROUPS, explain, refuse_twice
 
 if TYPE_CHECKING:
@@ -43,10 +44,17 @@ def main() -> None:
     # read once, when the numerical libraries load; two pools fight
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
-    if "--methods" in sys.argv[1:]:
-        return _describe(sys.argv[1:])
-    if "+paper=all" in sys.argv[1:]:
-        return _every_paper([argument for argument in sys.argv[1:] if argument != "+paper=all"])
+    arguments = sys.argv[1:]
+    if "--version" in arguments:  # of ours, not of Hydra
+        return print(f"beyond {version()}")  # noqa: T201
+    try:
+        names("method")  # there is a configuration
+        if "--methods" in arguments:
+            return _describe([argument for argument in arguments if argument != "--methods"])
+        if "+paper=all" in arguments:
+            return _every_paper([argument for argument in arguments if argument != "+paper=all"])
+    except InputError as error:
+        sys.exit(f"beyond: {error}")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
     register_resolvers()
     # its search loads Hydra's sweeper anew: ours must be imported after it
@@ -137,10 +145,7 @@ def _describe(arguments: list[str]) -> None:
     """Print what is known of the methods that are named, or of all."""
     from beyond.run.describe import show
 
-    try:
-        show([argument for argument in arguments if argument != "--methods"])
-    except InputError as error:
-        sys.exit(f"beyond: {error}")
+    show(arguments)
 
 
 def _every_paper(arguments: list[str]) -> None:

@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import resource
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from beyond.catalog import ADDED, CONF
+from beyond import installed
+from beyond.catalog import ADDED
 from beyond.run import loop
 
 OURS = ("beyond", "methods", "tasks")
@@ -85,10 +85,10 @@ def packages(further: Iterable[str] = ()) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Say which commit of the code ran, and on what."""
+    """Say which version and commit of the code ran, and on what."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "version": installed.version(),
+        **installed.commit(),
         "processor": _processor(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
@@ -176,16 +176,6 @@ class _Bare(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> Any:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=CONF, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -1,0 +1,57 @@
+"""Where this project is, a checkout or an installed package, and which version and commit of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent  # of all our packages
+# a wheel has the configuration in the package: `conf` is no name to take from everyone
+IN_CHECKOUT = not (PACKAGE / "conf").is_dir()
+CONF = (ROOT if IN_CHECKOUT else PACKAGE) / "conf"
+STAMP = PACKAGE / "built_from.json"  # `commit()` where the package was built
+
+
+@cache
+def version() -> str:
+    """Version of this code, which `pyproject.toml` alone states: "0.1.0"."""
+    if IN_CHECKOUT:  # what was once installed from it may be older
+        from tomllib import loads
+
+        return loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    from importlib.metadata import version as installed  # slow to import
+
+    return installed("beyond-backprop")
+
+
+def commit() -> dict[str, Any]:
+    """Commit of this code, "" if unknown, and whether files differ from it.
+
+    An installed package may lie in a repository, a user's, that has nothing to do with it: it has
+    the commit that it was built from.
+    """
+    if IN_CHECKOUT and (ROOT / ".git").exists():
+        return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+    return json.loads(STAMP.read_text()) if STAMP.exists() else {"commit": "", "dirty": None}
+
+
+def _git(*arguments: str) -> str:
+    # a hook sets GIT_DIR, of whichever repository it runs in
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,148 @@
+"""A wheel holds all that a run needs, and works where there is no checkout."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from beyond import catalog, installed
+
+FAULTS = [
+    ("hatch_build.py", 'if self.target_name == "wheel":', 'if self.target_name == "sdist":'),
+    ("pyproject.toml", '"tasks", "analysis", "hydra_plugins"]', '"tasks", "analysis"]'),
+    # git tells of whichever repository the package lies in
+    ("beyond/installed.py", 'if IN_CHECKOUT and (ROOT / ".git").exists():', "if True:"),
+    ("beyond/installed.py", "cwd=ROOT,", "cwd=None,"),
+    ("beyond/installed.py", 'if not key.startswith("GIT_")', "if key"),
+    ("beyond/catalog.py", "    if not CONF.is_dir():", "    if CONF.is_file():"),
+]
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("beyond", "methods", "tasks", "analysis", "hydra_plugins")
+GIT = {f"GIT_{who}_{what}": "x@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+WHERE = """
+import json, sys
+from pathlib import Path
+import beyond
+from beyond import catalog, installed
+print(json.dumps({
+    "version": beyond.__version__, **installed.commit(), "conf": str(catalog.CONF),
+    "names": {group: catalog.names(group) for group in (*catalog.GROUPS, "study", "paper")},
+    "rule": type(catalog.load("method", "backprop")).__module__,
+    "file": sys.modules["methods.backprop"].__file__,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of this checkout."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    """What its installation leaves, in a user's repository."""
+    folder = tmp_path_factory.mktemp("user") / "site-packages"
+    repository(folder.parent)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def repository(folder):
+    """Make a repository with one commit, and return that."""
+    folder.mkdir(exist_ok=True)
+    (folder / "notes.txt").write_text(folder.name)
+    environment = {**os.environ, **GIT}
+    for arguments in ("init", "add notes.txt", "commit -m notes"):
+        command = ["git", *arguments.split()]
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(
+        command, cwd=folder, text=True, check=True, stdout=subprocess.PIPE
+    ).stdout.strip()
+
+
+def asked(site, program, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_wheel_has_every_file_of_the_packages_and_the_configuration(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    files = {path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
+    packaged = {
+        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
+    }
+    configuration = {
+        f"beyond/{p.relative_to(ROOT).as_posix()}" for p in ROOT.glob("conf/**/*.yaml")
+    }
+    assert {
+        "analysis/report.html.j2",
+        "methods/py.typed",
+        "beyond/conf/paper/mnist1d.yaml",
+    } <= names
+    assert names - {"beyond/built_from.json"} == packaged | configuration
+
+
+def test_a_wheel_works_away_from_the_checkout(site, tmp_path):
+    found = asked(site, WHERE, tmp_path)
+    assert found.pop("names") == {
+        group: catalog.names(group) for group in (*catalog.GROUPS, "study", "paper")
+    }
+    assert found.pop("conf") == str(site / "beyond" / "conf")
+    assert found.pop("rule") == "methods.backprop"
+    assert found.pop("file") == str(site / "methods" / "backprop.py")
+    # of where it was built, not of the repository that it lies in
+    assert found == {"version": installed.version(), **installed.commit()}
+
+
+def test_the_version_is_that_of_the_project_file(beyond):
+    assert beyond("--version") == (0, "", f"beyond {installed.version()}\n")
+    assert f'version = "{installed.version()}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_commit_is_that_of_the_checkout_wherever_it_runs(monkeypatch, tmp_path):
+    ours = repository(tmp_path / "ours")
+    repository(tmp_path / "others")
+    monkeypatch.setattr(installed, "ROOT", tmp_path / "ours")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "others" / ".git"))  # as in a hook
+    monkeypatch.chdir(tmp_path / "others")
+    assert installed.commit() == {"commit": ours, "dirty": False}
+    (tmp_path / "ours" / "notes.txt").write_text("changed")
+    assert installed.commit() == {"commit": ours, "dirty": True}
+    monkeypatch.setattr(installed, "ROOT", tmp_path)
+    assert installed.commit() == {"commit": "", "dirty": None}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--methods"],
+        ["method=genetic"],
+        ["+study=quick"],
+        ["+paper=mnist1d"],
+        ["+paper=all"],
+    ],
+)
+def test_a_missing_configuration_is_one_line(arguments, beyond, monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "CONF", tmp_path / "conf")
+    status, told, shown = beyond(*arguments)
+    line = f"beyond: no configuration in {str(tmp_path / 'conf')!r}: install beyond-backprop again"
+    assert (status, told, shown) == (1, f"{line}\n", "")
+    assert list(tmp_path.iterdir()) == []
