@@ -5,8 +5,9 @@ project's packages may be named, and those that the user declared, where no YAML
 environment, `BEYOND_PLUGINS=mine,yours`, or by an installed package with an entry point in the
 group `beyond.plugins`.
 
-Folders named in `BEYOND_PATH=/my/rules` add further choices: each file in their `methods/`,
-`tasks/` and `networks/` is one, named after the file and described by its class alone.
+Folders named in `BEYOND_PATH=/my/rules`, and the packages that these entry points name, add
+further choices: each file in their `methods/`, `tasks/` and `networks/` is one, named after the
+file and described by its class alone; so is each YAML in their `studies/` and `papers/`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -49,7 +51,9 @@ OURS = ("beyond", "methods", "tasks", "analysis")
 PATH = "BEYOND_PATH"
 ADDED = "beyond_path"  # the package that files in these folders are modules of
 FOLDERS = {"method": "methods", "task": "tasks", "network": "networks"}
+SHEETS = {"study": "studies", "paper": "papers"}  # of YAML
 VARIABLE = "BEYOND_PLUGINS"
+ENTRY_POINTS = "beyond.plugins"
 MISSING = "???"  # in a YAML, what must be given
 HOMES = {
     "task": "tasks",
@@ -62,7 +66,7 @@ GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
 
 def names(group: str) -> list[str]:
     """Names in a group, sorted: `names("task")` has "image/digits"."""
-    return sorted([*_written(group), *added().get(group, ())])
+    return sorted([*_written(group), *added().get(group, ()), *sheets().get(group, ())])
 
 
 def _written(group: str) -> list[str]:
@@ -110,32 +114,88 @@ def modules(group: str) -> dict[str, ModuleType]:
 
 
 @cache
-def added() -> dict[str, dict[str, dict[str, Any]]]:
-    """Settings of the choices that the folders in `BEYOND_PATH` add, by group and name.
+def plugins() -> dict[str, str]:
+    """Modules that installed packages name in `beyond.plugins`, and the names of the entry points.
 
-    Raises `InputError`, with file and line, for a file that cannot be imported or declares nothing.
+    Most only declare that their package may be named; one with folders adds choices.
     """
+    from importlib.metadata import entry_points  # slow to import
+
+    found = sorted(
+        (entry.value.partition(":")[0], entry.name) for entry in entry_points(group=ENTRY_POINTS)
+    )
+    return dict(found)
+
+
+@cache
+def _roots() -> list[tuple[str, Path]]:
+    """Packages that may add choices, each with a folder of it: `beyond_path`, then the plug-ins."""
     folders = [
         Path(name).expanduser().resolve()
         for name in os.environ.get(PATH, "").split(os.pathsep)
         if name
     ]
-    if not folders:
-        return {}
-    package = ModuleType(ADDED)
-    package.__path__ = list(map(str, folders))
-    sys.modules[ADDED] = package
-    found: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in FOLDERS}
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{PATH} must be folders, got {str(folder)!r}")
-        for group, below in FOLDERS.items():
-            for file in sorted((folder / below).glob("[!_]*.py")):
-                for name, settings in _declared_in(file, f"{ADDED}.{below}.{file.stem}", group):
-                    if name in (*_written(group), *found[group]):
-                        raise InputError(f"{file}: there is a {group} {name} already")
-                    found[group][name] = settings
+    package = ModuleType(ADDED)
+    package.__path__ = list(map(str, folders))
+    sys.modules[ADDED] = package
+    installed = [(module, place) for module in plugins() for place in _places(module)]
+    return [*((ADDED, folder) for folder in folders), *installed]
+
+
+def _places(module: str) -> list[Path]:
+    """Folders of a plug-in's package, which is not imported; none of a module."""
+    try:
+        spec = find_spec(module)
+    except Exception as error:  # a package above it is imported, and a stranger's
+        raise InputError(_refused_plugin(module, _place(error, "") or _said(error))) from error
+    if spec is None:
+        raise InputError(_refused_plugin(module, "it is not installed"))
+    return [Path(place).resolve() for place in spec.submodule_search_locations or ()]
+
+
+def _refused_plugin(module: str, reason: str) -> str:
+    return f"{ENTRY_POINTS}: {plugins()[module]} names {module}: {reason}"
+
+
+def _files(folder: str, pattern: str) -> Iterator[tuple[str, Path]]:
+    """Packages and files that add choices, of one kind."""
+    for package, root in _roots():
+        for file in sorted((root / folder).glob(pattern)):
+            yield package, file
+
+
+@cache
+def added() -> dict[str, dict[str, dict[str, Any]]]:
+    """Settings of the choices that classes in added folders describe, by group and name.
+
+    Raises `InputError`, with file and line, for a file that cannot be imported or declares nothing.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in FOLDERS}
+    for group, folder in FOLDERS.items():
+        for package, file in _files(folder, "[!_]*.py"):
+            for name, settings in _declared_in(file, f"{package}.{folder}.{file.stem}", group):
+                _require_new(file, group, name, found[group])
+                found[group][name] = settings
     return found
+
+
+@cache
+def sheets() -> dict[str, dict[str, Path]]:
+    """YAML files of the studies and papers in added folders, by group and name."""
+    found: dict[str, dict[str, Path]] = {group: {} for group in SHEETS}
+    for group, folder in SHEETS.items():
+        for _, file in _files(folder, "*.yaml"):
+            _require_new(file, group, file.stem, found[group])
+            found[group][file.stem] = file
+    return found
+
+
+def _require_new(file: Path, group: str, name: str, found: Mapping[str, object]) -> None:
+    if name in (*_written(group), *found):
+        raise InputError(f"{file}: there is a {group} {name} already")
 
 
 def _declared_in(file: Path, module_name: str, group: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -165,12 +225,15 @@ def _declared_in(file: Path, module_name: str, group: str) -> Iterator[tuple[str
 
 def blame(error: BaseException) -> str | None:
     """Say in which added file, and where, an error arose; None if in none of them."""
-    package = sys.modules.get(ADDED)
-    folders = tuple(getattr(package, "__path__", ()))
+    return _place(error, *(str(folder) for _, folder in _roots()))
+
+
+def _place(error: BaseException, *folders: str) -> str | None:
+    """File below one of the folders, and line, where an error arose."""
     if isinstance(error, SyntaxError) and str(error.filename).startswith(folders):
         return f"{error.filename}, line {error.lineno}: {_said(error)}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if folders and frame.filename.startswith(folders):
+        if frame.filename.startswith(folders) and not frame.filename.startswith("<"):
             return f"{frame.filename}, line {frame.lineno}: {_said(error)}"
     return None
 
@@ -278,13 +341,13 @@ def _is_declared(module: str) -> bool:
     package = module.partition(".")[0]
     named = os.environ.get(VARIABLE, "").replace(",", " ").split()
     if package == ADDED:
-        added()  # makes the package, in a process that has not asked for it
-    if package in (*OURS, *named, ADDED):
-        return True
-    from importlib.metadata import entry_points  # slow to import, and `beyond --help` asks for none
+        _roots()  # makes the package, in a process that has not asked for it
+    return package in (*OURS, *named, ADDED) or is_plugin(package)
 
-    modules = [entry.value.partition(":")[0] for entry in entry_points(group="beyond.plugins")]
-    return package in {name.partition(".")[0] for name in modules}
+
+def is_plugin(package: str) -> bool:
+    """Say whether an installed package declares, by an entry point, that its code may be named."""
+    return any(module.partition(".")[0] == package for module in plugins())
 
 
 def _refused(setting: str, target: object) -> InputError:

@@ -32,6 +32,19 @@ def load_task():
 
 
 @pytest.fixture
+def look_again():
+    """Return what makes the catalogue look for added choices anew; it does so at the end too."""
+    cached = (catalog.plugins, catalog._roots, catalog.added, catalog.sheets)
+
+    def forget():
+        for one in cached:
+            one.cache_clear()
+
+    yield forget
+    forget()
+
+
+@pytest.fixture
 def beyond(tmp_path, monkeypatch, capsys):
     """Return what runs a command in `tmp_path`, in this process: status, what it told, showed."""
     monkeypatch.chdir(tmp_path)

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from beyond import catalog
 from beyond.catalog import CONF, find, names
@@ -84,6 +85,22 @@ def _register_added() -> None:
         for name, settings in found.items():
             folder, _, last = f"{group}/{name}".rpartition("/")
             ConfigStore.instance().store(last, settings, folder, provider=catalog.PATH)
+    for group, files in catalog.sheets().items():
+        for name, file in files.items():
+            ConfigStore.instance().store(
+                name, _sheet(file), group, package="_global_", provider=catalog.PATH
+            )
+
+
+def _sheet(file: Path) -> Any:
+    """Read a study or a paper; `InputError` with file and line if it is no YAML."""
+    try:
+        return OmegaConf.load(file)
+    except YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = "" if place is None else f", line {place.line + 1}"
+        said = getattr(error, "problem", None) or error
+        raise InputError(f"{file}{line}: {said}") from error
 
 
 def _refuse_nameless(arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from beyond import installed
-from beyond.catalog import ADDED
+from beyond.catalog import ADDED, is_plugin
 from beyond.run import loop
 
 OURS = ("beyond", "methods", "tasks")
@@ -31,9 +31,9 @@ NAMED = re.compile(r"([\w.]+):[\w.]+")
 def sources(*built: object) -> dict[str, str]:
     """Find the source files that decide what these objects do in the training loop, and hash each.
 
-    They are those of the objects' classes and of the loop, and all that these import: ours, and a
-    user's modules, not installed packages. What changes nothing does not count: comments,
-    docstrings, layout, imports for types alone.
+    They are those of the objects' classes and of the loop, and all that these import: ours, a
+    user's modules, and of installed packages the plug-ins. What changes nothing does not count:
+    comments, docstrings, layout, imports for types alone.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def _present(module: str) -> tuple[str, str, frozenset[str]] | None:
 
 @cache
 def _file(name: str) -> Path | None:
-    """File of a module that is ours or a user's; None if installed, built in, or no module."""
+    """File of a module that is ours, a plug-in's or a user's; None if it is any other, or none."""
     top, *rest = name.split(".")
     if top == ADDED:
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -147,7 +147,8 @@ def _root(top: str) -> Path | None:
     file = Path(spec.origin or "").resolve()
     installed = {"site-packages", "dist-packages"}.intersection(file.parts)
     standard = file.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
-    return file if top in OURS or not (installed or standard) else None
+    ours = top in OURS or is_plugin(top)
+    return file if ours or not (installed or standard) else None
 
 
 @cache

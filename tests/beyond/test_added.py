@@ -1,4 +1,4 @@
-"""Choices in an added folder: one file each, and one clear line for what is wrong with it."""
+"""Choices in added folders and installed packages: one file each, one line for what is wrong."""
 
 import subprocess
 import sys
@@ -7,15 +7,18 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from beyond import catalog
+from beyond.run import provenance
 from beyond.run.provenance import outdated, sources
 
 FAULTS = [
     # a name that is there already is replaced without a word
-    ("beyond/catalog.py", "if name in (*_written(group), *found[group]):", "if False:"),
+    ("beyond/catalog.py", "    if name in (*_written(group), *found):", "    if False:"),
     # an error is told where it was noticed, not where it arose
     ("beyond/catalog.py", "for frame in reversed(traceback", "for frame in iter(traceback"),
     # a file that changed is not noticed
     ("beyond/run/provenance.py", "    if top == ADDED:\n", "    if False:\n"),
+    # nor one in an installed plug-in
+    ("beyond/run/provenance.py", "top in OURS or is_plugin(top)", "top in OURS"),
     # who asks for settings may change them for all
     ("beyond/catalog.py", "return deepcopy(mine[name])", "return mine[name]"),
 ]
@@ -88,30 +91,67 @@ class Narrow(Layered):
 SMALL = ("seeds=2", "budget.epochs=2")
 
 
+PLUGIN = "waves_and_signs"
+ENTRY = "[beyond.plugins]\nwaves = {}\n"
+
+
 @pytest.fixture
-def add(tmp_path, monkeypatch):
-    """Return a function that adds files to an added folder, `methods/signed.py=...`."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
+def write(tmp_path, monkeypatch, look_again):
+    """Return a function that writes files, `methods__signed=...`, and makes the catalogue look."""
     before = set(sys.modules)
 
-    def added(**texts):
+    def written(folder, texts):
         for name, text in texts.items():
-            path = folder / f"{name.replace('__', '/')}.py"
+            path = folder / (name if "." in name or name == "__init__" else name.replace("__", "/"))
+            path = path if path.suffix else path.with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        monkeypatch.setenv("BEYOND_PATH", str(folder))
-        catalog.added.cache_clear()
+        look_again()
         return folder
 
-    yield added
-    catalog.added.cache_clear()
+    yield written
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] == catalog.ADDED:
+        if name.partition(".")[0] in (catalog.ADDED, PLUGIN):
             del sys.modules[name]
     repo = ConfigStore.instance().repo
-    for group, name in (("method", "signed.yaml"), ("task", "mine"), ("network", "narrow.yaml")):
+    for group, name in (
+        ("method", "signed.yaml"),
+        ("task", "mine"),
+        ("network", "narrow.yaml"),
+        ("study", "both.yaml"),
+    ):
         repo.get(group, {}).pop(name, None)
+
+
+@pytest.fixture
+def add(write, tmp_path, monkeypatch):
+    """Return a function that adds files to an added folder."""
+    monkeypatch.setenv("BEYOND_PATH", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    return lambda **texts: write(tmp_path / "mine", texts)
+
+
+@pytest.fixture
+def install(write, tmp_path, monkeypatch):
+    """Return a function that installs a package of files, with an entry point that names it."""
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(site)
+
+    def installed(entry=PLUGIN, **texts):
+        metadata = {
+            "METADATA": f"Name: {PLUGIN}\nVersion: 1\n",
+            "entry_points.txt": ENTRY.format(entry),
+        }
+        write(site, {f"{PLUGIN}-1.dist-info/{name}": text for name, text in metadata.items()})
+        return write(site / PLUGIN, {"__init__": "", **texts})
+
+    return installed
+
+
+@pytest.fixture(params=["a folder", "a package"])
+def bring(request):
+    """Return a function that adds files in either way."""
+    return request.getfixturevalue({"a folder": "add", "a package": "install"}[request.param])
 
 
 def test_a_file_is_a_choice_whose_settings_are_those_of_its_class(add):
@@ -141,8 +181,8 @@ def test_all_three_run_by_name_and_their_files_are_what_made_the_result(add, bey
     assert (folder / "methods" / "signed.py").exists()
 
 
-def test_they_are_listed_and_described(add, beyond):
-    add(methods__signed=METHOD, networks__narrow=NETWORK)
+def test_they_are_listed_and_described(bring, beyond):
+    bring(methods__signed=METHOD, networks__narrow=NETWORK)
     assert "signed" in beyond("method=sined")[1]
     assert "Descent by signs (nobody, 2026)" in beyond("--methods", "signed")[2]
     assert beyond("method=signed", "method.scale=0")[1] == "beyond: scale must be > 0, got 0\n"
@@ -155,6 +195,48 @@ def test_another_process_finds_them(add, tmp_path):
     code = "from beyond.catalog import find; print(find('_target_', 'beyond_path.methods.signed.Signed'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "beyond_path.methods.signed.Signed" in done.stdout
+
+
+def test_a_package_runs_by_name_and_its_files_are_what_made_the_result(install, beyond):
+    folder = install(methods__signed=METHOD, tasks__waves=TASK, networks__narrow=NETWORK)
+    chosen = ("method=signed", "task=mine/waves", "network=narrow", "network.width=3")
+    status, told, _ = beyond(*chosen, *SMALL)
+    assert status == 0, told
+    assert "mine/waves, 2 epochs: signed (narrow-3)" in told
+    assert catalog.read("method", "signed")["_target_"] == f"{PLUGIN}.methods.signed.Signed"
+    made = sources(catalog.load("method", "signed"))
+    assert f"{PLUGIN}/methods/signed.py" in made
+    path = folder / "methods" / "signed.py"
+    path.write_text(path.read_text().replace(".sign()", ".sign() * 2"))
+    provenance._read.cache_clear()
+    assert outdated(made) == [f"{PLUGIN}/methods/signed.py"]
+
+
+def test_a_package_without_folders_and_a_module_add_nothing(install):
+    install(entry=f"{PLUGIN}.rules", rules="def make(): ...\n")
+    assert catalog.added() == {"method": {}, "task": {}, "network": {}}
+    assert catalog.find("factory", f"{PLUGIN}.rules:make")() is None
+
+
+def test_a_part_of_a_package_may_be_named(install):
+    install(entry=f"{PLUGIN}.more", more__methods__signed=METHOD)
+    assert catalog.load("method", "signed").scale == 1
+
+
+def test_a_study_is_a_file_too(add, beyond):
+    text = "defaults: [{override /budget: quick}]\nhydra: {mode: MULTIRUN, sweeper: {arms: [method=constant]}}\n"
+    add(**{"studies/both.yaml": text})
+    assert "known: both, comparison" in beyond("+study=boht")[1]
+    status, told, _ = beyond("+study=both", "seeds=2")
+    assert status == 0, told
+    assert "constant: finished" in told
+
+
+def test_a_study_that_is_no_yaml_is_one_line(bring, beyond):
+    folder = bring(**{"studies/both.yaml": "seeds: 3\narms: [a\n"})
+    told = beyond("+study=both")[1]
+    assert told.startswith(f"beyond: {folder / 'studies' / 'both.yaml'}, line 3: ")
+    assert told.count("\n") == 1
 
 
 def test_a_file_may_name_further_choices(add):
@@ -234,9 +316,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_with_a_file_is_one_line_with_its_place(name, add, beyond):
+def test_what_is_wrong_with_a_file_is_one_line_with_its_place(name, bring, beyond):
     texts, message = BAD[name]
-    add(**texts)
+    bring(**texts)
     status, told, _ = beyond("method=x" if "methods__x" in texts else "method=backprop", *SMALL)
     assert status == 1
     assert message in told
@@ -244,11 +326,45 @@ def test_what_is_wrong_with_a_file_is_one_line_with_its_place(name, add, beyond)
     assert "Traceback" not in told
 
 
-def test_a_folder_that_is_not_there_is_one_line(beyond, monkeypatch, tmp_path):
+def test_a_folder_that_is_not_there_is_one_line(beyond, monkeypatch, tmp_path, look_again):
     monkeypatch.setenv("BEYOND_PATH", str(tmp_path / "nowhere"))
-    catalog.added.cache_clear()
+    look_again()
     assert beyond("method=backprop")[1].startswith("beyond: BEYOND_PATH must be folders, got '")
-    catalog.added.cache_clear()
+
+
+BROKEN = {
+    "a package that is gone": (
+        {"entry": "nowhere_to_be_found"},
+        "names nowhere_to_be_found: it is not installed",
+    ),
+    "a part that is gone": (
+        {"entry": f"{PLUGIN}.gone"},
+        f"names {PLUGIN}.gone: it is not installed",
+    ),
+    "a package that cannot be imported": (
+        {"entry": f"{PLUGIN}.more", "__init__": "\nimport nowhere\n"},
+        "/__init__.py, line 2: ModuleNotFoundError: No module named 'nowhere'",
+    ),
+    "one that is no Python": (
+        {"entry": f"{PLUGIN}.more", "__init__": "a = (\n"},
+        "/__init__.py, line 1: SyntaxError: '(' was never closed",
+    ),
+    "one that fails when a file of it is read": (
+        {"__init__": "\n1 / 0\n", "methods__x": METHOD},
+        "/__init__.py, line 2: ZeroDivisionError: division by zero",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_with_a_package_is_one_line(name, install, beyond):
+    texts, message = BROKEN[name]
+    install(**texts)
+    status, told, _ = beyond("method=backprop", *SMALL)
+    assert status == 1
+    assert message in told
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
 
 
 FAILING = {
@@ -269,9 +385,9 @@ FAILING = {
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_a_rule_that_fails_is_a_row_with_its_reason(name, add, beyond):
+def test_a_rule_that_fails_is_a_row_with_its_reason(name, bring, beyond):
     text, reason = FAILING[name]
-    add(methods__signed=text)
+    bring(methods__signed=text)
     status, told, _ = beyond("method=signed", *SMALL)
     assert status == 1
     assert told.splitlines()[-1].startswith("image/digits, 2 epochs: signed: failed, ")
