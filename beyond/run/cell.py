@@ -20,65 +20,44 @@ from beyond.settings import RunSettings
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings of one run.
+    """One run of a study.
 
     Attributes
     ----------
+    arm : Arm
+        What is trained.
+    run : RunSettings
+        Settings that no group has.
     settings : dict
-        The resolved configuration.
-    method : str
-        Its choice in the catalogue.
+        Those that both were made from, as the manifest tells them.
     """
 
+    arm: Arm
+    run: RunSettings
     settings: dict[str, Any]
-    method: str
 
-    @cached_property
-    def run(self) -> RunSettings:
-        """Settings that no group has; `InputError` for one that is unknown or out of range."""
-        ungrouped = {name: value for name, value in self.settings.items() if name not in GROUPS}
+    @classmethod
+    def of(cls, settings: dict[str, Any], method: str) -> Cell:
+        """Build what a resolved configuration describes; `method` is its choice in the catalogue.
+
+        Raises `InputError` for a setting that is unknown or out of range.
+        """
+        ungrouped = {name: value for name, value in settings.items() if name not in GROUPS}
+        known = [*GROUPS, *(field.name for field in fields(RunSettings))]
         for name in ungrouped:
-            require_one_of(
-                "setting", [*GROUPS, *(field.name for field in fields(RunSettings))], name
-            )
-        return RunSettings(**ungrouped)
-
-    @cached_property
-    def arm(self) -> Arm:
-        """What is trained; raises `InputError` for a setting that is out of range."""
-        settings, threads = self.settings, self.run.threads
+            require_one_of("setting", known, name)
+        run = RunSettings(**ungrouped)
         budget = Budget.of(settings["budget"])
-        method = build({**settings["method"], **self._parts}, "method")
+        rule = build({**settings["method"], **_parts(settings, method)}, "method")
         task = _task(json.dumps(settings["task"], sort_keys=True))
-        network = (
-            build(settings["network"], "network") if settings["network"] else task.spec.network
-        )
+        network = build(settings["network"], "network") if settings["network"] else None
         start = build(settings["start"], "start").on(task)
-        name, also = self._method_name, self.run.test_also
-        return Arm(name, method, task, network, budget, threads, start, also)
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        """Parts that were chosen to replace the method's."""
-        chosen = {part: self.settings[part] for part in PARTS if self.settings[part]}
-        for part in PARTS:
-            made = self.settings["method"].get(part)
-            if isinstance(made, str):
-                known = ", ".join(names(part))
-                raise InputError(
-                    f"method.{part} must be chosen by {part}=NAME, of {known}; got {made!r}"
-                )
-            if part in chosen and part not in self.settings["method"]:
-                raise InputError(
-                    f"{part} must be default for method {self.method}, which has none to replace"
-                )
-        return chosen
-
-    @property
-    def _method_name(self) -> str:
-        """The choice's name; a class in its place is no such method, and goes by its name."""
-        made = self.settings["method"]["_target_"]
-        return self.method if made == read("method", self.method)["_target_"] else made
+        # a class in a choice's place is no such method, and goes by its name
+        made = settings["method"]["_target_"]
+        name = method if made == read("method", method)["_target_"] else made
+        network = network or task.spec.network
+        arm = Arm(name, rule, task, network, budget, run.threads, start, run.test_also)
+        return cls(arm, run, settings)
 
     @property
     def seeds(self) -> list[int]:
@@ -109,13 +88,14 @@ class Cell:
     @property
     def data(self) -> str:
         """Checksum of the task's data."""
-        return _checksum(json.dumps(self.settings["task"], sort_keys=True))
+        return _checksum(self.arm.task)
 
     def of_seeds(self, seeds: list[int]) -> Cell:
         """Return the same arm with other seeds."""
         if seeds == self.seeds:
             return self
-        return replace(self, settings={**self.settings, "seeds": seeds})
+        run = replace(self.run, seeds=tuple(seeds))
+        return replace(self, run=run, settings={**self.settings, "seeds": seeds})
 
 
 def prepare(cell: Cell) -> Setup:
@@ -149,12 +129,32 @@ def prepare(cell: Cell) -> Setup:
     )
 
 
+def _parts(settings: dict[str, Any], method: str) -> dict[str, Any]:
+    """Parts that were chosen to replace the method's."""
+    chosen = {part: settings[part] for part in PARTS if settings[part]}
+    for part in PARTS:
+        made = settings["method"].get(part)
+        if isinstance(made, str):
+            known = ", ".join(names(part))
+            raise InputError(
+                f"method.{part} must be chosen by {part}=NAME, of {known}; got {made!r}"
+            )
+        if part in chosen and part not in settings["method"]:
+            raise InputError(
+                f"{part} must be default for method {method}, which has none to replace"
+            )
+    return chosen
+
+
 @lru_cache(maxsize=8)
 def _task(settings: str) -> Task:
     """Tasks are immutable and slow to load: those of one study share them."""
     return build(json.loads(settings), "task")
 
 
-@lru_cache(maxsize=8)
-def _checksum(settings: str) -> str:
-    return _task(settings).checksum()
+def _checksum(task: Task) -> str:
+    """Checksum of a task's data, computed once for an object, as its cached properties are."""
+    known = vars(task)
+    if "_checksum" not in known:
+        known["_checksum"] = task.checksum()
+    return known["_checksum"]

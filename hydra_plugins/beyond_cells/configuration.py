@@ -20,4 +20,4 @@ def read_cell(config: DictConfig) -> Cell:
     plain: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     for key in PAPER:
         plain.pop(key, None)
-    return Cell(plain, method=hydra_config.runtime.choices["method"])
+    return Cell.of(plain, method=hydra_config.runtime.choices["method"])

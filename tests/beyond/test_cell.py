@@ -41,14 +41,14 @@ FAULTS = [
     ),
     (
         "beyond/run/cell.py",
-        'self.method if made == read("method", self.method)["_target_"] else made',
-        "self.method",
+        'method if made == read("method", method)["_target_"] else made',
+        "method",
     ),
 ]
 
 CHILD = (
     "import json, sys; from beyond.run.cell import Cell; from beyond.run.runner import run_cell; "
-    "run_cell(Cell(**json.loads(sys.argv[1])), True, False)"
+    "run_cell(Cell.of(**json.loads(sys.argv[1])), True, False)"
 )
 
 
@@ -70,7 +70,7 @@ def cell(tmp_path):
             "study_name": "test",
             "runs": str(tmp_path / runs),
         }
-        return Cell(settings, method=method)
+        return Cell.of(settings, method=method)
 
     return make
 
@@ -113,7 +113,8 @@ def test_what_can_change_a_result_changes_the_cell_and_nothing_else_does(cell):
 
 def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
     one = cell("constant", "a")
-    other = Cell({**one.settings, "method": catalog.read("method", "backprop")}, method="constant")
+    swapped = {**one.settings, "method": catalog.read("method", "backprop")}
+    other = Cell.of(swapped, method="constant")
     assert [one.arm.label, other.arm.label] == [
         "image/digits, 40 epochs: constant",
         "image/digits, 40 epochs: methods.backprop.Backprop",
@@ -178,10 +179,8 @@ def test_a_state_of_another_cell_is_not_gone_on_from(cell, monkeypatch, capsys):
     """Copied by hand, as folders are: of other seeds, or of weights of other shapes."""
     whole, begun = cell("backprop", "whole", epochs=3), cell("backprop", "begun", epochs=3)
     run_cell(whole, keep_skipped=False, shown=False)
-    wider = replace(
-        begun,
-        settings={**begun.settings, "network": catalog.read("network", "mlp") | {"hidden": [8, 8]}},
-    )
+    network = catalog.read("network", "mlp") | {"hidden": [8, 8]}
+    wider = Cell.of({**begun.settings, "network": network}, "backprop")
     for other in (begun.of_seeds([5, 6]), wider):
         begin(other, monkeypatch)
         begun.folder.mkdir(exist_ok=True)
@@ -241,7 +240,7 @@ def test_a_cell_that_another_process_has_finished_since_it_was_planned_is_left_a
 def test_a_cell_that_another_process_trains_again_is_not_deleted_under_it(cell):
     one = cell("backprop", "once", epochs=1)
     run_cell(one, keep_skipped=False, shown=False)
-    again = plan(replace(one, settings={**one.settings, "rerun": "all"})).again
+    again = plan(replace(one, run=replace(one.run, rerun="all"))).again
     with (
         RunFolder(one.folder).locked(one.seeds),
         pytest.raises(InputError, match="another process is writing"),
