@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
@@ -30,7 +31,7 @@ from typing import Any
 import yaml
 
 from beyond.errors import InputError, require_one_of
-from beyond.installed import CONF
+from beyond.installed import BESIDE, CONF, imported, take
 
 PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
     "optimizer": ("beyond.kits.optimizers", "update"),
@@ -47,7 +48,7 @@ CONTRACTS = {  # what tells a class of each group
     "start": ("on",),
     **{part: (member,) for part, (_, member) in PARTS.items()},
 }
-OURS = ("beyond", "methods", "tasks", "analysis")
+OURS = ("beyond", *BESIDE)
 PATH = "BEYOND_PATH"
 ADDED = "beyond_path"  # the package that files in these folders are modules of
 FOLDERS = {"method": "methods", "task": "tasks", "network": "networks"}
@@ -62,6 +63,9 @@ HOMES = {
     **{part: home for part, (home, _) in PARTS.items()},
 }
 GROUPS = (*CONTRACTS, "budget")  # each with one choice in every cell
+for _package in BESIDE:
+    with suppress(InputError):  # raised where it is needed
+        take(_package)
 
 
 def names(group: str) -> list[str]:
@@ -108,9 +112,9 @@ def _page(group: str, name: str) -> dict[str, Any]:
 
 def modules(group: str) -> dict[str, ModuleType]:
     """Import the files that declare a group's classes, and return them by their names."""
-    home = import_module(HOMES[group])
+    home = imported(HOMES[group])
     found = sorted(module.name for module in iter_modules(getattr(home, "__path__", ())))
-    return {name: import_module(f"{home.__name__}.{name}") for name in found} or {"": home}
+    return {name: imported(f"{home.__name__}.{name}") for name in found} or {"": home}
 
 
 @cache
@@ -312,7 +316,9 @@ def find(setting: str, target: object) -> Any:
     """Import what `target`, `package.module.name` or `package.module:name`, names, if it may."""
     module, name = require_declared(setting, target)
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(imported(module), name)
+    except InputError:
+        raise
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"{setting} must be package.module.name, got {target!r} ({error})"

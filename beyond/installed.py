@@ -1,19 +1,31 @@
-"""Where this project is, a checkout or an installed package, and which version and commit of it."""
+"""Where this project is, a checkout or an installed package, and which version and commit of it.
+
+Its packages beside this one have names that anyone's file may have, such as `tasks`: they are taken
+from where they are, whatever stands first on Python's path.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from functools import cache
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from beyond.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # of all our packages
 # a wheel has the configuration in the package: `conf` is no name to take from everyone
 IN_CHECKOUT = not (PACKAGE / "conf").is_dir()
 CONF = (ROOT if IN_CHECKOUT else PACKAGE) / "conf"
+BESIDE = ("methods", "tasks", "analysis")
 STAMP = PACKAGE / "built_from.json"  # `commit()` where the package was built
 
 
@@ -38,6 +50,35 @@ def commit() -> dict[str, Any]:
     if IN_CHECKOUT and (ROOT / ".git").exists():
         return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
     return json.loads(STAMP.read_text()) if STAMP.exists() else {"commit": "", "dirty": None}
+
+
+def take(package: str) -> None:
+    """Import one of the packages beside this one, from there.
+
+    Raises
+    ------
+    InputError
+        If another module of that name was imported before.
+    """
+    ours = ROOT / package
+    if (found := sys.modules.get(package)) is None:
+        spec = PathFinder.find_spec(package, [str(ROOT)])
+        if spec is None or spec.loader is None:
+            raise InputError(f"no package {str(ours)!r}: install beyond-backprop again")
+        sys.modules[package] = module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif ours not in [Path(folder).resolve() for folder in getattr(found, "__path__", ())]:
+        theirs = getattr(found, "__file__", None) or package
+        raise InputError(
+            f"rename {theirs!r}, which was imported as {package}: that is the name of {str(ours)!r}"
+        )
+
+
+def imported(module: str) -> ModuleType:
+    """Import a module, those of this project from where it is; `InputError` as of `take`."""
+    if (package := module.partition(".")[0]) in BESIDE:
+        take(package)
+    return import_module(module)
 
 
 def _git(*arguments: str) -> str:

@@ -1,5 +1,7 @@
 """What every test file may ask for."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +65,24 @@ def beyond(tmp_path, monkeypatch, capsys):
         return status, written.err + message, written.out
 
     return run
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """Return a function that makes a folder a git repository, and returns its only commit."""
+    named = {
+        f"GIT_{who}_{what}": "x@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+
+    def git(folder, arguments):
+        command, environment = ["git", *arguments.split()], os.environ | named
+        return subprocess.check_output(command, cwd=folder, env=environment, text=True).strip()
+
+    def make(folder):
+        folder.mkdir(exist_ok=True)
+        (folder / "notes.txt").write_text(folder.name)
+        for arguments in ("init -q", "add notes.txt", "commit -q -m notes"):
+            git(folder, arguments)
+        return git(folder, "rev-parse HEAD")
+
+    return make

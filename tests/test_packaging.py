@@ -16,24 +16,21 @@ FAULTS = [
     ("pyproject.toml", '"tasks", "analysis", "hydra_plugins"]', '"tasks", "analysis"]'),
     # git tells of whichever repository the package lies in
     ("beyond/installed.py", 'if IN_CHECKOUT and (ROOT / ".git").exists():', "if True:"),
-    ("beyond/installed.py", "cwd=ROOT,", "cwd=None,"),
-    ("beyond/installed.py", 'if not key.startswith("GIT_")', "if key"),
     ("beyond/catalog.py", "    if not CONF.is_dir():", "    if CONF.is_file():"),
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("beyond", "methods", "tasks", "analysis", "hydra_plugins")
-GIT = {f"GIT_{who}_{what}": "x@x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 WHERE = """
 import json, sys
-from pathlib import Path
 import beyond
 from beyond import catalog, installed
+from beyond.run.provenance import sources
 print(json.dumps({
     "version": beyond.__version__, **installed.commit(), "conf": str(catalog.CONF),
     "names": {group: catalog.names(group) for group in (*catalog.GROUPS, "study", "paper")},
-    "rule": type(catalog.load("method", "backprop")).__module__,
-    "file": sys.modules["methods.backprop"].__file__,
+    "sources": list(sources(rule := catalog.load("method", "backprop"))),
+    "file": sys.modules[type(rule).__module__].__file__,
 }))
 """
 
@@ -49,27 +46,13 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(wheel, tmp_path_factory):
+def site(wheel, tmp_path_factory, repository):
     """What its installation leaves, in a user's repository."""
     folder = tmp_path_factory.mktemp("user") / "site-packages"
     repository(folder.parent)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     return folder
-
-
-def repository(folder):
-    """Make a repository with one commit, and return that."""
-    folder.mkdir(exist_ok=True)
-    (folder / "notes.txt").write_text(folder.name)
-    environment = {**os.environ, **GIT}
-    for arguments in ("init", "add notes.txt", "commit -m notes"):
-        command = ["git", *arguments.split()]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(
-        command, cwd=folder, text=True, check=True, stdout=subprocess.PIPE
-    ).stdout.strip()
 
 
 def asked(site, program, cwd):
@@ -100,33 +83,17 @@ def test_a_wheel_has_every_file_of_the_packages_and_the_configuration(wheel):
 
 
 def test_a_wheel_works_away_from_the_checkout(site, tmp_path):
+    for name in installed.BESIDE:  # first on the path
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError")
     found = asked(site, WHERE, tmp_path)
     assert found.pop("names") == {
         group: catalog.names(group) for group in (*catalog.GROUPS, "study", "paper")
     }
     assert found.pop("conf") == str(site / "beyond" / "conf")
-    assert found.pop("rule") == "methods.backprop"
+    assert {"methods/backprop.py", "beyond/run/loop.py"} <= set(found.pop("sources"))
     assert found.pop("file") == str(site / "methods" / "backprop.py")
     # of where it was built, not of the repository that it lies in
     assert found == {"version": installed.version(), **installed.commit()}
-
-
-def test_the_version_is_that_of_the_project_file(beyond):
-    assert beyond("--version") == (0, "", f"beyond {installed.version()}\n")
-    assert f'version = "{installed.version()}"\n' in (ROOT / "pyproject.toml").read_text()
-
-
-def test_the_commit_is_that_of_the_checkout_wherever_it_runs(monkeypatch, tmp_path):
-    ours = repository(tmp_path / "ours")
-    repository(tmp_path / "others")
-    monkeypatch.setattr(installed, "ROOT", tmp_path / "ours")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "others" / ".git"))  # as in a hook
-    monkeypatch.chdir(tmp_path / "others")
-    assert installed.commit() == {"commit": ours, "dirty": False}
-    (tmp_path / "ours" / "notes.txt").write_text("changed")
-    assert installed.commit() == {"commit": ours, "dirty": True}
-    monkeypatch.setattr(installed, "ROOT", tmp_path)
-    assert installed.commit() == {"commit": "", "dirty": None}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from inspect import getdoc
 
 from rich import box
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from beyond.catalog import modules, names, read
 from beyond.errors import require_one_of
+from beyond.installed import imported
 from beyond.run import matrix
 from beyond.run.choices import named
 
@@ -82,7 +82,7 @@ class Description:
 def describe(name: str) -> Description:
     """Read a method's file, or a choice's of it; `InputError` for a need not in `NEEDS`."""
     module_name, _, class_name = read("method", name)["_target_"].rpartition(".")
-    module = import_module(module_name)
+    module = imported(module_name)
     text = getdoc(module) or ""
     found = {
         key.lower(): " ".join(value.split()).rstrip(".") for key, value in HEADING.findall(text)

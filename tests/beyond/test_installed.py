@@ -1,0 +1,89 @@
+"""Where this project is, which version it is, and that nobody takes the names of its packages."""
+
+import importlib
+import sys
+
+import pytest
+
+from beyond import catalog, installed
+from beyond.errors import InputError
+
+FAULTS = [
+    ("beyond/installed.py", "cwd=ROOT,", "cwd=None,"),
+    ("beyond/installed.py", 'if not key.startswith("GIT_")', "if key"),
+    (
+        "beyond/installed.py",
+        "PathFinder.find_spec(package, [str(ROOT)])",
+        "PathFinder.find_spec(package)",
+    ),
+    ("beyond/installed.py", "if (package := module.partition", "if (package := module.rpartition"),
+    ("beyond/catalog.py", "    except InputError:\n        raise\n", ""),
+]
+
+
+def test_the_version_is_that_of_the_project_file(beyond):
+    assert beyond("--version") == (0, "", f"beyond {installed.version()}\n")
+    assert f'version = "{installed.version()}"\n' in (installed.ROOT / "pyproject.toml").read_text()
+
+
+def test_the_commit_is_that_of_the_checkout_wherever_it_runs(repository, monkeypatch, tmp_path):
+    ours = repository(tmp_path / "ours")
+    repository(tmp_path / "others")
+    monkeypatch.setattr(installed, "ROOT", tmp_path / "ours")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "others" / ".git"))  # as in a hook
+    monkeypatch.chdir(tmp_path / "others")
+    assert installed.commit() == {"commit": ours, "dirty": False}
+    (tmp_path / "ours" / "notes.txt").write_text("changed")
+    assert installed.commit() == {"commit": ours, "dirty": True}
+    monkeypatch.setattr(installed, "ROOT", tmp_path)
+    assert installed.commit() == {"commit": "", "dirty": None}
+
+
+@pytest.fixture(params=installed.BESIDE)
+def file(request, tmp_path, monkeypatch):
+    """A file that is first on the path, and has the name of one of our packages."""
+    file = tmp_path / f"{request.param}.py"
+    file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == file.stem]:
+        monkeypatch.delitem(sys.modules, name)
+    return file
+
+
+def test_ours_are_found_whatever_the_working_folder_has(file):
+    module = installed.imported(file.stem)
+    assert list(module.__path__) == [str(installed.ROOT / file.stem)]
+    assert importlib.import_module(file.stem) is module
+    assert installed.imported(file.stem) is module
+
+
+def test_a_name_that_is_taken_is_one_line(file):
+    importlib.import_module(file.stem)
+    ours = str(installed.ROOT / file.stem)
+    line = f"rename {str(file)!r}, which was imported as {file.stem}: that is the name of {ours!r}"
+    for ask in (
+        lambda: installed.imported(f"{file.stem}.digits"),
+        lambda: catalog.find("_target_", f"{file.stem}.digits.Digits"),
+    ):
+        with pytest.raises(InputError) as refused:
+            ask()
+        assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("script", ["report", "verify"])
+def test_scripts_tell_it_too(script, monkeypatch):
+    from beyond.run import scripts
+
+    monkeypatch.setitem(sys.modules, "analysis", type(sys)("analysis"))
+    with pytest.raises(SystemExit, match=rf"^beyond-{script}: rename 'analysis', [^\n]+$"):
+        getattr(scripts, script)()
+
+
+@pytest.mark.parametrize("script", ["report", "verify"])
+def test_scripts_run_what_is_in_our_package(script, monkeypatch, capsys):
+    from beyond.run import scripts
+
+    monkeypatch.setattr(sys, "argv", [f"beyond-{script}", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        getattr(scripts, script)()
+    assert f"usage: beyond-{script} " in capsys.readouterr().out
