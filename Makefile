@@ -73,10 +73,10 @@ conf:  ## write the YAML of every choice below conf/ from the classes
 	$(BIN)/python -m beyond.run.choices
 
 methods:  ## write docs/methods.md from the heads of the method files
-	$(BIN)/python -m beyond.run.describe > docs/methods.md
+	$(BIN)/python -m beyond.run.describe > docs/methods.new && mv docs/methods.new docs/methods.md
 
 tables:  ## write docs/tables.md, the datasheet of every column of a run's tables
-	$(BIN)/python -m beyond.run.tables > docs/tables.md
+	$(BIN)/python -m beyond.run.tables > docs/tables.new && mv docs/tables.new docs/tables.md
 
 pages:  ## copy the pages of published results from runs/papers to docs/papers
 	$(BIN)/python -m analysis.paper runs/papers docs/papers

@@ -186,8 +186,12 @@ def _draw_costs(
 
 
 def overview(summary: Frame) -> Picture | None:
-    """Mean score and rank interval of every arm and task, coloured by the interval's middle."""
-    middle = (summary["rank_first"] + summary["rank_last"]) / 2
+    """Mean score and rank interval of every arm and task, coloured by the interval's middle.
+
+    Colours go from a task's first rank to its last: tasks may rank different numbers of arms.
+    """
+    last = summary.groupby("task")["rank_last"].transform("max").clip(lower=2)
+    middle = ((summary["rank_first"] + summary["rank_last"]) / 2 - 1) / (last - 1)
     places = ("  (" + pd.Series(ranks(summary), summary.index) + ")").where(middle.notna(), "")
     table = summary.assign(middle=middle, place=places, text=summary["mean"].map(score_text))
     wide = table.pivot_table(index="arm", columns="task", values="middle", dropna=False)
@@ -200,19 +204,18 @@ def overview(summary: Frame) -> Picture | None:
     left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
     cell = (WIDTH - left) / len(tasks)  # inches
     note = (
-        "Dark: good rank, the middle of its interval. In brackets: the interval, and letters "
-        "shared by arms that are not told apart. White: not ranked. Rows: by the mean of these "
-        "ranks over the tasks on which an arm has one."
+        "Dark: the middle of the rank interval is near the task's first rank; bright: near its "
+        "last. In brackets: the interval, and letters shared by arms that are not told apart. "
+        "White: not ranked. Rows: by the mean of this place over the tasks that rank the arm."
     )
     figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
-    last = max(2.0, wide.max(axis=None, skipna=True)) if wide.notna().any(axis=None) else 2.0
     palette = sns.color_palette("crest_r", as_cmap=True).with_extremes(bad="white")
     sns.heatmap(
         wide,
         ax=axes,
         cmap=palette,
-        vmin=1,
-        vmax=last,
+        vmin=0,
+        vmax=1,
         cbar=False,
         linewidths=1,
         linecolor="white",
@@ -220,9 +223,9 @@ def overview(summary: Frame) -> Picture | None:
         yticklabels=False,
     )
     cells = table[["arm", "task", "middle", "text", "place"]]
-    for arm, task, rank, text, place in cells.to_numpy():
+    for arm, task, middle, text, place in cells.to_numpy():
         at = (tasks.index(task) + 0.5, arms.index(arm) + 0.5)
-        colour = str(ink(palette((rank - 1) / (last - 1)))) if np.isfinite(rank) else INK
+        colour = str(ink(palette(middle))) if np.isfinite(middle) else INK
         axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)
     draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
     _draw_rows(axes, arms, left, shift=0.5)

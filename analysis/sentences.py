@@ -70,7 +70,7 @@ def _first(rows: Frame, order: Ranking) -> str:
     if len(order.arms) < 2:
         return f"{highest}; {'nothing else' if order.arms else 'nothing'} is ranked."
     if not np.isfinite(order.ties.critical):
-        return f"which are too few to tell any two arms apart, whatever their scores, {highest}."
+        return f"{highest}; so few repetitions tell no two arms apart, whatever their scores."
     if len(front) > 1:
         names = listed([prepared(row) for row in front.to_dict("records")])
         return (

@@ -20,6 +20,8 @@ InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 class Layered(ABC):
     """A recipe for a network of layers, whose weights one initialisation draws.
 
+    The two below have these values where a recipe does not declare them as settings.
+
     Parameters
     ----------
     initialisation : {"he", "xavier", "lecun", "uniform", "orthogonal", "gaussian", "identity"}
@@ -28,8 +30,8 @@ class Layered(ABC):
         Standard deviation for "gaussian", scale for "identity"; the others do not use it.
     """
 
-    initialisation: str
-    init_std: float
+    initialisation: str = "he"
+    init_std: float = 0.1
 
     @abstractmethod
     def stack(self, spec: TaskSpec) -> list[Layer]:

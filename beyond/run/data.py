@@ -18,9 +18,10 @@ def described(task: Task) -> list[str]:
     spec, splits = task.spec, task.at([0])
     sizes = ", ".join(f"{splits.size(split):,} {split}" for split in SPLITS)
     shape = "x".join(map(str, spec.input_shape))
+    outputs = f"{spec.n_outputs} output{'' if spec.n_outputs == 1 else 's'}"
     return [
         *task.told(),
-        f"{spec.name}: inputs {shape}, {spec.n_outputs} outputs ({spec.target_kind})",
+        f"{spec.name}: inputs {shape}, {outputs} ({spec.target_kind})",
         f"splits: {sizes}",
         f"network {spec.network.name}, {spec.score}; levels {', '.join(map(str, spec.levels))}",
     ]

@@ -11,7 +11,7 @@ from inspect import getdoc
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from beyond.catalog import modules, names, read
 from beyond.errors import require_one_of
@@ -105,7 +105,7 @@ def further() -> dict[str, str]:
 
 def markdown() -> str:
     """Return the page `docs/methods.md`: one row per method, one column per need."""
-    rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "oracle"]]
+    rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "check"]]
     for method in map(describe, modules("method")):
         needed = ["x" if need in method.needs else "" for need in NEEDS]
         rows.append([method.name, method.title, method.signal, *needed, method.cost, method.check])
@@ -127,13 +127,13 @@ def show(chosen: Sequence[str] = ()) -> None:
     shown = Table(
         "method",
         "signal",
-        "rule and source, needs, cost of a step, oracle",
+        Column("rule and source, needs, cost of a step, check", overflow="fold"),
         box=box.SIMPLE,
         show_lines=True,
     )
     for method in map(describe, chosen or names("method")):
         needs = ", ".join(method.needs) or "none of the five"
-        told = f"{method.title}\nneeds   {needs}\ncost    {method.cost}\noracle  {method.check}"
+        told = f"{method.title}\nneeds   {needs}\ncost    {method.cost}\ncheck   {method.check}"
         shown.add_row(method.name, method.signal, told)
     Console(highlight=False, markup=False).print(shown)
 

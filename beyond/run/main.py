@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -30,9 +30,6 @@ from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require_one_of
 from beyond.installed import version
 from beyond.run.explain import GROUPS, explain, refuse_twice
-
-if TYPE_CHECKING:
-    pass
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each

@@ -452,3 +452,12 @@ def test_tasks_that_differ_in_a_setting_have_separate_files_and_columns(study):
     heads = [text.get_text().replace("\n", "") for text in panel.texts]
     shown = [head.partition("=")[2] for head in heads if "shift=" in head]
     assert shown == ["-1", "1", "2", "10"]
+
+
+def test_the_overview_colours_a_rank_by_its_place_among_the_arms_of_its_task(study):
+    few, many = ("backprop", "genetic"), ("backprop", "genetic", "constant")
+    for task, methods in (("image/digits", few), ("text/languages", many)):
+        for method in methods:
+            study.cell(method, task)
+    figure = results.overview(summary(tables := load(study.folder), rankings(tables))).figure
+    assert figure.axes[0].collections[0].get_array().compressed().tolist() == [0.5] * 5

@@ -18,6 +18,7 @@ from beyond.network.image_layers import Conv2d, MaxPool2d
 from beyond.network.initialisations import INITIALISATIONS, he
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Flatten, Linear, ReLU, Tanh
+from beyond.network.parts import Layered
 from beyond.network.sequence_layers import GRU
 from beyond.streams import Stream
 
@@ -159,6 +160,14 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
     for delta, block, below in zip((delta1, delta2, delta3), network.blocks, hidden, strict=True):
         close(views[block.layer]["weight"], delta @ below.mT)
         close(views[block.layer]["bias"], delta.sum(-1))
+
+
+def test_a_recipe_that_declares_no_initialisation_has_hes(make_spec):
+    class Plain(Layered):
+        def stack(self, spec):
+            return [Linear(spec.n_outputs)]
+
+    assert Plain().build(make_spec()).initialisation is he
 
 
 def test_dropout_draws_only_in_training(make_spec):
