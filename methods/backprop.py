@@ -53,6 +53,7 @@ class Backprop(Descent):
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
+    UNBIASED: ClassVar[bool] = True
 
     engine: Literal["chain_rule", "autograd"] = "chain_rule"
     n_layers: PositiveInt | None = None

@@ -45,6 +45,7 @@ class ForwardGradient(Descent):
     """
 
     signal: ClassVar[Signal] = Signal.GRADIENT
+    UNBIASED: ClassVar[bool] = True
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64

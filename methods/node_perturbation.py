@@ -54,6 +54,7 @@ class NodePerturbation(Descent):
     """
 
     signal: ClassVar[Signal] = Signal.LOSS
+    UNBIASED: ClassVar[bool] = True
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     n_draws: PositiveInt = 4

@@ -50,6 +50,7 @@ class WeightPerturbation(Descent):
     """
 
     signal: ClassVar[Signal] = Signal.LOSS
+    UNBIASED: ClassVar[bool] = True
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,7 +33,16 @@ class Descent(Method[State]):
         Turns the direction into a change of the weights.
     batch_size : int, >= 1, optional
         Examples per step; None takes the whole training set. So does any larger number.
+
+    Attributes
+    ----------
+    UNBIASED : bool
+        Whether the direction is, on average over what the rule draws, the gradient of the loss by
+        the weights that are trained, or a multiple of it: `beyond-check` compares it with finite
+        differences.
     """
+
+    UNBIASED: ClassVar[bool] = False
 
     optimizer: Optimizer = Adam(learning_rate=0.003)
     batch_size: BatchSize = 32

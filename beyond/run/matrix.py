@@ -101,12 +101,12 @@ class Verdict:
     refusal: str = ""
 
 
-def combinations(method: str) -> list[Combination]:
+def combinations(rule: Method, name: str) -> list[Combination]:
     """Every choice of a method's settings, one at a time, on every kind of network."""
-    rule = _small(load("method", method))
-    rules = {"": rule, **dict(_others(rule))}
+    small = _small(rule)
+    rules = {"": small, **dict(_others(small))}
     return [
-        Combination(method, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()
+        Combination(name, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()
     ]
 
 
@@ -127,7 +127,9 @@ def markdown() -> str:
     ]
     sums = [0, 0, 0, 0]
     for method in modules("method"):
-        verdicts = [verdict(combination) for combination in combinations(method)]
+        verdicts = [
+            verdict(combination) for combination in combinations(load("method", method), method)
+        ]
         refused = [one for one in verdicts if one.refusal]
         partly = [one for one in verdicts if one.left_alone]
         counts = [

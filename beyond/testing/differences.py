@@ -1,0 +1,31 @@
+"""Gradients by central differences, in double precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from beyond import losses
+from beyond.contracts import Batch, SealedTargets, TaskSpec
+from beyond.network.trainable import Network
+from beyond.problem import Problem
+
+STEP = 1e-5  # of weights of order one: truncation and rounding err by about 1e-10
+
+
+def slopes(network: Network, spec: TaskSpec, params: Tensor, along: Tensor, batch: Batch) -> Tensor:
+    """Slopes (K,) of the loss at weights (1, n) along directions (K, n), on one replica's batch."""
+    shifts = STEP * along.double()
+    weights = torch.cat([params.double() + shifts, params.double() - shifts])
+    real = batch.inputs if spec.n_symbols else batch.inputs.double()
+    sealed = isinstance(batch.targets, SealedTargets)
+    targets = batch.targets._targets if sealed else batch.targets
+    outputs = network.outputs(weights, real)
+    forth, back = losses.loss(spec.target_kind, outputs, targets).chunk(2)
+    return (forth - back) / (2 * STEP)
+
+
+def gradient(spec: TaskSpec, problem: Problem, params: Tensor, batch: Batch) -> Tensor:
+    """Gradient (n,) of the loss at weights (1, n), float64: two passes a weight."""
+    identity = torch.eye(problem.n_weights, dtype=torch.float64)
+    return slopes(problem._network, spec, params, identity, batch)
