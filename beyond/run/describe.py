@@ -64,15 +64,15 @@ class Description:
     title : str
         Its full name, with authors and year.
     signal : str
-    needs : list of str
-        Keys of `NEEDS`.
+    needs : list of str, optional
+        Keys of `NEEDS`; None where the file does not say.
     departures, cost, check, source : str
     """
 
     name: str
     title: str
     signal: str
-    needs: list[str]
+    needs: list[str] | None
     departures: str
     cost: str
     check: str
@@ -90,8 +90,8 @@ def describe(name: str) -> Description:
     parts = dict.fromkeys(PARAGRAPHS, NOT_SAID) | found
     title = " ".join((further().get(name) or text.split("\n\n")[0]).split()).rstrip(".")
     stated = parts.pop("needs")
-    needs = [] if stated in ("none of these", NOT_SAID) else stated.split(", ")
-    for need in needs:
+    needs = None if stated == NOT_SAID else [] if stated == "none of these" else stated.split(", ")
+    for need in needs or ():
         require_one_of(f"{name}: Needs", NEEDS, need)
     return Description(name, title, str(getattr(module, class_name).signal), needs, **parts)
 
@@ -107,7 +107,7 @@ def markdown() -> str:
     """Return the page `docs/methods.md`: one row per method, one column per need."""
     rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "check"]]
     for method in map(describe, modules("method")):
-        needed = ["x" if need in method.needs else "" for need in NEEDS]
+        needed = ["x" if need in (method.needs or ()) else "" for need in NEEDS]
         rows.append([method.name, method.title, method.signal, *needed, method.cost, method.check])
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     lines.insert(1, "|" + "---|" * len(rows[0]))
@@ -132,7 +132,8 @@ def show(chosen: Sequence[str] = ()) -> None:
         show_lines=True,
     )
     for method in map(describe, chosen or names("method")):
-        needs = ", ".join(method.needs) or "none of the five"
+        stated = method.needs
+        needs = NOT_SAID if stated is None else ", ".join(stated) or "none of the five"
         told = f"{method.title}\nneeds   {needs}\ncost    {method.cost}\ncheck   {method.check}"
         shown.add_row(method.name, method.signal, told)
     Console(highlight=False, markup=False).print(shown)

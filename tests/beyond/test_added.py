@@ -184,7 +184,9 @@ def test_all_three_run_by_name_and_their_files_are_what_made_the_result(add, bey
 def test_they_are_listed_and_described(bring, beyond):
     bring(methods__signed=METHOD, networks__narrow=NETWORK)
     assert "signed" in beyond("method=sined")[1]
-    assert "Descent by signs (nobody, 2026)" in beyond("--methods", "signed")[2]
+    told = beyond("--methods", "signed")[2]
+    assert "Descent by signs (nobody, 2026)" in told
+    assert "needs   not said" in told
     assert beyond("method=signed", "method.scale=0")[1] == "beyond: scale must be > 0, got 0\n"
     assert "known: batch_size, optimizer, scale" in beyond("method=signed", "method.rate=3")[1]
     assert beyond("network=narrow")[1] == "beyond: network.width must be given\n"
