@@ -6,6 +6,15 @@ from analysis.coverage import coverage, publish, share
 from analysis.statistics import mean_interval
 from analysis.tables import load
 
+FAULTS = [
+    # against the mean of all seeds, its part of which a group has itself
+    (
+        "analysis/coverage.py",
+        "(scores.sum() - groups.sum(axis=0)) / max(len(scores) - size, 1)",
+        "np.full(groups.shape[1], scores.mean())",
+    ),
+]
+
 
 @pytest.fixture
 def written(study):
@@ -33,6 +42,18 @@ def test_a_shift_between_groups_is_seen(written):
     runs["best_test_score"] += np.where(runs["seed"] < 10, 0.4, 0)
     runs.to_parquet(path)
     assert coverage(load(written))["held"].sum() == 0
+
+
+def test_an_interval_is_held_against_the_other_seeds_alone(written):
+    """They reach 0.075 to either side: to the mean of all, 0.05 away, but not to the others'."""
+    path = next(written.glob("*/runs.parquet"))
+    runs = pd.read_parquet(path).query("seed < 20")
+    runs["best_test_score"] = 0.4 + 0.2 * (runs["seed"] % 2) + 0.1 * (runs["seed"] // 10)
+    _, high = mean_interval(np.tile([0.4, 0.6], 5))
+    assert 0.55 < high < 0.6
+    runs.to_parquet(path)
+    (row,) = coverage(load(written)).to_dict("records")
+    assert (row["groups"], row["held"]) == (2, 0)
 
 
 def test_replicas_that_did_not_finish_are_left_out(written):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.tables import TableError, higher_is_better, load
+from analysis.tables import TableError, higher_is_better, limits_of, load
 
 FAULTS = [
     (
@@ -26,6 +26,7 @@ FAULTS = [
     ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
     ("analysis/tables.py", "if apart > RESOLUTION", "if apart > 0"),
     ("analysis/tables.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),
+    ("analysis/tables.py", '"r2_score": (-np.inf, 1.0)', '"r2_score": (0.0, 1.0)'),
 ]
 
 
@@ -326,3 +327,9 @@ def test_direction_is_in_the_name():
     assert higher_is_better("accuracy_score")
     assert not higher_is_better("squared_error_loss")
     assert not higher_is_better("classification_error")
+
+
+def test_what_a_score_cannot_leave_is_in_the_name():
+    assert limits_of("accuracy_score") == (0, 1)
+    assert limits_of("r2_score") == (-np.inf, 1)  # worse than the mean of the targets, without end
+    assert limits_of("squared_error_loss") == (-np.inf, np.inf)

@@ -14,6 +14,10 @@ from analysis.trajectories import (
     score_bands,
 )
 
+FAULTS = [
+    ("analysis/trajectories.py", "1.96 / np.sqrt(d * max(", "1.96 / np.sqrt(d * min("),
+]
+
 
 def test_forward_fill_by_hand():
     filled = forward_fill(
@@ -104,3 +108,11 @@ def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study
     # over five seeds of random directions
     means = (draws[..., 0] / np.linalg.norm(draws, axis=-1)).mean(0)
     assert (np.abs(means) < layers[0].null).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_chance_is_that_of_the_arm_with_the_most_seeds(study):
+    study.cell("backprop", seeds=range(5))
+    study.cell("genetic", seeds=range(3))
+    (layer, *_) = alignment(load(study.folder), "image/digits", "epochs")
+    assert {arm: band.n for arm, band in layer.bands.items()} == {"backprop": 5, "genetic": 3}
+    assert layer.null == pytest.approx(1.96 / np.sqrt(5 * layer.n_weights))

@@ -17,7 +17,7 @@ import pytest
 
 from beyond import catalog
 from beyond.errors import InputError
-from beyond.run.cell import Cell
+from beyond.run.cell import Cell, prepare
 from beyond.run.display import figures, spans
 from beyond.run.loop import train
 from beyond.run.outcome import worst
@@ -43,6 +43,18 @@ FAULTS = [
         "beyond/run/cell.py",
         'method if made == read("method", method)["_target_"] else made',
         "method",
+    ),
+    ("beyond/run/cell.py", "time_limit=cell.run.time_limit", "time_limit=None"),
+    (
+        "beyond/run/cell.py",
+        '"default_network": arm.default_network',
+        '"default_network": True',
+    ),
+    # a start's rule may change unseen
+    (
+        "beyond/run/cell.py",
+        "arm.task, arm.architecture, arm.start)",
+        "arm.task, arm.architecture, None)",
     ),
 ]
 
@@ -119,6 +131,23 @@ def test_a_class_in_place_of_a_choice_goes_by_its_own_name(cell):
         "image/digits, 40 epochs: constant",
         "image/digits, 40 epochs: methods.backprop.Backprop",
     ]
+
+
+def test_what_a_run_is_told_are_the_settings_and_where_they_differ(cell):
+    plain = cell("backprop", "a")
+    changed = {"time_limit": 7.5, "network": catalog.read("network", "linear")}
+    told = [prepare(one) for one in (plain, Cell.of({**plain.settings, **changed}, "backprop"))]
+    assert [one.time_limit for one in told] == [None, 7.5]
+    assert [one.identity["default_network"] for one in told] == [True, False]
+    assert [one.identity["network"] for one in told] == ["mlp-32", "linear"]
+
+
+def test_the_rule_of_a_start_decides_the_result(cell):
+    one = cell("fine_tuning", "a")
+    start = {**one.settings["start"], "method": catalog.read("method", "feedback_alignment")}
+    other = Cell.of({**one.settings, "start": start}, "fine_tuning")
+    file = "methods/feedback_alignment.py"
+    assert [any(name.endswith(file) for name in it.sources) for it in (one, other)] == [False, True]
 
 
 def begin(one, monkeypatch, **changed):

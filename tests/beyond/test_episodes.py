@@ -11,7 +11,12 @@ from beyond.architectures.mlp import MLP
 from beyond.contracts import Episode, TargetKind, TaskSpec
 from beyond.data.episodes import EpisodeTask
 from beyond.errors import InputError
+from beyond.kits.optimizers import SGD
+from beyond.ledger import Budget
+from beyond.run.loop import train
+from beyond.run.setup import Setup
 from beyond.streams import Stream
+from methods.backprop import Backprop
 
 FAULTS = [
     # training episodes show the same examples at every visit; those of other families
@@ -33,6 +38,27 @@ FAULTS = [
         "self.families(split, len(range(size)[kept]), rng) for",
     ),
     ("beyond/data/episodes.py", "replace(self, train_size=None)._make", "self._make"),
+    # an episode counts as one example: in an epoch, in a run's sizes, in a prediction's cost
+    (
+        "beyond/run/training.py",
+        "n_examples = n_train * task.spec.n_scored",
+        "n_examples = n_train",
+    ),
+    (
+        "beyond/run/evaluation.py",
+        "return self.splits.size(split) * self.task.spec.n_scored",
+        "return self.splits.size(split)",
+    ),
+    (
+        "beyond/run/evaluation.py",
+        "flops = ledger.flops / n_examples",
+        'flops = ledger.flops / self.splits.size("test")',
+    ),
+    (
+        "beyond/run/evaluation.py",
+        "meter.activity.get(name, none) / n_examples",
+        'meter.activity.get(name, none) / self.splits.size("test")',
+    ),
 ]
 
 
@@ -145,3 +171,25 @@ def test_a_query_has_one_number_wherever_its_split_is_drawn_and_no_other_query_h
     assert len(both.unique()) == 2 * 7 * 3
     assert 0 <= both.min() <= both.max() < 2**31
     assert torch.equal(both[1:], Slopes().at([8]).ids("test", every))
+
+
+class Counting(Backprop):
+    """Says that each of its answers is a spike."""
+
+    def predict(self, state, problem, batch):
+        problem.count(spikes=torch.full(batch.inputs.shape[:1], float(batch.inputs.shape[1])))
+        return super().predict(state, problem, batch)
+
+
+def test_the_examples_of_a_run_are_the_queries_of_its_episodes():
+    task = Slopes()
+    network = task.spec.network.build(task.spec)
+    method = Counting(SGD(learning_rate=0.1), batch_size=4)  # episodes
+    *_, last = train(Setup(method, task, network, [0, 1], Budget("epochs", 2), {}))
+    for row in last.runs:
+        assert [row[f"n_{split}"] for split in task.SIZES] == [20 * 3, 5 * 3, 7 * 3]
+        assert row["steps"] == 2 * 20 / 4
+        assert row["forward"] == 2 * 20 * 3
+        assert row["epochs"] == 2
+        assert row["inference_flops"] == network.forward_flops
+        assert row["inference_spikes"] == 1

@@ -5,6 +5,7 @@ from math import sqrt
 import pytest
 import torch
 
+from beyond.architectures.gru import Recurrent
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity, orthogonal, uniform
 from beyond.streams import Stream
 
@@ -19,6 +20,12 @@ FAULTS = [
         "beyond/network/initialisations.py",
         "q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)",
         "q = q * 1",
+    ),
+    # counts the rows that three gates share
+    (
+        "beyond/network/sequence_layers.py",
+        "return self.n_hidden, self.n_hidden",
+        "return self.n_hidden, 3 * self.n_hidden",
     ),
 ]
 
@@ -85,3 +92,12 @@ def test_each_copy_is_made_from_its_own_draws():
 def test_the_identity_is_scaled_and_cut_or_padded(shape):
     weights = identity(0.5)(torch.randn(2, *shape), shape[1], shape[0])
     assert torch.equal(weights, (0.5 * torch.eye(*shape)).expand(2, -1, -1))
+
+
+def test_the_fans_of_recurrent_weights_are_the_units(make_spec):
+    network = Recurrent(40, initialisation="xavier").build(make_spec((9,), 3))
+    block = network.blocks[0]
+    views = network.unflatten(network.init(Stream("init", range(5))))[block.layer]
+    for name in ("weight", "weight_hidden"):
+        weights = views[name]
+        assert abs(weights.std() * sqrt(40) - 1) < 4 / sqrt(2 * weights.numel())

@@ -17,11 +17,13 @@ from sklearn.metrics import r2_score
 from beyond.architectures.mlp import MLP
 from beyond.contracts import SPLITS, Method, Signal, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
+from beyond.data.sampler import Sampler
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES, Budget
 from beyond.run import evaluation, probe, training
 from beyond.run.loop import GRID, skip, train
 from beyond.run.setup import Setup
+from beyond.streams import Stream
 
 FAULTS = [
     # the grid: its points, and a step late
@@ -95,6 +97,27 @@ FAULTS = [
     ),
     ("beyond/run/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
     ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
+    # inputs are varied by the draws of another purpose; after an interruption by the first draws
+    (
+        "beyond/run/training.py",
+        "self.augmentation = Stream(streams.augmentation, seeds)",
+        "self.augmentation = Stream(streams.order, seeds)",
+    ),
+    ("beyond/run/training.py", 'self.augmentation.restore(snapshot["augmentation"])', "pass"),
+    # the test scores at the best checkpoint stand beside the costs of the whole run
+    (
+        "beyond/run/loop.py",
+        "replica, best, outcome.best_costs,",
+        "replica, best, training.costs(),",
+    ),
+    ("beyond/run/selection.py", "sum(scores) / len(scores)", "sum(scores) / len(self.outcomes)"),
+    ("beyond/run/rows.py", "        if outcome.alive\n", "        if outcome\n"),
+    ("beyond/run/training.py", "state.numel() * state.element_size()", "state.numel() * 4"),
+    (
+        "beyond/run/training.py",
+        "_bytes(self.state) // len(self.setup.seeds)",
+        "_bytes(self.state)",
+    ),
 ]
 
 SEEDS = [0, 1, 2]
@@ -117,6 +140,14 @@ class Blobs(ArrayTask):
         classes = np.arange(80) % 3
         centres = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
         return Examples(centres[classes] + rng.normal(size=(80, 2)), classes.astype(np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jittered(Blobs):
+    """Its training inputs are moved anew at every visit."""
+
+    def augment(self, inputs, rng):
+        return inputs + 0.3 * rng.normal(*inputs.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -446,6 +477,17 @@ def test_resumed_from_any_snapshot_it_ends_where_the_uninterrupted_run_ends():
     assert len(yielded) > 15
 
 
+def test_a_resumed_run_varies_its_inputs_as_the_uninterrupted_one_does():
+    of = setup(task=Jittered())
+    whole, yielded = run(of)
+    moment = len(yielded) // 2
+    before = {
+        name: [row for progress in yielded[: moment + 1] for row in getattr(progress, name)]
+        for name in whole
+    }
+    assert_same(run(of, yielded[moment].snapshot, before)[0], whole, check_exact=True)
+
+
 def test_snapshots_taken_earlier_are_not_changed_by_going_on():
     snapshots, texts = [], []
     for progress in train(setup(epochs=1)):
@@ -685,6 +727,19 @@ def test_warming_up_is_the_first_step_forgotten(monkeypatch):
     assert warm[3] == first[3]
 
 
+def test_order_variation_and_rule_each_draw_from_the_stream_of_their_name(monkeypatch):
+    monkeypatch.setattr(Recording, "seen", [])
+    of = setup(Recording(), task=Jittered(), steps=9)
+    run(of)
+    splits = of.task.at(SEEDS)
+    order = Sampler(splits.size("train"), 8, Stream("data", SEEDS))
+    moves, rule = Stream("augment", SEEDS), Stream("step", SEEDS)
+    for _, inputs, drawn, _ in Recording.seen[1:]:  # the first one warms up
+        expected = next(splits.training(order.next().unsqueeze(0), moves)).inputs
+        torch.testing.assert_close([inputs, *drawn], [expected, *rule.state()], rtol=0, atol=0)
+        rule.normal(of.network.n_weights)
+
+
 def test_a_method_that_is_done_is_not_warmed_up(monkeypatch):
     monkeypatch.setattr(Recording, "seen", [])
 
@@ -709,6 +764,27 @@ def test_the_test_split_is_touched_at_the_best_checkpoint_and_at_the_end_alone()
         scores = curve[curve["metric"] == "accuracy_score"].set_index("checkpoint")["value"]
         assert rows.loc[seed, "best_test_score"] == scores[rows.loc[seed, "best_checkpoint"]]
         assert rows.loc[seed, "final_test_score"] == scores[last]
+
+
+def test_test_scores_stand_beside_what_was_spent_at_their_checkpoint():
+    curves = run(setup())[0]["curves"].query("metric == 'accuracy_score'")
+    key = ["seed", "checkpoint"]
+    spent = curves.query("split == 'validation'").set_index(key)[list(COST_NAMES)]
+    tested = curves.query("split == 'test'").set_index(key)[list(COST_NAMES)]
+    assert len(set(tested["steps"])) > 1
+    pd.testing.assert_frame_equal(tested, spent.loc[tested.index], check_exact=True)
+
+
+def test_what_is_shown_and_measured_is_of_the_replicas_left():
+    _, yielded = run(setup(Diverging(at=20), steps=50))
+    alive = set()
+    for progress in yielded[:-1]:
+        rows = pd.DataFrame(progress.curves)
+        shown = rows.query("split == 'validation' and metric == 'accuracy_score'")
+        assert progress.score == pytest.approx(shown["value"].mean())
+        assert {row["seed"] for row in progress.layers} == set(shown["seed"])
+        alive.add(len(shown))
+    assert alive == {2, 3}
 
 
 @dataclass(frozen=True)
@@ -921,3 +997,20 @@ def test_what_a_prediction_costs_does_not_depend_on_the_replicas_beside_it(monke
     for name in ("inference_flops", "inference_spikes"):
         assert stacked[name][1] == pytest.approx(alone[name][0], rel=1e-6)
         assert stacked[name][1] > 0
+
+
+def test_what_a_method_holds_between_steps_is_a_replicas_bytes():
+    class Remembering(Descent):
+        def init(self, problem, params, rng):
+            held = [
+                params.new_zeros(len(params), 5, dtype=torch.float64),
+                params.new_zeros(3, 2) > 0,
+            ]
+            return {**super().init(problem, params, rng), "held": held}
+
+        def step(self, state, batch, problem, rng):
+            return {**super().step(state, batch, problem, rng), "held": state["held"]}
+
+    of = setup(Remembering(), steps=3)
+    rows = run(of)[0]["runs"]
+    assert set(rows["state_bytes"]) == {4 * of.network.n_weights + 8 * 5 + 2}

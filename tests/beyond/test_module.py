@@ -20,6 +20,15 @@ from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
 from beyond.streams import Stream
 
+FAULTS = [
+    # in training a candidate sees another replica's inputs
+    (
+        "beyond/network/wrapped.py",
+        "inputs[row // n_copies]",
+        "inputs[row % len(inputs)]",
+    ),
+]
+
 SEEDS = [0, 1, 2]
 
 
@@ -245,6 +254,19 @@ def test_what_draws_is_on_in_training_alone_and_each_replica_draws_its_own(drop,
     same = params[:1].expand(3, -1)
     drawn = network.forward(same, inputs, Stream("step", SEEDS))[0]
     assert not torch.allclose(drawn[0], drawn[1])
+
+
+def test_a_population_in_training_shares_its_replicas_inputs_too(make_spec, close):
+    network = ModuleNetwork(
+        lambda: nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.5), nn.Linear(40, 3)), make_spec()
+    )
+    params = network.init(Stream("init", SEEDS), 2)
+    inputs = Stream("data", SEEDS).normal(5, 6)
+    outputs, _ = network.forward(params, inputs, Stream("step", SEEDS))
+    for row, seed in enumerate(SEEDS):
+        copies = slice(2 * row, 2 * row + 2)
+        alone, _ = network.forward(params[copies], inputs[row : row + 1], Stream("step", [seed]))
+        close(outputs[copies], alone)
 
 
 def test_dropout_halves_and_doubles_as_torch_does(make_spec, close):

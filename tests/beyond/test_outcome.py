@@ -35,6 +35,12 @@ FAULTS = [
         "        if self.alive:\n            self.status,",
         "        if True:\n            self.status,",
     ),
+    # a loss is held against that of the checkpoint before
+    (
+        "beyond/run/outcome.py",
+        "self.start = self.start or dict(scores)",
+        "self.start = dict(scores)",
+    ),
 ]
 
 TARGETS = (0.5, 0.9, 0.99)
@@ -133,6 +139,11 @@ def test_a_loss_a_million_times_that_at_the_start_has_diverged(start, loss, lost
     assert made.reason == (
         f"a loss of {loss:.3g} after 1 steps, from 2 at the start" if lost else ""
     )
+
+
+def test_a_loss_that_grows_little_by_little_is_held_against_the_start():
+    made = outcome(*(scores(0.2, loss=loss) for loss in (2.0, 1e4, 1.9e6, 2.1e6)))
+    assert made.reason == "a loss of 2.1e+06 after 3 steps, from 2 at the start"
 
 
 def test_a_task_whose_losses_are_large_from_the_start_has_not_diverged():

@@ -25,6 +25,7 @@ from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 from methods.genetic import Genetic
+from tasks.digits import Digits, glyphs
 
 FAULTS = [
     # the wrong part is kept
@@ -83,6 +84,7 @@ FAULTS = [
         "if self.source is None or not self.epochs:",
         "if self.source is None:",
     ),
+    ("beyond/run/start.py", "task.sources[0]", "task.sources[-1]"),
 ]
 SEEDS = [0, 1]
 
@@ -258,6 +260,12 @@ def test_the_default_source_is_the_tasks_first():
     assert warm("default").on(task) == warm("glyphs")
     half = catalog.load("task", "image/digits", half=True)
     assert warm("default").on(half) == warm("other_half")
+
+    class Several(Digits):
+        def related(self):
+            return {"letters": glyphs, "glyphs": glyphs}
+
+    assert warm("default").on(Several()) == warm("letters")
 
 
 def test_a_task_without_a_source_is_unsupported():

@@ -40,6 +40,17 @@ FAULTS = [
     # grows with the inputs looked at
     ("beyond/kits/variation.py", "-1).mean(2).square()", "-1).sum(2).square()"),
     ("beyond/kits/variation.py", "(genes < second)", "(genes <= second)"),
+    # does not decay
+    (
+        "beyond/kits/variation.py",
+        "(self.std_in(generation) * (positions",
+        "(self.std * (positions",
+    ),
+    (
+        "beyond/kits/variation.py",
+        "std, inputs = self.std_in(generation), batch",
+        "std, inputs = self.std, batch",
+    ),
 ]
 
 
@@ -160,6 +171,19 @@ def population(make_case):
         return case
 
     return make
+
+
+@pytest.mark.parametrize("made", [Gaussian, Sparse, Safe])
+def test_a_later_generation_mutates_likewise_by_a_smaller_deviation(made, population, close):
+    given = population()
+    mutation, batch = made(std=0.3, decay=0.5, n_decay_generations=10), Batch(given.inputs, None)
+    changes = []
+    for generation in (9, 25):
+        mutated = given.candidates.clone()
+        mutation.mutate(mutated, generation, batch, given.problem, Stream("step", range(3)))
+        changes.append(mutated - given.candidates)
+    assert (changes[0] != 0).any()
+    close(changes[1], changes[0] * 0.5**2, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -27,6 +27,7 @@ FAULTS = [
         "code, _ = stages[i].forward(params, corrupted)",
         "code, _ = stages[i].forward(params, below)",
     ),
+    ("methods/target_propagation.py", 'INITIALISATIONS["lecun"]', 'INITIALISATIONS["he"]'),
 ]
 
 
@@ -150,3 +151,11 @@ def test_inverses_learn_to_reconstruct(make_problem):
         after = method.step(state, given.batch, given.problem, given.rng)
         state = {**after, "params": given.params}  # stages held
     assert distance(state["extras"]) < 0.2 * fresh
+
+
+def test_inverses_start_with_a_variance_of_one_over_their_inputs(make_problem):
+    given = make_problem(network=MLP((60, 50)))
+    method = TargetPropagation()
+    whole = method.init(given.problem, given.params, given.rng)["extras"]
+    first = whole[:, : 60 * 50]  # from the 50 units of the second layer to the 60 of the first
+    assert abs(first.std() * 50**0.5 - 1) < 4 / (2 * first.numel()) ** 0.5

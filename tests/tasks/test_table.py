@@ -48,6 +48,20 @@ FAULTS = [
     ),
     # the day of the week starts anew each day
     ("beyond/data/tables.py", "YEAR, WEEK = 365.2425, 7.0", "YEAR, WEEK = 365.2425, 1.0"),
+    # a column of t and f is nothing but f
+    ("beyond/data/tables.py", '["true", "yes", "t", "y"]', '["true", "yes"]'),
+    # chance of classes that are equally frequent
+    (
+        "beyond/data/given.py",
+        "max(self.counts.values()) / len(self.values)",
+        "1 / len(self.counts)",
+    ),
+    # fewer examples are the oldest ones
+    (
+        "beyond/data/columns.py",
+        "self._thin(rng.permutation(train), raw.targets)",
+        "self._thin(train, raw.targets)",
+    ),
 ]
 N = 300
 
@@ -395,3 +409,25 @@ def test_what_is_not_given_is_asked_for(beyond):
     assert beyond("task=table")[1] == "beyond: task.path must be given\n"
     with pytest.raises(InputError, match=r"^task\.path must be given$"):
         catalog.load("task", "table")
+
+
+@pytest.mark.parametrize("words", [("true", "false"), ("Yes", "No"), ("T", "F"), ("y", "n")])
+def test_truth_is_the_same_however_it_is_written(write, words):
+    made = frame()
+    made["member"] = np.where(made["member"] == "yes", *words)
+    plain, other = task(write(frame())), task(write(made, "other.csv"))
+    assert torch.equal(shown(other, "train")[0], shown(plain, "train")[0])
+
+
+def test_levels_lie_between_the_share_of_the_largest_class_and_1(write):
+    made = task(write(frame()), "city")
+    chance = frame()["city"].value_counts(normalize=True).max()
+    assert chance > 0.4
+    assert made.spec.levels == tuple(round(chance + s * (1 - chance), 3) for s in (0.5, 0.75, 0.9))
+
+
+def test_fewer_examples_are_drawn_from_all_of_the_time_that_trains(write):
+    made = task(write(frame()), time="since", train_size=30)
+    kept = [set(shown(made, "train", [seed])[2][0].tolist()) for seed in range(2)]
+    assert len(kept[0]) == len(kept[1]) == 30
+    assert kept[0] != kept[1]
