@@ -152,7 +152,7 @@ def _refusal(
     by_place = [field.name for field in dataclasses.fields(cls) if field.init and not field.kw_only]
     name = by_place[place] if isinstance(place, int) else place
     declared = get_type_hints(cls, include_extras=True)[name]
-    if kind == "missing":
+    if kind == "missing" and len(first["loc"]) == 1:  # not an element of a list
         return InputError(f"{name} must be {describe(declared)}, got nothing")
     given = dict(zip(by_place, args, strict=False)) | dict(kwargs)
     return InputError(_must_be(name, declared, given.get(name, first["input"])))

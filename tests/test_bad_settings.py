@@ -69,6 +69,7 @@ CASES = {
     "network": cases(
         """
         network=mlp network.hidden=32 -> hidden must be a list, each an integer >= 1, got 32
+        task=images task.path=x task.size=[8] -> size must be height and width, each an integer >= 1, or null, got [8]
         network=mlp network.hidden=[16.5] -> hidden must be a list, each an integer >= 1, got [16.5]
         network=mlp network.layer_norm=no -> layer_norm must be true or false, got 'no'
         network=mlp network.dropout=1 -> dropout must be in [0, 1), got 1
@@ -94,6 +95,10 @@ CASES = {
         -m optimizer=sgd optimizer.learning_rate=[0.1,0.2] seeds=2,3 -> learning_rate must be one number, or one
         method.optimizer.learning_rate=[] -> learning_rate must be > 0, got []
         optimizer=adamw optimizer.weight_decay=true -> weight_decay must be a number >= 0, got True
+        optimizer=sgd method.optimizer.beta1=0.5 -> method.optimizer must be as the method has it where optimizer replaces it; optimizer...
+        -m optimizer=default,sgd method.optimizer.beta1=0.5 -> method.optimizer must be as the method has it where optimizer...
+        -m optimizer=glob(x*) -> a pattern must match a choice, got optimizer=glob(x*)
+        ~optimizer -> argument must be setting=value, got '~optimizer'
         method.optimizer.epsilon=0 -> epsilon must be > 0, got 0
         """
     ),
@@ -171,8 +176,13 @@ CASES = {
         method=maml test_also=3 -> test_also must be settings, each with a list of values, or null, got 3
         method=maml 'test_also={n_adaptation_steps:3}' -> test_also must be settings, each with a list of values
         method=maml 'test_also={n_adaptation_steps:[1,-3]}' -> n_adaptation_steps must be an integer >= 0, got -3
+        method=maml 'test_also={n_adaptation_steps:[1,1]}' -> test_also.n_adaptation_steps must be a list of distinct values, got [1, 1]
         method=maml 'test_also={n_inner_steps:[3]}' -> test_also must be of settings that only a prediction of maml uses (n_adaptation_steps), got 'n_inner_steps'
         'test_also={batch_size:[3]}' -> test_also must be of settings that only a prediction of backprop uses (none), ...
+        =3 -> argument must be setting=value, got '=3'
+        -m ~seeds -> argument must be setting=value, got '~seeds'
+        -m method=constant hydra.sweeper.publish=analysis.report.x -> hydra.sweeper.publish must be package.module.name, ...
+        start.method.batch_size=64 -> start.source must be the name of a related task, or default, where another...
         study_name=7 -> study_name must be text that is not empty, got 7
         study_name=../elsewhere -> study_name must be a folder below runs, got '../elsewhere'
         study_name=/tmp/elsewhere -> study_name must be a folder below runs, got '/tmp/elsewhere'

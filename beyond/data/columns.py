@@ -58,6 +58,11 @@ class ColumnsTask(GivenTask):
                 require_one_of(f"task.{setting}", columns, name)
         for name in self.ignore:
             require_one_of("task.ignore", columns, name)
+        apart = {"task.group": self.group, "task.time": self.time, "task.ignore": self.ignore}
+        for setting, names in apart.items():
+            chosen = names if isinstance(names, tuple) else (names,)
+            allowed = f"without {self._target!r}, which is to be predicted"
+            require(setting, allowed, names, self._target not in chosen)
         require(
             "task.time", "null where task.group is set", self.time, not (self.time and self.group)
         )

@@ -208,6 +208,8 @@ def _read(reading: Reading, changed: Stamp) -> Frame:  # noqa: ARG001
             frame = pd.read_parquet(file)
         else:
             frame = pd.read_excel(file, **markers)
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except pd.errors.EmptyDataError:
         raise InputError(f"{file} is empty") from None
     except pd.errors.ParserError as error:
@@ -297,7 +299,8 @@ def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
             else:
                 features.append(made)
     if not features:
-        raise InputError(f"{where} has no column to learn from: {listed(list(dropped)) or 'none'}")
+        left = f": {listed(list(dropped))}" if dropped else " besides those set aside"
+        raise InputError(f"{where} has no column to learn from{left}")
     return Table(frame, features, dropped)
 
 

@@ -162,6 +162,9 @@ def _template(factory: Callable[[], Any]) -> nn.Module:
         f"{kind} with {', '.join(frozen)} frozen",
         not frozen,
     )
+    for name, weight in named.items():
+        single = weight.dtype is torch.float32
+        require("factory", "a module of float32", f"{kind} with {name} of {weight.dtype}", single)
     return module
 
 

@@ -63,9 +63,11 @@ class Arm:
         """
         known, method = self.method.PREDICTION, cast(Any, self.method)
         wanted = self.test_also or {}
-        for name in wanted:
+        for name, values in wanted.items():
             allowed = f"of settings that only a prediction of {self.name} uses"
             require("test_also", f"{allowed} ({', '.join(known) or 'none'})", name, name in known)
+            distinct = len({_text(value) for value in values}) == len(values)
+            require(f"test_also.{name}", "a list of distinct values", values, distinct)
         return {
             f"{name}_{shown(value)}": replace(method, **{name: value})
             for name, values in wanted.items()

@@ -143,6 +143,11 @@ def _parts(settings: dict[str, Any], method: str) -> dict[str, Any]:
             raise InputError(
                 f"{part} must be default for method {method}, which has none to replace"
             )
+        if part in chosen and made != read("method", method).get(part):
+            raise InputError(  # what is set there would be lost
+                f"method.{part} must be as the method has it where {part} replaces it; "
+                f"{part}.SETTING=VALUE tunes what is chosen"
+            )
     return chosen
 
 

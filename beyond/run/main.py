@@ -27,7 +27,7 @@ from yaml import YAMLError
 
 from beyond import catalog
 from beyond.catalog import CONF, find, names
-from beyond.errors import InputError, UnsupportedError, require_one_of
+from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.installed import version
 from beyond.run.explain import GROUPS, explain, refuse_twice
 
@@ -101,9 +101,13 @@ def _sheet(file: Path) -> Any:
 
 
 def _refuse_nameless(arguments: list[str]) -> None:
-    """Raise `InputError` for a choice that is no name, `method=null`: Hydra has a traceback."""
+    """Raise `InputError` where Hydra has a traceback, or we would have one for what it lets pass:
+    for a choice that is no name, `method=null`, for a setting without one, `=3`, and for one that
+    is deleted, `~optimizer`.
+    """
     parser = OverridesParser.create()
     for argument in arguments:
+        require("argument", "setting=value", argument, not argument.startswith(("=", "~")))
         group, sign, typed = argument.lstrip("+").partition("=")
         if not sign or group not in GROUPS:
             continue

@@ -38,9 +38,10 @@ class Start:
     method: InstanceOf[Method]
 
     def __post_init__(self) -> None:
-        usual = (self.epochs, self.keep_head) == (Start.epochs, Start.keep_head)
-        allowed = f"the name of a related task, or {DEFAULT}, where epochs or keep_head is set"
-        require("start.source", allowed, self.source, usual or self.source is not None)
+        usual = (Start.epochs, Start.keep_head, type(self.method)())
+        unset = (self.epochs, self.keep_head, self.method) == usual
+        allowed = f"the name of a related task, or {DEFAULT}, where another setting of it is set"
+        require("start.source", allowed, self.source, unset or self.source is not None)
 
     def on(self, task: Task) -> Start | None:
         """Return the start with its source's name; None for one that leaves the weights as drawn.

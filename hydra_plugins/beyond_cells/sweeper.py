@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONTRACTS, find, require_declared
+from beyond.catalog import CONTRACTS, find
 from beyond.errors import InputError
 from beyond.files import write_whole
 from beyond.run.explain import explain
@@ -69,7 +69,7 @@ class CellSweeper(BasicSweeper):
         from beyond.run.plan import note_stale
 
         assert self.config is not None
-        require_declared("hydra.sweeper.publish", self.publish)
+        publish = find("hydra.sweeper.publish", self.publish)
         folder = Path(self.config.runs) / self.config.study_name
         returns = super().sweep(arguments)
         if "paper" in self.config:
@@ -79,7 +79,7 @@ class CellSweeper(BasicSweeper):
                 folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1))
             )
         note_stale(folder, self.kept)
-        find("hydra.sweeper.publish", self.publish)(folder)
+        publish(folder)
         statuses = [before.status for before in self.kept]
         if "failed" in [*statuses, *(job.return_value for job in chain.from_iterable(returns))]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
@@ -100,6 +100,9 @@ class CellSweeper(BasicSweeper):
             for entries in typed
             for cell in combined(entries, list(chain.from_iterable(lines)))
         ]
+        if not every:
+            patterns = [entry.input_line for entry in overrides if entry.is_sweep_override()]
+            raise InputError(f"a pattern must match a choice, got {' '.join(map(str, patterns))}")
         jobs = self._planned(every)
         chunks: Any = self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1)
         return list(chunks)

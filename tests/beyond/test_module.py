@@ -178,6 +178,10 @@ def broken():
             "a module without buffers, got 'Sequential with 1.running_mean'",
         ),
         (
+            lambda: nn.Sequential(nn.Linear(6, 3)).double(),
+            "a module of float32, got 'Sequential with 0.weight of torch.float64'",
+        ),
+        (
             frozen,
             "a module that trains all its weights, got 'Sequential with 2.weight, 2.bias frozen'",
         ),

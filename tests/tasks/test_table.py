@@ -278,7 +278,22 @@ def header(*names, rows=("1,2,a",)):
 BAD = {
     "an empty file": (b"", {}, "shop.csv is empty"),
     "a header alone": ("a,b,y\n", {}, "has a header and no row"),
-    "a name twice": (header("a", "a", "y"), {}, "line 1: two columns are named 'a'"),
+    "a name twice": (header("a", "a", "y"), {}, "shop.csv, line 1: two columns are named 'a'"),
+    "the target ignored": (
+        header("a", "b", "y"),
+        {"ignore": ["y"]},
+        "task.ignore must be without 'y', which is to be predicted, got ('y',)",
+    ),
+    "the target for time": (
+        header("a", "b", "y"),
+        {"time": "y"},
+        "task.time must be without 'y', which is to be predicted, got 'y'",
+    ),
+    "the target alone": (
+        header("y", rows=("1", "2", "3")),
+        {"kind": "values"},
+        "no column to learn from besides those set aside",
+    ),
     "another delimiter": ("a;b;y\n1;2;x\n", {}, "task.delimiter=';' gives 3"),
     "a row too long": (
         header("a", "b", "y", rows=("1,2,x", "1,2,3,x")),
@@ -375,6 +390,7 @@ def test_a_bad_file_is_one_clear_line(write, name):
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "InputError" not in str(refused.value)
+    assert str(refused.value).count("shop.csv") <= 1
 
 
 def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path):
