@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +129,10 @@ def finished_before(cell: Cell, folder: Path) -> Before | None:
 def give_up(cells: Iterable[Before]) -> None:
     """Delete cells that are to be trained again; `InputError` if a process is training one."""
     for before in cells:
-        with RunFolder(before.path).locked():
+        folder = RunFolder(before.path)
+        with folder.locked():
             (before.path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(before.path)
+            folder.remove()
 
 
 def note_stale(study: Path, planned: Iterable[Before]) -> None:

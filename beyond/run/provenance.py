@@ -7,7 +7,6 @@ import hashlib
 import os
 import platform
 import re
-import resource
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -92,8 +91,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024),
+        "peak_memory_bytes": _peak_memory(),
     }
 
 
@@ -177,6 +175,17 @@ class _Bare(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> Any:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
+
+
+def _peak_memory() -> int:
+    """Of this process, in bytes."""
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        from psutil import Process  # pyright: ignore[reportMissingModuleSource, reportMissingImports]
+
+        return Process().memory_info().peak_wset
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _processor() -> str:

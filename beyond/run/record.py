@@ -1,18 +1,17 @@
 """A run's folder: rows become parquet files, and an interrupted run resumes where it stopped.
 
 Files appear by write-then-rename, the manifest last, with the hashes of the tables: a folder is
-finished if its tables are those that its manifest names. A lock that the operating system drops
-with its process keeps two processes from writing one folder.
+finished if its tables are those that its manifest names. A lock keeps two processes from writing
+one folder.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.files import write_whole
+from beyond.run.lock import held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
@@ -56,6 +56,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.unusable = ""
+        self._removed = False
         self._origin = dict(origin or {})
         self._save_every = save_every
         self._saved_at = monotonic()
@@ -83,46 +84,48 @@ class RunFolder:
         return manifest if whole else None
 
     @contextmanager
-    def locked(self, seeds: Sequence[int] = ()) -> Iterator[None]:
+    def locked(self, seeds: Sequence[int] = ()) -> Iterator[str]:
         """Hold the folder for this process; `InputError` if unwritable, or held by another.
 
         Parameters
         ----------
         seeds : sequence of int
             Which other processes are told that this one trains.
+
+        Yields
+        ------
+        str
+            What must be said of the lock, "" mostly (see `beyond.run.lock`).
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("a")
-        except OSError as error:
-            raise InputError(
-                f"runs must be a folder that can be written, got {str(self.path)!r} "
-                f"({error.strerror})"
-            ) from None
-        with lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                self.path.mkdir(parents=True, exist_ok=True)
+                caveat = stack.enter_context(held(self.path / "lock"))
+                # apart from the lock: Windows lets nobody read what is locked
+                text = json.dumps(list(seeds))
+                write_whole(self.path / "seeds.json", lambda path: path.write_text(text))
+            except TimeoutError:
                 raise InputError(f"another process is writing {str(self.path)!r}") from None
-            lock.truncate(0)
-            lock.write(json.dumps(list(seeds)))
-            lock.flush()
-            yield
+            except OSError as error:
+                raise InputError(
+                    f"runs must be a folder that can be written, got {str(self.path)!r} "
+                    f"({error.strerror})"
+                ) from None
+            try:
+                yield caveat
+            finally:
+                stack.close()
+                if self._removed:
+                    self._delete()
 
     def claims(self, seeds: Sequence[int]) -> bool:
         """Say whether one of these seeds is trained here, or has been, by a folder's holder."""
         try:
-            lock = (self.path / "lock").open()
+            claimed = json.loads((self.path / "seeds.json").read_text())
         except FileNotFoundError:
             return False
-        with lock:
-            if not set(seeds).intersection(json.loads(lock.read() or "[]")):
-                return False
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-        return self.finished
+        shared = set(seeds).intersection(claimed)
+        return bool(shared) and (is_held(self.path / "lock") or self.finished)
 
     def resume(self) -> dict[str, Any] | None:
         """Take up an unfinished run's rows; return its snapshot, or None (see `unusable`)."""
@@ -163,6 +166,10 @@ class RunFolder:
             self._saved_at = monotonic()
 
     def remove(self) -> None:
+        """Delete the folder once it is no longer held: Windows deletes no file that is open."""
+        self._removed = True
+
+    def _delete(self) -> None:
         """Delete the folder, and those above it that are then empty: its study's, that of runs."""
         shutil.rmtree(self.path)
         for above in (self.path.parent, self.path.parent.parent):

@@ -58,7 +58,9 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
     """Train all seeds of a cell; return its worst status."""
     origin = {**cell.sources, DATA: cell.data, "its settings": cell.run_id}
     folder = RunFolder(cell.folder, cell.run.save_every, origin)
-    with folder.locked(cell.seeds), _log(folder.path):
+    with folder.locked(cell.seeds) as caveat, _log(folder.path):
+        if caveat:
+            say(console, f"{cell.arm.label}: {caveat}")
         _refuse_overlap(cell)
         # by another process, after the plan was made
         if before := finished_before(cell, folder.path):

@@ -15,7 +15,7 @@ from itertools import chain, islice
 import pandas as pd
 import pytest
 
-from beyond import catalog
+from beyond import catalog, installed
 from beyond.errors import InputError
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import figures, spans
@@ -160,7 +160,8 @@ def begin(one, monkeypatch, **changed):
             lambda *of: chain(islice(train(*of), 5), map(cut_off, [None])),
         )
         run_cell(one, keep_skipped=False, shown=False)
-    assert {path.name for path in one.folder.iterdir()} == {"state.pt", "log.txt", "lock"}
+    left = {path.name for path in one.folder.iterdir()}
+    assert left == {"state.pt", "log.txt", "lock", "seeds.json"}
 
 
 def cut_off(_):
@@ -320,6 +321,8 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
     assert manifest["status"] == "finished"
     assert len(manifest["data_sha256"]) == 64
     assert manifest["packages"]["torch"]
+    assert manifest["version"] == installed.version()
+    assert manifest["commit"] == installed.commit()["commit"]
     assert manifest["wall_seconds"] > 0
     assert manifest["sources"] == one.sources
     assert manifest["split"] == "own"
@@ -366,4 +369,4 @@ def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(
     assert_same_tables(killed, whole)
     left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
     tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}
-    assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock"}
+    assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock", "seeds.json"}

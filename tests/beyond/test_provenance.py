@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,6 +77,14 @@ def hashed(tmp_path, monkeypatch):
     yield write
     for name in ("users_network", "users_parts", "users_types"):
         sys.modules.pop(name, None)
+
+
+def test_peak_memory_is_in_bytes_on_windows_too(monkeypatch):
+    assert 20e6 < provenance.machine()["peak_memory_bytes"] < 1e12
+    told = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=123))
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: told))
+    assert provenance.machine()["peak_memory_bytes"] == 123
 
 
 def test_a_rule_brings_its_file_what_it_imports_and_the_loop_but_no_other_rule():

@@ -1,18 +1,24 @@
 """A run's folder: whole files only, one writer, and nothing lost in between."""
 
+import errno
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
+from threading import Timer
 
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.files import write_whole
+from beyond.run.lock import held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import columns, joined
 from beyond.run.record import TABLES, RunFolder
@@ -26,20 +32,35 @@ FAULTS = [
     ),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
-    ("beyond/run/record.py", "lock.write(json.dumps(list(seeds)))", "lock.write(json.dumps([]))"),
-    (
-        "beyond/run/record.py",
-        "        return self.finished\n\n    def resume",
-        "        return True\n\n    def resume",
-    ),
+    ("beyond/run/record.py", "text = json.dumps(list(seeds))", "text = json.dumps([])"),
+    ("beyond/run/record.py", '(is_held(self.path / "lock") or self.finished)', "True"),
+    ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker))\n", ""),
+    ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
+    ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
+    ("beyond/run/lock.py", "        lock.release()\n", "        pass\n"),
 ]
 
 HOLDER = """
-import fcntl, sys
-file = open(sys.argv[1], "w")
-fcntl.flock(file, fcntl.LOCK_EX)
-print(flush=True)
-input()
+import errno, os, sys, warnings
+from pathlib import Path
+
+def flock(*of):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+if sys.argv[2] == "drive without":
+    import fcntl
+    fcntl.flock = flock
+elif sys.argv[2] == "system without":
+    sys.modules["fcntl"] = None
+    warnings.simplefilter("ignore")
+from beyond.run.lock import held, is_held
+
+try:
+    with held(Path(sys.argv[1])) as caveat:
+        print("holds", caveat, flush=True)
+        input()
+except TimeoutError:
+    print("refused", flush=True)
 """
 
 
@@ -80,7 +101,7 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     folder.add(progress(1, snapshot=False))
     folder.close({"status": "finished", "seeds": [0]})
     tables = {f"{name}.parquet" for name in (*TABLES, "predictions")}
-    assert files(folder) == {*tables, "manifest.json", "lock"}
+    assert files(folder) == {*tables, "manifest.json", "lock", "seeds.json"}
     assert {name: len(pd.read_parquet(folder.path / f"{name}.parquet")) for name in TABLES} == {
         "curves": 2,
         "layers": 4,
@@ -279,22 +300,90 @@ def test_a_skipped_run_closes_without_curves(folder):
     assert len(pd.read_parquet(folder.path / "runs.parquet")) == 1
 
 
-def test_another_process_is_refused_until_the_holder_is_gone(tmp_path):
-    folder = RunFolder(tmp_path)
+@contextmanager
+def process(path, locks):
+    """Another process, which tries to hold a lock until it is told to end; and what it says."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        [sys.executable, "-c", HOLDER, str(path), locks],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as holder:
-        holder.stdout.readline()
+        text=True,
+    ) as started:
+        yield started, started.stdout.readline().strip()
+        started.kill()
+
+
+def test_another_process_is_refused_until_the_holder_is_gone(tmp_path):
+    folder = RunFolder(tmp_path)
+    with process(tmp_path / "lock", "native") as (holder, said):
+        assert said == "holds"
         with (
             pytest.raises(InputError, match=rf"^another process is writing '{tmp_path}'$"),
             folder.locked(),
         ):
             pass
         holder.kill()
-    with folder.locked():
+    with folder.locked() as caveat:
+        assert caveat == ""
+
+
+@pytest.mark.parametrize("locks", ["drive without", "system without"])
+def test_without_locks_a_file_keeps_others_out_until_its_process_is_gone(locks, tmp_path):
+    path = tmp_path / "lock"
+    caveat = f"{tmp_path} has no locks (No locks available), lock.held is in place of one"
+    holds = f"holds {caveat}" if locks == "drive without" else "holds"
+    with process(path, locks) as (_, said):
+        assert said == holds
+        with process(path, locks) as (_, said):
+            assert said == "refused"
+    with process(path, locks) as (holder, said):
+        assert said == holds
+        holder.communicate("end")
+    assert {file.name for file in tmp_path.iterdir()} <= {"lock"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_drive_without_locks_is_told_and_written(number, tmp_path, monkeypatch):
+    """Rather than that another process is writing."""
+
+    def flock(*of):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    folder = RunFolder(tmp_path)
+    with folder.locked([0]) as caveat:
+        assert caveat == (
+            f"{tmp_path} has no locks ({os.strerror(number)}), lock.held is in place of one"
+        )
+        assert RunFolder(tmp_path).claims([0])
+        with pytest.raises(InputError, match=r"^another process is writing "):
+            RunFolder(tmp_path).locked().__enter__()
+    assert not folder.claims([0])
+
+
+def test_a_lock_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    (tmp_path / "lock").mkdir()
+    message = r"^runs must be a folder that can be written, got [^\n]* \(Is a directory\)$"
+    with pytest.raises(InputError, match=message), RunFolder(tmp_path).locked():
         pass
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path):
+    path = tmp_path / "lock"
+    looks = FileLock(path, thread_local=False)
+    looks.acquire()
+    Timer(0.05, looks.release).start()
+    with held(path):
+        assert is_held(path)
+    assert not is_held(path)
+
+
+def test_a_removed_folder_is_gone_once_it_is_not_held(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "study" / "cell")
+    with suppress(InputError), folder.locked():
+        folder.remove()
+        raise InputError("unfit")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_lock_is_released_after_a_fault(tmp_path):
