@@ -191,6 +191,13 @@ class Splits(Protocol):
         """
         ...
 
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """Inputs (B, *input_shape) of other examples as a batch has them, (R or 1, B, ...).
+
+        They are scaled by what was learnt from each training part.
+        """
+        ...
+
     def in_units(self, values: Tensor) -> Tensor:
         """Targets or outputs (R, B, n_outputs) in the task's units, unscaled."""
         ...
@@ -241,9 +248,9 @@ class Task(Protocol):
 class Method(ABC, Generic[State]):
     """One rule for changing weights. A frozen dataclass: its fields are its hyperparameters.
 
-    A state is a dict of tensors and numbers (nested dicts allowed), so that `torch.save`
-    round-trips it. `step` returns a new state and never changes the one it was given: the harness
-    keeps old states to select and to resume.
+    A state is a dict of tensors and numbers (nested dicts and lists allowed), so that `torch.save`
+    round-trips it; its tensors have the replicas first, (R, ...). `step` returns a new state and
+    never changes the one it was given: the harness keeps old states to select and to resume.
 
     Attributes
     ----------

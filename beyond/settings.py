@@ -258,6 +258,8 @@ class RunSettings:
         Seconds for a whole run, on the clock; one that takes longer counts as failed.
     save_every : float, >= 0
         Seconds between saved states of an unfinished run.
+    keep_weights : bool
+        Whether the selected weights are kept, in `weights.pt`.
     runs : str
         Where results go.
     study_name : str
@@ -275,6 +277,7 @@ class RunSettings:
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0
+    keep_weights: bool = False
     runs: Text = "runs"
     study_name: Text = "adhoc"
     test_also: Annotated[dict[str, Annotated[list[Any], MinLen(1)]] | None, ALSO] = None

@@ -44,13 +44,13 @@ FAULTS = [
     ),
     (
         "beyond/run/plan.py",
-        'and run.rerun in ("all", self.status)',
-        'and (run.rerun == "all" or self.status == "failed")',
+        'asked = run.rerun in ("all", self.status)',
+        'asked = run.rerun == "all" or self.status == "failed"',
     ),
     (
         "beyond/run/plan.py",
-        "return bool(self.changed)",
-        "return bool(self.changed) and self.seeds == list(run.seed_list)",
+        "and self.changed:\n            return True",
+        "and self.changed and self.seeds == list(run.seed_list):\n            return True",
     ),
     (
         "beyond/run/plan.py",

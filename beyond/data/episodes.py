@@ -146,6 +146,9 @@ class EpisodeSplits:
         first = torch.tensor([[count * (seed % (2**31 // count))] for seed in self.drawn])  # (S, 1)
         return first + (n_query * indices.unsqueeze(2) + torch.arange(n_query)).flatten(1)
 
+    def prepared(self, inputs: Tensor) -> Tensor:
+        return inputs.unsqueeze(0)
+
     def in_units(self, values: Tensor) -> Tensor:
         return values
 

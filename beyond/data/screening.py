@@ -35,8 +35,8 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
         targets,
         (n_examples,) if classes else (n_examples, spec.n_outputs),
     )
-    _require_values(f"inputs of {spec.name}", inputs, spec.n_symbols, "feature")
-    _require_values(f"targets of {spec.name}", targets, spec.n_outputs if classes else 0, "output")
+    require_values(f"inputs of {spec.name}", inputs, spec.n_symbols, "feature")
+    require_values(f"targets of {spec.name}", targets, spec.n_outputs if classes else 0, "output")
 
 
 def require_examples(sizes: Mapping[str, int], spec: TaskSpec) -> None:
@@ -52,7 +52,7 @@ def _require_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Non
     require(name, f"of shape {shape}", values.shape, values.shape == shape)
 
 
-def _require_values(name: str, values: np.ndarray, n_values: int, column: str) -> None:
+def require_values(name: str, values: np.ndarray, n_values: int, column: str) -> None:
     """Refuse what is no integer in [0, n_values); or, if that is 0, no finite number."""
     if not values.size:
         return

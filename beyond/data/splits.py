@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -97,7 +97,7 @@ class Column:
     def served(self, scale: Scale | None, shared: bool, dtype: torch.dtype) -> Served:
         """As batches take them: scaled once where all replicas share a split, else in `dtype`."""
         if scale is not None and shared:
-            return Served(self.scaled(scale))
+            return Scaled(self.scaled(scale), learnt=scale)
         values = self.values
         if scale is not None or values.is_floating_point():
             values = values.to(dtype)
@@ -133,6 +133,26 @@ class Served:
         if self.scale is not None:
             values = values.sub_(self.scale.mean).div_(self.scale.std)
         return values.float() if values.is_floating_point() else values
+
+    def of(self, values: Tensor) -> Tensor:
+        """Values of other examples (B, ...) as a batch takes them, (R or 1, B, ...)."""
+        others = replace(self, values=values.to(self.values.dtype))
+        return others.at(torch.arange(len(values)).expand(self._n_splits, -1))
+
+    @property
+    def _n_splits(self) -> int:
+        """Splits by which values differ."""
+        return 1 if self.scale is None else len(self.scale.mean)
+
+
+@dataclass(frozen=True)
+class Scaled(Served):
+    """Values that were scaled beforehand, where all replicas share a split and so its scale."""
+
+    learnt: Scale = field(kw_only=True)
+
+    def of(self, values: Tensor) -> Tensor:
+        return Column(values).scaled(self.learnt).unsqueeze(0)
 
 
 @dataclass(frozen=True)
@@ -180,6 +200,9 @@ class ArraySplits:
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
         return pick(self.rows[split], indices)
+
+    def prepared(self, inputs: Tensor) -> Tensor:
+        return self.inputs.of(inputs)
 
     def in_units(self, values: Tensor) -> Tensor:
         return values if self.units is None else self.units.undo(values)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from beyond.data.splits import Column, Scaling, Served, take
+from beyond.errors import require
 
 Unit = Literal["words", "characters"]
 NOTHING, UNKNOWN, FIRST = 0, 1, 2
@@ -101,6 +102,16 @@ class Read(Served):
         n_replicas, n_places = self.symbols.shape
         starts = n_places * torch.arange(n_replicas).view(-1, 1, 1)
         return self.symbols.take(take(self.values, rows) + starts)
+
+    def of(self, values: Tensor) -> Tensor:
+        n_places = self.symbols.shape[1]
+        inside = not values.numel() or (values.min() >= 0 and values.max() < n_places)
+        require("texts", f"places in an alphabet, in [0, {n_places})", values.shape, bool(inside))
+        return super().of(values)
+
+    @property
+    def _n_splits(self) -> int:
+        return len(self.symbols)
 
 
 def units(text: str, unit: Unit) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from beyond.errors import UnsupportedError
 from beyond.network.layers import Weights
 from beyond.streams import Stream
 
@@ -91,6 +93,23 @@ class Network(ABC):
     def suffix(self, n_blocks: int) -> int:
         """Where the weights of the last `n_blocks` layers begin in the flat vector."""
         return self.blocks[-n_blocks].start
+
+    def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
+        """Weights (n,) by name, copied, as torch has them: `1.weight` is of layer 1, from 0."""
+        named = {
+            f"{block.layer}.{name}": shape
+            for block in self.blocks
+            for name, shape in block.shapes.items()
+        }
+        parts = weights.split([prod(shape) for shape in named.values()])
+        return {
+            name: part.view(shape).clone()
+            for (name, shape), part in zip(named.items(), parts, strict=True)
+        }
+
+    def module(self, weights: Tensor) -> nn.Module:
+        """Return a torch module with weights (n,), for evaluation; `UnsupportedError` if none."""
+        raise UnsupportedError("the network is made of the harness's layers, not a torch module")
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         """For each block, the fraction (R,) of units off for every example; NaN if unknown."""

@@ -39,6 +39,12 @@ class TranslatedNetwork(LayeredNetwork):
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         return self._wrapped.init(rng, n_copies)
 
+    def module(self, weights: Tensor) -> nn.Module:
+        return self._wrapped.module(weights)
+
+    def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
+        return self._wrapped.state_dict(weights)
+
 
 def translated(module: nn.Module) -> list[Layer] | None:
     """Return a module's layers as ours; None if it is no stack, or one of them has no counterpart.

@@ -84,6 +84,18 @@ class ModuleNetwork(Network):
     def backward(self, tape: Tape, error: Tensor, *, start: int = 0) -> Tensor:
         return tape.caches[0](error)[0][:, start:]
 
+    def module(self, weights: Tensor) -> nn.Module:
+        """Return a new module with weights (n,), for evaluation."""
+        with global_generators(0):
+            module = self._factory()
+        nn.utils.vector_to_parameters(weights.clone(), module.parameters())
+        return module.eval()
+
+    def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
+        """Weights (n,) by the module's names, copied."""
+        named = self.module(weights).state_dict()
+        return {name: value.clone() for name, value in named.items()}
+
     def backward_flops(self, start: int = 0) -> int:
         """Cost per example; the whole module is passed, whatever `start`."""
         return self._backward_flops

@@ -54,7 +54,8 @@ class Cell:
         start = build(settings["start"], "start").on(task)
         # a class in a choice's place is no such method, and goes by its name
         made = settings["method"]["_target_"]
-        name = method if made == read("method", method)["_target_"] else made
+        chosen = read("method", method)["_target_"] if method in names("method") else None
+        name = method if made == chosen else made
         network = network or task.spec.network
         arm = Arm(name, rule, task, network, budget, run.threads, start, run.test_also)
         return cls(arm, run, settings)

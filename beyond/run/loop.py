@@ -43,6 +43,9 @@ class Progress:
         Columns of the fourth table, see `beyond.run.predictions`; with the last one only.
     of : {"budget", "pre-training"}
         What `spent` is a fraction of.
+    selected : dict of int to state
+        By seed, the method's state at the best checkpoint, of that replica alone (R = 1); with the
+        last one only.
     """
 
     spent: float
@@ -53,6 +56,7 @@ class Progress:
     snapshot: dict[str, Any]
     predictions: Columns = field(default_factory=dict)
     of: str = "budget"
+    selected: dict[int, Any] = field(default_factory=dict)
 
 
 def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Progress]:
@@ -202,7 +206,8 @@ class _Run:
                 run_row(setup, replica, outcome, training, pretraining, self.evaluation, inference)
             )
         written = joined(setup.task.spec.target_kind, predictions)
-        return Progress(training.spent(), nan, curves, [], runs, {}, written)
+        selected = self.selection.selected()
+        return Progress(training.spent(), nan, curves, [], runs, {}, written, selected=selected)
 
     def snapshot(self) -> dict[str, Any]:
         return {

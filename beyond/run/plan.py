@@ -46,9 +46,14 @@ class Before:
 
     def asked_again(self, run: RunSettings) -> bool:
         """Say whether a run asks for this cell: `stale` for all of an arm, so that code is one."""
-        if run.rerun == "stale":
-            return bool(self.changed)
-        return not set(self.seeds).isdisjoint(run.seed_list) and run.rerun in ("all", self.status)
+        if run.rerun == "stale" and self.changed:
+            return True
+        asked = run.rerun in ("all", self.status) or self.lacks_weights(run)
+        return asked and not set(self.seeds).isdisjoint(run.seed_list)
+
+    def lacks_weights(self, run: RunSettings) -> bool:
+        """Say whether a run asks for weights that are not here, and trained again would be."""
+        return run.keep_weights and not self.changed and not RunFolder(self.path).keeps_weights
 
     def line(self, arm: Arm) -> str:
         """What to tell of it."""

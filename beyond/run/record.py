@@ -28,6 +28,7 @@ from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
+WEIGHTS = "weights.pt"
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -78,10 +79,19 @@ class RunFolder:
         try:
             manifest = json.loads((self.path / "manifest.json").read_text())
             named = manifest["tables"].items()
-            whole = all(_hash(self.path / f"{name}.parquet") == digest for name, digest in named)
+            whole = all(hash_of(self.path / f"{name}.parquet") == digest for name, digest in named)
         except UNREADABLE:
             return None
         return manifest if whole else None
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the weights that the manifest names are here."""
+        kept = (self.manifest() or {}).get("files", {}).get(WEIGHTS)
+        try:
+            return kept is not None and kept == hash_of(self.path / WEIGHTS)
+        except OSError:
+            return False
 
     @contextmanager
     def locked(self, seeds: Sequence[int] = ()) -> Iterator[str]:
@@ -176,6 +186,12 @@ class RunFolder:
             with suppress(OSError):
                 above.rmdir()
 
+    def keep(self, weights: Mapping[int, Any]) -> str:
+        """Write what was selected, by seed (see `beyond.run.trained`); return the file's hash."""
+        path = self.path / WEIGHTS
+        write_whole(path, lambda path: torch.save(dict(weights), path))
+        return hash_of(path)
+
     def close(self, manifest: dict[str, Any]) -> None:
         """Write the tables, then the manifest with their hashes; the run is finished."""
         for name in TABLES:
@@ -185,11 +201,12 @@ class RunFolder:
                 lambda path, table=table: table.to_parquet(path, index=False),
             )
         write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
-        tables = {name: _hash(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
+        tables = {name: hash_of(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
         write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
         (self.path / "state.pt").unlink(missing_ok=True)
 
 
-def _hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -16,12 +16,13 @@ from threadpoolctl import threadpool_limits
 from beyond.errors import InputError, UnsupportedError
 from beyond.run import provenance
 from beyond.run.cell import Cell, prepare
-from beyond.run.display import bar, result, say
-from beyond.run.loop import skip, train
+from beyond.run.display import bar, result, say, spans
+from beyond.run.loop import Progress, skip, train
 from beyond.run.outcome import worst
 from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
-from beyond.run.record import RunFolder
+from beyond.run.record import WEIGHTS, RunFolder
 from beyond.run.setup import Setup
+from beyond.run.trained import kept
 
 
 def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
@@ -43,6 +44,10 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
         for before in todo.kept:
             say(console, before.line(cell.arm))
         statuses = [before.status for before in todo.kept]
+        for before in todo.again:
+            if before.lacks_weights(cell.run):
+                lacking = f"no weights of seeds {spans(before.seeds)} are kept"
+                say(console, f"{cell.arm.label}: {lacking}, training again")
         if todo.seeds:
             setup = prepare(cell.of_seeds(todo.seeds))
             give_up(todo.again)
@@ -72,15 +77,19 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
         clock = perf_counter()
         try:
             with bar(console if shown else None, cell.arm.label) as move:
-                rows = _train(setup, folder, snapshot, keep_skipped, move)
+                ended = _train(setup, folder, snapshot, keep_skipped, move)
         except (UnsupportedError, InputError):
             if not folder.begun:
                 folder.remove()
             raise
-        wall = perf_counter() - clock
+        wall, rows = perf_counter() - clock, ended.runs
         status = worst([row["status"] for row in rows])
         reasons = sorted({row["reason"] for row in rows if row["reason"]})
-        folder.close(_manifest(cell, setup, rows, status, reasons, wall))
+        manifest = _manifest(cell, setup, rows, status, reasons, wall)
+        if cell.run.keep_weights:
+            weights = kept(setup.method, setup.network, ended.selected)
+            manifest["files"] = {WEIGHTS: folder.keep(weights)}
+        folder.close(manifest)
     say(console, f"{cell.arm.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
     return status
 
@@ -100,14 +109,13 @@ def _train(
     snapshot: dict[str, Any] | None,
     keep_skipped: bool,
     move: Callable[..., None],
-) -> list[dict]:
-    """Record all that a run yields; return its rows of the runs table."""
-    rows: list[dict] = []
+) -> Progress:
+    """Record all that a run yields; return the last of it."""
+    progress: Progress | None = None
     try:
         for progress in train(setup, snapshot):
             folder.add(progress)
-            rows = progress.runs
-            if not rows:
+            if not progress.runs:
                 told = progress.spent, progress.score, progress.of
                 logging.info("spent %.4f validation %.4f of %s", *told)
                 move(*told)
@@ -116,8 +124,8 @@ def _train(
             raise
         progress = skip(setup, str(error))
         folder.add(progress)
-        rows = progress.runs
-    return rows
+    assert progress is not None
+    return progress
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import nan
 from typing import Any
 
+from torch import Tensor
+
 from beyond.run.evaluation import Evaluation, Tested
 from beyond.run.outcome import Outcome, Scores
 from beyond.run.rows import by_replica
@@ -30,6 +32,7 @@ class Selection:
     def __init__(self, setup: Setup, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
         self._score = setup.task.spec.score
+        self._seeds = setup.seeds
         self._run_id = setup.identity.get("run_id", "")
         self.outcomes = [Outcome(setup.task.spec.levels) for _ in setup.seeds]
         self.kept: dict[int, Any] = {}
@@ -109,6 +112,14 @@ class Selection:
             if outcome.best_checkpoint == checkpoint
         ]
 
+    def selected(self) -> dict[int, Any]:
+        """Return by seed the state at the best checkpoint, of that replica alone."""
+        return {
+            seed: of_replica(self.kept[outcome.best_checkpoint], replica, len(self._seeds))
+            for replica, (seed, outcome) in enumerate(zip(self._seeds, self.outcomes, strict=True))
+            if outcome.best_checkpoint in self.kept
+        }
+
     def snapshot(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""
         return {"kept": self.kept, "outcomes": [vars(outcome).copy() for outcome in self.outcomes]}
@@ -117,3 +128,15 @@ class Selection:
         """Go on from a snapshot."""
         self.kept = snapshot["kept"]
         self.outcomes = [Outcome(**outcome) for outcome in snapshot["outcomes"]]
+
+
+def of_replica(state: Any, replica: int, n_replicas: int) -> Any:
+    """Return a state with one replica's rows of its tensors, (1, ...), copied."""
+    if isinstance(state, Tensor):
+        by_replicas = state.dim() and len(state) == n_replicas
+        return state[replica : replica + 1].clone() if by_replicas else state
+    if isinstance(state, dict):
+        return {name: of_replica(part, replica, n_replicas) for name, part in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(of_replica(part, replica, n_replicas) for part in state)
+    return state

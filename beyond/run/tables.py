@@ -390,9 +390,10 @@ TABLES: Mapping[str, Table] = {
 HEAD = """# Tables
 
 Made from `beyond/run/tables.py` by `make tables`. A run's folder has four tables, in parquet, and
-`manifest.json`, which says how they came to be. A table without rows may be without columns. What
-cannot be known is missing (NaN or null): `update_norm` before the first step, the signals of a
-network without access to its layers.
+`manifest.json`, which says how they came to be; with `keep_weights=true` also `weights.pt`, which
+`beyond.run.trained` reads. A table without rows may be without columns. What cannot be known is
+missing (NaN or null): `update_norm` before the first step, the signals of a network without access
+to its layers.
 
 One rule of names: a column that is named for a quantity holds its values; the name of a metric
 stands in a column that is called so. What is spent has the ledger's names in every table.

@@ -41,7 +41,7 @@ FAULTS = [
     ),
     (
         "beyond/run/cell.py",
-        'method if made == read("method", method)["_target_"] else made',
+        "method if made == chosen else made",
         "method",
     ),
     ("beyond/run/cell.py", "time_limit=cell.run.time_limit", "time_limit=None"),
