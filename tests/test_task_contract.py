@@ -17,6 +17,9 @@ from beyond.contracts import SPLITS, TargetKind
 from beyond.data.arrays import ArrayTask
 from beyond.errors import InputError
 from beyond.streams import Stream
+from beyond.testing import tasks
+from beyond.testing.checks import of
+from beyond.testing.tasks import SEEDS, drawn, parts, whole
 
 TASKS = catalog.complete("task")
 CHECKSUMS = """
@@ -69,26 +72,12 @@ def elsewhere():
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-def whole(task, split, seeds=(0,)):
-    splits = task.at(seeds)
-    return splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0))
-
-
 def size(task, split):
     return task.at([0]).size(split)
 
 
-def parts(task, batch):
-    """Tensors (R, B, ...) of a batch, an example or episode an index: inputs, targets, support."""
-    episode = task.spec.episode
-    if episode is None:
-        return [batch.inputs, batch.targets]
-    of = ((batch, episode.n_query), (batch.support, episode.n_support))
-    return [
-        values.unflatten(1, (-1, size))
-        for part, size in of
-        for values in (part.inputs, part.targets)
-    ]
+def asked(task, split, indices):
+    return task.at(SEEDS).batch(split, indices)
 
 
 def rows(task, split):
@@ -97,17 +86,6 @@ def rows(task, split):
         b"".join(one.numpy().tobytes() for one in row)
         for row in zip(*(part[0] for part in shown), strict=True)
     ]
-
-
-SEEDS = [0, 1, 2]
-
-
-def drawn(task, split, batch_size=7):
-    return Stream("test", SEEDS).integers(size(task, split), batch_size)
-
-
-def asked(task, split, indices, seeds=SEEDS):
-    return task.at(seeds).batch(split, indices)
 
 
 def visited(task, indices, seeds=SEEDS):
@@ -140,60 +118,23 @@ def test_the_file_opens_with_a_datasheet(task):
         assert f"{size(task, split):,}" in text
 
 
-def test_the_specification_is_coherent(name, task):
-    spec = task.spec
-    assert spec.name == name
-    assert list(spec.levels) == sorted(set(spec.levels))
-    outputs = spec.network.build(spec).outputs
-    batch = whole(task, "test")
-    params = spec.network.build(spec).init(Stream("init", [0]))
-    scores = task.score(outputs(params, batch.inputs), batch.targets)
-    assert spec.score in scores
-    assert all(
-        key.endswith(("_score", "_error", "_loss")) and value.shape == (1,)
-        for key, value in scores.items()
-    )
-    assert {value.dtype for value in scores.values()} == {torch.float64}
+def test_it_has_its_name(name, task):
+    assert task.spec.name == name
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_batch_has_the_shapes_and_types_of_the_specification(task, split):
-    spec, batch = task.spec, asked(task, split, drawn(task, split))
-    classes = spec.target_kind is TargetKind.CLASSES
-    sizes = [(batch, 7)]
-    if spec.episode is not None:
-        sizes = [(batch, 7 * spec.episode.n_query), (batch.support, 7 * spec.episode.n_support)]
-    for part, size in sizes:
-        assert part.inputs.shape == (3, size, *spec.input_shape)
-        assert part.inputs.dtype == (torch.int64 if spec.n_symbols else torch.float32)
-        assert part.targets.shape == ((3, size) if classes else (3, size, spec.n_outputs))
-        assert part.targets.dtype == (torch.int64 if classes else torch.float32)
+@pytest.mark.parametrize("check", tasks.BY_SPLIT, ids=lambda check: check.__name__)
+def test_its_splits_keep_their_promises(task, check, split):
+    of(check, task, split)()
 
 
-def test_each_replica_gets_the_examples_it_asks_for(task):
-    """Alone as in the stack, by its own split or by one that all share."""
-    indices = drawn(task, "train")
-    for one in (task, dataclasses.replace(task, split_seed=3)):
-        stacked = parts(one, asked(one, "train", indices))
-        for replica, asked_for in enumerate(indices):
-            everything = parts(one, whole(one, "train", [SEEDS[replica]]))
-            assert all(
-                torch.equal(part[replica], all_[0, asked_for])
-                for part, all_ in zip(stacked, everything, strict=True)
-            )
+@pytest.mark.parametrize("check", tasks.ALL, ids=lambda check: check.__name__)
+def test_it_keeps_its_promises(task, check):
+    of(check, task)()
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_inputs_and_targets_are_in_range(task, split):
-    spec, batch = task.spec, whole(task, split)
-    for part in (batch, batch.support) if batch.support else (batch,):
-        assert part.inputs.isfinite().all()
-        if spec.n_symbols:
-            assert 0 <= part.inputs.min() <= part.inputs.max() < spec.n_symbols
-        if spec.target_kind is TargetKind.CLASSES:
-            assert part.targets.unique().tolist() == list(range(spec.n_outputs))
-        else:
-            assert part.targets.isfinite().all()
+def test_the_right_answer_scores_one(task):
+    assert "right 1," in tasks.scores_the_right_way(task)
 
 
 def test_classes_are_split_alike(task):
@@ -222,17 +163,6 @@ def tensors(of):
     if dataclasses.is_dataclass(of):
         held = [getattr(of, field.name) for field in dataclasses.fields(of)]
     return [tensor for part in held for tensor in tensors(part)]
-
-
-def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all(task):
-    shared = dataclasses.replace(task, split_seed=3)
-    for split in SPLITS:
-        of_seed = [parts(task, whole(task, split, [seed]))[0] for seed in (0, 1, 0)]
-        assert torch.equal(of_seed[0], of_seed[2])
-        one, other = (parts(shared, whole(shared, split, seeds))[0] for seeds in ([0], [1, 2]))
-        assert torch.equal(one, other)
-        if task.spec.episode is not None:
-            assert not torch.equal(of_seed[0], of_seed[1])
 
 
 def test_seeds_have_other_examples_but_where_the_source_fixes_a_split(array_task):
@@ -330,20 +260,6 @@ def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monke
         assert torch.equal(whole(changed, split).targets, whole(task, split).targets) is (
             same or not values
         )
-
-
-def test_the_right_answer_scores_better_than_a_random_one(task):
-    targets = whole(task, "test").targets
-    right = targets
-    if task.spec.target_kind is TargetKind.CLASSES:
-        right = 20 * torch.nn.functional.one_hot(targets, task.spec.n_outputs).float()
-    best, poor = (
-        task.score(right, targets),
-        task.score(Stream("test", [0]).normal(*right.shape[1:]), targets),
-    )
-    assert best[task.spec.score].item() == pytest.approx(1)
-    for key in best:
-        assert (best[key] > poor[key]) if key.endswith("_score") else (best[key] < poor[key])
 
 
 def test_the_data_is_the_same_whenever_it_is_built(name, task, elsewhere):

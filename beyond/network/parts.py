@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Annotated
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
+from beyond.errors import require
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer
@@ -33,15 +34,25 @@ class Layered(ABC):
     initialisation: str = "he"
     init_std: float = 0.1
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name for tables."""
+
     @abstractmethod
     def stack(self, spec: TaskSpec) -> list[Layer]:
         """Layers for a task's inputs and outputs."""
 
     def build(self, spec: TaskSpec) -> LayeredNetwork:
-        """Make the network for a task."""
+        """Make the network for a task; `InputError` if it does not take its inputs."""
         name = self.initialisation
         drawn = SCALED[name](self.init_std) if name in SCALED else INITIALISATIONS[name]
-        return LayeredNetwork(self.stack(spec), spec.input_shape, drawn)
+        layers = self.stack(spec)
+        embedded = not spec.n_symbols or isinstance(layers[0], Embedding)
+        require(
+            f"inputs of {self.name}", "numbers, as its first layer embeds none", "symbols", embedded
+        )
+        return LayeredNetwork(layers, spec.input_shape, drawn)
 
 
 def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:

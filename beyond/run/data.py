@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 
-import yaml
-
-from beyond import catalog
 from beyond.contracts import SPLITS, Task
 from beyond.errors import InputError
+from beyond.run.typed import typed
 
 USAGE = "usage: beyond-data check task=NAME [task.SETTING=VALUE ...]"
 
@@ -36,24 +34,10 @@ def main() -> None:
     try:
         if command != "check":
             raise InputError(f"command must be check, got {command!r}; {USAGE}")
-        lines = described(_task(arguments))
+        lines = described(typed(arguments, "task")[2])
     except InputError as error:
         sys.exit(f"beyond-data: {error}")
     print("\n".join(lines))  # noqa: T201
-
-
-def _task(arguments: list[str]) -> Task:
-    """Build the task of `task=NAME task.SETTING=VALUE`."""
-    chosen, settings = "", dict[str, object]()
-    for argument in arguments:
-        key, sign, value = argument.partition("=")
-        if not sign or (key != "task" and not key.startswith("task.")):
-            raise InputError(f"arguments must be task=NAME or task.SETTING=VALUE, got {argument!r}")
-        if key == "task":
-            chosen = value
-        else:
-            settings[key.removeprefix("task.")] = yaml.safe_load(value)
-    return catalog.load("task", chosen, **settings)
 
 
 if __name__ == "__main__":

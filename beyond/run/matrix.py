@@ -75,7 +75,7 @@ class Combination:
         spec = SPECS[self.kind]
         network, signal = spec.network.build(spec), self.rule.signal
         data = Stream("data", seeds)
-        batches = [seal(_batch(spec, data), signal) for _ in range(2)]
+        batches = [seal(noise(spec, data), signal) for _ in range(2)]
         problem = Problem(network, spec, Ledger(), signal)
         params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
         return Start(problem, batches, params, rng, self.rule.init(problem, params, rng))
@@ -103,8 +103,8 @@ class Verdict:
 
 def combinations(rule: Method, name: str) -> list[Combination]:
     """Every choice of a method's settings, one at a time, on every kind of network."""
-    small = _small(rule)
-    rules = {"": small, **dict(_others(small))}
+    usual = small(rule)
+    rules = {"": usual, **dict(_others(usual))}
     return [
         Combination(name, choice, kind, rule) for kind in SPECS for choice, rule in rules.items()
     ]
@@ -156,11 +156,11 @@ def _told(count: int, verdicts: list[Verdict]) -> str:
     return f"{count}: {where}" if count else "0"
 
 
-def _small(made: Any) -> Any:
+def small(made: Any) -> Any:
     """Return a method, or a part of one, in the sizes of `SMALL`."""
     settings = _settings(made)
     sizes = {name: size for name, size in SMALL.items() if name in settings}
-    parts = {name: _small(part) for name, part in settings.items() if is_settings(type(part))}
+    parts = {name: small(part) for name, part in settings.items() if is_settings(type(part))}
     return replace(made, **sizes, **parts)
 
 
@@ -180,7 +180,7 @@ def _others(made: Any) -> Iterator[tuple[str, Any]]:
         for choice, (part, _) in named(name).items() if name in TRIED else ():
             if part is None:  # the method's
                 continue
-            part = _small(part)
+            part = small(part)
             if part != usual:
                 yield f"{name}={choice}", replace(made, **{name: part})
             for inner, other in _others(part):
@@ -204,7 +204,7 @@ def _choices(declared: Any) -> list[Any]:
     return []
 
 
-def _batch(spec: TaskSpec, rng: Stream) -> Batch:
+def noise(spec: TaskSpec, rng: Stream) -> Batch:
     """Episodes of noise: queries, and their support."""
     assert spec.episode is not None
     queries, support = (N_EPISODES * n for n in (spec.episode.n_query, spec.episode.n_support))

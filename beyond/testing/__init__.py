@@ -20,13 +20,32 @@ makes each a test. This project's methods, tasks and networks are held to the sa
 
 from __future__ import annotations
 
-from beyond.contracts import Method
+from beyond.contracts import Architecture, Method, Task
 from beyond.testing.checks import fail
 from beyond.testing.methods import method_checks
+from beyond.testing.networks import network_checks
+from beyond.testing.tasks import task_checks
 
-__all__ = ["check_method", "method_checks"]
+__all__ = [
+    "check_method",
+    "check_network",
+    "check_task",
+    "method_checks",
+    "network_checks",
+    "task_checks",
+]
 
 
 def check_method(method: Method) -> None:
     """Raise `AssertionError`, one line, for the first of `method_checks` that does not hold."""
     fail(list(method_checks(method)))
+
+
+def check_task(task: Task) -> None:
+    """Raise `AssertionError`, one line, for the first of `task_checks` that does not hold."""
+    fail(list(task_checks(task)))
+
+
+def check_network(architecture: Architecture) -> None:
+    """Raise `AssertionError`, one line, for the first of `network_checks` that does not hold."""
+    fail(list(network_checks(architecture)))

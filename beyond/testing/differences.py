@@ -14,14 +14,14 @@ STEP = 1e-5  # of weights of order one: truncation and rounding err by about 1e-
 
 
 def slopes(network: Network, spec: TaskSpec, params: Tensor, along: Tensor, batch: Batch) -> Tensor:
-    """Slopes (K,) of the loss at weights (1, n) along directions (K, n), on one replica's batch."""
+    """Slopes (K,) of the loss at weights (1, n) along directions (K, n), on the first's batch."""
     shifts = STEP * along.double()
     weights = torch.cat([params.double() + shifts, params.double() - shifts])
-    real = batch.inputs if spec.n_symbols else batch.inputs.double()
+    inputs = batch.inputs[:1] if spec.n_symbols else batch.inputs[:1].double()
     sealed = isinstance(batch.targets, SealedTargets)
     targets = batch.targets._targets if sealed else batch.targets
-    outputs = network.outputs(weights, real)
-    forth, back = losses.loss(spec.target_kind, outputs, targets).chunk(2)
+    outputs = network.outputs(weights, inputs)
+    forth, back = losses.loss(spec.target_kind, outputs, targets[:1]).chunk(2)
     return (forth - back) / (2 * STEP)
 
 
