@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cached_property, lru_cache
 from math import prod, sqrt
-from pathlib import Path
+from textwrap import dedent
 from typing import Any, get_args, get_type_hints
 
 import pandas as pd
@@ -373,10 +373,18 @@ def _guard(batch: Batch) -> Batch:
     return Batch(batch.inputs, _Guarded(batch.targets), support)
 
 
-def goes_through_the_door(file: Path) -> str:
-    """It multiplies through `problem.matmul`, charges nothing by hand and opens no private part."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        place = f"{file}, line {getattr(node, 'lineno', 1)}"
+def goes_through_the_door(text: str, file: str, above: int = 0) -> str:
+    """It multiplies through `problem.matmul`, charges nothing by hand and opens no private part.
+
+    Parameters
+    ----------
+    text : str
+        Of the class, or of a file.
+    file : str
+        Where it is, below so many lines.
+    """
+    for node in ast.walk(ast.parse(text)):
+        place = f"{file}, line {getattr(node, 'lineno', 1) + above}"
         require(
             not isinstance(getattr(node, "op", None), ast.MatMult), f"{place}: multiplies with @"
         )
@@ -436,6 +444,11 @@ def _stepped(combination: Combination) -> set[str]:
         require(spent == counted, f"a step is charged {spent:,} FLOPs, torch counts {counted:,.0f}")
     require(spent > 0 or rule.done(first), "a step costs nothing, so that it would never end")
     require_same(start.state, given, "the state that a step was given")
+    found, wanted = rule.params(first), start.params
+    require(
+        found.shape == wanted.shape and found.dtype == wanted.dtype,
+        f"params is {tuple(found.shape)}, {found.dtype}, not {tuple(wanted.shape)}, {wanted.dtype}",
+    )
 
     draws = start.rng.state()
     second = rule.step(first, other, problem, start.rng)
@@ -455,8 +468,9 @@ def _stepped(combination: Combination) -> set[str]:
     while len(states) <= PATIENCE and _still(problem, rule, states) - named:
         states.append(rule.step(states[-1], batch, problem, start.rng))
     still = _still(problem, rule, states)
-    require(still <= named, f"{', '.join(still - named)} never changes, and left_alone has it not")
-    require(still >= named, f"{', '.join(named - still)} changes, and left_alone names it")
+    lost, moved = (", ".join(sorted(names)) for names in (still - named, named - still))
+    require(not lost, f"never changed, and not named by left_alone: {lost}")
+    require(not moved, f"changed, and named by left_alone: {moved}")
     return named
 
 
@@ -557,7 +571,9 @@ def method_checks(method: Method, name: str = "") -> Iterator[Check]:
     """
     trial = Trial(method, name or type(method).__name__)
     yield of(is_immutable_with_a_signal, trial)
-    yield of(goes_through_the_door, Path(inspect.getfile(type(method))))
+    lines, first = inspect.getsourcelines(type(method))
+    text = dedent("".join(lines))
+    yield of(goes_through_the_door, text, inspect.getfile(type(method)), first - 1)
     if isinstance(method, Descent):
         for kind in ("mlp", "values"):
             yield of(follows_the_gradient, trial, kind, where=kind)

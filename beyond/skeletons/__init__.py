@@ -1,0 +1,1 @@
+"""What `beyond-new` writes: a file of each kind that runs as it stands, to be changed."""
