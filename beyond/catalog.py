@@ -292,6 +292,9 @@ def build(settings: Any, group: str = "") -> Any:
     for key, value in settings.items():
         if value == MISSING:
             raise InputError(f"{group or 'setting'}.{key} must be given")
+    if group and "_target_" not in settings:
+        named = f"{group}.{next(iter(settings), '')}"
+        raise InputError(f"{named} needs a choice of {group}, {group}=NAME")
     made = _class(settings["_target_"], group) if "_target_" in settings else dict
     given = {str(key): build(value) for key, value in settings.items() if key != "_target_"}
     if missing := getattr(made, "__abstractmethods__", None):
@@ -319,9 +322,10 @@ def find(setting: str, target: object) -> Any:
         found = getattr(imported(module), name)
     except InputError:
         raise
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a stranger's code may raise anything
+        said = blame(error) or _said(error)
         raise InputError(
-            f"{setting} must be package.module.name, got {target!r} ({error})"
+            f"{setting} must be package.module.name, got {target!r} ({said})"
         ) from error
     # a module of ours has names of others' in it
     if not _is_declared(getattr(found, "__module__", "")):

@@ -19,7 +19,7 @@ from beyond.ledger import Ledger
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Role
 from beyond.network.segments import Charge, Segment
-from beyond.network.trainable import Block, Network, Tape
+from beyond.network.trainable import Block, Buffers, Network, Tape
 from beyond.streams import Stream
 
 SEALED = frozenset({Signal.LOSS, Signal.REWARD})  # signals whose methods never see targets
@@ -63,9 +63,11 @@ class Problem:
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
-        """Outputs and the tape to go back on; with an `rng` dropout is in training."""
+        """Outputs and the tape to go back on; with an `rng` in training, see `Network.forward`."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
-        return self._network.forward(params, inputs, rng)
+        outputs, tape = self._network.forward(params, inputs, rng)
+        self._network = self._network.holding(tape.buffers)
+        return outputs, tape
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
         """Derivative (R, B, n_outputs) of the loss, the mean over the batch, at the outputs."""
@@ -125,7 +127,8 @@ class Problem:
         # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all
         # tangents.
         self.charge(batch_size * (2 * network.forward_flops - network.backward_flops()))
-        return vmap(lambda tangent: jvp(loss, (params,), (tangent,))[1], 1, 1)(tangents)
+        with network.forward_mode():
+            return vmap(lambda tangent: jvp(loss, (params,), (tangent,))[1], 1, 1)(tangents)
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
         """Mean loss over the batch, shape (R,)."""
@@ -147,10 +150,13 @@ class Problem:
         result = population.new_empty(n_replicas, n_candidates)
         for row in range(0, n_replicas, replicas):
             rows = slice(row, row + replicas)
+            network = self._network.holding(
+                {name: values[rows] for name, values in self.buffers.items()}
+            )
             for first in range(0, n_candidates, size):
                 columns = slice(first, first + size)
                 candidates = population[rows, columns].reshape(-1, n_weights)
-                outputs = self._network.outputs(candidates, batch.inputs[rows])
+                outputs = network.outputs(candidates, batch.inputs[rows])
                 loss = losses.loss(self.spec.target_kind, outputs, targets[rows])
                 result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
         return result
@@ -166,6 +172,21 @@ class Problem:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
         return losses.reward(self.spec.target_kind, actions, targets)
+
+    @property
+    def buffers(self) -> Buffers:
+        """The network's, (R, ...), as the last pass in training left them; empty without any."""
+        return self._network.buffers
+
+    def fresh_buffers(self, n_replicas: int) -> Buffers:
+        """Return the buffers that the network starts with, (R, ...); empty without any."""
+        return self._network.fresh_buffers(n_replicas)
+
+    def holding(self, buffers: Buffers) -> Problem:
+        """Return the same problem for a network with these buffers: it alone changes them."""
+        twin = copy(self)
+        twin._network = self._network.holding(buffers)
+        return twin
 
     @property
     def n_weights(self) -> int:
@@ -258,7 +279,9 @@ class Problem:
 
     def lanes(self, n_lanes: int) -> Problem:
         """The same problem for weights (R * n_lanes, n), each row with inputs: an episode."""
-        twin = copy(self)
+        twin = self.holding(
+            {name: values.repeat_interleave(n_lanes, 0) for name, values in self.buffers.items()}
+        )
         twin._n_lanes = self._n_lanes * n_lanes
         return twin
 

@@ -45,8 +45,8 @@ def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeyp
         start = combination.start(SEEDS)
         if len(combination.rule.left_alone(start.problem)) == len(start.problem.blocks):
             pytest.skip("it leaves every layer alone")
-        return combination.rule.params(
-            combination.rule.step(start.state, start.batches[0], start.problem, start.rng)
+        return start.rule.params(
+            start.rule.step(start.state, start.batches[0], start.problem, start.rng)
         )
 
     try:

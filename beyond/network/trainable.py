@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from beyond.errors import UnsupportedError
 from beyond.network.layers import Weights
 from beyond.streams import Stream
+
+Buffers = Mapping[str, Tensor]
+NO_BUFFERS: Buffers = MappingProxyType({})
 
 # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
 CACHE_BYTES = 1 << 21
@@ -39,10 +45,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Tape:
-    """What a forward pass leaves for the backward pass: each layer's weights and cache."""
+    """What a forward pass leaves for the backward pass: each layer's weights and cache.
+
+    `buffers` are the network's after the pass, where it was one in training that changes them.
+    """
 
     weights: Sequence[Weights]
     caches: Sequence[Any]
+    buffers: Buffers = field(default_factory=dict)
 
 
 class Network(ABC):
@@ -55,11 +65,16 @@ class Network(ABC):
     n_weights : int
     forward_flops : int
         Floating-point operations of a forward pass, per example.
+    buffers : mapping of str to Tensor of shape (R, ...)
+        What passes in training change and no rule does, a row for each replica: the running
+        statistics of batch normalisation. Empty where nobody holds any: passes then see those that
+        the network starts with, and change none.
     """
 
     blocks: tuple[Block, ...]
     n_weights: int
     forward_flops: int
+    buffers: Buffers = NO_BUFFERS
 
     @abstractmethod
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
@@ -71,7 +86,8 @@ class Network(ABC):
     ) -> tuple[Tensor, Tape]:
         """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...), and the tape.
 
-        With an `rng` dropout is in training; without, it is not.
+        With an `rng` it is in training: dropout is on, and a batch is normalised by itself;
+        without, dropout is off and the `buffers` normalise.
         """
 
     @abstractmethod
@@ -85,6 +101,22 @@ class Network(ABC):
     @abstractmethod
     def chunk_size(self, batch_size: int) -> int:
         """How many candidates to evaluate at once so that their activations stay in the cache."""
+
+    def fresh_buffers(self, n_replicas: int) -> Buffers:
+        """Return the buffers (R, ...) to start with; empty for a network without any."""
+        return NO_BUFFERS
+
+    def holding(self, buffers: Buffers) -> Self:
+        """Return the same network with these buffers."""
+        if not buffers:
+            return self
+        twin = copy(self)
+        twin.buffers = buffers
+        return twin
+
+    def forward_mode(self) -> AbstractContextManager[None]:
+        """Return what a derivative in forward mode is to be taken within; by default nothing."""
+        return nullcontext()
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs alone, not in training."""

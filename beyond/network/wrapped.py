@@ -1,23 +1,28 @@
 """A network wrapped from any `torch.nn.Module`, for the methods that need no access to its layers.
 
 Replicas are evaluated by `torch.func.functional_call` under `vmap`: general, and slower than
-stacked layers.
+stacked layers. What torch cannot evaluate so, such as `nn.GRU`, `nn.LSTM`, and whatever draws, is
+evaluated replica by replica.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
+from warnings import catch_warnings, filterwarnings, simplefilter
 
 import torch
 from torch import Tensor, nn
+from torch.backends import mha, mkldnn
 from torch.func import functional_call, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, require
-from beyond.network.trainable import CACHE_BYTES, Block, Network, Tape
+from beyond.network.trainable import CACHE_BYTES, NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream, global_generators
 
 
@@ -27,8 +32,11 @@ class ModuleNetwork(Network):
     Parameters
     ----------
     factory : callable
-        Returns a new module; weights that are shared within it are one weight.
+        Returns a new module; weights that are shared within it are one weight. Buffers that a pass
+        in training does not change are constants.
     spec : TaskSpec
+    arguments : str
+        What the factory is a function of, for people.
 
     Attributes
     ----------
@@ -36,11 +44,17 @@ class ModuleNetwork(Network):
         One of those.
     """
 
-    def __init__(self, factory: Callable[[], nn.Module], spec: TaskSpec) -> None:
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        spec: TaskSpec,
+        arguments: str = "input_shape and n_outputs",
+    ) -> None:
         self._factory = factory
-        self.template = _template(factory)
+        self.template, other = _templates(factory, arguments)
         named = dict(self.template.named_parameters())
         self._shapes = {name: weight.shape for name, weight in named.items()}
+        self._weights, others = _flat(self.template), _flat(other)
         blocks: dict[str, dict[str, tuple[int, ...]]] = {}
         for name, shape in self._shapes.items():
             owner, _, local = name.rpartition(".")
@@ -49,37 +63,37 @@ class ModuleNetwork(Network):
         start = 0
         for depth, (owner, shapes) in enumerate(blocks.items(), 1):
             stop = start + sum(torch.Size(shape).numel() for shape in shapes.values())
-            self.blocks += (Block(owner, depth, 0, start, stop, shapes),)
+            drawn = not self._weights[start:stop].equal(others[start:stop])
+            self.blocks += (Block(owner, depth, 0, start, stop, shapes, drawn),)
             start = stop
         self.n_weights = start
-        self._draws, self.forward_flops, self._backward_flops = self._try(spec)
+        self._count(spec)
+        self._try(spec)
 
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         """Draw weights (R * n_copies, n) as the module does, seeded from the stream."""
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
-        copies: list[Tensor] = []
-        for seed in seeds:
-            with global_generators(seed):
-                module: nn.Module = self._factory()
-            copies.append(torch.cat([weight.detach().flatten() for weight in module.parameters()]))
-        return torch.stack(copies)
+        return torch.stack([_flat(_made(self._factory, seed)) for seed in seeds])
 
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
-        """Outputs (G, B, n_outputs) and the tape; an `rng` is drawn from, in training mode."""
-        run = self.outputs
-        if rng is not None and self._draws:
-            run = self._in_training(rng, len(params) // len(inputs))
         if torch.is_grad_enabled() and params.requires_grad:
-            return run(params, inputs), Tape((), ())
-        outputs, pull_back, *_ = vjp(lambda weights: run(weights, inputs), params)
-        return outputs, Tape((), (pull_back,))
+            outputs, buffers = self._run(params, inputs, rng)
+            caches = ()
+        else:
+            outputs, pull_back, *found = vjp(
+                lambda weights: self._run(weights, inputs, rng), params, has_aux=True
+            )
+            buffers = found[0]
+            caches = (pull_back,)
+        rows = {len(values) for values in self.buffers.values()}
+        changed = rng is not None and rows == {len(params)}
+        return outputs, Tape((), caches, buffers if changed else NO_BUFFERS)
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs (G, B, n_outputs) for weights (G, n) and inputs (R, B, ...)."""
-        shared = inputs.repeat_interleave(len(params) // len(inputs), 0)
-        return vmap(self._call)(params, shared)
+        return self._run(params, inputs)[0]
 
     def backward(self, tape: Tape, error: Tensor, *, start: int = 0) -> Tensor:
         return tape.caches[0](error)[0][:, start:]
@@ -103,68 +117,168 @@ class ModuleNetwork(Network):
     def chunk_size(self, batch_size: int) -> int:
         return max(1, CACHE_BYTES // (8 * max(1, self.forward_flops // 100) * batch_size))
 
-    def _in_training(self, rng: Stream, n_copies: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return what runs the module in training mode, copy by copy, each from another seed."""
-        seeds = rng.integers(2**62, n_copies).flatten().tolist()
+    def fresh_buffers(self, n_replicas: int) -> Buffers:
+        return {
+            name: values.expand(n_replicas, *values.shape).clone()
+            for name, values in self._first.items()
+        }
 
-        def run(params: Tensor, inputs: Tensor) -> Tensor:
-            outputs: list[Tensor] = []
-            for row, seed in enumerate(seeds):
-                with global_generators(seed):
-                    outputs.append(self._call(params[row], inputs[row // n_copies], training=True))
-            return torch.stack(outputs)
+    def forward_mode(self) -> AbstractContextManager[None]:
+        return _plain_kernels() if self._fused else nullcontext()
 
-        return run
+    def _run(
+        self, params: Tensor, inputs: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Buffers]:
+        """Outputs (G, B, n_outputs) and buffers (G, ...) after a pass; `rng` where in training."""
+        training, n_rows = rng is not None, len(params)
+        n_copies = n_rows // len(inputs)
+        buffers = {
+            name: values.repeat_interleave(n_rows // len(values), 0)
+            for name, values in (self.buffers or self.fresh_buffers(1)).items()
+        }
+        call = partial(self._call, training=training)
+        if self._stacks[training]:
+            return vmap(call)(params, buffers, inputs.repeat_interleave(n_copies, 0))
+        draws = rng is not None and self._draws
+        seeds = rng.integers(2**62, n_copies).flatten().tolist() if rng and draws else []
+        outputs: list[Tensor] = []
+        after: list[Buffers] = []
+        for row in range(n_rows):
+            before = {name: values[row] for name, values in buffers.items()}
+            with global_generators(seeds[row]) if draws else nullcontext():
+                found = call(params[row], before, inputs[row // n_copies])
+            outputs.append(found[0])
+            after.append(found[1])
+        return torch.stack(outputs), {
+            name: torch.stack([values[name] for values in after]) for name in buffers
+        }
 
-    def _call(self, weights: Tensor, x: Tensor, training: bool = False) -> Tensor:
+    def _call(
+        self, weights: Tensor, buffers: Buffers, x: Tensor, training: bool
+    ) -> tuple[Tensor, Buffers]:
+        """Outputs (B, n_outputs) of one copy, and its buffers after the pass."""
         parts = weights.split([shape.numel() for shape in self._shapes.values()])
         named = {
             name: part.view(shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-        return functional_call(self.template.train(training), named, (x,))
+        # a copy to be written to, which under vmap is as many as there are weights
+        zero = weights.new_zeros(())
+        named |= {name: values + zero.to(values.dtype) for name, values in buffers.items()}
+        outputs = functional_call(self.template.train(training), named, (x,))
+        return outputs, {name: named[name].detach() for name in buffers}
 
-    def _try(self, spec: TaskSpec) -> tuple[bool, int, int]:
-        """Run the module once: does it draw in training; torch's count, forward and backward."""
-        dtype = torch.int64 if spec.n_symbols else torch.float32
-        x = torch.zeros(1, *spec.input_shape, dtype=dtype)
-        weights = torch.zeros(self.n_weights, requires_grad=True)
+    def _count(self, spec: TaskSpec) -> None:
+        """Count, by torch, the operations of a pass forward and back, and refuse what fails."""
+        x = _examples(spec)[:1]
+        weights = self._weights.clone().requires_grad_()
         with _refused(f"a module for inputs of shape {spec.input_shape}"):
-            with FlopCounterMode(display=False) as forward:
-                outputs = self._call(weights, x)
+            with FlopCounterMode(display=False) as usual:
+                outputs, _ = self._call(weights, {}, x, training=False)
             allowed = f"a module whose outputs have shape (B, {spec.n_outputs})"
             require("factory", allowed, tuple(outputs.shape), outputs.shape == (1, spec.n_outputs))
-            with FlopCounterMode(display=False) as backward:
+            with _plain_kernels(), FlopCounterMode(display=False) as forward:
+                outputs, _ = self._call(weights, {}, x, training=False)
+            with _plain_kernels(), FlopCounterMode(display=False) as backward:
                 outputs.sum().backward()
-        counted = forward.get_total_flops() > 0
+        self.forward_flops, self._backward_flops = (
+            counter.get_total_flops() for counter in (forward, backward)
+        )
+        self._fused = usual.get_total_flops() < self.forward_flops
         require(
             "factory",
             "a module with products that torch can count",
             type(self.template).__name__,
-            counted,
+            self.forward_flops > 0,
         )
-        with _refused("a module that runs under torch.func.vmap"), torch.no_grad():
-            self.outputs(weights.detach().unsqueeze(0), x.unsqueeze(0))
-        with global_generators(0):
+
+    def _try(self, spec: TaskSpec) -> None:
+        """Train once: what it draws, what it changes, and whether copies of it can be stacked."""
+        x = _examples(spec)
+        buffers = {name: values.clone() for name, values in self.template.named_buffers()}
+        with _refused("a module that can be trained on a batch"), global_generators(0):
             before = torch.get_rng_state()
-            self._call(weights.detach(), x, training=True)
-            draws = not torch.equal(before, torch.get_rng_state())
-        return draws, forward.get_total_flops(), backward.get_total_flops()
+            _, after = self._call(self._weights, buffers, x, training=True)
+            self._draws = not torch.equal(before, torch.get_rng_state())
+        self._first = {
+            name: values for name, values in buffers.items() if not after[name].equal(values)
+        }
+        self._stacks = {False: True, True: not self._draws}
+        for training, possible in self._stacks.items():
+            self._stacks[training] = possible and self._passes(x, training)
+            with _refused("a module that torch.func.vjp can differentiate"):
+                self._pass(x, training)
+
+    def _passes(self, x: Tensor, training: bool) -> bool:
+        """Say whether two copies can be evaluated as one, and differentiated."""
+        try:
+            with catch_warnings():
+                filterwarnings("error", "There is a performance drop")  # no faster than one by one
+                self._pass(x, training)
+        except Exception:  # torch raises what it will
+            return False
+        return True
+
+    def _pass(self, x: Tensor, training: bool) -> None:
+        """Evaluate two copies, forward and back."""
+        params, inputs = self._weights.expand(2, -1), x.expand(2, *x.shape)
+        with global_generators(0):
+            self.outputs(params, inputs)
+            outputs, tape = self.forward(
+                params, inputs, Stream("try", [0, 1]) if training else None
+            )
+            self.backward(tape, torch.ones_like(outputs))
 
 
-def _template(factory: Callable[[], Any]) -> nn.Module:
-    """Call the factory once; refuse what it makes if its weights cannot all be trained."""
-    with (
-        _refused("a function of input_shape and n_outputs that makes a module"),
-        global_generators(0),
-    ):
-        module = factory()  # its draws are not used
+def _made(factory: Callable[[], Any], seed: int) -> Any:
+    """Call a factory; what it draws follows from the seed."""
+    with global_generators(seed):
+        return factory()
+
+
+def _flat(module: nn.Module) -> Tensor:
+    """Its weights (n,), end to end."""
+    return torch.cat([weight.detach().flatten() for weight in module.parameters()])
+
+
+def _examples(spec: TaskSpec) -> Tensor:
+    """Two inputs of noise: one alone cannot be normalised."""
+    rng = Stream("try", [0])
+    shape = (2, *spec.input_shape)
+    return (rng.integers(spec.n_symbols, *shape) if spec.n_symbols else rng.normal(*shape))[0]
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Run recurrences and attention step by step.
+
+    Torch counts no operations of the kernels that do so in one go, and has no derivative of theirs
+    in forward mode.
+    """
+    fast = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    with catch_warnings():
+        simplefilter("ignore")  # of other machines' precision, whatever is set
+        try:
+            with mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            mha.set_fastpath_enabled(fast)
+
+
+def _templates(factory: Callable[[], Any], arguments: str) -> tuple[nn.Module, nn.Module]:
+    """Make two modules; refuse them if their weights cannot all be trained."""
+    with _refused(f"a function of {arguments} that makes a module"):
+        module, other = (_made(factory, seed) for seed in (0, 1))
     kind = type(module).__name__
     require(
         "factory", "a function that returns a torch.nn.Module", kind, isinstance(module, nn.Module)
     )
-    buffer = next(iter(dict(module.named_buffers())), None)
-    require("factory", "a module without buffers", f"{kind} with {buffer}", buffer is None)
+    others = dict(other.named_buffers())
+    drawn = [name for name, values in module.named_buffers() if not values.equal(others[name])]
+    require(
+        "factory", "a module that draws no buffer", f"{kind} with {', '.join(drawn)}", not drawn
+    )
     named = dict(module.named_parameters())
     require("factory", "a module with weights", kind, bool(named))
     frozen = [name for name, weight in named.items() if not weight.requires_grad]
@@ -177,7 +291,7 @@ def _template(factory: Callable[[], Any]) -> nn.Module:
     for name, weight in named.items():
         single = weight.dtype is torch.float32
         require("factory", "a module of float32", f"{kind} with {name} of {weight.dtype}", single)
-    return module
+    return module, other
 
 
 @contextmanager

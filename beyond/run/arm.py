@@ -181,7 +181,14 @@ def differences(value: Any, usual: Any, prefix: str = "") -> list[str]:
         if not field.init or (other is not MISSING and same(one, other)):
             continue
         name = prefix + field.name
-        if not is_dataclass(one):
+        if isinstance(one, Mapping):
+            usually = other if isinstance(other, Mapping) else {}
+            flat += [
+                f"{name}.{key}={shown(value)}"
+                for key, value in one.items()
+                if key not in usually or not same(value, usually[key])
+            ]
+        elif not is_dataclass(one):
             flat.append(f"{name}={shown(one)}")
         elif type(one) is type(other):
             nested += differences(one, other, f"{name}.")

@@ -12,6 +12,12 @@ from beyond import catalog
 from beyond.errors import InputError
 
 GROUPS = (*catalog.GROUPS, "study", "paper")
+OPEN = ("network.settings.",)  # below these, keys are whatever the user's function knows
+
+
+def opened(arguments: Iterable[str]) -> list[str]:
+    """Let Hydra add the keys that no YAML can know: it takes others for mistakes."""
+    return [f"++{one}" if one.startswith(OPEN) else one for one in arguments]
 
 
 def refuse_twice(arguments: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from math import nan
 from typing import Any
 
 from beyond.errors import InputError, UnsupportedError
+from beyond.run.buffered import buffers_of, with_buffers
 from beyond.run.evaluation import Evaluation
 from beyond.run.predictions import Columns, joined
 from beyond.run.pretraining import Pretraining
@@ -97,7 +98,7 @@ class _Run:
     """One run: a training under way, and what is selected from it."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+        self.setup = setup = with_buffers(setup)
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         splits = task.at(seeds)
         self.evaluation = Evaluation(method, task, network, seeds, splits, setup.also)
@@ -123,7 +124,7 @@ class _Run:
             yield Progress(spent, nan, [], [], [], self.snapshot(), of="pre-training")
             if training.late:
                 return self.end_late()
-        training.start(pretraining.finish(initial))
+        training.start(*pretraining.finish(initial))
 
     def end_late(self) -> None:
         """Fail for taking longer than a run may."""
@@ -180,7 +181,10 @@ class _Run:
         method, training = self.setup.method, self.training
         before = None if training.previous is None else method.params(training.previous)
         carriers = method.carriers(training.state, self.evaluation.problem)
-        return self.probe.measure(method.params(training.state), before, carriers, training.batch)
+        buffers = buffers_of(training.state, self.setup.network)
+        return self.probe.measure(
+            method.params(training.state), before, carriers, training.batch, buffers
+        )
 
     def finish(self) -> Progress:
         """Test, and write what became of each replica."""

@@ -29,7 +29,7 @@ from beyond import catalog
 from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.installed import version
-from beyond.run.explain import GROUPS, explain, refuse_twice
+from beyond.run.explain import GROUPS, explain, opened, refuse_twice
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each
@@ -64,7 +64,7 @@ def main() -> None:
         _register_added()
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
-        sys.argv[1:] = _for_each_cell(_sweep_first(sys.argv[1:]))
+        sys.argv[1:] = opened(_for_each_cell(_sweep_first(sys.argv[1:])))
         application()
     except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")

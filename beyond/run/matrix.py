@@ -18,6 +18,7 @@ from beyond.contracts import Batch, Method, TargetKind, TaskSpec
 from beyond.errors import UnsupportedError
 from beyond.ledger import Ledger
 from beyond.problem import Problem, seal
+from beyond.run.buffered import buffered
 from beyond.run.choices import named
 from beyond.settings import is_settings
 from beyond.streams import Stream
@@ -74,17 +75,19 @@ class Combination:
         """Make a problem for these seeds, and the method's state, or its `UnsupportedError`."""
         spec = SPECS[self.kind]
         network, signal = spec.network.build(spec), self.rule.signal
+        rule = buffered(self.rule, network)
         data = Stream("data", seeds)
         batches = [seal(noise(spec, data), signal) for _ in range(2)]
         problem = Problem(network, spec, Ledger(), signal)
         params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
-        return Start(problem, batches, params, rng, self.rule.init(problem, params, rng))
+        return Start(rule, problem, batches, params, rng, rule.init(problem, params, rng))
 
 
 @dataclass(frozen=True)
 class Start:
     """A method before its first step: problem, two batches, initial weights, stream and state."""
 
+    rule: Method
     problem: Problem
     batches: list[Batch]
     params: Tensor

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from beyond.errors import UnsupportedError
 from beyond.ledger import Budget, Ledger
+from beyond.network.trainable import Buffers
+from beyond.run.buffered import buffers_of
 from beyond.run.setup import Setup
 from beyond.run.training import Streams, Training
 
@@ -63,19 +65,20 @@ class Pretraining:
                 told = reached
                 yield training.spent()
 
-    def finish(self, initial: Tensor) -> Tensor:
+    def finish(self, initial: Tensor) -> tuple[Tensor, Buffers]:
         """Return the weights (R, n) that were learnt, with the last layer of the initial ones
-        unless the start keeps it, and let go of the training.
+        unless the start keeps it, and their buffers; let go of the training.
         """
         start, training = self._setup.start, self._training
         assert start is not None
         assert training is not None
-        learnt = start.method.params(training.state)
+        network, learnt = self._setup.network, start.method.params(training.state)
+        buffers = buffers_of(training.state, network)
         self._training, self.done = None, True
         if start.keep_head:
-            return learnt
-        head = self._setup.network.suffix(1)
-        return torch.cat([learnt[:, :head], initial[:, head:]], 1)
+            return learnt, buffers
+        head = network.suffix(1)
+        return torch.cat([learnt[:, :head], initial[:, head:]], 1), buffers
 
     def _begun(self) -> Training:
         setup, task = self._setup, self._setup.task

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Splits, TaskSpec
 from beyond.network.layered import LayeredNetwork
-from beyond.network.trainable import Network, Tape
+from beyond.network.trainable import NO_BUFFERS, Buffers, Network, Tape
 from beyond.problem import Problem
 from beyond.streams import Stream
 
@@ -58,6 +58,7 @@ class Probe:
         before: Tensor | None,
         carriers: Mapping[int, Tensor] | None = None,
         batch: Batch | None = None,
+        buffers: Buffers = NO_BUFFERS,
     ) -> list[dict[str, Any]]:
         """For the network and each block, norms (R,) at `params`, and of the update since `before`.
 
@@ -83,6 +84,8 @@ class Probe:
         `jacobian_largest`, `_median` and `_smallest` are singular values of the derivative of the
         whole network's outputs by its inputs at the first example: how much a small change of the
         inputs grows or fades on its way.
+
+        No pass is in training: dropout is off, and the network's `buffers` normalise.
         """
         size = max(1, GROUP // params.shape[1])
         parts = []
@@ -92,7 +95,9 @@ class Probe:
             seen = None if batch is None else _replicas(batch, some)
             old = None if before is None else before[some]
             fixed = _replicas(self.batch, some), _replicas(self.train_batch, some)
-            parts.append(self._measure(params[some], old, carried, seen, *fixed))
+            held = {name: values[some] for name, values in buffers.items()}
+            problem = self.problem.holding(held)
+            parts.append(self._measure(problem, params[some], old, carried, seen, *fixed))
         return [
             {
                 name: torch.cat(found) if isinstance(found[0], Tensor) else found[0]
@@ -106,6 +111,7 @@ class Probe:
 
     def _measure(
         self,
+        problem: Problem,
         params: Tensor,
         before: Tensor | None,
         carriers: Mapping[int, Tensor],
@@ -114,13 +120,15 @@ class Probe:
         train: Batch,
     ) -> list[dict[str, Any]]:
         """Measure some of the replicas, on their part of the fixed batches."""
-        gradient, tape = self._gradient(params, probe)
-        train_gradient, _ = self._gradient(params, train)
+        gradient, tape = _gradient(problem, params, probe)
+        train_gradient, _ = _gradient(problem, params, train)
         unknown = torch.full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
         update = none if before is None else params - before
-        descent = none if before is None else self._gradient(before, probe)[0].neg_()
-        seen = none if before is None or batch is None else self._gradient(before, batch)[0].neg_()
+        descent = none if before is None else _gradient(problem, before, probe)[0].neg_()
+        seen = (
+            none if before is None or batch is None else _gradient(problem, before, batch)[0].neg_()
+        )
         vectors = (gradient, train_gradient, params, update, descent, seen)
         forward = self.problem.carriers(params) if carriers else {}
         aligned = {
@@ -151,10 +159,6 @@ class Probe:
                 }
             )
         return rows
-
-    def _gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tape]:
-        outputs, tape = self.problem.forward(params, batch.inputs)
-        return self.problem.backward(tape, self.problem.error(outputs, batch.targets)), tape
 
     def _signals(self, params: Tensor, batch: Batch) -> dict[str, list[Tensor]]:
         """What travels through the network, by block: norms (R,) of activations and errors."""
@@ -209,6 +213,11 @@ class Probe:
             ).float()
             found = found.where(~finite, quantiles)
         return dict(zip(JACOBIAN, found.unbind(1), strict=True))
+
+
+def _gradient(problem: Problem, params: Tensor, batch: Batch) -> tuple[Tensor, Tape]:
+    outputs, tape = problem.forward(params, batch.inputs)
+    return problem.backward(tape, problem.error(outputs, batch.targets)), tape
 
 
 def _replicas(batch: Batch, some: slice) -> Batch:

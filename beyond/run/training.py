@@ -12,6 +12,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Splits
 from beyond.data.sampler import Sampler
 from beyond.ledger import Ledger
+from beyond.network.trainable import NO_BUFFERS, Buffers
 from beyond.problem import Problem, seal
 from beyond.run.setup import Setup
 from beyond.streams import Stream
@@ -71,10 +72,13 @@ class Training:
         self.batch: Batch | None = None
         self.began = perf_counter()
 
-    def start(self, weights: Tensor) -> None:
-        """Let the method start from weights (R, n); a second time as if it were the first."""
+    def start(self, weights: Tensor, buffers: Buffers = NO_BUFFERS) -> None:
+        """Let the method start from weights (R, n); a second time as if it were the first.
+
+        `buffers` belong to these weights, where they are not those that the network starts with.
+        """
         self.rng = Stream(self.streams.rule, self.setup.seeds)
-        self.state = self.setup.method.init(self.problem, weights, self.rng)
+        self.state = self.setup.method.init(self.problem.holding(buffers), weights, self.rng)
 
     def advance(self) -> str:
         """Step once; if the budget does not pay for a whole step, take none and say why."""

@@ -430,8 +430,8 @@ def _stepped(combination: Combination) -> set[str]:
     The ledger is what torch counts, the state it was given is left alone, a replica is the same
     seed alone, and a step from a saved state is the step from the state itself.
     """
-    rule, start = combination.rule, combination.start(SEEDS)
-    problem, (batch, other) = start.problem, start.batches
+    start = combination.start(SEEDS)
+    rule, problem, (batch, other) = start.rule, start.problem, start.batches
     ledger = problem.ledger
     assert ledger is not None
     given, charged = copied(start.state), ledger.flops

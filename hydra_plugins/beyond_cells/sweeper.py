@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from beyond.catalog import CONTRACTS, find
 from beyond.errors import InputError
 from beyond.files import write_whole
-from beyond.run.explain import explain
+from beyond.run.explain import explain, opened
 from hydra_plugins.beyond_cells.configuration import read_cell
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class CellSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         typed = BasicSweeper.split_arguments(overrides, None)[0]
         lines = [
-            BasicSweeper.split_arguments(parser.parse_overrides(line), None)[0]
+            BasicSweeper.split_arguments(parser.parse_overrides(opened(line)), None)[0]
             for line in self.lines
         ]
         every = [

@@ -14,21 +14,34 @@ from torch.utils.flop_counter import FlopCounterMode
 from beyond import losses
 from beyond.architectures.mlp import MLP
 from beyond.architectures.module import Module
+from beyond.contracts import Batch
 from beyond.errors import InputError, UnsupportedError
 from beyond.network.layers import Role
 from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
+from beyond.run.arm import differences, same
 from beyond.streams import Stream
 
 FAULTS = [
-    # in training a candidate sees another replica's inputs
+    # what torch runs in one piece costs nothing, and has no derivative in forward mode
+    ("beyond/network/wrapped.py", "with mkldnn.flags(enabled=False), sdpa", "with sdpa"),
+    ("beyond/network/wrapped.py", ", sdpa_kernel(SDPBackend.MATH)", ""),
+    ("beyond/network/wrapped.py", "return _plain_kernels() if self._fused else", "return"),
+    # in training a candidate sees another replica's inputs; every copy drops the same units
     (
         "beyond/network/wrapped.py",
         "inputs[row // n_copies]",
         "inputs[row % len(inputs)]",
     ),
+    (
+        "beyond/network/wrapped.py",
+        "with global_generators(seeds[row])",
+        "with global_generators(0)",
+    ),
+    # arguments that are given do not arrive; no label tells two arms apart
+    ("beyond/architectures/module.py", "**(self.settings or {})}", "}"),
+    ("beyond/run/arm.py", "if key not in usually or not same(value, usually[key])", "if False"),
 ]
-
 SEEDS = [0, 1, 2]
 
 
@@ -155,15 +168,52 @@ class Tied(nn.Module):
         return self.out(self.above(self.below(x).tanh()).tanh())
 
 
-class Gated(nn.Module):
+class Recurrent(nn.Module):
     """A recurrence that torch's kernels run in one piece."""
+
+    def __init__(self, kind, **settings):
+        super().__init__()
+        self.cells, self.out = kind(1, 4, batch_first=True, **settings), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.out(self.cells(x.unsqueeze(2))[0].flatten(1))
+
+
+class Attentive(nn.Module):
+    """Attention, a kernel whose operations torch does not count."""
 
     def __init__(self):
         super().__init__()
-        self.gru, self.out = nn.GRU(1, 4, batch_first=True), nn.Linear(24, 3)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.enter, self.out = nn.Linear(1, 4), nn.Linear(24, 3)
 
     def forward(self, x):
-        return self.out(self.gru(x.unsqueeze(2))[0].flatten(1))
+        h = self.enter(x.unsqueeze(2))
+        return self.out(self.attention(h, h, h, need_weights=False)[0].flatten(1))
+
+
+class Drawn(nn.Module):
+    """Features that are drawn and not learnt."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("directions", torch.randn(6, 6))
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(x @ self.directions)
+
+
+class Masked(nn.Module):
+    """A constant in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([1.0, 0, 1, 0, 1, 0]))
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(x * self.mask)
 
 
 def broken():
@@ -173,9 +223,10 @@ def broken():
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
+        (Drawn, "a module that draws no buffer, got 'Drawn with directions'"),
         (
-            lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
-            "a module without buffers, got 'Sequential with 1.running_mean'",
+            lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm2d(3)),
+            r"a module for inputs of shape \(6,\), got ValueError: expected 4D input .*",
         ),
         (
             lambda: nn.Sequential(nn.Linear(6, 3)).double(),
@@ -200,7 +251,6 @@ def broken():
             broken,
             "a function of .* that makes a module, got RuntimeError: no such file: weights.pt",
         ),
-        (Gated, "a module that runs under torch.func.vmap, got .*"),
         (lambda: nn.Bilinear(6, 6, 3), r"a module for inputs of shape \(6,\), got TypeError: .*"),
     ],
 )
@@ -208,6 +258,73 @@ def test_what_cannot_be_trained_is_refused_in_one_line(factory, message, make_sp
     with pytest.raises(InputError, match=f"^factory must be {message}$") as error:
         ModuleNetwork(factory, make_spec())
     assert "\n" not in str(error.value)
+
+
+RECURRENCES = {
+    "rnn": lambda: Recurrent(nn.RNN),
+    "gru": lambda: Recurrent(nn.GRU),
+    "lstm": lambda: Recurrent(nn.LSTM),
+    "attention": Attentive,
+}
+
+
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_what_torch_runs_in_one_piece_is_differentiated_as_by_torch(name, make_spec, close):
+    factory, spec, rng = RECURRENCES[name], make_spec(), Stream("test", SEEDS)
+    network = ModuleNetwork(factory, spec)
+    params, inputs, targets = network.init(rng), rng.normal(4, 6), rng.integers(3, 4)
+    tangents = rng.normal(2, network.n_weights)
+    problem = Problem(network, spec)
+    outputs, tape = network.forward(params, inputs)
+    passed = network.backward(tape, problem.error(outputs, targets))
+    gradient = problem.gradient(params, Batch(inputs, targets))
+    slopes = problem.directional_derivative(params, tangents, Batch(inputs, targets))
+    twice = network.outputs(params.repeat_interleave(2, 0), inputs)
+    for row, weights in enumerate(params):
+        module = factory()
+        nn.utils.vector_to_parameters(weights, module.parameters())
+        found = module(inputs[row])
+        close(outputs[row], found)
+        close(twice[2 * row], found)
+        nn.functional.cross_entropy(found, targets[row]).backward()
+        true = torch.cat([weight.grad.flatten() for weight in module.parameters()])
+        close(gradient[row], true)
+        close(passed[row], true)
+        close(slopes[row], tangents[row] @ true, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "n_gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_a_recurrences_operations_are_its_products(name, n_gates, make_spec):
+    network = ModuleNetwork(RECURRENCES[name], make_spec())
+    inside, outside = 2 * n_gates * 4 * (1 + 4), 2 * 24 * 3  # of one step; of the last layer
+    assert network.forward_flops == 6 * inside + outside
+    # an error goes on to neither the inputs nor the state before the first step
+    ends = 2 * n_gates * 4 * (6 + 4)
+    assert network.backward_flops() == 2 * network.forward_flops - ends
+
+
+def test_attentions_operations_are_its_products(make_spec):
+    network = ModuleNetwork(Attentive, make_spec())
+    projections, products = 6 * 2 * 4 * (1 + 3 * 4 + 4), 2 * 2 * 6 * 6 * 4
+    assert network.forward_flops == projections + products + 2 * 24 * 3
+
+
+def test_each_replica_drops_other_units_of_a_recurrence(make_spec):
+    network = ModuleNetwork(lambda: Recurrent(nn.GRU, num_layers=2, dropout=0.5), make_spec())
+    params = network.init(Stream("init", [0])).expand(2, -1)
+    inputs = Stream("data", [0]).normal(4, 6).expand(2, -1, -1)
+    first, again = (network.forward(params, inputs, Stream("step", [0, 1]))[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_a_buffer_that_no_pass_changes_is_a_constant(make_spec, close):
+    network, rng = ModuleNetwork(Masked, make_spec()), Stream("test", SEEDS)
+    assert not network.fresh_buffers(3)
+    params, inputs = network.init(rng), rng.normal(4, 6)
+    blind = inputs.clone()
+    blind[..., 1::2] = 7
+    close(network.outputs(params, inputs), network.outputs(params, blind))
 
 
 def test_tied_weights_are_one_weight(make_spec, close):
@@ -301,14 +418,87 @@ def test_what_needs_layers_is_refused_by_the_door_or_unknown(twins, make_spec):
     assert all(math.isnan(fraction) for fraction in twins.wrapped.dead_fraction(tape))
 
 
-def test_a_factory_is_found_by_its_name(make_spec, monkeypatch):
-    def tiny(input_shape, n_outputs):
-        return nn.Linear(*input_shape, n_outputs)
+def tiny(input_shape, n_outputs):
+    return nn.Linear(*input_shape, n_outputs)
 
+
+def wide(input_shape, n_outputs, width: int = 8, activation="relu"):
+    activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
+    first = nn.Linear(*input_shape, width)
+    return nn.Sequential(first, activations[activation](), nn.Linear(width, n_outputs))
+
+
+class Reading(nn.Module):
+    """A class is a factory too, and may ask for the number of symbols."""
+
+    def __init__(self, input_shape, n_outputs, n_symbols, n_features=2):
+        super().__init__()
+        self.embedding = nn.Embedding(n_symbols, n_features)
+        self.out = nn.Linear(input_shape[0] * n_features, n_outputs)
+
+    def forward(self, x):
+        return self.out(self.embedding(x).flatten(1))
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    """The functions of this file, as a package that is declared."""
     monkeypatch.setenv("BEYOND_PLUGINS", f"toy_networks, {__name__.partition('.')[0]}")
-    monkeypatch.setitem(sys.modules, "toy_networks", SimpleNamespace(tiny=tiny))
+    mine = SimpleNamespace(tiny=tiny, wide=wide, Reading=Reading, n_layers=3)
+    mine.short = lambda inputs: nn.Linear(inputs, 3)
+    monkeypatch.setitem(sys.modules, "toy_networks", mine)
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_factory_is_found_by_its_name(make_spec):
     architecture = Module("toy_networks:tiny")
     network = architecture.build(make_spec((6,), 2))
     assert architecture.name == "tiny"
     assert [block.name for block in network.blocks] == ["module"]
     assert network.n_weights == 6 * 2 + 2
+
+
+@pytest.mark.usefixtures("declared")
+def test_its_further_arguments_are_settings(make_spec):
+    network = Module("toy_networks:wide", {"width": 4}).build(make_spec((6,), 2))
+    assert network.n_weights == 6 * 4 + 4 + 4 * 2 + 2
+    reading = Module("toy_networks:Reading", {"n_features": 3})
+    assert reading.build(make_spec((4,), 2, n_symbols=7)).n_weights == 7 * 3 + 12 * 2 + 2
+
+
+@pytest.mark.usefixtures("declared")
+def test_settings_are_in_the_label_and_the_identity(make_spec):
+    two, four, usual = (
+        Module("toy_networks:wide", given) for given in ({"width": 2}, {"width": 4}, None)
+    )
+    assert differences(four, two, "network.") == ["network.settings.width=4"]
+    assert differences(four, usual, "network.") == ["network.settings.width=4"]
+    assert differences(Module("toy_networks:wide", {"width": 4}), four) == []
+    assert not same(two, four)
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize(
+    ("factory", "given", "message"),
+    [
+        (
+            "wide",
+            {"widht": 4},
+            r"factory must take input_shape, n_outputs and network.settings {'widht': 4}, got "
+            r"toy_networks:wide\(input_shape, n_outputs, width: int = 8, activation='relu'\): "
+            "got an unexpected keyword argument 'widht'",
+        ),
+        ("wide", {"width": 4.5}, "network.settings.width must be an integer, got 4.5"),
+        (
+            "wide",
+            {"activation": "rleu"},
+            r"factory must be a function of \(input_shape, n_outputs, width: int = 8, "
+            r"activation='relu'\) that makes a module, got KeyError: 'rleu'",
+        ),
+        ("short", None, r"factory must take .*: too many positional arguments"),
+        ("n_layers", None, "factory must be in .*, got 'toy_networks:n_layers'"),
+    ],
+)
+def test_a_factory_that_cannot_be_called_is_refused_in_one_line(factory, given, message, make_spec):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        Module(f"toy_networks:{factory}", given).build(make_spec())

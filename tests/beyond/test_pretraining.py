@@ -75,7 +75,7 @@ FAULTS = [
     # the weights as drawn, after all
     (
         "beyond/run/loop.py",
-        "training.start(pretraining.finish(initial))",
+        "training.start(*pretraining.finish(initial))",
         "pretraining.finish(initial)",
     ),
     # a start that leaves the weights alone is another arm

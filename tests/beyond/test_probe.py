@@ -22,20 +22,20 @@ from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
     # the training gradient on validation examples; a lost replica takes its group with it
-    ("beyond/run/probe.py", "self._gradient(params, train)", "self._gradient(params, probe)"),
+    ("beyond/run/probe.py", "_gradient(problem, params, train)", "self._gradient(params, probe)"),
     ("beyond/run/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
     # the direction measured where the step ended; ascent
     (
         "beyond/run/probe.py",
-        "self._gradient(before, probe)[0].neg_()",
-        "self._gradient(params, probe)[0].neg_()",
+        "_gradient(problem, before, probe)[0].neg_()",
+        "_gradient(problem, params, probe)[0].neg_()",
     ),
     # carriers of a group are looked for among those of the one before
     ("beyond/run/probe.py", "            carried = {", "            carried = carriers = {"),
     (
         "beyond/run/probe.py",
-        "self._gradient(before, batch)[0].neg_()",
-        "self._gradient(before, batch)[0]",
+        "_gradient(problem, before, batch)[0].neg_()",
+        "_gradient(problem, before, batch)[0]",
     ),
 ]
 
