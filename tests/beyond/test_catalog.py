@@ -191,6 +191,7 @@ def test_what_a_declared_module_has_from_elsewhere_is_not_its_own(target):
 
 def test_a_missing_module_is_one_line():
     with pytest.raises(
-        InputError, match=r"^_target_ must be package.module.name, got 'methods.nope.X' \(ModuleNotFoundError: No module"
+        InputError,
+        match=r"^_target_ must be package.module.name, got 'methods.nope.X' \(ModuleNotFoundError: No module",
     ):
         catalog.build({"_target_": "methods.nope.X"})
