@@ -75,9 +75,6 @@ def buffers_of(state: Any, network: Network) -> Buffers:
 
 
 def with_buffers(setup: Setup) -> Setup:
-    """Return a setup all of whose rules keep the network's buffers, if it has any."""
-    network, start = setup.network, setup.start
-    if start is not None:
-        start = replace(start, method=buffered(start.method, network))
-    also = {name: buffered(other, network) for name, other in setup.also.items()}
-    return replace(setup, method=buffered(setup.method, network), also=also, start=start)
+    """Return a setup whose rules keep the network's buffers, if it has any."""
+    also = {name: buffered(other, setup.network) for name, other in setup.also.items()}
+    return replace(setup, method=buffered(setup.method, setup.network), also=also)

@@ -12,7 +12,7 @@ from torch import Tensor
 from beyond.errors import UnsupportedError
 from beyond.ledger import Budget, Ledger
 from beyond.network.trainable import Buffers
-from beyond.run.buffered import buffers_of
+from beyond.run.buffered import buffered, buffers_of
 from beyond.run.setup import Setup
 from beyond.run.training import Streams, Training
 
@@ -72,7 +72,7 @@ class Pretraining:
         start, training = self._setup.start, self._training
         assert start is not None
         assert training is not None
-        network, learnt = self._setup.network, start.method.params(training.state)
+        network, learnt = self._setup.network, training.setup.method.params(training.state)
         buffers = buffers_of(training.state, network)
         self._training, self.done = None, True
         if start.keep_head:
@@ -87,7 +87,8 @@ class Pretraining:
             raise UnsupportedError(f"{task.spec.name} has no source task to learn from first")
         source = task.source(start.source)
         budget = Budget("epochs", float(start.epochs))
-        there = replace(setup, method=start.method, task=source, budget=budget, start=None)
+        rule = buffered(start.method, setup.network)
+        there = replace(setup, method=rule, task=source, budget=budget, start=None)
         self._training = Training(there, source.at(setup.seeds), STREAMS)
         self.ledger = self._training.ledger
         return self._training

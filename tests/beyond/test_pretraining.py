@@ -37,7 +37,7 @@ FAULTS = [
     # the head is kept whether or not it is asked for
     ("beyond/run/pretraining.py", "if start.keep_head:", "if start:"),
     # the source is learnt by the rule that is started from it
-    ("beyond/run/pretraining.py", "method=start.method, task=source", "task=source"),
+    ("beyond/run/pretraining.py", "method=rule, task=source", "task=source"),
     # the run's budget, instead of the start's
     ("beyond/run/pretraining.py", ", budget=budget, start=None", ", start=None"),
     # another order of the source's examples
