@@ -99,10 +99,11 @@ class ModuleNetwork(Network):
         return tape.caches[0](error)[0][:, start:]
 
     def module(self, weights: Tensor) -> nn.Module:
-        """Return a new module with weights (n,), for evaluation."""
-        with global_generators(0):
-            module = self._factory()
+        """Return a new module with weights (n,) and the first replica's buffers, for evaluation."""
+        module: nn.Module = _made(self._factory, 0)
         nn.utils.vector_to_parameters(weights.clone(), module.parameters())
+        for name, values in self.buffers.items():
+            module.get_buffer(name).copy_(values[0])
         return module.eval()
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from beyond.network.trainable import Network
 from beyond.problem import Problem
 from beyond.run import provenance
 from beyond.run.arm import Arm
+from beyond.run.buffered import buffered, buffers_of
 from beyond.run.cell import Cell
 from beyond.run.evaluation import EVALUATION_CHUNK
 from beyond.run.record import WEIGHTS, RunFolder
@@ -58,11 +59,11 @@ class Predictor:
 
         Of a network that is a torch module they have the module's names.
         """
-        return self.network.state_dict(self._weights)
+        return self._held.state_dict(self._weights)
 
     def module(self) -> nn.Module:
         """Return a torch module with these weights; `UnsupportedError` if the network is none."""
-        return self.network.module(self._weights)
+        return self._held.module(self._weights)
 
     def outputs(self, inputs: Any) -> Tensor:
         """Outputs (N, n_outputs): logits, or values in the task's units.
@@ -94,7 +95,7 @@ class Predictor:
         for part in given.split(EVALUATION_CHUNK):
             prepared = self.splits.prepared(part)
             require_values("inputs", prepared[0].numpy(), spec.n_symbols, "feature")
-            parts.append(self.method.predict(self.state, problem, Batch(prepared, None)))
+            parts.append(self._rule.predict(self.state, problem, Batch(prepared, None)))
         outputs = torch.cat(parts, 1)
         values = spec.target_kind is TargetKind.VALUES
         return (self.splits.in_units(outputs) if values else outputs)[0]
@@ -114,7 +115,15 @@ class Predictor:
 
     @property
     def _weights(self) -> Tensor:
-        return self.method.params(self.state)[0]
+        return self._rule.params(self.state)[0]
+
+    @property
+    def _rule(self) -> Method:
+        return buffered(self.method, self.network)
+
+    @property
+    def _held(self) -> Network:
+        return self.network.holding(buffers_of(self.state, self.network))
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,9 @@ class Trained:
 
 def kept(method: Method, network: Network, states: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
     """Return by seed what `weights.pt` has: `weights`, a torch state dict, and the `state`."""
-    return {
-        seed: {"weights": network.state_dict(method.params(state)[0]), "state": state}
-        for seed, state in states.items()
-    }
+    rule = buffered(method, network)
+    found = dict[int, dict[str, Any]]()
+    for seed, state in states.items():
+        held = network.holding(buffers_of(state, network))
+        found[seed] = {"weights": held.state_dict(rule.params(state)[0]), "state": state}
+    return found

@@ -1,6 +1,7 @@
 """Rules on a network with batch normalisation, against plain torch on the same batches."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from beyond.run.loop import train
 from beyond.run.probe import Probe
 from beyond.run.setup import Setup
 from beyond.run.start import Start
+from beyond.run.trained import Predictor, kept
 from beyond.streams import Stream
 
 FAULTS = [
@@ -45,6 +47,12 @@ FAULTS = [
         "beyond/run/buffered.py",
         "door.forward(self.params(state)",
         "door.forward(self.rule.params(rule)",
+    ),
+    # what is kept is the network before training
+    (
+        "beyond/network/wrapped.py",
+        "            module.get_buffer(name).copy_(values[0])\n",
+        "            pass\n",
     ),
     # what was learnt first is lost; the probe's network has not been trained
     ("beyond/run/pretraining.py", "buffers = buffers_of(training.state, network)", "buffers = {}"),
@@ -242,6 +250,26 @@ def test_a_run_goes_on_with_its_statistics(setup, tmp_path):
     resumed, _ = rows(setup, torch.load(tmp_path / "state.pt", weights_only=True))
     kept = whole["curves"].tail(len(resumed["curves"])).reset_index(drop=True)
     pd.testing.assert_frame_equal(resumed["curves"], kept, check_exact=True)
+
+
+def test_weights_that_are_kept_have_their_statistics(setup, close):
+    *_, last = train(setup)
+    network, state = setup.network, last.selected[1]
+    module = plain(on_images, Buffered(setup.method).params(state)[0]).eval()
+    module.load_state_dict(kept(setup.method, network, last.selected)[1]["weights"])
+    images = torch.rand(5, 1, 8, 8)
+    predictor = Predictor(
+        setup.method,
+        SimpleNamespace(build=lambda _: network),
+        setup.task.spec,
+        setup.task.at([1]),
+        state,
+    )
+    outputs = predictor.outputs(images)
+    prepared = setup.task.at([1]).prepared(images)[0]
+    close(outputs, module(prepared), rtol=1e-4, atol=1e-5)
+    close(outputs, predictor.module()(prepared), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(module[2].running_mean, torch.zeros(8))
 
 
 def test_the_probe_measures_the_network_that_predicts(setup):
