@@ -165,7 +165,12 @@ class ModuleNetwork(Network):
         }
         # a copy to be written to, which under vmap is as many as there are weights
         zero = weights.new_zeros(())
-        named |= {name: values + zero.to(values.dtype) for name, values in buffers.items()}
+        named |= {
+            name: values.to(weights.dtype) + zero
+            if values.is_floating_point()
+            else values + zero.to(values.dtype)
+            for name, values in buffers.items()
+        }
         outputs = functional_call(self.template.train(training), named, (x,))
         return outputs, {name: named[name].detach() for name in buffers}
 
