@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from pathlib import Path
@@ -91,6 +92,30 @@ def style() -> Iterator[None]:
         yield
 
 
+def _detached(size: tuple[float, float]) -> Figure:
+    """Make a figure that no window shows: for a file."""
+    figure = Figure(figsize=size)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+_new_figure: ContextVar[Callable[[tuple[float, float]], Figure]] = ContextVar(
+    "new_figure", default=_detached
+)
+
+
+@contextmanager
+def by_pyplot() -> Iterator[None]:
+    """Make figures that `matplotlib.pyplot` knows: notebooks show them, `plt.show` too."""
+    from matplotlib import pyplot as plt
+
+    token = _new_figure.set(lambda size: plt.figure(figsize=size))
+    try:
+        yield
+    finally:
+        _new_figure.reset(token)
+
+
 def panels(
     n: int,
     columns: int,
@@ -132,8 +157,7 @@ def panels(
     top = 0.4 + LINE_HEIGHT * len(notes) + LINE_HEIGHT * headed + 0.05
     total = top + rows * height + (rows - 1) * gaps[1] + bottom + legend
     width = (WIDTH - left - right - (columns - 1) * gaps[0]) / columns
-    figure = Figure(figsize=(WIDTH, total))
-    FigureCanvasAgg(figure)
+    figure = _new_figure.get()((WIDTH, total))
     figure.text(0.1 / WIDTH, 1 - 0.1 / total, title, va="top", fontsize=11, fontweight="bold")
     figure.text(
         0.1 / WIDTH, 1 - 0.34 / total, "\n".join(notes), va="top", color=FAINT, linespacing=1.25

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+from matplotlib.axes import Axes
+
+from analysis import canvas
 from analysis import example_figures as examples
 from analysis import result_figures as results
 from analysis import training_figures as training
-from analysis.canvas import looks, save, style
-from analysis.tables import Frame, Tables
+from analysis.canvas import Look, save
+from analysis.tables import TableError, Tables
+from analysis.training_figures import Picture
+
+if TYPE_CHECKING:
+    from analysis.study import Study
+
+Looks: TypeAlias = dict[str, Look]  # of arms, by their names
 
 
 @dataclass(frozen=True)
@@ -37,42 +47,108 @@ class Drawn:
     paths: list[Path]
 
 
-def draw(
-    tables: Tables, summary: Frame, targets: Frame, found: Mapping[str, Frame], folder: Path
-) -> list[Drawn]:
-    """Draw every figure for which there is data, as PNG and SVG in a folder.
+# By name: how each figure of a task is drawn. They stand on the page in this order.
+FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
+    "final_scores": lambda study, task, looks: results.final_scores(
+        study.tables, study.summary(), task, looks
+    ),
+    "convergence": lambda study, task, looks: training.convergence(study.tables, task, looks),
+    "cost_to_target": lambda study, task, looks: results.cost_to_target(
+        study.tables, study.cost_to_target(), task, looks
+    ),
+    "generalisation_gap": lambda study, task, looks: training.generalisation_gap(
+        study.tables, task, looks
+    ),
+    "gradient_norms": lambda study, task, _: training.gradient_norms(study.tables, task),
+    "update_cosine": lambda study, task, looks: training.update_cosine(study.tables, task, looks),
+    "error_consistency": lambda study, task, _: examples.error_consistency(study.examples(), task),
+    "reliability": lambda study, task, looks: examples.reliability(study.examples(), task, looks),
+    "recall": lambda study, task, _: examples.recall(study.examples(), task),
+}
 
-    Parameters
-    ----------
-    summary, targets : DataFrame
-        From `summaries.summary` and `summaries.cost_to_target`: figures and tables show the same
-        numbers.
-    found : dict of str to DataFrame
-        From `example_tables.example_tables`.
-    """
-    look_of = looks(_neighbours(tables))
+
+def draw(study: Study, folder: Path) -> list[Drawn]:
+    """Draw every figure for which there is data, as PNG and SVG in a folder."""
     drawn = []
 
-    def keep(task: str, picture: training.Picture | None) -> None:
+    def keep(task: str, picture: Picture | None) -> None:
         if picture is not None:
             png, paths = save(
                 picture.figure, folder / "-".join(filter(None, (_slug(task), picture.name)))
             )
             drawn.append(Drawn(task, picture.name, picture.alt, png, paths))
 
-    with style():
-        keep("", results.overview(summary))
-        for task in tables.tasks:
-            keep(task, results.final_scores(tables, summary, task, look_of))
-            keep(task, training.convergence(tables, task, look_of))
-            keep(task, results.cost_to_target(tables, targets, task, look_of))
-            keep(task, training.generalisation_gap(tables, task, look_of))
-            keep(task, training.gradient_norms(tables, task))
-            keep(task, training.update_cosine(tables, task, look_of))
-            keep(task, examples.error_consistency(found, task))
-            keep(task, examples.reliability(found, task, look_of))
-            keep(task, examples.recall(found, task))
+    looks = canvas.looks(_neighbours(study.tables))
+    with canvas.style():
+        keep("", results.overview(study.summary()))
+        for task in study.tasks:
+            for figure in FIGURES.values():
+                keep(task, figure(study, task, looks))
     return drawn
+
+
+class Plots:
+    """A study's figures, drawn as in its report, for `matplotlib.pyplot` to show and save.
+
+    Each returns its panels, a list of matplotlib Axes to restyle; `axes[0].figure` is the figure.
+    `task` is one of the study's and may be left out where there is one. `TableError` says so where
+    there is nothing to draw.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def overview(self) -> list[Axes]:
+        """Rank of every arm on every task."""
+        return self._shown(lambda: results.overview(self._study.summary()), "overview")
+
+    def final_scores(self, task: str | None = None) -> list[Axes]:
+        """Test score of every replica, with means and intervals."""
+        return self._of_task("final_scores", task)
+
+    def convergence(self, task: str | None = None) -> list[Axes]:
+        """Validation score against each cost."""
+        return self._of_task("convergence", task)
+
+    def cost_to_target(self, task: str | None = None) -> list[Axes]:
+        """Cost until the validation score meets each level."""
+        return self._of_task("cost_to_target", task)
+
+    def generalisation_gap(self, task: str | None = None) -> list[Axes]:
+        """Training minus validation score: overfitting."""
+        return self._of_task("generalisation_gap", task)
+
+    def gradient_norms(self, task: str | None = None) -> list[Axes]:
+        """Norm of the true gradient at every layer: vanishing, exploding."""
+        return self._of_task("gradient_norms", task)
+
+    def update_cosine(self, task: str | None = None) -> list[Axes]:
+        """Cosine of each arm's updates with the direction of steepest descent."""
+        return self._of_task("update_cosine", task)
+
+    def error_consistency(self, task: str | None = None) -> list[Axes]:
+        """How far two arms err on the same examples."""
+        return self._of_task("error_consistency", task)
+
+    def reliability(self, task: str | None = None) -> list[Axes]:
+        """Accuracy against confidence."""
+        return self._of_task("reliability", task)
+
+    def recall(self, task: str | None = None) -> list[Axes]:
+        """Share of each class that is recognised."""
+        return self._of_task("recall", task)
+
+    def _of_task(self, name: str, task: str | None) -> list[Axes]:
+        chosen = self._study.task(task)
+        looks = canvas.looks(_neighbours(self._study.tables))
+        return self._shown(lambda: FIGURES[name](self._study, chosen, looks), f"{name} of {chosen}")
+
+    def _shown(self, figure: Callable[[], Picture | None], what: str) -> list[Axes]:
+        with canvas.style(), canvas.by_pyplot():
+            picture = figure()
+        if picture is None:
+            raise TableError(f"there is nothing to draw for {what}")
+        return picture.figure.axes
 
 
 def _neighbours(tables: Tables) -> list[str]:

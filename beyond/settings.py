@@ -112,8 +112,14 @@ def _made(cls: type, kw_only: bool) -> type:
             raise _refusal(made, error, args, kwargs) from None
 
     made.__init__ = init
+    made.__getstate__ = _fields_alone
     made.__settings__ = made
     return made
+
+
+def _fields_alone(made: Any) -> dict[str, Any]:
+    """What a pickle, or a copy, holds: what was set, not what was worked out of it and cached."""
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
 
 
 def is_settings(value: object) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from analysis.report import write
+from analysis.study import Study
 from analysis.tables import load
 from beyond.errors import InputError
 from hydra_plugins.beyond_cells.sweeper import combined
@@ -59,8 +59,8 @@ FAULTS = [
     ),
     ("beyond/run/plan.py", 'provenance.outdated(manifest["sources"])', "[]"),
     (
-        "hydra_plugins/beyond_cells/sweeper.py",
-        "for seed in todo.seeds if seed not in of_arm]",
+        "beyond/run/plan.py",
+        "for seed in todo.seeds if seed not in taken]",
         "for seed in todo.seeds]",
     ),
     ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(compose(", "= (compose("),
@@ -331,7 +331,7 @@ def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, tr
     told = again("seeds=2")[1]
     assert f"stale: what made it has changed ({name})" in told
     assert load(study).stale == {folder.name: [name]}
-    page = write(study).read_text()
+    page = Study(study).report().read_text()
     assert (
         f"stale, made by code or data that have changed since: genetic ({name}). rerun=stale trains them again."
         in page
@@ -345,7 +345,7 @@ def test_the_page_tells_which_arms_are_stale_as_the_terminal_does(part, name, tr
         assert load(study).stale == {folder.name: [name]}
     assert again("seeds=2", "rerun=stale")[0] == 0
     assert load(study).stale == {}
-    assert "stale" not in write(study).read_text()
+    assert "stale" not in Study(study).report().read_text()
 
 
 def test_a_cell_that_failed_is_tried_again_when_asked(beyond):

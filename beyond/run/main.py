@@ -146,12 +146,18 @@ def _for_each_cell(arguments: list[str]) -> list[str]:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def application(config: DictConfig) -> str:
     """Run one cell; return the worst status among its replicas."""
+    from rich.console import Console
+
+    from beyond.run.display import say
     from beyond.run.runner import run_cell
     from hydra_plugins.beyond_cells.configuration import read_cell
 
     study = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
-        status = run_cell(read_cell(config), keep_skipped=study, shown=not study)
+        cell = read_cell(config)
+        for line in () if study else cell.arm.task.told():
+            say(Console(stderr=True), line)
+        status = run_cell(cell, keep_skipped=study, shown=not study)
     except REFUSALS as error:  # before Hydra adds its lines
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     if status == "failed" and not study:

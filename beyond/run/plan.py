@@ -12,7 +12,7 @@ from beyond.errors import InputError
 from beyond.files import write_whole
 from beyond.run import provenance
 from beyond.run.arm import Arm
-from beyond.run.cell import Cell
+from beyond.run.cell import Cell, prepare
 from beyond.run.display import spans
 from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
@@ -117,6 +117,42 @@ def plan(cell: Cell) -> Plan:
             f"are stale ({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
         )
     return Plan([one for one in kept if ours.intersection(one.seeds)], again, seeds)
+
+
+class Agenda:
+    """What is left to train of a study's cells, each seed of an arm once.
+
+    Attributes
+    ----------
+    kept : list of Before
+        Cells that stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self.kept: list[Before] = []
+        self._given_up: dict[Path, Before] = {}
+        self._taken: dict[str, set[int]] = {}
+        self._understood: dict[str, None] = {}
+        self._lines: dict[Path, str] = {}
+
+    def add(self, cell: Cell) -> list[int]:
+        """Check a cell; return the seeds that are left to train.
+
+        Raises `InputError` for a setting that is out of range, and as `plan` does.
+        """
+        self._understood |= dict.fromkeys(prepare(cell).task.told())
+        todo, taken = plan(cell), self._taken.setdefault(cell.arm.id, set())
+        self.kept += todo.kept
+        self._lines |= {before.path: before.line(cell.arm) for before in todo.kept}
+        self._given_up |= {before.path: before for before in todo.again}
+        seeds = [seed for seed in todo.seeds if seed not in taken]
+        taken.update(seeds)
+        return seeds
+
+    def begin(self) -> list[str]:
+        """Delete what is trained again; return what to tell of data, and of cells that stay."""
+        give_up(self._given_up.values())
+        return [*self._understood, *self._lines.values()]
 
 
 def finished_before(cell: Cell, folder: Path) -> Before | None:

@@ -14,13 +14,19 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
+from inspect import getsource
 from pathlib import Path
+from textwrap import dedent
+from types import FunctionType
 from typing import Any
 
 from beyond import installed
 from beyond.catalog import ADDED, is_plugin
+from beyond.errors import InputError
 from beyond.run import loop
 
+MAIN = "__main__"
+TYPED = f"{MAIN}."  # before the name of a definition that is in no module
 OURS = ("beyond", "methods", "tasks")
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
 # a value that says where to import something from, `package.module:function`
@@ -31,15 +37,21 @@ def sources(*built: object) -> dict[str, str]:
     """Find the source files that decide what these objects do in the training loop, and hash each.
 
     They are those of the objects' classes and of the loop, and all that these import: ours, a
-    user's modules, and of installed packages the plug-ins. What changes nothing does not count:
-    comments, docstrings, layout, imports for types alone.
+    user's modules, and of installed packages the plug-ins. Of what was typed in a notebook, or in
+    the script that runs, they are the definitions that the objects' classes use. What changes
+    nothing does not count: comments, docstrings, layout, imports for types alone.
 
     Returns
     -------
     dict of str to str
-        "methods/genetic.py" and 12 hex digits.
+        "methods/genetic.py", or "__main__.Rule", and 12 hex digits.
+
+    Raises
+    ------
+    InputError
+        For a class typed where its source cannot be read.
     """
-    found: dict[str, str] = {}
+    found: dict[str, str] = _typed(built)
     waiting, seen = {loop.__name__, *(name for one in built for name in _modules(one))}, set[str]()
     while waiting:
         name = waiting.pop()
@@ -66,12 +78,16 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def outdated(files: Mapping[str, str]) -> list[str]:
-    """Files that are not what they were when `sources` found and hashed them, or gone."""
+    """Files that are not what they were when `sources` found and hashed them, or gone.
+
+    Of what was typed in another session nothing is known.
+    """
+    kept = {name: digest for name, digest in files.items() if not name.startswith(TYPED)}
     modules = (
-        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in kept
     )
     return changed(
-        files, {present[0]: present[1] for module in modules if (present := _present(module))}
+        kept, {present[0]: present[1] for module in modules if (present := _present(module))}
     )
 
 
@@ -96,16 +112,59 @@ def machine() -> dict[str, Any]:
 
 
 def _modules(value: object) -> Iterator[str]:
-    """Modules of an object's class, of the objects in its fields, and of those its texts name."""
+    """Modules of an object's class, of the objects in it, and of those its texts name."""
+    for part in _parts(value):
+        if isinstance(part, str):
+            named = NAMED.fullmatch(part)
+            yield from [named[1]] if named else []
+        else:
+            yield type(part).__module__
+
+
+def _parts(value: object) -> Iterator[object]:
+    """An object of settings, those in it, and its texts."""
     if is_dataclass(value) and not isinstance(value, type):
-        yield type(value).__module__
+        yield value
         for field in fields(value):
-            yield from _modules(getattr(value, field.name))
-    elif isinstance(value, str) and (named := NAMED.fullmatch(value)):
-        yield named[1]
-    elif isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+            yield from _parts(getattr(value, field.name))
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | Sequence):
         for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _modules(inner)
+            yield from _parts(inner)
+
+
+def _typed(built: Iterable[object]) -> dict[str, str]:
+    """Definitions of the running script, or notebook, that classes of objects use, and a hash each.
+
+    Those are the classes themselves, and what the names in them stand for: classes and functions of
+    there, numbers and texts.
+    """
+    script = vars(sys.modules[MAIN])
+    waiting: list[Any] = [type(part) for one in built for part in _parts(one)]
+    waiting = [cls for cls in waiting if cls.__module__ == MAIN]
+    found: dict[str, str] = {}
+    while waiting:
+        definition = waiting.pop()
+        name = f"{TYPED}{definition.__qualname__}"
+        if name in found:
+            continue
+        try:
+            source = dedent(getsource(definition))
+        except (OSError, TypeError) as error:
+            raise InputError(
+                f"{definition.__qualname__} must be defined where its source can be read, as in a "
+                "file or a notebook"
+            ) from error
+        tree = _Bare().visit(ast.parse(source))
+        found[name] = short_hash(ast.unparse(tree))
+        for used in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}:
+            value = script.get(used)
+            if isinstance(value, type | FunctionType) and value.__module__ == MAIN:
+                waiting.append(value)
+            elif isinstance(value, int | float | str | tuple):
+                found[f"{TYPED}{used}"] = short_hash(repr(value))
+    return found
 
 
 def _present(module: str) -> tuple[str, str, frozenset[str]] | None:

@@ -25,7 +25,7 @@ from beyond.run.setup import Setup
 from beyond.run.trained import kept
 
 
-def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
+def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -> str:
     """Train what the study lacks of a cell, or go on with it; return its replicas' worst status.
 
     Parameters
@@ -35,11 +35,11 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
         `UnsupportedError`.
     shown : bool
         Draw a progress bar until the line at the end.
+    quiet : bool
+        Say nothing at all.
     """
-    console = Console(stderr=True)
-    torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
-    torch.set_num_threads(cell.run.threads)
-    with threadpool_limits(cell.run.threads):
+    console = Console(stderr=True, quiet=quiet)
+    with _arithmetic(cell.run.threads):
         todo = plan(cell)
         for before in todo.kept:
             say(console, before.line(cell.arm))
@@ -51,12 +51,24 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool) -> str:
         if todo.seeds:
             setup = prepare(cell.of_seeds(todo.seeds))
             give_up(todo.again)
-            for line in setup.task.told() if shown else ():
-                say(console, line)
             statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, shown))
     if not keep_skipped:  # a sweep does so at its end
         note_stale(cell.study, todo.kept)
     return worst(statuses)
+
+
+@contextmanager
+def _arithmetic(threads: int) -> Iterator[None]:
+    """Compute with so many threads, without denormal numbers; then as before."""
+    before = torch.get_num_threads()
+    torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: bool) -> str:
@@ -134,12 +146,14 @@ def _log(folder: Path) -> Iterator[None]:
     handler = logging.FileHandler(folder / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
+    level = root.level
     root.setLevel(logging.INFO)
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
         handler.close()
 
 

@@ -114,15 +114,10 @@ class CellSweeper(BasicSweeper):
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
-        from beyond.run.cell import prepare
         from beyond.run.display import say
-        from beyond.run.plan import give_up, plan
+        from beyond.run.plan import Agenda
 
-        console, jobs = Console(stderr=True), list[list[str]]()
-        lines: dict[Path, str] = {}
-        understood: dict[str, None] = {}
-        given_up: dict[Path, Before] = {}
-        taken: dict[str, set[int]] = {}
+        console, jobs, agenda = Console(stderr=True), list[list[str]](), Agenda()
         compose = cache(self._composed)
         for overrides in every:
             try:
@@ -134,13 +129,7 @@ class CellSweeper(BasicSweeper):
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
-            understood |= dict.fromkeys(prepare(cell).task.told())
-            todo, of_arm = plan(cell), taken.setdefault(cell.arm.id, set())
-            lines |= {before.path: before.line(cell.arm) for before in todo.kept}
-            self.kept += todo.kept
-            given_up |= {before.path: before for before in todo.again}
-            seeds = [seed for seed in todo.seeds if seed not in of_arm]
-            of_arm.update(seeds)
+            seeds = agenda.add(cell)
             if seeds:
                 rest = [entry for entry in overrides if _key(entry) not in ("rerun", "seeds")]
                 typed = [
@@ -148,8 +137,8 @@ class CellSweeper(BasicSweeper):
                 ]
                 chosen = [] if seeds == cell.seeds else [f"seeds=[{','.join(map(str, seeds))}]"]
                 jobs.append([*rest, *typed, *chosen, "rerun=none"])
-        give_up(given_up.values())
-        for line in (*understood, *lines.values()):
+        self.kept = agenda.kept
+        for line in agenda.begin():
             say(console, line)
         return jobs
 

@@ -245,9 +245,9 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="session")
 def report(small, tmp_path_factory):
     """The report of the small study; its page's path."""
-    from analysis.report import write
+    from analysis import study
 
-    return write(small, tmp_path_factory.mktemp("report"))
+    return study.Study(small).report(tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture

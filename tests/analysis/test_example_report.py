@@ -6,11 +6,11 @@ import pytest
 
 from analysis.example_columns import section
 from analysis.example_tables import example_tables
-from analysis.report import write
+from analysis.study import Study
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/report.py", "(frames | found).items()", "frames.items()"),
+    ("analysis/page.py", "(frames | found).items()", "frames.items()"),
     (
         "analysis/example_columns.py",
         'apart = splits & {"own", "source test", "source pools"}',
@@ -25,7 +25,7 @@ def test_a_study_with_predictions_has_a_section_a_task(study):
     for method in ("backprop", "genetic", "last_layer"):
         for task in ("image/digits", "regression/friedman"):
             study.predict(study.cell(method, task, split="own"))
-    page = write(study.folder)
+    page = Study(study.folder).report()
     text = page.read_text()
     assert text.count("<h3>Example by example</h3>") == 2
     assert text.count("its split of the data, initial weights and order") == 2

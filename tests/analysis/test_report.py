@@ -7,15 +7,12 @@ import pytest
 
 from analysis import ranking
 from analysis import report_tables as shown
-from analysis.ranking import rankings
-from analysis.report import main, print_summary, publish, write
-from analysis.summaries import summary
-from analysis.tables import load
+from analysis.report import main, print_summary, publish
+from analysis.study import Study
 
 
 def print_loaded(folder):
-    tables = load(folder)
-    print_summary(tables, summary(tables, rankings(tables)))
+    print_summary(Study(folder))
 
 
 FIGURES = (
@@ -89,7 +86,7 @@ def test_figures_and_tables_are_files(report):
 def test_equal_tables_give_equal_bytes(study, tmp_path):
     study.cell("backprop", seeds=range(3))
     study.cell("reinforce", seeds=range(3), status="diverged")
-    first, second = (write(study.folder, tmp_path / name).parent for name in ("one", "two"))
+    first, second = (Study(study.folder).report(tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(files) == 1 + 2 * 7 + 2 * 4
     assert [
@@ -99,7 +96,7 @@ def test_equal_tables_give_equal_bytes(study, tmp_path):
 
 def test_a_study_in_which_nothing_ran_is_reported(study):
     study.cell("genetic", status="skipped")
-    page = write(study.folder)
+    page = Study(study.folder).report()
     assert page == study.folder / "report" / "index.html"
     assert "No arm has a test score." in page.read_text()
 
@@ -122,7 +119,7 @@ def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
                 budget,
                 better="genetic",
             )
-    page = write(study.folder)
+    page = Study(study.folder).report()
     summary = pd.read_csv(page.parent / "tables" / "summary.csv").set_index(["task", "arm"])
     little, much = "image/digits, 20 epochs", "image/digits, 300 epochs"
     for task, order in ((little, ["genetic", "backprop"]), (much, ["backprop", "genetic"])):
@@ -158,7 +155,7 @@ def test_arms_are_ranked_once_for_a_page(small, tmp_path, monkeypatch, capsys):
     ties = ranking.ties
     monkeypatch.setattr(ranking, "ties", lambda *arguments: counted.append(1) or ties(*arguments))
     publish(small, tmp_path)
-    assert len(counted) == len(load(small).tasks)
+    assert len(counted) == len(Study(small).tasks)
 
 
 def test_the_summary_tells_settings_apart(study, capsys):

@@ -25,10 +25,10 @@ FAULTS = [
         "if before.get(name) != now.get(name))",
         "if name in before and before[name] != now.get(name))",
     ),
-    ("beyond/run/provenance.py", "yield named[1]", "yield HARNESS"),
+    ("beyond/run/provenance.py", "yield from [named[1]] if named", "yield from [HARNESS] if named"),
     (
         "beyond/run/provenance.py",
-        "return changed(\n        files, {present",
+        "return changed(\n        kept, {present",
         "return changed(\n        {}, {present",
     ),
     (

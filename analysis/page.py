@@ -1,0 +1,97 @@
+"""A study's page: `index.html`, its figures and its tables."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from analysis import example_columns as examples
+from analysis import report_tables as shown
+from analysis import sentences
+from analysis.canvas import write as write_file
+from analysis.figures import Drawn, draw
+from analysis.statistics import INTERVAL
+
+if TYPE_CHECKING:
+    from analysis.study import Study
+
+_TEMPLATE = "report.html.j2"
+
+
+def write(study: Study, out: str | Path | None = None) -> Path:
+    """Write the page, `figures/` and `tables/` into `out` or the folder's `report`; return it."""
+    out = study.folder / "report" if out is None else Path(out)
+    tables, found = study.tables, study.examples()
+    frames = {
+        "summary": study.summary(),
+        "paired_differences": study.differences(),
+        "cost_to_target": study.cost_to_target(),
+        "failures": study.failures(),
+    }
+    for name, frame in (frames | found).items():
+        write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
+    for name, frame in frames.items():
+        write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
+    drawn = draw(study, out / "figures")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(_TEMPLATE).render(
+        study=tables.study,
+        arms=tables.arms,
+        figures={figure.name: _figure(figure) for figure in drawn if not figure.task},
+        compared=sentences.compared(tables),
+        covered=sentences.covered(tables),
+        warnings=study.caveats(),
+        sections=[_section(study, drawn, task) for task in tables.tasks],
+        failures=shown.failure_columns(study.failures()),
+        interval=INTERVAL,
+        provenance=shown.provenance(tables.manifests),
+        unfinished=tables.unfinished,
+        command=_command(study),
+        tables=sorted(frames),
+        example_tables=sorted(found),
+    )
+    index = out / "index.html"
+    write_file(index, page)
+    return index
+
+
+def _section(study: Study, drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
+    """All that the page says of one task."""
+    summary, differences, targets = (
+        frame[frame["task"] == task] if len(frame) else frame
+        for frame in (study.summary(), study.differences(), study.cost_to_target())
+    )
+    reference = study.reference_on(task)
+    return {
+        "task": task,
+        "score": study.tables.score(task),
+        "headline": study.headline(task),
+        "scores": shown.score_columns(summary),
+        "costs": shown.cost_columns(summary),
+        "differences": None if reference is None else shown.difference_columns(differences),
+        "reference": reference,
+        "targets": None if targets.empty else shown.target_columns(targets),
+        "examples": examples.section(study.tables, study.examples(), task),
+        "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
+    }
+
+
+def _figure(drawn: Drawn) -> dict[str, str]:
+    image = "data:image/png;base64," + b64encode(drawn.png).decode()
+    vector = next(path.name for path in drawn.paths if path.suffix == ".svg")
+    return {"alt": drawn.alt, "image": image, "vector": vector}
+
+
+def _command(study: Study) -> str:
+    """How to make the report again; without what differs between machines."""
+    choice = "" if study.reference is None else f" --reference {study.reference!r}"
+    return f"beyond-report {'/'.join(study.folder.resolve().parts[-2:])}{choice}"

@@ -1,0 +1,221 @@
+"""A study as an object: its tables as DataFrames, its figures as Axes, its report."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.tables import Frame, TableError, Tables, load
+
+if TYPE_CHECKING:
+    from analysis.figures import Plots
+    from analysis.ranking import Ranking
+
+
+class Study:
+    """What was recorded of a study, and what follows from it.
+
+    Nothing is trained and nothing written, except by `report`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's, such as "runs/comparison".
+    reference : str, optional
+        Name of the arm that others are compared with; None: `backprop`, or where there is none the
+        best by validation.
+
+    Attributes
+    ----------
+    folder : Path
+    reference : str, optional
+    tables : Tables
+        As the analysis reads them: rows of all runs, with the names of their arms.
+
+    Raises
+    ------
+    TableError
+        If the folder has no finished run, or no arm has the reference's name.
+
+    Examples
+    --------
+    >>> study = beyond.load("runs/comparison")
+    >>> study.summary()[["task", "arm", "mean", "low", "high", "group"]]
+    >>> axes = study.plot.convergence("image/digits")
+    >>> axes[0].set_title("My title")
+    """
+
+    def __init__(self, folder: str | Path, reference: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.reference = reference
+        self.tables: Tables = load(self.folder)
+        if reference is not None:
+            _ = self._differences  # refuses a name that no arm has
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of what arms are compared on: a task with its settings, split and budget."""
+        return self.tables.tasks
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of what is compared."""
+        return self.tables.arms
+
+    @property
+    def runs(self) -> Frame:
+        """One row for each replica: status, scores, costs."""
+        return self.tables.runs
+
+    @property
+    def curves(self) -> Frame:
+        """One row for each replica, checkpoint, split and metric."""
+        return self.tables.curves
+
+    @property
+    def layers(self) -> Frame:
+        """One row for each replica, checkpoint and layer: gradient norms, alignments, ..."""
+        return self.tables.layers
+
+    @property
+    def networks(self) -> Frame:
+        """As `layers`, of the network as a whole."""
+        return self.tables.networks
+
+    @property
+    def predictions(self) -> Frame:
+        """One row for each replica, test example and output."""
+        return self.tables.predictions
+
+    def summary(self) -> Frame:
+        """One row for each arm of each task: score, interval, rank, costs; see `summaries`."""
+        return self._summary
+
+    def differences(self) -> Frame:
+        """One row for each arm and task: score less the reference's, at the same seeds."""
+        return self._differences
+
+    def cost_to_target(self) -> Frame:
+        """One row for each arm, task and level: median cost until the validation score meets it."""
+        return self._cost_to_target
+
+    def failures(self) -> Frame:
+        """One row for each arm and reason of replicas that did not finish."""
+        return self._failures
+
+    def examples(self) -> dict[str, Frame]:
+        """Return tables of what test examples tell, by name; see `example_tables`."""
+        return self._examples
+
+    def headline(self, task: str | None = None) -> str:
+        """Say which arm comes first on a task, if one does, over what.
+
+        Parameters
+        ----------
+        task : str, optional
+            One of `tasks`; may be left out where there is one.
+        """
+        from analysis.sentences import headline
+
+        task = self.task(task)
+        rows = self._summary[self._summary["task"] == task]
+        return headline(self.tables, rows, self.rankings[task], self.reference_on(task))
+
+    def reference_on(self, task: str) -> str | None:
+        """Return the arm that others are compared with on a task; None if nothing is compared."""
+        differences = self._differences
+        if differences.empty:
+            return None
+        names = differences.loc[differences["task"] == task, "reference"]
+        return str(names.iloc[0]) if len(names) else None
+
+    def caveats(self) -> list[str]:
+        """Say what weakens the comparison, a line each."""
+        from analysis.sentences import warnings
+
+        return list(warnings(self.tables))
+
+    @property
+    def plot(self) -> Plots:
+        """The report's figures, each a method: `study.plot.convergence()`."""
+        from analysis.figures import Plots
+
+        return Plots(self)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write `index.html`, `figures/` and `tables/` into `out`, or the folder's `report`.
+
+        Returns
+        -------
+        Path
+            The page.
+        """
+        from analysis.page import write
+
+        return write(self, out)
+
+    def task(self, name: str | None = None) -> str:
+        """Return a task's name; `TableError` with the known ones if there is none such."""
+        if name is None and len(self.tasks) == 1:
+            return self.tasks[0]
+        if name not in self.tasks:
+            got = "nothing" if name is None else repr(name)
+            raise TableError(f"task must be one of {'; '.join(self.tasks)}; got {got}")
+        return name
+
+    @cached_property
+    def rankings(self) -> dict[str, Ranking]:
+        """Who is ranked on each task, and what is known of the order."""
+        from analysis.ranking import rankings
+
+        return rankings(self.tables)
+
+    @cached_property
+    def _summary(self) -> Frame:
+        from analysis.summaries import summary
+
+        return summary(self.tables, self.rankings)
+
+    @cached_property
+    def _differences(self) -> Frame:
+        from analysis.summaries import paired_differences
+
+        return paired_differences(self.tables, self.rankings, self.reference)
+
+    @cached_property
+    def _cost_to_target(self) -> Frame:
+        from analysis.summaries import cost_to_target
+
+        return cost_to_target(self.tables)
+
+    @cached_property
+    def _failures(self) -> Frame:
+        from analysis.summaries import failures
+
+        return failures(self.tables)
+
+    @cached_property
+    def _examples(self) -> dict[str, Frame]:
+        from analysis.example_tables import example_tables
+
+        return example_tables(self.tables, self.reference)
+
+    def __repr__(self) -> str:
+        n_arms, n_tasks, n_runs = len(self.arms), len(self.tasks), len(self.runs)
+        counts = f"{n_arms} arms on {n_tasks} tasks, {n_runs} replicas"
+        return f"<Study {self.tables.study!r} in {str(self.folder)!r}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: for each task the headline and the scores, then caveats."""
+        from html import escape
+
+        from analysis.report_tables import score_columns
+
+        parts = []
+        for task in self.tasks:
+            rows = self._summary[self._summary["task"] == task]
+            parts += [f"<h4>{escape(task)}</h4>", f"<p>{escape(self.headline(task))}</p>"]
+            parts.append(score_columns(rows).to_html(index=False))
+        parts += [f"<p>Caveat: {escape(line)}</p>" for line in self.caveats()]
+        return "\n".join(parts)

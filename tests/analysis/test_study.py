@@ -1,0 +1,134 @@
+"""A study as an object says what its report says."""
+
+import io
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from analysis.figures import FIGURES
+from analysis.study import Study
+from analysis.tables import TableError
+
+FAULTS = [
+    (
+        "analysis/study.py",
+        'differences["task"] == task, "reference"',
+        'differences["task"] != task, "reference"',
+    ),
+    ("analysis/study.py", "if name is None and len(self.tasks) == 1:", "if name is None:"),
+    ("analysis/study.py", "if reference is not None:", "if False:"),
+    ("analysis/figures.py", "with canvas.style(), canvas.by_pyplot():", "with canvas.style():"),
+    ("analysis/canvas.py", "        _new_figure.reset(token)", "        pass"),
+]
+
+
+@pytest.fixture
+def made(small):
+    return Study(small)
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+        plt.close("all")
+
+
+def test_its_tables_are_those_of_the_report(made, tmp_path):
+    made.report(tmp_path)
+    for name, frame in {
+        "summary": made.summary(),
+        "paired_differences": made.differences(),
+        "cost_to_target": made.cost_to_target(),
+        "failures": made.failures(),
+    }.items():
+        written = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        read = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+        pd.testing.assert_frame_equal(written, read)
+
+
+def test_the_page_says_its_headlines(made, tmp_path):
+    page = made.report(tmp_path).read_text()
+    for task in made.tasks:
+        assert made.headline(task) in page
+
+
+def test_recorded_tables_are_there_as_frames(made):
+    assert set(made.runs["arm"]) == set(made.arms)
+    assert {"value", "metric", "split"} <= set(made.curves)
+    assert made.layers["depth"].min() == 1
+    assert made.networks.empty or set(made.networks["depth"]) == {0}
+
+
+def test_the_reference_may_be_another_arm(small):
+    other = Study(small, "genetic")
+    assert set(other.differences()["reference"]) == {"genetic"}
+    assert "Against genetic: " in other.headline("image/digits")
+    assert other.reference_on("image/digits") == "genetic"
+
+
+def test_the_reference_is_that_of_the_task(study):
+    for task, methods in (
+        ("image/digits", ("backprop", "constant")),
+        ("regression/friedman", ("genetic", "constant")),
+    ):
+        for method in methods:
+            study.cell(method, task)
+    made = Study(study.folder)
+    assert made.reference_on("image/digits") == "backprop"
+    assert made.reference_on("regression/friedman") in ("genetic", "constant")
+
+
+def test_a_reference_that_no_arm_is_is_refused_at_once(small):
+    with pytest.raises(TableError, match=r"^no arm has the name magic; known: backprop, "):
+        Study(small, "magic")
+
+
+@pytest.mark.parametrize("task", [None, "image/none"])
+def test_which_task_must_be_said_where_there_are_several(made, task):
+    got = "nothing" if task is None else "'image/none'"
+    with pytest.raises(
+        TableError, match=rf"^task must be one of image/digits; regression/friedman; got {got}$"
+    ):
+        made.plot.convergence(task)
+
+
+def test_where_there_is_one_task_it_need_not_be_said(study):
+    study.cell("backprop", "image/digits")
+    assert Study(study.folder).task() == "image/digits"
+
+
+def test_figures_are_axes_that_pyplot_knows_and_the_users_style_stays(made):
+    with mpl.rc_context({"font.size": 23}):
+        axes = made.plot.convergence("image/digits")
+        assert mpl.rcParams["font.size"] == 23
+    assert plt.get_fignums() == [axes[0].figure.number]
+    axes[0].set_title("mine")
+    plt.close("all")
+    made.report()  # whose figures no window shows
+    assert plt.get_fignums() == []
+
+
+def test_every_figure_of_the_report_is_a_method(made):
+    assert [name for name in dir(made.plot) if not name.startswith("_")] == sorted(
+        [*FIGURES, "overview"]
+    )
+    assert made.plot.overview()[0].figure.number
+    assert made.plot.final_scores("image/digits")
+
+
+def test_a_figure_without_data_says_so(study):
+    study.cell("backprop", "image/digits", status="skipped")
+    with pytest.raises(TableError, match=r"^there is nothing to draw for convergence of image/"):
+        Study(study.folder).plot.convergence()
+
+
+def test_a_notebook_shows_headlines_and_scores_and_no_markup_of_names(made, monkeypatch):
+    monkeypatch.setattr(Study, "headline", lambda *_: "a < b")
+    shown = made._repr_html_()
+    assert shown.count("a &lt; b") == len(made.tasks)
+    assert shown.count("<table") == len(made.tasks)
+    assert "backprop" in shown
+    assert repr(made) == f"<Study 'small' in {str(made.folder)!r}: 5 arms on 2 tasks, 45 replicas>"

@@ -1,0 +1,293 @@
+"""From Python and from the command line the same objects are trained, and to the same rows."""
+
+import os
+import pickle
+import subprocess
+import sys
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import beyond
+from beyond import catalog
+from beyond.architectures.mlp import MLP
+from beyond.errors import InputError
+from beyond.run.cell import Cell
+from methods.backprop import Backprop
+
+FAULTS = [
+    ("beyond/api.py", 'run=replace(cell.run, rerun="none")', "run=cell.run"),
+    ("beyond/api.py", 'usual = catalog.brought("method", name).get("start", usual)', "pass"),
+    ("beyond/api.py", "_ = once.sources, once.data", "_ = once.data"),
+    ("beyond/api.py", "n_jobs == -1 or n_jobs >= 1", "True"),
+    ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
+    (
+        "beyond/run/handed.py",
+        "path = folder / digest / self.file_name",
+        "path = folder / self.file_name",
+    ),
+    ("beyond/run/provenance.py", "waiting.append(value)", "pass"),
+    ("beyond/run/provenance.py", "if not name.startswith(TYPED)", ""),
+    ("beyond/run/runner.py", "root.setLevel(level)", "pass"),
+    ("beyond/run/runner.py", "        torch.set_num_threads(before)", "        pass"),
+    ("beyond/settings.py", "made.__getstate__ = _fields_alone", "pass"),
+]
+
+
+@pytest.fixture
+def compare(tmp_path):
+    def made(methods, tasks="image/digits", *rest, **settings):
+        few = {"seeds": 2, "epochs": 1, "progress": False, "runs": str(tmp_path)}
+        return beyond.compare(methods, tasks, *rest, **{**few, **settings})
+
+    return made
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    made = pd.DataFrame(rng.normal(size=(90, 3)), columns=["a", "b", "c"])
+    return made.assign(price=made["a"] - made["b"], kind=np.where(made["a"] > 0, "high", "low"))
+
+
+def test_the_same_comparison_typed_is_known_to_be_finished(compare, tmp_path):
+    study = compare(["fine_tuning", {"name": "backprop", "optimizer": {"name": "sgd"}}])
+    typed = ["-m", "method=fine_tuning", "task=image/digits", "seeds=2", "budget.epochs=1"]
+    other = ["-m", "method=backprop", "optimizer=sgd", "seeds=2", "budget.epochs=1"]
+    for arguments in (typed, other):
+        done = subprocess.run(
+            [sys.executable, "-m", "beyond.run.main", *arguments, f"runs={tmp_path}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "finished before" in done.stderr
+    assert len(study.tables.manifests) == 2
+
+
+def test_a_manifest_makes_the_same_cell_again(compare):
+    study = compare(
+        [Backprop(batch_size=8)], {"name": "image/digits", "shots": 5}, MLP(hidden=(8,))
+    )
+    (manifest,) = study.tables.manifests.values()
+    again = Cell.of(manifest["settings"], manifest["identity"]["method"])
+    assert again.run_id == manifest["run_id"]
+    assert again.arm.label == (
+        "image/digits, shots=5, 1 epochs: backprop (mlp-8) [batch_size=8, network.hidden=[8]]"
+    )
+
+
+def test_the_same_call_trains_nothing_and_more_seeds_those_alone(compare):
+    first = compare("backprop")
+    folders = {
+        cell: (first.folder / cell / "manifest.json").stat().st_mtime_ns
+        for cell in first.tables.manifests
+    }
+    compare("backprop")
+    more = compare(["backprop", "backprop"], seeds=3)
+    kept = {cell: (more.folder / cell / "manifest.json").stat().st_mtime_ns for cell in folders}
+    assert kept == folders
+    assert sorted(m["seeds"] for m in more.tables.manifests.values()) == [[0, 1], [2]]
+    again = compare("backprop", rerun="all")
+    assert all(
+        (again.folder / cell / "manifest.json").stat().st_mtime_ns > before
+        for cell, before in folders.items()
+    )
+    assert sorted(again.runs["seed"]) == [0, 1, 2]
+
+
+def test_seeds_may_be_a_list_and_budgets_of_any_currency(compare):
+    study = compare("backprop", seeds=[3, 7], epochs=None, budget={"steps": 2})
+    assert study.runs["seed"].tolist() == [3, 7]
+    assert study.runs["steps"].tolist() == [2, 2]
+
+
+def test_a_frame_is_a_task_and_its_file_is_read_from_the_command_line(compare, frame):
+    study = compare("backprop", beyond.table(frame, target="price", name="houses"))
+    (path,) = (study.folder / "data").glob("*/houses.parquet")
+    assert study.tasks == ["table/houses"]
+    pd.testing.assert_frame_equal(pd.read_parquet(path), frame, check_dtype=False)
+    again = catalog.load("task", "table", path=str(path), target="price")
+    (manifest,) = study.tables.manifests.values()
+    assert again.checksum() == manifest["data_sha256"]
+
+
+def test_other_data_of_the_same_name_are_another_task(compare, frame):
+    compare("backprop", beyond.table(frame, target="kind"))
+    study = compare("backprop", beyond.table(frame.assign(a=0.0), target="kind"))
+    assert len(study.tasks) == 2
+    assert len({m["data_sha256"] for m in study.tables.manifests.values()}) == 2
+
+
+def test_a_pair_of_arrays_is_a_task(compare, frame):
+    inputs = frame[["a", "b", "c"]]
+    study = compare("backprop", [(inputs, frame["kind"]), (inputs.to_numpy(), frame["price"])])
+    assert {name.partition(",")[0] for name in study.tasks} == {"arrays/arrays"}
+    assert sorted(study.runs["headline_metric"].unique()) == ["accuracy_score", "r2_score"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (["magic"], {}, r"^method must be one of actor_critic, .*; got 'magic'$"),
+        ([{"name": "backprop", "rate": 1}], {}, r"^unknown setting 'rate' of Backprop; known: "),
+        (["backprop", "image/none"], {}, r"^task must be one of .*; got 'image/none'$"),
+        (["backprop", "image/digits", "magic"], {}, r"^network must be one of .*; got 'magic'$"),
+        ([Backprop], {}, r"^method must be a name, a mapping with a name, or a method; got <class"),
+        ([[]], {}, r"^a list must be of at least one value, got \[\]$"),
+        (["backprop"], {"seeds": 0}, r"^seeds must be a count in \[1, 2\^20\] or a list"),
+        (["backprop"], {"seeds": [1, 1]}, r"^seeds must be a count in .*; got|^seeds must be "),
+        (["backprop"], {"sedes": 3}, r"^unknown setting 'sedes' of RunSettings; known: seeds, "),
+        (
+            ["backprop"],
+            {"budget": {"flops": 1}},
+            r"^budget must be left out where epochs are given",
+        ),
+        (
+            ["backprop"],
+            {"epochs": -1},
+            r"^budget.epochs must be a number > 0|^budget.epochs must be > 0",
+        ),
+        (
+            ["backprop"],
+            {"epochs": None, "budget": "huge"},
+            r"^budget must be one of examples, .*'huge'$",
+        ),
+        (["backprop"], {"n_jobs": 0}, r"^n_jobs must be -1, or a number >= 1, got 0$"),
+        (["backprop"], {"starts": "warm"}, r"^start must be one of cold, related; got 'warm'$"),
+        (
+            ["backprop", pd.DataFrame({"a": [1]})],
+            {},
+            r"^a DataFrame must name its target: beyond.table",
+        ),
+    ],
+)
+def test_what_is_unknown_or_out_of_range_is_one_line_and_nothing_is_written(
+    compare, tmp_path, arguments, settings, message
+):
+    with pytest.raises(InputError, match=message) as raised:
+        compare(*arguments, **settings)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_takes_one_of_each(tmp_path):
+    with pytest.raises(InputError, match=r"^method must be one value; compare takes lists, got \["):
+        beyond.run(["backprop"], "image/digits")
+    study = beyond.run(
+        "constant", "image/digits", seeds=1, epochs=1, progress=False, runs=tmp_path.as_posix()
+    )
+    assert study.arms == ["constant"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: beyond.table([1], "a"), r"^frame must be a pandas DataFrame, got list$"),
+        (
+            lambda: beyond.table(pd.DataFrame(), "a", "a/b"),
+            r"^name must be a file's name, got 'a/b'$",
+        ),
+        (lambda: beyond.names("colour"), r"^group must be one of task, .*; got 'colour'$"),
+    ],
+)
+def test_bad_data_and_names_are_one_line(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_frame_that_parquet_cannot_hold_is_one_line(compare):
+    mixed = pd.DataFrame({"a": [1, "x", object()], "b": [1, 2, 3]})
+    with pytest.raises(InputError, match=r"^frame 'table' cannot be kept as parquet: ") as raised:
+        compare("backprop", beyond.table(mixed, target="b"))
+    assert "\n" not in str(raised.value)
+
+
+def test_names_are_those_of_the_command_line():
+    assert "backprop" in beyond.names("method")
+    assert beyond.names("study") == catalog.names("study")
+
+
+def test_the_users_threads_and_log_stay_as_they_were(compare):
+    import logging
+
+    torch.set_num_threads(2)
+    try:
+        compare("backprop")
+        assert torch.get_num_threads() == 2
+        assert logging.getLogger().level == logging.WARNING
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_settings_are_copied_without_what_was_worked_out_of_them():
+    task = catalog.load("task", "image/digits")
+    task.at([0])
+    for copy in (pickle.loads(pickle.dumps(task)), deepcopy(task)):
+        assert copy == task
+        assert set(vars(copy)) == {
+            "split_seed",
+            "train_size",
+            "shots",
+            "label_noise",
+            "noisy_validation",
+            "half",
+            "shift",
+            "noise_std",
+        }
+
+
+SCRIPT = """
+import sys
+from typing import ClassVar
+import beyond
+from beyond.contracts import Signal
+from beyond.kits.descent import Descent
+from beyond.settings import settings
+
+FACTOR = {factor}
+
+def turned(x):
+    return {sign}x  # a remark
+
+@settings
+class Turned(Descent):
+    signal: ClassVar[Signal] = Signal.GRADIENT
+
+    def direction(self, state, batch, problem, rng):
+        return FACTOR * turned(problem.gradient(state["params"], batch, rng))
+
+if __name__ == "__main__":
+    study = beyond.compare([Turned(), "backprop"], "image/digits", seeds=2, epochs=1,
+                           progress=False, runs=sys.argv[1], rerun="stale", n_jobs={n_jobs})
+    rows = study.runs.set_index("arm")["best_test_score"]
+    print(*rows["Turned"], *rows["backprop"])
+    print(*sorted(name for m in study.tables.manifests.values() for name in m["sources"] if "__main__" in name))
+"""
+
+
+def test_a_rule_typed_in_a_script_is_compared_and_trained_again_when_it_changes(tmp_path):
+    def run(**words):
+        file = tmp_path / "mine.py"
+        file.write_text(SCRIPT.format(**{"factor": 1.0, "sign": "", "n_jobs": 1, **words}))
+        done = subprocess.run(
+            [sys.executable, str(file), str(tmp_path / "runs")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        scores, typed = done.stdout.splitlines()
+        assert typed == "__main__.FACTOR __main__.Turned __main__.turned"
+        return [float(score) for score in scores.split()]
+
+    first = run(n_jobs=2)
+    assert first[:2] == first[2:]  # it is backpropagation
+    assert run(factor="1.0  # as before") == first
+    away = run(sign="-")
+    assert away[2:] == first[2:]
+    assert max(away[:2]) < min(first[:2])
+    assert run(factor=0.0)[:2] != away[:2]
