@@ -176,7 +176,10 @@ def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
 
 @dataclass(frozen=True)
 class Constants:
-    """What the tutorial derives from dimension and population size (table 1; symbols as above)."""
+    """What the tutorial derives from dimension and population size (table 1; symbols as above).
+
+    They are why this file is longer than others: a quarter of it.
+    """
 
     weights: list[float]  # w_i, positive, their sum is 1
     step_decay: float  # c_p

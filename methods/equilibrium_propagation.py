@@ -164,17 +164,12 @@ class EquilibriumPropagation(Descent):
         states, currents, tapes = start.states, list(start.currents), list(start.tapes)
         upper = range(1, len(states))
         for _ in range(n_moves):
-            pulls = [
-                *(circuit.hidden[i].carry(tapes[i], states[i]) for i in upper),
-                nudge(states[-1]),
-            ]
-            settled = [
-                rho.forward(params, current + pull)[0]
-                for rho, current, pull in zip(circuit.activations, currents, pulls, strict=True)
-            ]
+            above = [circuit.hidden[i].carry(tapes[i], states[i]) for i in upper]
+            pulls = [*above, nudge(states[-1])]
+            neurons = zip(states, circuit.activations, currents, pulls, strict=True)
             states = [
-                torch.lerp(old, new, self.step_size)
-                for old, new in zip(states, settled, strict=True)
+                torch.lerp(old, rho.forward(params, current + pull)[0], self.step_size)
+                for old, rho, current, pull in neurons
             ]
             for i in upper:
                 currents[i], tapes[i] = circuit.hidden[i].forward(params, states[i - 1])
