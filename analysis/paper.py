@@ -11,11 +11,13 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.claims import VERDICTS, Claim, Judged, judge, names
@@ -35,6 +37,9 @@ INTRODUCTION = (
     "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
 )
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
+REQUIRED = ("name", "scale", "title", "citation", "measure", "claims")
+QUANTITY = ("where", "take")
+TAKEN = ("table", "column", "reduce")
 
 
 def publish(folder: str | Path) -> None:
@@ -143,6 +148,61 @@ def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]
     return (
         list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
     )
+
+
+def require_sound(paper: Mapping[str, Any], columns: Mapping[str, Collection[str]]) -> None:
+    """Refuse a paper whose page could not be made from its runs, before they are made.
+
+    Parameters
+    ----------
+    paper : mapping
+        Its settings.
+    columns : mapping of str to collection of str
+        Names of the columns of each run table.
+
+    Raises
+    ------
+    TableError
+        For a key that is missing or unknown, a column that no table has, an expression that names
+        or does what it may not.
+    """
+    _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
+    for name, entry in paper["measure"].items():
+        _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
+    layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
+    known = {**columns, "layers": layers, "networks": layers}
+    for name, entry in quantities_of(paper).items():
+        take = {"column": entry["take"]} if isinstance(entry["take"], str) else entry["take"]
+        table = take.get("table", "runs")
+        if table not in known:
+            raise TableError(f"measure.{name}: table {table!r} is none of {', '.join(known)}")
+        wanted = [take.get("column", "value"), *(key for key in take if key not in TAKEN)]
+        if unknown := [column for column in wanted if column not in known[table]]:
+            raise TableError(f"measure.{name}: the table {table} has no column {unknown[0]!r}")
+    for claim in paper["claims"]:
+        _require_keys(
+            f"claim {claim.get('id')}",
+            claim,
+            ("id", "says", "holds", "how", "source"),
+            Claim.__dataclass_fields__,
+        )
+    example = {name: pd.Series([0.1, 0.2, 0.3, 0.4]) for name in quantities_of(paper)}
+    for claim in claims_of(paper):
+        try:
+            # of these numbers, not of those to come
+            with suppress(ArithmeticError), np.errstate(all="ignore"):
+                judge(claim, example)
+        except (TypeError, KeyError, TableError) as error:
+            raise TableError(f"claim {claim.id}: {error}") from error
+
+
+def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collection[str]) -> None:
+    if not isinstance(entry, Mapping):
+        raise TableError(f"{what} must be a mapping, got {entry!r}")
+    if missing := [key for key in required if key not in entry]:
+        raise TableError(f"{what} must have {', '.join(missing)}")
+    if unknown := [str(key) for key in entry if key not in known]:
+        raise TableError(f"{what}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
 
 
 def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:

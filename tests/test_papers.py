@@ -14,6 +14,7 @@ from beyond.catalog import CONF, names
 from beyond.errors import MissingDataError
 from beyond.run.cell import prepare
 from beyond.run.main import SCALES, register_resolvers
+from beyond.run.tables import TABLES
 from hydra_plugins.beyond_cells.configuration import read_cell
 
 
@@ -61,7 +62,8 @@ def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(name):
     assert [twice(one) for one in by_scale] == [[], []]
     manifests = list(chain.from_iterable(by_scale))
     settings = OmegaConf.to_container(composed(f"+paper={name}").paper, resolve=True)
-    assert paper.claims_of(settings)
+    columns = {name: [column.name for column in table.columns] for name, table in TABLES.items()}
+    paper.require_sound(settings, columns)
     missing = [
         quantity
         for quantity, entry in paper.quantities_of(settings).items()

@@ -19,8 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONTRACTS, find
-from beyond.errors import InputError
+from beyond.catalog import CONTRACTS, find, require_declared
+from beyond.errors import InputError, require
 from beyond.files import write_whole
 from beyond.run.explain import explain, opened
 from hydra_plugins.beyond_cells.configuration import read_cell
@@ -46,6 +46,8 @@ class CellSweeper(BasicSweeper):
         "method=backprop network=linear". A line may sweep by itself: "method=glob(*)".
     publish : str
         Where to import the function from that makes the report, given the study's folder.
+    check : str
+        The same for what refuses a paper that its module could not publish, before it is run.
     index : str
         The same for the index of all papers, which `+paper=all` writes at its end.
     """
@@ -57,11 +59,12 @@ class CellSweeper(BasicSweeper):
         tasks: Sequence[str] | None,
         arms: Sequence[str] | None,
         publish: str,
+        check: str,
         index: str,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
-        self.publish = publish
+        self.publish, self.check = publish, check
         self.kept: list[Before] = []  # cells that are left alone
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -71,9 +74,12 @@ class CellSweeper(BasicSweeper):
         assert self.config is not None
         publish = find("hydra.sweeper.publish", self.publish)
         folder = Path(self.config.runs) / self.config.study_name
-        returns = super().sweep(arguments)
+        paper: Any = None
         if "paper" in self.config:
-            paper: Any = OmegaConf.to_container(self.config.paper, resolve=True)
+            paper = OmegaConf.to_container(self.config.paper, resolve=True)
+            self._require_sound(paper)
+        returns = super().sweep(arguments)
+        if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
                 folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1))
@@ -84,6 +90,22 @@ class CellSweeper(BasicSweeper):
         if "failed" in [*statuses, *(job.return_value for job in chain.from_iterable(returns))]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return returns
+
+    def _require_sound(self, paper: Any) -> None:
+        """Raise `InputError` for a paper that could not be published once it has run."""
+        from beyond.run.tables import TABLES
+
+        home, _ = require_declared("hydra.sweeper.check", self.check)
+        published = require_declared("hydra.sweeper.publish", self.publish)[0] == home
+        require("hydra.sweeper.publish", f"{home}.publish for a paper", self.publish, published)
+        columns = {
+            name: [column.name for column in table.columns] for name, table in TABLES.items()
+        }
+        require_sound = find("hydra.sweeper.check", self.check)
+        try:
+            require_sound(paper, columns)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def split_arguments(
         self, overrides: list[Override], max_batch_size: int | None

@@ -13,6 +13,8 @@ FAULTS = [
     ("beyond/skeletons/command.py", "    if path.exists():", "    if False:"),
     # the file has another's name in it
     ("beyond/skeletons/command.py", '.replace("skeleton", name)', ""),
+    # a paper is trained, and then cannot be published
+    ("hydra_plugins/beyond_cells/sweeper.py", "            self._require_sound(paper)\n", ""),
     # a name that is no module's
     ("beyond/skeletons/command.py", "and not iskeyword(name)", ""),
 ]
@@ -77,6 +79,79 @@ def test_a_paper_runs(new, beyond, monkeypatch, tmp_path):
     )
     assert status == 0, told
     assert "A1 Training the hidden" in shown
+
+
+UNSOUND = {
+    "no publish": (
+        "    publish: analysis.paper.publish\n",
+        "",
+        "hydra.sweeper.publish must be analysis.paper.publish for a paper, got 'analysis.report.publish'",
+    ),
+    "no measure": ("  measure:", "  measures:", "paper must have measure"),
+    "a quantity without place": (
+        "take: final_test_score, where: {method: backprop}",
+        "take: final_test_score",
+        "measure.backprop must have where",
+    ),
+    "a column that is none": (
+        "take: final_test_score, where: {method: backprop}",
+        "take: final_tset_score, where: {}",
+        "measure.backprop: the table runs has no column 'final_tset_score'",
+    ),
+    "a table that is none": (
+        "take: final_test_score, where: {method: backprop}",
+        "take: {table: curve}, where: {}",
+        "measure.backprop: table 'curve' is none of curves, layers",
+    ),
+    "a claim without source": (
+        "      source: The table",
+        "      sauce: The table",
+        "claim A1 must have source",
+    ),
+    "a typo in a claim": (
+        "backprop - frozen >= 1",
+        "backprop - forzen >= 1",
+        "claim A1 names what the paper does not measure: forzen",
+    ),
+    "a claim that is no comparison": (
+        "backprop - frozen >= 1",
+        "backprop - frozen",
+        "claim A1: a claim must compare: backprop - frozen",
+    ),
+    "a function that is none": (
+        "backprop - frozen >= 1",
+        "maen(backprop) >= 1",
+        "claim A1 names what the paper does not measure: maen",
+    ),
+    "a claim that is no expression": (
+        "backprop - frozen >= 1",
+        "backprop - >= 1",
+        "not an expression: backprop - >= 1",
+    ),
+    "a function of too few": ("backprop - frozen >= 1", "distance(backprop) >= 1", "claim A1: "),
+    "a way of knowing that is none": (
+        "how: recalled",
+        "how: guessed",
+        "claim A1: how must be one of read, recalled",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_a_paper_that_could_not_be_published_is_refused_before_it_is_run(
+    name, new, beyond, monkeypatch, tmp_path
+):
+    right, wrong, message = UNSOUND[name]
+    monkeypatch.setenv("BEYOND_PATH", str(tmp_path))
+    new("paper", "mine")
+    path = tmp_path / "papers" / "mine.yaml"
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    status, told, _ = beyond("+paper=mine", "hydra/launcher=basic")
+    assert status == 1
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
