@@ -204,11 +204,22 @@ class ArraySplits:
     def prepared(self, inputs: Tensor) -> Tensor:
         return self.inputs.of(inputs)
 
+    def emptied(self) -> ArraySplits:
+        """Return the same scales, of no examples: all that a prediction needs."""
+        inputs, targets = (
+            replace(part, values=part.values[:0].clone()) for part in (self.inputs, self.targets)
+        )
+        return replace(self, rows={}, inputs=inputs, targets=targets, noisy={}, augment=_unchanged)
+
     def in_units(self, values: Tensor) -> Tensor:
         return values if self.units is None else self.units.undo(values)
 
     def _answers(self, split: str, indices: Tensor, rows: Tensor) -> Tensor:
         return pick(self.noisy[split], indices) if split in self.noisy else self.targets.at(rows)
+
+
+def _unchanged(inputs: Tensor, _: Stream) -> Tensor:
+    return inputs
 
 
 def split_seeds(split_seed: int | None, seeds: Sequence[int]) -> tuple[int, ...]:
