@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -64,6 +65,8 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     repetition : int, >= 0
         Whose split: that of the replica with this seed. (The seed of `reset` decides what is drawn
         from it.)
+    render_mode : str, optional
+        There is nothing to see: Gymnasium warns of any. (Learners ask for one in passing.)
     **settings
         Replace those of the task.
     """
@@ -71,8 +74,14 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium's annotation
 
     def __init__(
-        self, task: str, split: str = "train", repetition: int = 0, **settings: Any
+        self,
+        task: str,
+        split: str = "train",
+        repetition: int = 0,
+        render_mode: str | None = None,
+        **settings: Any,
     ) -> None:
+        self.render_mode = render_mode
         self.bandit = _load(task, split, repetition, **settings)
         self.observation_space, self.action_space = (
             self.bandit.observation_space(),
@@ -87,6 +96,7 @@ class TaskEnv(gymnasium.Env[np.ndarray, Any]):
         return self.bandit.show(self._shown)[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, Info]:
+        _require_reset(self)
         rewards = self.bandit.reward(self._shown, np.expand_dims(action, 0))
         return self.bandit.show(self._shown)[0], float(rewards[0]), True, False, {}
 
@@ -133,6 +143,7 @@ class TaskVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return self.bandit.show(self._shown), {}
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Info]:
+        _require_reset(self)
         rewards = self.bandit.reward(self._shown, actions)
         answered = np.empty(self.num_envs, dtype=object)
         for index, observation in enumerate(self.bandit.show(self._shown)):
@@ -204,14 +215,32 @@ class Bandit:
         return self._batch(indices).inputs[0].numpy()
 
     def reward(self, indices: np.ndarray, actions: Any) -> np.ndarray:
-        """Return what the answers (n,) or (n, n_outputs) earn, float64 of shape (n,)."""
-        # one replica
-        answers = torch.tensor(np.asarray(actions)).reshape(1, len(indices), 1, *self.answer_shape)
+        """Return what the answers (n,) or (n, n_outputs) earn, float64 of shape (n,).
+
+        Raises `InputError` for answers of another shape, and for the first that is none.
+        """
+        given, spec = np.asarray(actions), self.task.spec
+        shape = (len(indices), *self.answer_shape)
+        require("actions", f"of shape {shape}", given.shape, given.shape == shape)
+        if spec.target_kind is TargetKind.CLASSES:
+            allowed = f"an integer in [0, {spec.n_outputs})"
+            known = (given >= 0) & (given < spec.n_outputs) & (given.dtype.kind in "iu")
+        else:
+            allowed, known = "finite numbers", np.isfinite(given)
+        if not known.all():
+            require("an action", allowed, given[~known][0].item(), False)
+        answers = torch.tensor(given).reshape(1, len(indices), 1, *self.answer_shape)  # one replica
         earned = losses.reward(self.task.spec.target_kind, answers, self._batch(indices).targets)
         return earned.flatten().double().numpy()
 
     def _batch(self, indices: np.ndarray) -> Batch:
         return self.splits.batch(self.split, torch.from_numpy(indices).unsqueeze(0))
+
+
+def _require_reset(env: TaskEnv | TaskVectorEnv) -> None:
+    """Raise `ResetNeeded` where nothing has been shown yet."""
+    if not hasattr(env, "_shown"):
+        raise ResetNeeded("nothing is shown yet: call reset before step")
 
 
 @lru_cache(maxsize=8)  # a vector of single environments reads the data once

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode
@@ -18,6 +19,12 @@ from beyond import catalog
 from beyond.contracts import TargetKind
 from beyond.envs import Bandit, TaskVectorEnv, register_all
 from beyond.errors import InputError
+
+FAULTS = [
+    ("beyond/envs.py", "(given < spec.n_outputs)", "(given <= spec.n_outputs)"),
+    ("beyond/envs.py", 'if not hasattr(env, "_shown"):', "if False:"),
+    ("beyond/envs.py", "np.isfinite(given)", "~np.isnan(given)"),
+]
 
 ALL = catalog.complete("task")
 EPISODES = [name for name in ALL if catalog.load("task", name).spec.episode]
@@ -121,7 +128,7 @@ def test_values_earn_minus_half_the_squared_distance():
     rewards = envs.step(actions)[1]
     distance = actions - targets[rows(shown, inputs)]
     np.testing.assert_allclose(rewards, -0.5 * (distance**2).sum(1), rtol=1e-5)
-    with pytest.raises(RuntimeError, match="shape"):
+    with pytest.raises(InputError, match=r"^actions must be of shape \(40, 1\), got \(40, 2\)$"):
         envs.step(np.zeros((40, 2), dtype=np.float32))
 
 
@@ -219,6 +226,41 @@ def test_bad_arguments_are_refused_in_one_line():
         gymnasium.make_vec(DIGITS, num_envs=0)
     with pytest.raises(InputError, match="train_size"):
         gymnasium.make(DIGITS, train_size=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "message"),
+    [
+        (DIGITS, 10, r"^an action must be an integer in \[0, 10\), got 10$"),
+        (DIGITS, -1, r"^an action must be an integer in \[0, 10\), got -1$"),
+        (DIGITS, 0.5, r"^an action must be an integer in \[0, 10\), got 0.5$"),
+        (DIGITS, [1, 2], r"^actions must be of shape \(1,\), got \(1, 2\)$"),
+        (DIABETES, [np.nan], r"^an action must be finite numbers, got nan$"),
+        (DIABETES, [np.inf], r"^an action must be finite numbers, got inf$"),
+        (DIABETES, 0.0, r"^actions must be of shape \(1, 1\), got \(1,\)$"),
+    ],
+)
+def test_what_is_no_answer_is_refused(name, action, message):
+    env = gymnasium.make(name, disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=message):
+        env.step(action)
+    many = TaskVectorEnv(env.bandit.task.spec.name, num_envs=1)
+    many.reset(seed=0)
+    with pytest.raises(InputError, match=message):
+        many.step(np.expand_dims(action, 0))
+
+
+def test_nothing_is_answered_before_it_is_shown():
+    for env in (TaskVectorEnv("image/digits"), gymnasium.make(DIGITS).unwrapped):
+        with pytest.raises(ResetNeeded, match=r"^nothing is shown yet: call reset before step$"):
+            env.step(np.zeros(1, int))
+
+
+def test_learners_that_ask_for_pictures_in_passing_get_an_environment():
+    with pytest.warns(UserWarning, match="render_mode"):
+        env = gymnasium.make(DIGITS, render_mode="rgb_array")
+    assert env.unwrapped.bandit.task.spec.name == "image/digits"
 
 
 @pytest.mark.parametrize("task", EPISODES)
