@@ -10,11 +10,12 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from inspect import getsource
+from inspect import getfile, getsourcelines
 from pathlib import Path
 from textwrap import dedent
 from types import FunctionType
@@ -91,6 +92,29 @@ def outdated(files: Mapping[str, str]) -> list[str]:
     )
 
 
+def written(definition: Any) -> tuple[str, str, int]:
+    """Source of a class or function, where it is, and how many lines stand above it there.
+
+    Raises `OSError`, or `TypeError`, where it cannot be read.
+    """
+    try:
+        lines, first = getsourcelines(definition)
+        return dedent("".join(lines)), getfile(definition), first - 1
+    except OSError:  # a class of a notebook's has no file, as far as Python knows
+        name, script = definition.__qualname__, vars(sys.modules[MAIN])
+        if script.get(name) is not definition:  # it has been defined again since
+            raise
+        for number, cell in reversed([*enumerate(script.get("In", ()))]):
+            for node in _definitions(cell):
+                if node.name == name:
+                    above = (
+                        min([node, *node.decorator_list], key=lambda part: part.lineno).lineno - 1
+                    )
+                    text = "\n".join(cell.splitlines()[above : node.end_lineno])
+                    return text, f"cell {number}", above
+        raise
+
+
 def packages(further: Iterable[str] = ()) -> dict[str, str]:
     """Versions of Python, and of the packages that make or decide results."""
     return {
@@ -150,7 +174,7 @@ def _typed(built: Iterable[object]) -> dict[str, str]:
         if name in found:
             continue
         try:
-            source = dedent(getsource(definition))
+            source = written(definition)[0]
         except (OSError, TypeError) as error:
             raise InputError(
                 f"{definition.__qualname__} must be defined where its source can be read, as in a "
@@ -165,6 +189,13 @@ def _typed(built: Iterable[object]) -> dict[str, str]:
             elif isinstance(value, int | float | str | tuple):
                 found[f"{TYPED}{used}"] = short_hash(repr(value))
     return found
+
+
+def _definitions(cell: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    with suppress(SyntaxError):
+        for node in ast.parse(cell).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                yield node
 
 
 def _present(module: str) -> tuple[str, str, frozenset[str]] | None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cached_property, lru_cache
 from math import prod, sqrt
-from textwrap import dedent
 from typing import Any, get_args, get_type_hints
 
 import pandas as pd
@@ -30,6 +28,7 @@ from beyond.ledger import Budget
 from beyond.problem import SEALED, Problem
 from beyond.run.loop import train
 from beyond.run.matrix import SPECS, Combination, combinations
+from beyond.run.provenance import written
 from beyond.run.setup import Setup
 from beyond.streams import Stream, global_generators
 from beyond.testing.checks import Check, global_state, of, require_one_line
@@ -571,9 +570,7 @@ def method_checks(method: Method, name: str = "") -> Iterator[Check]:
     """
     trial = Trial(method, name or type(method).__name__)
     yield of(is_immutable_with_a_signal, trial)
-    lines, first = inspect.getsourcelines(type(method))
-    text = dedent("".join(lines))
-    yield of(goes_through_the_door, text, inspect.getfile(type(method)), first - 1)
+    yield of(goes_through_the_door, *written(type(method)))
     if isinstance(method, Descent):
         for kind in ("mlp", "values"):
             yield of(follows_the_gradient, trial, kind, where=kind)

@@ -13,6 +13,9 @@ from beyond.run import provenance
 from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
+    ("beyond/run/provenance.py", "if script.get(name) is not definition:", "if False:"),
+    ("beyond/run/provenance.py", "in reversed([*enumerate(", "in ([*enumerate("),
+    ("beyond/run/provenance.py", "min([node, *node.decorator_list]", "min([node]"),
     ("beyond/run/provenance.py", "waiting |= {*imported, name", "waiting |= {name"),
     ("beyond/run/provenance.py", 'node.test.id == "TYPE_CHECKING"', 'node.test.id == "CHECKING"'),
     (
@@ -155,6 +158,50 @@ def test_a_file_counts_that_is_imported_from_its_users_package(tmp_path, monkeyp
         (tmp_path / name).write_text(text)
     found = sources(Module("users_package.nets.mine:net"))
     assert {name for name in found if name.startswith("users_")} == set(files)
+
+
+CELL = """\
+def kept(cls):
+    return cls
+
+{above}
+@kept
+class Rule:
+    size = {size}
+"""
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Runs a cell, as a notebook's kernel does, and returns the class that it defines."""
+    script = vars(sys.modules["__main__"])
+    monkeypatch.setitem(script, "In", [""])
+    monkeypatch.setitem(script, "Rule", None)
+    monkeypatch.delitem(script, "__file__", raising=False)
+
+    def ran(cell):
+        script["In"].append(cell)
+        exec(cell, script)
+        return script["Rule"]
+
+    yield ran
+    script.pop("kept", None)
+
+
+def test_a_class_of_a_notebook_is_read_from_the_last_cell_that_defines_it(notebook):
+    notebook(CELL.format(above="", size=1))
+    cls = notebook(CELL.format(above="# a remark\n", size=2))
+    sys.modules["__main__"].In += ["%%time", "Rule()"]
+    text, where, above = provenance.written(cls)
+    assert text == "@kept\nclass Rule:\n    size = 2"
+    assert (where, above) == ("cell 2", 5)
+
+
+def test_a_class_of_a_notebook_that_has_been_defined_again_is_not_taken_for_another(notebook):
+    old = notebook("class Rule:\n    size = 1")
+    notebook("class Rule:\n    size = 2")
+    with pytest.raises(OSError, match="source"):
+        provenance.written(old)
 
 
 def test_a_file_that_came_or_went_has_changed():
