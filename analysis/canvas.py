@@ -90,6 +90,8 @@ def style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
+        shown_at_once = mpl.is_interactive()  # turned on as a notebook draws its first figure
+    mpl.interactive(shown_at_once)
 
 
 def _detached(size: tuple[float, float]) -> Figure:

@@ -21,6 +21,7 @@ FAULTS = [
     ("analysis/study.py", "if reference is not None:", "if False:"),
     ("analysis/figures.py", "with canvas.style(), canvas.by_pyplot():", "with canvas.style():"),
     ("analysis/canvas.py", "        _new_figure.reset(token)", "        pass"),
+    ("analysis/canvas.py", "    mpl.interactive(shown_at_once)", ""),
 ]
 
 
@@ -132,3 +133,17 @@ def test_a_notebook_shows_headlines_and_scores_and_no_markup_of_names(made, monk
     assert shown.count("<table") == len(made.tasks)
     assert "backprop" in shown
     assert repr(made) == f"<Study 'small' in {str(made.folder)!r}: 5 arms on 2 tasks, 45 replicas>"
+
+
+def test_a_notebook_that_draws_its_first_figure_shows_all_that_follow(made, monkeypatch):
+    def first(**size):  # the backend is loaded, and turns it on
+        mpl.interactive(True)
+        return drawn(**size)
+
+    drawn = plt.figure
+    monkeypatch.setattr(plt, "figure", first)
+    try:
+        made.plot.overview()
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)
