@@ -164,6 +164,8 @@ def test_transport_by_depth_replaces_the_matrices_of_the_way_back(make_case, clo
 
 def test_a_recipe_that_declares_no_initialisation_has_hes(make_spec):
     class Plain(Layered):
+        name = "plain"
+
         def stack(self, spec):
             return [Linear(spec.n_outputs)]
 
