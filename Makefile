@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables pages bench clean
+.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables docs docs-serve notebooks pages bench clean
 help:  ## list the targets
 	@grep -E '^[a-z0-9.%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -22,6 +22,10 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 compare: $(VENV)/.installed  ## install, run the default study, print its summary and the path of its report
@@ -77,6 +81,16 @@ methods:  ## write docs/methods.md from the heads of the method files
 
 tables:  ## write docs/tables.md, the datasheet of every column of a run's tables
 	$(BIN)/python -m beyond.run.tables > docs/tables.new && mv docs/tables.new docs/tables.md
+
+docs: $(VENV)/.installed-docs  ## build the site from docs/; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+docs-serve: $(VENV)/.installed-docs  ## show the site while it is written
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+notebooks: $(VENV)/.installed-test  ## run docs/notebooks and keep what they show
+	$(BIN)/python -m tests.notebooks
 
 pages:  ## copy the pages of published results from runs/papers to docs/papers
 	$(BIN)/python -m analysis.paper runs/papers docs/papers

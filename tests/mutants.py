@@ -30,6 +30,7 @@ SOURCES = (
     *("analysis", "beyond", "methods", "tasks", "conf"),
     *("tests", "hydra_plugins", "pyproject.toml"),
     *("hatch_build.py", "README.md", "LICENSE"),  # to build a wheel
+    *("docs", "CONTRIBUTING.md", "CHANGELOG.md"),  # the site
 )
 TESTS_FAILED = 1  # pytest's exit status; 2 and more: it could not run them
 SECONDS = 300  # a fault may make an endless loop

@@ -110,7 +110,8 @@ def page(choice: Any, remark: str = "", others: Mapping[str, str] = {}) -> str:
 def _lines(choice: Any, indent: str = "") -> Iterator[str]:
     """A line a setting, with what is allowed and what it means; settings within are indented."""
     cls = choice if isinstance(choice, type) else type(choice)
-    declared, meanings = get_type_hints(cls, include_extras=True), _meanings(cls)
+    declared = get_type_hints(cls, include_extras=True)
+    first = {name: said.partition(". ")[0].rstrip(".") for name, said in meanings(cls).items()}
     yield f"{indent}_target_: {cls.__module__}.{cls.__qualname__}"
     for field in dataclasses.fields(cls):
         if not field.init:
@@ -124,8 +125,8 @@ def _lines(choice: Any, indent: str = "") -> Iterator[str]:
             f"{indent}{field.name}: {MISSING if value is dataclasses.MISSING else _scalar(value)}"
         )
         allowed = describe(declared[field.name]) or "a number"
-        said = f"{line}  # {allowed}: {meanings.get(field.name, '')}"
-        yield said if meanings.get(field.name) and len(said) <= WIDTH else f"{line}  # {allowed}"
+        said = f"{line}  # {allowed}: {first.get(field.name, '')}"
+        yield said if first.get(field.name) and len(said) <= WIDTH else f"{line}  # {allowed}"
 
 
 def _scalar(value: Any) -> str:
@@ -138,8 +139,8 @@ def _scalar(value: Any) -> str:
     )
 
 
-def _meanings(cls: type) -> dict[str, str]:
-    """First sentence of what the class's docstring, or its parents', says of each parameter."""
+def meanings(cls: type) -> dict[str, str]:
+    """Return what the class's docstring, or its parents', says of each parameter."""
     found: dict[str, str] = {}
     for owner in reversed(cls.__mro__):
         names: list[str] = []
@@ -149,7 +150,7 @@ def _meanings(cls: type) -> dict[str, str]:
                 found |= dict.fromkeys(names, "")
             else:
                 found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return {name: text.strip().partition(". ")[0].rstrip(".") for name, text in found.items()}
+    return {name: text.strip() for name, text in found.items()}
 
 
 def _class_in(module: ModuleType) -> Any:

@@ -191,7 +191,7 @@ def notebook(monkeypatch):
 def test_a_class_of_a_notebook_is_read_from_the_last_cell_that_defines_it(notebook):
     notebook(CELL.format(above="", size=1))
     cls = notebook(CELL.format(above="# a remark\n", size=2))
-    sys.modules["__main__"].In += ["%%time", "Rule()"]
+    vars(sys.modules["__main__"])["In"] += ["%%time", "Rule()"]
     text, where, above = provenance.written(cls)
     assert text == "@kept\nclass Rule:\n    size = 2"
     assert (where, above) == ("cell 2", 5)
