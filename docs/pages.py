@@ -17,7 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis import canvas
-from beyond.catalog import CONF, names, read
+from beyond.catalog import CONF, read
 from beyond.installed import imported
 from beyond.run.choices import meanings
 from beyond.run.describe import HEADING, describe, further
@@ -30,6 +30,7 @@ COPIED = {  # of the folder above, which the site does not see
     "CHANGELOG.md": "changelog.md",
 }
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
+METHODS = sorted(path.stem for path in CONF.glob("method/*.yaml"))  # those of BEYOND_PATH have none
 Row = Mapping[str, str]
 
 
@@ -47,7 +48,7 @@ def on_files(files: Any, config: Any) -> Any:
         page: linked((ROOT / name).read_text(), name) for name, page in COPIED.items()
     }
     placed = _by(_gallery(), "arm")
-    for name in names("method"):
+    for name in METHODS:
         pages[f"methods/{name}.md"] = method_page(name, placed.get(name, []))
         if _scored(placed.get(name, [])):
             pages[f"methods/{name}.svg"] = standing(name)
@@ -62,7 +63,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if path in COPIED.values():
         return markdown
     if path == "methods.md":
-        known = "|".join(names("method"))
+        known = "|".join(METHODS)
         markdown = re.sub(rf"^\| ({known}) \|", r"| [\1](methods/\1.md) |", markdown, flags=re.M)
         markdown = re.sub(rf"^- `({known})`", r"- [`\1`](methods/\1.md)", markdown, flags=re.M)
     return linked(markdown, f"docs/{path}")
@@ -133,7 +134,7 @@ def _expanded(entries: Sequence[Any]) -> Iterator[Any]:
                 for title, inner in entry.items()
             }
         elif entry == "methods/*.md":
-            yield from (f"methods/{name}.md" for name in names("method"))
+            yield from (f"methods/{name}.md" for name in METHODS)
         elif "*" in entry:
             yield from sorted(path.relative_to(DOCS).as_posix() for path in DOCS.glob(entry))
         else:
