@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 FAULTS = [
+    ("docs/command-line.md", "method.n_actions=1,2,8", "method.n_action=1,2,8"),
+    ("docs/rule.md", "the reference](contracts.md)", "the reference](contract.md)"),
     ("docs/pages.py", "text[: HEADING.search(text).start()]", "text[:9]"),
     ("docs/pages.py", "to = site.get(target) or", "to ="),
     ("docs/pages.py", '"../" * here.count("/") + to', "to"),
@@ -49,6 +52,33 @@ def test_links_hold_in_the_repository(path):
         file = path.parent / target if target else path
         assert file.exists(), link
         assert not anchor or anchor in anchors(file), link
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_list_stands_apart(path):
+    """A line of its kind is a list on GitHub whatever stands before it, and not on the site."""
+    joined = re.findall(r"^(?![-*#|]|\d+\. | )[^\n]+\n(?=- |1\. )", path.read_text(), re.MULTILINE)
+    assert joined == []
+
+
+def commands():
+    """Commands `beyond` of the documentation, without what a shell or a sweep makes of them."""
+    text = "\n".join(path.read_text() for path in [ROOT / "README.md", *DOCS.glob("*.md")])
+    for line in re.findall(r"^(?:\$ )?(?:\w+=\S+ )?beyond (.*=.*)$", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        yield [
+            word if re.search(r"[\[{(]", word) else re.sub(r"=([^,]*),.*", r"=\1", word)
+            for word in words
+            if word != "-m"
+        ]
+
+
+@pytest.mark.parametrize("arguments", [*commands()], ids=" ".join)
+def test_a_command_is_one_that_is_understood(arguments, beyond):
+    arguments = [one for one in arguments if not one.startswith("+paper=all")]
+    status, told, shown = beyond("--cfg", "job", *arguments)
+    assert (status, told) == (0, "")
+    assert shown
 
 
 def test_every_method_is_in_the_table_of_signals():
