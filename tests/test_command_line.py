@@ -11,6 +11,14 @@ import pytest
 
 from beyond.catalog import names
 
+FAULTS = [
+    (
+        "beyond/run/main.py",
+        "from beyond import catalog\n",
+        "from beyond import catalog, contracts\n",
+    ),
+]
+
 
 def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "COLUMNS": "200"}
@@ -22,6 +30,25 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
     assert done.stdout.count("\n  beyond ") >= 3
     for group in ("task", "method", "network", "optimizer", "budget", "study"):
         assert f"\n  {group} " in done.stdout
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version", "--cfg=job"])
+def test_what_computes_nothing_loads_nothing_that_computes(argument, tmp_path):
+    program = (
+        "import sys; from contextlib import suppress; from beyond.run.main import main\n"
+        f"sys.argv = ['beyond', {argument.partition('=')[0]!r}, *{argument.split('=')[1:]!r}]\n"
+        "with suppress(SystemExit): main()\n"
+        "print('loaded', *sorted({'torch', 'pandas', 'scipy', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "loaded"
 
 
 SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)"
