@@ -315,6 +315,17 @@ def require_declared(setting: str, target: object) -> tuple[str, str]:
     return module, name
 
 
+def place(definition: Any) -> str:
+    """Return what names a function or a class, `package.module:name`: `find` finds it again.
+
+    Raises `InputError` for one that its module has no name for, as a lambda: two would be one.
+    """
+    name = f"{definition.__module__}:{definition.__qualname__}"
+    if "<" in name:
+        raise InputError(f"a function must have a name in its module, got {name}")
+    return name
+
+
 def find(setting: str, target: object) -> Any:
     """Import what `target`, `package.module.name` or `package.module:name`, names, if it may."""
     module, name = require_declared(setting, target)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from inspect import Signature, signature
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from beyond.catalog import find
+from beyond.catalog import find, place
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, require
 from beyond.network.parts import trial
@@ -26,8 +27,9 @@ class Module:
 
     Parameters
     ----------
-    factory : str
-        Where to import it from, `package.module:function`, or a class of modules. It is called with
+    factory : str or callable
+        Where to import it from, `package.module:function`, or a class of modules; from Python, the
+        function or class itself, which must have a name in its module. It is called with
         `input_shape`, `n_outputs`, the settings, and `n_symbols` if it has an argument of that
         name, and returns a `torch.nn.Module` that maps (B, *input_shape) to (B, n_outputs) and
         trains all its weights. Its package must be declared, see `beyond.catalog`.
@@ -35,7 +37,7 @@ class Module:
         The factory's further arguments, by name: `network.settings.width=64`.
     """
 
-    factory: Text
+    factory: Annotated[Text | Callable[..., Any], Says("package.module:function, or a class")]
     settings: Annotated[
         dict[str, Any] | None, Says("further arguments of the factory by name, or null")
     ] = None
@@ -48,7 +50,7 @@ class Module:
         except TypeError as error:
             raise InputError(
                 f"factory must take input_shape, n_outputs and network.settings {given}, got "
-                f"{self.factory}{self._signature}: {error}"
+                f"{self._place}{self._signature}: {error}"
             ) from None
         for name, argument in self._signature.parameters.items():
             if name in given and argument.annotation in PLAIN:
@@ -56,7 +58,11 @@ class Module:
 
     @property
     def _factory(self) -> Any:
-        return find("factory", self.factory)
+        return self.factory if callable(self.factory) else find("factory", self.factory)
+
+    @property
+    def _place(self) -> str:
+        return place(self.factory) if callable(self.factory) else self.factory
 
     @property
     def _signature(self) -> Signature:
@@ -64,7 +70,12 @@ class Module:
         try:
             return signature(self._factory, eval_str=True)
         except Exception:
-            return signature(self._factory)
+            try:
+                return signature(self._factory)
+            except ValueError as error:
+                raise InputError(
+                    f"factory must be a function with known arguments, got {self._place}: {error}"
+                ) from error
 
     def _asked(self, n_symbols: int) -> dict[str, int]:
         return {"n_symbols": n_symbols} if "n_symbols" in self._signature.parameters else {}
@@ -72,7 +83,7 @@ class Module:
     @property
     def name(self) -> str:
         """The function's name."""
-        return self.factory.rpartition(":")[2].rpartition(".")[2]
+        return self._place.rpartition(":")[2].rpartition(".")[2]
 
     def build(self, spec: TaskSpec) -> Network:
         """Make the network for a task: of our layers, where it is a stack of torch's."""

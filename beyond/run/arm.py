@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cached_property
+from types import FunctionType
 from typing import Any, cast
 
 from beyond import catalog
@@ -147,6 +148,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
+    if isinstance(value, type | FunctionType):
+        return catalog.place(value)
     if not isinstance(value, str | int | float | None):
         raise InputError(
             f"settings must be of numbers, texts, lists and other settings, got {value!r}"

@@ -12,6 +12,7 @@ there, and with a name they replace it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def chosen(group: str, value: Any) -> Any:
         "method", "network", "task", "start", or a part of methods, such as "optimizer".
     value : str, mapping or object
         A name; a mapping with `name` and settings, in which those of parts are values like this
-        one; or an object of the group, which is returned.
+        one; an object of the group, which is returned; or for a network a function, or a class,
+        that makes a torch module, as `network=module` takes it.
 
     Returns
     -------
@@ -47,6 +49,8 @@ def chosen(group: str, value: Any) -> Any:
     >>> chosen("optimizer", {"name": "sgd", "learning_rate": 0.5}).learning_rate
     0.5
     """
+    if group == "network" and isinstance(value, type | FunctionType):
+        value = {"name": "module", "factory": value}
     if not isinstance(value, str | Mapping):
         return _of_group(group, value)
     described = settings(group, value)

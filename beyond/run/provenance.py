@@ -142,20 +142,25 @@ def _modules(value: object) -> Iterator[str]:
             named = NAMED.fullmatch(part)
             yield from [named[1]] if named else []
         else:
-            yield type(part).__module__
+            yield _definition(part).__module__
 
 
 def _parts(value: object) -> Iterator[object]:
-    """An object of settings, those in it, and its texts."""
+    """An object of settings, and those, the texts, functions and classes in it."""
     if is_dataclass(value) and not isinstance(value, type):
         yield value
         for field in fields(value):
             yield from _parts(getattr(value, field.name))
-    elif isinstance(value, str):
+    elif isinstance(value, str | type | FunctionType):
         yield value
     elif isinstance(value, Mapping | Sequence):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _parts(inner)
+
+
+def _definition(part: object) -> Any:
+    """The class of an object; a class or a function itself."""
+    return part if isinstance(part, type | FunctionType) else type(part)
 
 
 def _typed(built: Iterable[object]) -> dict[str, str]:
@@ -165,7 +170,7 @@ def _typed(built: Iterable[object]) -> dict[str, str]:
     there, numbers and texts.
     """
     script = vars(sys.modules[MAIN])
-    waiting: list[Any] = [type(part) for one in built for part in _parts(one)]
+    waiting: list[Any] = [_definition(part) for one in built for part in _parts(one)]
     waiting = [cls for cls in waiting if cls.__module__ == MAIN]
     found: dict[str, str] = {}
     while waiting:

@@ -1,5 +1,6 @@
 """From Python and from the command line the same objects are trained, and to the same rows."""
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -19,9 +20,7 @@ from beyond.run.cell import Cell
 from methods.backprop import Backprop
 
 FAULTS = [
-    ("beyond/api.py", 'run=replace(cell.run, rerun="none")', "run=cell.run"),
     ("beyond/api.py", 'usual = catalog.brought("method", name).get("start", usual)', "pass"),
-    ("beyond/api.py", "_ = once.sources, once.data", "_ = once.data"),
     ("beyond/api.py", "n_jobs == -1 or n_jobs >= 1", "True"),
     ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
     (
@@ -29,12 +28,23 @@ FAULTS = [
         "path = folder / digest / self.file_name",
         "path = folder / self.file_name",
     ),
+    ("beyond/run/provenance.py", "yield _definition(part).__mod", "yield type(part).__mod"),
     ("beyond/run/provenance.py", "waiting.append(value)", "pass"),
     ("beyond/run/provenance.py", "if not name.startswith(TYPED)", ""),
     ("beyond/run/runner.py", "root.setLevel(level)", "pass"),
     ("beyond/run/runner.py", "        torch.set_num_threads(before)", "        pass"),
     ("beyond/settings.py", "made.__getstate__ = _fields_alone", "pass"),
 ]
+
+
+NETS = """
+import torch
+
+def twice(input_shape, n_outputs, width=8):
+    n_features = torch.Size(input_shape).numel()
+    layers = torch.nn.Linear(n_features, width), torch.nn.Tanh(), torch.nn.Linear(width, n_outputs)
+    return torch.nn.Sequential(torch.nn.Flatten(), *layers)
+"""
 
 
 @pytest.fixture
@@ -209,6 +219,28 @@ def test_a_frame_that_parquet_cannot_hold_is_one_line(compare):
 def test_names_are_those_of_the_command_line():
     assert "backprop" in beyond.names("method")
     assert beyond.names("study") == catalog.names("study")
+
+
+def test_a_function_that_makes_a_module_is_a_network(compare, tmp_path, monkeypatch):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "nets_of_mine.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    twice = importlib.import_module("nets_of_mine").twice
+    wider = {"name": "module", "factory": twice, "settings": {"width": 16}}
+    study = compare("backprop", "image/digits", [twice, wider])
+    assert set(study.runs["network"]) == {"twice"}
+    assert len(study.arms) == 2
+    assert all("nets_of_mine.py" in m["sources"] for m in study.tables.manifests.values())
+    factories = [m["settings"]["network"]["factory"] for m in study.tables.manifests.values()]
+    assert factories == ["nets_of_mine:twice"] * 2
+
+
+@pytest.mark.parametrize("network", [lambda *_: None, torch.nn.Linear, str])
+def test_a_function_without_a_name_or_that_makes_no_module_is_one_line(compare, tmp_path, network):
+    with pytest.raises(InputError) as raised:
+        compare("backprop", "image/digits", network)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_users_threads_and_log_stay_as_they_were(compare):
