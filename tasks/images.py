@@ -14,11 +14,10 @@ Chance      The share of the most frequent class.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,22 +27,17 @@ from beyond.data.arrays import Examples
 from beyond.data.given import (
     SPLIT_NAMES,
     FileTask,
+    Seen,
     Stamp,
     Targets,
     counted,
-    first_line,
     listed,
     of_classes,
-    require_room,
     stamp,
 )
+from beyond.data.images import FORMATS, ImageSettings, see_images
 from beyond.errors import InputError
-from beyond.settings import PositiveInt, Says, settings
-
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".gif": "GIF", ".bmp": "BMP"}
-LARGEST_SIDE = 32  # of images whose size is not set
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # in EXIF; where height and width change places
-Size = Annotated[tuple[PositiveInt, PositiveInt], Says("height and width, each an integer >= 1")]
+from beyond.settings import settings
 
 
 @dataclass(frozen=True)
@@ -70,49 +64,34 @@ class Found:
 
 
 @settings(kw_only=True)
-class Images(FileTask):
+class Images(ImageSettings, FileTask):
     """Name the class of an image: the folder that it is in.
 
     Parameters
     ----------
     path : str
         The folder with the classes' folders in it, or with `train`, `validation` and `test`.
-    size : height and width, optional
-        Of all images, in pixels; None: the median of the files, at most 32x32.
-    mode : {"grey", "colour"}, optional
-        None: grey if all images are.
     """
 
     PACKAGES: ClassVar = ("pillow",)
 
-    size: Size | None = None
-    mode: Literal["grey", "colour"] | None = None
-
     def __post_init__(self) -> None:
-        _ = self._pixels  # refused now if it cannot be read
+        _ = self._targets, self._seen  # refused now if they cannot be used
         super().__post_init__()
 
     @property
     def spec(self) -> TaskSpec:
-        shape = self._pixels.shape[1:]
+        shape = self._seen.values.shape[1:]
         return self._targets.spec(f"images/{self._file.resolve().name}", shape, cnn.suited(shape))
 
     def examples(self) -> Examples:
-        found = self._found
+        found, seen = self._found, self._seen
         sizes = found.n_test, found.n_validation
-        return Examples(self._pixels, self._targets.values, sizes[0], "whole", sizes[1])
+        return Examples(seen.values, self._targets.values, sizes[0], seen.scaling, sizes[1])
 
     def _told(self) -> list[str]:
-        images, found = self._pixels, self._found
-        n_channels, height, width = images.shape[1:]
-        sizes = sorted({f"{wide}x{high}" for high, wide in self._sizes})
-        lines = [
-            f"{self._file}: {counted(len(images), 'image')}",
-            f"inputs: {'grey' if n_channels == 1 else 'colour'}, {height} high and {width} wide; "
-            f"the files (width x height): {listed(sizes, 4)}",
-        ]
-        if n_copies := len(images) - len({image.tobytes() for image in images}):
-            lines.append(f"copies: {counted(n_copies, 'image')} equal to another, in any split")
+        seen, found = self._seen, self._found
+        lines = [f"{self._file}: {counted(len(seen.values), 'image')}", *seen.told]
         if found.left_out:
             endings = Counter(file.suffix.lower() or file.name for file in found.left_out)
             kinds = listed([f"{count} {ending}" for ending, count in sorted(endings.items())])
@@ -123,21 +102,10 @@ class Images(FileTask):
     def _found(self) -> Found:
         return _find(self._file)
 
-    @property
-    def _version(self) -> tuple[tuple[Path, ...], tuple[Stamp, ...]]:
-        files = self._found.files
-        return files, tuple(map(stamp, files))
-
-    @property
-    def _sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each file."""
-        return _sizes_of(self._file, *self._version)
-
     @cached_property
-    def _pixels(self) -> np.ndarray:
-        """All images (N, channels, height, width), uint8."""
-        _ = self._targets
-        return _decoded(self._file, *self._version, self.size, self.mode)
+    def _seen(self) -> Seen:
+        files = self._found.files
+        return _read(self._file, files, tuple(map(stamp, files)), self.size, self.mode)
 
     @cached_property
     def _targets(self) -> Targets:
@@ -209,73 +177,13 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _sizes_of(
+def _read(
     folder: Path,
     files: tuple[Path, ...],
     changed: tuple[Stamp, ...],  # noqa: ARG001
-) -> list[tuple[int, int]]:
-    """Height and width of each file, as its head has them."""
-    return list(_each(folder, files, _size))
-
-
-@lru_cache(maxsize=4)
-def _decoded(
-    folder: Path,
-    files: tuple[Path, ...],
-    changed: tuple[Stamp, ...],
     size: tuple[int, int] | None,
     mode: str | None,
-) -> np.ndarray:
+) -> Seen:
     """Read all images, once for each version of the files."""
-    if size is None:
-        heights, widths = zip(*_sizes_of(folder, files, changed), strict=True)
-        median = float(np.median(heights)), float(np.median(widths))
-        shrunk = min(1.0, LARGEST_SIDE / max(median))
-        size = max(1, round(shrunk * median[0])), max(1, round(shrunk * median[1]))
-    height, width = size
-    require_room(folder, 3 * len(files) * height * width)
-    shown = _each(folder, files, lambda image: _resized(image, height, width, mode))
-    images = np.stack(list(shown)).transpose(0, 3, 1, 2)
-    if mode is None and (images == images[:, :1]).all():
-        images = images[:, :1]
-    return np.ascontiguousarray(images)
-
-
-def _each(folder: Path, files: Iterable[Path], look: Any) -> list[Any]:
-    """What `look` sees in each image; `InputError` that names all that cannot be read."""
-    from PIL import Image, UnidentifiedImageError
-
-    seen, unread = list[Any](), list[str]()
-    for file in files:
-        try:
-            with Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
-                seen.append(look(image))
-        except UnidentifiedImageError:
-            unread.append(f"{file.relative_to(folder)} (no image)")
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            unread.append(f"{file.relative_to(folder)} ({first_line(error)})")
-    if unread:
-        raise InputError(
-            f"{folder}: {counted(len(unread), 'image')} cannot be read: {listed(unread)}"
-        )
-    return seen
-
-
-def _size(image: Any) -> tuple[int, int]:
-    """Height and width, as the camera was held."""
-    width, height = image.size
-    return (width, height) if image.getexif().get(ORIENTATION) in TURNED else (height, width)
-
-
-def _resized(image: Any, height: int, width: int, mode: str | None) -> np.ndarray:
-    """Pixels (height, width, 3), or 1 where the mode is grey; uint8."""
-    from PIL import Image, ImageOps
-
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return np.atleast_3d(np.asarray(image.convert("L") if mode == "grey" else image))
+    named = [(str(file.relative_to(folder)), file) for file in files]
+    return see_images(str(folder), named, size, mode)

@@ -15,103 +15,55 @@ Network     Recurrent, so that a word counts wherever it stands. On 1,500 texts 
             these serve methods that refuse recurrence.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import ClassVar, Literal
-
-import numpy as np
-import torch
+from typing import ClassVar
 
 from beyond.architectures.gru import Recurrent
 from beyond.contracts import TaskSpec
-from beyond.data.arrays import Examples
-from beyond.data.given import Targets, counted, listed
-from beyond.data.tables import TableFile, understand_target, understand_texts
-from beyond.data.texts import FIRST, Encoded, Symbols, Unit, encode
-from beyond.errors import InputError, require, require_one_of
+from beyond.data.columns import RowsTask
+from beyond.data.given import Seen, listed
+from beyond.data.tables import TableFile
+from beyond.data.texts import TextSettings, see_texts
 from beyond.settings import PositiveInt, Text, settings
 
 
 @settings(kw_only=True)
-class TextTask(TableFile):
+class TextTask(TextSettings, TableFile, RowsTask):
     """Predict one column of a table from a text in another.
 
     Parameters
     ----------
     text, target : str
         Names of the columns.
-    kind : {"classes", "values"}, optional
-        What the target is; None: texts, truth values and up to 20 whole numbers are classes.
-    unit : {"words", "characters"}
-        What a symbol stands for.
-    length : int, >= 1, optional
-        Units of a text; None: of the 95th percentile, at most 64.
     rare : int, >= 1
-        What the training part has fewer times than this is unknown.
-    most : int, >= 1
-        What is not among so many, the most frequent of the training part, is unknown too.
+        What the training part has fewer times than this is unknown too.
     """
 
     PACKAGES: ClassVar = ("pandas",)
 
     text: Text
     target: Text
-    kind: Literal["classes", "values"] | None = None
-    unit: Unit = "words"
-    length: PositiveInt | None = None
     rare: PositiveInt = 2
-    most: PositiveInt = 2000
-
-    def __post_init__(self) -> None:
-        columns = list(self._frame.columns)
-        for setting, name in (("text", self.text), ("target", self.target)):
-            require_one_of(f"task.{setting}", columns, name)
-        require("task.target", "another than task.text", self.target, self.target != self.text)
-        _ = self._texts, self._targets  # refused now if they cannot be used
-        super().__post_init__()
 
     @property
     def spec(self) -> TaskSpec:
-        shape = self._texts.values.shape[1:]
-        n_symbols = FIRST + min(self.most, len(self._texts.alphabet))
-        network = Recurrent()
-        return self._targets.spec(f"text/{self._file.stem}", shape, network, n_symbols)
+        return self._spec(f"text/{self._file.stem}", Recurrent())
 
-    def examples(self) -> Examples:
-        texts = self._texts
-        n_places = FIRST + len(texts.alphabet)
-        column = Symbols(torch.from_numpy(texts.values), n_places, self.rare, self.most)
-        return Examples(texts.values, self._targets.values, scaling="none", column=column)
+    @property
+    def _target(self) -> str:
+        return self.target
 
-    def _told(self) -> list[str]:
-        frame, texts = self._frame, self._texts
-        length = texts.values.shape[1]
-        lines = [
-            f"{self._file}: {len(frame):,} rows, {len(frame.columns):,} columns",
-            f"text {self.text}: {texts.shortest:,} to {texts.longest:,} {self.unit}, of which "
-            f"{length} are read; {len(texts.alphabet):,} of {texts.n_different:,} different ones "
-            f"are there {counted(self.rare, 'time')} or more",
-        ]
-        if n_empty := int((texts.values == 0).all(1).sum()):
-            lines.append(f"empty: {counted(n_empty, 'text')} without {self.unit}")
-        if others := [name for name in frame.columns if name not in (self.text, self.target)]:
-            lines.append(f"dropped {listed(others)}: only the text is read")
-        return [*lines, f"target {self.target}: {self._targets.told()}"]
-
-    def _further(self) -> list[np.ndarray]:
-        return [*super()._further(), np.array("\n".join(self._texts.alphabet))]
+    @property
+    def _apart(self) -> Mapping[str, tuple[str, ...]]:
+        return {"task.text": (self.text,), **super()._apart}
 
     @cached_property
-    def _texts(self) -> Encoded:
-        where = f"{self._file}, column {self.text!r}"
-        texts = understand_texts(self._frame[self.text], where)
-        encoded = encode(texts, self.unit, self.length, self.rare)
-        if not encoded.alphabet:
-            raise InputError(
-                f"{where}: none of {encoded.n_different:,} {self.unit} is there "
-                f"{counted(self.rare, 'time')} (task.rare)"
-            )
-        return encoded
-
-    @cached_property
-    def _targets(self) -> Targets:
-        return understand_target(self.target, self._frame[self.target], self.kind, self._where)
+    def _seen(self) -> Seen:
+        frame = self._frame
+        seen = see_texts(self.text, frame[self.text], self._where, self, self.rare)
+        aside = {self.text, self.target, self.group, self.time}
+        others = [name for name in frame.columns if name not in aside]
+        dropped = [f"dropped {listed(others)}: only the text is read"] if others else []
+        return replace(seen, told=(*seen.told, *dropped))

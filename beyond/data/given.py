@@ -17,6 +17,7 @@ import numpy as np
 from beyond.contracts import Architecture, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask
 from beyond.data.drawn import digest
+from beyond.data.splits import Column, Scaling
 from beyond.errors import InputError
 from beyond.settings import Text, settings
 
@@ -82,6 +83,32 @@ class Targets:
             return f"{what} from {low:.6g} to {high:.6g}, chance R2 = 0"
         classes = listed([f"{name} {count:,}" for name, count in self.counts.items()], 20)
         return f"{len(self.counts)} classes ({classes}), chance {self.chance:.3f}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network sees of the examples.
+
+    Attributes
+    ----------
+    values : array of shape (N, *input_shape)
+        Numbers, or int64 symbols.
+    told : tuple of str
+        What they are, in lines.
+    scaling, column
+        See `beyond.data.arrays.Examples`.
+    n_symbols : int
+        How many there are; 0 where values are numbers.
+    further : tuple of arrays
+        What else decides results.
+    """
+
+    values: np.ndarray
+    told: tuple[str, ...]
+    scaling: Scaling = "feature"
+    column: Column | None = None
+    n_symbols: int = 0
+    further: tuple[np.ndarray, ...] = ()
 
 
 @settings(kw_only=True)
@@ -192,7 +219,7 @@ def stamp(file: Path) -> Stamp:
     return stat.st_mtime_ns, stat.st_size
 
 
-def require_room(file: Path, size: int) -> None:
+def require_room(file: Path | str, size: int) -> None:
     """Raise `InputError` for data too large to hold, of `size` bytes."""
     if size > LARGEST:
         raise InputError(f"{file} has {size / (1 << 30):.1f} GB; at most 2 can be held")

@@ -304,7 +304,13 @@ def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
     return Table(frame, features, dropped)
 
 
-def understand_target(name: str, column: Any, kind: str | None, where: str) -> Targets:
+def understand_target(
+    name: str,
+    column: Any,
+    kind: str | None,
+    where: str,
+    fixed: Sequence[int | None] = (),
+) -> Targets:
     """Take a column as classes or values; `InputError` with the row for one that cannot be."""
     from pandas.api import types
 
@@ -321,16 +327,8 @@ def understand_target(name: str, column: Any, kind: str | None, where: str) -> T
     labels: Any = column.astype("category").cat.remove_unused_categories().cat
     codes = labels.codes.to_numpy(np.int64, copy=True)
     hint = "; task.kind=values predicts the number" if numeric else ""
-    return of_classes(codes, map(str, labels.categories), f"{where}, column {name!r}", hint=hint)
-
-
-def understand_texts(column: Any, where: str) -> list[str]:
-    """Take a column as texts, one that is missing as empty; `InputError` for other things."""
-    from pandas.api import types
-
-    if not (types.is_string_dtype(column) or types.is_object_dtype(column)):
-        raise InputError(f"{where} has no texts but {column.dtype}; task=table learns from those")
-    return column.fillna("").astype(str).tolist()
+    place_named = f"{where}, column {name!r}"
+    return of_classes(codes, map(str, labels.categories), place_named, fixed, hint=hint)
 
 
 def in_order(name: str, column: Any, where: str) -> np.ndarray:

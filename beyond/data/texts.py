@@ -15,20 +15,41 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from beyond.data.given import Seen, counted
 from beyond.data.splits import Column, Scaling, Served, take
-from beyond.errors import require
+from beyond.errors import InputError, require
+from beyond.settings import PositiveInt, settings
 
 Unit = Literal["words", "characters"]
 NOTHING, UNKNOWN, FIRST = 0, 1, 2
 WORD = re.compile(r"\w+(?:['\u2019]\w+)*")  # don't is one word, however it is typeset
 LONGEST = 64  # units of texts whose length is not set
 MOST_CUT = 5  # percent of them
+
+
+@settings(kw_only=True)
+class TextSettings:
+    """How texts become symbols.
+
+    Parameters
+    ----------
+    unit : {"words", "characters"}
+        What a symbol stands for.
+    length : int, >= 1, optional
+        Units of a text; None: of the 95th percentile, at most 64.
+    most : int, >= 1
+        What is not among so many, the most frequent of the training part, is unknown.
+    """
+
+    unit: Unit = "words"
+    length: PositiveInt | None = None
+    most: PositiveInt = 2000
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,7 @@ class Symbols(Column):
     n_places : int
         Entries of the alphabet, with NOTHING and UNKNOWN.
     rare, most : int
-        See `tasks/text.py`.
+        See the head of this file.
     """
 
     n_places: int
@@ -122,6 +143,38 @@ def units(text: str, unit: Unit) -> list[str]:
     """
     lower = text.lower()
     return WORD.findall(lower) if unit == "words" else list(" ".join(lower.split()))
+
+
+def see_texts(name: str, column: Any, where: str, how: TextSettings, rare: int) -> Seen:
+    """Take a column of texts, one that is missing as empty; `InputError` for what has none."""
+    from pandas.api import types
+
+    here = f"{where}, column {name!r}"
+    if not (types.is_string_dtype(column) or types.is_object_dtype(column)):
+        raise InputError(f"{here} has no texts but {column.dtype}; task=table learns from those")
+    texts = column.fillna("").astype(str).tolist()
+    encoded, unit = encode(texts, how.unit, how.length, rare), how.unit
+    n_known, length = len(encoded.alphabet), encoded.values.shape[1]
+    if not n_known:
+        raise InputError(
+            f"{here}: none of {encoded.n_different:,} {unit} is there "
+            f"{counted(rare, 'time')} (task.rare)"
+        )
+    told = [
+        f"text {name}: {encoded.shortest:,} to {encoded.longest:,} {unit}, of which "
+        f"{length} are read; {n_known:,} of {encoded.n_different:,} different ones "
+        f"are there {counted(rare, 'time')} or more"
+    ]
+    if n_empty := int((encoded.values == NOTHING).all(1).sum()):
+        told.append(f"empty: {counted(n_empty, 'text')} without {unit}")
+    return Seen(
+        encoded.values,
+        tuple(told),
+        "none",
+        Symbols(torch.from_numpy(encoded.values), FIRST + n_known, rare, how.most),
+        FIRST + min(how.most, n_known),
+        (np.array("\n".join(encoded.alphabet)),),
+    )
 
 
 def encode(texts: Sequence[str], unit: Unit, length: int | None, rare: int) -> Encoded:

@@ -282,12 +282,12 @@ BAD = {
     "the target ignored": (
         header("a", "b", "y"),
         {"ignore": ["y"]},
-        "task.ignore must be without 'y', which is to be predicted, got ('y',)",
+        "task.ignore must be another than task.target, 'y', got 'y'",
     ),
     "the target for time": (
         header("a", "b", "y"),
         {"time": "y"},
-        "task.time must be without 'y', which is to be predicted, got 'y'",
+        "task.time must be another than task.target, 'y', got 'y'",
     ),
     "the target alone": (
         header("y", rows=("1", "2", "3")),

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from beyond import catalog
 from beyond.contracts import SPLITS, TargetKind
-from beyond.data.texts import units
+from beyond.data.texts import encode, units
 from beyond.errors import InputError
 
 FAULTS = [
@@ -36,7 +36,7 @@ FAULTS = [
     ("beyond/data/texts.py", "100 - MOST_CUT", "100"),
     ("beyond/data/texts.py", "lower = text.lower()", "lower = text"),
     # other words in the same places go unseen
-    ("tasks/text.py", 'np.array("\\n".join(self._texts.alphabet))', "np.zeros(1)"),
+    ("beyond/data/texts.py", 'np.array("\\n".join(encoded.alphabet))', "np.zeros(1)"),
 ]
 N, WORDS = 240, 60
 
@@ -159,6 +159,23 @@ def test_what_was_understood_is_told(write):
     ]
 
 
+def test_splits_follow_time_or_keep_groups_as_in_a_table(write):
+    source = frame().assign(writer=[index % 30 for index in range(N)])
+    path = write(source)
+    made = task(path, time="id")
+    assert made.told()[-1] == "splits: in order of id"
+    assert made.told()[2] == "dropped stars, writer: only the text is read"
+    _, _, tested = whole(made, "test")
+    assert tested.tolist() == [list(range(N - 36, N))] * 2
+    made = task(path, group="writer")
+    assert made.told()[-1] == "splits: drawn by seed, whole groups of writer"
+    writers = [
+        {source["writer"][row] for row in whole(made, split)[2][0].tolist()} for split in SPLITS
+    ]
+    assert not set.intersection(*writers[:2])
+    assert not set.intersection(*writers[1:])
+
+
 def test_targets_are_classes_or_values(write):
     path = write(frame())
     assert task(path, target="stars").spec.n_outputs == 5
@@ -186,7 +203,7 @@ def test_it_holds_what_logistic_regression_finds(write):
     )
     assert fitted.score(torch.stack(counted[1]), whole(made, "test")[1][0]) > 0.95
     words = CountVectorizer(token_pattern=r"(?u)\w+(?:'\w+)*").fit(frame(600)["review"])
-    assert len(words.vocabulary_) == made._texts.n_different
+    assert len(words.vocabulary_) == encode(frame(600)["review"], "words", None, 2).n_different
 
 
 BAD = {
@@ -201,7 +218,7 @@ BAD = {
     "the text itself": (
         frame(),
         {"target": "review"},
-        "task.target must be another than task.text",
+        "task.text must be another than task.target, 'review', got 'review'",
     ),
     "numbers for texts": (
         frame(),
