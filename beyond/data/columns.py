@@ -51,6 +51,11 @@ class RowsTask(GivenTask):
         """What a network sees of the rows."""
 
     @property
+    def _names(self) -> list[str]:
+        """Names of all columns, those that are in no frame too."""
+        return list(self._frame.columns)
+
+    @property
     def _fixed(self) -> tuple[int | None, int | None]:
         """Sizes of the validation and test splits that the rows end with, if they do."""
         return None, None
@@ -95,9 +100,8 @@ class RowsTask(GivenTask):
         )
 
     def _told(self) -> list[str]:
-        n_rows, n_columns = self._frame.shape
         return [
-            f"{self._where}: {n_rows:,} rows, {n_columns:,} columns",
+            f"{self._where}: {len(self._frame):,} rows, {len(self._names):,} columns",
             *self._seen.told,
             f"target {self._target}: {self._targets.told()}",
         ]

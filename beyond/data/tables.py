@@ -331,6 +331,14 @@ def understand_target(
     return of_classes(codes, map(str, labels.categories), place_named, fixed, hint=hint)
 
 
+def labelled(codes: Any, names: Sequence[str]) -> Any:
+    """Take a column of codes as classes by their names, in that order; below 0 it is missing."""
+    import pandas as pd
+
+    whole = codes.fillna(-1).astype(int)
+    return pd.Series(pd.Categorical.from_codes(whole.where(whole >= 0, -1), names))
+
+
 def in_order(name: str, column: Any, where: str) -> np.ndarray:
     """Rows in order of time; raise `InputError` for a column that has none, or lacks some."""
     from pandas.api import types
