@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables docs docs-serve notebooks pages bench clean
+.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables docs docs-serve notebooks pages release bench clean
 help:  ## list the targets
 	@grep -E '^[a-z0-9.%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -94,6 +94,9 @@ notebooks: $(VENV)/.installed-test  ## run docs/notebooks and keep what they sho
 
 pages:  ## copy the pages of published results from runs/papers to docs/papers
 	$(BIN)/python -m analysis.paper runs/papers docs/papers
+
+release:  ## publish the rows of runs/everything, for `beyond-compare FOLDER --against gallery`
+	$(BIN)/python -m analysis.release gallery runs/everything
 
 bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
 	$(BIN)/python -m benchmarks

@@ -23,8 +23,9 @@ _TEMPLATE = "report.html.j2"
 
 
 def write(study: Study, out: str | Path | None = None) -> Path:
-    """Write the page, `figures/` and `tables/` into `out` or the folder's `report`; return it."""
-    out = study.folder / "report" if out is None else Path(out)
+    """Write the page, `figures/` and `tables/` into `out`, or the study's folder; return it."""
+    usual = "report" if study.against is None else f"against-{Path(study.against).stem}"
+    out = study.folder / usual if out is None else Path(out)
     tables, found = study.tables, study.examples()
     frames = {
         "summary": study.summary(),
@@ -94,4 +95,7 @@ def _figure(drawn: Drawn) -> dict[str, str]:
 def _command(study: Study) -> str:
     """How to make the report again; without what differs between machines."""
     choice = "" if study.reference is None else f" --reference {study.reference!r}"
-    return f"beyond-report {'/'.join(study.folder.resolve().parts[-2:])}{choice}"
+    folder = "/".join(study.folder.resolve().parts[-2:])
+    if study.against is not None:
+        return f"beyond-compare {folder} --against {study.against}{choice}"
+    return f"beyond-report {folder}{choice}"

@@ -1,6 +1,7 @@
 """The report of a study: one page, figures and tables, from the recorded tables alone.
 
 `beyond-report runs/comparison` writes it again. The same tables give the same bytes.
+`beyond-compare runs/comparison --against gallery` writes it with published arms beside the study's.
 """
 
 from __future__ import annotations
@@ -17,18 +18,43 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script `beyond-report`: a bad folder is one line and exit status 1."""
-    parser = argparse.ArgumentParser(
-        "beyond-report", description="Make a study's report from its tables."
-    )
-    parser.add_argument("folder", type=Path, help="the study's folder, such as runs/comparison")
-    parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
-    comparison = "compare the others with this arm (default: backprop, or the best)"
-    parser.add_argument("--reference", metavar="ARM", help=comparison)
+    parser = _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
     publish(**vars(parser.parse_args(arguments)))
 
 
+def compare(arguments: Sequence[str] | None = None) -> None:
+    """Console script `beyond-compare`: the report, with published arms beside the study's."""
+    from analysis.release import known
+
+    parser = _parser(
+        "beyond-compare",
+        "Put published arms beside a study's, without training them again.",
+        "FOLDER/against-NAME",
+    )
+    names = ", ".join(known()) or "none yet"
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        required=True,
+        help=f"what was published ({names}), or the path of a .parquet file of published rows",
+    )
+    publish(**vars(parser.parse_args(arguments)))
+
+
+def _parser(script: str, description: str, out: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(script, description=description)
+    parser.add_argument("folder", type=Path, help="the study's folder, such as runs/comparison")
+    parser.add_argument("--out", type=Path, help=f"where to write (default: {out})")
+    comparison = "compare the others with this arm (default: backprop, or the best)"
+    parser.add_argument("--reference", metavar="ARM", help=comparison)
+    return parser
+
+
 def publish(
-    folder: str | Path, out: str | Path | None = None, reference: str | None = None
+    folder: str | Path,
+    out: str | Path | None = None,
+    reference: str | None = None,
+    against: str | None = None,
 ) -> None:
     """Write the report; print the study's summary and the path, or exit with one line."""
     from rich.console import Console
@@ -37,10 +63,10 @@ def publish(
     from analysis.tables import TableError
 
     try:
-        study = Study(folder, reference)
+        study = Study(folder, reference, against)
         page = study.report(out)
     except (TableError, OSError) as error:
-        sys.exit(f"beyond-report: {error}")
+        sys.exit(f"beyond-{'report' if against is None else 'compare'}: {error}")
     print_summary(study)
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 

@@ -13,7 +13,7 @@ from analysis.ranking import Ranking
 from analysis.report_tables import NONE, count, interval, number, score_text, share
 from analysis.statistics import MIN_SEEDS
 from analysis.summaries import spans
-from analysis.tables import Frame, Tables, higher_is_better
+from analysis.tables import Frame, Tables, by_run, higher_is_better
 
 UNSPENT = 0.05  # share of a budget that may be left without a word
 _NUMERALS = (
@@ -214,7 +214,7 @@ def warnings(tables: Tables) -> list[str]:
     """What makes the comparison weaker than it looks."""
     found = list(_apart(tables))
     found += [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
-    found += tables.repeated
+    found += [*tables.repeated, *tables.notes]
     commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
     if len(commits) > 1:
         found.append(f"The runs come from {len(commits)} commits of the code.")
@@ -278,7 +278,7 @@ def _stale(tables: Tables, task: str) -> dict[str, list[str]]:
 
 def _cells(tables: Tables, task: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Arm and manifest of each run of a task that began, by arm; without those that lack one."""
-    manifests = {str(m.get("run_id", cell)): m for cell, m in tables.manifests.items()}
+    manifests = by_run(tables.manifests)
     runs = _ran(tables, task)[["run_id", "arm"]].drop_duplicates().sort_values("arm").to_numpy()
     return [(arm, manifests[run_id]) for run_id, arm in runs if run_id in manifests]
 
@@ -297,7 +297,10 @@ def _by(
 def _differing_sources(tables: Tables, task: str) -> list[str]:
     """Source files that differ between a task's runs, with the arms of each version."""
     found: dict[str, list[str]] = {}
-    cells = _cells(tables, task)
+    published = set(tables.runs.loc[tables.runs["release"] != "", "run_id"])  # told in `notes`
+    cells = [
+        (arm, made) for arm, made in _cells(tables, task) if made.get("run_id") not in published
+    ]
     for file in sorted({file for _, manifest in cells for file in manifest.get("sources", ())}):
         versions = _by(cells, lambda manifest, file=file: manifest.get("sources", {}).get(file))
         if len(versions) > 1:

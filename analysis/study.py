@@ -25,6 +25,8 @@ class Study:
     reference : str, optional
         Name of the arm that others are compared with; None: `backprop`, or where there is none the
         best by validation.
+    against : str, optional
+        Name of what was published, to be put beside the study's arms: see `compare`.
 
     Attributes
     ----------
@@ -36,7 +38,8 @@ class Study:
     Raises
     ------
     TableError
-        If the folder has no finished run, or no arm has the reference's name.
+        If the folder has no finished run, if no arm has the reference's name, or if nothing that
+        was published can be compared.
 
     Examples
     --------
@@ -46,10 +49,18 @@ class Study:
     >>> axes[0].set_title("My title")
     """
 
-    def __init__(self, folder: str | Path, reference: str | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, reference: str | None = None, against: str | None = None
+    ) -> None:
         self.folder = Path(folder)
         self.reference = reference
+        self.against = against
         self.tables: Tables = load(self.folder)
+        if against is not None:
+            from analysis.matching import beside
+            from analysis.release import read
+
+            self.tables = beside(self.tables, read(against))
         if reference is not None:
             _ = self._differences  # refuses a name that no arm has
 
@@ -136,6 +147,26 @@ class Study:
 
         return list(warnings(self.tables))
 
+    def compare(self, against: str, reference: str | None = None) -> Study:
+        """Put published arms beside this study's, without training them again.
+
+        They are named as ours are, with ` (published)` behind, and are there on each task where
+        task, settings, budget, split, data and default network are the same; `caveats` says what
+        does not match. Of a published arm the study has no curves, layers or predictions.
+
+        Parameters
+        ----------
+        against : str
+            What was published, "gallery"; or the path of a file that `analysis.release` wrote.
+        reference : str, optional
+            As of `Study`: this study's, unless another is named.
+
+        Examples
+        --------
+        >>> study.compare("gallery").summary()
+        """
+        return Study(self.folder, reference or self.reference, against)
+
     @property
     def plot(self) -> Plots:
         """The report's figures, each a method: `study.plot.convergence()`."""
@@ -144,7 +175,9 @@ class Study:
         return Plots(self)
 
     def report(self, out: str | Path | None = None) -> Path:
-        """Write `index.html`, `figures/` and `tables/` into `out`, or the folder's `report`.
+        """Write `index.html`, `figures/` and `tables/` into `out`.
+
+        Without it into the folder's `report`, or `against-gallery` where that is what is compared.
 
         Returns
         -------

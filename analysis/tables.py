@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,10 +23,11 @@ COSTS = ("epochs", "examples", "flops", "seconds")
 LEVELS = ("easy", "medium", "hard")
 STATUSES = ("finished", "diverged", "failed", "untrained", "skipped")
 RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
+PUBLISHED = " (published)"  # ends the name of an arm that a release holds
 
 _LEDGER = ("epochs", "forward", "backward", "flops", "steps", "seconds")
 _MOMENTS = ("best", "easy", "medium", "hard")
-_RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "headline_metric")
+RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "headline_metric")
 _RUN_NUMBERS = (
     "best_checkpoint",
     *(
@@ -48,6 +49,7 @@ _RUN_NUMBERS = (
     *(f"pretraining_{cost}" for cost in _LEDGER if cost != "steps"),
     "state_bytes",
 )
+_RUN_WORDS = ("variant", "reason", "split", "budget_currency", "data", "release")  # "" if missing
 _CURVES = (
     *("run_id", "task", "seed", "checkpoint"),
     *(cost for cost in _LEDGER if cost != "steps"),
@@ -58,10 +60,13 @@ _PREDICTIONS = (
     *("target", "prediction", "probability", "confidence", "brier"),
 )
 _LABELS = ("task", "arm", "status")  # that predictions get from their replica
+_REPLICA = ["task", "arm", "seed"]
 _LAYERS = (
     *("run_id", "task", "seed", "checkpoint", "layer", "depth"),
     *("n_weights", "gradient_norm", "update_cosine"),
 )
+# of the runs tables, what the analysis reads
+RUN_COLUMNS = (*RUN_TEXT, "seed", "default_network", *_RUN_WORDS, *_RUN_NUMBERS)
 
 
 class TableError(ValueError):
@@ -84,7 +89,8 @@ class Tables:
         One row per replica. Its `task` is what arms are compared on, see `_conditions`, and
         `task_name` the one recorded; its `arm` is what is compared, named so that it differs from
         every other on its task. `settings` are those in which all arms of its task differ from the
-        defaults alike, `spent` is the share of its budget.
+        defaults alike, `spent` is the share of its budget, `data` the checksum of its data,
+        `release` where it was published, empty for the study's.
     manifests : dict of str to dict
         By cell.
     unfinished : tuple of str
@@ -97,6 +103,8 @@ class Tables:
         Which seeds were trained twice in one arm, and what was made of it; a line for each arm.
     stale : dict of str to list of str
         By run_id: files, or "its data", that had changed since when `beyond` last looked.
+    notes : tuple of str
+        What else weakens the comparison; a line each.
     """
 
     study: str
@@ -111,6 +119,7 @@ class Tables:
     )
     repeated: tuple[str, ...] = ()
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> list[str]:
@@ -125,6 +134,18 @@ class Tables:
     def score(self, task: str) -> str:
         """Name of the task's headline score."""
         return str(self.runs.loc[self.runs["task"] == task, "headline_metric"].iloc[0])
+
+    def labelled(self, runs: Frame) -> Tables:
+        """Return these tables with the labels that their replicas have in `runs`, in its order."""
+        by_layer = ("checkpoint", "depth")
+        return replace(
+            self,
+            runs=runs.sort_values(_REPLICA, ignore_index=True),
+            curves=_join(self.curves, runs, ("checkpoint", "split", "metric")),
+            layers=_join(self.layers, runs, by_layer),
+            networks=_join(self.networks, runs, by_layer),
+            predictions=_join_predictions(self.predictions, runs),
+        )
 
 
 def higher_is_better(score: str) -> bool:
@@ -158,36 +179,31 @@ def load(folder: str | Path) -> Tables:
             "beside it"
         )
     manifests = {cell.name: found[cell] for cell in cells}
-    checksums = {str(m.get("run_id", cell)): m.get("data_sha256") for cell, m in manifests.items()}
-    runs, repeated = _once(
-        _labelled(_read(cells, "runs", (*_RUN_TEXT, "seed"), _RUN_NUMBERS), checksums)
-    )
-    curves = _join(_read(cells, "curves", _CURVES), runs)
+    recorded = _read(cells, "runs", (*RUN_TEXT, "seed"))
+    checksums = {run: made.get("data_sha256") for run, made in by_run(manifests).items()}
+    runs, repeated = once(labelled(recorded.assign(data=recorded["run_id"].map(checksums))))
+    curves = _read(cells, "curves", _CURVES)
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
-    layers = _join(_read(cells, "layers", _LAYERS), runs)
     key = ["run_id", "seed", "checkpoint"]
     costs = curves.drop_duplicates(key)[[*key, *COSTS]]
-    layers = layers.drop(columns=list(COSTS), errors="ignore").merge(costs, on=key, how="left")
-    replica = ["task", "arm", "seed"]
-    layers = layers.sort_values([*replica, "checkpoint", "depth"])
+    layers = _read(cells, "layers", _LAYERS).drop(columns=list(COSTS), errors="ignore")
+    layers = layers.merge(costs, on=key, how="left")
     begun = {path.parent for name in ("lock", "state.pt") for path in folder.glob(f"*/{name}")}
     return Tables(
         study=str(runs["study"].iloc[0]) or folder.resolve().name,
-        curves=curves.sort_values([*replica, "checkpoint", "split", "metric"], ignore_index=True),
-        layers=layers[layers["depth"] > 0].reset_index(drop=True),
-        networks=layers[layers["depth"] == 0].reset_index(drop=True),
-        predictions=_predictions(cells, runs),
-        runs=runs.sort_values(replica, ignore_index=True),
+        curves=curves,
+        layers=layers[layers["depth"] > 0],
+        networks=layers[layers["depth"] == 0],
+        predictions=_predictions(cells),
+        runs=runs,
         manifests=manifests,
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
         stale=json.loads(noted.read_text()) if (noted := folder / "stale.json").exists() else {},
-    )
+    ).labelled(runs)
 
 
-def _read(
-    cells: list[Path], name: str, required: Sequence[str], optional: Sequence[str] = ()
-) -> Frame:
+def _read(cells: list[Path], name: str, required: Sequence[str]) -> Frame:
     """Stack one table of all cells; a skipped cell may lack rows, columns or the file."""
     parts = []
     for path in (cell / f"{name}.parquet" for cell in cells):
@@ -198,15 +214,14 @@ def _read(
                 raise TableError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
     parts = [part for part in parts if part.num_rows]
     if not parts:
-        return pd.DataFrame(columns=[*required, *optional])
+        return pd.DataFrame(columns=list(required))
     table = pa.concat_tables(parts, promote_options="permissive").to_pandas()
     if missing := [column for column in required if column not in table]:
         raise TableError(f"the {name} tables lack the columns {', '.join(missing)}")
-    absent = [column for column in optional if column not in table]
-    return table.assign(**dict.fromkeys(absent, np.nan))
+    return table
 
 
-def _predictions(cells: list[Path], runs: Frame) -> Frame:
+def _predictions(cells: list[Path]) -> Frame:
     """Read all predictions, classes and values, as float32: both are exact in one column of it."""
     parts = []
     for cell in cells:
@@ -214,20 +229,19 @@ def _predictions(cells: list[Path], runs: Frame) -> Frame:
         if len(part):
             numbers = ("target", "prediction", "probability", "confidence", "brier")
             parts.append(part[list(_PREDICTIONS)].astype(dict.fromkeys(numbers, np.float32)))
-    if not parts:
-        return pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
-    labels = runs[["run_id", "seed", *_LABELS]].astype(dict.fromkeys(_LABELS, "category"))
-    return pd.concat(parts).merge(
-        labels, on=["run_id", "seed"], how="inner", validate="many_to_one"
-    )
+    return pd.concat(parts) if parts else pd.DataFrame(columns=_PREDICTIONS)
 
 
-def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
-    """Complete the columns; name what each row's arm is compared on, and the arm."""
-    if runs.empty:
-        raise TableError("the runs tables hold no row")
-    words = ("variant", "reason", "split", "budget_currency")
-    text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in words}
+def by_run(manifests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Manifests by the run_id that each names; by cell where it names none."""
+    return {str(manifest.get("run_id", cell)): manifest for cell, manifest in manifests.items()}
+
+
+def completed(runs: Frame) -> Frame:
+    """Give a runs table, as recorded or in part, every column that the analysis reads."""
+    absent = [column for column in _RUN_NUMBERS if column not in runs]
+    runs = runs.assign(**dict.fromkeys(absent, np.nan))
+    text = {name: runs[name].fillna("").astype(str) if name in runs else "" for name in _RUN_WORDS}
     default = (
         runs["default_network"].fillna(True).astype(bool) if "default_network" in runs else True
     )
@@ -241,40 +255,61 @@ def _labelled(runs: Frame, checksums: Mapping[str, str | None]) -> Frame:
     runs["pretraining_examples"] = runs["pretraining_forward"] + 2 * runs["pretraining_backward"]
     amounts = [runs[cost].where(runs["budget_currency"] == cost) for cost in (*COSTS, "steps")]
     runs["spent"] = pd.concat(amounts, axis=1).max(axis=1) / runs["budget"]
-    data = runs["run_id"].map(checksums)
+    return runs
+
+
+def labelled(runs: Frame) -> Frame:
+    """Complete a runs table; name what each row's arm is compared on, and the arm."""
+    if runs.empty:
+        raise TableError("the runs tables hold no row")
     return pd.concat(
-        [_named(rows, _conditions(rows, data)) for _, rows in runs.groupby("task")],
+        [_named(rows, _conditions(rows)) for _, rows in completed(runs).groupby("task")],
         ignore_index=True,
     )
 
 
-def _conditions(runs: Frame, data: pd.Series) -> pd.Series:
+def _conditions(runs: Frame) -> pd.Series:
     """Name what the runs of one task can be compared on: the task, and what sets them apart.
 
     This alone decides what is comparable: arms share a ranking, tests and a headline where the
     task's settings, the budget, the split and the data are the same. What a table does not know
     sets nothing apart.
-
-    Parameters
-    ----------
-    data : Series of str
-        Checksum of each row's data.
     """
-    settings = runs["variant"].map(
-        lambda variant: [part for part in _settings(variant) if part.startswith("task.")]
-    )
-    shared = set.intersection(*map(set, settings))
-    of_task = settings.map(
-        lambda parts: ", ".join(part.removeprefix("task.") for part in parts if part not in shared)
-    )
-    known = runs["budget"].notna()
-    budgets = (runs["budget"].map("{:.15g}".format) + " " + runs["budget_currency"]).where(known)
-    splits = ("split=" + runs["split"]).where(runs["split"] != "")
+    shared = set.intersection(*(set(_settings(variant)) for variant in runs["variant"]))
     name: pd.Series = runs["task"]
-    for values in (of_task, budgets, splits, "data " + data.str[:8].astype("string")):
+    for values in decisive(runs, shared).values():
         apart = (values.groupby(name).transform("nunique") > 1) & values.notna() & (values != "")
         name = name.where(~apart, name + ", " + values.fillna(""))
     return name.astype(object)
+
+
+def decisive(runs: Frame, shared: Collection[str] = frozenset()) -> dict[str, Any]:
+    """Tell what must be the same where arms are compared.
+
+    Parameters
+    ----------
+    shared : set of str
+        Settings that need not be told.
+
+    Returns
+    -------
+    dict of str to Series of str
+        By its name; missing where a row does not know it.
+    """
+    of_task = runs["variant"].map(
+        lambda variant: ", ".join(
+            part.removeprefix("task.")
+            for part in _settings(variant)
+            if part.startswith("task.") and part not in shared
+        )
+    )
+    amounts = runs["budget"].map("{:.15g}".format) + " " + runs["budget_currency"]
+    return {
+        "settings": of_task,
+        "budget": amounts.where(runs["budget"].notna()),
+        "split": ("split=" + runs["split"]).where(runs["split"] != ""),
+        "data": ("data " + runs["data"].str[:8]).where(runs["data"] != ""),
+    }
 
 
 def _named(runs: Frame, conditions: pd.Series) -> Frame:
@@ -311,6 +346,7 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     ]
     inside = pd.Series(told, runs.index, dtype=object)
     arm = arm.where(inside == "", arm + " [" + inside + "]")
+    arm = arm.where(runs["release"] == "", arm + PUBLISHED)
     alike = {
         variant: ", ".join(sorted(shared | of_condition.intersection(parts)))
         for variant, parts in settings.items()
@@ -331,19 +367,18 @@ def _with_numbers(name: str) -> list[str | float]:
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
-def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
+def once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
     """Count a seed once in an arm, in the run with the most seeds; say where, how far apart.
 
     Two runs of one arm share a seed where a study went on with more seeds.
     """
-    key = ["task", "arm", "seed"]
     size = runs.groupby("run_id")["seed"].transform("size")
     runs = runs.assign(size=size).sort_values(
         ["size", "run_id"], ascending=[False, True], kind="stable"
     )
-    again = runs.duplicated(key)
+    again = runs.duplicated(_REPLICA)
     lines = []
-    both = runs[runs.duplicated(key, keep=False)]
+    both = runs[runs.duplicated(_REPLICA, keep=False)]
     for (task, arm), rows in both.groupby(["task", "arm"]):
         apart = rows.groupby("seed")[RESULT].agg(lambda scores: scores.max() - scores.min()).max()
         differ = f"whose scores differ by up to {apart:.2g}"
@@ -356,11 +391,22 @@ def _once(runs: Frame) -> tuple[Frame, tuple[str, ...]]:
     return runs[~again].drop(columns="size"), tuple(lines)
 
 
-def _join(frame: Frame, runs: Frame) -> Frame:
-    """Add each replica's labels to its rows."""
+def _join(frame: Frame, runs: Frame, order: Sequence[str]) -> Frame:
+    """Add each replica's labels to its rows; sort them by replica, then as said."""
     labels = runs[["run_id", "seed", "task", "arm", "status", "network", "headline_metric"]]
     kept = [column for column in frame if column in ("run_id", "seed") or column not in labels]
-    return frame[kept].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
+    joined = frame[kept].merge(labels, on=["run_id", "seed"], how="inner", validate="many_to_one")
+    return joined.sort_values([*_REPLICA, *order], ignore_index=True)
+
+
+def _join_predictions(frame: Frame, runs: Frame) -> Frame:
+    """Add each replica's labels to its rows, which are many: as categories, and unsorted."""
+    if frame.empty:
+        return pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
+    labels = runs[["run_id", "seed", *_LABELS]].astype(dict.fromkeys(_LABELS, "category"))
+    return frame[list(_PREDICTIONS)].merge(
+        labels, on=["run_id", "seed"], how="inner", validate="many_to_one"
+    )
 
 
 def _manifest(path: Path) -> dict[str, Any]:

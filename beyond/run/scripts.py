@@ -13,6 +13,11 @@ def report() -> None:
     _run("beyond-report", "analysis.report.main")
 
 
+def compare() -> None:
+    """Console script `beyond-compare`."""
+    _run("beyond-compare", "analysis.report.compare")
+
+
 def verify() -> None:
     """Console script `beyond-verify`."""
     _run("beyond-verify", "analysis.paper.verify")

@@ -8,21 +8,18 @@ import pytest
 from analysis.tables import TableError, higher_is_better, limits_of, load
 
 FAULTS = [
+    ("analysis/tables.py", '        "settings": of_task,\n', ""),
+    ("analysis/tables.py", '"budget": amounts.where(runs["budget"].notna()),', ""),
+    ("analysis/tables.py", "and part not in shared", ""),
     (
         "analysis/tables.py",
-        "for values in (of_task, budgets, splits,",
-        "for values in (of_task, splits,",
-    ),
-    ("analysis/tables.py", "for values in (of_task, budgets,", "for values in (budgets,"),
-    (
-        "analysis/tables.py",
-        'labels = runs[["run_id", "seed", "task",',
-        'labels = runs[["run_id", "seed",',
+        '[["run_id", "seed", "task", "arm", "status", "network", "headline_metric"]]',
+        '[["run_id", "seed", "arm", "status", "network", "headline_metric"]]',
     ),
     ("analysis/tables.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
     # the budget names an arm, so that no arm is the same one at two budgets
     ("analysis/tables.py", 'startswith(("task.", "budget."))\n    }', 'startswith("task.")\n    }'),
-    ("analysis/tables.py", '"{:.15g}".format) + " "', '"{:.4g}".format) + " "'),
+    ("analysis/tables.py", '"{:.15g}".format)', '"{:.4g}".format)'),
     ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
     ("analysis/tables.py", "if apart > RESOLUTION", "if apart > 0"),
     ("analysis/tables.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),

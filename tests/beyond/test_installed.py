@@ -70,7 +70,7 @@ def test_a_name_that_is_taken_is_one_line(file):
         assert str(refused.value) == line
 
 
-@pytest.mark.parametrize("script", ["report", "verify"])
+@pytest.mark.parametrize("script", ["report", "compare", "verify"])
 def test_scripts_tell_it_too(script, monkeypatch):
     from beyond.run import scripts
 
@@ -79,7 +79,7 @@ def test_scripts_tell_it_too(script, monkeypatch):
         getattr(scripts, script)()
 
 
-@pytest.mark.parametrize("script", ["report", "verify"])
+@pytest.mark.parametrize("script", ["report", "compare", "verify"])
 def test_scripts_run_what_is_in_our_package(script, monkeypatch, capsys):
     from beyond.run import scripts
 
