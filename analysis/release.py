@@ -93,7 +93,8 @@ def write(name: str, folders: Sequence[Path], out: Path = FOLDER) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.parquet"
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    pq.write_table(table, path, compression="zstd", compression_level=19)
+    # so few rows are read as a whole: statistics of parts would be a third of a small file
+    pq.write_table(table, path, compression="zstd", compression_level=19, write_statistics=False)
     return path
 
 
