@@ -387,10 +387,10 @@ def test_a_removed_folder_is_gone_once_it_is_not_held(tmp_path):
 
 
 def test_the_lock_is_released_after_a_fault(tmp_path):
-    with pytest.raises(RuntimeError, match="boom"), RunFolder(tmp_path).locked():
+    with pytest.raises(RuntimeError, match="boom") as caught, RunFolder(tmp_path).locked():
         raise RuntimeError("boom")
     with RunFolder(tmp_path).locked():
-        pass
+        assert caught.tb  # whose frames keep alive what they hold
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):
