@@ -97,5 +97,5 @@ def _command(study: Study) -> str:
     choice = "" if study.reference is None else f" --reference {study.reference!r}"
     folder = "/".join(study.folder.resolve().parts[-2:])
     if study.against is not None:
-        return f"beyond-compare {folder} --against {study.against}{choice}"
+        return f"beyond-compare {folder} --against {Path(study.against).name}{choice}"
     return f"beyond-report {folder}{choice}"

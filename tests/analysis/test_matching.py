@@ -271,7 +271,7 @@ def test_beyond_compare_prints_and_writes(study, gallery, capsys, monkeypatch):
     text = page.read_text()
     assert "<h1>synthetic against gallery</h1>" in text
     assert f"genetic{PUBLISHED}" in text
-    assert "beyond-compare" in text
+    assert f"beyond-compare {'/'.join(study.folder.parts[-2:])} --against gallery.parquet<" in text
     assert not (study.folder / "report").exists()
 
 
