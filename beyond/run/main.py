@@ -148,6 +148,7 @@ def application(config: DictConfig) -> str:
     """Run one cell; return the worst status among its replicas."""
     from rich.console import Console
 
+    from beyond.run.data import understood
     from beyond.run.display import say
     from beyond.run.runner import run_cell
     from hydra_plugins.beyond_cells.configuration import read_cell
@@ -155,7 +156,7 @@ def application(config: DictConfig) -> str:
     study = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         cell = read_cell(config)
-        for line in () if study else cell.arm.task.told():
+        for line in () if study else understood(cell):
             say(Console(stderr=True), line)
         status = run_cell(cell, keep_skipped=study, shown=not study)
     except REFUSALS as error:  # before Hydra adds its lines

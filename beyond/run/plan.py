@@ -13,6 +13,7 @@ from beyond.files import write_whole
 from beyond.run import provenance
 from beyond.run.arm import Arm
 from beyond.run.cell import Cell, prepare
+from beyond.run.data import understood
 from beyond.run.display import spans
 from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
@@ -140,7 +141,8 @@ class Agenda:
 
         Raises `InputError` for a setting that is out of range, and as `plan` does.
         """
-        self._understood |= dict.fromkeys(prepare(cell).task.told())
+        prepare(cell)
+        self._understood |= dict.fromkeys(understood(cell))
         todo, taken = plan(cell), self._taken.setdefault(cell.arm.id, set())
         self.kept += todo.kept
         self._lines |= {before.path: before.line(cell.arm) for before in todo.kept}
