@@ -77,7 +77,7 @@ CASES = {
         network=cnn network.pool=null -> pool must be one of max, average; got None
         network=cnn1d network.kernels=[5,3] -> kernels must be as many as channels, got (5, 3)
         network=gru network.hidden=[6] -> hidden must be an integer >= 1, got [6]
-        network=module network.factory=7 -> factory must be text that is not empty, got 7
+        network=module network.factory=7 -> factory must be package.module:function, or a class, got 7
         network=module network.factory=os:system -> factory must be in beyond, methods, tasks, analysis or a
         network=module network.factory=methods:nope -> factory must be package.module.name, got 'methods:nope'
         """

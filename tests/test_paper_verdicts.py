@@ -154,7 +154,16 @@ def test_every_claim_of_the_fast_form_holds(name, tmp_path):
         assert set(verdicts(name, tmp_path, sources).values()) <= GOOD
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.paper)
+LONGEST = ("safe_mutations", "equilibrium_propagation")  # a minute or two each
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.paper, marks=[pytest.mark.slow] * (case.paper in LONGEST))
+        for case in CASES
+    ],
+)
 def test_a_fault_turns_the_verdict(case, tmp_path):
     for faults, expected in (((), GOOD), ((case.fault,), {"not reproduced"})):
         with copied(*faults) as sources:
