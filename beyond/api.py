@@ -1,15 +1,17 @@
 """From Python: the same comparisons as the command line's, of the same objects.
 
-import beyond
+    import beyond
 
-study = beyond.compare(
-["backprop", "genetic", {"name": "reinforce", "n_actions": 4}],
-beyond.table(frame, target="price"),
-epochs=20,
-)
-study.summary()
-study.plot.convergence()
-study.report()
+    study = beyond.compare(
+        ["backprop", "genetic", {"name": "reinforce", "n_actions": 4}],
+        beyond.table(frame, target="price"),
+        epochs=20,
+    )
+    study.summary()
+    study.plot.convergence()
+    study.report()
+
+What one of the two has trained, the other finds finished.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from rich.console import Console
 from analysis.study import Study
 from beyond import catalog
 from beyond.contracts import Task
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, require_one_of
 from beyond.ledger import Budget
 from beyond.run.arm import Arm, plain
 from beyond.run.cell import Cell
 from beyond.run.chosen import chosen, name_of
 from beyond.run.display import say
+from beyond.run.explain import GROUPS
 from beyond.run.handed import Data, arrays
 from beyond.run.plan import Agenda, note_stale
 from beyond.run.runner import run_cell
@@ -96,7 +99,7 @@ def compare(
     """
     run = _run_settings(settings)
     require("n_jobs", "-1, or a number >= 1", n_jobs, n_jobs == -1 or n_jobs >= 1)
-    folder = Path(run.runs).expanduser() / run.study_name
+    folder = run.study
     amount = _budget(epochs, budget)
     made_tasks = [_task(value, folder / "data") for value in _each(tasks)]
     combined = product(made_tasks, _each(methods), _each(networks), _each(starts))
@@ -135,9 +138,7 @@ def load(folder: str | Path, reference: str | None = None) -> Study:
 
 def names(group: str) -> list[str]:
     """Return what can be chosen: `beyond.names("method")`, "task", "network", "start", ..."""
-    known = [*catalog.GROUPS, "study", "paper"]
-    if group not in known:
-        raise InputError(f"group must be one of {', '.join(known)}; got {group!r}")
+    require_one_of("group", GROUPS, group)
     return catalog.names(group)
 
 

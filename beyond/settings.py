@@ -24,6 +24,7 @@ from functools import wraps
 from math import isinf
 from numbers import Real
 from os import cpu_count
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -297,6 +298,11 @@ class RunSettings:
             self.study_name.split("/")
         ) and self.study_name.isprintable()
         require("study_name", "a folder below runs", self.study_name, below)
+
+    @property
+    def study(self) -> Path:
+        """The folder of the study."""
+        return Path(self.runs) / self.study_name
 
     @property
     def seed_list(self) -> tuple[int, ...]:

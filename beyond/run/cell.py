@@ -73,7 +73,7 @@ class Cell:
     @property
     def study(self) -> Path:
         """The folder of its study."""
-        return Path(self.run.runs) / self.run.study_name
+        return self.run.study
 
     @property
     def folder(self) -> Path:
