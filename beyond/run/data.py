@@ -7,10 +7,11 @@ from math import floor, log10
 
 from beyond import catalog
 from beyond.contracts import SPLITS, Architecture, Task
-from beyond.errors import InputError
+from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget
 from beyond.network.trainable import Network
 from beyond.run.cell import Cell
+from beyond.run.explain import explain
 from beyond.run.typed import typed
 
 BATCH = 32  # examples that a step sees, by default of most methods
@@ -82,8 +83,8 @@ def main() -> None:
         if command != "check":
             raise InputError(f"command must be check, got {command!r}; {USAGE}")
         lines = described(typed(arguments, "task")[2])
-    except InputError as error:
-        sys.exit(f"beyond-data: {error}")
+    except (InputError, UnsupportedError, OSError) as error:
+        sys.exit(f"beyond-data: {explain(error, arguments)}")
     print("\n".join(lines))  # noqa: T201
 
 

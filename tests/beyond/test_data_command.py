@@ -137,6 +137,27 @@ def test_bad_input_is_one_line(check, arguments, line):
     assert "\n" not in told
 
 
+@pytest.mark.parametrize("name", ["table", "text", "arrays", "images"])
+@pytest.mark.parametrize("kind", ["missing", "of another kind", "locked"])
+def test_a_path_that_cannot_be_opened_is_one_line_that_names_it(
+    check, tmp_path, monkeypatch, name, kind
+):
+    path = tmp_path / ("my.npz" if name == "arrays" else "my.csv")
+    if kind == "of another kind":
+        path.write_text("a,y\n") if name == "images" else path.mkdir()
+    if kind == "locked":  # permissions do not hold for those who test as root
+
+        def refuse(*_, **__):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("pathlib.Path.stat", refuse)
+    columns = {"table": ["task.target=y"], "text": ["task.target=y", "task.text=a"]}
+    told = check("check", f"task={name}", f"task.path={path}", *columns.get(name, []))
+    assert told.startswith("beyond-data: ")
+    assert str(path) in told
+    assert "\n" not in told
+
+
 def test_help_says_how_it_is_used(check):
     assert data.USAGE in check("--help")
     assert data.USAGE in check()
