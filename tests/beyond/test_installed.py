@@ -1,7 +1,9 @@
 """Where this project is, which version it is, and that nobody takes the names of its packages."""
 
 import importlib
+import re
 import sys
+import tomllib
 
 import pytest
 
@@ -18,6 +20,7 @@ FAULTS = [
     ),
     ("beyond/installed.py", "if (package := module.partition", "if (package := module.rpartition"),
     ("beyond/catalog.py", "    except InputError:\n        raise\n", ""),
+    ("pyproject.toml", 'beyond-new = "beyond.skeletons.command:main"\n', ""),
 ]
 
 
@@ -87,3 +90,14 @@ def test_scripts_run_what_is_in_our_package(script, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         getattr(scripts, script)()
     assert f"usage: beyond-{script} " in capsys.readouterr().out
+
+
+def test_every_command_that_is_written_about_is_installed():
+    scripts = tomllib.loads((installed.ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    pages = [*installed.ROOT.glob("*.md"), *(installed.ROOT / "docs").glob("*.md")]
+    told = "\n".join(page.read_text() for page in pages)
+    commands = {*re.findall(r"\bbeyond-[a-z]+\b", told)} - {"beyond-backprop"}
+    assert commands == {*scripts} - {"beyond"}
+    for target in scripts.values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
