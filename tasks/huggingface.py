@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from beyond.architectures import cnn, mlp
-from beyond.architectures.gru import Recurrent
+from beyond.architectures.bag import Bag
 from beyond.contracts import SPLITS, TaskSpec
 from beyond.data.columns import ColumnsTask
 from beyond.data.given import (
@@ -139,7 +139,7 @@ class HuggingFace(TextSettings, ImageSettings, ColumnsTask):
     def spec(self) -> TaskSpec:
         seen = self._seen
         if seen.n_symbols:
-            network = Recurrent()
+            network = Bag()
         elif seen.values.ndim > 2:
             network = cnn.suited(seen.values.shape[1:])
         else:

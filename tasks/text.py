@@ -9,10 +9,11 @@ Examples    A row each. The text is taken as words (lower-cased runs of letters 
             is an empty one. The target is taken as in `task=table`.
 Splits      70 % train, 15 % validation, 15 % test: drawn by seed and stratified by class.
 Chance      The share of the most frequent class; R2 = 0.
-Network     Recurrent, so that a word counts wherever it stands. On 1,500 texts of 11 to 40 words
-            out of 600, one or two of them from the 40 that decide the class, backpropagation
-            reaches 0.86 in 20 epochs, and 0.53 with fully connected layers, `network=mlp`;
-            these serve methods that refuse recurrence.
+Network     A bag of words, `network=bag`: a word counts wherever it stands, and nearly every rule
+            trains it. On 10,605 snippets of film reviews (Hutto and Gilbert, 2014), rated good or
+            bad, backpropagation reaches 0.741 in 10 epochs and three repetitions; a recurrent
+            network, `network=gru`, 0.737 with 35 times the operations and eight times the
+            seconds; fully connected layers, `network=mlp`, 0.591.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
 
-from beyond.architectures.gru import Recurrent
+from beyond.architectures.bag import Bag
 from beyond.contracts import TaskSpec
 from beyond.data.columns import RowsTask
 from beyond.data.given import Seen, listed
@@ -49,7 +50,7 @@ class TextTask(TextSettings, TableFile, RowsTask):
 
     @property
     def spec(self) -> TaskSpec:
-        return self._spec(f"text/{self._file.stem}", Recurrent())
+        return self._spec(f"text/{self._file.stem}", Bag())
 
     @property
     def _target(self) -> str:

@@ -76,6 +76,7 @@ CASES = {
         network=mlp network.activation=swish -> activation must be one of relu, tanh, sigmoid, identity; got
         network=cnn network.pool=null -> pool must be one of max, average; got None
         network=cnn1d network.kernels=[5,3] -> kernels must be as many as channels, got (5, 3)
+        network=bag -> inputs of bag-32 must be symbols, or channels along time, got (1, 8, 8)
         network=gru network.hidden=[6] -> hidden must be an integer >= 1, got [6]
         network=module network.factory=7 -> factory must be package.module:function, or a class, got 7
         network=module network.factory=os:system -> factory must be in beyond, methods, tasks, analysis or a

@@ -18,7 +18,7 @@ from beyond.network.layers import (
     Linear,
 )
 from beyond.network.parts import InitialisationName, Layered, trial
-from beyond.network.sequence_layers import GRU, Channels, Conv1d
+from beyond.network.sequence_layers import GRU, Channels, Conv1d, MeanOverTime
 from beyond.settings import Positive, Text, settings
 
 WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
@@ -31,6 +31,7 @@ WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
     "channels": Channels,
     "conv1d": Conv1d,
     "gru": GRU,
+    "timemean": MeanOverTime,
     "layernorm": LayerNorm,
     "dropout": Dropout,
     **ACTIVATIONS,
@@ -46,8 +47,9 @@ class Sequential(Layered):
     `linear 64` has 64 units, `linear` as many as the task has outputs; `conv 16 3 1 1` has 16
     channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
     `pool 2` and `avgpool 2` take squares of 2; `embedding 8` makes 8 features of a symbol, which
-    `channels 8` lays along time for `conv1d` and `gru 32`; then `dropout 0.5`, `layernorm`,
-    `flatten`, and the activations `relu`, `tanh`, `sigmoid` and `identity`.
+    `channels 8` lays along time for `conv1d`, `gru 32` and their mean, `timemean`; then
+    `dropout 0.5`, `layernorm`, `flatten`, and the activations `relu`, `tanh`, `sigmoid` and
+    `identity`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers on stacked sequences, see `beyond.network.layers`: convolution along time, recurrence.
+"""Layers on stacked sequences, see `beyond.network.layers`: convolution, means, recurrence.
 
 A sequence is `(G, channels, length, B)`: at each of `length` times a vector of `channels` numbers.
 """
@@ -42,6 +42,24 @@ class Channels(Layer):
         self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
         return dy.transpose(1, 2).flatten(1, 2)
+
+
+@dataclass(frozen=True)
+class MeanOverTime(Layer):
+    """Mean of each channel over all times, so that their order does not count."""
+
+    role = Role.POOLING
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (_sequence(self, shape)[0],)
+
+    def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, int]:
+        return x.mean(2), x.shape[2]
+
+    def carry(
+        self, weights: Weights, cache: int, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        return (dy / cache).unsqueeze(2).expand(-1, -1, cache, -1)
 
 
 class Windows(NamedTuple):

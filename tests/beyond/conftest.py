@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
@@ -68,6 +69,8 @@ NETWORKS = {
     ),
     "cnn1d": (CNN1d((3, 2), (3, 2), initialisation="uniform"), (9,), 0),
     "cnn1d on symbols": (CNN1d((2,), (3,), stride=1, activation="tanh", embedding=3), (5,), 7),
+    "bag": (Bag((5, 4), activation="tanh", embedding=3), (4,), 7),
+    "bag of channels": (Bag((), initialisation="uniform"), (3, 5), 0),
     "gru": (Recurrent(3), (4,), 0),
     "gru in one direction on symbols": (Recurrent(2, bidirectional=False, embedding=3), (4,), 7),
     "gru behind a convolution": (Stacked(), (2, 6), 0),

@@ -17,7 +17,7 @@ from beyond.network.layers import (
     Sigmoid,
     Tanh,
 )
-from beyond.network.sequence_layers import GRU, Channels, Conv1d
+from beyond.network.sequence_layers import GRU, Channels, Conv1d, MeanOverTime
 from beyond.streams import Stream
 
 FAULTS = [
@@ -27,6 +27,8 @@ FAULTS = [
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
     ("beyond/network/layers.py", "dn - dn.mean(1, keepdim=True) -", "dn -"),
+    # an error that every time has as a whole
+    ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
@@ -72,6 +74,7 @@ TORCH = {
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     GRU: torch_gru,
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
+    MeanOverTime: lambda _, __, x: F.adaptive_avg_pool1d(x, 1).squeeze(2),
     Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
@@ -115,6 +118,8 @@ WEIGHTLESS = [
     (AvgPool2d(), (2, 4, 6)),
     (AvgPool2d(), (2, 5, 6)),
     (AvgPool2d(3), (1, 8, 7)),
+    (MeanOverTime(), (3, 5)),
+    (MeanOverTime(), (1, 1)),
     (Flatten(), (2, 3, 4)),
     (Channels(), (4,)),
     (Channels(3), (12,)),

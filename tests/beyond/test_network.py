@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog, losses
+from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
@@ -273,13 +274,21 @@ def test_without_relu_dead_units_are_unknown(make_case):
     assert all(math.isnan(value) for value in case.network.dead_fraction(tape))
 
 
+def test_a_bag_sees_what_there_is_and_not_where(make_case):
+    case = make_case("bag")
+    other = case.inputs.flip(2)
+    assert not torch.equal(other, case.inputs)
+    answers = [case.network.forward(case.params, inputs)[0] for inputs in (case.inputs, other)]
+    torch.testing.assert_close(*answers)
+
+
 def test_chunks_are_smaller_the_larger_the_batch(case):
     sizes = [case.network.chunk_size(batch_size) for batch_size in (1, 16, 256, 10**9)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn1d", "deep", "gru", "linear", "mlp"])
+@pytest.mark.parametrize("name", ["bag", "cnn", "cnn1d", "deep", "gru", "linear", "mlp"])
 def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
     architecture = catalog.load("network", name)
     assert set(catalog.read("network", name)) - {"_target_"} == {
@@ -300,6 +309,7 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
         (CNN((16, 32)), "cnn-16-32"),
         (CNN1d((4,), (3,)), "cnn1d-4"),
         (Recurrent(7), "gru-7"),
+        (Bag((8,)), "bag-8"),
     ],
 )
 def test_names_tell_the_widths(architecture, name):

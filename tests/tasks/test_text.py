@@ -193,7 +193,7 @@ def test_the_same_texts_in_another_file_are_the_same_and_others_are_not(write):
 
 def test_it_holds_what_logistic_regression_finds(write):
     made = task(write(frame(600)))
-    assert made.spec.network.name == "gru-6"
+    assert made.spec.network.name == "bag-32"
     counted = [
         [torch.bincount(row, minlength=made.spec.n_symbols) for row in whole(made, split)[0][0]]
         for split in ("train", "test")
