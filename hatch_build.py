@@ -25,7 +25,7 @@ class PackageHook(BuildHookInterface):
             added[str(CONF)] = f"{PACKAGE.name}/{CONF.name}"
         if (ROOT / ".git").exists():  # else the sources came with the file, or have none
             stamp = Path(self.folder.name, STAMP.name)
-            stamp.write_text(json.dumps(commit()) + "\n")
+            stamp.write_text(json.dumps(commit()) + "\n", encoding="utf-8")
             added[str(stamp)] = f"{PACKAGE.name}/{STAMP.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

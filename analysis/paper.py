@@ -69,7 +69,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     from analysis.paper_figures import draw
     from analysis.paper_page import markdown
 
-    paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
+    paper, tables = json.loads((folder / SETTINGS).read_bytes()), load(folder)
     quantities = measure(paper, tables)
     judged = judge_all(paper, quantities)
     out = folder / "page"
@@ -92,7 +92,7 @@ def collect(folder: Path, out: Path) -> None:
     """Copy the pages of the papers run below a folder, not their tables; of two scales the full."""
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
-        chosen[json.loads(settings.read_text())["name"]] = settings.parent
+        chosen[json.loads(settings.read_bytes())["name"]] = settings.parent
     pages = []
     for name, runs in chosen.items():
         paper, judged, page = write(runs)
@@ -344,10 +344,10 @@ def differences(page: Path, folder: Path) -> list[str]:
             f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "
             "folder"
         )
-    paper, tables = json.loads((folder / SETTINGS).read_text()), load(folder)
+    paper, tables = json.loads((folder / SETTINGS).read_bytes()), load(folder)
     quantities = measure(paper, tables)
     expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]
-    printed = set(page.read_text().splitlines())
+    printed = set(page.read_text(encoding="utf-8").splitlines())
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
     rows = {
         line

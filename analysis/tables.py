@@ -199,7 +199,7 @@ def load(folder: str | Path) -> Tables:
         manifests=manifests,
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
-        stale=json.loads(noted.read_text()) if (noted := folder / "stale.json").exists() else {},
+        stale=json.loads(noted.read_bytes()) if (noted := folder / "stale.json").exists() else {},
     ).labelled(runs)
 
 
@@ -412,7 +412,7 @@ def _join_predictions(frame: Frame, runs: Frame) -> Frame:
 def _manifest(path: Path) -> dict[str, Any]:
     """Read a cell's manifest; empty if it cannot be, or if a table is not the one that it names."""
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_bytes())
         tables = manifest.get("tables", {}).items()
         whole = all(
             hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == digest

@@ -107,7 +107,7 @@ def brought(group: str, name: str) -> dict[str, str]:
 
 def _page(group: str, name: str) -> dict[str, Any]:
     """Return the YAML of one choice as it stands."""
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_bytes()) or {}
 
 
 def modules(group: str) -> dict[str, ModuleType]:
@@ -266,7 +266,7 @@ def _settings_of(choice: Any) -> dict[str, Any]:
 @cache
 def choices() -> dict[str, str]:
     """Return the default choice of each group: `{"method": "backprop", ...}`."""
-    entries = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    entries = yaml.safe_load((CONF / "config.yaml").read_bytes())["defaults"]
     chosen = {
         key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()
     }

@@ -49,7 +49,7 @@ def commit() -> dict[str, Any]:
     """
     if IN_CHECKOUT and (ROOT / ".git").exists():
         return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
-    return json.loads(STAMP.read_text()) if STAMP.exists() else {"commit": "", "dirty": None}
+    return json.loads(STAMP.read_bytes()) if STAMP.exists() else {"commit": "", "dirty": None}
 
 
 def take(package: str) -> None:
@@ -90,7 +90,7 @@ def _git(*arguments: str) -> str:
             cwd=ROOT,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):

@@ -45,7 +45,8 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     pages: dict[str, str | bytes] = {
-        page: linked((ROOT / name).read_text(), name) for name, page in COPIED.items()
+        page: linked((ROOT / name).read_text(encoding="utf-8"), name)
+        for name, page in COPIED.items()
     }
     placed = _by(_gallery(), "arm")
     for name in METHODS:
@@ -151,7 +152,7 @@ def _rule(name: str) -> list[str]:
 
 def _settings(name: str) -> list[str]:
     module, cls = _class(name)
-    text = (CONF / "method" / f"{name}.yaml").read_text()
+    text = (CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8")
     said = meanings(getattr(imported(module), cls))
     return [
         "## Settings",
@@ -163,7 +164,7 @@ def _settings(name: str) -> list[str]:
 
 def _runs_on(name: str) -> list[str]:
     """The method's row in the table of combinations, below its heads."""
-    text = (DOCS / "methods.md").read_text().partition("## On what they run")[2]
+    text = (DOCS / "methods.md").read_text(encoding="utf-8").partition("## On what they run")[2]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     found = [row for row in rows if row.startswith(f"| {name} |")]
     table = "\n".join([*rows[:2], *found])
@@ -200,7 +201,7 @@ def _paper(path: Path) -> str:
 
 
 def _uses(path: Path, name: str) -> bool:
-    return bool(re.search(rf"\bmethod(=(\S*,)?|: ){name}\b", path.read_text()))
+    return bool(re.search(rf"\bmethod(=(\S*,)?|: ){name}\b", path.read_text(encoding="utf-8")))
 
 
 def _rank(row: Row) -> str:
@@ -219,7 +220,7 @@ def _file(name: str) -> str:
 
 
 def _gallery() -> list[Row]:
-    with (DOCS / "gallery" / "summary.csv").open() as file:
+    with (DOCS / "gallery" / "summary.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -194,5 +194,6 @@ def note_stale(study: Path, planned: Iterable[Before]) -> None:
     found |= {before.path.name: before.changed for before in planned}
     stale = {name: files for name, files in found.items() if files}
     write_whole(
-        study / "stale.json", lambda path: path.write_text(json.dumps(stale, indent=1) + "\n")
+        study / "stale.json",
+        lambda path: path.write_text(json.dumps(stale, indent=1) + "\n", encoding="utf-8"),
     )

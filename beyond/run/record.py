@@ -77,7 +77,7 @@ class RunFolder:
     def manifest(self) -> dict[str, Any] | None:
         """Return the manifest of a complete run; None if a table is not the one it names."""
         try:
-            manifest = json.loads((self.path / "manifest.json").read_text())
+            manifest = json.loads((self.path / "manifest.json").read_bytes())
             named = manifest["tables"].items()
             whole = all(hash_of(self.path / f"{name}.parquet") == digest for name, digest in named)
         except UNREADABLE:
@@ -113,7 +113,9 @@ class RunFolder:
                 caveat = stack.enter_context(held(self.path / "lock"))
                 # apart from the lock: Windows lets nobody read what is locked
                 text = json.dumps(list(seeds))
-                write_whole(self.path / "seeds.json", lambda path: path.write_text(text))
+                write_whole(
+                    self.path / "seeds.json", lambda path: path.write_text(text, encoding="utf-8")
+                )
             except TimeoutError:
                 raise InputError(f"another process is writing {str(self.path)!r}") from None
             except OSError as error:
@@ -131,7 +133,7 @@ class RunFolder:
     def claims(self, seeds: Sequence[int]) -> bool:
         """Say whether one of these seeds is trained here, or has been, by a folder's holder."""
         try:
-            claimed = json.loads((self.path / "seeds.json").read_text())
+            claimed = json.loads((self.path / "seeds.json").read_bytes())
         except FileNotFoundError:
             return False
         shared = set(seeds).intersection(claimed)
@@ -203,7 +205,9 @@ class RunFolder:
         write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
         tables = {name: hash_of(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
-        write_whole(self.path / "manifest.json", lambda path: path.write_text(text))
+        write_whole(
+            self.path / "manifest.json", lambda path: path.write_text(text, encoding="utf-8")
+        )
         (self.path / "state.pt").unlink(missing_ok=True)
 
 

@@ -143,7 +143,7 @@ def _train(
 @contextmanager
 def _log(folder: Path) -> Iterator[None]:
     """Write the log to the run's folder."""
-    handler = logging.FileHandler(folder / "log.txt")
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     level = root.level

@@ -82,7 +82,8 @@ class CellSweeper(BasicSweeper):
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
-                folder / "paper.json", lambda path: path.write_text(json.dumps(paper, indent=1))
+                folder / "paper.json",
+                lambda path: path.write_text(json.dumps(paper, indent=1), encoding="utf-8"),
             )
         note_stale(folder, self.kept)
         publish(folder)
