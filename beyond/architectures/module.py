@@ -14,7 +14,7 @@ from beyond.contracts import TaskSpec
 from beyond.errors import InputError, require
 from beyond.network.parts import trial
 from beyond.network.trainable import Network
-from beyond.network.translated import TranslatedNetwork, translated
+from beyond.network.translated import translated
 from beyond.network.wrapped import ModuleNetwork
 from beyond.settings import Says, Text, checked, settings
 
@@ -90,8 +90,7 @@ class Module:
         further = {**self._asked(spec.n_symbols), **(self.settings or {})}
         make = partial(self._factory, spec.input_shape, spec.n_outputs, **further)
         wrapped = ModuleNetwork(make, spec, str(self._signature))
-        layers = translated(wrapped.template)
-        return wrapped if layers is None else TranslatedNetwork(wrapped, layers, spec)
+        return translated(wrapped, spec) or wrapped
 
 
 class Perceptron(nn.Module):

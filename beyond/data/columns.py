@@ -12,7 +12,7 @@ import numpy as np
 from beyond.contracts import Architecture, TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import GivenTask, Seen, Targets
-from beyond.data.tables import Frame, Table, in_order, understand, understand_target
+from beyond.data.tables import Frame, Table, in_order, of_entries, understand, understand_target
 from beyond.errors import require, require_one_of
 from beyond.settings import PositiveInt, Text, settings
 
@@ -79,6 +79,9 @@ class RowsTask(GivenTask):
             for name in names:
                 allowed = f"another than task.target, {target!r}"
                 require(setting, allowed, name, name != target)
+        for setting, name in (("target", target), ("group", self.group)):
+            single = name is None or of_entries(self._frame[name])
+            require(f"task.{setting}", "a column of single entries, not of lists", name, single)
         require(
             "task.time", "null where task.group is set", self.time, not (self.time and self.group)
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import inf, pi
@@ -287,6 +287,9 @@ def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
     dropped: dict[str, str] = {}
     for name in names:
         column = frame[name]
+        if not of_entries(column):
+            dropped[name] = "lists, no single entries"
+            continue
         different = column.nunique()
         if different < 2 and not column.isna().any():
             dropped[name] = "every row has the same"
@@ -302,6 +305,11 @@ def understand(frame: Frame, where: str, names: Sequence[str]) -> Table:
         left = f": {listed(list(dropped))}" if dropped else " besides those set aside"
         raise InputError(f"{where} has no column to learn from{left}")
     return Table(frame, features, dropped)
+
+
+def of_entries(column: Any) -> bool:
+    """Say whether a column has a number, a text or the like in each row; parquet may have lists."""
+    return all(isinstance(entry, Hashable) for entry in column.dropna().head(1))
 
 
 def understand_target(

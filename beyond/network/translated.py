@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from beyond.contracts import TaskSpec
+from beyond.errors import InputError
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
@@ -46,12 +47,13 @@ class TranslatedNetwork(LayeredNetwork):
         return self._wrapped.state_dict(weights)
 
 
-def translated(module: nn.Module) -> list[Layer] | None:
-    """Return a module's layers as ours; None if it is no stack, or one of them has no counterpart.
+def translated(wrapped: ModuleNetwork, spec: TaskSpec) -> TranslatedNetwork | None:
+    """Return a module as our layers; None if it is no stack, or one of them has no counterpart.
 
     A stack is `nn.Sequential`, of layers and stacks, each of them once, with weights of its own
     and nothing hooked to it.
     """
+    module = wrapped.template
     parts = list(module.modules())
     n_weights = sum(1 for part in parts for _ in part.parameters(recurse=False))
     shared = n_weights > sum(1 for _ in module.parameters())
@@ -59,8 +61,13 @@ def translated(module: nn.Module) -> list[Layer] | None:
     hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
     if type(module) is not nn.Sequential or repeated or hooked or shared:
         return None
-    layers = [_layer(part) for part in parts if type(part) is not nn.Sequential]
-    return [layer for layer in layers if layer] if None not in layers else None
+    try:
+        layers = [_layer(part) for part in parts if type(part) is not nn.Sequential]
+        made = [layer for layer in layers if layer]
+        whole = len(made) == len(layers)
+        return TranslatedNetwork(wrapped, made, spec) if whole else None
+    except InputError:  # torch's also take what ours refuse, such as further axes of the inputs
+        return None
 
 
 def _layer(part: Any) -> Layer | None:

@@ -76,7 +76,8 @@ def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data
     def write(path: Path) -> None:
         try:
             frame.rename(columns=str).to_parquet(path, index=False)
-        except (ValueError, TypeError, OverflowError) as error:  # pyarrow's are some of these
+        # pyarrow's are some of these
+        except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
             said = " ".join(map(str, error.args)).splitlines()[0]
             raise InputError(f"frame {name!r} cannot be kept as parquet: {said}") from error
 

@@ -217,8 +217,9 @@ def test_bad_data_and_names_are_one_line(make, message):
         make()
 
 
-def test_a_frame_that_parquet_cannot_hold_is_one_line(compare):
-    mixed = pd.DataFrame({"a": [1, "x", object()], "b": [1, 2, 3]})
+@pytest.mark.parametrize("column", [[1, "x", object()], [1j, 2j, 3j]])
+def test_a_frame_that_parquet_cannot_hold_is_one_line(compare, column):
+    mixed = pd.DataFrame({"a": column, "b": [1, 2, 3]})
     with pytest.raises(InputError, match=r"^frame 'table' cannot be kept as parquet: ") as raised:
         compare("backprop", beyond.table(mixed, target="b"))
     assert "\n" not in str(raised.value)

@@ -62,6 +62,8 @@ FAULTS = [
         "self._thin(rng.permutation(train), raw.targets)",
         "self._thin(train, raw.targets)",
     ),
+    # a list is taken for an entry
+    ("beyond/data/tables.py", "all(isinstance(entry, Hashable) for", "all(True for"),
 ]
 N = 300
 
@@ -255,6 +257,19 @@ def test_categories_that_the_file_declares_stay_so(write):
     }
     assert kinds["shop"] == ("category", 5)
     assert list(made._targets.counts) == ["leaves", "buys"]
+
+
+def test_columns_of_lists_are_left_out(write):
+    made = frame()
+    made["tags"] = [[place % 3, place] if place else None for place in range(N)]
+    path = write(made, "shop.parquet")
+    assert task(path)._table.dropped["tags"] == "lists, no single entries"
+    assert task(path, ignore=["tags"])._table.dropped["tags"] == "ignored"
+    for setting in ("target", "group"):
+        with pytest.raises(
+            InputError, match=rf"^task\.{setting} must be a column of single entries"
+        ):
+            task(path, **{setting: "tags"})
 
 
 def test_it_holds_what_logistic_regression_finds(write):
