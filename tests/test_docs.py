@@ -1,11 +1,18 @@
 """The site has a page for each method, and its links hold."""
 
+import csv
 import importlib.util
 import re
 import shlex
+import sys
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from beyond import catalog
 
@@ -14,11 +21,15 @@ DOCS = ROOT / "docs"
 WRITTEN = sorted(
     [*ROOT.glob("*.md"), *(path for path in DOCS.rglob("*.md") if "papers" not in path.parts)]
 )
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 FAULTS = [
     ("docs/command-line.md", "method.n_actions=1,2,8", "method.n_action=1,2,8"),
+    ("docs/data.md", "splits: 280 train", "splits: 281 train"),
+    ("docs/data.md", "got 'prize'", "got prize"),
+    ("docs/comparison.md", "0.494 [0.478, 0.508]", "0.494 [0.477, 0.508]"),
     ("docs/rule.md", "the reference](contracts.md)", "the reference](contract.md)"),
     ("docs/pages.py", "text[: HEADING.search(text).start()]", "text[:9]"),
     ("docs/pages.py", "to = site.get(target) or", "to ="),
@@ -79,6 +90,108 @@ def test_a_command_is_one_that_is_understood(arguments, beyond):
     status, told, shown = beyond("--cfg", "job", *arguments)
     assert (status, told) == (0, "")
     assert shown
+
+
+def test_a_command_that_is_named_is_installed():
+    text = "\n".join(path.read_text() for path in WRITTEN)
+    assert set(re.findall(r"(?<![\w./=])beyond-[a-z]+(?=[ `])", text)) <= {
+        *SCRIPTS,
+        "beyond-backprop",
+    }
+
+
+def shown():
+    """Pages with commands and what each prints, as they show it: slow if one takes long."""
+    for path in WRITTEN:
+        blocks = re.findall(r"^```\n(\$ .*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+        commands = [
+            (shlex.split(command), output)
+            for block in blocks
+            for command, _, output in (
+                one.partition("\n") for one in f"\n{block}".split("\n$ ")[1:]
+            )
+        ]
+        marks = [pytest.mark.slow] if "beyond-check" in str(commands) else []
+        if commands:
+            yield pytest.param(commands, id=path.name, marks=marks)
+
+
+def houses(path):
+    """Write the table that the pages speak of."""
+    rng, n = np.random.default_rng(0), 400
+    rooms = rng.integers(1, 7, n)
+    area = (20 * rooms + rng.uniform(5, 25, n)).round(1)
+    district = rng.choice(["centre", "harbour", "north", "south"], n)
+    garden = rng.random(n) < 0.3
+    price = 3000 * area * (1 + (district == "centre") / 2) + 40000 * garden
+    columns = {
+        "date": pd.date_range("2024-01-01", periods=n).strftime("%Y-%m-%d"),
+        "district": district,
+        "rooms": rooms,
+        "garden": np.where(garden, "yes", "no"),
+        "area": np.where(rng.random(n) < 0.05, np.nan, area),
+        "price": (price + rng.normal(0, 20000, n)).round().astype(int),
+    }
+    pd.DataFrame(columns).to_csv(path, index=False)
+
+
+def animals(path):
+    """Write the data set of images that they speak of, in the form of Hugging Face."""
+    import datasets
+
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    images = [Image.new("RGB", (32, 24), (4 * i, 90, 200)) for i in range(60)]
+    rows = {"image": images, "label": [i % 2 for i in range(60)]}
+    datasets.Dataset.from_dict(rows, datasets.Features(kinds)).save_to_disk(path)
+
+
+def pattern(output):
+    """What a page shows, with any lines for a line of dots, and any seconds."""
+    lines = [
+        r"(?:.*\n)*" if line == "..." else re.sub(r"\d+\\ s$", r"\\d+ s", re.escape(line)) + r"\n"
+        for line in output.strip().splitlines()
+    ]
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("commands", [*shown()])
+def test_a_command_prints_what_its_page_shows(commands, tmp_path, monkeypatch, capsys, look_again):
+    monkeypatch.chdir(tmp_path)
+    houses("houses.csv")
+    if importlib.util.find_spec("datasets"):
+        animals("animals")
+    else:
+        commands = [one for one in commands if "task=huggingface" not in one[0]]
+    for words, output in commands:
+        capsys.readouterr()
+        while "=" in words[0]:
+            monkeypatch.setenv(*words[0].split("="))
+            words = words[1:]
+        look_again()
+        module, _, function = SCRIPTS[words[0]].partition(":")
+        monkeypatch.setattr(sys, "argv", words)
+        try:
+            getattr(import_module(module), function)()
+            told = capsys.readouterr().out
+        except SystemExit as end:
+            told = capsys.readouterr().out + (f"{end.code}\n" if end.code else "")
+        assert re.fullmatch(pattern(output), told), told
+
+
+def test_the_comparison_in_ten_minutes_has_the_scores_of_the_gallery():
+    with (DOCS / "gallery" / "summary.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["task"] == "text/languages"]
+    scores = {
+        row["arm"]: "{:.3f} [{:.3f}, {:.3f}]".format(
+            *(float(row[key]) for key in ("mean", "low", "high"))
+        )
+        for row in rows
+        if row["rank_first"]
+    }
+    page = (DOCS / "comparison.md").read_text()
+    found = re.findall(r"^ (\w+) +(\d\.\d{3} \[\S+ \S+\])", page, re.MULTILINE)
+    assert len(found) == 5
+    assert found == [(arm, scores.get(arm)) for arm, _ in found]
 
 
 def test_every_method_is_in_the_table_of_signals():
