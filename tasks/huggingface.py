@@ -28,6 +28,7 @@ from beyond.architectures import cnn, mlp
 from beyond.architectures.bag import Bag
 from beyond.contracts import SPLITS, TaskSpec
 from beyond.data.columns import ColumnsTask
+from beyond.data.features import labelled
 from beyond.data.given import (
     SPLIT_NAMES,
     Seen,
@@ -38,7 +39,7 @@ from beyond.data.given import (
     stamp,
 )
 from beyond.data.images import ImageSettings, see_images
-from beyond.data.tables import Frame, labelled
+from beyond.data.tables import Frame
 from beyond.data.texts import TextSettings, see_texts
 from beyond.errors import InputError, MissingDataError, require
 from beyond.settings import Text, settings

@@ -2,7 +2,7 @@
 
 Source      A file: CSV, TSV, Parquet or Excel.
 Examples    A row each. Columns of numbers, of truth values, of texts and of dates become inputs as
-            `beyond/data/tables.py` says; the target's column is what is to be predicted: classes
+            `beyond/data/features.py` says; the target's column is what is to be predicted: classes
             where it has texts, truth values or a few whole numbers, otherwise a value.
 Splits      70 % train, 15 % validation, 15 % test: drawn by seed and stratified by class; or with
             whole groups of rows in one split (`group`); or in order of time, the last rows being

@@ -11,8 +11,9 @@ import numpy as np
 
 from beyond.contracts import Architecture, TaskSpec
 from beyond.data.arrays import Examples
+from beyond.data.features import Table, in_order, of_entries, understand, understand_target
 from beyond.data.given import GivenTask, Seen, Targets
-from beyond.data.tables import Frame, Table, in_order, of_entries, understand, understand_target
+from beyond.data.tables import Frame
 from beyond.errors import require, require_one_of
 from beyond.settings import PositiveInt, Text, settings
 

@@ -16,7 +16,7 @@ from beyond.errors import InputError, MissingDataError
 
 FAULTS = [
     # numbers that name kinds are numbers
-    ("beyond/data/tables.py", "if isinstance(column.dtype, pd.CategoricalDtype):", "if False:"),
+    ("beyond/data/features.py", "if isinstance(column.dtype, pd.CategoricalDtype):", "if False:"),
     # the last column, whatever OpenML says
     ("tasks/openml.py", "self.target or names[0]", "self.target or self._frame.columns[-1]"),
     # another number, the same data

@@ -18,22 +18,22 @@ from beyond.errors import InputError
 FAULTS = [
     # what is learnt is learnt from all rows
     (
-        "beyond/data/tables.py",
+        "beyond/data/features.py",
         "self._moments_of(self.values[part])",
         "self._moments_of(self.values)",
     ),
     # a number that is missing counts as 0
     (
-        "beyond/data/tables.py",
+        "beyond/data/features.py",
         "torch.where(known, values - first, 0.0)",
         "(values.nan_to_num(0.0) - first)",
     ),
     # it becomes 0 in the column's units
-    ("beyond/data/tables.py", "super().at(rows).nan_to_num_(0.0)", "super().at(rows)"),
+    ("beyond/data/features.py", "super().at(rows).nan_to_num_(0.0)", "super().at(rows)"),
     # rare texts have columns too
-    ("beyond/data/tables.py", ">= self.rare)", ">= 0)"),
+    ("beyond/data/features.py", ">= self.rare)", ">= 0)"),
     # 0 and 1 are standardised
-    ("beyond/data/tables.py", "std = torch.where(self.standardised, std, 1.0)", "std = std + 0"),
+    ("beyond/data/features.py", "std = torch.where(self.standardised, std, 1.0)", "std = std + 0"),
     # rows in one group are in two splits
     (
         "beyond/data/columns.py",
@@ -47,9 +47,9 @@ FAULTS = [
         "test, validation, train = np.split(order, [",
     ),
     # the day of the week starts anew each day
-    ("beyond/data/tables.py", "YEAR, WEEK = 365.2425, 7.0", "YEAR, WEEK = 365.2425, 1.0"),
+    ("beyond/data/features.py", "YEAR, WEEK = 365.2425, 7.0", "YEAR, WEEK = 365.2425, 1.0"),
     # a column of t and f is nothing but f
-    ("beyond/data/tables.py", '["true", "yes", "t", "y"]', '["true", "yes"]'),
+    ("beyond/data/features.py", 'TRUE = ("true", "yes", "t", "y")', 'TRUE = ("true", "yes")'),
     # chance of classes that are equally frequent
     (
         "beyond/data/given.py",
@@ -63,7 +63,7 @@ FAULTS = [
         "self._thin(train, raw.targets)",
     ),
     # a list is taken for an entry
-    ("beyond/data/tables.py", "all(isinstance(entry, Hashable) for", "all(True for"),
+    ("beyond/data/features.py", "all(isinstance(entry, Hashable) for", "all(True for"),
 ]
 N = 300
 
