@@ -232,6 +232,18 @@ class Task(Protocol):
         """Return the data as the repetitions of these seeds see them, or raise `InputError`."""
         ...
 
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes in the order of their codes; by default none: the codes say all."""
+        ...
+
+    def encode(self, inputs: Any) -> Any:
+        """Return inputs as the source has them as an array (N, *input_shape), unscaled.
+
+        By default they are such an array. Raises `InputError` for what cannot be.
+        """
+        ...
+
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores (R,) of outputs (R, B, n_outputs): `_score` up, `_error` and `_loss` down."""
         ...

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 from zlib import error as CorruptError
 
@@ -144,7 +144,13 @@ class Arrays(FileTask):
     @cached_property
     def _values(self) -> np.ndarray:
         """Inputs (N, features), (N, length) or (N, channels, height, width)."""
-        array, where = self._loaded.inputs, f"{self._file}: {self._loaded.names[0]}"
+        return self._inputs(self._loaded.inputs, f"{self._file}: {self._loaded.names[0]}")
+
+    def encode(self, inputs: Any) -> np.ndarray:
+        """Return inputs of the file's form as the network sees them."""
+        return self._inputs(np.asarray(inputs), "inputs")
+
+    def _inputs(self, array: np.ndarray, where: str) -> np.ndarray:
         if array.dtype.kind not in "biuf":
             raise InputError(f"{where} must be numbers, got {_kind(array)}")
         if array.ndim not in (2, 3, 4) or not array.size:

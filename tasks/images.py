@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -88,6 +88,10 @@ class Images(ImageSettings, FileTask):
         found, seen = self._found, self._seen
         sizes = found.n_test, found.n_validation
         return Examples(seen.values, self._targets.values, sizes[0], seen.scaling, sizes[1])
+
+    def encode(self, inputs: Any) -> np.ndarray:
+        """Return images, files or what these hold, as an array."""
+        return self._seen.encode(inputs)
 
     def _told(self) -> list[str]:
         seen, found = self._seen, self._found

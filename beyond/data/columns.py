@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -96,6 +96,10 @@ class RowsTask(GivenTask):
         """Return what the harness must know."""
         seen = self._seen
         return self._targets.spec(name, seen.values.shape[1:], network, seen.n_symbols)
+
+    def encode(self, inputs: Any) -> np.ndarray:
+        """Return rows as a DataFrame (or what becomes one), or texts, as an array."""
+        return self._seen.encode(inputs)
 
     def examples(self) -> Examples:
         seen, targets, (n_validation, n_test) = self._seen, self._targets.values, self._fixed
@@ -189,7 +193,9 @@ class ColumnsTask(RowsTask):
     @cached_property
     def _seen(self) -> Seen:
         table = self._table
-        return Seen(table.inputs, tuple(table.told()), column=table.columns(self.rare))
+        return Seen(
+            table.inputs, tuple(table.told()), table.encode, column=table.columns(self.rare)
+        )
 
     @cached_property
     def _table(self) -> Table:

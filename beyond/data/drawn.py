@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -58,6 +58,13 @@ class DrawnTask(ABC):
 
     def told(self) -> Sequence[str]:
         return ()
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return ()
+
+    def encode(self, inputs: Any) -> np.ndarray:
+        return np.asarray(inputs)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores (R,), float64: accuracy and cross-entropy, or R2 and half the squared error.

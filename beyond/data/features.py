@@ -315,7 +315,7 @@ def finite(name: str, column: Any, where: str) -> np.ndarray:
     _refuse(
         name, column, numbers.isna(), where, "number", "; task.missing=[{!r}] takes it as missing"
     )
-    values = numbers.to_numpy(float, na_value=np.nan)
+    values = numbers.to_numpy(float, na_value=np.nan, copy=True)
     infinite = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if infinite.size:
         row = int(infinite[0])

@@ -7,10 +7,11 @@ is told of all that, is here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +96,8 @@ class Seen:
         Numbers, or int64 symbols.
     told : tuple of str
         What they are, in lines.
+    encode : callable
+        Turns others of the kind into such values.
     scaling, column
         See `beyond.data.arrays.Examples`.
     n_symbols : int
@@ -105,6 +108,7 @@ class Seen:
 
     values: np.ndarray
     told: tuple[str, ...]
+    encode: Callable[[Any], np.ndarray]
     scaling: Scaling = "feature"
     column: Column | None = None
     n_symbols: int = 0
@@ -128,6 +132,10 @@ class GivenTask(ArrayTask):
     @abstractmethod
     def _told(self) -> list[str]:
         """What was understood of all but the splits, in lines."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self._targets.counts)
 
     def told(self) -> list[str]:
         return [*self._told(), f"splits: {self._told_splits()}"]

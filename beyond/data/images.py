@@ -50,11 +50,9 @@ def see_images(
     sizes: list[tuple[int, int]] = _each(where, images, _size)
     height, width = size or _suited(sizes)
     require_room(where, 3 * len(images) * height * width)
-    shown = _each(where, images, lambda image: _resized(image, height, width, mode))
-    pixels = np.stack(shown).transpose(0, 3, 1, 2)
+    pixels = _pixels(where, images, height, width, mode)
     if mode is None and (pixels == pixels[:, :1]).all():
-        pixels = pixels[:, :1]
-    pixels = np.ascontiguousarray(pixels)
+        mode, pixels = "grey", np.ascontiguousarray(pixels[:, :1])
     found = sorted({f"{wide}x{high}" for high, wide in sizes})
     told = [
         f"inputs: {'grey' if pixels.shape[1] == 1 else 'colour'}, {height} high and {width} wide; "
@@ -62,7 +60,29 @@ def see_images(
     ]
     if n_copies := len(pixels) - len({image.tobytes() for image in pixels}):
         told.append(f"copies: {counted(n_copies, 'image')} equal to another, in any split")
-    return Seen(pixels, tuple(told), "whole")
+    return Seen(pixels, tuple(told), lambda files: _others(files, height, width, mode), "whole")
+
+
+def _others(files: Any, height: int, width: int, mode: str | None) -> np.ndarray:
+    """Read other images, files or what these hold, as pixels of the same size and mode."""
+    if isinstance(files, str | bytes | Path):
+        raise InputError("inputs must be a list of images' files, got one")
+    images: list[Source] = []
+    for number, file in enumerate(files, start=1):
+        if not isinstance(file, str | bytes | Path):
+            kind = type(file).__name__
+            raise InputError(f"inputs must be images' files, or what these hold, got {kind}")
+        held = isinstance(file, bytes)
+        images.append((f"image {number}", file) if held else (str(file), Path(file)))
+    return _pixels("inputs", images, height, width, mode)
+
+
+def _pixels(
+    where: str, images: Sequence[Source], height: int, width: int, mode: str | None
+) -> np.ndarray:
+    """Pixels (N, channels, height, width) of images, uint8."""
+    shown = _each(where, images, lambda image: _resized(image, height, width, mode))
+    return np.ascontiguousarray(np.stack(shown).transpose(0, 3, 1, 2))
 
 
 def _suited(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from beyond.data.given import Seen, counted
 from beyond.data.splits import Column, Scaling, Served, take
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, require_one_of
 from beyond.settings import PositiveInt, settings
 
 Unit = Literal["words", "characters"]
@@ -60,6 +60,7 @@ class Encoded:
     ----------
     values : array of shape (N, length) int64
         NOTHING, UNKNOWN, or FIRST + a place in the alphabet.
+    unit : {"words", "characters"}
     alphabet : tuple of str
         Words or characters, sorted; without those that all texts together have too rarely.
     n_different : int
@@ -69,10 +70,17 @@ class Encoded:
     """
 
     values: np.ndarray
+    unit: Unit
     alphabet: tuple[str, ...]
     n_different: int
     shortest: int
     longest: int
+
+    def of(self, texts: Sequence[str]) -> np.ndarray:
+        """Return other texts as such values."""
+        return _placed(
+            [units(text, self.unit) for text in texts], self.alphabet, self.values.shape[1]
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def see_texts(name: str, column: Any, where: str, how: TextSettings, rare: int) 
     here = f"{where}, column {name!r}"
     if not (types.is_string_dtype(column) or types.is_object_dtype(column)):
         raise InputError(f"{here} has no texts but {column.dtype}; task=table learns from those")
-    texts = column.fillna("").astype(str).tolist()
+    texts = _texts(column, name)
     encoded, unit = encode(texts, how.unit, how.length, rare), how.unit
     n_known, length = len(encoded.alphabet), encoded.values.shape[1]
     if not n_known:
@@ -170,6 +178,7 @@ def see_texts(name: str, column: Any, where: str, how: TextSettings, rare: int) 
     return Seen(
         encoded.values,
         tuple(told),
+        lambda rows: encoded.of(_texts(rows, name)),
         "none",
         Symbols(torch.from_numpy(encoded.values), FIRST + n_known, rare, how.most),
         FIRST + min(how.most, n_known),
@@ -185,8 +194,25 @@ def encode(texts: Sequence[str], unit: Unit, length: int | None, rare: int) -> E
         length = max(1, min(LONGEST, ceil(np.percentile(lengths, 100 - MOST_CUT))))
     counts = Counter(word for text in split for word in text[:length])
     alphabet = sorted(word for word, count in counts.items() if count >= rare)
+    values = _placed(split, alphabet, length)
+    return Encoded(values, unit, tuple(alphabet), len(counts), min(lengths), max(lengths))
+
+
+def _placed(split: Sequence[Sequence[str]], alphabet: Iterable[str], length: int) -> np.ndarray:
     places = {word: place for place, word in enumerate(alphabet, start=FIRST)}
     values = np.full((len(split), length), NOTHING)
     for row, text in zip(values, split, strict=True):
         row[: len(text)] = [places.get(word, UNKNOWN) for word in text[:length]]
-    return Encoded(values, tuple(alphabet), len(counts), min(lengths), max(lengths))
+    return values
+
+
+def _texts(given: Any, name: str) -> list[str]:
+    """Texts of a column, or of the column of that name in a frame, one that is missing as empty."""
+    import pandas as pd
+
+    if isinstance(given, str):
+        raise InputError(f"inputs must be texts, or rows with the column {name!r}, got one text")
+    if isinstance(given, pd.DataFrame):
+        require_one_of("the column of texts", given.columns, name)
+        given = given[name]
+    return pd.Series(given).fillna("").astype(str).tolist()

@@ -195,13 +195,33 @@ class Trained:
         """See `Predictor.module`."""
         return self.at(seed).module()
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of their codes; none where they have no names."""
+        return list(self.arm.task.classes)
+
     def predict(self, inputs: Any, seed: int) -> np.ndarray:
-        """See `Predictor.predict`."""
-        return self.at(seed).predict(inputs)
+        """Classes (N,), as codes, or values (N, n_outputs) in the task's units.
+
+        Parameters
+        ----------
+        inputs
+            As the task's source has them, and unscaled: a DataFrame with the columns of a table, a
+            list of texts, or of images' files, an array as in the .npz file. For a task of this
+            project, an array (N, *input_shape).
+        seed : int
+            Whose weights predict.
+
+        Raises
+        ------
+        InputError
+            For inputs that the task cannot take, and a seed without weights.
+        """
+        return self.at(seed).predict(self.arm.task.encode(inputs))
 
     def probabilities(self, inputs: Any, seed: int) -> np.ndarray:
-        """See `Predictor.probabilities`."""
-        return self.at(seed).probabilities(inputs)
+        """Probabilities (N, n_classes), in the order of `classes`; see `predict`."""
+        return self.at(seed).probabilities(self.arm.task.encode(inputs))
 
 
 def kept(method: Method, network: Network, states: Mapping[int, Any]) -> dict[int, dict[str, Any]]:

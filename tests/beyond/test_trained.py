@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from beyond import catalog
@@ -39,6 +40,14 @@ FAULTS = [
         "return Column(values).scaled(self.learnt).unsqueeze(0)",
         "return values.float().unsqueeze(0)",
     ),
+    # another order of the columns
+    (
+        "beyond/data/features.py",
+        "for one in self.features], 1)",
+        "for one in self.features[::-1]], 1)",
+    ),
+    ("beyond/data/texts.py", "self.alphabet, self.values", "self.alphabet[::-1], self.values"),
+    ("beyond/data/images.py", 'mode, pixels = "grey",', "pixels ="),
     ("beyond/run/record.py", "kept == hash_of(self.path / WEIGHTS)", "kept"),
     ("beyond/run/plan.py", "run.keep_weights and not self.changed and", "run.keep_weights and"),
     ("beyond/run/plan.py", "or self.lacks_weights(run)", "or False"),
@@ -110,7 +119,7 @@ def test_inputs_are_scaled_and_values_unscaled_as_each_seed_learnt_it(task, sett
         assert trained.predict(inputs, seed).ravel().tolist() == expected["prediction"].tolist()
 
 
-def test_inputs_of_a_table_with_gaps_and_of_texts(run, tmp_path):
+def test_rows_of_a_table_with_gaps_and_texts_are_taken_as_they_are(run, tmp_path):
     rng = np.random.default_rng(0)
     size = rng.normal(30, 10, 90).round(1)
     frame = pd.DataFrame({"size": size, "colour": rng.choice(["red", "blue"], 90)})
@@ -119,7 +128,9 @@ def test_inputs_of_a_table_with_gaps_and_of_texts(run, tmp_path):
     frame["text"] = [" ".join(rng.choice(list("abcdefgh"), 5)) for _ in size]
     frame["kind"] = np.where(size > 30, "large", "small")
     path = str(tmp_path / "homes.csv")
-    frame.to_csv(path)
+    frame["since"] = pd.date_range("2024-02-28", periods=90).strftime("%Y-%m-%d")
+    frame["sold"] = np.where(rng.random(90) < 0.5, "yes", "no")
+    frame.to_csv(path, index=False)
     for task, columns in (
         ("table", {"target": "price"}),
         ("text", {"text": "text", "target": "kind"}),
@@ -128,9 +139,69 @@ def test_inputs_of_a_table_with_gaps_and_of_texts(run, tmp_path):
         trained = Trained.load(cell.folder)
         for seed in SEEDS:
             expected, inputs = answers(cell, seed)
-            assert trained.predict(inputs, seed).ravel().tolist() == expected["prediction"].tolist()
+            rows = frame.drop(columns=columns["target"]).iloc[expected["example"].unique()]
+            assert np.array_equal(cell.arm.task.encode(rows), inputs, equal_nan=True)
+            assert trained.predict(rows, seed).ravel().tolist() == expected["prediction"].tolist()
+    assert trained.classes == ["large", "small"]
+    assert trained.predict(rows["text"].tolist(), 0).tolist() == trained.predict(rows, 0).tolist()
     with pytest.raises(InputError, match=r"^texts must be places in an alphabet, in \[0, 10\)"):
-        trained.predict(np.full_like(inputs, 10), 0)
+        trained.at(0).predict(np.full_like(inputs, 10))
+
+
+def test_what_the_file_did_not_have_is_none_of_its_texts_or_refused_with_its_row(tmp_path):
+    frame = pd.DataFrame({"size": [1.5, 2.0, 4.0] * 30, "colour": ["red", "blue", "red"] * 30})
+    frame["kind"] = ["a", "b", "a"] * 30
+    frame.to_csv(tmp_path / "homes.csv", index=False)
+    task = catalog.load("task", "table", path=str(tmp_path / "homes.csv"), target="kind")
+    rows = {"colour": [" red ", "green", None], "size": ["3", None, 7], "more": 1}
+    expected = [[3.0, 0.0, 1.0], [np.nan, 0.0, 0.0], [7.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(task.encode(rows), expected)
+    for others, said in (
+        ({"size": [1.0]}, "inputs must have the columns of .*homes.csv: no colour"),
+        ({"size": ["1", "x"], "colour": "red"}, "inputs, row 2, column 'size': 'x' is no number, "),
+        ({"size": [np.inf], "colour": "red"}, "inputs, row 1, column 'size': inf is no finite"),
+    ):
+        with pytest.raises(InputError, match=f"^{said}"):
+            task.encode(others)
+
+
+@pytest.mark.parametrize("shape", [(90, 6, 5), (90, 6, 5, 3)])
+def test_images_in_an_array_are_taken_as_the_file_has_them(shape, run, tmp_path):
+    rng = np.random.default_rng(0)
+    images, classes = rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, 2, shape[0])
+    np.savez(tmp_path / "my.npz", X=images, y=classes)
+    cell = run("backprop", "arrays", path=str(tmp_path / "my.npz"))
+    trained = Trained.load(cell.folder)
+    expected, inputs = answers(cell, 3)
+    mine = images[expected["example"]]
+    assert np.array_equal(cell.arm.task.encode(mine), inputs)
+    assert trained.predict(mine, 3).tolist() == expected["prediction"].tolist()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_files_of_images_become_as_large_as_those_that_were_learnt_from(mode, run, tmp_path):
+    rng, files = np.random.default_rng(0), []
+    for number in range(40):
+        files.append(tmp_path / "all" / "ab"[number % 2] / f"{number:02}.png")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        shape = (9, 8 + number % 3, *([3] if mode == "RGB" else []))
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode).save(files[-1])
+    files.sort()
+    cell = run("backprop", "images", path=str(tmp_path / "all"))
+    trained = Trained.load(cell.folder)
+    expected, inputs = answers(cell, 3)
+    mine = [files[example] for example in expected["example"]]
+    assert np.array_equal(cell.arm.task.encode(mine), inputs)
+    held = [file.read_bytes() for file in mine]
+    assert trained.predict(held, 3).tolist() == expected["prediction"].tolist()
+    assert trained.classes == ["a", "b"]
+    for given, said in (
+        (str(mine[0]), "inputs must be a list of images' files, got one"),
+        ([3], "inputs must be images' files, or what these hold, got int"),
+        (["none.png"], r"inputs: 1 image cannot be read: none.png \(.*No such file"),
+    ):
+        with pytest.raises(InputError, match=f"^{said}"):
+            trained.predict(given, 3)
 
 
 def test_weights_are_a_torch_state_dict(run):
