@@ -22,8 +22,9 @@ from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from analysis.study import Study
@@ -40,7 +41,9 @@ from beyond.run.handed import Data, arrays
 from beyond.run.plan import Agenda, note_stale
 from beyond.run.runner import run_cell
 from beyond.run.start import Start
-from beyond.settings import RunSettings
+from beyond.settings import PositiveInt, RunSettings, Says, checked
+
+Jobs = Annotated[Literal[-1] | PositiveInt, Says("-1, or an integer >= 1")]
 
 
 def compare(
@@ -98,7 +101,7 @@ def compare(
     >>> study.summary()
     """
     run = _run_settings(settings)
-    require("n_jobs", "-1, or a number >= 1", n_jobs, n_jobs == -1 or n_jobs >= 1)
+    checked("n_jobs", Jobs, n_jobs)
     folder = run.study
     amount = _budget(epochs, budget)
     made_tasks = [_task(value, folder / "data") for value in _each(tasks)]
@@ -150,9 +153,15 @@ def _each(values: Any) -> list[Any]:
 
 
 def _run_settings(settings: dict[str, Any]) -> RunSettings:
-    if isinstance(seeds := settings.get("seeds"), Iterable):
-        settings = {**settings, "seeds": [int(seed) for seed in seeds]}
-    return RunSettings(**settings)
+    seeds = settings.get("seeds")
+    if isinstance(seeds, Iterable) and not isinstance(seeds, str):
+        settings = {**settings, "seeds": [_plain(seed) for seed in seeds]}
+    return RunSettings(**{name: _plain(value) for name, value in settings.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Python's number for one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _budget(epochs: float | None, budget: Mapping[str, float] | str | None) -> Budget:

@@ -13,6 +13,7 @@ file and described by its class alone; so is each YAML in their `studies/` and `
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,8 @@ from typing import Any
 
 import yaml
 
-from beyond.errors import InputError, require_one_of
+from beyond.errors import STRANGE, InputError, require_one_of, said
+from beyond.files import expanded
 from beyond.installed import BESIDE, CONF, imported, take
 
 PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
@@ -56,6 +58,7 @@ SHEETS = {"study": "studies", "paper": "papers"}  # of YAML
 VARIABLE = "BEYOND_PLUGINS"
 ENTRY_POINTS = "beyond.plugins"
 MISSING = "???"  # in a YAML, what must be given
+NAME, TYPED = "[A-Za-z0-9_][A-Za-z0-9_-]*", "of letters, digits, - and _"  # what can be typed
 HOMES = {
     "task": "tasks",
     "method": "methods",
@@ -134,11 +137,8 @@ def plugins() -> dict[str, str]:
 @cache
 def _roots() -> list[tuple[str, Path]]:
     """Packages that may add choices, each with a folder of it: `beyond_path`, then the plug-ins."""
-    folders = [
-        Path(name).expanduser().resolve()
-        for name in os.environ.get(PATH, "").split(os.pathsep)
-        if name
-    ]
+    named = [name for name in os.environ.get(PATH, "").split(os.pathsep) if name]
+    folders = list(dict.fromkeys(expanded(name).resolve() for name in named))
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{PATH} must be folders, got {str(folder)!r}")
@@ -153,8 +153,8 @@ def _places(module: str) -> list[Path]:
     """Folders of a plug-in's package, which is not imported; none of a module."""
     try:
         spec = find_spec(module)
-    except Exception as error:  # a package above it is imported, and a stranger's
-        raise InputError(_refused_plugin(module, _place(error, "") or _said(error))) from error
+    except STRANGE as error:  # a package above it is imported
+        raise InputError(_refused_plugin(module, _place(error, "") or said(error))) from error
     if spec is None:
         raise InputError(_refused_plugin(module, "it is not installed"))
     return [Path(place).resolve() for place in spec.submodule_search_locations or ()]
@@ -164,10 +164,23 @@ def _refused_plugin(module: str, reason: str) -> str:
     return f"{ENTRY_POINTS}: {plugins()[module]} names {module}: {reason}"
 
 
-def _files(folder: str, pattern: str) -> Iterator[tuple[str, Path]]:
-    """Packages and files that add choices, of one kind."""
+def _files(folder: str, ending: str) -> Iterator[tuple[str, Path]]:
+    """Packages and files that add choices, of one kind.
+
+    Raises `InputError` for a folder that may not be read, and for a name that cannot be typed.
+    """
     for package, root in _roots():
-        for file in sorted((root / folder).glob(pattern)):
+        if not (root / folder).is_dir():
+            continue
+        try:
+            found = sorted((root / folder).iterdir())
+        except OSError as error:  # a pattern would match nothing in it, without a word
+            raise InputError(f"{root / folder} cannot be read: {error.strerror}") from error
+        for file in found:
+            if file.suffix != ending or file.name.startswith(("_", ".")):
+                continue
+            if not re.fullmatch(NAME, file.stem):
+                raise InputError(f"the name of {str(file)!r} must be {TYPED}")
             yield package, file
 
 
@@ -179,7 +192,7 @@ def added() -> dict[str, dict[str, dict[str, Any]]]:
     """
     found: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in FOLDERS}
     for group, folder in FOLDERS.items():
-        for package, file in _files(folder, "[!_]*.py"):
+        for package, file in _files(folder, ".py"):
             for name, settings in _declared_in(file, f"{package}.{folder}.{file.stem}", group):
                 _require_new(file, group, name, found[group])
                 found[group][name] = settings
@@ -191,13 +204,15 @@ def sheets() -> dict[str, dict[str, Path]]:
     """YAML files of the studies and papers in added folders, by group and name."""
     found: dict[str, dict[str, Path]] = {group: {} for group in SHEETS}
     for group, folder in SHEETS.items():
-        for _, file in _files(folder, "*.yaml"):
+        for _, file in _files(folder, ".yaml"):
             _require_new(file, group, file.stem, found[group])
             found[group][file.stem] = file
     return found
 
 
 def _require_new(file: Path, group: str, name: str, found: Mapping[str, object]) -> None:
+    if not re.fullmatch(rf"{NAME}(/{NAME})*", name):
+        raise InputError(f"{file}: the name of a {group} must be {TYPED}, got {name!r}")
     if name in (*_written(group), *found):
         raise InputError(f"{file}: there is a {group} {name} already")
 
@@ -212,38 +227,39 @@ def _declared_in(file: Path, module_name: str, group: str) -> Iterator[tuple[str
             cls for cls in vars(module).values() if getattr(cls, "__module__", "") == module_name
         ]
         made = [cls for cls in here if is_settings(cls)]
-        declared = next((cls for cls in made if belongs(group, cls)), None)
+        fit = [cls for cls in made if belongs(group, cls)]
+        # what others derive from is a part of them
+        meant = [cls for cls in fit if not any(issubclass(o, cls) for o in fit if o is not cls)]
+        declared = meant[0] if len(meant) == 1 else None
         if declared is not None:
             settings = _settings_of(declared)
             whole = MISSING not in settings.values()
             yield (declared().spec.name if group == "task" and whole else file.stem), settings
         for name, (choice, *_) in getattr(module, "CHOICES", {}).items():
             yield name, _settings_of(choice)
-    except Exception as error:  # a stranger's code may raise anything
-        raise InputError(blame(error) or f"{file}, line 1: {_said(error)}") from error
+    except STRANGE as error:
+        raise InputError(blame(error) or f"{file}, line 1: {said(error)}") from error
     if declared is None:
         lacking = [name for name in CONTRACTS[group] if made and not hasattr(made[0], name)]
         found = f"{made[0].__name__} has no {', no '.join(lacking)}" if made else "it has no class"
-        raise InputError(f"{file} must declare a {group}, a class under @settings; {found}")
+        if meant:
+            found = f"it has {' and '.join(cls.__name__ for cls in meant)}"
+        raise InputError(f"{file} must declare one {group}, a class under @settings; {found}")
 
 
 def blame(error: BaseException) -> str | None:
     """Say in which added file, and where, an error arose; None if in none of them."""
-    return _place(error, *(str(folder) for _, folder in _roots()))
+    return _place(error, *(f"{folder}{os.sep}" for _, folder in _roots()))
 
 
 def _place(error: BaseException, *folders: str) -> str | None:
     """File below one of the folders, and line, where an error arose."""
     if isinstance(error, SyntaxError) and str(error.filename).startswith(folders):
-        return f"{error.filename}, line {error.lineno}: {_said(error)}"
+        return f"{error.filename}, line {error.lineno}: {said(error)}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(folders) and not frame.filename.startswith("<"):
-            return f"{frame.filename}, line {frame.lineno}: {_said(error)}"
+            return f"{frame.filename}, line {frame.lineno}: {said(error)}"
     return None
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _settings_of(choice: Any) -> dict[str, Any]:
@@ -333,10 +349,10 @@ def find(setting: str, target: object) -> Any:
         found = getattr(imported(module), name)
     except InputError:
         raise
-    except Exception as error:  # a stranger's code may raise anything
-        said = blame(error) or _said(error)
+    except STRANGE as error:
+        reason = blame(error) or said(error)
         raise InputError(
-            f"{setting} must be package.module.name, got {target!r} ({said})"
+            f"{setting} must be package.module.name, got {target!r} ({reason})"
         ) from error
     # a module of ours has names of others' in it
     if not _is_declared(getattr(found, "__module__", "")):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from beyond.errors import InputError, MissingDataError
+from beyond.errors import InputError, MissingDataError, require
 
 SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
 
@@ -43,3 +43,12 @@ def unpacked(path: str, sha256: str, package: str) -> bytes:
     if hashlib.sha256(contents).hexdigest() != sha256:
         raise InputError(f"{found} is not the published file: apt install --reinstall {package}")
     return contents
+
+
+def expanded(path: str) -> Path:
+    """Return a path, of which `~` is the home folder; `InputError` for what can be none."""
+    require("a path", "without the character 0", path, "\0" not in path)
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # nobody's home
+        raise InputError(f"{path!r}: {error}") from None

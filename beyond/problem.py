@@ -51,7 +51,7 @@ class Problem:
         self._network = network
         self.spec = spec
         self.ledger = ledger
-        self.signal = signal
+        self.signal = Signal(signal)  # as a rule may write it, "targets"
         self.activity: dict[str, Tensor] = {}
         self._n_lanes = 1
 

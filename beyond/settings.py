@@ -44,7 +44,7 @@ from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, shown
 
 PositiveInt = Annotated[int, Ge(1)]
 BatchSize = PositiveInt | None  # None is the whole training set
@@ -169,7 +169,7 @@ def _must_be(name: str, declared: Any, value: object) -> str:
     text = describe(declared)
     return (
         f"{name} must be {_kind(declared, value)}{text}{';' if text.startswith('one of') else ','} "
-        f"got {value!r}"
+        f"got {shown(value)}"
     )
 
 

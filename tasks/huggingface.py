@@ -42,6 +42,7 @@ from beyond.data.images import ImageSettings, see_images
 from beyond.data.tables import Frame
 from beyond.data.texts import TextSettings, see_texts
 from beyond.errors import InputError, MissingDataError, require
+from beyond.files import expanded
 from beyond.settings import Text, settings
 
 SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
@@ -145,7 +146,7 @@ class HuggingFace(TextSettings, ImageSettings, ColumnsTask):
             network = cnn.suited(seen.values.shape[1:])
         else:
             network = mlp.suited(len(seen.values))
-        parts = [Path(self.path).expanduser().resolve().name, self.config]
+        parts = [expanded(self.path).resolve().name, self.config]
         return self._spec(f"huggingface/{'-'.join(filter(None, parts))}", network)
 
     def _told(self) -> list[str]:
@@ -261,7 +262,7 @@ def _library() -> Any:
 def _found(path: str, config: str | None, revision: str | None) -> Any:
     """Return the data set in a folder or on the hub, a `Dataset` or a dictionary of them."""
     datasets = _library()
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     there = folder.is_dir()
     saved = there and any((folder / name).is_file() for name in SAVED)
     if saved:
@@ -283,7 +284,7 @@ def _found(path: str, config: str | None, revision: str | None) -> Any:
 
 def _stamps(path: str) -> tuple[Stamp, ...] | None:
     """Say which version of a folder this is; `InputError` for a path that cannot be one."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if folder.is_dir():
         return tuple(stamp(file) for file in sorted(folder.rglob("*")) if file.is_file())
     if folder.exists():

@@ -12,7 +12,6 @@ Chance      The share of the most frequent class; R2 = 0.
 
 import warnings
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from beyond.architectures.mlp import suited
@@ -21,6 +20,7 @@ from beyond.data.columns import ColumnsTask
 from beyond.data.given import first_line, listed
 from beyond.data.tables import Frame
 from beyond.errors import InputError, MissingDataError
+from beyond.files import expanded
 from beyond.settings import PositiveInt, Text, settings
 
 
@@ -81,7 +81,7 @@ def _fetch(number: int, cache: str | None) -> Any:
     """Read a data set, from the network if it is not there; one clear line if it cannot be."""
     from sklearn.datasets import fetch_openml
 
-    home = None if cache is None else Path(cache).expanduser()
+    home = None if cache is None else expanded(cache)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is told, or raised at last

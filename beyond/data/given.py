@@ -20,6 +20,7 @@ from beyond.data.arrays import ArrayTask
 from beyond.data.drawn import digest
 from beyond.data.splits import Column, Scaling
 from beyond.errors import InputError
+from beyond.files import expanded
 from beyond.settings import Text, settings
 
 LARGEST = 2 << 30  # bytes; all of the data are held in memory
@@ -175,7 +176,7 @@ class FileTask(GivenTask):
 
     @property
     def _file(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded(self.path)
 
     @property
     def _where(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from beyond.data.given import FileTask, Stamp, first_line, stamp
 from beyond.errors import InputError, require_one_of
+from beyond.files import expanded
 from beyond.settings import Text, settings
 
 Frame = Any  # of pandas, whose types are too wide to be of use
@@ -30,7 +31,7 @@ class Reading:
 
     @property
     def file(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded(self.path)
 
 
 def read_table(reading: Reading) -> Frame:

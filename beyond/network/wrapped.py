@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
-from beyond.errors import InputError, require
+from beyond.errors import STRANGE, InputError, require
 from beyond.network.trainable import CACHE_BYTES, NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream, global_generators
 
@@ -307,7 +307,7 @@ def _refused(allowed: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:
+    except STRANGE as error:
         said = " ".join(str(error).split()) or "no message"
         raise InputError(
             f"factory must be {allowed}, got {type(error).__name__}: {said}"

@@ -14,8 +14,8 @@ from types import FunctionType
 from typing import Any, cast
 
 from beyond import catalog
-from beyond.contracts import Architecture, Method, Task
-from beyond.errors import InputError, require
+from beyond.contracts import Architecture, Method, Signal, Task
+from beyond.errors import InputError, require, require_one_of
 from beyond.ledger import Budget
 from beyond.run.choices import named
 from beyond.run.provenance import short_hash
@@ -48,6 +48,9 @@ class Arm:
     threads: int
     start: Start | None = None
     test_also: Mapping[str, list[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        require_one_of(f"the signal of {self.name}", list(Signal), self.method.signal)
 
     @cached_property
     def id(self) -> str:

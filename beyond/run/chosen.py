@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from beyond.catalog import PARTS, belongs, brought, build, names, read
-from beyond.errors import InputError
+from beyond.errors import InputError, shown
 from beyond.run.arm import plain
 
 
@@ -85,9 +85,8 @@ def name_of(group: str, value: Any) -> str:
 def _changed(group: str, changes: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """Settings after changes: of the choice that these name, or of the usual one."""
     if "name" not in changes and not usual:
-        raise InputError(
-            f"{group} must have a name, one of {', '.join(names(group))}; got {dict(changes)!r}"
-        )
+        got = shown(dict(changes))
+        raise InputError(f"{group} must have a name, one of {', '.join(names(group))}; got {got}")
     result = dict(read(group, changes["name"]) if "name" in changes else usual)
     for key, value in changes.items():
         if key != "name":
@@ -111,7 +110,6 @@ def _of_group(group: str, value: Any) -> Any:
     """Return an object of a group; `InputError` for anything else."""
     if isinstance(value, type) or not belongs(group, value):
         article = "an" if group[0] in "aeiou" else "a"
-        raise InputError(
-            f"{group} must be a name, a mapping with a name, or {article} {group}; got {value!r}"
-        )
+        allowed = f"a name, a mapping with a name, or {article} {group}"
+        raise InputError(f"{group} must be {allowed}; got {shown(value)}")
     return value

@@ -8,6 +8,8 @@ from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import Any
 
+from yaml import MarkedYAMLError
+
 from beyond import catalog
 from beyond.errors import InputError
 
@@ -33,6 +35,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     """One line for an error that `arguments` led to; with the known names where one was unknown."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark) is not None:
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
     text = " ".join(str(error).split())
     if missing := re.match(r"Missing mandatory value: .*full_key: ([\w.]+)", text):
         return f"{missing[1]} must be given"

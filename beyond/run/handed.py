@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from beyond import catalog
 from beyond.contracts import Task
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, said, shown
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,33 @@ class Data:
 
         Raises `InputError` for data that the task cannot read.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{os.getpid()}-{self.file_name}"
-        try:
-            self.write(part)
-            digest = hashlib.sha256(part.read_bytes()).hexdigest()[:12]
-            path = folder / digest / self.file_name
-            path.parent.mkdir(exist_ok=True)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return catalog.load("task", self.choice, path=path.as_posix(), **self.settings)
+        with _nothing_left(folder) as made:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.write(part)
+                digest = hashlib.sha256(part.read_bytes()).hexdigest()[:12]
+                path = folder / digest / self.file_name
+                made += [place for place in (path, path.parent) if not place.exists()]
+                path.parent.mkdir(exist_ok=True)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            return catalog.load("task", self.choice, **{**self.settings, "path": path.as_posix()})
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[list[Path]]:
+    """Remove a folder that an error leaves empty, and first what is put into the list."""
+    above = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = list[Path]()
+    try:
+        yield made
+    except BaseException:
+        for place in (*made, *above):
+            with suppress(OSError):  # another process may have written beside it
+                place.rmdir() if place.is_dir() else place.unlink()
+        raise
 
 
 def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data:
@@ -70,16 +88,18 @@ def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data
         Of `tasks.table.TableTask`, such as `kind="values"`, `group="patient"`.
     """
     _require_name(name)
+    _refuse_path(settings)
     if not hasattr(frame, "to_parquet"):
         raise InputError(f"frame must be a pandas DataFrame, got {type(frame).__name__}")
 
     def write(path: Path) -> None:
         try:
-            frame.rename(columns=str).to_parquet(path, index=False)
-        # pyarrow's are some of these
-        except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
-            said = " ".join(map(str, error.args)).splitlines()[0]
-            raise InputError(f"frame {name!r} cannot be kept as parquet: {said}") from error
+            frame.set_axis(map(str, frame.columns), axis=1).to_parquet(path, index=False)
+        except OSError:
+            raise
+        except Exception as error:  # pyarrow has its errors
+            reason = " ".join(map(str, error.args)).splitlines()[0]
+            raise InputError(f"frame {name!r} cannot be kept as parquet: {reason}") from error
 
     return Data("table", f"{name}.parquet", write, {"target": target, **settings})
 
@@ -99,10 +119,23 @@ def arrays(X: Any, y: Any, name: str = "arrays", **settings: Any) -> Data:
         Of `tasks.arrays.Arrays`, such as `symbols=True`.
     """
     _require_name(name)
-    inputs, targets = np.asarray(X), np.asarray(y)
-    if targets.dtype.kind == "O" and all(isinstance(one, str) for one in targets.flat):
-        targets = targets.astype(str)  # as columns of texts come
+    _refuse_path(settings)
+    inputs, targets = _array("X", X), _array("y", y)
     return Data("arrays", f"{name}.npz", lambda path: _savez(path, inputs, targets), settings)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """Return an array; `InputError` for what NumPy takes for none, or for Python objects."""
+    held = value.detach().cpu() if isinstance(value, Tensor) else value
+    try:
+        array = np.asarray(held)
+        if array.dtype.kind == "O" and array.ndim:  # as columns of several types come
+            array = np.array(array.tolist())
+    except Exception as error:  # each library has its errors
+        raise InputError(f"{name} must be an array, got {shown(value)}: {said(error)}") from None
+    if array.dtype.kind == "O" or not array.ndim:
+        raise InputError(f"{name} must be an array of numbers or texts, got {shown(value)}")
+    return array
 
 
 def _savez(path: Path, inputs: np.ndarray, targets: np.ndarray) -> None:
@@ -110,5 +143,11 @@ def _savez(path: Path, inputs: np.ndarray, targets: np.ndarray) -> None:
         np.savez(file, X=inputs, y=targets)
 
 
+def _refuse_path(settings: Mapping[str, Any]) -> None:
+    path = settings.get("path")
+    require("path", "left out: data are kept with the study", path, "path" not in settings)
+
+
 def _require_name(name: str) -> None:
-    require("name", "a file's name", name, bool(name) and name == Path(name).name)
+    ok = isinstance(name, str) and name not in ("", "..") and name == Path(name).name
+    require("name", "a file's name", name, ok)

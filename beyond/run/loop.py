@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from beyond.errors import InputError, UnsupportedError
+from beyond import catalog
+from beyond.errors import STRANGE, InputError, UnsupportedError, said
 from beyond.run.buffered import buffers_of, with_buffers
 from beyond.run.evaluation import Evaluation
 from beyond.run.predictions import Columns, joined
@@ -81,9 +82,9 @@ def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Prog
             yield run.checkpoint(index)
     except (UnsupportedError, InputError):
         raise
-    except Exception as error:  # a method's fault is a row, not the study's end
+    except STRANGE as error:  # a method's fault is a row, not the study's end
         logging.getLogger(__name__).exception("the run failed")
-        run.selection.end("failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        run.selection.end("failed", catalog.blame(error) or said(error))
     yield run.finish()
 
 

@@ -32,7 +32,7 @@ from beyond.installed import version
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException)  # one line each
+REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException, YAMLError)
 SWEEP = frozenset({"-m", "--multirun"})
 SCALES = ("fast", "full")  # of a published result's runs
 
@@ -51,16 +51,9 @@ def main() -> None:
             return _describe([argument for argument in arguments if argument != "--methods"])
         if "+paper=all" in arguments:
             return _every_paper([argument for argument in arguments if argument != "+paper=all"])
-    except InputError as error:
-        sys.exit(f"beyond: {error}")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
-    register_resolvers()
-    # its search loads Hydra's sweeper anew: ours must be imported after it
-    plugins = Plugins.instance()
-    from hydra_plugins.beyond_cells.sweeper import CellSweeper
-
-    plugins.register(CellSweeper)  # the search does not see packages installed from a checkout
-    try:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
+        register_resolvers()
+        _register_sweeper()
         _register_added()
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
@@ -74,6 +67,15 @@ def main() -> None:
         if place := catalog.blame(error):
             sys.exit(f"beyond: {place}")
         raise
+
+
+def _register_sweeper() -> None:
+    """Let Hydra know ours: its search does not see packages installed from a checkout."""
+    # the search loads Hydra's sweeper anew: ours must be imported after it
+    plugins = Plugins.instance()
+    from hydra_plugins.beyond_cells.sweeper import CellSweeper
+
+    plugins.register(CellSweeper)
 
 
 def _register_added() -> None:
@@ -90,14 +92,11 @@ def _register_added() -> None:
 
 
 def _sheet(file: Path) -> Any:
-    """Read a study or a paper; `InputError` with file and line if it is no YAML."""
+    """Read a study or a paper; `InputError` with the file if it is no YAML."""
     try:
         return OmegaConf.load(file)
-    except YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = "" if place is None else f", line {place.line + 1}"
-        said = getattr(error, "problem", None) or error
-        raise InputError(f"{file}{line}: {said}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not {error.encoding}") from error
 
 
 def _refuse_nameless(arguments: list[str]) -> None:

@@ -103,10 +103,12 @@ class Training:
         """Step and forget it, as if interrupted: a first call's costs are not on the clock."""
         before, began = self.snapshot(), self.began
         try:
-            self._step(self._draw())
+            state = self._step(self._draw())
         finally:
             self.restore(before)
             self.began = began  # which the time limit counts from
+        if any(tensor.requires_grad for tensor in _tensors(state)):
+            raise RuntimeError("a step's state must be detached: it would keep every step's graph")
 
     def _draw(self) -> Batch:
         """Draw the batch of the next step."""
@@ -162,7 +164,8 @@ class Training:
     @property
     def state_bytes(self) -> int:
         """Bytes of the tensors that the method holds for a replica between steps."""
-        return _bytes(self.state) // len(self.setup.seeds)
+        held = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.state))
+        return held // len(self.setup.seeds)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""
@@ -186,9 +189,10 @@ class Training:
         self.rng.restore(snapshot["rng"])
 
 
-def _bytes(state: Any) -> int:
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """Tensors of a method's state, however it nests them."""
     if isinstance(state, Tensor):
-        return state.numel() * state.element_size()
-    if isinstance(state, dict):
-        return sum(_bytes(value) for value in state.values())
-    return sum(_bytes(value) for value in state) if isinstance(state, list | tuple) else 0
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for value in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(value)

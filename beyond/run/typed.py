@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from beyond.errors import InputError
+from beyond.errors import InputError, require
 from beyond.run.chosen import chosen
+from beyond.run.explain import refuse_twice
 
 
 def typed(arguments: Sequence[str], *groups: str) -> tuple[str, str, Any]:
@@ -21,6 +22,7 @@ def typed(arguments: Sequence[str], *groups: str) -> tuple[str, str, Any]:
     # without a name the known ones are listed
     names = {groups[0]: ""} if len(groups) == 1 else {}
     given = dict[str, dict[str, Any]]()
+    refuse_twice(arguments)
     for argument in arguments:
         key, sign, value = argument.partition("=")
         group, *path = key.split(".")
@@ -32,7 +34,11 @@ def typed(arguments: Sequence[str], *groups: str) -> tuple[str, str, Any]:
         settings = given.setdefault(group, {})
         for part in path[:-1]:
             settings = settings.setdefault(part, {})
-        settings[path[-1]] = yaml.safe_load(value)
+            require(key, "no setting of a value", value, isinstance(settings, dict))
+        try:
+            settings[path[-1]] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"{key} must be a value as in YAML, got {value!r}") from None
     if len(names) != 1 or not set(given) <= set(names):
         raise InputError(f"one choice must be given, {forms}, got {' '.join(arguments) or 'none'}")
     group, name = next(iter(names.items()))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from beyond import catalog
 from beyond.errors import InputError, require, require_one_of
+from beyond.files import expanded
 
 HERE = Path(__file__).parent
 FOLDERS = {**catalog.FOLDERS, "paper": catalog.SHEETS["paper"]}
@@ -44,7 +45,7 @@ def write(kind: str, name: str, into: Path) -> Path:
 def following(kind: str, name: str, into: Path) -> list[str]:
     """Return the commands to type next."""
     known = os.environ.get(catalog.PATH, "").split(os.pathsep)
-    there = into.resolve() in [Path(folder).expanduser().resolve() for folder in known if folder]
+    there = into.resolve() in [expanded(folder).resolve() for folder in known if folder]
     prefix = "" if there else f"{catalog.PATH}={shlex.quote(str(into))} "
     commands = [command.format(name) for command in NEXT[kind]]
     return [line if line.startswith("beyond-verify") else prefix + line for line in commands]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from beyond import catalog
-from beyond.errors import InputError, UnsupportedError
+from beyond.errors import STRANGE, InputError, UnsupportedError, said
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Check:
         except (AssertionError, UnsupportedError) as error:
             require_one_line(error)
             raise
-        except Exception as error:
-            told = str(error) if isinstance(error, InputError) else _said(error)
+        except STRANGE as error:
+            told = str(error) if isinstance(error, InputError) else said(error)
             raise AssertionError(catalog.blame(error) or told) from error
 
     def __str__(self) -> str:
@@ -72,10 +72,6 @@ def fail(checks: list[Check]) -> None:
 
 def _fail(check: Check, error: AssertionError) -> NoReturn:
     raise AssertionError(f"{check.says}: {error}") from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def global_state() -> list[Any]:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog, losses
 from beyond.contracts import Architecture, TargetKind, TaskSpec
-from beyond.errors import InputError, UnsupportedError
+from beyond.errors import STRANGE, InputError, UnsupportedError, said
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
 from beyond.problem import Problem, seal
@@ -183,8 +183,9 @@ def meets_every_rule(recipe: Recipe, kind: str) -> str:
             require_one_line(refusal)
             refusals[name] = str(refusal)
             continue
-        except Exception as error:
-            raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
+        except STRANGE as error:
+            told = catalog.blame(error) or said(error)
+            raise AssertionError(f"{name}: {told}") from error
         require(bool(rule.params(state).isfinite().all()), f"{name} makes weights infinite")
     told = f"{len(rules) - len(refusals)} of {len(rules)} train it"
     return f"{told}, not {', '.join(refusals)}" if refusals else told

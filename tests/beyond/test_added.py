@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
@@ -19,6 +20,14 @@ FAULTS = [
     ("beyond/run/provenance.py", "    if top == ADDED:\n", "    if False:\n"),
     # nor one in an installed plug-in
     ("beyond/run/provenance.py", "top in OURS or is_plugin(top)", "top in OURS"),
+    # what ends the program ends it without a word
+    ("beyond/errors.py", "STRANGE = (Exception, SystemExit)", "STRANGE = (Exception,)"),
+    # of two classes the first is taken
+    ("beyond/catalog.py", "meant[0] if len(meant) == 1 else None", "meant[0] if meant else None"),
+    # a rule may be a class that others derive from
+    ("beyond/catalog.py", "for o in fit if o is not cls)]", "for o in fit if o is None)]"),
+    # a step may keep the graph of all before it
+    ("beyond/run/training.py", "if any(tensor.requires_grad for", "if any(tensor is None for"),
     # who asks for settings may change them for all
     ("beyond/catalog.py", "return deepcopy(mine[name])", "return mine[name]"),
 ]
@@ -239,6 +248,16 @@ def test_a_study_that_is_no_yaml_is_one_line(bring, beyond):
     told = beyond("+study=both")[1]
     assert told.startswith(f"beyond: {folder / 'studies' / 'both.yaml'}, line 3: ")
     assert told.count("\n") == 1
+    (folder / "studies" / "both.yaml").write_bytes(b"seeds: \xe9\n")
+    assert beyond("+study=both")[1] == f"beyond: {folder / 'studies' / 'both.yaml'} is not utf-8\n"
+
+
+def test_a_choice_in_a_configuration_of_mine_that_is_no_yaml_is_one_line(beyond, tmp_path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "x.yaml").write_text("a: [\n")
+    told = beyond("--config-dir", str(tmp_path), "method=x")[1]
+    assert told.startswith(f"beyond: {tmp_path / 'method' / 'x.yaml'}, line 2: ")
+    assert told.count("\n") == 1
 
 
 def test_a_file_may_name_further_choices(add):
@@ -247,7 +266,7 @@ def test_a_file_may_name_further_choices(add):
     assert catalog.load("method", "bold").scale == 9
 
 
-NO_CLASS = "must declare a method, a class under @settings; it has no class"
+NO_CLASS = "must declare one method, a class under @settings; it has no class"
 BAD = {
     "a syntax error": (
         {"methods__x": "a = (\n"},
@@ -273,6 +292,26 @@ BAD = {
         {"methods__x": "def f():\n    raise OSError('no')\n\n\nf()\n"},
         "methods/x.py, line 2: OSError: no",
     ),
+    "an end": (
+        {"methods__x": "import sys\n\nsys.exit(0)\n"},
+        "methods/x.py, line 3: SystemExit: 0",
+    ),
+    "two classes": (
+        {"methods__x": METHOD + METHOD.replace("Signed", "Other")},
+        "must declare one method, a class under @settings; it has Signed and Other",
+    ),
+    "a name that cannot be typed": (
+        {"methods/r\u00e8gle.py": METHOD},
+        "methods/r\u00e8gle.py' must be of letters, digits, - and _",
+    ),
+    "a task's name that cannot be typed": (
+        {"tasks__x": TASK.replace("mine/waves", "my waves")},
+        "tasks/x.py: the name of a task must be of letters, digits, - and _, got 'my waves'",
+    ),
+    "a signal that is none": (
+        {"methods__x": METHOD.replace("= Signal.GRADIENT", "= 'telepathy'")},
+        "the signal of x must be one of gradient, error, targets, loss, reward; got 'telepathy'",
+    ),
     "an empty file": ({"methods__x": ""}, NO_CLASS),
     "a function": ({"methods__x": "def step(): ...\n"}, NO_CLASS),
     "no @settings": ({"methods__x": METHOD.replace("@settings\n", "")}, NO_CLASS),
@@ -280,7 +319,7 @@ BAD = {
     "a task among methods": ({"methods__x": TASK}, "; Waves has no signal, no step"),
     "a method among tasks": (
         {"tasks__x": METHOD},
-        "must declare a task, a class under @settings; Signed has no spec, no score",
+        "must declare one task, a class under @settings; Signed has no spec, no score",
     ),
     "no signal": (
         {"methods__x": METHOD.replace("    signal: ClassVar[Signal] = Signal.GRADIENT\n", "")},
@@ -334,6 +373,41 @@ def test_a_folder_that_is_not_there_is_one_line(beyond, monkeypatch, tmp_path, l
     assert beyond("method=backprop")[1].startswith("beyond: BEYOND_PATH must be folders, got '")
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(bring, beyond, monkeypatch):
+    folder = bring(methods__signed=METHOD) / "methods"
+    listed = Path.iterdir
+
+    def refuse(path):  # permissions do not hold for those who test as root
+        if path == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert beyond("method=signed")[1] == f"beyond: {folder} cannot be read: Permission denied\n"
+
+
+def test_a_folder_that_is_named_twice_is_one(add, monkeypatch, look_again):
+    folder = add(methods__signed=METHOD)
+    monkeypatch.setenv("BEYOND_PATH", f"{folder}:{folder}/.:")
+    look_again()
+    assert catalog.names("method").count("signed") == 1
+
+
+def test_what_others_derive_from_is_no_choice_itself(add):
+    derived = '\n\n@settings\nclass Bold(Signed):\n    """Larger."""\n\n    scale: Positive = 9.0\n'
+    add(methods__signed=METHOD + derived)
+    assert catalog.load("method", "signed").scale == 9
+
+
+def test_an_interruption_while_files_are_read_is_one_line(bring, beyond):
+    bring(methods__x="raise KeyboardInterrupt\n")
+    assert beyond("method=x") == (
+        1,
+        "beyond: interrupted; run the same command to resume\n",
+        "",
+    )
+
+
 BROKEN = {
     "a package that is gone": (
         {"entry": "nowhere_to_be_found"},
@@ -377,6 +451,14 @@ FAILING = {
     "a first state that fails": (
         METHOD + "\n    def remembered(self, problem, params, rng):\n        return {'a': 1 / 0}\n",
         "division by zero",
+    ),
+    "a step that ends the program": (
+        METHOD.replace("return self.scale", "raise SystemExit(4)\n        return self.scale"),
+        "methods/signed.py, line 23: SystemExit: 4",
+    ),
+    "a step whose graph would grow": (
+        METHOD.replace(".sign()", ".requires_grad_()"),
+        "a step's state must be detached",
     ),
     "a direction of another shape": (METHOD.replace(".sign()", ".sign()[:, 1:]"), "RuntimeError: "),
     "a state that is none": (

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 import beyond
 from beyond import catalog
@@ -22,7 +23,9 @@ from methods.backprop import Backprop
 
 FAULTS = [
     ("beyond/api.py", 'usual = catalog.brought("method", name).get("start", usual)', "pass"),
-    ("beyond/api.py", "n_jobs == -1 or n_jobs >= 1", "True"),
+    ("beyond/api.py", 'checked("n_jobs", Jobs, n_jobs)', "pass"),
+    # what is refused leaves a file behind
+    ("beyond/run/handed.py", "for place in (*made, *above):", "for place in ():"),
     ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
     (
         "beyond/run/handed.py",
@@ -133,6 +136,19 @@ def test_a_frame_is_a_task_and_its_file_is_read_from_the_command_line(compare, f
     assert again.checksum() == manifest["data_sha256"]
 
 
+def test_arrays_are_whatever_numpy_takes_for_one(compare):
+    rows, classes = np.arange(24.0).reshape(12, 2), [0, 1] * 6
+    given = [rows.tolist(), rows.astype(object), torch.tensor(rows, requires_grad=True)]
+    study = compare("constant", [beyond.arrays(X, classes) for X in given])
+    assert len({manifest["data_sha256"] for manifest in study.tables.manifests.values()}) == 1
+    assert len(study.tasks) == 1
+
+
+def test_seeds_may_be_numpy_s(compare):
+    assert compare("constant", seeds=np.arange(3, 5)).runs["seed"].tolist() == [3, 4]
+    assert sorted(compare("constant", seeds=np.int64(1)).runs["seed"]) == [0, 3, 4]
+
+
 def test_other_data_of_the_same_name_are_another_task(compare, frame):
     compare("backprop", beyond.table(frame, target="kind"))
     study = compare("backprop", beyond.table(frame.assign(a=0.0), target="kind"))
@@ -174,7 +190,41 @@ def test_a_pair_of_arrays_is_a_task(compare, frame):
             {"epochs": None, "budget": "huge"},
             r"^budget must be one of examples, .*'huge'$",
         ),
-        (["backprop"], {"n_jobs": 0}, r"^n_jobs must be -1, or a number >= 1, got 0$"),
+        (["backprop"], {"n_jobs": 0}, r"^n_jobs must be -1, or an integer >= 1, got 0$"),
+        (["backprop"], {"n_jobs": 1.5}, r"^n_jobs must be -1, or an integer >= 1, got 1.5$"),
+        (["backprop"], {"n_jobs": None}, r"^n_jobs must be .*, got None$"),
+        (["backprop"], {"seeds": "12"}, r"^seeds must be a count in .*, got '12'$"),
+        (["backprop"], {"seeds": [1.5]}, r"^seeds must be a count in .*, got \[1.5\]$"),
+        (["backprop"], {"seeds": [None]}, r"^seeds must be a count in .*, got \[None\]$"),
+        (
+            ["backprop", np.eye(60)],
+            {},
+            r"^task must be a name, .*; got array\(\[\[1\., 0\., [^\n]*\.$",
+        ),
+        (["backprop", (np.eye(9), np.arange(8))], {}, r"X has 9 rows, y has 8$"),
+        (
+            ["backprop", ([[1, 2], [3]], [0, 1])],
+            {},
+            r"^X must be an array, got \[\[1, 2\], \[3\]\]: ",
+        ),
+        (["backprop", (np.eye(9), [{}] * 9)], {}, r"^y must be an array of numbers or texts, got"),
+        (["backprop", (csr_array(np.eye(9)), [0] * 9)], {}, r"^X must be an array of numbers or"),
+        (["backprop", ((row for row in "ab"), [0, 1])], {}, r"^X must be an array of numbers or"),
+        (
+            ["backprop", beyond.arrays(np.eye(9), range(9), nosuch=3)],
+            {},
+            r"^unknown setting 'nosuch'",
+        ),
+        (
+            ["backprop", beyond.table(pd.DataFrame({"a": [1j, 2j], "y": [1, 2]}), "y")],
+            {},
+            r"^frame 'table' cannot be kept as parquet: ",
+        ),
+        (
+            ["backprop", beyond.table(pd.DataFrame([[1, 2]], columns=["a", "a"]), "a")],
+            {},
+            r"^frame 'table' cannot be kept as parquet: Duplicate column names",
+        ),
         (["backprop"], {"starts": "warm"}, r"^start must be one of cold, related; got 'warm'$"),
         (
             ["backprop", pd.DataFrame({"a": [1]})],
@@ -209,6 +259,10 @@ def test_run_takes_one_of_each(tmp_path):
             lambda: beyond.table(pd.DataFrame(), "a", "a/b"),
             r"^name must be a file's name, got 'a/b'$",
         ),
+        (lambda: beyond.arrays([[1]], [1], name=3), r"^name must be a file's name, got 3$"),
+        (lambda: beyond.arrays([[1]], [1], name=".."), r"^name must be a file's name, got '\.\.'$"),
+        (lambda: beyond.arrays([[1]], [1], path="x"), r"^path must be left out: .*, got 'x'$"),
+        (lambda: beyond.table(pd.DataFrame(), "a", path="x"), r"^path must be left out: "),
         (lambda: beyond.names("colour"), r"^group must be one of task, .*; got 'colour'$"),
     ],
 )

@@ -112,11 +112,11 @@ FAULTS = [
     ),
     ("beyond/run/selection.py", "sum(scores) / len(scores)", "sum(scores) / len(self.outcomes)"),
     ("beyond/run/rows.py", "        if outcome.alive\n", "        if outcome\n"),
-    ("beyond/run/training.py", "state.numel() * state.element_size()", "state.numel() * 4"),
+    ("beyond/run/training.py", "tensor.numel() * tensor.element_size()", "tensor.numel() * 4"),
     (
         "beyond/run/training.py",
-        "_bytes(self.state) // len(self.setup.seeds)",
-        "_bytes(self.state)",
+        "return held // len(self.setup.seeds)",
+        "return held",
     ),
 ]
 
