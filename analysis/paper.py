@@ -109,15 +109,13 @@ def _write_index(
     """Write and print a table of papers, their verdicts and pages."""
     from analysis import canvas
 
-    lines = [f"| paper | scale | {' | '.join(VERDICTS)} | page |", "|---" * 7 + "|"]
+    lines = [f"| paper | scale | {' | '.join(VERDICTS)} |", "|---" * 6 + "|"]
     for paper, judged, page in pages:
         counts = " | ".join(
             str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS
         )
         where = page.relative_to(index.parent)
-        lines.append(
-            f"| {paper['title']} | {paper['scale']} | {counts} | [{paper['name']}]({where}) |"
-        )
+        lines.append(f"| [{paper['title']}]({where}) | {paper['scale']} | {counts} |")
     canvas.write(index, "\n".join(["# Published results", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 

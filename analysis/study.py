@@ -31,7 +31,9 @@ class Study:
     Attributes
     ----------
     folder : Path
+        As given.
     reference : str, optional
+        As given.
     tables : Tables
         As the analysis reads them: rows of all runs, with the names of their arms.
 

@@ -66,11 +66,13 @@ def compare(
 
     Parameters
     ----------
-    methods, tasks, networks, starts : value, or list of values
+    methods : value, or list of values
         Each a name as on the command line, "backprop"; a mapping with the name and settings,
-        {"name": "backprop", "batch_size": 64}; or an object, such as `Backprop(batch_size=64)`. A
-        task is also `beyond.table(frame, target)`, `beyond.arrays(X, y)`, or a pair (X, y).
-        By default the network is the task's, and the start the method's.
+        {"name": "backprop", "batch_size": 64}; or an object, such as `Backprop(batch_size=64)`.
+    tasks : value, or list of values
+        The same; also `beyond.table(frame, target)`, `beyond.arrays(X, y)`, or a pair (X, y).
+    networks, starts : value, or list of values
+        The same; by default the task's network and the method's start.
     epochs : float, > 0
         What each replica may spend, in backprop epochs; 100 unless there is a `budget`.
     budget : mapping or str, optional

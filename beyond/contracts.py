@@ -108,6 +108,7 @@ class TaskSpec:
     n_outputs : int
         Classes, or values to predict.
     target_kind : TargetKind
+        Whether targets are classes or values; it decides the loss.
     network : Architecture
         The default network, the same for every method.
     score : str

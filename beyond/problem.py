@@ -34,7 +34,9 @@ class Problem:
     Parameters
     ----------
     network : Network
+        What is trained.
     spec : TaskSpec
+        The task's: shapes, kind of targets, number of outputs.
     ledger : Ledger, optional
         Charged for every pass; None charges nobody (evaluation and probes).
     signal : Signal

@@ -151,7 +151,9 @@ class Classifier(ClassifierMixin, _Estimator):
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
+        In the order of `predict_proba`'s columns.
     n_features_in_ : int
+        Columns of X.
     feature_names_in_ : array of shape (n_features_in_,)
         Where inputs have names.
     n_iter_ : int

@@ -30,6 +30,9 @@ COPIED = {  # of the folder above, which the site does not see
     "CHANGELOG.md": "changelog.md",
 }
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=[)#])")
+SETTING = re.compile(r"^(\w+):", re.MULTILINE)  # at the top level of a YAML
+MEANT = re.compile(r"^(\w+: .*  # [^:\n]*): .*$", re.MULTILINE)  # which the page says below
+PICTURE = re.compile(r'<p>(<img [^>]*src="([^"]+)"[^>]*>)</p>')
 METHODS = sorted(path.stem for path in CONF.glob("method/*.yaml"))  # those of BEYOND_PATH have none
 Row = Mapping[str, str]
 
@@ -61,6 +64,8 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links to the folder above lead to its pages, and the table of methods to theirs."""
     path = page.file.src_uri
+    if path == "index.md":  # README, which is wide and lists the pages itself
+        page.meta["hide"] = ["navigation", "toc"]
     if path in COPIED.values():
         return markdown
     if path == "methods.md":
@@ -68,6 +73,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         markdown = re.sub(rf"^\| ({known}) \|", r"| [\1](methods/\1.md) |", markdown, flags=re.M)
         markdown = re.sub(rf"^- `({known})`", r"- [`\1`](methods/\1.md)", markdown, flags=re.M)
     return linked(markdown, f"docs/{path}")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let a picture lead to itself, at its full size."""
+    return PICTURE.sub(r'<p><a href="\2" title="Full size">\1</a></p>', html)
 
 
 def linked(markdown: str, path: str) -> str:
@@ -97,7 +107,7 @@ def method_page(name: str, placed: Sequence[Row] = ()) -> str:
         *_rule(name),
         f"**Departures from the source**: {method.departures}.",
         f"**Check**: {method.check}.",
-        f"**Source**: {method.source}.",
+        f"**Source**: {_cited(method.source)}.",
         *_settings(name),
         *_runs_on(name),
         *_results(name, placed),
@@ -126,6 +136,12 @@ def standing(name: str) -> str:
     return text.getvalue()
 
 
+def _cited(text: str) -> str:
+    """A source's identifiers as links."""
+    text = re.sub(r"\barXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"\bdoi:(10\.\S*[^\s.,;)])", r"[doi:\1](https://doi.org/\1)", text)
+
+
 def _expanded(entries: Sequence[Any]) -> Iterator[Any]:
     """A nav, with the pages that a pattern stands for in its place."""
     for entry in entries:
@@ -152,24 +168,28 @@ def _rule(name: str) -> list[str]:
 
 def _settings(name: str) -> list[str]:
     module, cls = _class(name)
-    text = (CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8").strip()
     said = meanings(getattr(imported(module), cls))
+    shown = MEANT.sub(r"\1", text)
+    told = [f"- `{one}`: {said[one]}" for one in SETTING.findall(text) if said.get(one)]
     return [
         "## Settings",
-        "As `conf/method` has them, with what is allowed; below, what they mean:",
-        f"```yaml\n{text.strip()}\n```",
-        "\n".join(f"- `{setting}`: {meaning}" for setting, meaning in said.items() if meaning),
+        f"`conf/method/{name}.yaml`: defaults, and what is allowed. Below, what they mean.",
+        f"```yaml\n{shown}\n```",
+        "\n".join(told),
     ]
 
 
 def _runs_on(name: str) -> list[str]:
-    """The method's row in the table of combinations, below its heads."""
+    """The method's row in the table of combinations, a line for each of its cells."""
     text = (DOCS / "methods.md").read_text(encoding="utf-8").partition("## On what they run")[2]
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    found = [row for row in rows if row.startswith(f"| {name} |")]
-    table = "\n".join([*rows[:2], *found])
-    about = "Kinds of network, with each choice of each setting ([all methods](../methods.md)):"
-    return ["## On what it runs", about, table] if found else []
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    for _, count, *cells in (row for row in rows if row[0] == name):
+        about = f"Of {count} combinations of a kind of network and a choice of a setting"
+        told = [f"- {head}: {cell}" for head, cell in zip(rows[0][2:], cells, strict=True)]
+        link = "[all methods](../methods.md#on-what-they-run)"
+        return ["## On what it runs", f"{about} ({link}):", "\n".join(told)]
+    return []
 
 
 def _results(name: str, placed: Sequence[Row]) -> list[str]:

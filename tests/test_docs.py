@@ -35,6 +35,8 @@ FAULTS = [
     ("docs/pages.py", "to = site.get(target) or", "to ="),
     ("docs/pages.py", '"../" * here.count("/") + to', "to"),
     ("docs/pages.py", 'if row["rank_first"]', "if True"),
+    ("docs/pages.py", "SETTING.findall(text) if said.get(one)", "said if said[one]"),
+    ("docs/pages.py", 'MEANT.sub(r"\\1", text)', "text"),
 ]
 
 
@@ -218,9 +220,28 @@ def test_a_page_has_the_rule_what_settings_mean_and_where_the_method_stands(page
     assert "- `n_elites`: Best candidates that survive unchanged; of equal ones those" in page
     assert "| text/languages | 0.135 [0.128, 0.143] | 23-27 | o |" in page
     assert "[safe_mutations](../papers/safe_mutations/index.md)" in page
-    assert re.search(r"\n\| genetic \| (\d+) \| \1 \| 0 \| 0 \|\n", page)  # all are trained
+    assert re.search(r"Of (\d+) combinations .*\n\n- every layer learns: \1\n", page)  # all of them
+    assert "- refused: 0\n" in page
+    assert "[arXiv:1712.06563](https://arxiv.org/abs/1712.06563)" in page
+    assert "[doi:10.1109/4235.996017](https://doi.org/10.1109/4235.996017);" in page
     assert pages.standing("genetic").count("accuracy_score") == 2
     assert "no score of it" in pages.method_page("maml", rows["maml"])
+
+
+def test_a_page_says_once_what_a_setting_means_and_of_settings_alone(pages):
+    page = pages.method_page("maml")
+    assert "\norder: second  # one of second, first\n" in page
+    assert "\n  beta1: 0.9  # in [0, 1)\n" in page
+    assert "\n- `order`: Whether the inner steps are differentiated.\n" in page
+    assert "- `UNBIASED`" not in page
+
+
+def test_a_picture_leads_to_itself(pages):
+    html = '<p><img alt="a" src="b.png" /></p><p>c <img alt="" src="d.png" /></p>'
+    assert pages.on_page_content(html) == (
+        '<p><a href="b.png" title="Full size"><img alt="a" src="b.png" /></a></p>'
+        '<p>c <img alt="" src="d.png" /></p>'
+    )
 
 
 def test_links_of_files_above_and_to_them_lead_to_pages(pages):

@@ -30,7 +30,7 @@ NEEDS = {
 }
 HEAD = """# Methods
 
-Made from the heads of the files in `methods/` by `make methods`; `beyond --methods` prints it.
+Made from the heads of the files in `methods/`, by `make methods`; `beyond --methods` prints it too.
 
 The signal is what a method is told: `gradient` the exact derivative of the loss, `error` the
 derivative at the outputs, `targets` the targets themselves and no error behind the outputs, `loss`
@@ -45,6 +45,8 @@ Every method, at its defaults and with each choice of each setting, on each of
 leaves some alone because the rule does so (`Method.left_alone`), or is refused in one line before
 training; the last columns name the kinds of network for which that happens with at least one
 choice. A test runs them all.
+"""
+STEPS = """## What a step costs, and how a rule is checked
 """
 PARAGRAPHS = ("departures", "needs", "cost", "check", "source")
 NOT_SAID = "not said"  # by a file outside the checkout
@@ -105,19 +107,26 @@ def further() -> dict[str, str]:
 
 def markdown() -> str:
     """Return the page `docs/methods.md`: one row per method, one column per need."""
-    rows = [["method", "rule and source", "signal", *NEEDS, "cost of a step", "check"]]
-    for method in map(describe, modules("method")):
+    methods = [describe(name) for name in modules("method")]
+    needs = [["method", "rule and source", "signal", *NEEDS]]
+    for method in methods:
         needed = ["x" if need in (method.needs or ()) else "" for need in NEEDS]
-        rows.append([method.name, method.title, method.signal, *needed, method.cost, method.check])
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
+        needs.append([method.name, method.title, method.signal, *needed])
+    steps = [["method", "cost of a step", "check"]]
+    steps += [[method.name, method.cost, method.check] for method in methods]
     meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
     choices = [
         f"- `{name}`, of `{read('method', name)['_target_'].split('.')[1]}`: {said}"
         for name, said in further().items()
     ]
-    parts = [*meanings, "", *lines, "", FURTHER, *choices, "", COMBINATIONS, matrix.markdown(), ""]
-    return "\n".join([HEAD, *parts])
+    parts = [*meanings, "", *_table(needs), "", FURTHER, *choices, "", STEPS, *_table(steps), ""]
+    return "\n".join([HEAD, *parts, COMBINATIONS, matrix.markdown(), ""])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, the first of them its head."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def show(chosen: Sequence[str] = ()) -> None:

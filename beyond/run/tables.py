@@ -389,14 +389,15 @@ TABLES: Mapping[str, Table] = {
 }
 HEAD = """# Tables
 
-Made from `beyond/run/tables.py` by `make tables`. A run's folder has four tables, in parquet, and
-`manifest.json`, which says how they came to be; with `keep_weights=true` also `weights.pt`, which
-`beyond.run.trained` reads. A table without rows may be without columns. What cannot be known is
-missing (NaN or null): `update_norm` before the first step, the signals of a network without access
-to its layers.
+A run's folder has four tables, in parquet, and `manifest.json`, which says how they came to be;
+with `keep_weights=true` also `weights.pt`, which `beyond.run.trained` reads. A table without rows
+may be without columns. What cannot be known is missing (NaN or null): `update_norm` before the
+first step, the signals of a network without access to its layers.
 
 One rule of names: a column that is named for a quantity holds its values; the name of a metric
-stands in a column that is called so. What is spent has the ledger's names in every table.
+stands in a column that is called so. What is spent has the ledger's names in every table. The last
+column names the module of `beyond/run` that writes it. This page is made from
+`beyond/run/tables.py`, by `make tables`.
 """
 
 
@@ -409,11 +410,11 @@ def markdown() -> str:
             "",
             f"A row is {table.row}.",
             "",
-            "| column | type | unit | meaning | written by |",
+            "| column | meaning | type | unit | written by |",
         ]
         lines.append("|---|---|---|---|---|")
         lines += [
-            f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} | `{c.writer}` |"
+            f"| `{c.name}` | {c.meaning} | {c.type} | {c.unit} | `{c.writer}` |"
             for c in table.columns
         ]
         lines.append("")

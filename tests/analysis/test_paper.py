@@ -242,7 +242,7 @@ def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
         for line in (runs.parent / "index.md").read_text().splitlines()
         if "A toy result" in line
     )
-    assert row == f"| A toy result | fast | 1 | 1 | 0 | 1 | [toy]({runs.name}/page/index.md) |"
+    assert row == f"| [A toy result]({runs.name}/page/index.md) | fast | 1 | 1 | 0 | 1 |"
     assert row in capsys.readouterr().out
 
 
@@ -257,7 +257,7 @@ def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs,
     assert found == ["README.md", "toy/figure-1.png", "toy/figure-2.png", "toy/index.md"]
     assert "scale=full" in (tmp_path / "out" / "toy" / "index.md").read_text()
     assert (
-        "| A toy result | full | 1 | 1 | 0 | 1 | [toy](toy/index.md) |"
+        "| [A toy result](toy/index.md) | full | 1 | 1 | 0 | 1 |"
         in (tmp_path / "out" / "README.md").read_text()
     )
 
