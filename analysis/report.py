@@ -64,10 +64,10 @@ def publish(
 
     try:
         study = Study(folder, reference, against)
+        print_summary(study)  # the figures of a large study take a while
         page = study.report(out)
     except (TableError, OSError) as error:
         sys.exit(f"beyond-{'report' if against is None else 'compare'}: {error}")
-    print_summary(study)
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ import yaml
 
 from beyond.errors import STRANGE, InputError, require_one_of, said
 from beyond.files import expanded
-from beyond.installed import BESIDE, CONF, imported, take
+from beyond.installed import BESIDE, CONF, imported, take, working_folder
 
 PARTS = {  # of a method, each in its field of that name: where the classes are, and what tells one
     "optimizer": ("beyond.kits.optimizers", "update"),
@@ -346,7 +346,8 @@ def find(setting: str, target: object) -> Any:
     """Import what `target`, `package.module.name` or `package.module:name`, names, if it may."""
     module, name = require_declared(setting, target)
     try:
-        found = getattr(imported(module), name)
+        with working_folder():
+            found = getattr(imported(module), name)
     except InputError:
         raise
     except STRANGE as error:

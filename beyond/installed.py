@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder
@@ -79,6 +81,23 @@ def imported(module: str) -> ModuleType:
     if (package := module.partition(".")[0]) in BESIDE:
         take(package)
     return import_module(module)
+
+
+@contextmanager
+def working_folder() -> Iterator[None]:
+    """Look for modules in the working folder too, after all others.
+
+    What a user declares may lie there, and a command does not look, as `python -m` does.
+    """
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _git(*arguments: str) -> str:

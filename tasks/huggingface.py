@@ -33,6 +33,7 @@ from beyond.data.given import (
     SPLIT_NAMES,
     Seen,
     Stamp,
+    files_below,
     first_line,
     listed,
     require_room,
@@ -286,7 +287,7 @@ def _stamps(path: str) -> tuple[Stamp, ...] | None:
     """Say which version of a folder this is; `InputError` for a path that cannot be one."""
     folder = expanded(path)
     if folder.is_dir():
-        return tuple(stamp(file) for file in sorted(folder.rglob("*")) if file.is_file())
+        return tuple(map(stamp, files_below(folder)))
     if folder.exists():
         raise InputError(
             f"task.path must be a folder, or a data set of the hub, got the file {path!r}"

@@ -25,12 +25,14 @@ from beyond.architectures import cnn
 from beyond.contracts import TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.given import (
+    HIDDEN,
     SPLIT_NAMES,
     FileTask,
     Seen,
     Stamp,
     Targets,
     counted,
+    files_below,
     listed,
     of_classes,
     stamp,
@@ -126,11 +128,11 @@ def _find(folder: Path) -> Found:
         raise InputError(f"task.path must be {what}, got {str(folder)!r}")
     parts = _parts(folder)
     files, classes, sizes = list[Path](), list[str](), dict[str, int]()
-    kept = {file for part in parts.values() for file in _files(part)}
-    left_out = [file for file in _files(folder) if file not in kept]
+    kept = {file for part in parts.values() for file in files_below(part)}
+    left_out = [file for file in files_below(folder) if file not in kept]
     for split, part in parts.items():
         before = len(files)
-        for file in _files(part):
+        for file in files_below(part):
             inner = file.relative_to(part).parts
             if len(inner) > 1 and file.suffix.lower() in FORMATS:
                 files.append(file)
@@ -151,7 +153,7 @@ def _find(folder: Path) -> Found:
 def _parts(folder: Path) -> dict[str, Path]:
     """Return the folder of each split, in order; without them the folder is all of `train`."""
     inside = sorted(
-        path for path in folder.iterdir() if path.is_dir() and not _hidden(path, folder)
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(HIDDEN)
     )
     named = [(SPLIT_NAMES.get(path.name.lower()), path) for path in inside]
     if "train" not in dict(named):
@@ -167,17 +169,6 @@ def _parts(folder: Path) -> dict[str, Path]:
             raise InputError(f"{folder} must have one folder for the {split} split, got {both}")
         parts[split] = path
     return {split: parts[split] for split in ("train", "validation", "test") if split in parts}
-
-
-def _files(folder: Path) -> list[Path]:
-    """Every file below, those of one folder after another; hidden ones are not there."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
-    return sorted(files, key=lambda path: path.relative_to(folder).parts)
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    """Say whether a name below the folder is of the system's: `.DS_Store`, `__MACOSX`."""
-    return any(name.startswith((".", "__")) for name in path.relative_to(folder).parts)
 
 
 @lru_cache(maxsize=4)

@@ -237,6 +237,16 @@ def test_a_setting_of_a_sweep_may_be_one_that_the_standing_choices_lack(beyond, 
     assert set(runs["variant"]) == {"population_size=8, budget.steps=1"}
 
 
+def test_a_long_check_is_told(beyond, monkeypatch):
+    beyond("--cfg", "job")  # Hydra's search for plug-ins loads them anew
+    monkeypatch.setattr(sys.modules["hydra_plugins.beyond_cells.sweeper"], "SILENCE", -1.0)
+    status, told, _ = beyond("-m", "method=constant,backprop", "budget.epochs=1", "seeds=1")
+    assert status == 0
+    assert told.splitlines()[:2] == [
+        f"checked {number} of 2 runs before the first is trained" for number in (0, 1)
+    ]
+
+
 def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
     status, told, _ = beyond(
         "method=backprop", "task=regression/diabetes", "budget.epochs=2", "seeds=4"

@@ -6,11 +6,13 @@ is told of all that, is here.
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ SPLIT_NAMES = {  # as people call them
     "val": "validation",
     "test": "test",
 }
+HIDDEN = (".", "__")  # a name that begins so is the system's: `.DS_Store`, `__MACOSX`
 Stamp = tuple[int, int]  # when a file was changed last, in ns; its size in bytes
 
 
@@ -220,12 +223,41 @@ def of_values(values: np.ndarray, where: str) -> Targets:
 
 def stamp(file: Path) -> Stamp:
     """Say which version of a file this is; `InputError` if it is not there, or too large."""
-    try:
-        stat = file.stat()
-    except OSError as error:
-        raise InputError(f"task.path: {error.strerror}: {str(file)!r}") from None
+    stat = _stat(file)
     require_room(file, stat.st_size)
     return stat.st_mtime_ns, stat.st_size
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below, those of one folder after another; hidden ones are not there.
+
+    A link to a folder is one. Raises `InputError` for what may not be opened, or leads nowhere:
+    nothing is left out without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise _unopened(error, error.filename)
+
+    found = list[Path]()
+    for place, inside, names in os.walk(folder, onerror=refuse, followlinks=True):
+        inside[:] = [name for name in inside if not name.startswith(HIDDEN)]
+        for name in inside:
+            if Path(place).resolve().is_relative_to(Path(place, name).resolve()):
+                raise InputError(f"{Path(place, name)} is a link to a folder that it is in")
+        files = [Path(place, name) for name in names if not name.startswith(HIDDEN)]
+        found += [file for file in files if S_ISREG(_stat(file).st_mode)]
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise _unopened(error, file) from None
+
+
+def _unopened(error: OSError, path: Path | str) -> InputError:
+    return InputError(f"task.path: {error.strerror}: {str(path)!r}")
 
 
 def require_room(file: Path | str, size: int) -> None:

@@ -72,8 +72,12 @@ def _read(reading: Reading, changed: Stamp) -> Frame:  # noqa: ARG001
             f"{file}, line {line}: not {reading.encoding} "
             f"(byte 0x{error.object[error.start]:02x}); task.encoding names another, as latin-1"
         ) from None
-    except ImportError as error:
-        raise InputError(f"{file}: {error.name or error} is needed to read it") from None
+    except ImportError as error:  # as pandas has it, of the module that it lacks
+        package = getattr(error.__cause__, "name", None) or error.name
+        raise InputError(
+            f"{file} needs the library {package}, which the extra excel brings: "
+            "pip install 'beyond-backprop[excel]'"
+        ) from None
     except (OSError, ValueError, LookupError) as error:
         raise InputError(f"{file} cannot be read: {first_line(error)}") from None
     if not len(frame):

@@ -69,12 +69,15 @@ class Network(ABC):
         What passes in training change and no rule does, a row for each replica: the running
         statistics of batch normalisation. Empty where nobody holds any: passes then see those that
         the network starts with, and change none.
+    fewest : int
+        Examples that a pass in training takes at least: a batch of one cannot be normalised.
     """
 
     blocks: tuple[Block, ...]
     n_weights: int
     forward_flops: int
     buffers: Buffers = NO_BUFFERS
+    fewest: int = 1
 
     @abstractmethod
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:

@@ -209,6 +209,10 @@ class ModuleNetwork(Network):
         self._first = {
             name: values for name, values in buffers.items() if not after[name].equal(values)
         }
+        try:
+            self._call(self._weights, buffers, x[:1], training=True)
+        except Exception:  # torch raises what it will
+            self.fewest = len(x)
         self._stacks = {False: True, True: not self._draws}
         for training, possible in self._stacks.items():
             self._stacks[training] = possible and self._passes(x, training)

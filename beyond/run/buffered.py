@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from beyond.contracts import Batch, Method
+from beyond.errors import UnsupportedError
 from beyond.network.trainable import NO_BUFFERS, Buffers, Network
 from beyond.problem import Problem
 from beyond.run.setup import Setup
@@ -29,15 +30,27 @@ class State(TypedDict):
 
 
 class Buffered(Method[State]):
-    """A rule, and the buffers of the network that it trains."""
+    """A rule, and the buffers of the network that it trains.
 
-    def __init__(self, rule: Method[Any]) -> None:
+    A batch with fewer than the `fewest` examples that the network takes in training is refused.
+    """
+
+    def __init__(self, rule: Method[Any], fewest: int = 1) -> None:
         self.rule = rule
+        self.fewest = fewest
         self.signal = rule.signal  # pyright: ignore[reportAttributeAccessIssue]
         self.batch_size = rule.batch_size
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        """Start with the problem's buffers, or with those that the network starts with."""
+        """Start with the problem's buffers, or with those that the network starts with.
+
+        `UnsupportedError` for batches that the network cannot take in training.
+        """
+        if self.batch_size is not None and self.batch_size < self.fewest:
+            raise UnsupportedError(
+                f"the network cannot be trained on fewer than {self.fewest} examples at a time, as "
+                f"where a batch is normalised: method.batch_size is {self.batch_size}"
+            )
         buffers = problem.buffers or problem.fresh_buffers(len(params))
         return {"rule": self.rule.init(problem.holding(buffers), params, rng), "buffers": buffers}
 
@@ -66,7 +79,7 @@ class Buffered(Method[State]):
 
 def buffered(rule: Method[Any], network: Network) -> Method[Any]:
     """Return a rule that keeps the network's buffers, if it has any."""
-    return Buffered(rule) if network.fresh_buffers(1) else rule
+    return Buffered(rule, network.fewest) if network.fresh_buffers(1) else rule
 
 
 def buffers_of(state: Any, network: Network) -> Buffers:

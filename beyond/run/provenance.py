@@ -24,6 +24,7 @@ from typing import Any
 from beyond import installed
 from beyond.catalog import ADDED, is_plugin
 from beyond.errors import InputError
+from beyond.installed import working_folder
 from beyond.run import loop
 
 MAIN = "__main__"
@@ -231,13 +232,18 @@ def _file(name: str) -> Path | None:
 
 @cache
 def _root(top: str) -> Path | None:
+    """File of a module, or a package's `__init__.py`, be there one or not."""
     try:
-        spec = find_spec(top)
+        with working_folder():
+            spec = find_spec(top)
     except (ImportError, ValueError):  # the running script has none
         return None
-    if spec is None or not (spec.origin or "").endswith(".py"):
+    if spec is None:
         return None
-    file = Path(spec.origin or "").resolve()
+    folders = list(spec.submodule_search_locations or ())
+    file = (Path(folders[0], "__init__.py") if folders else Path(spec.origin or "")).resolve()
+    if file.suffix != ".py":
+        return None
     installed = {"site-packages", "dist-packages"}.intersection(file.parts)
     standard = file.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
     ours = top in OURS or is_plugin(top)

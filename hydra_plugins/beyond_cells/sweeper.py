@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from beyond.run.plan import Before
 
 CHOICES = tuple(CONTRACTS)
+SILENCE = 5.0  # seconds without a word, at most
 
 
 class CellSweeper(BasicSweeper):
@@ -133,7 +135,7 @@ class CellSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: all cells are checked before the first batch."""
 
-    def _planned(self, every: Iterable[list[str]]) -> list[list[str]]:
+    def _planned(self, every: Sequence[list[str]]) -> list[list[str]]:
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
@@ -142,7 +144,11 @@ class CellSweeper(BasicSweeper):
 
         console, jobs, agenda = Console(stderr=True), list[list[str]](), Agenda()
         compose = cache(self._composed)
-        for overrides in every:
+        told = perf_counter()
+        for number, overrides in enumerate(every):
+            if perf_counter() - told > SILENCE:
+                told = perf_counter()
+                say(console, f"checked {number} of {len(every)} runs before the first is trained")
             try:
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 config = deepcopy(compose(*(entry for entry in overrides if entry not in settings)))

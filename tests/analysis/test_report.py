@@ -109,6 +109,18 @@ def test_publish_prints_a_summary_and_where_the_report_is(study, capsys):
     assert "index.html" in printed
 
 
+def test_the_summary_is_printed_before_the_figures_are_drawn(study, capsys, monkeypatch):
+    study.cell("genetic", status="skipped")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Study, "report", full)
+    with pytest.raises(SystemExit, match="No space left on device"):
+        publish(study.folder)
+    assert "image/digits: test accuracy_score" in capsys.readouterr().out
+
+
 def test_a_sweep_over_the_budget_has_one_ranking_a_budget(study, capsys):
     """The arm that leads with much compute is last with little; neither page mixes the two."""
     for budget, variant in ((20.0, "budget.epochs=20"), (300.0, "")):

@@ -1,5 +1,6 @@
 """Choices in added folders and installed packages: one file each, one line for what is wrong."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ FAULTS = [
     ("beyond/catalog.py", "for o in fit if o is not cls)]", "for o in fit if o is None)]"),
     # a step may keep the graph of all before it
     ("beyond/run/training.py", "if any(tensor.requires_grad for", "if any(tensor is None for"),
+    # what a command declares is not found where it is typed; nor is a change in it noticed
+    ("beyond/installed.py", "    sys.path.append(here)\n", ""),
+    ("beyond/run/provenance.py", "if folders else", "if folders and spec.origin else"),
     # who asks for settings may change them for all
     ("beyond/catalog.py", "return deepcopy(mine[name])", "return mine[name]"),
 ]
@@ -482,3 +486,31 @@ def test_a_rule_that_leaves_something_out_says_what(add, beyond):
     add(methods__signed=METHOD.replace("def direction", "def towards"))
     told = beyond("method=signed", *SMALL)[1]
     assert told == "beyond: beyond_path.methods.signed.Signed must define direction\n"
+
+
+NETS = """from torch import nn
+
+
+def make(input_shape, n_outputs):
+    return nn.Sequential(nn.Linear(*input_shape, 4), nn.BatchNorm1d(4), nn.Linear(4, n_outputs))
+"""
+
+
+def test_what_is_declared_may_lie_in_the_working_folder(beyond, tmp_path, monkeypatch):
+    place = tmp_path / "mynets" / "small.py"  # a package without an __init__.py
+    place.parent.mkdir()
+    place.write_text(NETS)
+    before = list(sys.path)
+    arguments = "task=tabular/moons", "network=module", "network.factory=mynets.small:make"
+    status, told, _ = beyond(*arguments, "seeds=1")
+    assert status == 1
+    assert "a package that BEYOND_PLUGINS declares" in told
+    monkeypatch.setenv("BEYOND_PLUGINS", "mynets")
+    try:
+        assert beyond(*arguments, "seeds=1", "budget.epochs=1")[0] == 0
+    finally:
+        for name in [one for one in sys.modules if one.partition(".")[0] == "mynets"]:
+            del sys.modules[name]
+    assert sys.path == before
+    [manifest] = tmp_path.glob("runs/adhoc/*/manifest.json")
+    assert "mynets/small.py" in json.loads(manifest.read_text())["sources"]

@@ -10,10 +10,11 @@ from torch import nn
 
 from beyond.catalog import load
 from beyond.contracts import Batch
+from beyond.errors import UnsupportedError
 from beyond.ledger import Budget, Ledger
 from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
-from beyond.run.buffered import Buffered
+from beyond.run.buffered import Buffered, buffered
 from beyond.run.loop import train
 from beyond.run.probe import Probe
 from beyond.run.setup import Setup
@@ -32,6 +33,8 @@ FAULTS = [
     ("beyond/network/wrapped.py", "changed = rng is not None and", "changed ="),
     # the batch normalises where running statistics should
     ("beyond/network/wrapped.py", "self.template.train(training)", "self.template.train()"),
+    # what one example alone fails in
+    ("beyond/network/wrapped.py", "self.fewest = len(x)", "pass"),
     # a prediction without the statistics; a step that leaves them; at the weights that it ends with
     (
         "beyond/run/buffered.py",
@@ -204,6 +207,20 @@ def test_a_replica_is_the_seed_alone(spec, close):
     single = kept.step(alone, row, problem, rng_alone)
     for name, values in single["buffers"].items():
         close(stacked["buffers"][name][1:2], values)
+
+
+def test_a_batch_that_cannot_be_normalised_is_refused(spec):
+    network = ModuleNetwork(normalised, spec)
+    assert network.fewest == 2
+    assert ModuleNetwork(lambda: nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3)), spec).fewest == 1
+    for name in ("backprop", "weight_perturbation"):  # which makes no pass in training
+        rule = load("method", name, batch_size=1)
+        problem, rng = Problem(network, spec, Ledger(), rule.signal), Stream("step", SEEDS)
+        weights = network.init(Stream("init", SEEDS))
+        with pytest.raises(
+            UnsupportedError, match=r"fewer than 2 examples at .*: method\.batch_size is 1$"
+        ):
+            buffered(rule, network).init(problem, weights, rng)
 
 
 def test_with_dropout_the_statistics_are_those_of_the_pass_that_learnt(spec, close):

@@ -366,6 +366,14 @@ def test_a_path_that_cannot_be_read_is_one_clear_line(tmp_path):
         task("no/such")
 
 
+def test_a_folder_that_may_not_be_opened_is_not_left_out(tmp_path, lock):
+    (tmp_path / "mine" / "more").mkdir(parents=True)
+    frame().to_csv(tmp_path / "mine" / "a.csv", index=False)
+    locked = lock(tmp_path / "mine" / "more")
+    with pytest.raises(InputError, match=rf"^task\.path: Permission denied: '{locked}'$"):
+        task(str(tmp_path / "mine"), target="label")
+
+
 def test_from_a_folder_to_a_run_in_one_command(beyond, save):
     path = save(rows(frame()))
     status, told, _ = beyond("task=huggingface", f"task.path={path}", "budget.epochs=2")

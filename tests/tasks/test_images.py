@@ -35,6 +35,9 @@ FAULTS = [
         "if mode is None and (pixels == pixels[:, :1]).all():",
         "if mode is None:",
     ),
+    # a class that may not be opened is no class
+    ("beyond/data/given.py", "onerror=refuse, followlinks=True)", "followlinks=True)"),
+    ("beyond/data/given.py", "onerror=refuse, followlinks=True)", "onerror=refuse)"),
     # a class that only the test split has
     ("beyond/data/given.py", "codes[: len(codes) - sum(given)]", "codes"),
 ]
@@ -306,6 +309,28 @@ def test_a_path_that_is_no_folder_is_refused(folder):
         task(folder / "x")
     with pytest.raises(InputError, match=r"^task.path must be a folder, got '.*00\.png'$"):
         task(folder / "apple" / "00.png")
+
+
+def test_a_class_that_may_not_be_opened_is_not_left_out(folder, lock):
+    locked = lock(folder / "cherry")
+    with pytest.raises(InputError, match=rf"^task\.path: Permission denied: '{locked}'$"):
+        task(folder)
+
+
+def test_a_link_to_a_class_is_one(folder, tmp_path):
+    before = whole(task(folder), "train")
+    (folder / "cherry").rename(tmp_path / "elsewhere")
+    (folder / "cherry").symlink_to(tmp_path / "elsewhere")
+    torch.testing.assert_close(whole(task(folder), "train"), before, rtol=0, atol=0)
+    (folder / "apple" / "up").symlink_to(folder)
+    with pytest.raises(InputError, match=r"apple/up is a link to a folder that it is in$"):
+        task(folder)
+
+
+def test_a_link_that_leads_nowhere_is_refused(folder):
+    (folder / "apple" / "gone.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(InputError, match=r"^task\.path: No such file or directory: '.*gone\.png'$"):
+        task(folder)
 
 
 def test_images_too_large_to_hold_are_refused(folder, monkeypatch):

@@ -3,6 +3,8 @@ one clear line for every file that cannot be used.
 """
 
 import gzip
+import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -234,6 +236,13 @@ def test_the_same_table_in_another_file_is_the_same(write, name):
     assert other.checksum() == plain.checksum()
 
 
+def test_a_sheet_is_read(write, tmp_path):
+    pytest.importorskip("openpyxl")
+    frame().to_excel(tmp_path / "shop.xlsx", index=False)  # with a digit less than a float has
+    sheet, plain = task(str(tmp_path / "shop.xlsx")), task(write(frame()))
+    assert torch.equal(shown(sheet, "train")[0], shown(plain, "train")[0])
+
+
 def test_targets_are_values_or_classes(write):
     path = write(frame())
     kinds = {name: task(path, name).spec.target_kind for name in ("price", "buys", "member")}
@@ -415,6 +424,14 @@ def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path):
         InputError, match=r"^the ending of task.path must be one of \.csv, .*; got '\.pdf'$"
     ):
         task(str(tmp_path / "none.pdf"))
+
+
+def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "shop.xlsx", "w") as archive:  # as far as pandas looks
+        archive.writestr("xl/workbook.xml", "")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(InputError, match=r"shop\.xlsx needs the library openpyxl, which the extra"):
+        task(str(tmp_path / "shop.xlsx"))
 
 
 def test_a_file_too_large_to_hold_is_refused(write, monkeypatch):
