@@ -77,6 +77,7 @@ def test_a_list_stands_apart(path):
 def commands():
     """Commands `beyond` of the documentation, without what a shell or a sweep makes of them."""
     text = "\n".join(path.read_text() for path in [ROOT / "README.md", *DOCS.glob("*.md")])
+    text = text.replace("\\\n", "")
     for line in re.findall(r"^(?:\$ )?(?:\w+=\S+ )?beyond (.*=.*)$", text, re.MULTILINE):
         words = shlex.split(line, comments=True)
         yield [
