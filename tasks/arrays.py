@@ -238,7 +238,7 @@ def _load(file: Path, changed: Stamp, inputs: str | None, targets: str | None) -
                 what: {split: _read(archive, file, name) for split, name in names.items()}
                 for what, names in chosen.items()
             }
-    except (BadZipFile, CorruptError, EOFError, NotImplementedError) as error:
+    except (BadZipFile, CorruptError, EOFError, RuntimeError, MemoryError) as error:
         raise InputError(f"{file} is no .npz file, or damaged: {error}") from None
     first, second = (list(names.values()) for names in chosen.values())
     if set(chosen["inputs"]) != set(chosen["targets"]):
@@ -303,6 +303,8 @@ def _read(archive: np.lib.npyio.NpzFile, file: Path, name: str) -> np.ndarray:
         objects = "Object arrays" in str(error)
         what = "holds Python objects, which are not read" if objects else f"is damaged: {error}"
         raise InputError(f"{file}: {name} {what}") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{file}: {name} is no array")
     if not array.ndim or not len(array):
         raise InputError(f"{file}: {name} has no rows")
     if array.dtype.kind == "f" and (odd := ~(np.abs(array) <= LARGEST)).any():  # NaN neither

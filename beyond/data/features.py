@@ -25,16 +25,17 @@ from torch import Tensor
 
 from beyond.data.given import Targets, counted, listed, of_classes, of_values
 from beyond.data.splits import NOISE, Column, Scale, Scaling, Served
-from beyond.data.tables import Frame
+from beyond.data.tables import Frame, named
 from beyond.errors import InputError
 
 MOST_CATEGORIES = 100  # a column of more different texts is of names, or prose
-NUMERIC = 0.9  # a column of texts of which this share are numbers is one of numbers, with errors
+MOST = 0.9  # a column of texts of which this share are numbers, or dates, has errors otherwise
 FEW = 20  # a target of so many different whole numbers, or fewer, is of classes
 TRUTHS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 TRUE = ("true", "yes", "t", "y")
 DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d.*)?")
 PLURALS = {"number": "numbers", "truth": "truth values", "category": "texts", "date": "dates"}
+MISSING = "; task.missing=[{!r}] takes it as missing"
 YEAR, WEEK = 365.2425, 7.0  # days
 
 
@@ -159,7 +160,7 @@ class Table:
         """
         import pandas as pd
 
-        frame: Frame = pd.DataFrame(rows).reset_index(drop=True).rename(columns=str)
+        frame: Frame = named(pd.DataFrame(rows).reset_index(drop=True))
         lacking = [feature.name for feature in self.features if feature.name not in frame]
         if lacking:
             raise InputError(f"inputs must have the columns of {self.where}: no {listed(lacking)}")
@@ -242,10 +243,10 @@ def _feature(name: str, column: Any) -> Feature:
     categories = Feature(name, "category", gaps, tuple(sorted(different)))
     if isinstance(column.dtype, pd.CategoricalDtype):  # said by the source, whatever they look like
         return categories
-    if _dates(column).notna().equals(~missing):
-        return Feature(name, "date", gaps)
-    numbers: Any = pd.to_numeric(texts, errors="coerce")
-    return Feature(name, "number", gaps) if numbers.notna().mean() >= NUMERIC else categories
+    for kind, taken in (("date", _dates), ("number", _numeric)):
+        if taken(texts).notna().mean() >= MOST:
+            return Feature(name, kind, gaps)
+    return categories
 
 
 def understand_target(
@@ -306,21 +307,33 @@ def _numbers(feature: Feature, column: Any, where: str) -> list[np.ndarray]:
 
 def finite(name: str, column: Any, where: str) -> np.ndarray:
     """Numbers (N,) of a column, NaN where one is missing; `InputError` with the row for others."""
-    import pandas as pd
     from pandas.api import types
 
-    numbers: Any = (
-        column if types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
-    )
-    _refuse(
-        name, column, numbers.isna(), where, "number", "; task.missing=[{!r}] takes it as missing"
-    )
+    numbers: Any = column if types.is_numeric_dtype(column) else _numeric(column)
+    _refuse(name, column, numbers.isna(), where, "number", MISSING)
     values = numbers.to_numpy(float, na_value=np.nan, copy=True)
     infinite = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if infinite.size:
         row = int(infinite[0])
         raise InputError(f"{place(where, row, name)}: {values[row]} is no finite number")
     return values
+
+
+def _numeric(column: Any) -> Any:
+    """Numbers of a column of texts, NaN for what is none."""
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except OverflowError:  # whole, and longer than any real number
+        return column.map(_real)
+
+
+def _real(entry: object) -> float:
+    try:
+        return float(str(entry))
+    except ValueError:
+        return np.nan
 
 
 def _truths(feature: Feature, column: Any, where: str) -> list[np.ndarray]:
@@ -334,7 +347,7 @@ def _dated(feature: Feature, column: Any, where: str) -> list[np.ndarray]:
     import pandas as pd
 
     dates = _dates(column)
-    _refuse(feature.name, column, dates.isna(), where, "date")
+    _refuse(feature.name, column, dates.isna(), where, "date", MISSING)
     days: Any = (dates - pd.Timestamp("2000-01-01", tz="UTC")) / pd.Timedelta(days=1)
     days = days.to_numpy(float)
     angles = [2 * pi * days / period for period in (YEAR, WEEK)]

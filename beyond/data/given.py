@@ -21,7 +21,7 @@ from beyond.contracts import Architecture, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask
 from beyond.data.drawn import digest
 from beyond.data.splits import Column, Scaling
-from beyond.errors import InputError
+from beyond.errors import InputError, require
 from beyond.files import expanded
 from beyond.settings import Text, settings
 
@@ -222,8 +222,10 @@ def of_values(values: np.ndarray, where: str) -> Targets:
 
 
 def stamp(file: Path) -> Stamp:
-    """Say which version of a file this is; `InputError` if it is not there, or too large."""
+    """Say which version of a file this is; `InputError` if it is none, or too large."""
     stat = _stat(file)
+    # a pipe never ends, and is read once
+    require("task.path", "a file", str(file), S_ISREG(stat.st_mode))
     require_room(file, stat.st_size)
     return stat.st_mtime_ns, stat.st_size
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from warnings import catch_warnings
 
 import numpy as np
 
@@ -97,10 +98,14 @@ def _each(where: str, images: Sequence[Source], look: Any) -> list[Any]:
     from PIL import Image, UnidentifiedImageError
 
     seen, unread = list[Any](), list[str]()
+    formats = sorted(set(FORMATS.values()))
     for name, source in images:
         try:
             opened = BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(opened, formats=sorted(set(FORMATS.values()))) as image:
+            with (
+                catch_warnings(action="ignore"),
+                Image.open(opened, formats=formats) as image,
+            ):
                 seen.append(look(image))
         except UnidentifiedImageError:
             unread.append(f"{name} (no image)")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from beyond import catalog
 from beyond.contracts import Task
+from beyond.data.tables import named
 from beyond.errors import InputError, require, said, shown
 
 
@@ -94,7 +95,7 @@ def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data
 
     def write(path: Path) -> None:
         try:
-            frame.set_axis(map(str, frame.columns), axis=1).to_parquet(path, index=False)
+            named(frame).to_parquet(path, index=False)
         except OSError:
             raise
         except Exception as error:  # pyarrow has its errors

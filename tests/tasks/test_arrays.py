@@ -304,12 +304,47 @@ def truncated():
     return bytes(damaged)
 
 
+def zipped(files):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, contents in files.items():
+            archive.writestr(name, contents)
+    return held.getvalue()
+
+
+def promising(shape):
+    """An array of which only the header is there."""
+    held = io.BytesIO()
+    described = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(held, described)
+    return held.getvalue()
+
+
+def locked():
+    """An archive that says of its files that they are encrypted."""
+    held = io.BytesIO()
+    np.savez(held, X=FEATURES, y=CLASSES)
+    marked = bytearray(held.getvalue())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = marked.find(signature)
+        while at >= 0:
+            marked[at + place] |= 1
+            at = marked.find(signature, at + 4)
+    return bytes(marked)
+
+
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
         (b"", "no .npz file, or damaged"),
         (b"PK\x03\x04nothing", "no .npz file, or damaged"),
         (truncated(), "my.npz"),
+        (zipped({"X.npy": b"no array", "y.npy": b""}), "my.npz: X is no array$"),
+        (
+            zipped({"X.npy": promising((10**12, 40)), "y.npy": b""}),
+            "no .npz file, or damaged: Unable",
+        ),
+        (locked(), "no .npz file, or damaged: File 'X.npy' is encrypted"),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(tmp_path, contents, message):

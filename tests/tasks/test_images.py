@@ -287,6 +287,12 @@ BAD = {
 }
 
 
+def test_a_large_image_is_read_without_a_warning(folder, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    task(folder)
+    assert not recwarn
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_folder_is_one_clear_line(folder, name):
     spoil, settings, message = BAD[name]

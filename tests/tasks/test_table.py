@@ -3,11 +3,14 @@ one clear line for every file that cannot be used.
 """
 
 import gzip
+import os
 import sys
 import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -58,6 +61,16 @@ FAULTS = [
         "max(self.counts.values()) / len(self.values)",
         "1 / len(self.counts)",
     ),
+    # the line within what was decoded at once
+    ("beyond/data/tables.py", "            line += text.count(NEWLINE)", "            line = 1"),
+    # what is over is an index, and all columns are moved
+    ("beyond/data/tables.py", "if not isinstance(frame.index, pd.RangeIndex) or", "if"),
+    # what is not there is missing
+    ("beyond/data/tables.py", " or frame.iloc[:, -1].isna().any()", ""),
+    # a pipe is waited for
+    ("beyond/data/given.py", "str(file), S_ISREG(stat.st_mode))", "str(file), True)"),
+    # one wrong day makes texts of all
+    ("beyond/data/features.py", ".notna().mean() >= MOST", ".notna().all()"),
     # fewer examples are the oldest ones
     (
         "beyond/data/columns.py",
@@ -396,9 +409,61 @@ BAD = {
         {"group": "b"},
         "whose largest group is at most 10 of 100",
     ),
-    "bytes of something else": (gzip.compress(b"a,y\n1,2\n"), {}, "line 1: not utf-8"),
+    "bytes of something else": (gzip.compress(b"a,y\n1,2\n"), {}, "shop.csv is no text but gzip"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0", {}, "line 1: not utf-8 (byte 0x89); task.encoding"),
+    "a character 0": (b"a,y\n1,x\n2\0,z\n", {}, "shop.csv, line 3: not utf-8 (byte 0x00)"),
+    "utf-16 with its mark": (
+        "a,y\n1,\u00e9\n".encode("utf-16"),
+        {},
+        "line 1: not utf-8 (byte 0xff); task.encoding names another, as utf-16",
+    ),
+    "utf-16 without it": (
+        "a,y\n1,\u00e9\n".encode("utf-16-le"),
+        {},
+        "line 1: not utf-8 (byte 0x00); task.encoding names another, as utf-16",
+    ),
+    "a text cut within a character": (
+        "a,y\n1,\u00e9".encode()[:-1],
+        {},
+        "line 2: not utf-8 (byte 0xc3)",
+    ),
+    "another encoding far behind": (
+        b"a,y\n" + b"1,x\n" * 700_000 + b"2,\xfc\n",
+        {},
+        "line 700002: not utf-8 (byte 0xfc); task.encoding names another, as latin-1",
+    ),
+    "a row too short": (
+        header("a", "b", "y", rows=("1,2,x", "1", "1,2,x")),
+        {},
+        "line 3: 1 field instead of 3",
+    ),
+    "rows longer than the header": (
+        header("a", "b", "y", rows=("1,2,x,", "3,4,z,")),
+        {},
+        "line 2: 4 fields instead of 3",
+    ),
+    "a quote that is not closed": (
+        header("a", "b", "y", rows=("1,2,x", '1,"2,x', "1,2,x")),
+        {},
+        "shop.csv, row 2: a quote is not closed",
+    ),
+    "a delimiter of two": (
+        header("a", "y"),
+        {"delimiter": "::"},
+        "delimiter must be one character, or null, got '::'",
+    ),
+    "a whole number beyond all": (
+        header("a", "y", rows=[f"{i},{i % 2}" for i in range(20)] + [f"1{'0' * 400},1"]),
+        {},
+        "row 21, column 'a': inf is no finite number",
+    ),
+    "a day that is none": (
+        header("a", "y", rows=[f"2020-02-{i + 1},{i % 2}" for i in range(20)] + ["2020-02-30,1"]),
+        {},
+        "row 21, column 'a': '2020-02-30' is no date, as the others are; task.missing=",
+    ),
     "too many columns": (
-        header(*(f"c{i}" for i in range(10_001)), "y"),
+        header(*(f"c{i}" for i in range(10_001)), "y", rows=(",".join("1" * 10_002),)),
         {},
         "10,002 columns; at most 10,000",
     ),
@@ -415,6 +480,46 @@ def test_a_bad_file_is_one_clear_line(write, name):
     assert "\n" not in str(refused.value)
     assert "InputError" not in str(refused.value)
     assert str(refused.value).count("shop.csv") <= 1
+
+
+def test_an_entry_may_be_long_and_a_line_blank_and_the_last_column_have_gaps(write):
+    rows = [f"{'word ' * 40_000},{index},{'' if index % 3 else index}" for index in range(9)]
+    path = write(header("text", "y", "b", rows=[*rows, "", "  "]))
+    assert len(task(path, "y", kind="values", ignore=["text"])._frame) == 9
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "xlsx"])
+def test_a_name_twice_is_refused_in_every_kind_of_file(tmp_path, monkeypatch, suffix):
+    made = pd.DataFrame([["a", "a", "y"], [1, 2, 3]])
+    path = tmp_path / f"shop.{suffix}"
+    path.touch()
+    if suffix == "parquet":
+        columns = [pa.array([1]), pa.array([2]), pa.array([3])]
+        pq.write_table(pa.table(columns, names=["a", "a", "y"]), path)
+    monkeypatch.setattr(pd, "read_excel", lambda *_, nrows=None, **__: made[:nrows])
+    with pytest.raises(InputError, match=r"shop\..*, line 1: two columns are named 'a'$"):
+        task(str(path), "y")
+
+
+def test_names_of_several_levels_are_texts(tmp_path):
+    made = frame()[["age", "buys"]].set_axis([["a", "b"], ["c", "d"]], axis=1)
+    made.to_parquet(tmp_path / "levels.parquet")
+    assert task(str(tmp_path / "levels.parquet"), "('b', 'd')").spec.input_shape == (2,)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    os.mkfifo(tmp_path / "b.csv")
+    (tmp_path / "c.csv").symlink_to("/dev/zero")
+    for name in "abc":
+        with pytest.raises(InputError, match=rf"^task.path must be a file, got '.*{name}\.csv'$"):
+            task(str(tmp_path / f"{name}.csv"))
+    (tmp_path / "d.csv").symlink_to("d.csv")
+    with pytest.raises(InputError, match=r"^task.path: Too many levels of symbolic links: "):
+        task(str(tmp_path / "d.csv"))
+    for path, line in (("~nobody_/a.csv", "'~nobody_/a.csv': "), ("a\0.csv", "a path must be ")):
+        with pytest.raises(InputError, match=f"^{line}"):
+            task(path)
 
 
 def test_a_file_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path):
