@@ -74,7 +74,7 @@ def _read(reading: Reading, changed: Stamp) -> Frame:  # noqa: ARG001
             from pyarrow.parquet import read_schema
 
             _require_distinct(file, read_schema(file).names)
-            frame = pd.read_parquet(file)
+            frame = _marked(pd.read_parquet(file), reading.missing)
         else:
             header: Any = pd.read_excel(file, header=None, nrows=1)
             _require_distinct(file, header.iloc[0].dropna() if len(header) else [])
@@ -166,6 +166,17 @@ def _require_distinct(file: Path, names: Iterable[str]) -> None:
         if name in seen:
             raise InputError(f"{file}, line 1: two columns are named {name!r}")
         seen.add(name)
+
+
+def _marked(frame: Frame, missing: tuple[str, ...]) -> Frame:
+    """Take entries away that stand for nothing, be they texts or numbers."""
+    import pandas as pd
+
+    if not missing:
+        return frame
+    numbers: Any = pd.to_numeric(pd.Series(missing), errors="coerce")
+    markers = [*missing, *numbers.dropna()]
+    return frame.apply(lambda column: column.mask(column.isin(markers)))
 
 
 def _check_header(reading: Reading, delimiter: str) -> None:

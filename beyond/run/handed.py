@@ -95,7 +95,7 @@ def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data
 
     def write(path: Path) -> None:
         try:
-            named(frame).to_parquet(path, index=False)
+            _with_texts(named(frame)).to_parquet(path, index=False)
         except OSError:
             raise
         except Exception as error:  # pyarrow has its errors
@@ -103,6 +103,13 @@ def table(frame: Any, target: str, name: str = "table", **settings: Any) -> Data
             raise InputError(f"frame {name!r} cannot be kept as parquet: {reason}") from error
 
     return Data("table", f"{name}.parquet", write, {"target": target, **settings})
+
+
+def _with_texts(frame: Any) -> Any:
+    """Name categories by texts: parquet takes others for what they are made of, such as numbers."""
+    categories = frame.select_dtypes("category").items()
+    named = {name: column.cat.rename_categories(str) for name, column in categories}
+    return frame.assign(**named)
 
 
 def arrays(X: Any, y: Any, name: str = "arrays", **settings: Any) -> Data:

@@ -27,11 +27,6 @@ FAULTS = [
     # what is refused leaves a file behind
     ("beyond/run/handed.py", "for place in (*made, *above):", "for place in ():"),
     ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
-    (
-        "beyond/run/handed.py",
-        "path = folder / digest / self.file_name",
-        "path = folder / self.file_name",
-    ),
     ("beyond/run/provenance.py", "yield _definition(part).__mod", "yield type(part).__mod"),
     ("beyond/run/provenance.py", "waiting.append(value)", "pass"),
     ("beyond/run/provenance.py", "if not name.startswith(TYPED)", ""),

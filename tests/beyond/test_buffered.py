@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from beyond.catalog import load
-from beyond.contracts import Batch
+from beyond.contracts import Batch, Method, Signal
 from beyond.errors import UnsupportedError
 from beyond.ledger import Budget, Ledger
 from beyond.network.wrapped import ModuleNetwork
 from beyond.problem import Problem
-from beyond.run.buffered import Buffered, buffered
+from beyond.run.buffered import Buffered, buffered, with_buffers
 from beyond.run.loop import train
 from beyond.run.probe import Probe
 from beyond.run.setup import Setup
@@ -57,6 +57,12 @@ FAULTS = [
         "            module.get_buffer(name).copy_(values[0])\n",
         "            pass\n",
     ),
+    # what else the rule says of itself is not heard
+    ("beyond/run/buffered.py", 'return self.rule.carriers(state["rule"], problem)', "return None"),
+    ("beyond/run/buffered.py", 'return self.rule.done(state["rule"])', "return False"),
+    ("beyond/run/buffered.py", "return self.rule.left_alone(problem)", "return ()"),
+    ("beyond/run/buffered.py", "self.batch_size = rule.batch_size", "self.batch_size = 32"),
+    ("beyond/run/buffered.py", "for name, other in setup.also.items()}", "for name, other in ()}"),
     # what was learnt first is lost; the probe's network has not been trained
     ("beyond/run/pretraining.py", "buffers = buffers_of(training.state, network)", "buffers = {}"),
     ("beyond/run/probe.py", "problem = self.problem.holding(held)", "problem = self.problem"),
@@ -234,6 +240,43 @@ def test_with_dropout_the_statistics_are_those_of_the_pass_that_learnt(spec, clo
     drawn.forward(kept.params(state), batch.inputs, Stream("step", SEEDS))
     for name, values in after["buffers"].items():
         close(values, drawn.buffers[name])
+
+
+class Outspoken(Method[list]):
+    """A rule that says other than the usual of all that may be asked."""
+
+    signal, batch_size = Signal.TARGETS, 7
+
+    def init(self, problem, params, rng):
+        return [params]
+
+    def step(self, state, batch, problem, rng):
+        return state
+
+    def params(self, state):
+        return state[0]
+
+    def carriers(self, state, problem):
+        return {1: state[0]}
+
+    def left_alone(self, problem):
+        return [block.name for block in problem.blocks]
+
+    def done(self, state):
+        return len(state) == 1
+
+
+def test_what_a_rule_says_of_itself_is_heard(spec, setup):
+    rule = Outspoken()
+    kept, problem, state, _ = started(rule, normalised, spec)
+    params = state["rule"][0]
+    assert (kept.signal, kept.batch_size) == (Signal.TARGETS, 7)
+    assert kept.params(state) is kept.carriers(state, problem)[1] is params
+    assert kept.left_alone(problem) == ["0", "1", "3"]
+    assert kept.done(state)
+    also = with_buffers(replace(setup, also={"other": rule})).also
+    assert isinstance(also["other"], Buffered)
+    assert also["other"].rule is rule
 
 
 def on_images():

@@ -89,6 +89,15 @@ FAULTS = [
         "screen(raw.inputs[:9], raw.targets[:9], self.spec)",
     ),
     ("beyond/data/splits.py", "values[0] + (values - values[0]).mean(0)", "values.mean(0)"),
+    # sums in single precision
+    (
+        "beyond/data/splits.py",
+        "self.values.double() if per_feature",
+        "self.values if per_feature",
+    ),
+    # other inputs are scaled as the first replica's; or as whole numbers
+    ("beyond/data/splits.py", "if self.scale is None else len(self.scale.mean)", ""),
+    ("beyond/data/splits.py", "values=values.to(self.values.dtype))", "values=values)"),
 ]
 
 CLASS_SIZES = (30, 60, 110)
@@ -211,6 +220,26 @@ def test_each_seed_draws_its_own_split_and_a_split_seed_one_for_all():
     assert rows(Toy(split_seed=4), "test", 0) == rows(Toy(split_seed=4), "test", 9) != of_seed[0]
     together = Toy().at([1, 0]).batch("test", torch.arange(30).unsqueeze(0)).inputs
     assert together.flatten(1).tolist() == [of_seed[1], of_seed[0]]
+
+
+@pytest.mark.parametrize("split_seed", [None, 3])
+@pytest.mark.parametrize("scaling", ["feature", "whole", "none"])
+def test_other_inputs_are_prepared_as_those_of_a_batch(scaling, split_seed):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 2, 3, 3), np.uint8)
+    made = scaled(scaling, pixels, split_seed=split_seed).at([0, 1])
+    places = torch.arange(30).expand(2, -1)
+    served, ids = made.batch("test", places).inputs, made.ids("test", places)
+    for replica in range(2):
+        prepared = made.prepared(torch.from_numpy(pixels[ids[replica]]))
+        assert torch.equal(prepared.expand_as(served)[replica], served[replica])
+
+
+def test_moments_are_those_of_double_precision():
+    values = 1000 + np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
+    scale = splits.Column(torch.from_numpy(values)).scale(torch.arange(3000).unsqueeze(0), True)
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(scale.mean[0, 0], exact.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(scale.std[0, 0], exact.std(0), rtol=1e-12)
 
 
 def test_where_splits_come_from_is_said():

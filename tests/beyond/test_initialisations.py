@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from beyond.architectures.gru import Recurrent
+from beyond.architectures.mlp import MLP
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity, orthogonal, uniform
 from beyond.streams import Stream
 
 FAULTS = [
+    # the scale that is set is not used
+    ("beyond/network/parts.py", "SCALED[name](self.init_std)", "SCALED[name](0.1)"),
     (
         "beyond/network/initialisations.py",
         "sqrt(2 / (fan_in + fan_out))",
@@ -101,3 +104,9 @@ def test_the_fans_of_recurrent_weights_are_the_units(make_spec):
     for name in ("weight", "weight_hidden"):
         weights = views[name]
         assert abs(weights.std() * sqrt(40) - 1) < 4 / sqrt(2 * weights.numel())
+
+
+def test_a_recipe_draws_with_the_scale_that_it_is_given(make_spec):
+    network = MLP((60,), initialisation="gaussian", init_std=0.5).build(make_spec((50,)))
+    weights = network.init(Stream("test", range(20)))[:, : 50 * 60]
+    assert weights.std().item() == pytest.approx(0.5, rel=0.02)

@@ -9,6 +9,7 @@ from torch import nn
 from beyond.architectures.mlp import MLP
 from beyond.architectures.module import Module
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.network.layers import Dropout
 from beyond.network.translated import TranslatedNetwork, translated
 from beyond.network.wrapped import ModuleNetwork
 from beyond.streams import Stream
@@ -40,6 +41,13 @@ FAULTS = [
         "return self._wrapped.init(rng, n_copies)",
         "return super().init(rng, n_copies)",
     ),
+    # other numbers than the module's, or another layer
+    ("beyond/network/translated.py", "LayerNorm(part.eps)", "LayerNorm()"),
+    ("beyond/network/translated.py", "Dropout(part.p)", "Dropout(0.5)"),
+    ("beyond/network/translated.py", "part.stride == side and plain", "plain"),
+    ("beyond/network/translated.py", "part.padding == 0 and not", "not"),
+    ("beyond/network/translated.py", "(part.start_dim, part.end_dim) == (1, -1)", "True"),
+    ("beyond/network/translated.py", 'getattr(part, "divisor_override", 0)', "False"),
     # a stack that ours cannot make is refused, and not wrapped
     ("beyond/network/translated.py", "except InputError:", "except KeyError:"),
 ]
@@ -55,7 +63,7 @@ def stack():
         nn.Sequential(nn.Conv2d(4, 3, 1), nn.Tanh(), nn.AvgPool2d(2)),
         nn.Flatten(),
         nn.Linear(3, 6),
-        nn.LayerNorm(6),
+        nn.LayerNorm(6, eps=0.5),
         nn.Sigmoid(),
         nn.Dropout(0.25),
         nn.Identity(),
@@ -81,6 +89,7 @@ def test_outputs_weights_and_gradients_are_the_modules():
         found.append((outputs, network.backward(tape, error)))
     for theirs, mine in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert Dropout(0.25) in ours.layers
     assert ours.forward_flops == wrapped.forward_flops
     assert ours.backward_flops() == wrapped.backward_flops()
 
@@ -126,6 +135,10 @@ OTHERS = {
     "padded by name": head(lambda: nn.Conv2d(2, 2, 3, padding="same")),
     "not square": head(lambda: nn.Conv2d(2, 2, (3, 1), padding=(1, 0))),
     "overlapping": head(lambda: nn.MaxPool2d(3, stride=1, padding=1)),
+    "overlapping means": head(lambda: nn.AvgPool2d(3, stride=1), n=72),
+    "padded": head(lambda: nn.AvgPool2d(3, padding=1), n=18),
+    "another mean": head(lambda: nn.AvgPool2d(2, divisor_override=3), n=32),
+    "flattened in part": head(lambda: nn.Flatten(1, 2)),
     "rounded up": head(lambda: nn.MaxPool2d(3, ceil_mode=True), n=18),
     "a layer of another's": lambda: nn.Sequential(nn.Flatten(), Doubled(128, 3)),
     "a layer twice": twice,

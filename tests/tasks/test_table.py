@@ -6,6 +6,7 @@ import gzip
 import os
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,63 @@ FAULTS = [
         "self._thin(rng.permutation(train), raw.targets)",
         "self._thin(train, raw.targets)",
     ),
+    # validation and test share a group
+    (
+        "beyond/data/columns.py",
+        "test_end = int(ends[np.searchsorted(ends, n_test)])",
+        "test_end = n_test",
+    ),
+    # what splits follow is an input
+    ("beyond/data/columns.py", "in (self.group, self.time) if name}", "in (self.group,) if name}"),
+    ("beyond/data/columns.py", "in (self.group, self.time) if name}", "in (self.time,) if name}"),
+    # a spread that is rounding counts as one; a truth may be rare
+    (
+        "beyond/data/features.py",
+        "varies = std > NOISE * precision * mean.abs()",
+        "varies = std > 0",
+    ),
+    (
+        "beyond/data/features.py",
+        'feature.kind == "category" for feature',
+        'feature.kind != "number" for feature',
+    ),
+    # what is asked for is not heard; one whole number fewer makes classes
+    ("beyond/data/features.py", "(kind is None and numeric and not few)", "(numeric and not few)"),
+    ("beyond/data/features.py", "column.nunique() <= FEW", "column.nunique() < FEW"),
+    # texts are refused, as two in three are numbers
+    ("beyond/data/features.py", "MOST = 0.9", "MOST = 0.5"),
+    # rows of one time are in any order
+    (
+        "beyond/data/features.py",
+        'np.argsort(column.to_numpy(), kind="stable")',
+        "np.argsort(column.to_numpy())",
+    ),
+    # one text, or none, is always the same; blanks count
+    ("beyond/data/features.py", "different < 2 and not column.isna().any()", "different < 2"),
+    (
+        "beyond/data/features.py",
+        "words: Any = column.astype(str).str.strip()",
+        "words: Any = column.astype(str)",
+    ),
+    (
+        "beyond/data/features.py",
+        "texts: Any = column[~missing].astype(str).str.strip()",
+        "texts: Any = column[~missing].astype(str)",
+    ),
+    # nothing says which entries were missing
+    ("beyond/data/features.py", "if self.gaps else []", "if False else []"),
+    ("beyond/data/tables.py", "delimiter = reading.delimiter or", "delimiter ="),
+    # other answers are the same data; a file that changed within a second is the same
+    ("beyond/data/given.py", "digest(raw.inputs, raw.targets, *self", "digest(raw.inputs, *self"),
+    ("beyond/data/given.py", "return stat.st_mtime_ns,", "return stat.st_mtime_ns // 10**9,"),
+    ("beyond/data/given.py", "VALUES: (0.25, 0.5, 0.75)", "VALUES: (0.5, 0.75, 0.9)"),
+    # entries that stand for nothing do so in text files alone; or a number never does
+    (
+        "beyond/data/tables.py",
+        "_marked(pd.read_parquet(file), reading.missing)",
+        "pd.read_parquet(file)",
+    ),
+    ("beyond/data/tables.py", "markers = [*missing, *numbers.dropna()]", "markers = missing"),
     # a list is taken for an entry
     ("beyond/data/features.py", "all(isinstance(entry, Hashable) for", "all(True for"),
 ]
@@ -184,6 +242,9 @@ def test_what_is_learnt_is_learnt_from_the_training_part(write, split_seed):
             cosine = (np.cos(week) - np.cos(all_weeks).mean()) / np.cos(all_weeks).std(ddof=0)
             np.testing.assert_allclose(inputs[replica, :, 11], cosine, rtol=1e-3, atol=1e-4)
             assert targets[replica].tolist() == (here["buys"] == "leaves").astype(int).tolist()
+            others = torch.from_numpy(made._table.inputs[rows[replica]])
+            prepared = made.at([0, 1]).prepared(others).expand_as(inputs)
+            assert torch.equal(prepared[replica], inputs[replica])
 
 
 def test_a_text_that_is_rare_or_unseen_in_the_training_part_is_none(write):
@@ -206,9 +267,16 @@ def test_a_text_that_is_rare_or_unseen_in_the_training_part_is_none(write):
 
 def test_a_column_that_the_training_part_does_not_vary_in_is_off_everywhere(write):
     made = frame().sort_values("since").reset_index(drop=True)
+    made["rounded"] = np.where(np.arange(N) % 2, 0.3, 0.1 + 0.2)
     made["late"] = np.where(np.arange(N) < 250, 5.0, np.arange(N) * 1000.0)
     table = task(write(made), time="since", ignore=["price"])
-    assert not shown(table, "test")[0][..., -1].any()
+    assert not shown(table, "test")[0][..., -2:].any()
+
+
+def test_a_truth_that_is_rare_is_still_one(write):
+    made = frame().assign(member=np.where(np.arange(N) % 50, "no", "yes"))
+    inputs, _, rows = shown(task(write(made), rare=20), "train")
+    assert torch.equal(inputs[..., 3], (rows % 50 == 0).float())
 
 
 def test_groups_stay_together_and_splits_have_the_same_size_at_every_seed(write):
@@ -221,6 +289,7 @@ def test_groups_stay_together_and_splits_have_the_same_size_at_every_seed(write)
         }
         assert not groups["train"] & groups["test"]
         assert not groups["train"] & groups["validation"]
+        assert not groups["validation"] & groups["test"]
         rows = [shown(made, split, [seed])[2][0] for split in SPLITS]
         sizes.add(tuple(map(len, rows)))
         assert len(set(torch.cat(rows).tolist())) == sum(map(len, rows))
@@ -228,6 +297,13 @@ def test_groups_stay_together_and_splits_have_the_same_size_at_every_seed(write)
     assert len(sizes) == 1
     assert next(iter(sizes))[1:] == (45, 45)
     assert tested[0] != tested[1]
+
+
+@pytest.mark.parametrize(("setting", "column"), [("group", "shop"), ("time", "since")])
+def test_what_splits_follow_is_no_input(write, setting, column):
+    made = task(write(frame()), **{setting: column})
+    assert column not in [feature.name for feature in made._table.features]
+    assert made._table.dropped[column] == "splits follow it"
 
 
 @pytest.mark.parametrize("column", ["since", "price"])
@@ -241,10 +317,21 @@ def test_in_order_of_time_the_last_rows_are_tested(write, column):
     assert torch.equal(shown(made, "test")[2][0], shown(made, "test")[2][1])
 
 
-@pytest.mark.parametrize("name", ["shop.csv", "shop.tsv", "shop.parquet"])
-def test_the_same_table_in_another_file_is_the_same(write, name):
-    how = {"sep": "\t"} if name.endswith("tsv") else {}
-    other, plain = task(write(frame(), name, **how)), task(write(frame()))
+def test_rows_of_one_time_are_in_the_order_of_the_file(write):
+    tested = shown(task(write(frame()), time="shop"), "test")[2][0]
+    assert tested.tolist() == frame()["shop"].sort_values(kind="stable").index[-45:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"),
+    [("shop.csv", ","), ("shop.csv", ";"), ("shop.tsv", "\t"), ("shop.parquet", None)],
+)
+def test_the_same_table_in_another_file_is_the_same(write, name, delimiter):
+    how = {} if delimiter is None else {"sep": delimiter}
+    other, plain = (
+        task(write(frame(), name, **how), delimiter=delimiter),
+        task(write(frame(), "plain.csv")),
+    )
     assert torch.equal(shown(other, "train")[0], shown(plain, "train")[0])
     assert other.checksum() == plain.checksum()
 
@@ -265,6 +352,11 @@ def test_targets_are_values_or_classes(write):
     path = write(few, "few.csv")
     assert task(path, "shop").spec.n_outputs == 5
     assert task(path, "shop", kind="values").spec.target_kind is TargetKind.VALUES
+    for n_different, kind in ((20, TargetKind.CLASSES), (21, TargetKind.VALUES)):
+        counted = frame().assign(shop=np.arange(N) % n_different)
+        path = write(counted, f"{n_different}.csv")
+        assert task(path, "shop").spec.target_kind is kind
+    assert task(path, "shop", kind="classes").spec.n_outputs == 21
 
 
 def test_categories_that_the_file_declares_stay_so(write):
@@ -281,6 +373,33 @@ def test_categories_that_the_file_declares_stay_so(write):
     assert list(made._targets.counts) == ["leaves", "buys"]
 
 
+@pytest.mark.parametrize("name", ["shop.csv", "shop.parquet"])
+def test_entries_that_stand_for_nothing_are_missing_in_every_kind_of_file(write, name):
+    made = frame()
+    made.loc[::7, "city"] = None
+    plain = task(write(made, "plain.csv"), ignore=["price"])
+    marked = made.assign(age=made["age"].fillna(-1), city=made["city"].fillna("?"))
+    other = task(write(marked, name), ignore=["price"], missing=["?", "-1"])
+    assert other._table.inputs.shape == (N, 14)
+    assert other.checksum() == plain.checksum()
+
+
+def test_blanks_do_not_count_and_numbers_may_be_texts(write):
+    made = frame()
+    age = made["age"].map(lambda number: None if np.isnan(number) else f" {number}")
+    blank = made.assign(city=made["city"] + " ", member=" " + made["member"], age=age)
+    blank.loc[::2, "city"] = made["city"]
+    plain, other = task(write(made)), task(write(blank, "shop.parquet"))
+    np.testing.assert_array_equal(other._table.inputs, plain._table.inputs)
+
+
+def test_one_text_or_none_is_something_to_learn_from(write):
+    late = np.arange(N) % 3 > 0
+    table = task(write(frame().assign(note=np.where(late, "late", None))))._table
+    assert table.features[-1].name == "note"
+    np.testing.assert_array_equal(table.inputs[:, -2:], np.stack([late, ~late], 1))
+
+
 def test_columns_of_lists_are_left_out(write):
     made = frame()
     made["tags"] = [[place % 3, place] if place else None for place in range(N)]
@@ -294,6 +413,16 @@ def test_columns_of_lists_are_left_out(write):
             task(path, **{setting: "tags"})
 
 
+@pytest.mark.parametrize("texts", [["1", "2", "x"], ["2020-13-45", "2021-14-01", "2022-02-30"]])
+def test_what_is_neither_all_numbers_nor_all_dates_is_a_category(write, texts):
+    made = frame().assign(city=np.array(texts)[np.arange(N) % 3])
+    kinds = {
+        feature.name: (feature.kind, len(feature.standardised))
+        for feature in task(write(made))._table.features
+    }
+    assert kinds["city"] == ("category", 3)
+
+
 def test_it_holds_what_logistic_regression_finds(write):
     made = task(write(frame(2000)), ignore=["price"])
     (train, targets, _), (test, answers, _) = shown(made, "train"), shown(made, "test")
@@ -302,10 +431,15 @@ def test_it_holds_what_logistic_regression_finds(write):
 
 
 def test_a_file_that_changed_is_read_again(write):
-    path = write(frame())
-    before = task(path).checksum()
-    write(frame(seed=1))
-    assert task(path).checksum() != before
+    """Even if one target alone did, within the same second, and the size stayed."""
+    made, found = frame(), set()
+    for nanoseconds, rows in ((10**18, [0, 1]), (10**18 + 1000, [1, 0])):
+        changed = made.assign(buys=made["buys"].iloc[rows + list(range(2, N))].to_numpy())
+        path = write(changed)
+        os.utime(path, ns=(nanoseconds, nanoseconds))
+        found.add((Path(path).stat().st_size, task(path).checksum()))
+    assert len({size for size, _ in found}) == 1
+    assert len(found) == 2
 
 
 def header(*names, rows=("1,2,a",)):
@@ -577,6 +711,7 @@ def test_levels_lie_between_the_share_of_the_largest_class_and_1(write):
     chance = frame()["city"].value_counts(normalize=True).max()
     assert chance > 0.4
     assert made.spec.levels == tuple(round(chance + s * (1 - chance), 3) for s in (0.5, 0.75, 0.9))
+    assert task(write(frame()), "price").spec.levels == (0.25, 0.5, 0.75)
 
 
 def test_fewer_examples_are_drawn_from_all_of_the_time_that_trains(write):

@@ -3,6 +3,7 @@ counts of words, and one clear line for every file that cannot be used.
 """
 
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from beyond.data.texts import encode, units
 from beyond.errors import InputError
 
 FAULTS = [
+    # symbols that no training part can have
+    ("beyond/data/texts.py", "FIRST + min(how.most, n_known),", "FIRST + how.most,"),
+    ("beyond/data/texts.py", "for word in text[:length])", "for word in text)"),
     # the vocabulary is that of all texts
     ("beyond/data/texts.py", "self._read(self.values[part]) for", "self._read(self.values) for"),
     # every replica reads as the first does
@@ -115,6 +119,9 @@ def test_the_vocabulary_is_that_of_the_training_part(write, split_seed, rare, mo
         vocabularies.add(tuple(vocabulary))
         for split in SPLITS:
             inputs, targets, rows = whole(made, split)
+            places = torch.from_numpy(made.examples().inputs)[rows[replica]]
+            prepared = made.at([0, 1]).prepared(places).expand_as(inputs)
+            assert torch.equal(prepared[replica], inputs[replica])
             for row, seen, label in zip(
                 rows[replica].tolist(),
                 inputs[replica].tolist(),
@@ -124,8 +131,10 @@ def test_the_vocabulary_is_that_of_the_training_part(write, split_seed, rare, mo
                 expected = [symbols.get(word, 1) for word in texts[row]]
                 assert seen == expected + [0] * (12 - len(expected))
                 assert label == (source["label"][row] == "good")
-        assert max(symbols.values()) < made.spec.n_symbols <= 2 + most
+        assert max(symbols.values()) < made.spec.n_symbols
     assert len(vocabularies) == (2 if split_seed is None else 1)
+    could_be = [count for count in Counter(chain.from_iterable(texts)).values() if count >= rare]
+    assert made.spec.n_symbols == 2 + min(most, len(could_be))
 
 
 def test_ten_replicas_hold_one_copy_of_the_texts(write):
