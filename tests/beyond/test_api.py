@@ -15,15 +15,23 @@ import torch
 from scipy.sparse import csr_array
 
 import beyond
-from beyond import catalog
+from beyond import api, catalog
 from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
+from beyond.ledger import Budget
 from beyond.run.cell import Cell
+from beyond.settings import RunSettings
 from methods.backprop import Backprop
 
 FAULTS = [
     ("beyond/api.py", 'usual = catalog.brought("method", name).get("start", usual)', "pass"),
     ("beyond/api.py", 'checked("n_jobs", Jobs, n_jobs)', "pass"),
+    # what is asked for is not what is trained
+    ("beyond/api.py", "        run.threads,\n", "        1,\n"),
+    ("beyond/api.py", "        run.test_also,\n", "        None,\n"),
+    ("beyond/api.py", "usual if start is None else start", "usual"),
+    ("beyond/api.py", '"budget": {arm.budget.currency:', '"budget": {"epochs":'),
+    ("beyond/api.py", '"start": plain(start),', '"start": {},'),
     # what is refused leaves a file behind
     ("beyond/run/handed.py", "for place in (*made, *above):", "for place in ():"),
     ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
@@ -67,6 +75,19 @@ def frame():
     rng = np.random.default_rng(0)
     made = pd.DataFrame(rng.normal(size=(90, 3)), columns=["a", "b", "c"])
     return made.assign(price=made["a"] - made["b"], kind=np.where(made["a"] > 0, "high", "low"))
+
+
+def test_what_is_asked_for_is_trained_and_told(tmp_path):
+    task = api._task({"name": "image/digits", "shots": 5}, tmp_path)
+    also = {"prediction": ["sum", "last"]}
+    run = RunSettings(threads=2, test_also=also, seeds=[3, 1])
+    budget = Budget("steps", 3)
+    cell = api._cell("mono_forward", task, "mlp", "related", budget, run)
+    arm = cell.arm
+    assert (arm.threads, arm.budget, arm.test_also) == (2, budget, also)
+    assert arm.start is not None
+    assert arm.start.source == "glyphs"
+    assert Cell.of(cell.settings, arm.name).run_id == cell.run_id
 
 
 def test_the_same_comparison_typed_is_known_to_be_finished(compare, tmp_path):

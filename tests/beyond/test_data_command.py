@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from beyond import catalog
 from beyond.ledger import Budget
 from beyond.run import data
 
@@ -12,6 +13,8 @@ FAULTS = [
     # a step of backprop costs a pass
     ("beyond/run/data.py", '"examples": 3 * size', '"examples": size'),
     ("beyond/run/data.py", "MUCH / (step * n_examples / size)", "MUCH / step"),
+    # an episode counts as one example
+    ("beyond/run/data.py", "n_train * spec.n_scored", "n_train"),
     # what the task would have, whatever is chosen
     (
         "beyond/run/data.py",
@@ -43,6 +46,12 @@ def test_it_tells_inputs_outputs_splits_and_levels(check):
         "network mlp-32, accuracy_score; levels 0.8, 0.9, 0.95\n"
         "budget: 100 backprop epochs a replica, as 312 steps of backprop on 32 examples, 1.0e+08 operations\n"
     )
+
+
+def test_the_examples_of_episodes_are_their_queries(check):
+    n_queries = catalog.load("task", "image/glyphs").spec.episode.n_query
+    told = check("check", "task=image/glyphs", "task.train_size=50")
+    assert f", as {round(100 * 50 * n_queries / 32):,} steps of backprop on 32 examples" in told
 
 
 def test_it_tells_first_what_was_understood_of_a_file(check, tmp_path):
