@@ -91,7 +91,8 @@ class Plots:
     """A study's figures, drawn as in its report, for `matplotlib.pyplot` to show and save.
 
     Each returns its panels, a list of matplotlib Axes to restyle; `axes[0].figure` is the figure.
-    `task` is one of the study's and may be left out where there is one. `TableError` says so where
+    `task` is one of the study's and may be left out where there is one, or one was asked for.
+    `TableError` says so where
     there is nothing to draw.
     """
 

@@ -126,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("name", help="what it is published as, such as gallery")
     parser.add_argument("folders", type=Path, nargs="+", help="studies, such as runs/everything")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="where to write (default: here)")
+    parser.add_argument(
+        "--out", type=Path, default=FOLDER, help="where to write (default: %(default)s)"
+    )
     try:
         path = write(**vars(parser.parse_args(arguments)))
     except (TableError, OSError) as error:

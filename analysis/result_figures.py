@@ -27,7 +27,7 @@ from analysis.canvas import (
 )
 from analysis.report_tables import interval, ranks, score_text
 from analysis.statistics import INTERVAL, Array
-from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
+from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better, several
 from analysis.training_figures import Picture, seeds
 
 _CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds per replica"}
@@ -230,7 +230,7 @@ def overview(summary: Frame) -> Picture | None:
     draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
     _draw_rows(axes, arms, left, shift=0.5)
     axes.set(xlabel="", ylabel="", xlim=(0, len(tasks)))
-    alt = f"Heat map: mean test score and rank interval of {len(arms)} arms on {len(tasks)} tasks."
+    alt = f"Heat map: mean test score and rank interval of {several(len(arms), 'arm')} on {several(len(tasks), 'task')}."
     return Picture("overview", alt, figure)
 
 

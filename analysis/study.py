@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.tables import Frame, TableError, Tables, load
+from analysis.tables import Frame, TableError, Tables, load, several
 
 if TYPE_CHECKING:
     from analysis.figures import Plots
@@ -27,6 +28,9 @@ class Study:
         best by validation.
     against : str, optional
         Name of what was published, to be put beside the study's arms: see `compare`.
+    asked : iterable of str
+        How the run_ids begin that were asked for, in a folder that may have more: where they are of
+        one task, that need not be named.
 
     Attributes
     ----------
@@ -52,9 +56,14 @@ class Study:
     """
 
     def __init__(
-        self, folder: str | Path, reference: str | None = None, against: str | None = None
+        self,
+        folder: str | Path,
+        reference: str | None = None,
+        against: str | None = None,
+        asked: Iterable[str] = (),
     ) -> None:
         self.folder = Path(folder)
+        self._asked = tuple(asked)
         self.reference = reference
         self.against = against
         self.tables: Tables = load(self.folder)
@@ -127,7 +136,7 @@ class Study:
         Parameters
         ----------
         task : str, optional
-            One of `tasks`; may be left out where there is one.
+            One of `tasks`; may be left out where there is one, or one was asked for.
         """
         from analysis.sentences import headline
 
@@ -167,7 +176,7 @@ class Study:
         --------
         >>> study.compare("gallery").summary()
         """
-        return Study(self.folder, reference or self.reference, against)
+        return Study(self.folder, reference or self.reference, against, self._asked)
 
     @property
     def plot(self) -> Plots:
@@ -191,9 +200,15 @@ class Study:
         return write(self, out)
 
     def task(self, name: str | None = None) -> str:
-        """Return a task's name; `TableError` with the known ones if there is none such."""
-        if name is None and len(self.tasks) == 1:
-            return self.tasks[0]
+        """Return a task's name; `TableError` with the known ones if there is none such.
+
+        Without a name, that of the only task, or of the only one that was asked for.
+        """
+        if name is None:
+            asked = self.runs.loc[self.runs["run_id"].str.startswith(self._asked), "task"]
+            found = list(asked.unique()) or self.tasks
+            if len(found) == 1:
+                return str(found[0])
         if name not in self.tasks:
             got = "nothing" if name is None else repr(name)
             raise TableError(f"task must be one of {'; '.join(self.tasks)}; got {got}")
@@ -238,7 +253,8 @@ class Study:
 
     def __repr__(self) -> str:
         n_arms, n_tasks, n_runs = len(self.arms), len(self.tasks), len(self.runs)
-        counts = f"{n_arms} arms on {n_tasks} tasks, {n_runs} replicas"
+        arms, tasks = several(n_arms, "arm"), several(n_tasks, "task")
+        counts = f"{arms} on {tasks}, {several(n_runs, 'replica')}"
         return f"<Study {self.tables.study!r} in {str(self.folder)!r}: {counts}>"
 
     def _repr_html_(self) -> str:

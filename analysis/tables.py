@@ -148,6 +148,11 @@ class Tables:
         )
 
 
+def several(n: int, noun: str) -> str:
+    """Say how many: `1 task`, `2 tasks`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def higher_is_better(score: str) -> bool:
     """Read a score's direction from its name: `_score` goes up, `_error` and `_loss` go down."""
     return not score.endswith(("_error", "_loss"))

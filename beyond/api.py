@@ -108,9 +108,10 @@ def compare(
     amount = _budget(epochs, budget)
     made_tasks = [_task(value, folder / "data") for value in _each(tasks)]
     combined = product(made_tasks, _each(methods), _each(networks), _each(starts))
-    agenda, cells = Agenda(), list[Cell]()
+    agenda, cells, asked = Agenda(), list[Cell](), list[str]()
     for task, method, network, start in combined:
         cell = _cell(method, task, network, start, amount, run)
+        asked.append(cell.arm.id)
         seeds = agenda.add(cell)
         if seeds:
             once = replace(cell, run=replace(cell.run, rerun="none"))
@@ -121,7 +122,7 @@ def compare(
         say(console, line)
     _train(cells, n_jobs, progress)
     note_stale(folder, agenda.kept)
-    return Study(folder, reference)
+    return Study(folder, reference, asked=asked)
 
 
 def run(method: Any, task: Any, network: Any = None, **settings: Any) -> Study:

@@ -32,6 +32,7 @@ FAULTS = [
     ("beyond/api.py", "usual if start is None else start", "usual"),
     ("beyond/api.py", '"budget": {arm.budget.currency:', '"budget": {"epochs":'),
     ("beyond/api.py", '"start": plain(start),', '"start": {},'),
+    ("beyond/api.py", "        asked.append(cell.arm.id)\n", ""),
     # what is refused leaves a file behind
     ("beyond/run/handed.py", "for place in (*made, *above):", "for place in ():"),
     ("beyond/run/plan.py", "give_up(self._given_up.values())", "pass"),
@@ -140,6 +141,17 @@ def test_seeds_may_be_a_list_and_budgets_of_any_currency(compare):
     study = compare("backprop", seeds=[3, 7], epochs=None, budget={"steps": 2})
     assert study.runs["seed"].tolist() == [3, 7]
     assert study.runs["steps"].tolist() == [2, 2]
+
+
+def test_a_figure_is_of_the_task_that_was_asked_for(compare, frame):
+    compare("constant")
+    study = compare(["constant"], beyond.table(frame, target="price"), seeds=3)
+    assert len(study.tasks) == 2
+    assert study.task() == "table/table"
+    again = compare("constant", ["image/digits"])
+    assert again.task() == "image/digits"
+    with pytest.raises(ValueError, match="task must be one of image/digits; table/table; got noth"):
+        beyond.load(study.folder).task()
 
 
 def test_a_frame_is_a_task_and_its_file_is_read_from_the_command_line(compare, frame):
