@@ -18,6 +18,13 @@ from beyond.run.choices import named
 from methods.backprop import Backprop
 
 FAULTS = [
+    # two orders of the same settings are two arms; two classes of one name are one
+    ("beyond/run/arm.py", "json.dumps(plain(value), sort_keys=True)", "json.dumps(plain(value))"),
+    (
+        "beyond/run/arm.py",
+        'f"{type(value).__module__}.{type(value).__qualname__}", **settings}',
+        'f"{type(value).__qualname__}", **settings}',
+    ),
     ("beyond/run/arm.py", "if not isinstance(value, str | int | float | None):", "if False:"),
     ("beyond/run/arm.py", "if type(choice) is cls:", "if choice is not None:"),
     (
@@ -35,6 +42,16 @@ def test_equal_numbers_and_sequences_are_the_same():
     assert plain((1.0, (None, "x", math.inf))) == [1, [None, "x", math.inf]]
     told = [shown(value) for value in (0.1, None, True, (64, 64), "relu", {"a": [1], "b": "x"})]
     assert told == ["0.1", "null", "true", "[64,64]", "relu", "{a:[1],b:x}"]
+
+
+def test_the_order_of_settings_does_not_count_and_the_module_of_a_class_does():
+    assert same({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
+    mine, yours = (
+        make_dataclass("Rule", ["x"], namespace={"__module__": name})(1)
+        for name in ("mine", "yours")
+    )
+    assert same(mine, mine)
+    assert not same(mine, yours)
 
 
 @pytest.mark.parametrize("value", [Fraction(1, 3), Path("a"), {1, 2}, 1j, object()])

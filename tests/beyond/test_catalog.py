@@ -14,6 +14,11 @@ from beyond.errors import InputError
 from beyond.settings import settings
 
 FAULTS = [
+    # what a choice brings is a setting; one that cannot be built is complete
+    ("beyond/catalog.py", 'if key != "defaults"}', "}"),
+    ("beyond/catalog.py", "if MISSING not in read(group, name).values()]", "]"),
+    # two lambdas are one
+    ("beyond/catalog.py", '    if "<" in name:\n', "    if False:\n"),
     (
         "beyond/catalog.py",
         "    if not _is_declared(module):\n        raise _refused(setting, target)\n",
@@ -68,6 +73,28 @@ def test_read_gives_the_settings():
         "content": [1, 2],
     }
     assert catalog.read("box", "empty") == {}
+
+
+def test_what_a_choice_brings_is_none_of_its_settings(folder):
+    """As Hydra writes it."""
+    text = "defaults:\n- override /start@_global_.start: related\n_target_: toy_boxes:Box\n"
+    (folder / "box" / "warm.yaml").write_text(text)
+    assert catalog.brought("box", "warm") == {"start": "related"}
+    assert catalog.brought("box", "small") == {}
+    assert catalog.read("box", "warm") == {"_target_": "toy_boxes:Box"}
+
+
+def test_a_choice_with_a_setting_that_must_be_given_is_not_complete(folder):
+    (folder / "box" / "open.yaml").write_text("_target_: toy_boxes:Box\nsize: ???\n")
+    assert catalog.complete("box") == ["empty", "set/large", "small"]
+
+
+def test_a_function_without_a_name_has_no_place():
+    assert catalog.place(os.path.join).endswith(":join")
+    with pytest.raises(
+        InputError, match=r"^a function must have a name in its module, got .*lambda"
+    ):
+        catalog.place(lambda: None)
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -13,6 +13,13 @@ from beyond.run import provenance
 from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
+    # what is named in settings by name does not count; the manifest has no commit
+    (
+        "beyond/run/provenance.py",
+        "for inner in value.values() if isinstance(value, Mapping) else value:",
+        "for inner in value if not isinstance(value, Mapping) else ():",
+    ),
+    ("beyond/run/provenance.py", "        **installed.commit(),\n", ""),
     ("beyond/run/provenance.py", "if script.get(name) is not definition:", "if False:"),
     ("beyond/run/provenance.py", "in reversed([*enumerate(", "in ([*enumerate("),
     ("beyond/run/provenance.py", "min([node, *node.decorator_list]", "min([node]"),
@@ -116,6 +123,15 @@ def test_a_rule_brings_its_file_what_it_imports_and_the_loop_but_no_other_rule()
 def test_a_part_brings_its_file():
     """The optimizer in a method's field, whatever module it is from."""
     assert "beyond/kits/optimizers.py" in sources(catalog.load("method", "backprop"))
+
+
+def test_what_is_named_anywhere_in_settings_counts():
+    found = sources(SimpleNamespace(), {"a": ["methods.genetic:Genetic"]})
+    assert "methods/genetic.py" in found
+
+
+def test_a_run_says_which_commit_made_it():
+    assert provenance.machine().items() >= provenance.installed.commit().items()
 
 
 def test_what_changes_nothing_does_not_count(hashed):
