@@ -26,6 +26,10 @@ def __getattr__(name: str) -> Any:
 
         return version()
     if name in HOMES:
+        from beyond.installed import BESIDE, take
+
+        for package in BESIDE:  # before a file in the working folder that has its name
+            take(package)
         return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -13,6 +13,11 @@ from beyond.catalog import names
 
 FAULTS = [
     (
+        "hydra_plugins/beyond_cells/grammar.py",
+        "for typed in (argument, f",
+        "for typed in (argument, argument or f",
+    ),
+    (
         "beyond/run/main.py",
         "from beyond import catalog\n",
         "from beyond import catalog, contracts\n",
@@ -259,3 +264,15 @@ def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):
     wall, total, share = map(float, cost.groups())
     assert share == pytest.approx(total / 4, rel=0.02)
     assert 0 < total < wall
+
+
+@pytest.mark.parametrize("name", ["data (1).csv", 'é = "x".csv', "it's {so}.csv"])
+def test_a_path_is_typed_as_it_is(name, beyond, tmp_path):
+    task = ("task=table", f"task.path={tmp_path / name}", "task.target=y", "method=constant")
+    for sweep in ((), ("-m",)):
+        line = f"beyond: task.path: No such file or directory: {str(tmp_path / name)!r}\n"
+        assert beyond(*sweep, *task) == (1, line, "")
+    rows = [f"{index},{'pq'[index % 2]}" for index in range(30)]
+    (tmp_path / name).write_text("\n".join(["a,y", *rows]), encoding="utf-8")
+    status, told, _ = beyond(*task, "seeds=1", "budget.epochs=1")
+    assert status == 0, told

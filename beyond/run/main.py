@@ -30,6 +30,7 @@ from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.installed import version
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
+from hydra_plugins.beyond_cells.grammar import quoted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException, YAMLError)
@@ -55,6 +56,7 @@ def main() -> None:
         register_resolvers()
         _register_sweeper()
         _register_added()
+        sys.argv[1:] = map(quoted, sys.argv[1:])
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
         sys.argv[1:] = opened(_for_each_cell(_sweep_first(sys.argv[1:])))

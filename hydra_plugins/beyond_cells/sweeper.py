@@ -25,6 +25,7 @@ from beyond.errors import InputError, require
 from beyond.files import write_whole
 from beyond.run.explain import explain, opened
 from hydra_plugins.beyond_cells.configuration import read_cell
+from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
     from beyond.run.plan import Before
@@ -115,7 +116,10 @@ class CellSweeper(BasicSweeper):
     ) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        typed = BasicSweeper.split_arguments(overrides, None)[0]
+        typed = [
+            [requoted(entry) for entry in cell]
+            for cell in BasicSweeper.split_arguments(overrides, None)[0]
+        ]
         lines = [
             BasicSweeper.split_arguments(parser.parse_overrides(opened(line)), None)[0]
             for line in self.lines

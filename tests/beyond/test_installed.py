@@ -1,7 +1,9 @@
 """Where this project is, which version it is, and that nobody takes the names of its packages."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -20,6 +22,7 @@ FAULTS = [
     ),
     ("beyond/installed.py", "if (package := module.partition", "if (package := module.rpartition"),
     ("beyond/catalog.py", "    except InputError:\n        raise\n", ""),
+    ("beyond/__init__.py", "            take(package)", "            pass"),
     ("pyproject.toml", 'beyond-new = "beyond.skeletons.command:main"\n', ""),
 ]
 
@@ -71,6 +74,22 @@ def test_a_name_that_is_taken_is_one_line(file):
         with pytest.raises(InputError) as refused:
             ask()
         assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("before", ["", "analysis, "])
+def test_from_python_ours_are_found_too_or_one_line_says_why_not(tmp_path, before):
+    (tmp_path / "analysis.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {before}beyond; beyond.compare"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{installed.ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = (done.stderr.splitlines() or [""])[-1]
+    assert last.startswith("beyond.errors.InputError: rename " if before else "")
+    assert done.returncode == bool(before)
 
 
 @pytest.mark.parametrize("script", ["report", "compare", "verify"])
