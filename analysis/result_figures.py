@@ -230,7 +230,8 @@ def overview(summary: Frame) -> Picture | None:
     draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
     _draw_rows(axes, arms, left, shift=0.5)
     axes.set(xlabel="", ylabel="", xlim=(0, len(tasks)))
-    alt = f"Heat map: mean test score and rank interval of {several(len(arms), 'arm')} on {several(len(tasks), 'task')}."
+    shown = f"{several(len(arms), 'arm')} on {several(len(tasks), 'task')}"
+    alt = f"Heat map: mean test score and rank interval of {shown}."
     return Picture("overview", alt, figure)
 
 

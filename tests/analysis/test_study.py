@@ -12,6 +12,12 @@ from analysis.study import Study
 from analysis.tables import TableError
 
 FAULTS = [
+    # a notebook shows the scores of all tasks below each
+    (
+        "analysis/study.py",
+        'rows = self._summary[self._summary["task"] == task]\n            parts',
+        "rows = self._summary\n            parts",
+    ),
     (
         "analysis/study.py",
         'differences["task"] == task, "reference"',
@@ -84,6 +90,15 @@ def test_the_reference_is_that_of_the_task(study):
     assert made.reference_on("regression/friedman") in ("genetic", "constant")
 
 
+def test_a_task_has_its_headline_whatever_others_there_are(study):
+    headlines = []
+    for task in ("image/digits", "regression/friedman"):
+        for method in ("backprop", "genetic", "constant"):
+            study.cell(method, task)
+        headlines.append(Study(study.folder).headline("image/digits"))
+    assert headlines[0] == headlines[1]
+
+
 def test_a_reference_that_no_arm_is_is_refused_at_once(small):
     with pytest.raises(TableError, match=r"^no arm has the name magic; known: backprop, "):
         Study(small, "magic")
@@ -134,6 +149,7 @@ def test_a_notebook_shows_headlines_and_scores_and_no_markup_of_names(made, monk
     shown = made._repr_html_()
     assert shown.count("a &lt; b") == len(made.tasks)
     assert shown.count("<table") == len(made.tasks)
+    assert shown.count("<td>backprop") == len(made.tasks)
     assert "backprop" in shown
     assert repr(made) == f"<Study 'small' in {str(made.folder)!r}: 5 arms on 2 tasks, 45 replicas>"
 
