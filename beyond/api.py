@@ -16,12 +16,10 @@ What one of the two has trained, the other finds finished.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -237,12 +235,3 @@ def _train(cells: list[Cell], n_jobs: int, progress: bool) -> None:
     except KeyboardInterrupt as error:
         error.add_note("what was computed is kept: the same call goes on, beyond.load reads it")
         raise
-
-
-class _Wing(ModuleType):
-    """The package `beyond.run`, which can be called as the function of that name."""
-
-    __call__ = staticmethod(run)
-
-
-sys.modules["beyond.run"].__class__ = _Wing
