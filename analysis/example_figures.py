@@ -246,7 +246,10 @@ def recall(found: Mapping[str, Frame], task: str) -> Picture | None:
                 fontsize=7,
                 color=str(inks[row, column]),
             )
-    draw_ticks(axes, "x", {place + 0.5: f"{label:g}" for place, label in enumerate(wide.columns)})
+    names = classes.groupby("target")["target_class"].first()
+    fitting = int(width / values.shape[1] / 0.08)  # characters beside one another
+    short = [name if len(name) <= fitting else f"{name[: fitting - 1]}\u2026" for name in names]
+    draw_ticks(axes, "x", {place + 0.5: name for place, name in enumerate(short)})
     draw_ticks(
         axes, "y", {place + 0.5: wrapped(arm, left - 0.15) for place, arm in enumerate(arms)}
     )

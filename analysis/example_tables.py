@@ -40,6 +40,7 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
     calibration, reliability, classes : arm; arm and bin; arm and class. Means and intervals over
     seeds
     confusion : arm, class and prediction, over all seeds
+    `target_class` and `prediction_class` are names, `target` and `prediction` their codes.
     """
     made: dict[str, list[Frame]] = {}
     for task, predictions in recorded(tables):
@@ -64,10 +65,19 @@ def example_tables(tables: Tables, reference: str | None = None) -> dict[str, Fr
                 by_class(predictions), {"recall": UNIT, "precision": UNIT}, ["target"]
             )
             parts["confusion"] = confusion(predictions)
+            names = tables.classes(task)
+            for rows, columns in (("classes", ["target"]), ("confusion", ["target", "prediction"])):
+                for column in columns:
+                    parts[rows][f"{column}_class"] = _names(parts[rows][column], names)
         for table, part in parts.items():
             part.insert(0, "task", task)
             made.setdefault(table, []).append(part)
     return {table: pd.concat(parts, ignore_index=True) for table, parts in made.items()}
+
+
+def _names(codes: pd.Series, names: Sequence[str]) -> list[str]:
+    """Names of classes; their codes, where nothing names them."""
+    return [names[int(code)] if names else str(int(code)) for code in codes]
 
 
 def variance(found: Outcomes, score: str) -> Frame:

@@ -131,6 +131,13 @@ class Tables:
         """Names over all tasks, sorted."""
         return sorted(self.runs["arm"].unique())
 
+    def classes(self, task: str) -> list[str]:
+        """Names of the task's classes in the order of their codes; none where they have none."""
+        made = by_run(self.manifests)
+        of_task = self.runs.loc[self.runs["task"] == task, "run_id"].unique()
+        told = {tuple(made[run].get("classes", ())) for run in of_task if run in made} - {()}
+        return list(told.pop()) if len(told) == 1 else []
+
     def score(self, task: str) -> str:
         """Name of the task's headline score."""
         return str(self.runs.loc[self.runs["task"] == task, "headline_metric"].iloc[0])

@@ -172,6 +172,7 @@ def _manifest(
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
         "data_sha256": cell.data,
+        "classes": list(setup.task.classes),
         "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
         "wall_seconds": wall,

@@ -143,6 +143,7 @@ def test_rows_of_a_table_with_gaps_and_texts_are_taken_as_they_are(run, tmp_path
             assert np.array_equal(cell.arm.task.encode(rows), inputs, equal_nan=True)
             assert trained.predict(rows, seed).ravel().tolist() == expected["prediction"].tolist()
     assert trained.classes == ["large", "small"]
+    assert json.loads((cell.folder / "manifest.json").read_text())["classes"] == trained.classes
     assert trained.predict(rows["text"].tolist(), 0).tolist() == trained.predict(rows, 0).tolist()
     with pytest.raises(InputError, match=r"^texts must be places in an alphabet, in \[0, 10\)"):
         trained.at(0).predict(np.full_like(inputs, 10))
