@@ -80,7 +80,11 @@ def _written(group: str) -> list[str]:
     """Names of the choices that have a YAML; `InputError` if there is no configuration at all."""
     if not CONF.is_dir():
         raise InputError(f"no configuration in {str(CONF)!r}: install beyond-backprop again")
-    folder = CONF / group
+    return _listed(CONF / group)
+
+
+@cache
+def _listed(folder: Path) -> list[str]:
     paths = folder.rglob("*.yaml")
     return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
@@ -110,7 +114,12 @@ def brought(group: str, name: str) -> dict[str, str]:
 
 def _page(group: str, name: str) -> dict[str, Any]:
     """Return the YAML of one choice as it stands."""
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_bytes()) or {}
+    return deepcopy(_parsed(CONF / group / f"{name}.yaml"))
+
+
+@cache
+def _parsed(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_bytes()) or {}
 
 
 def modules(group: str) -> dict[str, ModuleType]:

@@ -14,6 +14,10 @@ class MissingDataError(InputError):
     """Data that a task needs are not on this machine. The message is one line: how to get them."""
 
 
+class BusyError(InputError):
+    """Another process is at it. The message is one line."""
+
+
 class UnsupportedError(Exception):
     """A method cannot serve this task or network. The message says why, in one line."""
 

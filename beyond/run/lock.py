@@ -18,7 +18,7 @@ UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 @contextmanager
-def held(path: Path) -> Iterator[str]:
+def held(path: Path, patience: float = PATIENCE) -> Iterator[str]:
     """Hold a lock; yield what must be said of it, "" where the drive has locks.
 
     Raises
@@ -28,7 +28,7 @@ def held(path: Path) -> Iterator[str]:
     OSError
         If the file cannot be written.
     """
-    lock, caveat = _acquired(path)
+    lock, caveat = _acquired(path, patience)
     try:
         yield caveat
     finally:
@@ -44,18 +44,18 @@ def is_held(path: Path) -> bool:
         return True
 
 
-def _acquired(path: Path) -> tuple[BaseFileLock, str]:
+def _acquired(path: Path, patience: float) -> tuple[BaseFileLock, str]:
     lock, caveat = FileLock(path, fallback_to_soft=False), ""
     try:
-        _acquire(lock)
+        _acquire(lock, patience)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
         marker = path.with_name(f"{path.name}.held")
         caveat = f"{path.parent} has no locks ({error.strerror}), {marker.name} is in place of one"
-        _acquire(lock := SoftFileLock(marker))
+        _acquire(lock := SoftFileLock(marker), patience)
     return lock, caveat
 
 
-def _acquire(lock: BaseFileLock) -> None:
-    lock.acquire(timeout=PATIENCE, poll_interval=PATIENCE / 10)
+def _acquire(lock: BaseFileLock, patience: float) -> None:
+    lock.acquire(timeout=patience, poll_interval=PATIENCE / 10)

@@ -53,15 +53,21 @@ def sources(*built: object) -> dict[str, str]:
     InputError
         For a class typed where its source cannot be read.
     """
-    found: dict[str, str] = _typed(built)
-    waiting, seen = {loop.__name__, *(name for one in built for name in _modules(one))}, set[str]()
+    begun = frozenset(name for one in built for name in _modules(one))
+    return dict(sorted({**_typed(built), **_reached(begun | {loop.__name__})}.items()))
+
+
+@cache
+def _reached(modules: frozenset[str]) -> dict[str, str]:
+    """Files of modules and of all that they import, and a hash each."""
+    found, waiting, seen = dict[str, str](), set(modules), set[str]()
     while waiting:
         name = waiting.pop()
         seen.add(name)
         if (present := _present(name)) is not None:
             path, found[path], imported = present
             waiting |= {*imported, name.rpartition(".")[0]} - seen - {""}
-    return dict(sorted(found.items()))
+    return found
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -120,15 +126,19 @@ def packages(further: Iterable[str] = ()) -> dict[str, str]:
     """Versions of Python, and of the packages that make or decide results."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in sorted({*PACKAGES, *further})},
+        **{name: _version(name) for name in sorted({*PACKAGES, *further})},
     }
+
+
+# what was loaded, and asking takes milliseconds
+_version, _commit = cache(version), cache(installed.commit)
 
 
 def machine() -> dict[str, Any]:
     """Say which version and commit of the code ran, and on what."""
     return {
         "version": installed.version(),
-        **installed.commit(),
+        **_commit(),
         "processor": _processor(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
@@ -289,6 +299,7 @@ def _peak_memory() -> int:
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+@cache
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []

@@ -20,9 +20,9 @@ import pandas as pd
 import torch
 
 from beyond.contracts import TargetKind
-from beyond.errors import InputError
+from beyond.errors import BusyError, InputError
 from beyond.files import write_whole
-from beyond.run.lock import held, is_held
+from beyond.run.lock import PATIENCE, held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
@@ -94,13 +94,15 @@ class RunFolder:
             return False
 
     @contextmanager
-    def locked(self, seeds: Sequence[int] = ()) -> Iterator[str]:
-        """Hold the folder for this process; `InputError` if unwritable, or held by another.
+    def locked(self, seeds: Sequence[int] = (), patience: float = PATIENCE) -> Iterator[str]:
+        """Hold the folder for this process; `InputError` if unwritable, `BusyError` if taken.
 
         Parameters
         ----------
         seeds : sequence of int
             Which other processes are told that this one trains.
+        patience : float
+            Seconds to wait for one that only looks.
 
         Yields
         ------
@@ -110,14 +112,14 @@ class RunFolder:
         with ExitStack() as stack:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                caveat = stack.enter_context(held(self.path / "lock"))
+                caveat = stack.enter_context(held(self.path / "lock", patience))
                 # apart from the lock: Windows lets nobody read what is locked
                 text = json.dumps(list(seeds))
                 write_whole(
                     self.path / "seeds.json", lambda path: path.write_text(text, encoding="utf-8")
                 )
             except TimeoutError:
-                raise InputError(f"another process is writing {str(self.path)!r}") from None
+                raise BusyError(f"another process is writing {str(self.path)!r}") from None
             except OSError as error:
                 raise InputError(
                     f"runs must be a folder that can be written, got {str(self.path)!r} "

@@ -13,10 +13,11 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from beyond.errors import InputError, UnsupportedError
+from beyond.errors import BusyError, InputError, UnsupportedError
 from beyond.run import provenance
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import bar, result, say, spans
+from beyond.run.lock import PATIENCE
 from beyond.run.loop import Progress, skip, train
 from beyond.run.outcome import worst
 from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
@@ -37,21 +38,30 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
         Draw a progress bar until the line at the end.
     quiet : bool
         Say nothing at all.
+
+    Raises
+    ------
+    BusyError
+        If another process is training this cell, or one of its seeds.
     """
     console = Console(stderr=True, quiet=quiet)
-    with _arithmetic(cell.run.threads):
-        todo = plan(cell)
-        for before in todo.kept:
+    todo = plan(cell)
+    for before in todo.kept:
+        say(console, before.line(cell.arm))
+    statuses = [before.status for before in todo.kept]
+    for before in todo.again:
+        if before.lacks_weights(cell.run):
+            lacking = f"no weights of seeds {spans(before.seeds)} are kept"
+            say(console, f"{cell.arm.label}: {lacking}, training again")
+    if todo.seeds:
+        left = cell.of_seeds(todo.seeds)
+        prepare(left)  # refused before anything is given up
+        give_up(todo.again)
+        status = train_cell(left, keep_skipped, console, shown)
+        if status is None and (before := finished_before(left, left.folder)):
             say(console, before.line(cell.arm))
-        statuses = [before.status for before in todo.kept]
-        for before in todo.again:
-            if before.lacks_weights(cell.run):
-                lacking = f"no weights of seeds {spans(before.seeds)} are kept"
-                say(console, f"{cell.arm.label}: {lacking}, training again")
-        if todo.seeds:
-            setup = prepare(cell.of_seeds(todo.seeds))
-            give_up(todo.again)
-            statuses.append(_run(cell.of_seeds(todo.seeds), setup, keep_skipped, console, shown))
+            status = before.status
+        statuses += [status] if status else []
     if not keep_skipped:  # a sweep does so at its end
         note_stale(cell.study, todo.kept)
     return worst(statuses)
@@ -71,18 +81,40 @@ def _arithmetic(threads: int) -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: bool) -> str:
-    """Train all seeds of a cell; return its worst status."""
+def train_cell(
+    cell: Cell, keep_skipped: bool, console: Console, shown: bool, patience: float = PATIENCE
+) -> str | None:
+    """Train all seeds of a cell, which no other has; return its replicas' worst status.
+
+    None if another process has finished it since the study was planned.
+
+    Parameters
+    ----------
+    keep_skipped, shown : bool
+        As in `run_cell`.
+    console : Console
+        For the line at the end.
+    patience : float
+        Seconds to wait for a process that only looks whether another is at it.
+
+    Raises
+    ------
+    BusyError
+        If another process is training the cell, or one of its seeds.
+    """
     origin = {**cell.sources, DATA: cell.data, "its settings": cell.run_id}
     folder = RunFolder(cell.folder, cell.run.save_every, origin)
-    with folder.locked(cell.seeds) as caveat, _log(folder.path):
+    with (
+        _arithmetic(cell.run.threads),
+        folder.locked(cell.seeds, patience) as caveat,
+        _log(folder.path),
+    ):
         if caveat:
             say(console, f"{cell.arm.label}: {caveat}")
         _refuse_overlap(cell)
-        # by another process, after the plan was made
-        if before := finished_before(cell, folder.path):
-            say(console, before.line(cell.arm))
-            return before.status
+        if folder.finished:
+            return None
+        setup = prepare(cell)
         snapshot = folder.resume()
         if folder.unusable:
             say(console, f"{cell.arm.label}: {folder.unusable}, starting again")
@@ -107,10 +139,10 @@ def _run(cell: Cell, setup: Setup, keep_skipped: bool, console: Console, shown: 
 
 
 def _refuse_overlap(cell: Cell) -> None:
-    """Raise `InputError` if another process trains a seed, or just has; ours is locked."""
+    """Raise `BusyError` if another process trains a seed, or just has; ours is locked."""
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
-            raise InputError(
+            raise BusyError(
                 f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}"
             )
 

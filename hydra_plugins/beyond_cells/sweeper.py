@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
+from os import cpu_count
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,8 +31,10 @@ from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
     from beyond.run.plan import Before
+    from beyond.run.worker import Planned
 
 CHOICES = tuple(CONTRACTS)
+LOST = "lost"  # a cell that a worker could not train, for another reason than its rule's
 SILENCE = 5.0  # seconds without a word, at most
 
 
@@ -43,7 +47,7 @@ class CellSweeper(BasicSweeper):
     Parameters
     ----------
     max_batch_size, params
-        As in Hydra's basic sweeper.
+        As in Hydra's basic sweeper; the first is not used.
     tasks, arms : list of str, optional
         Each a line of overrides that belong together: "task=text/languages budget.epochs=20",
         "method=backprop network=linear". A line may sweep by itself: "method=glob(*)".
@@ -75,13 +79,16 @@ class CellSweeper(BasicSweeper):
         from beyond.run.plan import note_stale
 
         assert self.config is not None
+        assert self.hydra_context is not None
         publish = find("hydra.sweeper.publish", self.publish)
         folder = Path(self.config.runs) / self.config.study_name
         paper: Any = None
         if "paper" in self.config:
             paper = OmegaConf.to_container(self.config.paper, resolve=True)
             self._require_sound(paper)
-        returns = super().sweep(arguments)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        statuses = self._train(self._planned(self._combinations(overrides)))
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
@@ -89,11 +96,18 @@ class CellSweeper(BasicSweeper):
                 lambda path: path.write_text(json.dumps(paper, indent=1), encoding="utf-8"),
             )
         note_stale(folder, self.kept)
+        n_lost = statuses.count(LOST)
+        lost = (
+            f"{n_lost} run{'s' * (n_lost > 1)} not trained, see above; the same command tries again"
+        )
+        if n_lost == len(statuses) + len(self.kept) > 0:
+            sys.exit(f"beyond: {lost}")
         publish(folder)
-        statuses = [before.status for before in self.kept]
-        if "failed" in [*statuses, *(job.return_value for job in chain.from_iterable(returns))]:
+        if n_lost:
+            sys.exit(f"beyond: {lost}")
+        if "failed" in [*statuses, *(before.status for before in self.kept)]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
-        return returns
+        return statuses
 
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
@@ -111,9 +125,8 @@ class CellSweeper(BasicSweeper):
         except ValueError as error:
             raise InputError(str(error)) from error
 
-    def split_arguments(
-        self, overrides: list[Override], max_batch_size: int | None
-    ) -> list[list[list[str]]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _combinations(self, overrides: list[Override]) -> list[list[str]]:
+        """Overrides of every cell, those of the study's lines among them."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         typed = [
@@ -132,21 +145,17 @@ class CellSweeper(BasicSweeper):
         if not every:
             patterns = [entry.input_line for entry in overrides if entry.is_sweep_override()]
             raise InputError(f"a pattern must match a choice, got {' '.join(map(str, patterns))}")
-        jobs = self._planned(every)
-        chunks: Any = self.split_overrides_to_chunks(jobs, max_batch_size or len(jobs) or 1)
-        return list(chunks)
+        return every
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: all cells are checked before the first batch."""
-
-    def _planned(self, every: Sequence[list[str]]) -> list[list[str]]:
+    def _planned(self, every: Sequence[list[str]]) -> list[Planned]:
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
         from beyond.run.display import say
         from beyond.run.plan import Agenda
+        from beyond.run.worker import Planned
 
-        console, jobs, agenda = Console(stderr=True), list[list[str]](), Agenda()
+        console, planned, agenda = Console(stderr=True), list[Planned](), Agenda()
         compose = cache(self._composed)
         told = perf_counter()
         for number, overrides in enumerate(every):
@@ -162,24 +171,43 @@ class CellSweeper(BasicSweeper):
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
-            seeds = agenda.add(cell)
-            if seeds:
-                rest = [entry for entry in overrides if _key(entry) not in ("rerun", "seeds")]
-                typed = [
-                    entry for entry in overrides if _key(entry) == "seeds" and seeds == cell.seeds
-                ]
-                chosen = [] if seeds == cell.seeds else [f"seeds=[{','.join(map(str, seeds))}]"]
-                jobs.append([*rest, *typed, *chosen, "rerun=none"])
+            if seeds := agenda.add(cell):
+                settings = cell.of_seeds(seeds).settings | {"rerun": "none"}
+                planned.append(Planned(settings, config.hydra.runtime.choices["method"]))
         self.kept = agenda.kept
         for line in agenda.begin():
             say(console, line)
-        return jobs
+        return planned
+
+    def _train(self, cells: list[Planned]) -> list[str]:
+        """Let the launcher's processes share the cells; return the statuses of those trained."""
+        from beyond.run.worker import Worker
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        if not cells:
+            return []
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=Worker(cells), config=self.config
+        )
+        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(cells))
+        returns = launcher.launch(jobs, initial_job_idx=0)
+        return list(chain.from_iterable(job.return_value for job in returns))
 
     def _composed(self, *choices: str) -> DictConfig:
         """Compose what cells with the same choices share: reading takes a tenth of a second."""
         assert self.hydra_context is not None
         assert self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(choices))
+
+
+def _processes(launcher: DictConfig) -> int:
+    """How many processes a launcher runs side by side; the basic one runs in ours."""
+    n_jobs = launcher.get("n_jobs", 1)
+    return n_jobs if n_jobs > 0 else cpu_count() or 1
 
 
 def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:

@@ -224,6 +224,7 @@ def test_a_package_runs_by_name_and_its_files_are_what_made_the_result(install, 
     path = folder / "methods" / "signed.py"
     path.write_text(path.read_text().replace(".sign()", ".sign() * 2"))
     provenance._read.cache_clear()
+    provenance._reached.cache_clear()
     assert outdated(made) == [f"{PLUGIN}/methods/signed.py"]
 
 

@@ -19,7 +19,7 @@ FAULTS = [
         "for inner in value.values() if isinstance(value, Mapping) else value:",
         "for inner in value if not isinstance(value, Mapping) else ():",
     ),
-    ("beyond/run/provenance.py", "        **installed.commit(),\n", ""),
+    ("beyond/run/provenance.py", "        **_commit(),\n", ""),
     ("beyond/run/provenance.py", "if script.get(name) is not definition:", "if False:"),
     ("beyond/run/provenance.py", "in reversed([*enumerate(", "in ([*enumerate("),
     ("beyond/run/provenance.py", "min([node, *node.decorator_list]", "min([node]"),
@@ -80,7 +80,7 @@ def hashed(tmp_path, monkeypatch):
         for name in ("users_network", "users_parts", "users_types"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        for cached in (provenance._read, provenance._file, provenance._root):
+        for cached in (provenance._read, provenance._file, provenance._root, provenance._reached):
             cached.cache_clear()
         return sources(Module("users_network:net"))
 
@@ -233,6 +233,7 @@ def test_files_that_changed_since_or_went_are_found_by_their_names_alone(hashed,
     (tmp_path / "users_parts.py").unlink()
     provenance._file.cache_clear()
     provenance._root.cache_clear()
+    provenance._reached.cache_clear()
     assert provenance.outdated(before) == ["users_parts.py"]
     assert provenance.outdated({**before, "beyond/__init__.py": "0"}) == [
         "beyond/__init__.py",

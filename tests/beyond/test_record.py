@@ -34,7 +34,7 @@ FAULTS = [
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
     ("beyond/run/record.py", "text = json.dumps(list(seeds))", "text = json.dumps([])"),
     ("beyond/run/record.py", '(is_held(self.path / "lock") or self.finished)', "True"),
-    ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker))\n", ""),
+    ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker), patience)\n", ""),
     ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
     ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
 ]

@@ -1,0 +1,88 @@
+"""What workers of a study share: each cell is trained once, whoever else is at it."""
+
+import pytest
+
+from beyond import catalog
+from beyond.run.cell import Cell
+from beyond.run.record import RunFolder
+from beyond.run.worker import Planned, Worker
+
+FAULTS = [
+    # what another process trains is waited for, for ever
+    ("beyond/run/worker.py", "if len(busy) == len(waiting):", "if False:"),
+    ("beyond/run/worker.py", "            return False\n", "            return True\n"),
+    # the first that cannot be trained ends the others
+    ("beyond/run/worker.py", "except (InputError, UnsupportedError, OSError)", "except KeyError"),
+]
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Return cells of some steps of these methods, as they travel to a worker."""
+
+    def plan(*methods):
+        shared = {
+            "task": catalog.read("task", "image/digits"),
+            "network": {},
+            **{part: {} for part in catalog.PARTS},
+            "start": catalog.read("start", "cold"),
+            "budget": {"steps": 2},
+            "seeds": 1,
+            "runs": str(tmp_path),
+        }
+        return [
+            Planned({**shared, "method": catalog.read("method", method)}, method)
+            for method in methods
+        ]
+
+    return plan
+
+
+def test_every_cell_is_trained_once(planned, capsys):
+    cells = planned("backprop", "constant", "maml")
+    assert Worker(cells)(None) == ["finished", "finished", "skipped"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in told] == ["backprop", "constant", "maml"]
+    assert Worker(cells)(None) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cell_that_another_process_trains_is_left_to_it(planned):
+    cells = planned("backprop", "constant")
+    first = Cell.of(*cells[0])
+    with RunFolder(first.folder).locked(first.seeds):
+        assert Worker(cells)(None) == ["finished"]
+        assert not RunFolder(first.folder).finished
+    assert RunFolder(Cell.of(*cells[1]).folder).finished
+    assert Worker(cells)(None) == ["finished"]
+
+
+def test_a_cell_that_is_let_go_meanwhile_is_trained_in_the_end(planned, monkeypatch):
+    cells = planned("backprop", "constant")
+    first = RunFolder(Cell.of(*cells[0]).folder)
+    holder = first.locked([0])
+    holder.__enter__()
+    closed = RunFolder.close
+
+    def close(folder, manifest):
+        closed(folder, manifest)
+        if folder.path != first.path:
+            holder.__exit__(None, None, None)
+
+    monkeypatch.setattr(RunFolder, "close", close)
+    assert Worker(cells)(None) == ["finished", "finished"]
+
+
+def test_a_cell_that_cannot_be_trained_is_told_and_the_others_go_on(planned, monkeypatch, capsys):
+    cells = planned("backprop", "constant")
+    opened = RunFolder.resume
+
+    def resume(folder):
+        if folder.path == Cell.of(*cells[0]).folder:
+            raise OSError(28, "No space left on device")
+        return opened(folder)
+
+    monkeypatch.setattr(RunFolder, "resume", resume)
+    assert Worker(cells)(None) == ["lost", "finished"]
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "image/digits, 2 steps: backprop: No space left on device"
