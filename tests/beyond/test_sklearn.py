@@ -17,9 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from beyond import catalog
+from beyond.architectures.mlp import suited
+from beyond.data.arrays import Examples
+from beyond.data.given import Targets
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES
-from beyond.sklearn import Classifier, Regressor
+from beyond.sklearn import Classifier, Regressor, _Sample, _seed
 from methods.backprop import Backprop
 
 FAULTS = [
@@ -39,6 +42,22 @@ FAULTS = [
         "repeated = np.resize(inputs, (n_batches * ROWS, inputs.shape[1]))",
         "repeated, n_batches = inputs, 1",
     ),
+    ("beyond/sklearn.py", "raw.targets if classes else", "raw.targets if not classes else"),
+    ("beyond/sklearn.py", "fewest = 1 if classes else 2", "fewest = 1"),
+    (
+        "beyond/sklearn.py",
+        "validation_fraction=_number(",
+        "split_seed=0, validation_fraction=_number(",
+    ),
+    ("beyond/sklearn.py", "values[:, 0] if self._n_axes == 1 else values", "values[:, 0]"),
+    ("beyond/sklearn.py", 'if ended["status"] == "failed":', "if False:"),
+    ("beyond/sklearn.py", "torch.set_flush_denormal(flushed)", "torch.set_flush_denormal(False)"),
+    (
+        "beyond/sklearn.py",
+        "return int(check_random_state(random_state)",
+        "return 0 * int(check_random_state(random_state)",
+    ),
+    ("beyond/sklearn.py", "{**value, first: setting} if mapping", "{first: setting} if mapping"),
     ("beyond/data/splits.py", "part.values[:0].clone()", "part.values"),
 ]
 
@@ -53,6 +72,80 @@ def iris():
 @pytest.fixture(scope="module")
 def diabetes():
     return load_diabetes(return_X_y=True)
+
+
+def divided(targets, fraction):
+    """Rows of each part of examples with these targets."""
+    targets = np.asarray(targets)
+    inputs = np.arange(2.0 * len(targets)).reshape(-1, 2)
+    kind = Targets(targets, {"a": 1, "b": 1} if targets.ndim == 1 else {})
+    task = _Sample(
+        description=kind.spec("sample", (2,), suited(len(targets))),
+        load=lambda: Examples(inputs, targets),
+        validation_fraction=fraction,
+    )
+    return task._divide(task.examples(), np.random.default_rng(0))
+
+
+def test_the_validation_part_is_stratified_and_apart():
+    classes = [0] * 16 + [1] * 4
+    parts = divided(classes, 0.25)
+    assert np.bincount(np.take(classes, parts["validation"])).tolist() == [4, 1]
+    both = np.concatenate([parts["train"], parts["validation"]])
+    assert sorted(both) == list(range(20))
+    # one value has no variance to be explained
+    assert len(divided(np.arange(6.0)[:, None], 0.1)["validation"]) == 2
+
+
+def test_another_seed_has_another_validation_part(iris):
+    X, y = iris
+    seeds = [0, 0, 1]
+    models = [Classifier(epochs=1, random_state=seed).fit(X, y) for seed in seeds]
+    scaled = [model.predictor_.splits.prepared(torch.zeros(1, 4)) for model in models]
+    assert torch.equal(scaled[0], scaled[1])
+    assert not torch.equal(scaled[0], scaled[2])
+
+
+def test_without_a_number_seeds_are_drawn_from_numpy():
+    np.random.seed(0)  # noqa: NPY002 - the convention of scikit-learn
+    first = [_seed(None), _seed(None)]
+    np.random.seed(0)  # noqa: NPY002
+    assert [_seed(None), _seed(None)] == first
+    assert first[0] != first[1]
+
+
+def test_values_come_back_in_the_shape_in_which_they_were_given(diabetes):
+    X, y = diabetes
+    for given in (y, y[:, None]):
+        assert Regressor(epochs=1).fit(X, given).predict(X[:7]).shape == (7, *given.shape[1:])
+
+
+def test_a_rule_that_fails_is_an_error_and_no_model(iris, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(Backprop, "step", fail)
+    model = Classifier(epochs=1)
+    with pytest.raises(RuntimeError, match=r"^ZeroDivisionError: by nothing"):
+        model.fit(*iris)
+    assert not hasattr(model, "predictor_")
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_denormal_numbers_are_afterwards_what_they_were(flushed, iris):
+    torch.set_flush_denormal(flushed)
+    try:
+        Classifier(epochs=1).fit(*iris)
+        assert bool(torch.tensor(1e-38) * 0.1 == 0) == flushed
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_setting_leaves_its_neighbours_alone():
+    model = Classifier({"name": "backprop", "batch_size": 64, "optimizer": {"name": "sgd"}})
+    model.set_params(method__optimizer__learning_rate=0.1)
+    optimizer = {"name": "sgd", "learning_rate": 0.1}
+    assert model.method == {"name": "backprop", "batch_size": 64, "optimizer": optimizer}
 
 
 def test_classes_by_name_from_a_frame(iris, tmp_path, monkeypatch):
