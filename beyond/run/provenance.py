@@ -178,7 +178,7 @@ def _typed(built: Iterable[object]) -> dict[str, str]:
     """Definitions of the running script, or notebook, that classes of objects use, and a hash each.
 
     Those are the classes themselves, and what the names in them stand for: classes and functions of
-    there, numbers and texts.
+    there, numbers and texts, lists and dictionaries of them.
     """
     script = vars(sys.modules[MAIN])
     waiting: list[Any] = [_definition(part) for one in built for part in _parts(one)]
@@ -202,9 +202,18 @@ def _typed(built: Iterable[object]) -> dict[str, str]:
             value = script.get(used)
             if isinstance(value, type | FunctionType) and value.__module__ == MAIN:
                 waiting.append(value)
-            elif isinstance(value, int | float | str | tuple):
+            elif value is not None and _is_plain(value):
                 found[f"{TYPED}{used}"] = short_hash(repr(value))
     return found
+
+
+def _is_plain(value: object) -> bool:
+    """Whether what a value is written as says all of it."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, int | float | str)
 
 
 def _definitions(cell: str) -> Iterator[ast.ClassDef | ast.FunctionDef]:

@@ -13,6 +13,9 @@ from beyond.run import provenance
 from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
+    # what stands in a list does not count
+    ("beyond/run/provenance.py", "isinstance(value, list | tuple)", "isinstance(value, tuple)"),
+    ("beyond/run/provenance.py", "return all(map(_is_plain, value))", "return True"),
     # what is named in settings by name does not count; the manifest has no commit
     (
         "beyond/run/provenance.py",
@@ -218,6 +221,24 @@ def test_a_class_of_a_notebook_that_has_been_defined_again_is_not_taken_for_anot
     notebook("class Rule:\n    size = 2")
     with pytest.raises(OSError, match="source"):
         provenance.written(old)
+
+
+@pytest.mark.parametrize(
+    ("value", "other"), [(1, 2), ((1, "a"), (1, "b")), ([0.1], [0.2]), ({"a": [1]}, {"a": [2]})]
+)
+def test_values_of_a_notebook_that_a_class_uses_count(value, other, notebook, monkeypatch):
+    cls, found = notebook("class Rule:\n    def size(self):\n        return TABLE"), []
+    for one in (value, other, value):
+        monkeypatch.setitem(vars(sys.modules["__main__"]), "TABLE", one)
+        found.append(sources(cls))
+    assert changed(found[0], found[1]) == ["__main__.TABLE"]
+    assert found[0] == found[2]
+
+
+def test_what_a_value_of_a_notebook_does_not_say_when_written_does_not_count(notebook, monkeypatch):
+    cls = notebook("class Rule:\n    def size(self):\n        return TABLE")
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "TABLE", [object()])
+    assert "__main__.TABLE" not in sources(cls)
 
 
 def test_a_file_that_came_or_went_has_changed():
