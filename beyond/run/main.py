@@ -48,6 +48,8 @@ def main() -> None:
         return print(f"beyond {version()}")  # noqa: T201
     try:
         names("method")  # there is a configuration
+        if arguments[:1] == ["status"]:
+            return _status(arguments[1:])
         if "--methods" in arguments:
             return _describe([argument for argument in arguments if argument != "--methods"])
         if "+paper=all" in arguments:
@@ -165,6 +167,13 @@ def application(config: DictConfig) -> str:
     if status == "failed" and not study:
         sys.exit(1)
     return status
+
+
+def _status(arguments: list[str]) -> None:
+    """Print what has become of a study's cells."""
+    from beyond.run.status import main
+
+    main(arguments)
 
 
 def _describe(arguments: list[str]) -> None:

@@ -73,6 +73,7 @@ class CellSweeper(BasicSweeper):
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish, self.check = publish, check
         self.kept: list[Before] = []  # cells that are left alone
+        self.labels: dict[str, str] = {}  # of all cells, by run_id
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
@@ -156,6 +157,7 @@ class CellSweeper(BasicSweeper):
         from beyond.run.worker import Planned
 
         console, planned, agenda = Console(stderr=True), list[Planned](), Agenda()
+        labels = dict[str, str]()
         compose = cache(self._composed)
         told = perf_counter()
         for number, overrides in enumerate(every):
@@ -171,16 +173,22 @@ class CellSweeper(BasicSweeper):
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
+            n_kept = len(agenda.kept)
             if seeds := agenda.add(cell):
-                settings = cell.of_seeds(seeds).settings | {"rerun": "none"}
+                left = cell.of_seeds(seeds)
+                labels[left.run_id] = cell.arm.label
+                settings = left.settings | {"rerun": "none"}
                 planned.append(Planned(settings, config.hydra.runtime.choices["method"]))
+            labels |= {before.path.name: cell.arm.label for before in agenda.kept[n_kept:]}
         self.kept = agenda.kept
         for line in agenda.begin():
             say(console, line)
+        self.labels = labels
         return planned
 
     def _train(self, cells: list[Planned]) -> list[str]:
         """Let the launcher's processes share the cells; return the statuses of those trained."""
+        from beyond.run.status import note_planned
         from beyond.run.worker import Worker
 
         assert self.config is not None
@@ -188,6 +196,7 @@ class CellSweeper(BasicSweeper):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
+        note_planned(folder, self.labels)
         if not cells:
             return []
         launcher = Plugins.instance().instantiate_launcher(
