@@ -23,7 +23,10 @@ from beyond.run.lock import is_held
 
 PLANNED = "planned.json"
 # from what needs a look to what is done with
-STATES = ("running", "interrupted", "failed", "diverged", "untrained", "missing", "finished")
+STATES = (
+    *("running", "interrupted", "failed", "diverged", "untrained"),
+    *("missing", "finished", "skipped"),
+)
 QUIET = ("finished", "skipped")  # counted, not listed
 SPENT = re.compile(r"^(\S+ \S+) INFO spent ([\d.]+) validation (\S+) of (\S+)$", re.M)
 RECENT = 8  # checkpoints that tell the pace
@@ -85,14 +88,13 @@ def states(study: Path) -> list[CellState]:
         _state(path, planned.get(name, name), stale.get(name, ())) for name, path in begun.items()
     ]
     found += [CellState(label, "missing") for name, label in planned.items() if name not in begun]
-    order = [*STATES, *QUIET]
-    return sorted(found, key=lambda one: (order.index(one.state), one.label))
+    return sorted(found, key=lambda one: (STATES.index(one.state), one.label))
 
 
 def lines(study: Path) -> Iterator[str]:
     """Tell how many cells are in each state, how long the rest will take, and what is not done."""
     every = states(study)
-    counts = {state: sum(one.state == state for one in every) for state in (*STATES, *QUIET)}
+    counts = {state: sum(one.state == state for one in every) for state in STATES}
     told = [f"{count} {state}" for state, count in counts.items() if count]
     n_stale = sum(bool(one.stale) for one in every)
     told += [f"{n_stale} stale"] if n_stale else []

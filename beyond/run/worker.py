@@ -15,6 +15,8 @@ from beyond.run.explain import explain
 from beyond.run.record import RunFolder
 from beyond.run.runner import train_cell
 
+LOST = "lost"  # in place of a status: a cell that could not be trained, whatever its rule does
+
 
 class Planned(NamedTuple):
     """A cell as it travels to a worker: `Cell.of` makes it there."""
@@ -38,7 +40,7 @@ class Worker:
     cells: Sequence[Planned] = field(default_factory=list)
 
     def __call__(self, _: object) -> list[str]:
-        """Return the status of each cell that was trained here, "lost" if it could not be.
+        """Return the status of each cell that was trained here, `LOST` if it could not be.
 
         Nobody else's is waited for.
         """
@@ -61,6 +63,6 @@ class Worker:
             return False
         except (InputError, UnsupportedError, OSError) as error:  # the others go on
             say(console, f"{cell.arm.label}: {explain(error, [])}")
-            status = "lost"
+            status = LOST
         statuses += [status] if status else []
         return True

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from beyond.run.worker import Planned
 
 CHOICES = tuple(CONTRACTS)
-LOST = "lost"  # a cell that a worker could not train, for another reason than its rule's
 SILENCE = 5.0  # seconds without a word, at most
 
 
@@ -78,6 +77,7 @@ class CellSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
         from beyond.run.plan import note_stale
+        from beyond.run.worker import LOST
 
         assert self.config is not None
         assert self.hydra_context is not None
