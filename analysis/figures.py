@@ -92,8 +92,7 @@ class Plots:
 
     Each returns its panels, a list of matplotlib Axes to restyle; `axes[0].figure` is the figure.
     `task` is one of the study's and may be left out where there is one, or one was asked for.
-    `TableError` says so where
-    there is nothing to draw.
+    `TableError` says so where there is nothing to draw.
     """
 
     def __init__(self, study: Study) -> None:
