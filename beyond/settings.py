@@ -13,7 +13,7 @@ Conditions between fields are checked in `__post_init__`, see `beyond.errors.req
 refused raises `InputError`, in one line.
 
 Metadata that pydantic does not know is left alone: `Annotated[float, Gt(0), ...]` has room for more
-than a range.
+than a range: what `beyond.search` says of tuning stands there.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
 from beyond.errors import InputError, require, shown
+from beyond.search import Choice
 
 PositiveInt = Annotated[int, Ge(1)]
-BatchSize = PositiveInt | None  # None is the whole training set
+# None is the whole training set
+BatchSize = Annotated[PositiveInt | None, Choice(8, 16, 32, 64, 128, 256)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -177,7 +179,8 @@ def _kind(declared: Any, value: object) -> str:
     """What a bare range leaves unsaid, where that is wrong: `> 0` is of numbers, finite ones."""
     if not describe(declared).startswith((">", "<", "in ")):
         return ""
-    listed = isinstance(value, tuple | list) and any(map(_element, get_args(declared)))
+    inner = get_args(declared)[0] if get_origin(declared) is Annotated else declared
+    listed = isinstance(value, tuple | list) and any(map(_element, get_args(inner)))
     if isinstance(value, bool) or not (listed or isinstance(value, Real)):
         return "a number "
     return "finite and " if isinstance(value, float) and isinf(value) else ""

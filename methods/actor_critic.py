@@ -29,6 +29,7 @@ doi:10.1109/TSMC.1983.6313077; shared layers, value_weight and entropy bonus: ar
 
 from collections.abc import Mapping
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ from beyond.kits.descent import State
 from beyond.kits.passes import back, forward
 from beyond.kits.policies import Acting
 from beyond.problem import Problem
+from beyond.search import LogUniform
 from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
@@ -53,7 +55,7 @@ class ActorCritic(Acting):
         critic's weights always follow their error in full.
     """
 
-    value_weight: NonNegative = 0.5
+    value_weight: Annotated[NonNegative, LogUniform(0.05, 5.0)] = 0.5
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         n_features = prod(problem.stages[-1].input_shape)

@@ -43,6 +43,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.kits.variation import standings
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, NonNegativeInt, Positive, settings
 from beyond.streams import Stream
 
@@ -68,9 +69,9 @@ class CMAES(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    population_size: Annotated[int, Ge(4)] = 64
+    population_size: Annotated[int, Ge(4), Choice(16, 32, 64, 128, 256)] = 64
     batch_size: BatchSize = 64
-    step_size: Positive = 0.05
+    step_size: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
     max_full: NonNegativeInt = 64
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:

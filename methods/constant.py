@@ -22,7 +22,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal, TargetKind
 from beyond.problem import Problem
-from beyond.settings import BatchSize, settings
+from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -40,7 +40,7 @@ class Constant(Method[State]):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    batch_size: BatchSize = None
+    batch_size: PositiveInt | None = None
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
         outputs = params.new_zeros(len(params), problem.spec.n_outputs)

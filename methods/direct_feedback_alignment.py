@@ -19,7 +19,7 @@ Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward, gradients, widths
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
@@ -48,8 +49,8 @@ class DirectFeedbackAlignment(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_scale: Positive = 1.0
-    feedback_fan: Literal["in", "out"] = "in"
+    feedback_scale: Annotated[Positive, LogUniform(0.1, 10.0)] = 1.0
+    feedback_fan: Annotated[Literal["in", "out"], Choice()] = "in"
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

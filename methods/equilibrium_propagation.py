@@ -34,7 +34,7 @@ arXiv:2006.03824.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ from beyond.network.layers import Role
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.search import LogUniform
 from beyond.settings import Positive, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
@@ -90,9 +91,9 @@ class EquilibriumPropagation(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
 
     nudging: Literal["symmetric", "one_sided"] = "symmetric"
-    beta: Positive = 0.1
-    n_free: PositiveInt = 20
-    n_nudged: PositiveInt = 8
+    beta: Annotated[Positive, LogUniform(0.01, 1.0)] = 0.1
+    n_free: Annotated[PositiveInt, LogUniform(5, 80)] = 20
+    n_nudged: Annotated[PositiveInt, LogUniform(2, 32)] = 8
     step_size: UpToOne = 0.5
 
     def require(self, problem: Problem) -> None:

@@ -27,7 +27,7 @@ arXiv:2511.16652.
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ from beyond.kits.directions import mirrored_losses
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.variation import standings
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -62,8 +63,8 @@ class EvolutionStrategy(Descent):
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64
-    n_pairs: PositiveInt = 32
-    noise_std: Positive = 0.05
+    n_pairs: Annotated[PositiveInt, Choice(8, 16, 32, 64, 128)] = 32
+    noise_std: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
     ranks: bool = True
     rank: PositiveInt | None = None
 

@@ -20,7 +20,7 @@ Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
@@ -47,8 +48,8 @@ class FeedbackAlignment(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_scale: Positive = 1.0
-    feedback_fan: Literal["in", "out"] = "in"
+    feedback_scale: Annotated[Positive, LogUniform(0.1, 10.0)] = 1.0
+    feedback_fan: Annotated[Literal["in", "out"], Choice()] = "in"
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -50,6 +50,7 @@ from beyond.network.initialisations import orthogonal
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
@@ -77,9 +78,9 @@ class ForwardForward(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    threshold: Positive = 0.5
-    label_scale: Positive = 4.0
-    negatives: Literal["uniform", "hard"] = "uniform"
+    threshold: Annotated[Positive, LogUniform(0.1, 4.0)] = 0.5
+    label_scale: Annotated[Positive, LogUniform(1.0, 16.0)] = 4.0
+    negatives: Annotated[Literal["uniform", "hard"], Choice()] = "uniform"
 
     def require(self, problem: Problem) -> None:
         spec = problem.spec

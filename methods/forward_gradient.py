@@ -19,7 +19,7 @@ Check: equals v (v . grad L) with the gradient that backpropagation computes
 Source: arXiv:2202.08587; the cosine: arXiv:2410.17764.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import Distribution, mean_along, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import BatchSize, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -49,8 +50,8 @@ class ForwardGradient(Descent):
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64
-    n_tangents: PositiveInt = 16
-    tangent: Distribution = "normal"
+    n_tangents: Annotated[PositiveInt, Choice(4, 8, 16, 32, 64)] = 16
+    tangent: Annotated[Distribution, Choice()] = "normal"
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         # (R, K, n)

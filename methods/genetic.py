@@ -43,6 +43,7 @@ from beyond.errors import require
 from beyond.kits.selection import Selection, Tournament, select, take
 from beyond.kits.variation import Crossover, Gaussian, Mutation, NoCrossover, Uniform
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, NonNegative, NonNegativeInt, settings
 from beyond.streams import Stream
 
@@ -79,12 +80,12 @@ class Genetic(Method[State]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    population_size: Annotated[int, Ge(2)] = 64
+    population_size: Annotated[int, Ge(2), Choice(16, 32, 64, 128, 256)] = 64
     batch_size: BatchSize = 64
     selection: Selection = Tournament()
     crossover: Crossover | NoCrossover = Uniform()
     mutation: Mutation = Gaussian()
-    init_std: NonNegative = 0.1
+    init_std: Annotated[NonNegative, LogUniform(0.01, 1.0)] = 0.1
     n_elites: NonNegativeInt = 1
     solution: Literal["best", "mean"] = "mean"
 

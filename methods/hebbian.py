@@ -42,6 +42,7 @@ from beyond.network.layers import WEIGHTLESS, Role
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BelowOne, Positive, settings
 from beyond.streams import Stream
 
@@ -70,10 +71,10 @@ class Hebbian(Descent):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    batch_size: Annotated[int, Ge(2)] | None = 32
-    rule: Literal["oja", "competitive"] = "competitive"
-    hebbian_rate: BelowOne = 0.02
-    temperature: Positive = 0.03
+    batch_size: Annotated[Annotated[int, Ge(2)] | None, Choice(8, 16, 32, 64, 128, 256)] = 32
+    rule: Annotated[Literal["oja", "competitive"], Choice()] = "competitive"
+    hebbian_rate: Annotated[BelowOne, LogUniform(0.002, 0.2)] = 0.02
+    temperature: Annotated[Positive, LogUniform(0.003, 0.3)] = 0.03
 
     def require(self, problem: Problem) -> None:
         hidden, _ = parts_of(problem)

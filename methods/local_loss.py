@@ -28,7 +28,7 @@ predsim).
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,6 +38,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import apart, end_to_end, forward, gradients, widths
 from beyond.problem import Problem
+from beyond.search import Uniform
 from beyond.settings import UnitInterval, settings
 from beyond.streams import Stream
 
@@ -58,7 +59,7 @@ class LocalLoss(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    similarity_weight: UnitInterval = 0.9
+    similarity_weight: Annotated[UnitInterval, Uniform(0.0, 1.0)] = 0.9
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         hidden = widths(problem.stages[:-1])

@@ -24,7 +24,7 @@ adapted weights (tests/methods/test_maml.py).
 Source: ICML 2017, arXiv:1703.03400; ANIL: ICLR 2020, arXiv:1909.09157.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX, Role
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, NonNegativeInt, Positive, settings
 from beyond.streams import Stream
 
@@ -60,9 +61,9 @@ class MAML(Adaptive, Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: BatchSize = 25
-    inner_rate: Positive = 0.01
-    n_inner_steps: NonNegativeInt = 1
+    batch_size: Annotated[BatchSize, LogUniform(4, 64)] = 25
+    inner_rate: Annotated[Positive, LogUniform(0.001, 1.0)] = 0.01
+    n_inner_steps: Annotated[NonNegativeInt, Choice(1, 2, 4)] = 1
     n_adaptation_steps: NonNegativeInt = 1
     order: Literal["second", "first"] = "second"
     scope: Literal["all", "last_layer"] = "all"

@@ -20,7 +20,7 @@ weights gives MAML's step (tests/methods/test_meta_sgd.py).
 Source: arXiv:1707.09835.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, NonNegative, NonNegativeInt, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -52,9 +53,9 @@ class MetaSGD(Adaptive, Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: BatchSize = 25
-    initial_rate: NonNegative = 0.01
-    n_inner_steps: PositiveInt = 1
+    batch_size: Annotated[BatchSize, LogUniform(4, 64)] = 25
+    initial_rate: Annotated[NonNegative, LogUniform(0.001, 1.0)] = 0.01
+    n_inner_steps: Annotated[PositiveInt, Choice(1, 2, 4)] = 1
     n_adaptation_steps: NonNegativeInt = 1
 
     def require(self, problem: Problem) -> None:

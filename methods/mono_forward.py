@@ -22,7 +22,7 @@ Source: arXiv:2501.09238.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.kits.passes import apart, end_to_end, forward, gradients, widths
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import settings
 from beyond.streams import Stream
 
@@ -49,7 +50,7 @@ class MonoForward(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
     PREDICTION: ClassVar[tuple[str, ...]] = ("prediction",)
 
-    prediction: Literal["last", "sum"] = "last"
+    prediction: Annotated[Literal["last", "sum"], Choice()] = "last"
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         n_outputs = problem.spec.n_outputs

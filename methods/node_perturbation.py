@@ -25,7 +25,7 @@ Source: Neural Computation 17, 2699-2718, doi:10.1162/089976605774320539; Procee
 78, 1415-1442, doi:10.1109/5.58323.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import gradients
 from beyond.network.layers import TRANSPARENT
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -57,8 +58,8 @@ class NodePerturbation(Descent):
     UNBIASED: ClassVar[bool] = True
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    n_draws: PositiveInt = 4
-    noise_std: Positive = 0.01
+    n_draws: Annotated[PositiveInt, Choice(1, 2, 4, 8, 16)] = 4
+    noise_std: Annotated[Positive, LogUniform(0.001, 0.3)] = 0.01
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

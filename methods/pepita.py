@@ -23,7 +23,7 @@ Source: Proceedings of ICML 2022, PMLR 162, 4937-4955, arXiv:2201.11665, algorit
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ from beyond.network.layers import TRANSPARENT
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.search import LogUniform
 from beyond.settings import Positive, settings
 from beyond.streams import Stream
 
@@ -52,7 +53,7 @@ class Pepita(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_std: Positive = 0.05
+    feedback_std: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

@@ -29,6 +29,8 @@ differentiation of L (tests/methods/test_ppo.py).
 Source: arXiv:1707.06347, equation 7.
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,7 @@ from beyond.contracts import Batch
 from beyond.kits.descent import State
 from beyond.kits.policies import Comparing
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import BatchSize, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
 
@@ -58,7 +61,7 @@ class PPO(Comparing):
     """
 
     batch_size: BatchSize = 64
-    n_epochs: PositiveInt = 2
+    n_epochs: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 2
     n_minibatches: PositiveInt = 2
     clip: PositiveOrInf = 0.2
     normalise_advantages: bool = False

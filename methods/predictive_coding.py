@@ -32,7 +32,7 @@ L-1 moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -41,6 +41,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward, gradients
 from beyond.network.layers import Role
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
@@ -61,9 +62,9 @@ class PredictiveCoding(Descent):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    predictions: Literal["free", "fixed"] = "free"
-    n_inference: PositiveInt = 4
-    inference_rate: UpToOne = 0.1
+    predictions: Annotated[Literal["free", "fixed"], Choice()] = "free"
+    n_inference: Annotated[PositiveInt, Choice(2, 4, 8, 16, 32)] = 4
+    inference_rate: Annotated[UpToOne, LogUniform(0.01, 1.0)] = 0.1
 
     def require(self, problem: Problem) -> None:
         known = set(Role) - ({Role.NOISE} if self.predictions == "free" else set())

@@ -19,7 +19,7 @@ Source: NeurIPS 2017, arXiv:1703.05175.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import back, forward
 from beyond.problem import Problem
+from beyond.search import LogUniform
 from beyond.settings import BatchSize, settings
 from beyond.streams import Stream
 
@@ -48,7 +49,7 @@ class Prototypes(Descent):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
-    batch_size: BatchSize = 16
+    batch_size: Annotated[BatchSize, LogUniform(4, 64)] = 16
 
     def require(self, problem: Problem) -> None:
         require_episodes(problem.spec)

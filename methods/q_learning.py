@@ -22,7 +22,7 @@ Source: Machine Learning 8, 279-292, doi:10.1007/BF00992698.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.policies import Softmax
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform, Uniform
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
@@ -57,12 +58,12 @@ class QLearning(Descent):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    n_actions: PositiveInt = 1
-    exploration: Literal["epsilon_greedy", "softmax"] = "epsilon_greedy"
-    epsilon: UnitInterval = 0.2
+    n_actions: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 1
+    exploration: Annotated[Literal["epsilon_greedy", "softmax"], Choice()] = "epsilon_greedy"
+    epsilon: Annotated[UnitInterval, Uniform(0.0, 0.5)] = 0.2
     final_epsilon: UnitInterval = 0.1
     n_decay_steps: PositiveInt = 1000
-    temperature: Positive = 0.1
+    temperature: Annotated[Positive, LogUniform(0.01, 1.0)] = 0.1
 
     def require(self, problem: Problem) -> None:
         if problem.spec.target_kind is not TargetKind.CLASSES:

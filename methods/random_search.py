@@ -17,13 +17,14 @@ Schmidhuber, Hochreiter & Bengio, 2001, "Evaluating benchmark problems by random
 
 from collections.abc import Sequence
 from math import inf
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Signal
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import BatchSize, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -42,7 +43,7 @@ class RandomSearch(Method[dict[str, Tensor]]):
 
     signal: ClassVar[Signal] = Signal.LOSS
 
-    n_candidates: PositiveInt = 64
+    n_candidates: Annotated[PositiveInt, Choice(16, 32, 64, 128, 256)] = 64
     batch_size: BatchSize = 256
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ several it is the average of the weights that episodes end at, trained one by on
 Source: arXiv:1803.02999.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, NonNegativeInt, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
@@ -58,10 +59,10 @@ class Reptile(Adaptive):
     signal: ClassVar[Signal] = Signal.GRADIENT
 
     optimizer: Optimizer = Adam(learning_rate=0.005)
-    batch_size: BatchSize = 5
-    outer_rate: UpToOne = 0.1
-    n_inner_steps: PositiveInt = 10
-    inner_batch_size: PositiveInt = 10
+    batch_size: Annotated[BatchSize, LogUniform(2, 32)] = 5
+    outer_rate: Annotated[UpToOne, LogUniform(0.01, 1.0)] = 0.1
+    n_inner_steps: Annotated[PositiveInt, LogUniform(2, 32)] = 10
+    inner_batch_size: Annotated[PositiveInt, Choice(5, 10, 20)] = 10
     n_adaptation_steps: NonNegativeInt = 10
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:

@@ -21,7 +21,7 @@ Source: AAAI 2016, arXiv:1510.05067; arXiv:1811.03567; arXiv:1812.06488.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.passes import stretch
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import settings
 from beyond.streams import Stream
 
@@ -47,7 +48,7 @@ class SignSymmetry(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    magnitude: Literal["uniform", "batchwise", "fixed"] = "uniform"
+    magnitude: Annotated[Literal["uniform", "batchwise", "fixed"], Choice()] = "uniform"
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

@@ -40,7 +40,7 @@ doi:10.3389/fncir.2015.00085.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -62,6 +62,7 @@ from beyond.kits.spiking import (
 )
 from beyond.network.layers import SUMS, Role
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import Positive, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -89,13 +90,13 @@ class SpikingSTDP(Descent):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    n_trials: PositiveInt = 4
+    n_trials: Annotated[PositiveInt, Choice(2, 4, 8, 16)] = 4
     baseline: Baseline = LeaveOneOut()
     plasticity: Plasticity = Window()
     neurons: Neurons = Neurons(n_steps=4)
     code: Code = "direct"
-    escape_noise: Positive = 1.0
-    output_noise: Positive = 2.0
+    escape_noise: Annotated[Positive, LogUniform(0.1, 10.0)] = 1.0
+    output_noise: Annotated[Positive, LogUniform(0.2, 20.0)] = 2.0
 
     def __post_init__(self) -> None:
         self.baseline.require("n_trials", self.n_trials)

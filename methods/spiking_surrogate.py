@@ -32,7 +32,7 @@ arXiv:1901.09948.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.kits.spiking import Code, Neurons, Passage, check, count, simulate
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
@@ -71,8 +72,8 @@ class SpikingSurrogate(Descent):
 
     neurons: Neurons = Neurons()
     code: Code = "direct"
-    readout: Literal["mean", "max"] = "mean"
-    surrogate_slope: NonNegative = 2.0
+    readout: Annotated[Literal["mean", "max"], Choice()] = "mean"
+    surrogate_slope: Annotated[NonNegative, LogUniform(0.2, 20.0)] = 2.0
     spike_cost: NonNegative = 0.0
 
     def require(self, problem: Problem) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -39,6 +39,7 @@ from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import TRANSPARENT, Linear, Role
 from beyond.problem import Problem
+from beyond.search import LogUniform
 from beyond.settings import NonNegative, Positive, settings
 from beyond.streams import Stream
 
@@ -57,8 +58,8 @@ class TargetPropagation(Descent):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    target_rate: Positive = 0.1
-    noise_std: NonNegative = 0.3
+    target_rate: Annotated[Positive, LogUniform(0.01, 1.0)] = 0.1
+    noise_std: Annotated[NonNegative, LogUniform(0.03, 1.0)] = 0.3
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(

@@ -22,7 +22,7 @@ Source: IEEE Transactions on Automatic Control 37, 332-341, doi:10.1109/9.119632
 arXiv:2305.17333; the cosine: arXiv:2410.17764.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import Distribution, mean_along, mirrored_losses, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BatchSize, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -54,9 +55,9 @@ class WeightPerturbation(Descent):
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64
-    n_directions: PositiveInt = 16
-    perturbation: Distribution = "rademacher"
-    perturbation_std: Positive = 0.01
+    n_directions: Annotated[PositiveInt, Choice(4, 8, 16, 32, 64)] = 16
+    perturbation: Annotated[Distribution, Choice()] = "rademacher"
+    perturbation_std: Annotated[Positive, LogUniform(0.001, 0.1)] = 0.01
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         # (R, K, n)

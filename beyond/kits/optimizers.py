@@ -17,6 +17,7 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from beyond.errors import require
+from beyond.search import LogUniform
 from beyond.settings import BelowOne, NonNegative, Positive, settings
 
 OptimizerState = dict[str, Any]
@@ -82,7 +83,7 @@ class SGD(Optimizer):
         Needs momentum > 0.
     """
 
-    learning_rate: OneOrEach = 0.1
+    learning_rate: Annotated[OneOrEach, LogUniform(1e-3, 1.0)] = 0.1
     momentum: BelowOne = 0.0
     nesterov: bool = False
 
@@ -119,7 +120,7 @@ class RMSprop(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: OneOrEach = 0.001
+    learning_rate: Annotated[OneOrEach, LogUniform(1e-4, 0.1)] = 0.001
     decay: BelowOne = 0.99
     epsilon: Positive = 1e-8
 
@@ -149,7 +150,7 @@ class Adam(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: OneOrEach = 0.001
+    learning_rate: Annotated[OneOrEach, LogUniform(1e-4, 0.1)] = 0.001
     beta1: BelowOne = 0.9
     beta2: BelowOne = 0.999
     epsilon: Positive = 1e-8
@@ -186,7 +187,7 @@ class AdamW(Adam):
     weight_decay : float, >= 0
     """
 
-    weight_decay: NonNegative = 0.01
+    weight_decay: Annotated[NonNegative, LogUniform(1e-3, 1.0)] = 0.01
 
     def update(
         self, gradient: Tensor, state: OptimizerState, params: Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import log, pi
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from beyond.contracts import Signal, TargetKind
 from beyond.errors import require
 from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
@@ -104,9 +105,9 @@ class Acting(Descent):
 
     signal: ClassVar[Signal] = Signal.REWARD
 
-    n_actions: PositiveInt = 1
-    entropy_bonus: NonNegative = 0.1
-    action_std: Positive = 0.5
+    n_actions: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 1
+    entropy_bonus: Annotated[NonNegative, LogUniform(1e-3, 1.0)] = 0.1
+    action_std: Annotated[Positive, LogUniform(0.05, 2.0)] = 0.5
 
     def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:
         """Policy over classes by these logits, or values around these, (R, B, n_outputs)."""

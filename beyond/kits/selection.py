@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from deap import base, tools
 from torch import Tensor
 
+from beyond.search import Choice
 from beyond.settings import NonNegative, PositiveInt, settings
 from beyond.streams import Stream, global_generators
 
@@ -68,7 +69,7 @@ class Tournament(Selection):
         Candidates in a tournament.
     """
 
-    size: PositiveInt = 3
+    size: Annotated[PositiveInt, Choice(2, 3, 5, 8)] = 3
 
     def choose(self, individuals: list[Individual], k: int) -> list[Individual]:
         return tools.selTournament(individuals, k, tournsize=self.size)
@@ -84,7 +85,7 @@ class Truncation(Selection):
         Candidates that may become parents; at most the population.
     """
 
-    n_parents: PositiveInt = 16
+    n_parents: Annotated[PositiveInt, Choice(2, 4, 8, 16)] = 16
 
     def best(self, individuals: list[Individual]) -> list[Individual]:
         """Return those that may become parents."""

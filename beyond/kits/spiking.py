@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from beyond.errors import UnsupportedError
 from beyond.network.layers import TRANSPARENT, Role
 from beyond.network.segments import Segment
 from beyond.problem import Problem
+from beyond.search import Choice
 from beyond.settings import Positive, PositiveInt, UnitInterval, settings
 from beyond.streams import Stream
 
@@ -94,7 +95,7 @@ class Neurons:
         A spike subtracts the threshold from the potential, or sets it to zero.
     """
 
-    n_steps: PositiveInt = 8
+    n_steps: Annotated[PositiveInt, Choice(4, 8, 16, 32)] = 8
     decay: UnitInterval = 0.9
     threshold: Positive = 1.0
     reset: Reset = "soft"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch
 from beyond.problem import Problem
+from beyond.search import Choice, LogUniform
 from beyond.settings import (
     NonNegative,
     Positive,
@@ -59,7 +60,7 @@ class Crossover(ABC):
         Probability that a pair swaps genes at all.
     """
 
-    rate: UnitInterval = 1.0
+    rate: Annotated[UnitInterval, Choice(0.0, 0.5, 1.0)] = 1.0
 
     @abstractmethod
     def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
@@ -121,7 +122,7 @@ class Mutation(ABC):
     n_decay_generations : int, >= 1
     """
 
-    std: NonNegative = 0.01
+    std: Annotated[NonNegative, LogUniform(1e-3, 0.3)] = 0.01
     decay: UpToOne = 0.5
     n_decay_generations: PositiveInt = 2000
 
@@ -159,7 +160,7 @@ class Sparse(Mutation):
         Probability that a gene mutates.
     """
 
-    rate: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    rate: Annotated[float, Interval(gt=0, lt=1), LogUniform(0.005, 0.5)] = 0.05
 
     def mutate(
         self, candidates: Tensor, generation: int, batch: Batch, problem: Problem, rng: Stream

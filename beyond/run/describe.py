@@ -13,11 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from beyond.catalog import modules, names, read
+from beyond.catalog import load, modules, names, read
 from beyond.errors import require_one_of
 from beyond.installed import imported
 from beyond.run import matrix
 from beyond.run.choices import named
+from beyond.search import space
 
 # What backpropagation needs and a brain, a chip or a pipeline may not have.
 NEEDS = {
@@ -45,6 +46,11 @@ Every method, at its defaults and with each choice of each setting, on each of
 leaves some alone because the rule does so (`Method.left_alone`), or is refused in one line before
 training; the last columns name the kinds of network for which that happens with at least one
 choice. A test runs them all.
+"""
+SEARCHED = """## What is searched
+
+When methods are tuned, these settings of each are, over these ranges: declared beside the setting,
+the same for every task and network. Ranges with `log` are searched by the logarithm.
 """
 STEPS = """## What a step costs, and how a rule is checked
 """
@@ -114,13 +120,22 @@ def markdown() -> str:
         needs.append([method.name, method.title, method.signal, *needed])
     steps = [["method", "cost of a step", "check"]]
     steps += [[method.name, method.cost, method.check] for method in methods]
+    searched = [["method", "settings and ranges"]]
+    searched += [[name, _searched(name) or "nothing"] for name in names("method")]
     meanings = [f"- **{need}**: {meaning}." for need, meaning in NEEDS.items()]
     choices = [
         f"- `{name}`, of `{read('method', name)['_target_'].split('.')[1]}`: {said}"
         for name, said in further().items()
     ]
     parts = [*meanings, "", *_table(needs), "", FURTHER, *choices, "", STEPS, *_table(steps), ""]
+    parts += [SEARCHED, *_table(searched), ""]
     return "\n".join([HEAD, *parts, COMBINATIONS, matrix.markdown(), ""])
+
+
+def _searched(name: str) -> str:
+    """Name the settings of a method that are searched, each with its range."""
+    found = space(load("method", name))
+    return "; ".join(f"`{setting}` {within}" for setting, within in found.items())
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
