@@ -47,19 +47,19 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
     console = Console(stderr=True, quiet=quiet)
     todo = plan(cell)
     for before in todo.kept:
-        say(console, before.line(cell.arm))
+        say(console, before.line(cell.label))
     statuses = [before.status for before in todo.kept]
     for before in todo.again:
         if before.lacks_weights(cell.run):
             lacking = f"no weights of seeds {spans(before.seeds)} are kept"
-            say(console, f"{cell.arm.label}: {lacking}, training again")
+            say(console, f"{cell.label}: {lacking}, training again")
     if todo.seeds:
         left = cell.of_seeds(todo.seeds)
         prepare(left)  # refused before anything is given up
         give_up(todo.again)
         status = train_cell(left, keep_skipped, console, shown)
         if status is None and (before := finished_before(left, left.folder)):
-            say(console, before.line(cell.arm))
+            say(console, before.line(cell.label))
             status = before.status
         statuses += [status] if status else []
     if not keep_skipped:  # a sweep does so at its end
@@ -110,17 +110,17 @@ def train_cell(
         _log(folder.path),
     ):
         if caveat:
-            say(console, f"{cell.arm.label}: {caveat}")
+            say(console, f"{cell.label}: {caveat}")
         _refuse_overlap(cell)
         if folder.finished:
             return None
         setup = prepare(cell)
         snapshot = folder.resume()
         if folder.unusable:
-            say(console, f"{cell.arm.label}: {folder.unusable}, starting again")
+            say(console, f"{cell.label}: {folder.unusable}, starting again")
         clock = perf_counter()
         try:
-            with bar(console if shown else None, cell.arm.label) as move:
+            with bar(console if shown else None, cell.label) as move:
                 ended = _train(setup, folder, snapshot, keep_skipped, move)
         except (UnsupportedError, InputError):
             if not folder.begun:
@@ -134,7 +134,7 @@ def train_cell(
             weights = kept(setup.method, setup.network, ended.selected)
             manifest["files"] = {WEIGHTS: folder.keep(weights)}
         folder.close(manifest)
-    say(console, f"{cell.arm.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
+    say(console, f"{cell.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
     return status
 
 
@@ -142,9 +142,7 @@ def _refuse_overlap(cell: Cell) -> None:
     """Raise `BusyError` if another process trains a seed, or just has; ours is locked."""
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
-            raise BusyError(
-                f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}"
-            )
+            raise BusyError(f"another process is writing {str(path)!r}, with seeds of {cell.label}")
 
 
 def _train(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -23,6 +23,11 @@ class Planned(NamedTuple):
 
     settings: dict[str, Any]
     method: str
+    short: str = ""  # its label among the sweep's
+
+    @property
+    def cell(self) -> Cell:
+        return replace(Cell.of(self.settings, self.method), short=self.short)
 
 
 @dataclass
@@ -54,7 +59,7 @@ class Worker:
 
     def _done(self, planned: Planned, statuses: list[str]) -> bool:
         """Train a cell unless it is finished, and note its status; say whether it is done with."""
-        cell, console = Cell.of(*planned), Console(stderr=True)
+        cell, console = planned.cell, Console(stderr=True)
         if RunFolder(cell.folder).finished:
             return True
         try:
@@ -62,7 +67,7 @@ class Worker:
         except BusyError:
             return False
         except (InputError, UnsupportedError, OSError) as error:  # the others go on
-            say(console, f"{cell.arm.label}: {explain(error, [])}")
+            say(console, f"{cell.label}: {explain(error, [])}")
             status = LOST
         statuses += [status] if status else []
         return True
