@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -310,12 +310,3 @@ class Method(ABC, Generic[State]):
     def done(self, state: State) -> bool:
         """Say whether further steps would change nothing; by default never."""
         return False
-
-
-@runtime_checkable
-class PerReplica(Protocol):
-    """Part of a method that may have a value for each replica, as learning rates."""
-
-    def require_replicas(self, n_replicas: int) -> None:
-        """Raise `InputError` if there are values for another number of replicas."""
-        ...

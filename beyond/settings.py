@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from math import isinf
 from numbers import Real
 from os import cpu_count
@@ -61,6 +61,8 @@ UpToOne = Annotated[float, Interval(gt=0, le=1)]  # (0, 1]
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 KINDS = {int: "an integer", float: "", bool: "true or false", str: "text", NoneType: "null"}
 Class = TypeVar("Class", bound=type)
+Value = TypeVar("Value")
+OneOrEach = Union[Value, Annotated[tuple[Value, ...], MinLen(1)]]  # noqa: UP007
 
 
 class OneOf:
@@ -128,6 +130,23 @@ def _fields_alone(made: Any) -> dict[str, Any]:
 def is_settings(value: object) -> bool:
     """Say whether a class was made by `settings`, itself and not only one it inherits from."""
     return vars(value).get("__settings__") is value if isinstance(value, type) else False
+
+
+@cache
+def per_replica(cls: type) -> frozenset[str]:
+    """Names of the fields that may have a value for each replica, see `OneOrEach`."""
+    hints = get_type_hints(cls, include_extras=True)
+    return frozenset(
+        field.name for field in dataclasses.fields(cls) if _one_or_each(hints[field.name])
+    )
+
+
+def _one_or_each(declared: Any) -> bool:
+    """Say whether a type is of one value or several of its kind."""
+    if get_origin(declared) is Annotated:
+        return _one_or_each(get_args(declared)[0])
+    kinds = get_args(declared)
+    return any(_element(kind) in kinds for kind in kinds)
 
 
 def checked(name: str, declared: Any, value: Any) -> Any:
@@ -277,6 +296,9 @@ class RunSettings:
     test_also : dict of str to list, optional
         Other values of settings that only a prediction uses (`Method.PREDICTION`): at the end the
         test split is scored with each too.
+    stacked : bool
+        Whether cells of a sweep that differ only in seeds, or in settings that may have a value for
+        each replica, are trained together.
     rerun : {"none", "stale", "failed", "all"}
         Finished cells to train again: those made by other code or data, those that failed.
     """
@@ -291,6 +313,7 @@ class RunSettings:
     runs: Text = "runs"
     study_name: Text = "adhoc"
     test_also: Annotated[dict[str, Annotated[list[Any], MinLen(1)]] | None, ALSO] = None
+    stacked: bool = True
     rerun: Literal["none", "stale", "failed", "all"] = "none"
 
     def __post_init__(self) -> None:

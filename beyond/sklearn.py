@@ -111,7 +111,7 @@ class _Estimator(BaseEstimator):
         if ended["status"] == "diverged":
             warn(f"{name} diverged: {ended['reason']}", ConvergenceWarning, stacklevel=3)
         splits = cast(ArraySplits, task.at([seed])).emptied()
-        self.predictor_ = Predictor(method, spec.network, spec, splits, last.selected[seed])
+        self.predictor_ = Predictor(method, spec.network, spec, splits, last.selected[0])
         self.cost_ = {name: ended[name] for name in COST_NAMES}
         self.n_iter_ = int(ended["steps"])
         table = pd.DataFrame(curves)

@@ -8,7 +8,7 @@ import pytest
 from beyond.catalog import PARTS
 
 FAULTS = [
-    ("beyond/run/cell.py", "part.require_replicas(len(cell.seeds))", "pass"),
+    ("beyond/run/cell.py", "require_replicas(arm.method, len(cell.seeds))", "pass"),
     ("beyond/settings.py", '{"", ".", ".."}.isdisjoint', '{""}.isdisjoint'),
     ("beyond/ledger.py", "or self.amount.is_integer()", "or True"),
 ]

@@ -38,7 +38,7 @@ def cells(name, scale):
                 made = read_cell(composed(*chosen, *cell))
                 yield {
                     "settings": made.settings,
-                    "identity": prepare(made).identity,
+                    "identity": prepare(made).identities[0],
                     "seeds": made.seeds,
                 }
 

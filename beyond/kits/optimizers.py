@@ -1,7 +1,7 @@
 """Optimizers on stacked weights: a gradient (R, n) becomes new weights (R, n).
 
 Each is a frozen dataclass of hyperparameters with two pure functions: `init` makes the state and
-`update` returns the new weights and the new state. A learning rate may be one number, or one per
+`update` returns the new weights and the new state. Every number may be one, or one for each
 replica. Bias corrections are Python floats (float64): in float32 Adam's drift apart after a
 thousand steps.
 """
@@ -9,19 +9,18 @@ thousand steps.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from math import sqrt
 from typing import Annotated, Any
 
+import numpy as np
 import torch
-from annotated_types import MinLen
 from torch import Tensor
 
 from beyond.errors import require
+from beyond.replicas import Number, add, add_product, add_quotient, each, numbers
 from beyond.search import LogUniform
-from beyond.settings import BelowOne, NonNegative, Positive, settings
+from beyond.settings import BelowOne, NonNegative, OneOrEach, Positive, settings
 
 OptimizerState = dict[str, Any]
-OneOrEach = Positive | Annotated[tuple[Positive, ...], MinLen(1)]  # one number, or one per replica
 
 
 @settings(kw_only=True)
@@ -30,10 +29,10 @@ class Optimizer(ABC):
 
     Parameters
     ----------
-    learning_rate : float, or one float per replica, > 0
+    learning_rate : float, > 0
     """
 
-    learning_rate: OneOrEach
+    learning_rate: OneOrEach[Positive]
 
     def init(self, params: Tensor) -> OptimizerState:
         """State before the first step, for weights (R, n)."""
@@ -45,28 +44,14 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, OptimizerState]:
         """Return new weights and new state; neither argument is changed."""
 
-    def require_replicas(self, n_replicas: int) -> None:
-        """Raise `InputError` if there are learning rates for another number of replicas."""
-        rates, allowed = self.learning_rate, f"one number, or one for each of {n_replicas} replicas"
-        require(
-            "learning_rate",
-            allowed,
-            rates,
-            not isinstance(rates, tuple) or len(rates) == n_replicas,
-        )
-
     def descend(
-        self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: float = 1.0
+        self, params: Tensor, direction: Tensor, divisor: Tensor | None = None, scale: Number = 1.0
     ) -> Tensor:
         """Return params - learning_rate * scale * direction / divisor."""
-        if isinstance(self.learning_rate, tuple):
-            self.require_replicas(len(params))
-            rates = torch.tensor(self.learning_rate, dtype=params.dtype).unsqueeze(-1) * scale
-            return params - rates * (direction if divisor is None else direction / divisor)
-        step = -self.learning_rate * scale
+        step = -numbers(self.learning_rate) * scale
         if divisor is None:
-            return torch.add(params, direction, alpha=step)
-        return torch.addcdiv(params, direction, divisor, value=step)
+            return add(params, direction, step)
+        return add_quotient(params, direction, divisor, step)
 
 
 @settings(kw_only=True)
@@ -83,14 +68,13 @@ class SGD(Optimizer):
         Needs momentum > 0.
     """
 
-    learning_rate: Annotated[OneOrEach, LogUniform(1e-3, 1.0)] = 0.1
-    momentum: BelowOne = 0.0
+    learning_rate: Annotated[OneOrEach[Positive], LogUniform(1e-3, 1.0)] = 0.1
+    momentum: OneOrEach[BelowOne] = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            "momentum", "> 0 with nesterov", self.momentum, self.momentum > 0 or not self.nesterov
-        )
+        moves = bool(np.all(numbers(self.momentum) > 0))  # pyright: ignore
+        require("momentum", "> 0 with nesterov", self.momentum, moves or not self.nesterov)
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"velocity": torch.zeros_like(params)} if self.momentum else {}
@@ -100,10 +84,9 @@ class SGD(Optimizer):
     ) -> tuple[Tensor, OptimizerState]:
         if not self.momentum:
             return self.descend(params, gradient), state
-        velocity = torch.add(gradient, state["velocity"], alpha=self.momentum)
-        direction = (
-            torch.add(gradient, velocity, alpha=self.momentum) if self.nesterov else velocity
-        )
+        momentum = numbers(self.momentum)
+        velocity = add(gradient, state["velocity"], momentum)
+        direction = add(gradient, velocity, momentum) if self.nesterov else velocity
         return self.descend(params, direction), {"velocity": velocity}
 
 
@@ -120,9 +103,9 @@ class RMSprop(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: Annotated[OneOrEach, LogUniform(1e-4, 0.1)] = 0.001
-    decay: BelowOne = 0.99
-    epsilon: Positive = 1e-8
+    learning_rate: Annotated[OneOrEach[Positive], LogUniform(1e-4, 0.1)] = 0.001
+    decay: OneOrEach[BelowOne] = 0.99
+    epsilon: OneOrEach[Positive] = 1e-8
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"square": torch.zeros_like(params)}
@@ -130,10 +113,11 @@ class RMSprop(Optimizer):
     def update(
         self, gradient: Tensor, state: OptimizerState, params: Tensor
     ) -> tuple[Tensor, OptimizerState]:
-        square = torch.addcmul(
-            state["square"] * self.decay, gradient, gradient, value=1 - self.decay
-        )
-        return self.descend(params, gradient, square.sqrt().add_(self.epsilon)), {"square": square}
+        decay = numbers(self.decay)
+        decayed = state["square"] * each(decay, gradient)
+        square = add_product(decayed, gradient, gradient, 1 - decay)
+        divisor = square.sqrt().add_(each(self.epsilon, square))
+        return self.descend(params, gradient, divisor), {"square": square}
 
 
 @settings(kw_only=True)
@@ -150,10 +134,10 @@ class Adam(Optimizer):
     epsilon : float, > 0
     """
 
-    learning_rate: Annotated[OneOrEach, LogUniform(1e-4, 0.1)] = 0.001
-    beta1: BelowOne = 0.9
-    beta2: BelowOne = 0.999
-    epsilon: Positive = 1e-8
+    learning_rate: Annotated[OneOrEach[Positive], LogUniform(1e-4, 0.1)] = 0.001
+    beta1: OneOrEach[BelowOne] = 0.9
+    beta2: OneOrEach[BelowOne] = 0.999
+    epsilon: OneOrEach[Positive] = 1e-8
 
     def init(self, params: Tensor) -> OptimizerState:
         return {"mean": torch.zeros_like(params), "square": torch.zeros_like(params), "n_steps": 0}
@@ -161,18 +145,16 @@ class Adam(Optimizer):
     def update(
         self, gradient: Tensor, state: OptimizerState, params: Tensor
     ) -> tuple[Tensor, OptimizerState]:
-        n_steps = state["n_steps"] + 1
-        mean = torch.lerp(state["mean"], gradient, 1 - self.beta1)
-        square = torch.addcmul(
-            state["square"] * self.beta2, gradient, gradient, value=1 - self.beta2
-        )
+        n_steps, beta1, beta2 = state["n_steps"] + 1, numbers(self.beta1), numbers(self.beta2)
+        mean = torch.lerp(state["mean"], gradient, each(1 - beta1, gradient))
+        decayed = state["square"] * each(beta2, gradient)
+        square = add_product(decayed, gradient, gradient, 1 - beta2)
         # Both corrections move out of the division: m' / (sqrt(v') + e) = m c2 / c1 / (sqrt(v) + e
         # c2).
-        root_correction = sqrt(1 - self.beta2**n_steps)
-        divisor = square.sqrt().add_(self.epsilon * root_correction)
-        params = self.descend(
-            params, mean, divisor, scale=root_correction / (1 - self.beta1**n_steps)
-        )
+        root_correction = np.sqrt(1 - beta2**n_steps)
+        divisor = square.sqrt().add_(each(numbers(self.epsilon) * root_correction, square))
+        scale = root_correction / (1 - beta1**n_steps)
+        params = self.descend(params, mean, divisor, scale)
         return params, {"mean": mean, "square": square, "n_steps": n_steps}
 
 
@@ -187,14 +169,13 @@ class AdamW(Adam):
     weight_decay : float, >= 0
     """
 
-    weight_decay: Annotated[NonNegative, LogUniform(1e-3, 1.0)] = 0.01
+    weight_decay: Annotated[OneOrEach[NonNegative], LogUniform(1e-3, 1.0)] = 0.01
 
     def update(
         self, gradient: Tensor, state: OptimizerState, params: Tensor
     ) -> tuple[Tensor, OptimizerState]:
-        return super().update(
-            gradient, state, self.descend(params, params, scale=self.weight_decay)
-        )
+        decayed = self.descend(params, params, scale=numbers(self.weight_decay))
+        return super().update(gradient, state, decayed)
 
 
 CHOICES = {

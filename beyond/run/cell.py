@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from beyond.catalog import GROUPS, PARTS, build, names, read
-from beyond.contracts import PerReplica, Task
+from beyond.contracts import Task
 from beyond.errors import InputError, require_one_of
 from beyond.ledger import Budget
+from beyond.replicas import require_replicas
 from beyond.run import provenance
 from beyond.run.arm import Arm
 from beyond.run.setup import Setup
@@ -30,14 +31,11 @@ class Cell:
         Settings that no group has.
     settings : dict
         Those that both were made from, as the manifest tells them.
-    short : str
-        In a sweep, what tells it from the others; "" for all that differs from the defaults.
     """
 
     arm: Arm
     run: RunSettings
     settings: dict[str, Any]
-    short: str = ""
 
     @classmethod
     def of(cls, settings: dict[str, Any], method: str) -> Cell:
@@ -67,11 +65,6 @@ class Cell:
     def seeds(self) -> list[int]:
         """One a replica."""
         return list(self.run.seed_list)
-
-    @property
-    def label(self) -> str:
-        """What lines about it begin with."""
-        return self.short or self.arm.label
 
     @property
     def run_id(self) -> str:
@@ -111,9 +104,8 @@ def prepare(cell: Cell) -> Setup:
     """Build task, method and network; raise `InputError` for a setting that is out of range."""
     arm = cell.arm
     arm.task.at(cell.seeds)  # what only shows with the data
-    for part in vars(arm.method).values():
-        if isinstance(part, PerReplica):
-            part.require_replicas(len(cell.seeds))
+    require_replicas(arm.method, len(cell.seeds))
+    require_replicas(arm.architecture, len(cell.seeds))
     identity = {
         "run_id": cell.run_id,
         "study": cell.run.study_name,
@@ -131,7 +123,7 @@ def prepare(cell: Cell) -> Setup:
         network,
         cell.seeds,
         arm.budget,
-        identity,
+        [identity] * len(cell.seeds),
         time_limit=cell.run.time_limit,
         start=arm.start,
         also=arm.also,

@@ -81,8 +81,8 @@ class Evaluation:
         """Scores (R,) on a whole split."""
         return self.task.score(*self._answers(self.method, state, split, self.problem))
 
-    def test(self, state: Any, replicas: Sequence[int], run_id: str) -> Tested:
-        """Scores and costs on the test split, and the predictions of some replicas."""
+    def test(self, state: Any, replicas: Sequence[int], run_ids: Sequence[str]) -> Tested:
+        """Scores and costs on the test split; the predictions of some replicas, for their runs."""
         spec, n_examples = self.task.spec, self.n_examples("test")
         ledger = Ledger()
         meter = Problem(self.network, spec, ledger, self.method.signal)
@@ -104,7 +104,7 @@ class Evaluation:
         if targets.ndim == outputs.ndim:  # values
             outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
         tables = {
-            r: columns(spec.target_kind, run_id, self.seeds[r], ids[r], targets[r], outputs[r])
+            r: columns(spec.target_kind, run_ids[r], self.seeds[r], ids[r], targets[r], outputs[r])
             for r in replicas
         }
         return Tested(scores, inference, tables)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import nan
 from typing import Any
 
 from beyond import catalog
 from beyond.errors import STRANGE, InputError, UnsupportedError, said
+from beyond.ledger import Ledger
 from beyond.run.buffered import buffers_of, with_buffers
 from beyond.run.evaluation import Evaluation
 from beyond.run.predictions import Columns, joined
@@ -46,8 +47,8 @@ class Progress:
     of : {"budget", "pre-training"}
         What `spent` is a fraction of.
     selected : dict of int to state
-        By seed, the method's state at the best checkpoint, of that replica alone (R = 1); with the
-        last one only.
+        By replica, the method's state at the best checkpoint, of that replica alone (R = 1); with
+        the last one only.
     """
 
     spent: float
@@ -108,6 +109,7 @@ class _Run:
         self.selection = Selection(setup, self.evaluation)
         self.probe = Probe(splits, task.spec, network, seeds)
         self.n_passed = 0
+        self.ended: dict[str, Ledger] = {}  # of cells whose replicas have all ended, by run_id
 
     @property
     def started(self) -> bool:
@@ -165,6 +167,9 @@ class _Run:
         setup, training, outcomes = self.setup, self.training, self.selection.outcomes
         costs = training.costs()
         scores = self.selection.update(index, training.state, costs)
+        for run_id, replicas in setup.cells.items():
+            if run_id not in self.ended and not any(outcomes[r].alive for r in replicas):
+                self.ended[run_id] = training.ledger.copy()
         curves = [
             row
             for replica, outcome in enumerate(outcomes)
@@ -206,9 +211,12 @@ class _Run:
                 curves += curve_rows(
                     setup, replica, last, training.costs(), "test", outcome.final["test"]
                 )
-            pretraining = self.pretraining.ledger
+            ledger = self.ended.get(setup.run_ids[replica], training.ledger)
+            pretraining, evaluation = self.pretraining.ledger, self.evaluation
             runs.append(
-                run_row(setup, replica, outcome, training, pretraining, self.evaluation, inference)
+                run_row(
+                    setup, replica, outcome, training, ledger, pretraining, evaluation, inference
+                )
             )
         written = joined(setup.task.spec.target_kind, predictions)
         selected = self.selection.selected()
@@ -219,6 +227,7 @@ class _Run:
             **self.training.snapshot(),
             **self.selection.snapshot(),
             "n_passed": self.n_passed,
+            "ended": {run_id: asdict(ledger) for run_id, ledger in self.ended.items()},
             "pretraining": self.pretraining.snapshot(),
         }
 
@@ -226,4 +235,5 @@ class _Run:
         self.training.restore(snapshot)
         self.selection.restore(snapshot)
         self.n_passed = snapshot["n_passed"]
+        self.ended = {run_id: Ledger(**costs) for run_id, costs in snapshot["ended"].items()}
         self.pretraining.restore(snapshot["pretraining"])

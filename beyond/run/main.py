@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -51,8 +50,6 @@ def main() -> None:
         names("method")  # there is a configuration
         if arguments[:1] == ["status"]:
             return _status(arguments[1:])
-        if arguments[:1] == ["plan"]:
-            sys.argv[1:] = _as_plan(arguments[1:])
         if "--methods" in arguments:
             return _describe([argument for argument in arguments if argument != "--methods"])
         if "+paper=all" in arguments:
@@ -80,10 +77,9 @@ def _register_sweeper() -> None:
     """Let Hydra know ours: its search does not see packages installed from a checkout."""
     # the search loads Hydra's sweeper anew: ours must be imported after it
     plugins = Plugins.instance()
-    from hydra_plugins.beyond_cells.sweeper import CellSweeper, PlanSweeper
+    from hydra_plugins.beyond_cells.sweeper import CellSweeper
 
     plugins.register(CellSweeper)
-    plugins.register(PlanSweeper)
 
 
 def _register_added() -> None:
@@ -133,7 +129,10 @@ def _sweep_first(arguments: list[str]) -> list[str]:
 
 def _for_each_cell(arguments: list[str]) -> list[str]:
     """Make a sweep's settings part of what is swept: Hydra tries others on config.yaml alone."""
-    if not _sweeps(arguments) or {"--cfg", "-c"}.intersection(arguments):
+    sweeps = SWEEP.intersection(arguments) or any(
+        re.match(r"\+(study|paper)=", a) for a in arguments
+    )
+    if not sweeps or {"--cfg", "-c"}.intersection(arguments):
         return arguments
     parser = OverridesParser.create()
     single = [
@@ -168,29 +167,6 @@ def application(config: DictConfig) -> str:
     if status == "failed" and not study:
         sys.exit(1)
     return status
-
-
-def _as_plan(arguments: list[str]) -> list[str]:
-    """Let a sweep take a command's place that plans and does nothing else.
-
-    Raises `InputError` where the command itself would be refused, or is none of a study.
-    """
-    if any(argument.startswith("+paper=all") for argument in arguments):
-        raise InputError(f"plan takes one paper, of {', '.join(names('paper'))}; got all")
-    if options := [a for a in arguments if a.startswith("-") and a not in SWEEP]:
-        raise InputError(f"plan takes what is run, setting=value; got {options[0]}")
-    if not _sweeps(arguments):
-        overrides = OverridesParser.create().parse_overrides([*map(quoted, arguments)])
-        ConfigLoaderImpl.validate_sweep_overrides_legal(overrides, RunMode.RUN, from_shell=True)
-        arguments = ["-m", *arguments]
-    return [*arguments, "hydra/sweeper=plan"]
-
-
-def _sweeps(arguments: list[str]) -> bool:
-    """Say whether a command is of several cells."""
-    return bool(SWEEP.intersection(arguments)) or any(
-        re.match(r"\+(study|paper)=", argument) for argument in arguments
-    )
 
 
 def _status(arguments: list[str]) -> None:

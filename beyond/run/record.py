@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -31,6 +31,13 @@ TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in colum
 WEIGHTS = "weights.pt"
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class Part(NamedTuple):
+    """What is recorded of one cell: rows by table, and predictions."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    predictions: Columns
 
 
 class RunFolder:
@@ -62,7 +69,8 @@ class RunFolder:
         self._save_every = save_every
         self._saved_at = monotonic()
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-        self._predictions: Columns = joined(TargetKind.CLASSES, [])
+        self._snapshot: dict[str, Any] = {}  # to go on from, after these rows
+        self._ended: Progress | None = None
 
     @property
     def finished(self) -> bool:
@@ -153,7 +161,7 @@ class RunFolder:
             saved = torch.load(path, weights_only=True)
             outdated, rows, snapshot = (
                 changed(saved["origin"], self._origin),
-                saved["rows"],
+                json.loads(saved["rows"]),
                 saved["snapshot"],
             )
         except OSError:
@@ -171,13 +179,21 @@ class RunFolder:
 
     def add(self, progress: Progress) -> None:
         """Take new rows; save the state if the last save is old enough."""
+        if progress.runs:
+            self._ended = progress
+            return
         for name in TABLES:
             self._rows[name] += getattr(progress, name)
-        self._predictions = progress.predictions or self._predictions
-        if progress.snapshot and monotonic() - self._saved_at >= self._save_every:
-            saved = {"snapshot": progress.snapshot, "rows": self._rows, "origin": self._origin}
-            write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
-            self._saved_at = monotonic()
+        self._snapshot = progress.snapshot
+        if self._snapshot and monotonic() - self._saved_at >= self._save_every:
+            self.save()
+
+    def save(self) -> None:
+        """Save the state before the end, to go on from."""
+        rows = json.dumps(self._rows)  # in one piece: torch looks at every object by itself
+        saved = {"snapshot": self._snapshot, "rows": rows, "origin": self._origin}
+        write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
+        self._saved_at = monotonic()
 
     def remove(self) -> None:
         """Delete the folder once it is no longer held: Windows deletes no file that is open."""
@@ -196,15 +212,41 @@ class RunFolder:
         write_whole(path, lambda path: torch.save(dict(weights), path))
         return hash_of(path)
 
-    def close(self, manifest: dict[str, Any]) -> None:
-        """Write the tables, then the manifest with their hashes; the run is finished."""
+    def parts(self) -> dict[str, Part]:
+        """What was added, by run_id: a stack of cells is recorded cell by cell."""
+        rows, predictions = self._all
+        run_ids = [row["run_id"] for row in rows["runs"]]
+        found = {run_id: {name: list[Any]() for name in TABLES} for run_id in run_ids}
+        for name, table in rows.items():
+            for row in table:
+                found[row["run_id"]][name].append(row)
+        of = {run_id: predictions["run_id"] == run_id for run_id in found}
+        return {
+            run_id: Part(mine, {name: all_[of[run_id]] for name, all_ in predictions.items()})
+            for run_id, mine in found.items()
+        }
+
+    @property
+    def _all(self) -> Part:
+        """All that was added, the end too."""
+        if self._ended is None:
+            return Part(self._rows, joined(TargetKind.CLASSES, []))
+        rows = {name: self._rows[name] + getattr(self._ended, name) for name in TABLES}
+        return Part(rows, self._ended.predictions or joined(TargetKind.CLASSES, []))
+
+    def close(self, manifest: dict[str, Any], part: Part | None = None) -> None:
+        """Write the tables, then the manifest with their hashes; the run is finished.
+
+        They have all that was added, or what a stack hands over of this cell.
+        """
+        part = part or self._all
         for name in TABLES:
-            table = pd.DataFrame(self._rows[name])
+            table = pd.DataFrame(part.rows[name])
             write_whole(
                 self.path / f"{name}.parquet",
                 lambda path, table=table: table.to_parquet(path, index=False),
             )
-        write_whole(self.path / "predictions.parquet", lambda path: write(self._predictions, path))
+        write_whole(self.path / "predictions.parquet", lambda path: write(part.predictions, path))
         tables = {name: hash_of(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
         write_whole(

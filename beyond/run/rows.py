@@ -52,20 +52,31 @@ def run_row(
     replica: int,
     outcome: Outcome,
     training: Training,
+    ledger: Ledger,
     pretraining: Ledger,
     evaluation: Evaluation,
     inference: Row,
 ) -> Row:
-    """Return the row of an ended replica; `inference` is what one of its predictions costs."""
-    before = pretraining.costs(training.epoch_flops)
+    """Return the row of an ended replica.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        When its cell ended.
+    inference : dict
+        What one of its predictions costs.
+    """
+    budget, epoch_flops = setup.budget, training.epoch_flops
+    before = pretraining.costs(epoch_flops)
+    n_replicas = len(setup.cells[setup.run_ids[replica]])
     return {
         **_replica(setup, replica),
         **outcome.row(setup.task.spec.score),
-        "budget": setup.budget.amount,
-        "budget_currency": setup.budget.currency,
-        "unspent": max(0.0, 1 - training.spent()),
-        **training.costs(),
-        "total_seconds": training.total_seconds,
+        "budget": budget.amount,
+        "budget_currency": budget.currency,
+        "unspent": max(0.0, 1 - budget.spent(ledger, epoch_flops)),
+        **ledger.costs(epoch_flops),
+        "total_seconds": ledger.seconds * n_replicas,
         "split": training.splits.origin,
         **{f"n_{split}": evaluation.n_examples(split) for split in SPLITS},
         "n_weights": setup.network.n_weights,
@@ -86,4 +97,5 @@ def by_replica(columns: dict[str, Any], n_replicas: int) -> list[Row]:
 
 def _replica(setup: Setup, replica: int) -> Row:
     """Columns that every row of a replica has."""
-    return {**setup.identity, "seed": setup.seeds[replica]}
+    identity = setup.identities[replica] if setup.identities else {}
+    return {**identity, "seed": setup.seeds[replica]}

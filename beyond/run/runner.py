@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,9 +21,14 @@ from beyond.run.lock import PATIENCE
 from beyond.run.loop import Progress, skip, train
 from beyond.run.outcome import worst
 from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
-from beyond.run.record import WEIGHTS, RunFolder
+from beyond.run.record import WEIGHTS, Part, RunFolder
 from beyond.run.setup import Setup
+from beyond.run.stack import home, joined
 from beyond.run.trained import kept
+
+
+class ApartError(Exception):
+    """A program of several cells failed: they are to be trained one by one."""
 
 
 def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -> str:
@@ -47,19 +52,19 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
     console = Console(stderr=True, quiet=quiet)
     todo = plan(cell)
     for before in todo.kept:
-        say(console, before.line(cell.label))
+        say(console, before.line(cell.arm))
     statuses = [before.status for before in todo.kept]
     for before in todo.again:
         if before.lacks_weights(cell.run):
             lacking = f"no weights of seeds {spans(before.seeds)} are kept"
-            say(console, f"{cell.label}: {lacking}, training again")
+            say(console, f"{cell.arm.label}: {lacking}, training again")
     if todo.seeds:
         left = cell.of_seeds(todo.seeds)
         prepare(left)  # refused before anything is given up
         give_up(todo.again)
         status = train_cell(left, keep_skipped, console, shown)
         if status is None and (before := finished_before(left, left.folder)):
-            say(console, before.line(cell.label))
+            say(console, before.line(cell.arm))
             status = before.status
         statuses += [status] if status else []
     if not keep_skipped:  # a sweep does so at its end
@@ -86,7 +91,23 @@ def train_cell(
 ) -> str | None:
     """Train all seeds of a cell, which no other has; return its replicas' worst status.
 
-    None if another process has finished it since the study was planned.
+    None if another process has finished it since the study was planned. See `train_stack`.
+    """
+    statuses = train_stack([cell], keep_skipped, console, shown, patience)
+    return statuses[0] if statuses else None
+
+
+def train_stack(
+    cells: Sequence[Cell],
+    keep_skipped: bool,
+    console: Console,
+    shown: bool = False,
+    patience: float = PATIENCE,
+) -> list[str]:
+    """Train the cells of a stack as one program and record each; return each one's worst status.
+
+    Nothing of those that are finished: another process has trained them since the study was
+    planned, or was interrupted while it recorded the stack.
 
     Parameters
     ----------
@@ -100,49 +121,99 @@ def train_cell(
     Raises
     ------
     BusyError
-        If another process is training the cell, or one of its seeds.
+        If another process is training one of the cells, or one of its seeds.
+    ApartError
+        If a program of several cells fails: trained by itself, each shows whether it is its fault.
     """
-    origin = {**cell.sources, DATA: cell.data, "its settings": cell.run_id}
-    folder = RunFolder(cell.folder, cell.run.save_every, origin)
-    with (
-        _arithmetic(cell.run.threads),
-        folder.locked(cell.seeds, patience) as caveat,
-        _log(folder.path),
-    ):
-        if caveat:
-            say(console, f"{cell.label}: {caveat}")
-        _refuse_overlap(cell)
-        if folder.finished:
-            return None
-        setup = prepare(cell)
-        snapshot = folder.resume()
-        if folder.unusable:
-            say(console, f"{cell.label}: {folder.unusable}, starting again")
+    first, several = cells[0], len(cells) > 1
+    with ExitStack() as stack:
+        stack.enter_context(_arithmetic(first.run.threads))
+        folders = [stack.enter_context(_held(cell, console, patience)) for cell in cells]
+        state = folders[0]
+        if several:
+            origin = _origin(first, home(cells).name)
+            state = RunFolder(home(cells), first.run.save_every, origin)
+            stack.enter_context(state.locked(patience=patience))
+        if all(folder.finished for folder in folders):
+            if several:
+                state.remove()
+            return []
+        setup, snapshot = joined(cells), state.resume()
+        label = first.arm.label + f" and {len(cells) - 1} more" * several
+        if state.unusable:
+            say(console, f"{label}: {state.unusable}, starting again")
         clock = perf_counter()
         try:
-            with bar(console if shown else None, cell.label) as move:
-                ended = _train(setup, folder, snapshot, keep_skipped, move)
+            with bar(console if shown else None, label) as move:
+                ended = _train(setup, state, snapshot, keep_skipped, move)
         except (UnsupportedError, InputError):
-            if not folder.begun:
-                folder.remove()
+            if several or not state.begun:
+                state.remove()
             raise
-        wall, rows = perf_counter() - clock, ended.runs
-        status = worst([row["status"] for row in rows])
-        reasons = sorted({row["reason"] for row in rows if row["reason"]})
-        manifest = _manifest(cell, setup, rows, status, reasons, wall)
-        if cell.run.keep_weights:
-            weights = kept(setup.method, setup.network, ended.selected)
-            manifest["files"] = {WEIGHTS: folder.keep(weights)}
-        folder.close(manifest)
-    say(console, f"{cell.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
+        wall = perf_counter() - clock
+        if several and "failed" in (row["status"] for row in ended.runs):
+            state.remove()
+            raise ApartError(next(row["reason"] for row in ended.runs if row["reason"]))
+        if several:  # it stays until the last of them is recorded
+            state.save()
+        parts = state.parts()
+        statuses = [
+            _record(cell, folder, setup, ended, parts, wall, console)
+            for cell, folder in zip(cells, folders, strict=True)
+            if not folder.finished
+        ]
+        if several:
+            state.remove()
+    return statuses
+
+
+def _record(
+    cell: Cell,
+    folder: RunFolder,
+    setup: Setup,
+    ended: Progress,
+    parts: Mapping[str, Part],
+    wall: float,
+    console: Console,
+) -> str:
+    """Write what came of one cell of a stack; return its replicas' worst status."""
+    replicas, part = setup.cells[cell.run_id], parts[cell.run_id]
+    rows = part.rows["runs"]
+    wall *= len(replicas) / len(setup.seeds)
+    status = worst([row["status"] for row in rows])
+    reasons = sorted({row["reason"] for row in rows if row["reason"]})
+    manifest = _manifest(cell, setup, rows, status, reasons, wall)
+    if cell.run.keep_weights:
+        states = {setup.seeds[r]: ended.selected[r] for r in replicas if r in ended.selected}
+        manifest["files"] = {WEIGHTS: folder.keep(kept(setup.method, setup.network, states))}
+    folder.close(manifest, part)
+    say(console, f"{cell.arm.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
     return status
+
+
+@contextmanager
+def _held(cell: Cell, console: Console, patience: float) -> Iterator[RunFolder]:
+    """Hold a cell's folder, with its log, against others who would train one of its seeds."""
+    folder = RunFolder(cell.folder, cell.run.save_every, _origin(cell, cell.run_id))
+    with folder.locked(cell.seeds, patience) as caveat, _log(folder.path):
+        if caveat:
+            say(console, f"{cell.arm.label}: {caveat}")
+        _refuse_overlap(cell)
+        yield folder
+
+
+def _origin(cell: Cell, settings: str) -> dict[str, str]:
+    """What decides a result, and its hashes; the hash of the settings is given."""
+    return {**cell.sources, DATA: cell.data, "its settings": settings}
 
 
 def _refuse_overlap(cell: Cell) -> None:
     """Raise `BusyError` if another process trains a seed, or just has; ours is locked."""
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
-            raise BusyError(f"another process is writing {str(path)!r}, with seeds of {cell.label}")
+            raise BusyError(
+                f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}"
+            )
 
 
 def _train(
@@ -195,9 +266,9 @@ def _manifest(
         "run_id": cell.run_id,
         "status": status,
         "reasons": reasons,
-        "identity": setup.identity,
+        "identity": setup.identities[setup.cells[cell.run_id][0]],
         "settings": cell.settings,
-        "seeds": setup.seeds,
+        "seeds": cell.seeds,
         "split": rows[0]["split"],
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
@@ -205,6 +276,7 @@ def _manifest(
         "classes": list(setup.task.classes),
         "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
+        "n_replicas": len(setup.seeds),
         "wall_seconds": wall,
         **provenance.machine(),
     }

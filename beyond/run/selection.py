@@ -32,8 +32,7 @@ class Selection:
     def __init__(self, setup: Setup, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
         self._score = setup.task.spec.score
-        self._seeds = setup.seeds
-        self._run_id = setup.identity.get("run_id", "")
+        self._run_ids = setup.run_ids
         self.outcomes = [Outcome(setup.task.spec.levels) for _ in setup.seeds]
         self.kept: dict[int, Any] = {}
 
@@ -92,7 +91,7 @@ class Selection:
         """
         ends = {outcome.last_checkpoint for outcome in self.outcomes if outcome.alive}
         tested = {
-            key: self._evaluation.test(kept, self._selected(key), self._run_id)
+            key: self._evaluation.test(kept, self._selected(key), self._run_ids)
             for key, kept in {**self.kept, **dict.fromkeys(ends, state)}.items()
         }
         scores = {key: by_replica(one.scores, len(self.outcomes)) for key, one in tested.items()}
@@ -113,10 +112,10 @@ class Selection:
         ]
 
     def selected(self) -> dict[int, Any]:
-        """Return by seed the state at the best checkpoint, of that replica alone."""
+        """Return by replica the state at the best checkpoint, of that replica alone."""
         return {
-            seed: of_replica(self.kept[outcome.best_checkpoint], replica, len(self._seeds))
-            for replica, (seed, outcome) in enumerate(zip(self._seeds, self.outcomes, strict=True))
+            replica: of_replica(self.kept[outcome.best_checkpoint], replica, len(self.outcomes))
+            for replica, outcome in enumerate(self.outcomes)
             if outcome.best_checkpoint in self.kept
         }
 

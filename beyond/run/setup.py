@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from beyond.contracts import Method, Task
@@ -24,8 +25,10 @@ class Setup:
         One a replica.
     budget : Budget
         What each replica may spend.
-    identity : dict of str to str
-        Columns that every row of the run carries: run_id, study, method, signal, task, network, ...
+    identities : sequence of dict of str to str
+        One a replica: columns that each of its rows carries: run_id, study, method, signal, task,
+        network, ... Replicas with the same run_id are of one cell. Rows of none have no such
+        columns.
     time_limit : float, optional
         Seconds that the whole run may take, evaluation and first calls included; one that takes
         longer has failed.
@@ -41,7 +44,20 @@ class Setup:
     network: Network
     seeds: list[int]
     budget: Budget
-    identity: dict[str, Any] = field(default_factory=dict)
+    identities: Sequence[Mapping[str, Any]] = ()
     time_limit: float | None = None
     start: Start | None = None
     also: Mapping[str, Method] = field(default_factory=dict)
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Of each replica's cell."""
+        return [identity["run_id"] for identity in self.identities] or [""] * len(self.seeds)
+
+    @cached_property
+    def cells(self) -> dict[str, list[int]]:
+        """Replicas of each cell, by its run_id."""
+        found = dict[str, list[int]]()
+        for replica, run_id in enumerate(self.run_ids):
+            found.setdefault(run_id, []).append(replica)
+        return found

@@ -157,11 +157,6 @@ class Training:
         return self.ledger.costs(self.epoch_flops)
 
     @property
-    def total_seconds(self) -> float:
-        """Step time of all replicas together."""
-        return self.ledger.seconds * len(self.setup.seeds)
-
-    @property
     def state_bytes(self) -> int:
         """Bytes of the tensors that the method holds for a replica between steps."""
         held = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.state))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -13,7 +13,8 @@ from beyond.run.cell import Cell
 from beyond.run.display import say
 from beyond.run.explain import explain
 from beyond.run.record import RunFolder
-from beyond.run.runner import train_cell
+from beyond.run.runner import ApartError, train_stack
+from beyond.run.stack import home
 
 LOST = "lost"  # in place of a status: a cell that could not be trained, whatever its rule does
 
@@ -23,11 +24,6 @@ class Planned(NamedTuple):
 
     settings: dict[str, Any]
     method: str
-    short: str = ""  # its label among the sweep's
-
-    @property
-    def cell(self) -> Cell:
-        return replace(Cell.of(self.settings, self.method), short=self.short)
 
 
 @dataclass
@@ -39,35 +35,41 @@ class Worker:
 
     Attributes
     ----------
-    cells : sequence of Planned
+    stacks : sequence of sequence of Planned
+        Cells that are trained together, see `beyond.run.stack`; mostly one.
     """
 
-    cells: Sequence[Planned] = field(default_factory=list)
+    stacks: Sequence[Sequence[Planned]] = field(default_factory=list)
 
     def __call__(self, _: object) -> list[str]:
         """Return the status of each cell that was trained here, `LOST` if it could not be.
 
         Nobody else's is waited for.
         """
-        statuses, waiting = list[str](), list(self.cells)
+        statuses, waiting = list[str](), list(self.stacks)
         while waiting:
-            busy = [planned for planned in waiting if not self._done(planned, statuses)]
+            busy = [stack for stack in waiting if not self._done(stack, statuses)]
             if len(busy) == len(waiting):
                 break
             waiting = busy
         return statuses
 
-    def _done(self, planned: Planned, statuses: list[str]) -> bool:
-        """Train a cell unless it is finished, and note its status; say whether it is done with."""
-        cell, console = planned.cell, Console(stderr=True)
-        if RunFolder(cell.folder).finished:
+    def _done(self, stack: Sequence[Planned], statuses: list[str]) -> bool:
+        """Train a stack unless it is finished, and note the status of each of its cells; say
+        whether it is done with.
+        """
+        cells, console = [Cell.of(*planned) for planned in stack], Console(stderr=True)
+        several = len(cells) > 1
+        recorded = not several or not home(cells).exists()
+        if recorded and all(RunFolder(cell.folder).finished for cell in cells):
             return True
         try:
-            status = train_cell(cell, True, console, shown=False, patience=0)
+            statuses += train_stack(cells, not several, console, patience=0)
         except BusyError:
             return False
-        except (InputError, UnsupportedError, OSError) as error:  # the others go on
-            say(console, f"{cell.label}: {explain(error, [])}")
-            status = LOST
-        statuses += [status] if status else []
+        except (ApartError, InputError, UnsupportedError, OSError) as error:  # the others go on
+            if several:
+                return all([self._done([planned], statuses) for planned in stack])
+            say(console, f"{cells[0].arm.label}: {explain(error, [])}")
+            statuses.append(LOST)
         return True

@@ -99,11 +99,9 @@ class Trial:
     def setup(self, task: str = "", seeds: tuple[int, ...] = (0, 1, 2), steps: int = 8) -> Setup:
         """Equal steps, not equal costs: a budget below one generation would show nothing."""
         made = _small(task or self.home)
-        network, identity = made.spec.network.build(made.spec), {"method": self.name}
-        budget = Budget("steps", steps)
-        return Setup(
-            self.method, made, network, list(seeds), budget, {**identity, "run_id": self.name}
-        )
+        network, budget = made.spec.network.build(made.spec), Budget("steps", steps)
+        identities = [{"method": self.name, "run_id": self.name}] * len(seeds)
+        return Setup(self.method, made, network, list(seeds), budget, identities)
 
     @cached_property
     def whole(self) -> Rows:

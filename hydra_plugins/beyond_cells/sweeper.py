@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,7 @@ from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
-    from beyond.run.plan import Agenda, Before, Plan
+    from beyond.run.plan import Before
     from beyond.run.worker import Planned
 
 CHOICES = tuple(CONTRACTS)
@@ -79,9 +80,17 @@ class CellSweeper(BasicSweeper):
         from beyond.run.plan import note_stale
         from beyond.run.worker import LOST
 
+        assert self.config is not None
+        assert self.hydra_context is not None
         publish = find("hydra.sweeper.publish", self.publish)
-        folder, paper = self.folder, self._paper()
-        statuses = self._train(self._planned(self._combinations(arguments)))
+        folder = Path(self.config.runs) / self.config.study_name
+        paper: Any = None
+        if "paper" in self.config:
+            paper = OmegaConf.to_container(self.config.paper, resolve=True)
+            self._require_sound(paper)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        statuses = self._train(self._planned(self._combinations(overrides)))
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
@@ -102,21 +111,6 @@ class CellSweeper(BasicSweeper):
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
         return statuses
 
-    @property
-    def folder(self) -> Path:
-        """The study's."""
-        assert self.config is not None
-        return Path(self.config.runs) / self.config.study_name
-
-    def _paper(self) -> Any:
-        """Return the published result that is run, if one is; `InputError` if it is not sound."""
-        assert self.config is not None
-        if "paper" not in self.config:
-            return None
-        paper = OmegaConf.to_container(self.config.paper, resolve=True)
-        self._require_sound(paper)
-        return paper
-
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
         from beyond.run.tables import TABLES
@@ -133,11 +127,10 @@ class CellSweeper(BasicSweeper):
         except ValueError as error:
             raise InputError(str(error)) from error
 
-    def _combinations(self, arguments: list[str]) -> list[list[str]]:
+    def _combinations(self, overrides: list[Override]) -> list[list[str]]:
         """Overrides of every cell, those of the study's lines among them."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         typed = [
             [requoted(entry) for entry in cell]
             for cell in BasicSweeper.split_arguments(overrides, None)[0]
@@ -156,20 +149,24 @@ class CellSweeper(BasicSweeper):
             raise InputError(f"a pattern must match a choice, got {' '.join(map(str, patterns))}")
         return every
 
-    def _checked(
-        self, every: Sequence[list[str]], agenda: Agenda
-    ) -> Iterator[tuple[Cell, str, Plan]]:
-        """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
+    def _planned(self, every: Sequence[list[str]]) -> list[list[Planned]]:
+        """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
         from beyond.run.display import say
+        from beyond.run.plan import Agenda
+        from beyond.run.stack import to_train
+        from beyond.run.worker import Planned
 
-        compose, told = cache(self._composed), perf_counter()
+        console, agenda, labels = Console(stderr=True), Agenda(), dict[str, str]()
+        asked: dict[str, Cell] = {}
+        methods, left = dict[str, str](), set[str]()
+        compose = cache(self._composed)
+        told = perf_counter()
         for number, overrides in enumerate(every):
             if perf_counter() - told > SILENCE:
                 told = perf_counter()
-                line = f"checked {number} of {len(every)} runs before the first is trained"
-                say(Console(stderr=True), line)
+                say(console, f"checked {number} of {len(every)} runs before the first is trained")
             try:
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 config = deepcopy(compose(*(entry for entry in overrides if entry not in settings)))
@@ -179,37 +176,26 @@ class CellSweeper(BasicSweeper):
                 cell = read_cell(config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
-            yield cell, config.hydra.runtime.choices["method"], agenda.add(cell)
-
-    def _planned(self, every: Sequence[list[str]]) -> list[Planned]:
-        """Refuse the sweep if a setting is out of range; return what is left to train, once."""
-        from rich.console import Console
-
-        from beyond.run.display import say
-        from beyond.run.plan import Agenda
-        from beyond.run.worker import Planned
-
-        agenda = Agenda()
-        cells = [
-            (cell.of_seeds(todo.seeds), method)
-            for cell, method, todo in self._checked(every, agenda)
-            if todo.seeds
-        ]
+            n_kept = len(agenda.kept)
+            if seeds := agenda.add(cell):
+                cell = cell.of_seeds(seeds)
+                left.add(cell.run_id)
+            there = {cell.run_id} & left | {before.path.name for before in agenda.kept[n_kept:]}
+            labels |= dict.fromkeys(there, cell.arm.label)
+            if cell.run_id in there:
+                asked[cell.run_id] = cell
+                methods[cell.run_id] = config.hydra.runtime.choices["method"]
         self.kept = agenda.kept
         for line in agenda.begin():
-            say(Console(stderr=True), line)
-        self.labels = {
-            **{one.path.name: agenda.arms[one.arm_id].label for one in agenda.kept},
-            **{cell.run_id: cell.label for cell, _ in cells},
-        }
-        short = agenda.short([cell for cell, _ in cells])
+            say(console, line)
+        self.labels = labels
         return [
-            Planned(cell.settings | {"rerun": "none"}, method, label)
-            for (cell, method), label in zip(cells, short, strict=True)
+            [Planned(cell.settings | {"rerun": "none"}, methods[cell.run_id]) for cell in stack]
+            for stack in to_train(list(asked.values()), left)
         ]
 
-    def _train(self, cells: list[Planned]) -> list[str]:
-        """Let the launcher's processes share the cells; return the statuses of those trained."""
+    def _train(self, stacks: list[list[Planned]]) -> list[str]:
+        """Let the launcher's processes share the stacks; return the statuses of those trained."""
         from beyond.run.status import note_planned
         from beyond.run.worker import Worker
 
@@ -219,12 +205,12 @@ class CellSweeper(BasicSweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         note_planned(folder, self.labels)
-        if not cells:
+        if not stacks:
             return []
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=Worker(cells), config=self.config
+            hydra_context=self.hydra_context, task_function=Worker(stacks), config=self.config
         )
-        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(cells))
+        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(stacks))
         returns = launcher.launch(jobs, initial_job_idx=0)
         return list(chain.from_iterable(job.return_value for job in returns))
 
@@ -233,39 +219,6 @@ class CellSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         return self.hydra_context.config_loader.load_sweep_config(self.config, list(choices))
-
-
-class PlanSweeper(CellSweeper):
-    """Tell what the sweep would do, what is there already and what it will cost: `beyond plan`.
-
-    Parameters
-    ----------
-    speeds : str
-        Where to import the function from that tells what recorded runs have cost, given the
-        study's folder.
-    **others
-        As of `CellSweeper`.
-    """
-
-    def __init__(self, speeds: str, **others: Any) -> None:
-        super().__init__(**others)
-        self.speeds = speeds
-
-    def sweep(self, arguments: list[str]) -> Any:
-        """Refuse what a sweep refuses; train nothing, and write nothing."""
-        from beyond.run.outlook import Outlook, Speeds, show
-        from beyond.run.plan import Agenda
-
-        assert self.config is not None
-        find("hydra.sweeper.publish", self.publish)
-        self._paper()
-        every, agenda = self._combinations(arguments), Agenda()
-        recorded = find("hydra.sweeper.speeds", self.speeds)
-        n_processes = _processes(self.config.hydra.launcher)
-        outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
-        for cell, _, todo in self._checked(every, agenda):
-            outlook.add(cell, todo)
-        show(outlook, agenda)
 
 
 def _processes(launcher: DictConfig) -> int:

@@ -29,11 +29,11 @@ from beyond.run.runner import run_cell
 FAULTS = [
     (
         "beyond/run/runner.py",
-        'origin = {**cell.sources, DATA: cell.data, "its',
-        'origin = {**cell.sources, "its',
+        'return {**cell.sources, DATA: cell.data, "its',
+        'return {**cell.sources, "its',
     ),
-    ("beyond/run/runner.py", 'DATA: cell.data, "its settings": cell.run_id}', "DATA: cell.data}"),
-    ("beyond/run/runner.py", "if not folder.begun:", "if True:"),
+    ("beyond/run/runner.py", 'DATA: cell.data, "its settings": settings}', "DATA: cell.data}"),
+    ("beyond/run/runner.py", "if several or not state.begun:", "if True:"),
     (
         "beyond/run/display.py",
         'f"{seconds:.3g}" if seconds < 999.5',
@@ -138,8 +138,8 @@ def test_what_a_run_is_told_are_the_settings_and_where_they_differ(cell):
     changed = {"time_limit": 7.5, "network": catalog.read("network", "linear")}
     told = [prepare(one) for one in (plain, Cell.of({**plain.settings, **changed}, "backprop"))]
     assert [one.time_limit for one in told] == [None, 7.5]
-    assert [one.identity["default_network"] for one in told] == [True, False]
-    assert [one.identity["network"] for one in told] == ["mlp-32", "linear"]
+    assert [one.identities[0]["default_network"] for one in told] == [True, False]
+    assert [one.identities[0]["network"] for one in told] == ["mlp-32", "linear"]
 
 
 def test_the_rule_of_a_start_decides_the_result(cell):

@@ -185,7 +185,7 @@ def test_the_examples_of_a_run_are_the_queries_of_its_episodes():
     task = Slopes()
     network = task.spec.network.build(task.spec)
     method = Counting(SGD(learning_rate=0.1), batch_size=4)  # episodes
-    *_, last = train(Setup(method, task, network, [0, 1], Budget("epochs", 2), {}))
+    *_, last = train(Setup(method, task, network, [0, 1], Budget("epochs", 2)))
     for row in last.runs:
         assert [row[f"n_{split}"] for split in task.SIZES] == [20 * 3, 5 * 3, 7 * 3]
         assert row["steps"] == 2 * 20 / 4

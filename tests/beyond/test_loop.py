@@ -73,9 +73,9 @@ FAULTS = [
         "            batch = next(self.ahead)",
     ),
     (
-        "beyond/run/training.py",
-        "return self.ledger.seconds * len(self.setup.seeds)",
-        "return self.ledger.seconds",
+        "beyond/run/rows.py",
+        '"total_seconds": ledger.seconds * n_replicas',
+        '"total_seconds": ledger.seconds',
     ),
     # the time limit leaves out the warm-up, or what was before an interruption
     (
@@ -281,7 +281,7 @@ def setup(method=None, seeds=SEEDS, time_limit=None, task=None, **budget):
         network,
         list(seeds),
         Budget.of(amounts),
-        {"method": "toy"},
+        [{"method": "toy", "run_id": "toy"}] * len(seeds),
         time_limit,
     )
 
@@ -899,7 +899,9 @@ class Line(Blobs):
 )
 def answered(request):
     """A run on a task of each kind, and its predictions."""
-    of = replace(setup(Diverging(at=20), task=request.param, steps=50), identity={"run_id": "abc"})
+    of = replace(
+        setup(Diverging(at=20), task=request.param, steps=50), identities=[{"run_id": "abc"}] * 3
+    )
     tables, yielded = run(of)
     return of, tables, yielded, pd.DataFrame(yielded[-1].predictions)
 

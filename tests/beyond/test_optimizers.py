@@ -5,9 +5,14 @@ import torch
 
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD, Adam, AdamW, RMSprop
+from beyond.settings import per_replica
 
 FAULTS = [
-    ("beyond/kits/optimizers.py", "self.epsilon * root_correction", "self.epsilon"),
+    (
+        "beyond/kits/optimizers.py",
+        "numbers(self.epsilon) * root_correction",
+        "numbers(self.epsilon)",
+    ),
     # the correction of every step is the second one's
     (
         "beyond/kits/optimizers.py",
@@ -21,7 +26,7 @@ FAULTS = [
     ),
     (
         "beyond/kits/optimizers.py",
-        "self.descend(params, params, scale=self.weight_decay)",
+        "self.descend(params, params, scale=numbers(self.weight_decay))",
         "params",
     ),
 ]
@@ -100,23 +105,31 @@ def test_the_path_is_torchs(ours, theirs, settings, least_squares, close):
     )
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
-def test_a_rate_for_each_replica_is_separate_runs(kind, least_squares, close):
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [
+        *((kind, "learning_rate", (0.01, 0.03, 0.002)) for kind in (SGD, RMSprop, Adam, AdamW)),
+        (SGD, "momentum", (0.9, 0.5, 0.1)),
+        (RMSprop, "decay", (0.99, 0.9, 0.0)),
+        *((kind, "epsilon", (1e-8, 1e-3, 1.0)) for kind in (RMSprop, Adam)),
+        (Adam, "beta1", (0.9, 0.0, 0.99)),
+        (Adam, "beta2", (0.999, 0.9, 0.99)),
+        (AdamW, "weight_decay", (0.01, 0.0, 3.0)),
+    ],
+)
+def test_a_value_for_each_replica_is_separate_runs(kind, name, values, least_squares, close):
     gradient, start = least_squares
-    rates = (0.01, 0.03, 0.002)
-    together = follow(kind(learning_rate=rates), gradient, start)
-    for replica, rate in enumerate(rates):
-        close(
-            together[:, replica],
-            follow(kind(learning_rate=rate), gradient, start)[:, replica],
-            atol=1e-5,
-        )
+    together = follow(kind(**{name: values}), gradient, start)
+    assert name in per_replica(kind)
+    for replica, value in enumerate(values):
+        alone = follow(kind(**{name: value}), gradient, start)
+        close(together[:, replica], alone[:, replica], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
 def test_rates_must_be_one_or_one_for_each_replica(kind, least_squares):
     gradient, start = least_squares
-    message = r"^learning_rate must be one number, or one for each of 3 replicas, got \(0.1, 0.2\)$"
+    message = r"^a setting must be one number, or one for each of 3 replicas, got array\(\["
     with pytest.raises(InputError, match=message):
         follow(kind(learning_rate=(0.1, 0.2)), gradient, start)
 

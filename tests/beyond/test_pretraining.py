@@ -94,7 +94,7 @@ def setup(method=None, start=None, seeds=SEEDS, time_limit=None, task="image/dig
     network = made.spec.network.build(made.spec)
     start = None if start is None else start.on(made)
     method = method or Backprop(SGD(learning_rate=0.1), batch_size=8)
-    return Setup(method, made, network, seeds, Budget("epochs", 5), {}, time_limit, start)
+    return Setup(method, made, network, seeds, Budget("epochs", 5), (), time_limit, start)
 
 
 def warm(source="glyphs", epochs=1, keep_head=False, method=None):

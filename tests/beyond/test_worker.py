@@ -3,6 +3,7 @@
 import pytest
 
 from beyond import catalog
+from beyond.run.cell import Cell
 from beyond.run.record import RunFolder
 from beyond.run.worker import Planned, Worker
 
@@ -11,7 +12,11 @@ FAULTS = [
     ("beyond/run/worker.py", "if len(busy) == len(waiting):", "if False:"),
     ("beyond/run/worker.py", "            return False\n", "            return True\n"),
     # the first that cannot be trained ends the others
-    ("beyond/run/worker.py", "except (InputError, UnsupportedError, OSError)", "except KeyError"),
+    (
+        "beyond/run/worker.py",
+        "except (ApartError, InputError, UnsupportedError, OSError)",
+        "except KeyError",
+    ),
 ]
 
 
@@ -30,7 +35,7 @@ def planned(tmp_path):
             "runs": str(tmp_path),
         }
         return [
-            Planned({**shared, "method": catalog.read("method", method)}, method)
+            [Planned({**shared, "method": catalog.read("method", method)}, method)]
             for method in methods
         ]
 
@@ -46,30 +51,25 @@ def test_every_cell_is_trained_once(planned, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_tells_a_cell_from_the_others_begins_its_line(planned, capsys):
-    assert Worker([planned("constant")[0]._replace(short="seeds 0")])(None) == ["finished"]
-    assert capsys.readouterr().err.startswith("seeds 0: finished, ")
-
-
 def test_a_cell_that_another_process_trains_is_left_to_it(planned):
     cells = planned("backprop", "constant")
-    first = cells[0].cell
+    first = Cell.of(*cells[0][0])
     with RunFolder(first.folder).locked(first.seeds):
         assert Worker(cells)(None) == ["finished"]
         assert not RunFolder(first.folder).finished
-    assert RunFolder(cells[1].cell.folder).finished
+    assert RunFolder(Cell.of(*cells[1][0]).folder).finished
     assert Worker(cells)(None) == ["finished"]
 
 
 def test_a_cell_that_is_let_go_meanwhile_is_trained_in_the_end(planned, monkeypatch):
     cells = planned("backprop", "constant")
-    first = RunFolder(cells[0].cell.folder)
+    first = RunFolder(Cell.of(*cells[0][0]).folder)
     holder = first.locked([0])
     holder.__enter__()
     closed = RunFolder.close
 
-    def close(folder, manifest):
-        closed(folder, manifest)
+    def close(folder, *written):
+        closed(folder, *written)
         if folder.path != first.path:
             holder.__exit__(None, None, None)
 
@@ -82,7 +82,7 @@ def test_a_cell_that_cannot_be_trained_is_told_and_the_others_go_on(planned, mon
     opened = RunFolder.resume
 
     def resume(folder):
-        if folder.path == cells[0].cell.folder:
+        if folder.path == Cell.of(*cells[0][0]).folder:
             raise OSError(28, "No space left on device")
         return opened(folder)
 
