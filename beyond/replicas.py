@@ -29,11 +29,16 @@ def numbers(setting: float | Sequence[float]) -> Number:
 
 
 def each(setting: float | Sequence[float] | np.ndarray, like: Tensor) -> float | Tensor:
-    """Return a setting as a factor of a tensor (R, ...): a number, or a tensor (R, 1, ...)."""
+    """Return a setting as a factor of a tensor (R, ...): a number, or a tensor (R, 1, ...).
+
+    The tensor may have several rows a replica, next to each other: (R * K, ...).
+    """
     if isinstance(setting, tuple | np.ndarray):
-        allowed = f"one number, or one for each of {len(like)} replicas"
-        require("a setting", allowed, setting, len(setting) == len(like))
-        return like.new_tensor(setting).view(-1, *[1] * (like.dim() - 1))
+        n_rows = len(like)
+        allowed = f"one number, or one for each of the replicas in {n_rows} rows"
+        require("a setting", allowed, setting, n_rows % len(setting) == 0)
+        factors = like.new_tensor(setting).repeat_interleave(n_rows // len(setting))
+        return factors.view(-1, *[1] * (like.dim() - 1))
     return setting  # pyright: ignore
 
 

@@ -39,8 +39,9 @@ from beyond.kits.descent import State
 from beyond.kits.passes import back, forward
 from beyond.kits.policies import Acting
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import LogUniform
-from beyond.settings import NonNegative, settings
+from beyond.settings import NonNegative, OneOrEach, settings
 from beyond.streams import Stream
 
 
@@ -55,7 +56,7 @@ class ActorCritic(Acting):
         critic's weights always follow their error in full.
     """
 
-    value_weight: Annotated[NonNegative, LogUniform(0.05, 5.0)] = 0.5
+    value_weight: Annotated[OneOrEach[NonNegative], LogUniform(0.05, 5.0)] = 0.5
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         n_features = prod(problem.stages[-1].input_shape)
@@ -81,7 +82,7 @@ class ActorCritic(Acting):
         advantages = problem.reward(actions, batch) - values  # (R, B, K)
         ascent = (
             policy.score(actions, advantages / self.n_actions)
-            + self.entropy_bonus * policy.entropy_gradient()
+            + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         )
         actor_error = -ascent / n_inputs
         critic_error = -advantages.mean(2, keepdim=True) / n_inputs  # (R, B, 1)
@@ -90,8 +91,7 @@ class ActorCritic(Acting):
         critic_gradient = torch.cat([from_features, critic_error.sum(1)], 1)
         learnt = [head.gradient(head_tape, actor_error), critic_gradient]
         if trunk:
-            from_critic = (self.value_weight * critic_error * value_weights.unsqueeze(1)).view(
-                hidden.shape
-            )
+            weighted = each(self.value_weight, critic_error) * critic_error
+            from_critic = (weighted * value_weights.unsqueeze(1)).view(hidden.shape)
             learnt.insert(0, back(trunk, tapes, head.carry(head_tape, actor_error) + from_critic))
         return torch.cat(learnt, 1)

@@ -33,7 +33,8 @@ from beyond.contracts import Batch, Signal
 from beyond.errors import require
 from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
-from beyond.settings import NonNegative, PositiveInt, settings
+from beyond.replicas import each
+from beyond.settings import NonNegative, OneOrEach, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -57,7 +58,7 @@ class Backprop(Descent):
 
     engine: Literal["chain_rule", "autograd"] = "chain_rule"
     n_layers: PositiveInt | None = None
-    gradient_noise: NonNegative = 0.0
+    gradient_noise: OneOrEach[NonNegative] = 0.0
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         if self.n_layers is None:
@@ -77,7 +78,8 @@ class Backprop(Descent):
         if self.gradient_noise:
             n_weights = gradient.shape[1]
             # (R, 1)
-            size = self.gradient_noise / sqrt(n_weights) * gradient.norm(dim=1, keepdim=True)
+            size = each(self.gradient_noise, gradient) / sqrt(n_weights)
+            size = size * gradient.norm(dim=1, keepdim=True)
             gradient = gradient + size * rng.normal(n_weights)
         return gradient
 

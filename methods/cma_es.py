@@ -43,8 +43,9 @@ from torch import Tensor
 from beyond.contracts import Batch, Method, Signal
 from beyond.kits.variation import standings
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BatchSize, NonNegativeInt, Positive, settings
+from beyond.settings import BatchSize, NonNegativeInt, OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
@@ -71,7 +72,7 @@ class CMAES(Method[State]):
 
     population_size: Annotated[int, Ge(4), Choice(16, 32, 64, 128, 256)] = 64
     batch_size: BatchSize = 64
-    step_size: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
+    step_size: Annotated[OneOrEach[Positive], LogUniform(0.005, 0.5)] = 0.05
     max_full: NonNegativeInt = 64
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
@@ -79,7 +80,7 @@ class CMAES(Method[State]):
         ones = torch.ones(n_replicas, n_weights, dtype=torch.float64)
         state: State = {
             "mean": params.double(),  # (R, n), and all of it float64
-            "step_size": torch.full((n_replicas, 1), self.step_size, dtype=torch.float64),
+            "step_size": each(self.step_size, ones) * ones[:, :1],
             "covariance": ones,  # its diagonal (R, n), or (R, n, n)
             "scales": ones,  # r: roots of the diagonal, or of the eigenvalues
             "step_path": torch.zeros_like(ones),

@@ -28,8 +28,9 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward, gradients, widths
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import Positive, settings
+from beyond.settings import OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 
@@ -49,7 +50,7 @@ class DirectFeedbackAlignment(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_scale: Annotated[Positive, LogUniform(0.1, 10.0)] = 1.0
+    feedback_scale: Annotated[OneOrEach[Positive], LogUniform(0.1, 10.0)] = 1.0
     feedback_fan: Annotated[Literal["in", "out"], Choice()] = "in"
 
     def require(self, problem: Problem) -> None:
@@ -61,9 +62,8 @@ class DirectFeedbackAlignment(Descent):
         feedback, n_outputs = [], problem.spec.n_outputs
         for units in widths(problem.stages[:-1]):
             fans = (units, n_outputs) if self.feedback_fan == "in" else (n_outputs, units)
-            feedback.append(
-                self.feedback_scale * problem.fresh_matrices(rng, (n_outputs, units), fans)
-            )
+            matrices = problem.fresh_matrices(rng, (n_outputs, units), fans)
+            feedback.append(each(self.feedback_scale, matrices) * matrices)
         return {"feedback": feedback}  # B_l, (R, n_outputs, units); never changed
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

@@ -38,8 +38,9 @@ from beyond.kits.directions import mirrored_losses
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.variation import standings
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BatchSize, Positive, PositiveInt, settings
+from beyond.settings import BatchSize, OneOrEach, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -64,17 +65,18 @@ class EvolutionStrategy(Descent):
     optimizer: Optimizer = Adam(learning_rate=0.01)
     batch_size: BatchSize = 64
     n_pairs: Annotated[PositiveInt, Choice(8, 16, 32, 64, 128)] = 32
-    noise_std: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
+    noise_std: Annotated[OneOrEach[Positive], LogUniform(0.005, 0.5)] = 0.05
     ranks: bool = True
     rank: PositiveInt | None = None
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         directions = self.directions(problem, rng)  # (R, K, n)
-        losses = mirrored_losses(problem, state["params"], self.noise_std * directions, batch)
+        steps = each(self.noise_std, directions) * directions
+        losses = mirrored_losses(problem, state["params"], steps, batch)
         if self.ranks:
             losses = centred_ranks(losses)
         above, below = losses.chunk(2, 1)
-        slopes = (above - below) / (2 * self.n_pairs * self.noise_std)  # (R, K)
+        slopes = (above - below) / (2 * self.n_pairs * each(self.noise_std, above))  # (R, K)
         return problem.matmul(slopes.unsqueeze(1), directions).squeeze(1)
 
     def directions(self, problem: Problem, rng: Stream) -> Tensor:

@@ -28,8 +28,9 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import Positive, settings
+from beyond.settings import OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 
@@ -48,7 +49,7 @@ class FeedbackAlignment(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_scale: Annotated[Positive, LogUniform(0.1, 10.0)] = 1.0
+    feedback_scale: Annotated[OneOrEach[Positive], LogUniform(0.1, 10.0)] = 1.0
     feedback_fan: Annotated[Literal["in", "out"], Choice()] = "in"
 
     def require(self, problem: Problem) -> None:
@@ -57,7 +58,8 @@ class FeedbackAlignment(Descent):
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        feedback = self.feedback_scale * problem.fresh_weights(rng)
+        feedback = problem.fresh_weights(rng)
+        feedback = each(self.feedback_scale, feedback) * feedback
         if self.feedback_fan == "out":
             fans = {block.depth: block.fans for block in problem.blocks}
             for depth, carrier in problem.carriers(feedback).items():  # views

@@ -50,8 +50,9 @@ from beyond.network.initialisations import orthogonal
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import Positive, settings
+from beyond.settings import OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 SMALLEST = 1e-6  # added to the mean square that activities are divided by: none may be on
@@ -78,8 +79,8 @@ class ForwardForward(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    threshold: Annotated[Positive, LogUniform(0.1, 4.0)] = 0.5
-    label_scale: Annotated[Positive, LogUniform(1.0, 16.0)] = 4.0
+    threshold: Annotated[OneOrEach[Positive], LogUniform(0.1, 4.0)] = 0.5
+    label_scale: Annotated[OneOrEach[Positive], LogUniform(1.0, 16.0)] = 4.0
     negatives: Annotated[Literal["uniform", "hard"], Choice()] = "uniform"
 
     def require(self, problem: Problem) -> None:
@@ -113,7 +114,9 @@ class ForwardForward(Descent):
         gradients = []
         for stage, h, tape in _hidden(problem, state["params"], shown, rng):
             # d loss / d goodness
-            slope = -sign * torch.sigmoid(sign * (self.threshold - _goodness(h))) / n_examples
+            goodness = _goodness(h)
+            lack = each(self.threshold, goodness) - goodness
+            slope = -sign * torch.sigmoid(sign * lack) / n_examples
             gradients.append(stage.gradient(tape, stretch(slope, h) * 2 * h / h[0, 0].numel()))
         return torch.cat(gradients, 1)
 
@@ -131,7 +134,7 @@ class ForwardForward(Descent):
         """Inputs (R, B, ...) with their labels (R, B) added to them."""
         # (R, B, features)
         patterns = state["labels"][torch.arange(len(labels)).unsqueeze(1), labels]
-        return inputs + self.label_scale * patterns.view(inputs.shape)
+        return inputs + each(self.label_scale, inputs) * patterns.view(inputs.shape)
 
     def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         """Draw a wrong label (R, B) for each example."""

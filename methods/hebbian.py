@@ -42,8 +42,9 @@ from beyond.network.layers import WEIGHTLESS, Role
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BelowOne, Positive, settings
+from beyond.settings import BelowOne, OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 LEARNING = frozenset({Role.DENSE, Role.CONVOLUTION})
@@ -73,8 +74,8 @@ class Hebbian(Descent):
 
     batch_size: Annotated[Annotated[int, Ge(2)] | None, Choice(8, 16, 32, 64, 128, 256)] = 32
     rule: Annotated[Literal["oja", "competitive"], Choice()] = "competitive"
-    hebbian_rate: Annotated[BelowOne, LogUniform(0.002, 0.2)] = 0.02
-    temperature: Annotated[Positive, LogUniform(0.003, 0.3)] = 0.03
+    hebbian_rate: Annotated[OneOrEach[BelowOne], LogUniform(0.002, 0.2)] = 0.02
+    temperature: Annotated[OneOrEach[Positive], LogUniform(0.003, 0.3)] = 0.03
 
     def require(self, problem: Problem) -> None:
         hidden, _ = parts_of(problem)
@@ -131,12 +132,13 @@ class Hebbian(Descent):
             decay = problem.matmul(correlations.tril(), weight)
             change = (correlate(centred) - decay) / size.square()
         else:
-            wins = torch.softmax(centred / (self.temperature * size), -1)
+            wins = torch.softmax(centred / (each(self.temperature, centred) * size), -1)
             share = wins.mean(1).unsqueeze(-1).clamp_min(tiny)  # a unit may win nothing at all
             decay = (wins * centred).mean(1).unsqueeze(-1) * weight
             change = (correlate(wins) - decay) / (share * size)
-        weight = weight + self.hebbian_rate * change
-        return torch.cat([weight.flatten(1), bias - self.hebbian_rate * sums.mean(1)], 1)
+        weight = weight + each(self.hebbian_rate, change) * change
+        bias = bias - each(self.hebbian_rate, bias) * sums.mean(1)
+        return torch.cat([weight.flatten(1), bias], 1)
 
 
 def parts_of(problem: Problem) -> tuple[Sequence[Segment], Segment]:

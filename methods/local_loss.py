@@ -38,8 +38,9 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import apart, end_to_end, forward, gradients, widths
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Uniform
-from beyond.settings import UnitInterval, settings
+from beyond.settings import OneOrEach, UnitInterval, settings
 from beyond.streams import Stream
 
 # added to every row's, so that an example to which no unit answers is like no other
@@ -59,7 +60,7 @@ class LocalLoss(Descent):
     signal: ClassVar[Signal] = Signal.TARGETS
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
-    similarity_weight: Annotated[UnitInterval, Uniform(0.0, 1.0)] = 0.9
+    similarity_weight: Annotated[OneOrEach[UnitInterval], Uniform(0.0, 1.0)] = 0.9
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         hidden = widths(problem.stages[:-1])
@@ -85,9 +86,10 @@ class LocalLoss(Descent):
             h = x.flatten(2)  # (R, B, features)
             predicted, seen = problem.matmul(h, classifier.mT), problem.matmul(h, linear_map.mT)
             # (R, B, n_outputs)
-            dz = (1 - self.similarity_weight) * problem.error(predicted, batch.targets)
+            share = each(self.similarity_weight, h)
+            dz = (1 - share) * problem.error(predicted, batch.targets)
             # (R, B, features)
-            dp = self.similarity_weight * _match_error(seen, target_similarity, problem)
+            dp = share * _match_error(seen, target_similarity, problem)
             classifier_gradients.append(problem.matmul(dz.mT, h))
             map_gradients.append(problem.matmul(dp.mT, h))
             errors.append(

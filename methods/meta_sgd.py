@@ -31,8 +31,9 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.network.layers import ONE_MATRIX
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BatchSize, NonNegative, NonNegativeInt, PositiveInt, settings
+from beyond.settings import BatchSize, NonNegative, NonNegativeInt, OneOrEach, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -54,7 +55,7 @@ class MetaSGD(Adaptive, Descent):
 
     optimizer: Optimizer = Adam(learning_rate=0.001)
     batch_size: Annotated[BatchSize, LogUniform(4, 64)] = 25
-    initial_rate: Annotated[NonNegative, LogUniform(0.001, 1.0)] = 0.01
+    initial_rate: Annotated[OneOrEach[NonNegative], LogUniform(0.001, 1.0)] = 0.01
     n_inner_steps: Annotated[PositiveInt, Choice(1, 2, 4)] = 1
     n_adaptation_steps: NonNegativeInt = 1
 
@@ -65,7 +66,7 @@ class MetaSGD(Adaptive, Descent):
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> dict[str, Tensor]:
-        return {"extras": torch.full_like(params, self.initial_rate)}  # the rates
+        return {"extras": each(self.initial_rate, params) * torch.ones_like(params)}  # the rates
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         queries, support, lanes = in_lanes(batch, problem)

@@ -37,8 +37,9 @@ from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import gradients
 from beyond.network.layers import TRANSPARENT
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import OneOrEach, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -59,7 +60,7 @@ class NodePerturbation(Descent):
 
     optimizer: Optimizer = Adam(learning_rate=0.01)
     n_draws: Annotated[PositiveInt, Choice(1, 2, 4, 8, 16)] = 4
-    noise_std: Annotated[Positive, LogUniform(0.001, 0.3)] = 0.01
+    noise_std: Annotated[OneOrEach[Positive], LogUniform(0.001, 0.3)] = 0.01
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
@@ -76,7 +77,7 @@ class NodePerturbation(Descent):
             noisy, _ = layer.forward(state["params"], noisy)
             if layer.start < layer.stop:
                 noise = rng.normal(*noisy.shape[1:])
-                noisy = noisy + self.noise_std * noise
+                noisy = noisy + each(self.noise_std, noise) * noise
                 layers.append(layer)
                 tapes.append(tape)
                 noises.append(noise.unflatten(1, (self.n_draws, n_examples)))
@@ -84,5 +85,6 @@ class NodePerturbation(Descent):
         draws = noisy.unflatten(1, (self.n_draws, n_examples)).flatten(0, 1)
         losses = problem.example_losses(draws, batch).unflatten(0, (-1, self.n_draws))  # (R, D, B)
         changes = losses - problem.example_losses(clean, batch).unsqueeze(1)
-        slopes = changes / (self.noise_std * n_examples)  # the loss is a mean over examples
+        # the loss is a mean over examples
+        slopes = changes / (each(self.noise_std, changes) * n_examples)
         return gradients(layers, tapes, [mean_along(slopes, noise) for noise in noises])

@@ -35,8 +35,9 @@ from beyond.network.layers import TRANSPARENT
 from beyond.network.segments import Segment
 from beyond.network.trainable import Tape
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import LogUniform
-from beyond.settings import Positive, settings
+from beyond.settings import OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 
@@ -53,7 +54,7 @@ class Pepita(Descent):
 
     signal: ClassVar[Signal] = Signal.ERROR
 
-    feedback_std: Annotated[Positive, LogUniform(0.005, 0.5)] = 0.05
+    feedback_std: Annotated[OneOrEach[Positive], LogUniform(0.005, 0.5)] = 0.05
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
@@ -63,10 +64,8 @@ class Pepita(Descent):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         first = problem.stages[0]
         width = prod(first.output_shape if problem.spec.n_symbols else first.input_shape)
-        # F
-        return {
-            "feedback": rng.normal(width, problem.spec.n_outputs) * (self.feedback_std / width**0.5)
-        }
+        feedback = rng.normal(width, problem.spec.n_outputs)
+        return {"feedback": feedback * (each(self.feedback_std, feedback) / width**0.5)}  # F
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         params, stages = state["params"], problem.stages

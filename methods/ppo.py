@@ -38,6 +38,7 @@ from beyond.contracts import Batch
 from beyond.kits.descent import State
 from beyond.kits.policies import Comparing
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice
 from beyond.settings import BatchSize, PositiveInt, PositiveOrInf, settings
 from beyond.streams import Stream
@@ -91,7 +92,7 @@ class PPO(Comparing):
         # the branch of the minimum that still has a slope
         kept = ratio * advantages <= limited * advantages
         ascent = policy.score(actions, kept * ratio * advantages / self.n_actions)
-        ascent = ascent + self.entropy_bonus * policy.entropy_gradient()
+        ascent = ascent + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         return problem.backward(tape, -ascent / outputs.shape[1])
 
     def advantages(self, state: State, rewards: Tensor) -> Tensor:

@@ -41,8 +41,9 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward, gradients
 from beyond.network.layers import Role
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import PositiveInt, UpToOne, settings
+from beyond.settings import OneOrEach, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 
@@ -64,7 +65,7 @@ class PredictiveCoding(Descent):
 
     predictions: Annotated[Literal["free", "fixed"], Choice()] = "free"
     n_inference: Annotated[PositiveInt, Choice(2, 4, 8, 16, 32)] = 4
-    inference_rate: Annotated[UpToOne, LogUniform(0.01, 1.0)] = 0.1
+    inference_rate: Annotated[OneOrEach[UpToOne], LogUniform(0.01, 1.0)] = 0.1
 
     def require(self, problem: Problem) -> None:
         known = set(Role) - ({Role.NOISE} if self.predictions == "free" else set())
@@ -90,7 +91,10 @@ class PredictiveCoding(Descent):
             # J_{l+1}^T eps_{l+1}
             carried = [stages[i].carry(tapes[i], errors[i]) for i in range(1, len(stages))]
             moving = zip(values, errors, carried, strict=False)
-            values = [value - self.inference_rate * (error - pull) for value, error, pull in moving]
+            values = [
+                value - each(self.inference_rate, value) * (error - pull)
+                for value, error, pull in moving
+            ]
             if self.predictions == "free":
                 for i, value in enumerate(values, start=1):  # the first stage's input is clamped
                     predictions[i], tapes[i] = stages[i].forward(params, value)

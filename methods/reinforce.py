@@ -32,6 +32,7 @@ from beyond.contracts import Batch
 from beyond.kits.descent import Direction, State
 from beyond.kits.policies import Comparing
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.settings import settings
 from beyond.streams import Stream
 
@@ -48,7 +49,7 @@ class Reinforce(Comparing):
         advantages = self.advantages(state, rewards)
         ascent = (
             policy.score(actions, advantages / self.n_actions)
-            + self.entropy_bonus * policy.entropy_gradient()
+            + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         )
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
         return gradient, self.heard(state, rewards)

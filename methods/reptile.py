@@ -31,8 +31,9 @@ from beyond.contracts import Batch, Signal
 from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BatchSize, NonNegativeInt, PositiveInt, UpToOne, settings
+from beyond.settings import BatchSize, NonNegativeInt, OneOrEach, PositiveInt, UpToOne, settings
 from beyond.streams import Stream
 
 State = dict[str, Tensor]  # params: the weights (R, n) that episodes start from
@@ -60,7 +61,7 @@ class Reptile(Adaptive):
 
     optimizer: Optimizer = Adam(learning_rate=0.005)
     batch_size: Annotated[BatchSize, LogUniform(2, 32)] = 5
-    outer_rate: Annotated[UpToOne, LogUniform(0.01, 1.0)] = 0.1
+    outer_rate: Annotated[OneOrEach[UpToOne], LogUniform(0.01, 1.0)] = 0.1
     n_inner_steps: Annotated[PositiveInt, LogUniform(2, 32)] = 10
     inner_batch_size: Annotated[PositiveInt, Choice(5, 10, 20)] = 10
     n_adaptation_steps: NonNegativeInt = 10
@@ -79,7 +80,7 @@ class Reptile(Adaptive):
         lane = torch.arange(len(rows)).unsqueeze(1)
         minibatches = [Batch(inputs[lane, drawn], targets[lane, drawn]) for drawn in rows.unbind(1)]
         ends = gathered(self._train(spread(params, support), minibatches, lanes), n_replicas)
-        return {"params": torch.lerp(params, ends, self.outer_rate)}
+        return {"params": torch.lerp(params, ends, each(self.outer_rate, params))}
 
     def params(self, state: State) -> Tensor:
         return state["params"]

@@ -39,8 +39,9 @@ from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import TRANSPARENT, Linear, Role
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import LogUniform
-from beyond.settings import NonNegative, Positive, settings
+from beyond.settings import NonNegative, OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 
@@ -58,8 +59,8 @@ class TargetPropagation(Descent):
 
     signal: ClassVar[Signal] = Signal.TARGETS
 
-    target_rate: Annotated[Positive, LogUniform(0.01, 1.0)] = 0.1
-    noise_std: Annotated[NonNegative, LogUniform(0.03, 1.0)] = 0.3
+    target_rate: Annotated[OneOrEach[Positive], LogUniform(0.01, 1.0)] = 0.1
+    noise_std: Annotated[OneOrEach[NonNegative], LogUniform(0.03, 1.0)] = 0.3
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
@@ -78,12 +79,12 @@ class TargetPropagation(Descent):
         activities, tapes = forward(stages, params, batch.inputs, rng)  # h_0 .. h_L, (R, B, ...)
 
         error = problem.error(activities[-1], batch.targets)
-        target = activities[-1] - self.target_rate * n_examples * error
+        target = activities[-1] - each(self.target_rate, error) * n_examples * error
         gradients, inverse_gradients = [stages[-1].gradient(tapes[-1], error)], []
         # stages[i] takes `below` to `above`, its inverse the way back
         for i in range(len(stages) - 1, 0, -1):
             above, below, back = activities[i + 1], activities[i], backs[i - 1]
-            corrupted = below + self.noise_std * rng.normal(*below.shape[1:])
+            corrupted = below + each(self.noise_std, below) * rng.normal(*below.shape[1:])
             code, _ = stages[i].forward(params, corrupted)
             reconstruction, tape = back.forward(inverses, code.flatten(2))
             inverse_gradients.insert(

@@ -31,8 +31,9 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import Distribution, mean_along, mirrored_losses, random_directions
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.problem import Problem
+from beyond.replicas import each
 from beyond.search import Choice, LogUniform
-from beyond.settings import BatchSize, Positive, PositiveInt, settings
+from beyond.settings import BatchSize, OneOrEach, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -57,14 +58,13 @@ class WeightPerturbation(Descent):
     batch_size: BatchSize = 64
     n_directions: Annotated[PositiveInt, Choice(4, 8, 16, 32, 64)] = 16
     perturbation: Annotated[Distribution, Choice()] = "rademacher"
-    perturbation_std: Annotated[Positive, LogUniform(0.001, 0.1)] = 0.01
+    perturbation_std: Annotated[OneOrEach[Positive], LogUniform(0.001, 0.1)] = 0.01
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         # (R, K, n)
         directions = random_directions(self.perturbation, rng, self.n_directions, problem.n_weights)
-        losses = mirrored_losses(
-            problem, state["params"], self.perturbation_std * directions, batch
-        )
+        steps = each(self.perturbation_std, directions) * directions
+        losses = mirrored_losses(problem, state["params"], steps, batch)
         forth, back = losses.chunk(2, 1)  # (R, K) each
-        slopes = (forth - back) / (2 * self.perturbation_std)
+        slopes = (forth - back) / (2 * each(self.perturbation_std, forth))
         return mean_along(slopes, directions)

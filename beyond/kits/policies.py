@@ -15,7 +15,7 @@ from beyond.errors import require
 from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
 from beyond.search import Choice, LogUniform
-from beyond.settings import BelowOne, NonNegative, Positive, PositiveInt, settings
+from beyond.settings import BelowOne, NonNegative, OneOrEach, Positive, PositiveInt, settings
 from beyond.streams import Stream
 
 
@@ -106,7 +106,7 @@ class Acting(Descent):
     signal: ClassVar[Signal] = Signal.REWARD
 
     n_actions: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 1
-    entropy_bonus: Annotated[NonNegative, LogUniform(1e-3, 1.0)] = 0.1
+    entropy_bonus: Annotated[OneOrEach[NonNegative], LogUniform(1e-3, 1.0)] = 0.1
     action_std: Annotated[Positive, LogUniform(0.05, 2.0)] = 0.5
 
     def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:

@@ -26,10 +26,12 @@ from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent
 from beyond.ledger import Budget
 from beyond.problem import SEALED, Problem
+from beyond.replicas import stacked
 from beyond.run.loop import train
 from beyond.run.matrix import SPECS, Combination, combinations
 from beyond.run.provenance import written
 from beyond.run.setup import Setup
+from beyond.settings import per_replica
 from beyond.streams import Stream, global_generators
 from beyond.testing.checks import Check, global_state, of, require_one_line
 from beyond.testing.compare import (
@@ -184,6 +186,30 @@ def equals_the_seed_alone(trial: Trial) -> str:
         replica = trial.whole[table].query("seed == 1").reset_index(drop=True)
         gaps.append(require_same_rows(alone[table], replica, table, tolerance, 1e-5))
     return f"differs by at most {max(gaps[:2]):.1g}"
+
+
+def has_settings_for_each_replica(trial: Trial) -> str:
+    """A setting with a value for each replica gives each what it has with that value alone."""
+    of, shares = trial.setup(), (1.0, 0.5, 0.8)
+    rules = [_scaled(of.method, share) for share in shares]
+    whole = run(dataclasses.replace(of, method=stacked(rules, [1] * len(rules))))
+    for seed, rule in zip(of.seeds, rules, strict=True):
+        alone = run(dataclasses.replace(trial.setup(seeds=(seed,)), method=rule))
+        for table in ("curves", "runs"):
+            replica = whole[table].query(f"seed == {seed}").reset_index(drop=True)
+            require_same_rows(alone[table], replica, table, 1e-4, 1e-5)
+    return ""
+
+
+def _scaled(made: Any, share: float) -> Any:
+    """Return settings whose values that may differ by replica are so much of what they are."""
+    free = per_replica(type(made))
+    values = {
+        field.name: _scaled(value, share) if dataclasses.is_dataclass(value) else share * value
+        for field in dataclasses.fields(made)
+        if dataclasses.is_dataclass(value := getattr(made, field.name)) or field.name in free
+    }
+    return dataclasses.replace(made, **values)
 
 
 def is_lost_alone(trial: Trial) -> str:
@@ -548,6 +574,7 @@ WHOLE_RUNS = (
     is_immutable_with_a_signal,
     repeats_itself,
     equals_the_seed_alone,
+    has_settings_for_each_replica,
     is_lost_alone,
     goes_on_from_anywhere,
     leaves_states_alone,

@@ -129,7 +129,9 @@ def test_a_value_for_each_replica_is_separate_runs(kind, name, values, least_squ
 @pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
 def test_rates_must_be_one_or_one_for_each_replica(kind, least_squares):
     gradient, start = least_squares
-    message = r"^a setting must be one number, or one for each of 3 replicas, got array\(\["
+    message = (
+        r"^a setting must be one number, or one for each of the replicas in 3 rows, got array\(\["
+    )
     with pytest.raises(InputError, match=message):
         follow(kind(learning_rate=(0.1, 0.2)), gradient, start)
 

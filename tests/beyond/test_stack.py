@@ -78,10 +78,10 @@ def table(cell, name):
 
 
 def assert_alike(one, other, **tolerance):
-    for name in ("runs", "curves", "layers", "predictions"):
-        pd.testing.assert_frame_equal(
-            table(one, name), table(other, name), **(tolerance or {"rtol": 1e-4, "atol": 1e-5})
-        )
+    # the last in half precision
+    for name, rtol in (("runs", 1e-4), ("curves", 1e-4), ("layers", 1e-4), ("predictions", 2e-3)):
+        bounds = tolerance or {"rtol": rtol, "atol": 1e-5}
+        pd.testing.assert_frame_equal(table(one, name), table(other, name), **bounds)
 
 
 def test_cells_that_differ_in_seeds_and_rates_are_one_stack(make):
@@ -121,7 +121,11 @@ def test_a_stack_has_so_many_replicas_at_most(make, monkeypatch, name, most):
 
 
 def test_each_cell_is_recorded_as_if_trained_alone(make):
-    told = [{"learning_rate": 0.1}, {"momentum": 0.5, "seeds": [3]}, {"seeds": [1, 7, 5]}]
+    told = [
+        {"learning_rate": 0.1, "method": {"gradient_noise": 0.2}},
+        {"momentum": 0.5, "seeds": [3], "method": {"gradient_noise": 0.5}},
+        {"seeds": [1, 7, 5], "method": {"gradient_noise": 1.0}},
+    ]
     together = [make("together", **one) for one in told]
     alone = [make("alone", **one) for one in told]
     assert train_stack(together, False, QUIET) == ["finished"] * 3
@@ -159,7 +163,7 @@ def test_what_interrupts_the_recording_changes_nothing(make, monkeypatch, n_reco
         closed(folder, *written)
 
     monkeypatch.setattr(RunFolder, "close", close)
-    monkeypatch.setattr(RunFolder, "remove", id)  # does nothing
+    monkeypatch.setattr(RunFolder, "remove", lambda _: None)
     if n_recorded < 2:
         with pytest.raises(KeyboardInterrupt):
             train_stack(cut, False, QUIET)

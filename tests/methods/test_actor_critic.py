@@ -34,7 +34,7 @@ FAULTS = [
     # A setting is ignored.
     (
         "methods/actor_critic.py",
-        "self.value_weight * critic_error * value_weights",
+        "weighted * value_weights",
         "critic_error * value_weights",
     ),
     # The critic's bias learns as much less as the batch is large.

@@ -15,7 +15,11 @@ FAULTS = [
     # every hidden layer hears another one's error
     ("methods/direct_feedback_alignment.py", "[*errors, error]", "[*reversed(errors), error]"),
     # A setting is ignored.
-    ("methods/direct_feedback_alignment.py", "self.feedback_scale * problem", "problem"),
+    (
+        "methods/direct_feedback_alignment.py",
+        "each(self.feedback_scale, matrices) * matrices",
+        "matrices",
+    ),
 ]
 PLAIN = SGD(learning_rate=0.5)
 

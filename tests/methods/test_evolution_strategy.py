@@ -34,8 +34,8 @@ FAULTS = [
     ),
     (
         "methods/evolution_strategy.py",
-        "(2 * self.n_pairs * self.noise_std)",
-        "(self.n_pairs * self.noise_std)",
+        "(2 * self.n_pairs * each(self.noise_std, above))",
+        "(self.n_pairs * each(self.noise_std, above))",
     ),
     ("methods/evolution_strategy.py", "/ sqrt(self.rank)", "/ self.rank"),
 ]

@@ -23,7 +23,11 @@ FAULTS = [
         "noises.append(noise.unflatten(1, (n_examples, self.n_draws)).transpose(1, 2))",
     ),
     # The sum over examples instead of the mean.
-    ("methods/node_perturbation.py", "(self.noise_std * n_examples)", "self.noise_std"),
+    (
+        "methods/node_perturbation.py",
+        "(each(self.noise_std, changes) * n_examples)",
+        "self.noise_std",
+    ),
 ]
 LINEAR = SimpleNamespace(
     build=lambda spec: LayeredNetwork([Linear(2), Linear(2), Linear(1)], spec.input_shape, he)

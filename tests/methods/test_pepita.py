@@ -12,7 +12,11 @@ from methods.pepita import Pepita
 # A layer would move away from its activities of the first pass.
 FAULTS = [
     ("methods/pepita.py", "(activity - modulated)", "(modulated - activity)"),
-    ("methods/pepita.py", "self.feedback_std / width**0.5", "self.feedback_std / width"),
+    (
+        "methods/pepita.py",
+        "each(self.feedback_std, feedback) / width**0.5",
+        "self.feedback_std / width",
+    ),
     # Other units are dropped in the second pass.
     ("methods/pepita.py", "rng.restore(masks)  #", "#"),
 ]

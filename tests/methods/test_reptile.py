@@ -11,7 +11,11 @@ from methods.reptile import Reptile
 
 FAULTS = [
     # The starting weights move away from where the episodes lead.
-    ("methods/reptile.py", "(params, ends, self.outer_rate)", "(params, ends, -self.outer_rate)"),
+    (
+        "methods/reptile.py",
+        "(params, ends, each(self.outer_rate, params))",
+        "(params, ends, -self.outer_rate)",
+    ),
     # The inner optimizer forgets at every step.
     (
         "methods/reptile.py",
