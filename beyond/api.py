@@ -29,9 +29,10 @@ from analysis.study import Study
 from beyond import catalog
 from beyond.contracts import Task
 from beyond.errors import InputError, require, require_one_of
+from beyond.hardware import present
 from beyond.ledger import Budget
 from beyond.run.arm import Arm, plain
-from beyond.run.cell import Cell
+from beyond.run.cell import Cell, hardware_of
 from beyond.run.chosen import chosen, name_of
 from beyond.run.display import say
 from beyond.run.explain import GROUPS
@@ -157,7 +158,8 @@ def _run_settings(settings: dict[str, Any]) -> RunSettings:
     seeds = settings.get("seeds")
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         settings = {**settings, "seeds": [_plain(seed) for seed in seeds]}
-    return RunSettings(**{name: _plain(value) for name, value in settings.items()})
+    made = RunSettings(**{name: _plain(value) for name, value in settings.items()})
+    return replace(made, device=present(made.device))
 
 
 def _plain(value: Any) -> Any:
@@ -203,6 +205,7 @@ def _cell(
         run.threads,
         begun.on(task),
         run.test_also,
+        hardware_of(run),
     )
     return Cell(arm, run, _told(arm, begun, run))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from beyond.hardware import Hardware
     from beyond.network.trainable import Network
     from beyond.problem import Problem
     from beyond.streams import Stream
@@ -189,6 +190,13 @@ class Splits(Protocol):
 
         Episodes are drawn: their queries, (R or 1, E * n_query), are numbered from an offset of
         their split.
+        """
+        ...
+
+    def on(self, hardware: Hardware) -> Splits:
+        """Return the same splits with their data on a device, as all that they return then is.
+
+        Indices must be there too. A run on the CPU does not ask.
         """
         ...
 

@@ -237,9 +237,8 @@ class Problem:
 
     def segments_of(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
         """Networks that a method makes for itself, whose weights are end to end in one vector."""
-        return self._segments(
-            networks, lambda n_examples, flops, _: self.charge(n_examples * flops)
-        )
+        there = [network.on(self._network.hardware) for network in networks]
+        return self._segments(there, lambda n_examples, flops, _: self.charge(n_examples * flops))
 
     def require_roles(
         self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None

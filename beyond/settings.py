@@ -283,6 +283,11 @@ class RunSettings:
         10 means seeds 0 to 9.
     threads : int, >= 1
         Of one process, at most four for each core.
+    device : {"cpu", "cuda", "auto"}
+        Where everything is computed: "auto" is CUDA's device where one is there.
+    draws : {"host", "device"}, optional
+        Where a method's random numbers are made: by default on the device, which is faster. On the
+        host they are those of a run on the CPU.
     time_limit : float, > 0, optional
         Seconds for a whole run, on the clock; one that takes longer counts as failed.
     save_every : float, >= 0
@@ -307,6 +312,8 @@ class RunSettings:
         Annotated[int, Interval(ge=1, le=1 << 20)] | Annotated[tuple[Seed, ...], MinLen(1)], SEEDS
     ] = 10
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    draws: Literal["host", "device"] | None = None
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0
     keep_weights: bool = False

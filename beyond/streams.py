@@ -12,7 +12,9 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+
+from beyond.hardware import HOST, Hardware
 
 
 def derive_seed(name: str, seed: int) -> int:
@@ -29,37 +31,53 @@ class Stream:
         The purpose: "init", "data", "augment", "step", "probe", ...
     seeds : sequence of int
         One per replica.
+    hardware : Hardware
+        Where the draws are wanted, and made.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the draws are.
     """
 
-    def __init__(self, name: str, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(derive_seed(name, seed)) for seed in seeds]
+    def __init__(self, name: str, seeds: Sequence[int], hardware: Hardware = HOST) -> None:
+        self.device = hardware.place
+        self._made_on = (hardware if hardware.draws == "device" else HOST).place
+        self.generators = [
+            Generator(self._made_on).manual_seed(derive_seed(name, seed)) for seed in seeds
+        ]
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers of shape (R, *shape)."""
-        draws = torch.empty(len(self.generators), *shape)
+        draws = self._empty(shape)
         for row, generator in zip(draws, self.generators, strict=True):
             row.normal_(generator=generator)
-        return draws
+        return draws.to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers uniform in [0, 1), of shape (R, *shape)."""
-        draws = torch.empty(len(self.generators), *shape)
+        draws = self._empty(shape)
         for row, generator in zip(draws, self.generators, strict=True):
             row.uniform_(generator=generator)
-        return draws
+        return draws.to(self.device)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw integers uniform in [0, high), int64 of shape (R, *shape)."""
-        draws = torch.empty(len(self.generators), *shape, dtype=torch.int64)
+        draws = self._empty(shape, torch.int64)
         for row, generator in zip(draws, self.generators, strict=True):
             row.random_(0, high, generator=generator)
-        return draws
+        return draws.to(self.device)
 
     def permutation(self, n: int) -> Tensor:
         """Draw an order of n items, int64 of shape (R, n)."""
-        return torch.stack(
-            [torch.randperm(n, generator=generator) for generator in self.generators]
-        )
+        orders = [
+            torch.randperm(n, generator=generator, device=self._made_on)
+            for generator in self.generators
+        ]
+        return torch.stack(orders).to(self.device)
+
+    def _empty(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(len(self.generators), *shape, dtype=dtype, device=self._made_on)
 
     def state(self) -> list[Tensor]:
         """Return where each generator stands, for `restore`."""
@@ -79,13 +97,18 @@ def global_generators(seed: int) -> Iterator[None]:
         np.random.get_state(),  # noqa: NPY002
         torch.get_rng_state(),
     )
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     # torch.manual_seed also looks for accelerators, at every call
     torch.default_generator.manual_seed(seed)
+    if devices:
+        torch.cuda.manual_seed_all(seed)
     try:
         yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         torch.set_rng_state(torch_state)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)

@@ -76,8 +76,8 @@ class CMAES(Method[State]):
     max_full: NonNegativeInt = 64
 
     def init(self, problem: Problem, params: Tensor, rng: Stream) -> State:
-        n_replicas, n_weights = params.shape
-        ones = torch.ones(n_replicas, n_weights, dtype=torch.float64)
+        n_weights = params.shape[1]
+        ones = torch.ones_like(params, dtype=torch.float64)
         state: State = {
             "mean": params.double(),  # (R, n), and all of it float64
             "step_size": each(self.step_size, ones) * ones[:, :1],
@@ -168,9 +168,9 @@ def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:
     as in `variation.standings`; as it is asked of pairs, the weights are scaled to the sum that
     they had.
     """
-    total = torch.zeros(losses.shape[1] + 1, dtype=torch.float64)  # of the weights up to each rank
-    total[1 : len(by_rank) + 1] = torch.tensor(by_rank, dtype=torch.float64)
-    total = total.cumsum(0)
+    unranked = [0.0] * (losses.shape[1] - len(by_rank))
+    padded = torch.tensor([0.0, *by_rank, *unranked], dtype=torch.float64, device=losses.device)
+    total = padded.cumsum(0)  # of the weights up to each rank
     n_smaller, n_no_larger = standings(losses)
     weights = (total[n_no_larger] - total[n_smaller]) / (n_no_larger - n_smaller)
     return (weights * (total[-1] / weights.sum(1, keepdim=True))).unsqueeze(1)

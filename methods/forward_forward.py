@@ -44,7 +44,7 @@ from beyond.contracts import Batch, Signal, TargetKind
 from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
-from beyond.kits.passes import stretch
+from beyond.kits.passes import row_numbers, stretch
 from beyond.kits.policies import draw_classes
 from beyond.network.initialisations import orthogonal
 from beyond.network.segments import Segment
@@ -109,7 +109,7 @@ class ForwardForward(Descent):
         labels = torch.cat([batch.targets, self._wrong_labels(state, batch, problem, rng)], 1)
         shown = self._with_labels(torch.cat([batch.inputs, batch.inputs], 1), labels, state)
         n_examples = batch.targets.shape[1]
-        sign = torch.ones(2 * n_examples)
+        sign = shown.new_ones(2 * n_examples)
         sign[n_examples:] = -1  # of the goodness that is wanted
         gradients = []
         for stage, h, tape in _hidden(problem, state["params"], shown, rng):
@@ -123,17 +123,16 @@ class ForwardForward(Descent):
     def predict(self, state: State, problem: Problem, batch: Batch) -> Tensor:
         outputs = []
         for label in range(problem.spec.n_outputs):
-            shown = self._with_labels(
-                batch.inputs, torch.full(batch.inputs.shape[:2], label), state
-            )
+            labels = batch.inputs.new_full(batch.inputs.shape[:2], label, dtype=torch.int64)
+            shown = self._with_labels(batch.inputs, labels, state)
             hidden = _hidden(problem, state["params"], shown)
-            outputs.append(sum((_goodness(h) for _, h, _ in hidden), torch.zeros(())))
+            outputs.append(sum((_goodness(h) for _, h, _ in hidden), shown.new_zeros(())))
         return torch.stack(outputs, -1)
 
     def _with_labels(self, inputs: Tensor, labels: Tensor, state: State) -> Tensor:
         """Inputs (R, B, ...) with their labels (R, B) added to them."""
         # (R, B, features)
-        patterns = state["labels"][torch.arange(len(labels)).unsqueeze(1), labels]
+        patterns = state["labels"][row_numbers(labels), labels]
         return inputs + each(self.label_scale, inputs) * patterns.view(inputs.shape)
 
     def _wrong_labels(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

@@ -36,6 +36,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch
 from beyond.kits.descent import State
+from beyond.kits.passes import row_numbers
 from beyond.kits.policies import Comparing
 from beyond.problem import Problem
 from beyond.replicas import each
@@ -73,7 +74,7 @@ class PPO(Comparing):
         rewards = problem.reward(actions, batch)  # (R, B, K)
         earned = actions, policy.log_probability(actions), self.advantages(state, rewards)
         state = {**state, **self.heard(state, rewards)}
-        replicas = torch.arange(len(rewards)).unsqueeze(1)
+        replicas = row_numbers(rewards)
         for _ in range(self.n_epochs):
             for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
                 minibatch = Batch(

@@ -29,7 +29,7 @@ from beyond.errors import UnsupportedError
 from beyond.kits.adaptation import by_episode, by_replica, require_episodes
 from beyond.kits.descent import Descent, State
 from beyond.kits.optimizers import Adam, Optimizer
-from beyond.kits.passes import back, forward
+from beyond.kits.passes import back, forward, row_numbers
 from beyond.problem import Problem
 from beyond.search import LogUniform
 from beyond.settings import BatchSize, settings
@@ -121,9 +121,7 @@ class Comparison:
         for_prototypes = 2 * (
             lanes.matmul(error.mT, queries) - prototypes * error.sum(1).unsqueeze(2)
         )
-        for_support = (for_prototypes / self.sizes)[
-            torch.arange(len(queries)).unsqueeze(1), self.classes
-        ]
+        for_support = (for_prototypes / self.sizes)[row_numbers(queries), self.classes]
         return torch.cat([by_replica(part, n_replicas) for part in (for_support, for_queries)], 1)
 
 
@@ -134,7 +132,7 @@ def compare(shown: Tensor, asked: Tensor, targets: Tensor, problem: Problem) -> 
         by_episode(shown.flatten(2), episode.n_support),
         by_episode(asked.flatten(2), episode.n_query),
     )
-    classes, rows = by_episode(targets, episode.n_support), torch.arange(len(support)).unsqueeze(1)
+    classes, rows = by_episode(targets, episode.n_support), row_numbers(support)
     n_classes = problem.spec.n_outputs
     sizes = (
         torch.nn.functional.one_hot(classes, n_classes)

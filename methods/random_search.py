@@ -55,7 +55,7 @@ class RandomSearch(Method[dict[str, Tensor]]):
         fresh = problem.fresh_population(rng, self.n_candidates)
         candidates = torch.cat([state["params"].unsqueeze(1), fresh], 1)  # (R, 1 + K, n)
         best = problem.population_loss(candidates, batch).nan_to_num(inf, inf).argmin(1)
-        return {"params": candidates[torch.arange(len(best)), best]}
+        return {"params": candidates[torch.arange(len(best), device=best.device), best]}
 
     def params(self, state: dict[str, Tensor]) -> Tensor:
         return state["params"]

@@ -30,6 +30,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Signal
 from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
 from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.passes import row_numbers
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Choice, LogUniform
@@ -77,7 +78,7 @@ class Reptile(Adaptive):
         targets = torch.cat([support.targets, queries.targets], 1)
         # (R * E, K, inner_batch_size)
         rows = self._minibatches(targets.shape[1], len(inputs) // n_replicas, rng)
-        lane = torch.arange(len(rows)).unsqueeze(1)
+        lane = row_numbers(rows)
         minibatches = [Batch(inputs[lane, drawn], targets[lane, drawn]) for drawn in rows.unbind(1)]
         ends = gathered(self._train(spread(params, support), minibatches, lanes), n_replicas)
         return {"params": torch.lerp(params, ends, each(self.outer_rate, params))}

@@ -109,7 +109,7 @@ class SpikingSTDP(Descent):
             )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        return {"mean_reward": torch.zeros(len(params))}
+        return {"mean_reward": params.new_zeros(len(params))}
 
     def trained(self, problem: Problem) -> tuple[int, int]:
         first = problem.layers[0]

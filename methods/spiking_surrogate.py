@@ -100,7 +100,7 @@ class SpikingSurrogate(Descent):
         if self.readout == "mean":
             return currents.mean(1), currents
         # out of the threshold's reach
-        _, potentials = self.neurons.run(currents, torch.tensor(torch.inf))
+        _, potentials = self.neurons.run(currents, currents.new_full((), torch.inf))
         return potentials.amax(1), potentials
 
     def _unread(self, error: Tensor, potentials: Tensor) -> Tensor:

@@ -92,10 +92,12 @@ class Glyphs(EpisodeTask):
         return np.stack([rng.permutation(members)[: self.ways] for _ in range(n_episodes)])
 
     def examples(self, families: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        targets = torch.arange(draws.shape[2]) % self.ways  # every letter in turn
+        # every letter in turn
+        targets = torch.arange(draws.shape[2], device=draws.device) % self.ways
         targets = targets.expand(draws.shape[:3])
         face = (draws[..., 0] * len(faces())).long()
-        images = glyphs()[families.gather(2, targets), face]  # (R, E, B, SIDE, SIDE)
+        # (R, E, B, SIDE, SIDE)
+        images = glyphs(str(draws.device))[families.gather(2, targets), face]
         placed = _placed(images.flatten(0, 2), draws[..., 1:].flatten(0, 2))
         mean, std = _scale()
         return placed.sub_(mean).div_(std).unflatten(0, draws.shape[:3]), targets
@@ -126,9 +128,9 @@ def letters() -> dict[str, np.ndarray]:
 
 
 @cache
-def glyphs() -> Tensor:
+def glyphs(device: str = "cpu") -> Tensor:
     """Ink in [0, 1] of every candidate in every face, (n_letters, n_faces, SIDE, SIDE)."""
-    return torch.from_numpy(_rendered()).float()
+    return torch.from_numpy(_rendered()).float().to(device)
 
 
 @cache
@@ -197,7 +199,7 @@ def _placed(images: Tensor, draws: Tensor) -> Tensor:
         (1 + SIZE * size) * torch.sin(ANGLE * angle),
     )
     # in units of grid_sample: the image's side is 2
-    steps = (2 * torch.arange(SIDE) + 1) / SIDE - 1
+    steps = (2 * torch.arange(SIDE, device=draws.device) + 1) / SIDE - 1
     x, y = steps + 2 * SHIFT / SIDE * right, steps + 2 * SHIFT / SIDE * down  # (N, SIDE)
     across = (cosine * x).unsqueeze(1) - (sine * y).unsqueeze(2)  # (N, SIDE, SIDE)
     along = (sine * x).unsqueeze(1) + (cosine * y).unsqueeze(2)

@@ -119,7 +119,7 @@ class LinearTeacher(ArrayTask):
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """R2, half the squared error, and how much of each mode is learnt; beyond 1 counts down."""
-        u = torch.from_numpy(self.modes[0])
+        u = torch.from_numpy(self.modes[0]).to(outputs.device)
         along, wanted = outputs.double() @ u, targets.double() @ u  # (R, B, K)
         learnt = (along * wanted).sum(1) / wanted.square().sum(1)  # (R, K)
         of_modes = 1 - (1 - learnt).abs()

@@ -36,6 +36,13 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
         of(methods.trains_what_it_says, methods.Trial(load("method", method), method), kind)()
 
 
+@pytest.mark.parametrize("kind", methods.ELSEWHERE)
+@pytest.mark.parametrize("method", modules("method"))
+def test_it_steps_on_another_device_as_on_the_cpu(method, kind):
+    with suppress(UnsupportedError):
+        of(methods.steps_elsewhere, methods.Trial(load("method", method), method), kind)()
+
+
 @pytest.mark.parametrize("method", modules("method"))
 def test_dropout_is_on_in_a_step_or_the_file_says_that_it_is_off(method, monkeypatch):
     every = combinations(load("method", method), method)

@@ -35,7 +35,7 @@ def move(inputs: Tensor, axis: int, steps: Tensor, fill: Tensor | float | None) 
     """
     length = inputs.shape[axis]
     # (R, B, length): where each value comes from
-    origin = torch.arange(length) - steps.unsqueeze(-1)
+    origin = torch.arange(length, device=steps.device) - steps.unsqueeze(-1)
     shape = [*steps.shape, *(1 for _ in inputs.shape[2:])]
     shape[axis] = length
     moved = inputs.gather(axis, (origin % length).view(shape).expand_as(inputs))

@@ -20,6 +20,7 @@ from beyond.contracts import SPLITS, Batch
 from beyond.data.drawn import DrawnTask, digest
 from beyond.data.splits import pick
 from beyond.errors import require, require_one_of
+from beyond.hardware import Hardware, moved
 from beyond.settings import settings
 
 if TYPE_CHECKING:
@@ -143,8 +144,12 @@ class EpisodeSplits:
         require_one_of("split", SPLITS, split)
         n_query = self.episode.n_query
         count = n_query * self.size(split)
-        first = torch.tensor([[count * (seed % (2**31 // count))] for seed in self.drawn])  # (S, 1)
-        return first + (n_query * indices.unsqueeze(2) + torch.arange(n_query)).flatten(1)
+        first = indices.new_tensor([[count * (seed % (2**31 // count))] for seed in self.drawn])
+        query = torch.arange(n_query, device=indices.device)
+        return first + (n_query * indices.unsqueeze(2) + query).flatten(1)  # first is (S, 1)
+
+    def on(self, hardware: Hardware) -> EpisodeSplits:
+        return moved(self, hardware.place)
 
     def prepared(self, inputs: Tensor) -> Tensor:
         return inputs.unsqueeze(0)

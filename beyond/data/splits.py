@@ -13,6 +13,7 @@ from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
 from beyond.errors import require_one_of
+from beyond.hardware import Hardware, moved
 from beyond.streams import Stream, derive_seed
 
 BLOCK = 4096  # rows worked on at once in float64, which bounds the memory of their copies
@@ -137,7 +138,8 @@ class Served:
     def of(self, values: Tensor) -> Tensor:
         """Values of other examples (B, ...) as a batch takes them, (R or 1, B, ...)."""
         others = replace(self, values=values.to(self.values.dtype))
-        return others.at(torch.arange(len(values)).expand(self._n_splits, -1))
+        rows = torch.arange(len(values), device=values.device)
+        return others.at(rows.expand(self._n_splits, -1))
 
     @property
     def _n_splits(self) -> int:
@@ -204,6 +206,9 @@ class ArraySplits:
     def prepared(self, inputs: Tensor) -> Tensor:
         return self.inputs.of(inputs)
 
+    def on(self, hardware: Hardware) -> ArraySplits:
+        return moved(self, hardware.place)
+
     def emptied(self) -> ArraySplits:
         """Return the same scales, of no examples: all that a prediction needs."""
         inputs, targets = (
@@ -236,7 +241,7 @@ def take(values: Tensor, rows: Tensor) -> Tensor:
 
 def pick(table: Tensor, indices: Tensor) -> Tensor:
     """Entries (..., R or 1, B, ...), by indices (..., R or 1, B), of a table (S, n, ...)."""
-    starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)
+    starts = table.shape[1] * torch.arange(len(table), device=table.device).unsqueeze(1)
     return take(table.flatten(0, 1), indices + starts)
 
 

@@ -129,7 +129,7 @@ class Read(Served):
 
     def at(self, rows: Tensor) -> Tensor:
         n_replicas, n_places = self.symbols.shape
-        starts = n_places * torch.arange(n_replicas).view(-1, 1, 1)
+        starts = n_places * torch.arange(n_replicas, device=rows.device).view(-1, 1, 1)
         return self.symbols.take(take(self.values, rows) + starts)
 
     def of(self, values: Tensor) -> Tensor:

@@ -81,3 +81,8 @@ def apart(whole: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
 def stretch(numbers: Tensor, like: Tensor) -> Tensor:
     """Numbers (R, ...) with axes of length 1 behind theirs, to go with a tensor that has more."""
     return numbers.reshape(*numbers.shape, *[1] * (like.dim() - numbers.dim()))
+
+
+def row_numbers(values: Tensor) -> Tensor:
+    """Numbers (R, 1) of the rows of a tensor (R, ...), where it is: others[numbers, values]."""
+    return torch.arange(len(values), device=values.device).unsqueeze(1)

@@ -132,7 +132,7 @@ class Comparing(Acting):
         self.baseline.require("n_actions", self.n_actions)
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
-        return {"mean_reward": torch.zeros(len(params))}
+        return {"mean_reward": params.new_zeros(len(params))}
 
     def advantages(self, state: State, rewards: Tensor) -> Tensor:
         """Return how much each reward (R, B, K) is above its baseline."""

@@ -161,7 +161,7 @@ def select(
     statistics : dict of str to Tensor of shape (R,)
         Of the first objective: `min`, `mean`, `max` and `std`.
     """
-    best, parents, records = [], [], []
+    best, parents, records, device = [], [], [], objectives.device
     for values, seed in zip(objectives.tolist(), rng.integers(2**62).tolist(), strict=True):
         individuals = [Individual(index, losses) for index, losses in enumerate(values)]
         hall = tools.HallOfFame(n_best)
@@ -172,13 +172,14 @@ def select(
         with np.errstate(invalid="ignore"):  # an infinite loss has no spread
             records.append(STATISTICS.compile(individuals))
     statistics = {
-        name: torch.tensor([record[name] for record in records]) for name in STATISTICS.fields
+        name: torch.tensor([record[name] for record in records], device=device)
+        for name in STATISTICS.fields
     }
-    return torch.tensor(best), torch.tensor(parents), statistics
+    return torch.tensor(best, device=device), torch.tensor(parents, device=device), statistics
 
 
 def take(population: Tensor, indices: Tensor) -> Tensor:
     """Copy candidates (R, K, n) by their indices (R, K) in a population (R, P, n)."""
     n_replicas, size, _ = population.shape
-    rows = indices + size * torch.arange(n_replicas).unsqueeze(1)
+    rows = indices + size * torch.arange(n_replicas, device=indices.device).unsqueeze(1)
     return population.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)

@@ -56,10 +56,14 @@ def encode(inputs: Tensor, n_steps: int, code: str, rng: Stream | None = None) -
     strength = inputs.abs().tanh().unsqueeze(1)  # (R, 1, B, ...)
     if code == "rate":
         shape = inputs.shape[1:]
-        level = evenly_spread(n_steps, *shape[1:]) if rng is None else rng.uniform(n_steps, *shape)
+        if rng is None:
+            level = evenly_spread(n_steps, *shape[1:]).to(inputs.device)
+        else:
+            level = rng.uniform(n_steps, *shape)
         fires = level < strength
     else:
-        steps = torch.arange(n_steps).view(-1, *[1] * (inputs.dim() - 1))  # (T, 1, ...)
+        # (T, 1, ...)
+        steps = torch.arange(n_steps, device=inputs.device).view(-1, *[1] * (inputs.dim() - 1))
         fires = steps == ((1 - strength) * n_steps).floor()
     return (fires * inputs.sign().unsqueeze(1)).flatten(1, 2)
 
@@ -117,7 +121,10 @@ class Neurons:
             reset.
         """
         currents = currents.expand(-1, self.n_steps, *currents.shape[2:])
-        threshold = torch.tensor(self.threshold) if jitter is None else self.threshold + jitter
+        if jitter is None:
+            threshold = currents.new_full((), self.threshold)
+        else:
+            threshold = self.threshold + jitter.to(currents.device)
         threshold = threshold.expand(currents.shape)
         kept, spikes, potentials = torch.zeros_like(currents[:, 0]), [], []
         for current, bar in zip(currents.unbind(1), threshold.unbind(1), strict=True):
@@ -250,7 +257,8 @@ def count(problem: Problem, passages: Sequence[Passage], code: str) -> None:
     spikes: it is multiplied, not added.
     """
     spiking = code != "direct"
-    spikes = accumulates = torch.zeros(len(passages[0].inputs))
+    inputs = passages[0].inputs
+    spikes = accumulates = inputs.new_zeros(len(inputs), dtype=torch.float32)
     if spiking:
         spikes = spikes + n_spikes(passages[0].inputs)
     for passage in passages:

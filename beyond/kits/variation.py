@@ -85,7 +85,8 @@ class Uniform(Crossover):
     def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
         # a draw has 31 coins in it, for speed
         draws = rng.integers(2**31, n_pairs, ceil(n_weights / 31)).int()
-        coins = (draws.unsqueeze(-1) >> torch.arange(31, dtype=torch.int32)) & 1
+        bits = torch.arange(31, dtype=torch.int32, device=draws.device)
+        coins = (draws.unsqueeze(-1) >> bits) & 1
         return coins.flatten(2)[..., :n_weights].float()
 
 
@@ -95,7 +96,7 @@ class TwoPoint(Crossover):
 
     def swaps(self, rng: Stream, n_pairs: int, n_weights: int) -> Tensor:
         first, second = rng.integers(n_weights + 1, n_pairs, 2).sort(-1).values.split(1, -1)
-        genes = torch.arange(n_weights)
+        genes = torch.arange(n_weights, device=first.device)
         return ((first <= genes) & (genes < second)).float()
 
 

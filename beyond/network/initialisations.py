@@ -52,7 +52,8 @@ def identity(scale: float) -> Initialisation:
     """Return an initialisation to `scale` times the identity, cut or padded with zeros."""
 
     def fill(draws: Tensor, fan_in: int, fan_out: int) -> Tensor:
-        return scale * torch.eye(*draws.shape[1:]).expand_as(draws)
+        eye = torch.eye(*draws.shape[1:], dtype=draws.dtype, device=draws.device)
+        return scale * eye.expand_as(draws)
 
     return fill
 

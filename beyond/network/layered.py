@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from beyond.hardware import Hardware
 from beyond.network.initialisations import DRAW_BIASES, Initialisation
 from beyond.network.layers import Layer, Weights
-from beyond.network.trainable import CACHE_BYTES, Block, Network, Tape
+from beyond.network.trainable import Block, Network, Tape
 from beyond.streams import Stream
 
 
@@ -77,9 +78,8 @@ class LayeredNetwork(Network):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
                     parts.append(self.initialisation(draws, *block.fans).flatten(1))
                 else:
-                    parts.append(
-                        torch.full((n_total, prod(shape)), 1.0 if name == "weight" else 0.0)
-                    )
+                    start = 1.0 if name == "weight" else 0.0
+                    parts.append(torch.full((n_total, prod(shape)), start, device=rng.device))
         return torch.cat(parts, 1)
 
     def unflatten(self, params: Tensor) -> list[Weights]:
@@ -152,6 +152,12 @@ class LayeredNetwork(Network):
         above = [block for block in self.blocks if block.drawn and block.depth > 1]
         return {block.depth: views[block.layer]["weight"] for block in above}
 
+    def on(self, hardware: Hardware) -> Self:
+        twin = super().on(hardware)
+        for part in () if twin is self else ("single_layers", "stages"):
+            vars(twin).pop(part, None)  # made of the layers where they were
+        return twin
+
     @cached_property
     def single_layers(self) -> list[LayeredNetwork]:
         """Each layer as a network."""
@@ -168,7 +174,9 @@ class LayeredNetwork(Network):
 
     def _cut(self, cuts: list[int]) -> list[LayeredNetwork]:
         return [
-            LayeredNetwork(self.layers[first:last], self.shapes[first], self.initialisation)
+            LayeredNetwork(self.layers[first:last], self.shapes[first], self.initialisation).on(
+                self.hardware
+            )
             for first, last in pairwise([*cuts, len(self.layers)])
         ]
 
@@ -176,7 +184,7 @@ class LayeredNetwork(Network):
         # what comes before is shared
         widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])
         # input and output of a layer, 4 bytes each
-        return max(1, CACHE_BYTES // (8 * widest * batch_size))
+        return max(1, self.hardware.chunk_bytes // (8 * widest * batch_size))
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)

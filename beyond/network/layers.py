@@ -191,7 +191,8 @@ class Embedding(Layer):
     ) -> tuple[Tensor, Tensor]:
         weight = weights["weight"]
         # (R, P, L, B)
-        rows = torch.arange(len(weight)).view(len(x), -1, 1, 1) * self.n_symbols + x.unsqueeze(1)
+        copies = torch.arange(len(weight), device=x.device).view(len(x), -1, 1, 1)
+        rows = copies * self.n_symbols + x.unsqueeze(1)
         # (G, L, B, n_features)
         vectors = F.embedding(rows.flatten(0, 1), weight.reshape(-1, self.n_features))
         return vectors.mT.flatten(1, 2), rows.flatten(0, 1)

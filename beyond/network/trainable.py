@@ -14,14 +14,12 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from beyond.errors import UnsupportedError
+from beyond.hardware import HOST, Hardware
 from beyond.network.layers import Weights
 from beyond.streams import Stream
 
 Buffers = Mapping[str, Tensor]
 NO_BUFFERS: Buffers = MappingProxyType({})
-
-# of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
-CACHE_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Network(ABC):
         the network starts with, and change none.
     fewest : int
         Examples that a pass in training takes at least: a batch of one cannot be normalised.
+    hardware : Hardware
+        What it is evaluated on.
     """
 
     blocks: tuple[Block, ...]
@@ -78,6 +78,7 @@ class Network(ABC):
     forward_flops: int
     buffers: Buffers = NO_BUFFERS
     fewest: int = 1
+    hardware: Hardware = HOST
 
     @abstractmethod
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
@@ -115,6 +116,14 @@ class Network(ABC):
             return self
         twin = copy(self)
         twin.buffers = buffers
+        return twin
+
+    def on(self, hardware: Hardware) -> Self:
+        """Return the same network for weights, inputs and buffers that are elsewhere."""
+        if hardware == self.hardware:
+            return self
+        twin = copy(self)
+        twin.hardware = hardware
         return twin
 
     def forward_mode(self) -> AbstractContextManager[None]:

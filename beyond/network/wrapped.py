@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from warnings import catch_warnings, filterwarnings, simplefilter
 
 import torch
@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
 from beyond.errors import STRANGE, InputError, require
-from beyond.network.trainable import CACHE_BYTES, NO_BUFFERS, Block, Buffers, Network, Tape
+from beyond.hardware import Hardware, moved
+from beyond.network.trainable import NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream, global_generators
 
 
@@ -67,13 +68,14 @@ class ModuleNetwork(Network):
             self.blocks += (Block(owner, depth, 0, start, stop, shapes, drawn),)
             start = stop
         self.n_weights = start
+        self._constants: Buffers = {}  # buffers that no pass changes
         self._count(spec)
         self._try(spec)
 
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         """Draw weights (R * n_copies, n) as the module does, seeded from the stream."""
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
-        return torch.stack([_flat(_made(self._factory, seed)) for seed in seeds])
+        return torch.stack([_flat(_made(self._factory, seed)) for seed in seeds]).to(rng.device)
 
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
@@ -116,13 +118,21 @@ class ModuleNetwork(Network):
         return self._backward_flops
 
     def chunk_size(self, batch_size: int) -> int:
-        return max(1, CACHE_BYTES // (8 * max(1, self.forward_flops // 100) * batch_size))
+        size = 8 * max(1, self.forward_flops // 100) * batch_size
+        return max(1, self.hardware.chunk_bytes // size)
 
     def fresh_buffers(self, n_replicas: int) -> Buffers:
         return {
             name: values.expand(n_replicas, *values.shape).clone()
             for name, values in self._first.items()
         }
+
+    def on(self, hardware: Hardware) -> Self:
+        twin = super().on(hardware)
+        twin._first, twin._constants = (
+            moved(buffers, hardware.place) for buffers in (self._first, self._constants)
+        )
+        return twin
 
     def forward_mode(self) -> AbstractContextManager[None]:
         return _plain_kernels() if self._fused else nullcontext()
@@ -165,6 +175,7 @@ class ModuleNetwork(Network):
         }
         # a copy to be written to, which under vmap is as many as there are weights
         zero = weights.new_zeros(())
+        named |= self._constants
         named |= {
             name: values.to(weights.dtype) + zero
             if values.is_floating_point()
@@ -208,6 +219,9 @@ class ModuleNetwork(Network):
             self._draws = not torch.equal(before, torch.get_rng_state())
         self._first = {
             name: values for name, values in buffers.items() if not after[name].equal(values)
+        }
+        self._constants = {
+            name: values for name, values in buffers.items() if name not in self._first
         }
         try:
             self._call(self._weights, buffers, x[:1], training=True)

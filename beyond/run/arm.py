@@ -16,6 +16,7 @@ from typing import Any, cast
 from beyond import catalog
 from beyond.contracts import Architecture, Method, Signal, Task
 from beyond.errors import InputError, require, require_one_of
+from beyond.hardware import HOST, Hardware
 from beyond.ledger import Budget
 from beyond.run.choices import named
 from beyond.run.provenance import short_hash
@@ -38,6 +39,8 @@ class Arm:
         What is learnt first; None for the weights as they are drawn.
     test_also : mapping of str to list, optional
         Other values of settings that only the method's prediction uses.
+    hardware : Hardware
+        Sums are rounded otherwise there, and draws may be others.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Arm:
     threads: int
     start: Start | None = None
     test_also: Mapping[str, list[Any]] | None = None
+    hardware: Hardware = HOST
 
     def __post_init__(self) -> None:
         require_one_of(f"the signal of {self.name}", list(Signal), self.method.signal)
@@ -57,6 +61,7 @@ class Arm:
         """Hash of what it is made of, 12 hex digits."""
         decisive = [self.method, self.task, self.architecture, self.budget, self.threads]
         further = [part for part in (self.start, self.test_also) if part]
+        further += [] if self.hardware == HOST else [self.hardware]
         return short_hash(_text([*decisive, *further]))
 
     @cached_property
@@ -105,6 +110,7 @@ class Arm:
             found.append(f"budget.{self.budget.currency}={shown(self.budget.amount)}")
         if self.threads != RunSettings().threads:
             found.append(f"threads={self.threads}")
+        found += self.hardware.differing
         if self.test_also:
             found.append(f"test_also={shown(self.test_also)}")
         return found

@@ -11,6 +11,7 @@ from typing import Any
 from beyond.catalog import GROUPS, PARTS, build, names, read
 from beyond.contracts import Task
 from beyond.errors import InputError, require_one_of
+from beyond.hardware import Hardware, present
 from beyond.ledger import Budget
 from beyond.replicas import require_replicas
 from beyond.run import provenance
@@ -43,6 +44,7 @@ class Cell:
 
         Raises `InputError` for a setting that is unknown or out of range.
         """
+        settings = {**settings, **_resolved(settings)}
         ungrouped = {name: value for name, value in settings.items() if name not in GROUPS}
         known = [*GROUPS, *(field.name for field in fields(RunSettings))]
         for name in ungrouped:
@@ -58,7 +60,17 @@ class Cell:
         chosen = read("method", method)["_target_"] if method in names("method") else None
         name = method if made == chosen else made
         network = network or task.spec.network
-        arm = Arm(name, rule, task, network, budget, run.threads, start, run.test_also)
+        arm = Arm(
+            name,
+            rule,
+            task,
+            network,
+            budget,
+            run.threads,
+            start,
+            run.test_also,
+            hardware_of(run),
+        )
         return cls(arm, run, settings)
 
     @property
@@ -100,9 +112,23 @@ class Cell:
         return replace(self, run=run, settings={**self.settings, "seeds": seeds})
 
 
+def hardware_of(run: RunSettings) -> Hardware:
+    """Return where, and how, a run computes."""
+    return Hardware.of(run.device, run.draws)
+
+
+def _resolved(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that depend on the machine, as they are on this one.
+
+    So a study's cells are the same in all its processes.
+    """
+    return {"device": present(settings["device"])} if "device" in settings else {}
+
+
 def prepare(cell: Cell) -> Setup:
     """Build task, method and network; raise `InputError` for a setting that is out of range."""
     arm = cell.arm
+    arm.hardware.require()
     arm.task.at(cell.seeds)  # what only shows with the data
     require_replicas(arm.method, len(cell.seeds))
     require_replicas(arm.architecture, len(cell.seeds))
@@ -127,6 +153,7 @@ def prepare(cell: Cell) -> Setup:
         time_limit=cell.run.time_limit,
         start=arm.start,
         also=arm.also,
+        hardware=arm.hardware,
     )
 
 

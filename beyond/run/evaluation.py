@@ -91,20 +91,21 @@ class Evaluation:
         for name, other in self.also.items():
             further = self.task.score(*self._answers(other, state, "test", self.problem))
             scores |= {f"{name}_{metric}": values for metric, values in further.items()}
-        none = torch.zeros(len(self.seeds))
+        none = outputs.new_zeros(len(self.seeds))
         activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
         flops = ledger.flops / n_examples
         inference = [
             dict(zip(INFERENCE, (flops, *counts), strict=True))
             for counts in zip(*activity, strict=True)
         ]
-        ids = self.splits.ids("test", torch.arange(self.splits.size("test")).unsqueeze(0)).expand(
-            len(self.seeds), -1
-        )
+        ids = self._expanded(self.splits.ids("test", self._places("test")))
         if targets.ndim == outputs.ndim:  # values
             outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
+        told = ids, targets, outputs
         tables = {
-            r: columns(spec.target_kind, run_ids[r], self.seeds[r], ids[r], targets[r], outputs[r])
+            r: columns(
+                spec.target_kind, run_ids[r], self.seeds[r], *(part[r].cpu() for part in told)
+            )
             for r in replicas
         }
         return Tested(scores, inference, tables)
@@ -131,11 +132,15 @@ class Evaluation:
     def _expanded(self, values: Tensor) -> Tensor:
         return values.expand(len(self.seeds), *values.shape[1:])
 
+    def _places(self, split: str) -> Tensor:
+        """Places (1, B) of all examples of a split."""
+        device = self.network.hardware.place
+        return torch.arange(self.splits.size(split), device=device).unsqueeze(0)
+
     def _chunks(self, split: str) -> Iterator[Batch]:
         """Cut a split into parts of about `EVALUATION_CHUNK` examples, or queries of episodes."""
         size, n_examples = self.splits.size(split), self.n_examples(split)
-        places = torch.arange(size).unsqueeze(0)
-        for part in places.split(
+        for part in self._places(split).split(
             max(1, EVALUATION_CHUNK * size // (n_examples * len(self.seeds))), 1
         ):
             yield self.splits.batch(split, part)

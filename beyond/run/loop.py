@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import nan
 from typing import Any
 
 from beyond import catalog
 from beyond.errors import STRANGE, InputError, UnsupportedError, said
+from beyond.hardware import placed
 from beyond.ledger import Ledger
 from beyond.run.buffered import buffers_of, with_buffers
 from beyond.run.evaluation import Evaluation
@@ -100,9 +101,10 @@ class _Run:
     """One run: a training under way, and what is selected from it."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup = with_buffers(setup)
-        method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
-        splits = task.at(seeds)
+        network = setup.network.on(setup.hardware)
+        self.setup = setup = with_buffers(replace(setup, network=network))
+        method, task, seeds = setup.method, setup.task, setup.seeds
+        splits = placed(task.at(seeds), setup.hardware)
         self.evaluation = Evaluation(method, task, network, seeds, splits, setup.also)
         self.pretraining = Pretraining(setup)
         self.training = Training(setup, splits)
@@ -119,7 +121,8 @@ class _Run:
     def start(self) -> Iterator[Progress]:
         """Let the method start from the shared initial weights, or from what they learn first."""
         setup, training, pretraining = self.setup, self.training, self.pretraining
-        initial = setup.network.init(Stream("init", setup.seeds))
+        drawn = setup.network.init(Stream("init", setup.seeds))
+        initial = drawn.to(setup.hardware.place)
         training.start(initial)  # what it cannot serve is refused before anything is learnt
         if pretraining.done:
             return

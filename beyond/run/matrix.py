@@ -16,6 +16,7 @@ from torch import Tensor
 from beyond.catalog import PARTS, load, modules
 from beyond.contracts import Batch, Method, TargetKind, TaskSpec
 from beyond.errors import UnsupportedError
+from beyond.hardware import HOST, Hardware, moved
 from beyond.ledger import Ledger
 from beyond.problem import Problem, seal
 from beyond.run.buffered import buffered
@@ -71,15 +72,16 @@ class Combination:
     kind: str
     rule: Method
 
-    def start(self, seeds: list[int]) -> Start:
+    def start(self, seeds: list[int], hardware: Hardware = HOST) -> Start:
         """Make a problem for these seeds, and the method's state, or its `UnsupportedError`."""
         spec = SPECS[self.kind]
-        network, signal = spec.network.build(spec), self.rule.signal
+        network, signal = spec.network.build(spec).on(hardware), self.rule.signal
         rule = buffered(self.rule, network)
         data = Stream("data", seeds)
-        batches = [seal(noise(spec, data), signal) for _ in range(2)]
+        batches = [seal(moved(noise(spec, data), hardware.place), signal) for _ in range(2)]
         problem = Problem(network, spec, Ledger(), signal)
-        params, rng = network.init(Stream("init", seeds)), Stream("step", seeds)
+        params = network.init(Stream("init", seeds)).to(hardware.place)
+        rng = Stream("step", seeds, hardware)
         return Start(rule, problem, batches, params, rng, rule.init(problem, params, rng))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from beyond.errors import UnsupportedError
+from beyond.hardware import placed
 from beyond.ledger import Budget, Ledger
 from beyond.network.trainable import Buffers
 from beyond.run.buffered import buffered, buffers_of
@@ -89,7 +90,7 @@ class Pretraining:
         budget = Budget("epochs", float(start.epochs))
         rule = buffered(start.method, setup.network)
         there = replace(setup, method=rule, task=source, budget=budget, start=None)
-        self._training = Training(there, source.at(setup.seeds), STREAMS)
+        self._training = Training(there, placed(source.at(setup.seeds), setup.hardware), STREAMS)
         self.ledger = self._training.ledger
         return self._training
 

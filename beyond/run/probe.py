@@ -41,10 +41,11 @@ class Probe:
 
     def __init__(self, splits: Splits, spec: TaskSpec, network: Network, seeds: list[int]) -> None:
         stream = Stream("probe", seeds)
-        indices = stream.permutation(splits.size("validation"))[:, :PROBE_SIZE]
+        device = network.hardware.place
+        indices = stream.permutation(splits.size("validation"))[:, :PROBE_SIZE].to(device)
         self.batch: Batch = splits.batch("validation", indices)
         self.train_batch: Batch = splits.batch(
-            "train", stream.permutation(splits.size("train"))[:, : indices.shape[1]]
+            "train", stream.permutation(splits.size("train"))[:, : indices.shape[1]].to(device)
         )
         self.problem = Problem(network, spec)
         self._network = network
@@ -122,7 +123,7 @@ class Probe:
         """Measure some of the replicas, on their part of the fixed batches."""
         gradient, tape = _gradient(problem, params, probe)
         train_gradient, _ = _gradient(problem, params, train)
-        unknown = torch.full((len(params),), float("nan"))
+        unknown = params.new_full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
         update = none if before is None else params - before
         descent = none if before is None else _gradient(problem, before, probe)[0].neg_()
@@ -166,7 +167,7 @@ class Probe:
         layers = self._segments
         if not layers:
             return dict.fromkeys(
-                SIGNALS, [torch.full((len(params),), float("nan"))] * len(network.blocks)
+                SIGNALS, [params.new_full((len(params),), float("nan"))] * len(network.blocks)
             )
         ends = [block.layer - 1 for block in network.blocks[1:]] + [len(layers) - 1]
         values, tapes, norms = batch.inputs, [], []
@@ -198,13 +199,14 @@ class Probe:
         layers.
         """
         network, spec = self._layered, self.problem.spec
-        found = torch.full((len(params), len(JACOBIAN)), float("nan"))
+        found = params.new_full((len(params), len(JACOBIAN)), float("nan"))
         if network and not spec.n_symbols:
             n_outputs = spec.n_outputs
             # one for each output
             copies = batch.inputs[:, :1].double().expand(-1, n_outputs, *spec.input_shape)
             _, tape = network.forward(params.double(), copies)
-            errors = torch.eye(n_outputs, dtype=torch.float64).expand(len(params), -1, -1)
+            errors = torch.eye(n_outputs, dtype=torch.float64, device=params.device)
+            errors = errors.expand(len(params), -1, -1)
             jacobian = network.carry(tape, errors).flatten(2)  # (R, n_outputs, n_inputs)
             finite = jacobian.isfinite().flatten(1).all(1, keepdim=True)  # (R, 1)
             values = torch.linalg.svdvals(jacobian.where(finite.unsqueeze(2), 0.0))

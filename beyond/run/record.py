@@ -158,7 +158,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
             outdated, rows, snapshot = (
                 changed(saved["origin"], self._origin),
                 json.loads(saved["rows"]),

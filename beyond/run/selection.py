@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from beyond.hardware import moved
 from beyond.run.evaluation import Evaluation, Tested
 from beyond.run.outcome import Outcome, Scores
 from beyond.run.rows import by_replica
@@ -112,11 +113,12 @@ class Selection:
         ]
 
     def selected(self) -> dict[int, Any]:
-        """Return by replica the state at the best checkpoint, of that replica alone."""
+        """Return by replica the state at the best checkpoint, of that replica alone, on the CPU."""
+        kept = moved(self.kept, "cpu")
         return {
-            replica: of_replica(self.kept[outcome.best_checkpoint], replica, len(self.outcomes))
+            replica: of_replica(kept[outcome.best_checkpoint], replica, len(self.outcomes))
             for replica, outcome in enumerate(self.outcomes)
-            if outcome.best_checkpoint in self.kept
+            if outcome.best_checkpoint in kept
         }
 
     def snapshot(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Selection:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot."""
-        self.kept = snapshot["kept"]
+        self.kept = moved(snapshot["kept"], self._evaluation.network.hardware.place)
         self.outcomes = [Outcome(**outcome) for outcome in snapshot["outcomes"]]
 
 

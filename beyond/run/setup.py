@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from beyond.contracts import Method, Task
+from beyond.hardware import HOST, Hardware
 from beyond.ledger import Budget
 from beyond.network.trainable import Network
 from beyond.run.start import Start
@@ -37,6 +38,8 @@ class Setup:
     also : mapping of str to Method
         The method with other settings of its prediction, by the names that go before its metrics':
         the test split is scored with each too.
+    hardware : Hardware
+        Where it is trained.
     """
 
     method: Method
@@ -48,6 +51,7 @@ class Setup:
     time_limit: float | None = None
     start: Start | None = None
     also: Mapping[str, Method] = field(default_factory=dict)
+    hardware: Hardware = HOST
 
     @property
     def run_ids(self) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Splits
 from beyond.data.sampler import Sampler
+from beyond.hardware import moved
 from beyond.ledger import Ledger
 from beyond.network.trainable import NO_BUFFERS, Buffers
 from beyond.problem import Problem, seal
@@ -38,7 +39,7 @@ class Training:
     ----------
     setup : Setup
     splits : Splits
-        The task's, at the setup's seeds.
+        The task's, at the setup's seeds, on its hardware, as its network is.
     streams : Streams
 
     Attributes
@@ -63,10 +64,10 @@ class Training:
         order = Stream(streams.order, seeds)
         size = n_train if method.batch_size is None else min(method.batch_size, n_train)
         self.sampler = Sampler(n_train, size, order)
-        self.augmentation = Stream(streams.augmentation, seeds)
+        self.augmentation = Stream(streams.augmentation, seeds, setup.hardware)
         self.ahead: Iterator[Batch] = iter(())  # the sampler's next batches
         self.streams = streams
-        self.rng = Stream(streams.rule, seeds)
+        self.rng = Stream(streams.rule, seeds, setup.hardware)
         self.state: Any = None
         self.previous: Any = None
         self.batch: Batch | None = None
@@ -77,7 +78,7 @@ class Training:
 
         `buffers` belong to these weights, where they are not those that the network starts with.
         """
-        self.rng = Stream(self.streams.rule, self.setup.seeds)
+        self.rng = Stream(self.streams.rule, self.setup.seeds, self.setup.hardware)
         self.state = self.setup.method.init(self.problem.holding(buffers), weights, self.rng)
 
     def advance(self) -> str:
@@ -114,7 +115,8 @@ class Training:
         """Draw the batch of the next step."""
         batch = next(self.ahead, None)
         if batch is None:
-            self.ahead = self.splits.training(self.sampler.ahead(), self.augmentation)
+            places = self.sampler.ahead().to(self.setup.hardware.place)
+            self.ahead = self.splits.training(places, self.augmentation)
             batch = next(self.ahead)
         self.sampler.advance()
         return batch
@@ -125,6 +127,7 @@ class Training:
         clock = perf_counter()
         try:
             state = self.setup.method.step(self.state, batch, self.problem, self.rng)
+            self.setup.hardware.wait()
         except Exception:
             self.ledger.restore(before)
             raise
@@ -175,7 +178,7 @@ class Training:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a snapshot, or on from it."""
-        self.state = snapshot["state"]
+        self.state = moved(snapshot["state"], self.setup.hardware.place)
         self.began = perf_counter() - snapshot["elapsed"]
         self.ledger.restore(Ledger(**snapshot["ledger"]))
         self.sampler.restore(snapshot["sampler"])

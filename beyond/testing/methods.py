@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from beyond import catalog
 from beyond.contracts import Batch, Method, SealedTargets, Signal, Task
 from beyond.errors import UnsupportedError
+from beyond.hardware import HOST, Hardware, moved
 from beyond.kits.descent import Descent
 from beyond.ledger import Budget
 from beyond.problem import SEALED, Problem
@@ -43,6 +44,7 @@ from beyond.testing.compare import (
     saved,
 )
 from beyond.testing.differences import gradient
+from beyond.testing.pretended import HARDWARE, pretended
 
 TABLES = ("curves", "layers", "runs")
 # one of each kind of input and target, then those in episodes, the smaller network first
@@ -57,6 +59,9 @@ SEEDS = [0, 1]  # of a combination
 # Torch, differentiating a convolution's backward pass, multiplies in the first layer for a
 # derivative nobody asked for.
 WASTEFUL = {("maml", "", "cnn"), ("meta_sgd", "", "cnn")}
+# Kinds of networks that a rule may meet otherwise than others; that each kind works on another
+# device is asked of networks.
+ELSEWHERE = ("mlp", "values", "symbols", "cnn", "module with buffers")
 PATIENCE = 8  # steps: a population may keep its best, and a search what it has
 N_DRAWS = 4096  # of a direction, for its mean
 PRODUCTS = {
@@ -361,6 +366,55 @@ def leaves_states_alone(trial: Trial) -> str:
     return ""
 
 
+def runs_elsewhere(trial: Trial) -> str:
+    """A run on another device mixes no tensors with the CPU's, and has its tables."""
+    of = trial.setup(seeds=(0, 1), steps=2)
+    here = run(of)
+    with pretended():
+        there = run(dataclasses.replace(of, hardware=HARDWARE))
+    require("failed" not in set(there["runs"]["status"]), there["runs"]["reason"].iloc[0])
+    for table, rows in there.items():
+        require_same_rows(rows, here[table], table, 1e-5, 1e-6)
+    return ""
+
+
+def steps_elsewhere(trial: Trial, kind: str) -> str:
+    """A step on another device mixes no tensors with the CPU's, and ends as there.
+
+    All choices of settings are tried on the first kind of network alone; see `ELSEWHERE`.
+    """
+    every = [one for one in combinations(trial.method, trial.name) if one.kind == kind]
+    reads, done, refusals = 0, 0, list[UnsupportedError]()
+    for combination in every if kind == ELSEWHERE[0] else every[:1]:
+        chosen = f"with {combination.choice}, " if combination.choice else ""
+        try:
+            here = _ends(combination, HOST)
+        except UnsupportedError as refusal:
+            refusals.append(refusal)
+            continue
+        with pretended() as device:
+            there = _ends(combination, HARDWARE)
+            reads = max(reads, device.reads.total())
+            there = moved(there, "cpu")
+        for found, expected, what in zip(there, here, ("weights", "outputs"), strict=True):
+            require_close(found, expected, f"{chosen}{what}", 1e-5, 1e-6)
+        done += 1
+    if refusals and not done:
+        raise refusals[0]
+    return f"two steps and a prediction wait {reads} times for the device" if reads else ""
+
+
+def _ends(combination: Combination, hardware: Hardware) -> list[Tensor]:
+    """Weights after two steps, and outputs."""
+    start = combination.start(SEEDS, hardware)
+    rule, problem, state = start.rule, start.problem, start.state
+    for batch in start.batches:
+        state = rule.step(state, batch, problem, start.rng)
+    batch = start.batches[0]
+    asked = Batch(batch.inputs, None, batch.support)
+    return [rule.params(state), rule.predict(state, problem, asked)]
+
+
 class _Guarded(SealedTargets):
     """Targets that the problem alone may unseal."""
 
@@ -578,6 +632,7 @@ WHOLE_RUNS = (
     is_lost_alone,
     goes_on_from_anywhere,
     leaves_states_alone,
+    runs_elsewhere,
     respects_sealed_targets,
     pays_for_its_products,
     pays_for_whole_passes,
@@ -601,6 +656,8 @@ def method_checks(method: Method, name: str = "") -> Iterator[Check]:
             yield of(follows_the_gradient, trial, kind, where=kind)
     for kind in SPECS:
         yield of(trains_what_it_says, trial, kind, where=kind)
+    for kind in ELSEWHERE:
+        yield of(steps_elsewhere, trial, kind, where=kind)
     for task in TASKS:
         yield of(trains_on, trial, task, where=task)
     yield from (of(check, trial) for check in WHOLE_RUNS[1:])

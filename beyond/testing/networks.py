@@ -8,11 +8,13 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import catalog, losses
 from beyond.contracts import Architecture, TargetKind, TaskSpec
 from beyond.errors import STRANGE, InputError, UnsupportedError, said
+from beyond.hardware import HOST, Hardware, moved
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
 from beyond.problem import Problem, seal
@@ -21,6 +23,7 @@ from beyond.streams import Stream, global_generators
 from beyond.testing.checks import Check, global_state, of, require_one_line
 from beyond.testing.compare import require, require_close
 from beyond.testing.differences import slopes
+from beyond.testing.pretended import HARDWARE, pretended
 
 SEEDS = [0, 1, 2]
 COPIES = 2
@@ -167,6 +170,34 @@ def counts_its_operations(recipe: Recipe, kind: str) -> str:
     return f"{said:,} forward, {back:,} back"
 
 
+def works_elsewhere(recipe: Recipe, kind: str) -> str:
+    """On another device it mixes no tensors with the CPU's, and answers as there."""
+    here = _passes(recipe, kind, HOST)
+    with pretended():
+        there = moved(_passes(recipe, kind, HARDWARE), "cpu")
+    for found, expected in zip(there, here, strict=True):
+        require_close(found, expected, "on another device, what it answers", 1e-5, 1e-6)
+    return ""
+
+
+def _passes(recipe: Recipe, kind: str, hardware: Hardware) -> list[Tensor]:
+    """What passes forward and back leave, in training and not, of candidates and a replica each."""
+    network = recipe.build(kind).on(hardware)
+    rng, batch = Stream("step", SEEDS, hardware), moved(recipe.batch(kind), hardware.place)
+    drawn = network.init(rng)
+    params = network.init(Stream("init", SEEDS)).to(hardware.place)
+    found = [drawn, network.outputs(network.init(rng, COPIES), batch.inputs)]
+    for training in (None, rng):
+        outputs, tape = network.holding(network.fresh_buffers(3)).forward(
+            params, batch.inputs, training
+        )
+        error = losses.error(recipe.spec(kind).target_kind, outputs, batch.targets)
+        found += [outputs, network.backward(tape, error), *tape.buffers.values()]
+        dead = network.dead_fraction(tape)
+        found += [fraction for fraction in dead if isinstance(fraction, Tensor)]
+    return found
+
+
 def meets_every_rule(recipe: Recipe, kind: str) -> str:
     """Every rule takes a step on it, or refuses it in one line."""
     network, spec = recipe.build(kind), recipe.spec(kind)
@@ -197,6 +228,7 @@ EACH = (
     keeps_replicas_apart,
     carries_errors_back,
     counts_its_operations,
+    works_elsewhere,
     meets_every_rule,
 )
 

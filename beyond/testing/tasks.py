@@ -11,9 +11,11 @@ from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch, TargetKind, Task
 from beyond.errors import InputError
+from beyond.hardware import HOST, Hardware, moved, placed
 from beyond.streams import Stream
 from beyond.testing.checks import Check, global_state, of
 from beyond.testing.compare import require, require_close
+from beyond.testing.pretended import HARDWARE, pretended
 
 SEEDS = [0, 1, 2]
 BATCH_SIZE = 7
@@ -207,6 +209,33 @@ def scores_the_right_way(task: Task) -> str:
     return f"{spec.score}: right {best[spec.score].item():.3g}, constant {chance:.3g}"
 
 
+def works_elsewhere(task: Task) -> str:
+    """On another device it serves, varies and scores the same examples."""
+    here = _served(task, HOST)
+    with pretended():
+        there = moved(_served(task, HARDWARE), "cpu")
+    for found, expected in zip(there, here, strict=True):
+        require_close(found, expected, "on another device, what it serves", 1e-5, 1e-6)
+    return ""
+
+
+def _served(task: Task, hardware: Hardware) -> list[Tensor]:
+    """Batches of each split and to train on, their numbers, and the score of an answer."""
+    splits, spec = placed(task.at(SEEDS), hardware), task.spec
+    served = list[Tensor]()
+    for split in SPLITS:
+        places = drawn(task, split).to(hardware.place)
+        batch = splits.batch(split, places)
+        served += [*parts(task, batch), splits.ids(split, places)]
+    places = drawn(task, "train").to(hardware.place).unsqueeze(0)
+    for batch in splits.training(places, Stream("augment", SEEDS, hardware)):
+        served += parts(task, batch)
+        answer = Stream("test", SEEDS, hardware).normal(batch.inputs.shape[1], spec.n_outputs)
+        served += task.score(answer, batch.targets).values()
+        served.append(splits.in_units(answer))
+    return served
+
+
 def can_be_thinned(task: Task) -> str:
     """A smaller training part leaves the other parts as they are."""
     n_kept = max(2, task.at([0]).size("train") // 4)
@@ -225,6 +254,7 @@ ALL = (
     draws_by_seed,
     has_one_checksum,
     scores_the_right_way,
+    works_elsewhere,
     can_be_thinned,
 )
 BY_SPLIT = (has_the_sizes, is_in_range)

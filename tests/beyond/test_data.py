@@ -22,7 +22,7 @@ FAULTS = [
     # all replicas see the first one's split
     (
         "beyond/data/splits.py",
-        "starts = table.shape[1] * torch.arange(len(table)).unsqueeze(1)",
+        "starts = table.shape[1] * torch.arange(len(table), device=table.device).unsqueeze(1)",
         "starts = torch.zeros(1, 1, dtype=torch.int64)",
     ),
     # the spread of the images' means instead of their pixels

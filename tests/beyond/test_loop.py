@@ -95,12 +95,16 @@ FAULTS = [
         'self._answers(other, state, "test"',
         'self._answers(self.method, state, "test"',
     ),
-    ("beyond/run/evaluation.py", "targets[r], outputs[r])", "targets[r], outputs[0])"),
+    (
+        "beyond/run/evaluation.py",
+        "told = ids, targets, outputs\n",
+        "told = ids, targets, outputs[:1].expand_as(outputs)\n",
+    ),
     ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
     # inputs are varied by the draws of another purpose; after an interruption by the first draws
     (
         "beyond/run/training.py",
-        "self.augmentation = Stream(streams.augmentation, seeds)",
+        "self.augmentation = Stream(streams.augmentation, seeds, setup.hardware)",
         "self.augmentation = Stream(streams.order, seeds)",
     ),
     ("beyond/run/training.py", 'self.augmentation.restore(snapshot["augmentation"])', "pass"),

@@ -63,7 +63,7 @@ FAULTS = [
     # the rule's draws on the task go on where those before it ended
     (
         "beyond/run/training.py",
-        "        self.rng = Stream(self.streams.rule, self.setup.seeds)\n        self.state",
+        "        self.rng = Stream(self.streams.rule, self.setup.seeds, self.setup.hardware)\n        self.state",
         "        self.state",
     ),
     # the time before the budget begins is nobody's

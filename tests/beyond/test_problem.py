@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from beyond import losses
+from beyond import hardware, losses
 from beyond.contracts import Batch, Signal, TargetKind
 from beyond.ledger import Ledger
-from beyond.network import layered as network
 from beyond.problem import Problem, seal
 from beyond.streams import Stream
 
@@ -214,7 +213,7 @@ def test_population_loss_is_the_loop_over_candidates_whatever_the_chunk(
 ):
     at = ask(target_kind=target, n_candidates=n_candidates)
     one = 8 * max(5, 4, 3) * B  # bytes a candidate: input and output of the widest layer
-    monkeypatch.setattr(network, "CACHE_BYTES", one * chunk)
+    monkeypatch.setattr(hardware, "CACHE_BYTES", one * chunk)
     assert at.network.chunk_size(B) == chunk
     with FlopCounterMode(display=False) as counter:
         together = at.problem.population_loss(at.population, at.batch)

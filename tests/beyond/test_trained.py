@@ -19,8 +19,8 @@ from beyond.run.trained import Trained
 FAULTS = [
     (
         "beyond/run/selection.py",
-        "self.kept[outcome.best_checkpoint], replica",
-        "self.kept[max(self.kept)], replica",
+        "kept[outcome.best_checkpoint], replica",
+        "kept[max(kept)], replica",
     ),
     ("beyond/run/selection.py", "state[replica : replica + 1].clone()", "state[:1].clone()"),
     (

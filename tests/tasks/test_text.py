@@ -26,7 +26,7 @@ FAULTS = [
     # every replica reads as the first does
     (
         "beyond/data/texts.py",
-        "starts = n_places * torch.arange(n_replicas).view(-1, 1, 1)",
+        "starts = n_places * torch.arange(n_replicas, device=rows.device).view(-1, 1, 1)",
         "starts = 0",
     ),
     ("beyond/data/texts.py", "counts[frequent] >= self.rare", "counts[frequent] > self.rare"),

@@ -1,0 +1,198 @@
+"""Oracles: a run on a device that is pretended, beside the CPU's; torch's own refusals."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from beyond import api, catalog
+from beyond.contracts import Method, Signal
+from beyond.errors import InputError
+from beyond.hardware import HOST, Hardware, moved, present
+from beyond.run.cell import prepare
+from beyond.run.loop import train
+from beyond.settings import RunSettings
+from beyond.streams import Stream
+from beyond.testing import methods
+from beyond.testing.checks import of
+from beyond.testing.compare import copied, require_same_rows, saved
+from beyond.testing.pretended import HARDWARE, pretended
+
+FAULTS = [
+    # tensors of two devices meet unseen
+    ("beyond/testing/pretended.py", "    if strays:\n", "    if False:\n"),
+    # a run on another device is not told from the CPU's
+    ("beyond/run/arm.py", "[] if self.hardware == HOST else [self.hardware]", "[]"),
+    ("beyond/run/cell.py", "    arm.hardware.require()\n", ""),
+    ("beyond/run/cell.py", '{"device": present(settings["device"])}', "{}"),
+    # what goes on from a saved state goes on where that was saved
+    (
+        "beyond/run/training.py",
+        'moved(snapshot["state"], self.setup.hardware.place)',
+        'snapshot["state"]',
+    ),
+    (
+        "beyond/run/selection.py",
+        'moved(snapshot["kept"], self._evaluation.network.hardware.place)',
+        'snapshot["kept"]',
+    ),
+    # what is kept can be read on that device alone
+    ("beyond/run/selection.py", 'moved(self.kept, "cpu")', "self.kept"),
+    # a tensor is made on the CPU whatever the weights are on
+    ("methods/cma_es.py", "dtype=torch.float64, device=losses.device)", "dtype=torch.float64)"),
+    (
+        "beyond/network/layers.py",
+        "torch.arange(len(weight), device=x.device)",
+        "torch.arange(len(weight))",
+    ),
+    (
+        "beyond/streams.py",
+        "row.normal_(generator=generator)\n        return draws.to(self.device)",
+        "row.normal_(generator=generator)\n        return draws",
+    ),
+    ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
+]
+
+
+@dataclass(frozen=True)
+class Stray(Method):
+    """A rule that makes a tensor without saying where."""
+
+    signal = Signal.GRADIENT
+    batch_size: int | None = None
+
+    def init(self, problem, params, rng):
+        return {"params": params}
+
+    def step(self, state, batch, problem, rng):
+        gradient = problem.gradient(state["params"], batch)
+        return {"params": state["params"] - 0.1 * gradient + torch.zeros(gradient.shape[1])}
+
+    def params(self, state):
+        return state["params"]
+
+
+@dataclass(frozen=True)
+class Curious(Stray):
+    """A rule that looks at a loss before it decides."""
+
+    def step(self, state, batch, problem, rng):
+        loss = problem.loss(state["params"], batch)
+        if (loss > 100).any() or loss[0].item() > 100 or max(loss.tolist()) > 100:
+            return state
+        gradient = problem.gradient(state["params"], batch)
+        return {"params": state["params"] - 0.1 * gradient}
+
+
+@pytest.mark.parametrize("check", [methods.runs_elsewhere, methods.steps_elsewhere])
+def test_a_tensor_left_on_the_cpu_is_found(check):
+    more = ("mlp",) if check is methods.steps_elsewhere else ()
+    with pytest.raises(AssertionError, match=r"aten\.add\.Tensor is given tensors of two devices"):
+        of(check, methods.Trial(Stray(), "stray"), *more)()
+
+
+def test_what_waits_for_the_device_is_counted():
+    told = of(methods.steps_elsewhere, methods.Trial(Curious(), "curious"), "mlp")()
+    assert told == "two steps and a prediction wait 6 times for the device"
+
+
+def test_tensors_elsewhere_are_refused_where_torch_refuses_them():
+    with pretended():
+        here, there = torch.ones(3), torch.ones(3, device=HARDWARE.place)
+        assert there.device == HARDWARE.place
+        assert (there * torch.tensor(2.0)).tolist() == [
+            2,
+            2,
+            2,
+        ]  # torch lets a number of the host in
+        for mix in (
+            lambda: here + there,
+            lambda: torch.cat([here, there]),
+            lambda: torch.stack([torch.tensor(1.0), there[0]]),
+            lambda: there[torch.tensor([0, 2])],
+        ):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mix()
+        with pytest.raises(TypeError, match="no array"):
+            there.numpy()
+        changed = there.add_(1)
+        assert changed is there
+        there[:2].zero_()
+        assert there.cpu().tolist() == [0, 0, 2]
+        assert type(there.cpu()) is torch.Tensor
+
+
+def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
+    trial = methods.Trial(catalog.load("method", "genetic"), "genetic")
+    setup = replace(trial.setup(seeds=(0, 1), steps=4), hardware=HARDWARE)
+    rows = {table: [] for table in methods.TABLES}
+    with pretended():
+        *_, progress, last = train(setup)
+        whole = methods.run(setup)
+        for progress in train(setup):
+            for table, listed in rows.items():
+                listed += getattr(progress, table)
+            if progress.curves[0]["steps"] == 2:
+                break
+        resumed = methods.run(setup, saved(moved(progress.snapshot, "cpu")), rows)
+    for table, expected in whole.items():
+        require_same_rows(resumed[table], expected, table)
+    weights = last.selected[1]["solution"]
+    assert type(weights) is torch.Tensor
+    assert weights.device.type == "cpu"
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("it is there")
+    message = "device must be cpu here, got 'cuda': torch finds no CUDA device"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        api.run("backprop", "image/digits", device="cuda", runs=str(tmp_path), progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_one_arm_and_what_is_another_is_another(monkeypatch):
+    def cell(**settings):
+        settings = {"runs": "runs", "seeds": 2, **settings}
+        run = api._run_settings(settings)
+        task = catalog.load("task", "image/digits")
+        return api._cell("backprop", task, None, None, api._budget(1, None), run)
+
+    usual = cell()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cell(device="auto").arm.id == cell(device="cpu", draws="device").arm.id == usual.arm.id
+    assert usual.arm.variant == "budget.epochs=1"
+    assert present("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    there = [cell(device="auto"), cell(device="cuda"), cell(device="cuda", draws="device")]
+    assert len({one.arm.id for one in there} - {usual.arm.id}) == 1
+    assert {one.arm.variant for one in there} == {"budget.epochs=1, device=cuda"}
+    assert there[0].run.device == there[0].settings["device"] == "cuda"
+    paired = cell(device="cuda", draws="host")
+    assert paired.arm.variant == "budget.epochs=1, device=cuda, draws=host"
+    assert paired.arm.id not in {usual.arm.id, there[0].arm.id}
+    assert prepare(paired).hardware == Hardware("cuda", "host")
+    again = type(paired).of(paired.settings, "backprop")
+    assert again.arm.id == paired.arm.id
+
+
+def test_by_default_a_run_is_on_the_cpu():
+    run = RunSettings()
+    assert Hardware.of(run.device, run.draws) == HOST
+
+
+def test_draws_on_the_device_are_made_there():
+    with pretended():
+        for draws in ("host", "device"):
+            stream = Stream("step", [0, 1], replace(HARDWARE, draws=draws))
+            found = [
+                stream.normal(3),
+                stream.uniform(2),
+                stream.integers(9, 2),
+                stream.permutation(4),
+            ]
+            assert {tensor.device for tensor in found} == {HARDWARE.place}
+            here = Stream("step", [0, 1])
+            expected = [here.normal(3), here.uniform(2), here.integers(9, 2), here.permutation(4)]
+            for one, other in zip(copied(moved(found, "cpu")), expected, strict=True):
+                assert torch.equal(one, other)
