@@ -183,15 +183,15 @@ def load(folder: str | Path) -> Tables:
     folder = Path(folder)
     if not folder.is_dir():
         raise TableError(f"no such folder: {folder}")
-    found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
-    cells = [cell for cell, manifest in found.items() if manifest]
+    found = finished(folder)
+    cells = list(found)
     if not cells:
         raise TableError(
             f"no finished run in {folder}: no <cell>/manifest.json there that fits the tables "
             "beside it"
         )
-    manifests = {cell.name: found[cell] for cell in cells}
-    recorded = _read(cells, "runs", (*RUN_TEXT, "seed"))
+    manifests = {cell.name: manifest for cell, manifest in found.items()}
+    recorded = recorded_runs(cells)
     checksums = {run: made.get("data_sha256") for run, made in by_run(manifests).items()}
     runs, repeated = once(labelled(recorded.assign(data=recorded["run_id"].map(checksums))))
     curves = _read(cells, "curves", _CURVES)
@@ -213,6 +213,17 @@ def load(folder: str | Path) -> Tables:
         repeated=repeated,
         stale=json.loads(noted.read_bytes()) if (noted := folder / "stale.json").exists() else {},
     ).labelled(runs)
+
+
+def finished(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Folders of a study's finished cells, and their manifests."""
+    found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
+    return {cell: manifest for cell, manifest in found.items() if manifest}
+
+
+def recorded_runs(cells: list[Path]) -> Frame:
+    """Return the runs tables of cells as one, as they were recorded."""
+    return _read(cells, "runs", (*RUN_TEXT, "seed"))
 
 
 def _read(cells: list[Path], name: str, required: Sequence[str]) -> Frame:

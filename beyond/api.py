@@ -111,14 +111,16 @@ def compare(
     for task, method, network, start in combined:
         cell = _cell(method, task, network, start, amount, run)
         asked.append(cell.arm.id)
-        seeds = agenda.add(cell)
-        if seeds:
+        if seeds := agenda.add(cell).seeds:
             once = replace(cell, run=replace(cell.run, rerun="none"))
-            _ = once.sources, once.data  # while it is here: another process has other classes
             cells.append(once.of_seeds(seeds))
     console = Console(stderr=True, quiet=not progress)
     for line in agenda.begin():
         say(console, line)
+    short = zip(cells, agenda.short(cells), strict=True)
+    cells = [replace(cell, short=label) for cell, label in short]
+    for cell in cells:
+        _ = cell.sources, cell.data  # while they are here: another process has other classes
     _train(cells, n_jobs, progress)
     note_stale(folder, agenda.kept)
     return Study(folder, reference, asked=asked)

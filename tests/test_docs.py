@@ -89,7 +89,8 @@ def commands():
 
 @pytest.mark.parametrize("arguments", [*commands()], ids=" ".join)
 def test_a_command_is_one_that_is_understood(arguments, beyond):
-    arguments = [one for one in arguments if not one.startswith("+paper=all")]
+    left_out = ("plan", "+paper=all")  # commands beside what Hydra composes
+    arguments = [one for one in arguments if not one.startswith(left_out)]
     status, told, shown = beyond("--cfg", "job", *arguments)
     assert (status, told) == (0, "")
     assert shown

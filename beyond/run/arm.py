@@ -7,7 +7,7 @@ of, and its label says where they differ from the defaults.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from types import FunctionType
@@ -131,15 +131,36 @@ class Arm:
 
         A report leaves out what all its arms share.
         """
+        return self._named(frozenset())
+
+    @cached_property
+    def _told(self) -> tuple[list[str], list[str], list[str]]:
+        """What it is compared on, its network unless that is the default, and further settings."""
         task = [part.removeprefix("task.") for part in self._differing if part.startswith("task.")]
         budget = any(part.startswith("budget.") for part in self._differing)
         amount = [f"{shown(self.budget.amount)} {self.budget.currency}"] if budget else []
-        inside = ", ".join(
-            part for part in self._differing if not part.startswith(("task.", "budget."))
+        inside = [part for part in self._differing if not part.startswith(("task.", "budget."))]
+        network = [] if self.default_network else [self.architecture.name]
+        return [self.task.spec.name, *task, *amount], network, inside
+
+    def _named(self, shared: frozenset[str]) -> str:
+        """Its label without what is shared."""
+        place, network, inside = (
+            ", ".join(part for part in parts if part not in shared) for parts in self._told
         )
-        network = "" if self.default_network else f" ({self.architecture.name})"
-        arm = f"{self.name}{network}" + (f" [{inside}]" if inside else "")
-        return f"{', '.join([self.task.spec.name, *task, *amount])}: {arm}"
+        arm = self.name + (f" ({network})" if network else "") + (f" [{inside}]" if inside else "")
+        return f"{place}: {arm}" if place else arm
+
+
+def labels(arms: Iterable[Arm]) -> dict[str, str]:
+    """Return short labels of arms by their ids: without what all of them share.
+
+    An arm alone has its whole label.
+    """
+    known = {arm.id: arm for arm in arms}
+    told = [{part for parts in arm._told for part in parts} for arm in known.values()]
+    shared = frozenset(set.intersection(*told)) if len(told) > 1 else frozenset[str]()
+    return {name: arm._named(shared) for name, arm in known.items()}
 
 
 def plain(value: Any) -> Any:

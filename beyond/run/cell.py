@@ -32,11 +32,14 @@ class Cell:
         Settings that no group has.
     settings : dict
         Those that both were made from, as the manifest tells them.
+    short : str
+        In a sweep, what tells it from the others; "" for all that differs from the defaults.
     """
 
     arm: Arm
     run: RunSettings
     settings: dict[str, Any]
+    short: str = ""
 
     @classmethod
     def of(cls, settings: dict[str, Any], method: str) -> Cell:
@@ -77,6 +80,11 @@ class Cell:
     def seeds(self) -> list[int]:
         """One a replica."""
         return list(self.run.seed_list)
+
+    @property
+    def label(self) -> str:
+        """What lines about it begin with."""
+        return self.short or self.arm.label
 
     @property
     def run_id(self) -> str:

@@ -53,6 +53,16 @@ def figures(seconds: float) -> str:
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
+def duration(seconds: float) -> str:
+    """Write a time as people plan with it: "8.5 s", "75 s", "12 min", "3 h 20 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 6000 else f"{minutes // 60} h"
+
+
 def spans(seeds: list[int]) -> str:
     """Write seeds, ranges as such: "0 to 4, 7"."""
     parts: list[list[int]] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,6 +30,7 @@ from beyond import catalog
 from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.installed import version
+from beyond.run import memo
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
 from hydra_plugins.beyond_cells.grammar import quoted
 
@@ -47,9 +49,15 @@ def main() -> None:
     if "--version" in arguments:  # of ours, not of Hydra
         return print(f"beyond {version()}")  # noqa: T201
     try:
+        if (before := memo.begin(arguments)) is not None:
+            sys.stderr.write(before[0])
+            sys.stdout.write(before[1])
+            return None
         names("method")  # there is a configuration
         if arguments[:1] == ["status"]:
             return _status(arguments[1:])
+        if arguments[:1] == ["plan"]:
+            sys.argv[1:] = _as_plan(arguments[1:])
         if "--methods" in arguments:
             return _describe([argument for argument in arguments if argument != "--methods"])
         if "+paper=all" in arguments:
@@ -77,9 +85,10 @@ def _register_sweeper() -> None:
     """Let Hydra know ours: its search does not see packages installed from a checkout."""
     # the search loads Hydra's sweeper anew: ours must be imported after it
     plugins = Plugins.instance()
-    from hydra_plugins.beyond_cells.sweeper import CellSweeper
+    from hydra_plugins.beyond_cells.sweeper import CellSweeper, PlanSweeper
 
     plugins.register(CellSweeper)
+    plugins.register(PlanSweeper)
 
 
 def _register_added() -> None:
@@ -129,10 +138,7 @@ def _sweep_first(arguments: list[str]) -> list[str]:
 
 def _for_each_cell(arguments: list[str]) -> list[str]:
     """Make a sweep's settings part of what is swept: Hydra tries others on config.yaml alone."""
-    sweeps = SWEEP.intersection(arguments) or any(
-        re.match(r"\+(study|paper)=", a) for a in arguments
-    )
-    if not sweeps or {"--cfg", "-c"}.intersection(arguments):
+    if not _sweeps(arguments) or {"--cfg", "-c"}.intersection(arguments):
         return arguments
     parser = OverridesParser.create()
     single = [
@@ -166,7 +172,31 @@ def application(config: DictConfig) -> str:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     if status == "failed" and not study:
         sys.exit(1)
+    memo.keep([cell], {cell.arm.id: cell.label})
     return status
+
+
+def _as_plan(arguments: list[str]) -> list[str]:
+    """Let a sweep take a command's place that plans and does nothing else.
+
+    Raises `InputError` where the command itself would be refused, or is none of a study.
+    """
+    if any(argument.startswith("+paper=all") for argument in arguments):
+        raise InputError(f"plan takes one paper, of {', '.join(names('paper'))}; got all")
+    if options := [a for a in arguments if a.startswith("-") and a not in SWEEP]:
+        raise InputError(f"plan takes what is run, setting=value; got {options[0]}")
+    if not _sweeps(arguments):
+        overrides = OverridesParser.create().parse_overrides([*map(quoted, arguments)])
+        ConfigLoaderImpl.validate_sweep_overrides_legal(overrides, RunMode.RUN, from_shell=True)
+        arguments = ["-m", *arguments]
+    return [*arguments, "hydra/sweeper=plan"]
+
+
+def _sweeps(arguments: list[str]) -> bool:
+    """Say whether a command is of several cells."""
+    return bool(SWEEP.intersection(arguments)) or any(
+        re.match(r"\+(study|paper)=", argument) for argument in arguments
+    )
 
 
 def _status(arguments: list[str]) -> None:

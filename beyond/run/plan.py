@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from beyond.errors import InputError
 from beyond.files import write_whole
 from beyond.run import provenance
-from beyond.run.arm import Arm
+from beyond.run.arm import Arm, labels
 from beyond.run.cell import Cell, prepare
 from beyond.run.data import understood
 from beyond.run.display import spans
@@ -38,6 +39,10 @@ class Before:
     changed: list[str]
 
     @property
+    def arm_id(self) -> str:
+        return self.path.name.partition("-")[0]
+
+    @property
     def seeds(self) -> list[int]:
         return self.manifest["seeds"]
 
@@ -56,8 +61,8 @@ class Before:
         """Say whether a run asks for weights that are not here, and trained again would be."""
         return run.keep_weights and not self.changed and not RunFolder(self.path).keeps_weights
 
-    def line(self, arm: Arm) -> str:
-        """What to tell of it."""
+    def line(self, label: str) -> str:
+        """What to tell of it, behind its arm's label."""
         told = f"{self.status} before" + (
             f" ({'; '.join(reasons)})" if (reasons := self.manifest["reasons"]) else ""
         )
@@ -66,7 +71,7 @@ class Before:
         if self.changed:
             changed = ", ".join(self.changed)
             told += f"; stale: what made it has changed ({changed}); rerun=stale trains it again"
-        return f"{arm.label}: {told}, seeds {spans(self.seeds)}, in {self.path}"
+        return f"{label}: {told}, seeds {spans(self.seeds)}, in {self.path}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def plan(cell: Cell) -> Plan:
     stale = next((one for one in kept if one.changed), None)
     if seeds and stale:
         raise InputError(
-            f"{cell.arm.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which "
+            f"{cell.label}: seeds {spans(seeds)} would join seeds {spans(stale.seeds)}, which "
             f"are stale ({', '.join(stale.changed)} changed): rerun=stale trains all of them again"
         )
     return Plan([one for one in kept if ours.intersection(one.seeds)], again, seeds)
@@ -127,34 +132,48 @@ class Agenda:
     ----------
     kept : list of Before
         Cells that stay as they are.
+    arms : dict of str to Arm
+        What is compared, by id.
+    understood : list of str
+        What to tell of data.
     """
 
     def __init__(self) -> None:
         self.kept: list[Before] = []
+        self.arms: dict[str, Arm] = {}
+        self.understood: list[str] = []
         self._given_up: dict[Path, Before] = {}
         self._taken: dict[str, set[int]] = {}
-        self._understood: dict[str, None] = {}
-        self._lines: dict[Path, str] = {}
 
-    def add(self, cell: Cell) -> list[int]:
-        """Check a cell; return the seeds that are left to train.
+    def add(self, cell: Cell) -> Plan:
+        """Check a cell; return what is there of it, and the seeds that no cell before it has.
 
         Raises `InputError` for a setting that is out of range, and as `plan` does.
         """
         prepare(cell)
-        self._understood |= dict.fromkeys(understood(cell))
+        self.understood += [line for line in understood(cell) if line not in self.understood]
         todo, taken = plan(cell), self._taken.setdefault(cell.arm.id, set())
+        self.arms.setdefault(cell.arm.id, cell.arm)
         self.kept += todo.kept
-        self._lines |= {before.path: before.line(cell.arm) for before in todo.kept}
         self._given_up |= {before.path: before for before in todo.again}
         seeds = [seed for seed in todo.seeds if seed not in taken]
         taken.update(seeds)
-        return seeds
+        return replace(todo, seeds=seeds)
 
     def begin(self) -> list[str]:
         """Delete what is trained again; return what to tell of data, and of cells that stay."""
         give_up(self._given_up.values())
-        return [*self._understood, *self._lines.values()]
+        short, once = labels(self.arms.values()), {before.path: before for before in self.kept}
+        return [*self.understood, *(before.line(short[before.arm_id]) for before in once.values())]
+
+    def short(self, cells: Sequence[Cell]) -> list[str]:
+        """Labels that tell cells apart; seeds are told where an arm has several cells."""
+        short, cells_of = labels(self.arms.values()), Counter(cell.arm.id for cell in cells)
+        return [
+            short[cell.arm.id]
+            + (f", seeds {spans(cell.seeds)}" if cells_of[cell.arm.id] > 1 else "")
+            for cell in cells
+        ]
 
 
 def finished_before(cell: Cell, folder: Path) -> Before | None:

@@ -52,19 +52,19 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
     console = Console(stderr=True, quiet=quiet)
     todo = plan(cell)
     for before in todo.kept:
-        say(console, before.line(cell.arm))
+        say(console, before.line(cell.label))
     statuses = [before.status for before in todo.kept]
     for before in todo.again:
         if before.lacks_weights(cell.run):
             lacking = f"no weights of seeds {spans(before.seeds)} are kept"
-            say(console, f"{cell.arm.label}: {lacking}, training again")
+            say(console, f"{cell.label}: {lacking}, training again")
     if todo.seeds:
         left = cell.of_seeds(todo.seeds)
         prepare(left)  # refused before anything is given up
         give_up(todo.again)
         status = train_cell(left, keep_skipped, console, shown)
         if status is None and (before := finished_before(left, left.folder)):
-            say(console, before.line(cell.arm))
+            say(console, before.line(cell.label))
             status = before.status
         statuses += [status] if status else []
     if not keep_skipped:  # a sweep does so at its end
@@ -139,7 +139,7 @@ def train_stack(
                 state.remove()
             return []
         setup, snapshot = joined(cells), state.resume()
-        label = first.arm.label + f" and {len(cells) - 1} more" * several
+        label = first.label + f" and {len(cells) - 1} more" * several
         if state.unusable:
             say(console, f"{label}: {state.unusable}, starting again")
         clock = perf_counter()
@@ -187,7 +187,7 @@ def _record(
         states = {setup.seeds[r]: ended.selected[r] for r in replicas if r in ended.selected}
         manifest["files"] = {WEIGHTS: folder.keep(kept(setup.method, setup.network, states))}
     folder.close(manifest, part)
-    say(console, f"{cell.arm.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
+    say(console, f"{cell.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
     return status
 
 
@@ -197,7 +197,7 @@ def _held(cell: Cell, console: Console, patience: float) -> Iterator[RunFolder]:
     folder = RunFolder(cell.folder, cell.run.save_every, _origin(cell, cell.run_id))
     with folder.locked(cell.seeds, patience) as caveat, _log(folder.path):
         if caveat:
-            say(console, f"{cell.arm.label}: {caveat}")
+            say(console, f"{cell.label}: {caveat}")
         _refuse_overlap(cell)
         yield folder
 
@@ -211,9 +211,7 @@ def _refuse_overlap(cell: Cell) -> None:
     """Raise `BusyError` if another process trains a seed, or just has; ours is locked."""
     for path in sorted(cell.study.glob(f"{cell.arm.id}-*")):
         if path != cell.folder and RunFolder(path).claims(cell.seeds):
-            raise BusyError(
-                f"another process is writing {str(path)!r}, with seeds of {cell.arm.label}"
-            )
+            raise BusyError(f"another process is writing {str(path)!r}, with seeds of {cell.label}")
 
 
 def _train(

@@ -125,6 +125,20 @@ def main(arguments: Sequence[str]) -> None:
         sleep(EVERY)
 
 
+def progress(folder: Path) -> tuple[float, str]:
+    """Share of its budget that a cell which is not finished has saved, and what to tell of it."""
+    if (folder / "lock").exists() and is_held(folder / "lock"):
+        return 0.0, "running"
+    if not (folder / "state.pt").exists():
+        return 0.0, ""
+    with suppress(OSError):
+        found = SPENT.findall((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
+        if found and found[-1][3] == "budget":
+            spent = float(found[-1][1])
+            return spent, f"{spent:.0%} done"
+    return 0.0, "begun"
+
+
 def _state(path: Path, label: str, stale: Sequence[str]) -> CellState:
     manifest = _known(path / "manifest.json")
     if manifest:

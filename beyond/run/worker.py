@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -24,6 +24,11 @@ class Planned(NamedTuple):
 
     settings: dict[str, Any]
     method: str
+    short: str = ""  # its label among the sweep's
+
+    @property
+    def cell(self) -> Cell:
+        return replace(Cell.of(self.settings, self.method), short=self.short)
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Worker:
         """Train a stack unless it is finished, and note the status of each of its cells; say
         whether it is done with.
         """
-        cells, console = [Cell.of(*planned) for planned in stack], Console(stderr=True)
+        cells, console = [planned.cell for planned in stack], Console(stderr=True)
         several = len(cells) > 1
         recorded = not several or not home(cells).exists()
         if recorded and all(RunFolder(cell.folder).finished for cell in cells):
@@ -70,6 +75,6 @@ class Worker:
         except (ApartError, InputError, UnsupportedError, OSError) as error:  # the others go on
             if several:
                 return all([self._done([planned], statuses) for planned in stack])
-            say(console, f"{cells[0].arm.label}: {explain(error, [])}")
+            say(console, f"{cells[0].label}: {explain(error, [])}")
             statuses.append(LOST)
         return True

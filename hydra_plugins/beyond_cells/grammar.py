@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 
+@cache  # a sweep has few arguments, each in many of its cells
 def quoted(argument: str) -> str:
     """Return an override that Hydra reads: with its value in quotes, where it must be."""
     key, sign, value = argument.partition("=")

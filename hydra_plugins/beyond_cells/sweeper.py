@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -25,13 +24,14 @@ from omegaconf.errors import OmegaConfBaseException
 from beyond.catalog import CONTRACTS, find, require_declared
 from beyond.errors import InputError, require
 from beyond.files import write_whole
+from beyond.run import memo
 from beyond.run.explain import explain, opened
-from hydra_plugins.beyond_cells.configuration import read_cell
+from hydra_plugins.beyond_cells.configuration import read_cell, without_hydra
 from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
-    from beyond.run.plan import Before
+    from beyond.run.plan import Agenda, Before, Plan
     from beyond.run.worker import Planned
 
 CHOICES = tuple(CONTRACTS)
@@ -72,6 +72,8 @@ class CellSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish, self.check = publish, check
+        self.cells: list[Cell] = []
+        self.short: dict[str, str] = {}  # labels of arms, by id
         self.kept: list[Before] = []  # cells that are left alone
         self.labels: dict[str, str] = {}  # of all cells, by run_id
 
@@ -80,17 +82,9 @@ class CellSweeper(BasicSweeper):
         from beyond.run.plan import note_stale
         from beyond.run.worker import LOST
 
-        assert self.config is not None
-        assert self.hydra_context is not None
         publish = find("hydra.sweeper.publish", self.publish)
-        folder = Path(self.config.runs) / self.config.study_name
-        paper: Any = None
-        if "paper" in self.config:
-            paper = OmegaConf.to_container(self.config.paper, resolve=True)
-            self._require_sound(paper)
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        statuses = self._train(self._planned(self._combinations(overrides)))
+        folder, paper = self.folder, self._paper()
+        statuses = self._train(self._planned(self._combinations(arguments)))
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
@@ -104,12 +98,30 @@ class CellSweeper(BasicSweeper):
         )
         if n_lost == len(statuses) + len(self.kept) > 0:
             sys.exit(f"beyond: {lost}")
-        publish(folder)
+        report = memo.tables_of(memo.contents(folder))
+        with memo.printed() as shown:
+            publish(folder)
         if n_lost:
             sys.exit(f"beyond: {lost}")
         if "failed" in [*statuses, *(before.status for before in self.kept)]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
+        memo.keep(self.cells, self.short, shown.getvalue(), report)
         return statuses
+
+    @property
+    def folder(self) -> Path:
+        """The study's."""
+        assert self.config is not None
+        return Path(self.config.runs) / self.config.study_name
+
+    def _paper(self) -> Any:
+        """Return the published result that is run, if one is; `InputError` if it is not sound."""
+        assert self.config is not None
+        if "paper" not in self.config:
+            return None
+        paper = OmegaConf.to_container(self.config.paper, resolve=True)
+        self._require_sound(paper)
+        return paper
 
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
@@ -127,10 +139,11 @@ class CellSweeper(BasicSweeper):
         except ValueError as error:
             raise InputError(str(error)) from error
 
-    def _combinations(self, overrides: list[Override]) -> list[list[str]]:
+    def _combinations(self, arguments: list[str]) -> list[list[str]]:
         """Overrides of every cell, those of the study's lines among them."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         typed = [
             [requoted(entry) for entry in cell]
             for cell in BasicSweeper.split_arguments(overrides, None)[0]
@@ -149,49 +162,67 @@ class CellSweeper(BasicSweeper):
             raise InputError(f"a pattern must match a choice, got {' '.join(map(str, patterns))}")
         return every
 
+    def _checked(
+        self, every: Sequence[list[str]], agenda: Agenda
+    ) -> Iterator[tuple[Cell, str, Plan]]:
+        """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
+        from rich.console import Console
+
+        from beyond.run.display import say
+
+        compose, told = cache(self._composed), perf_counter()
+        for number, overrides in enumerate(every):
+            if perf_counter() - told > SILENCE:
+                told = perf_counter()
+                line = f"checked {number} of {len(every)} runs before the first is trained"
+                say(Console(stderr=True), line)
+            try:
+                settings = [entry for entry in overrides if "." in _key(entry)]
+                choices = [entry for entry in overrides if entry not in settings]
+                shared, method = compose(*choices)
+                config = deepcopy(shared)
+                ours = [entry for entry in settings if not _key(entry).startswith("hydra.")]
+                ConfigLoaderImpl._apply_overrides_to_config(
+                    OverridesParser.create().parse_overrides(ours), config
+                )
+                cell = read_cell(config, method)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
+            yield cell, method, agenda.add(cell)
+
     def _planned(self, every: Sequence[list[str]]) -> list[list[Planned]]:
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
         from rich.console import Console
 
+        from beyond.run.arm import labels
         from beyond.run.display import say
         from beyond.run.plan import Agenda
         from beyond.run.stack import to_train
         from beyond.run.worker import Planned
 
-        console, agenda, labels = Console(stderr=True), Agenda(), dict[str, str]()
+        agenda, left = Agenda(), set[str]()
         asked: dict[str, Cell] = {}
-        methods, left = dict[str, str](), set[str]()
-        compose = cache(self._composed)
-        told = perf_counter()
-        for number, overrides in enumerate(every):
-            if perf_counter() - told > SILENCE:
-                told = perf_counter()
-                say(console, f"checked {number} of {len(every)} runs before the first is trained")
-            try:
-                settings = [entry for entry in overrides if "." in _key(entry)]
-                config = deepcopy(compose(*(entry for entry in overrides if entry not in settings)))
-                ConfigLoaderImpl._apply_overrides_to_config(
-                    OverridesParser.create().parse_overrides(settings), config
-                )
-                cell = read_cell(config)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
-            n_kept = len(agenda.kept)
-            if seeds := agenda.add(cell):
-                cell = cell.of_seeds(seeds)
+        methods = dict[str, str]()
+        for cell, method, todo in self._checked(every, agenda):
+            self.cells.append(cell)
+            if todo.seeds:
+                cell = cell.of_seeds(todo.seeds)
                 left.add(cell.run_id)
-            there = {cell.run_id} & left | {before.path.name for before in agenda.kept[n_kept:]}
-            labels |= dict.fromkeys(there, cell.arm.label)
-            if cell.run_id in there:
-                asked[cell.run_id] = cell
-                methods[cell.run_id] = config.hydra.runtime.choices["method"]
-        self.kept = agenda.kept
+            if cell.run_id in left | {before.path.name for before in todo.kept}:
+                asked[cell.run_id], methods[cell.run_id] = cell, method
+        self.kept, self.short = agenda.kept, labels(agenda.arms.values())
         for line in agenda.begin():
-            say(console, line)
-        self.labels = labels
+            say(Console(stderr=True), line)
+        there = {one.path.name: agenda.arms[one.arm_id].label for one in agenda.kept}
+        self.labels = there | {name: cell.label for name, cell in asked.items()}
+        cells = list(asked.values())
+        short = dict(zip(asked, agenda.short(cells), strict=True))
         return [
-            [Planned(cell.settings | {"rerun": "none"}, methods[cell.run_id]) for cell in stack]
-            for stack in to_train(list(asked.values()), left)
+            [
+                Planned(cell.settings | {"rerun": "none"}, methods[cell.run_id], short[cell.run_id])
+                for cell in stack
+            ]
+            for stack in to_train(cells, left)
         ]
 
     def _train(self, stacks: list[list[Planned]]) -> list[str]:
@@ -214,11 +245,49 @@ class CellSweeper(BasicSweeper):
         returns = launcher.launch(jobs, initial_job_idx=0)
         return list(chain.from_iterable(job.return_value for job in returns))
 
-    def _composed(self, *choices: str) -> DictConfig:
-        """Compose what cells with the same choices share: reading takes a tenth of a second."""
+    def _composed(self, *choices: str) -> tuple[DictConfig, str]:
+        """Compose what cells with the same choices share, and name their method.
+
+        Reading takes a tenth of a second.
+        """
         assert self.hydra_context is not None
         assert self.config is not None
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(choices))
+        loader = self.hydra_context.config_loader
+        composed = loader.load_sweep_config(self.config, list(choices))
+        return without_hydra(composed), composed.hydra.runtime.choices["method"]
+
+
+class PlanSweeper(CellSweeper):
+    """Tell what the sweep would do, what is there already and what it will cost: `beyond plan`.
+
+    Parameters
+    ----------
+    speeds : str
+        Where to import the function from that tells what recorded runs have cost, given the
+        study's folder.
+    **others
+        As of `CellSweeper`.
+    """
+
+    def __init__(self, speeds: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.speeds = speeds
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Refuse what a sweep refuses; train nothing, and write nothing."""
+        from beyond.run.outlook import Outlook, Speeds, show
+        from beyond.run.plan import Agenda
+
+        assert self.config is not None
+        find("hydra.sweeper.publish", self.publish)
+        self._paper()
+        every, agenda = self._combinations(arguments), Agenda()
+        recorded = find("hydra.sweeper.speeds", self.speeds)
+        n_processes = _processes(self.config.hydra.launcher)
+        outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
+        for cell, _, todo in self._checked(every, agenda):
+            outlook.add(cell, todo)
+        show(outlook, agenda)
 
 
 def _processes(launcher: DictConfig) -> int:

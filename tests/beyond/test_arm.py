@@ -13,11 +13,13 @@ from beyond.architectures.module import Module
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget
-from beyond.run.arm import Arm, defaults, differences, plain, same, shown
+from beyond.run.arm import Arm, defaults, differences, labels, plain, same, shown
 from beyond.run.choices import named
 from methods.backprop import Backprop
 
 FAULTS = [
+    ("beyond/run/arm.py", "set.intersection(*told)", "set.union(*told)"),
+    ("beyond/run/arm.py", "if len(told) > 1 else", "if told else"),
     # two orders of the same settings are two arms; two classes of one name are one
     ("beyond/run/arm.py", "json.dumps(plain(value), sort_keys=True)", "json.dumps(plain(value))"),
     (
@@ -96,3 +98,22 @@ def test_a_part_that_is_no_choice_goes_by_its_class():
         "optimizer=mine",
         "optimizer.learning_rate=0.3",
     ]
+
+
+def arm(method, **budget):
+    task = catalog.load("task", "image/digits", shots=5)
+    return Arm(type(method).__name__, method, task, task.spec.network, Budget.of(budget), 2)
+
+
+def test_a_short_label_has_what_not_all_arms_share():
+    plain_rule, other = Backprop(batch_size=64), Backprop(batch_size=64, n_layers=1)
+    arms = [arm(plain_rule, steps=3), arm(other, steps=3), arm(plain_rule, steps=3)]
+    assert list(labels(arms).values()) == ["Backprop", "Backprop [n_layers=1]"]
+    assert list(labels([*arms, arm(plain_rule, steps=4)]).values()) == [
+        "3 steps: Backprop",
+        "3 steps: Backprop [n_layers=1]",
+        "4 steps: Backprop",
+    ]
+    whole = arms[0].label
+    assert whole.startswith("image/digits, shots=5, 3 steps: Backprop [batch_size=64, ")
+    assert labels([arms[0], arms[2]]) == {arms[0].id: whole}

@@ -14,7 +14,7 @@ FAULTS = [
     # the file has another's name in it
     ("beyond/skeletons/command.py", '.replace("skeleton", name)', ""),
     # a paper is trained, and then cannot be published
-    ("hydra_plugins/beyond_cells/sweeper.py", "            self._require_sound(paper)\n", ""),
+    ("hydra_plugins/beyond_cells/sweeper.py", "        self._require_sound(paper)\n", ""),
     # a name that is no module's
     ("beyond/skeletons/command.py", "and not iskeyword(name)", ""),
 ]

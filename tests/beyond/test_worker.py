@@ -3,7 +3,6 @@
 import pytest
 
 from beyond import catalog
-from beyond.run.cell import Cell
 from beyond.run.record import RunFolder
 from beyond.run.worker import Planned, Worker
 
@@ -51,19 +50,24 @@ def test_every_cell_is_trained_once(planned, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_what_tells_a_cell_from_the_others_begins_its_line(planned, capsys):
+    assert Worker([[planned("constant")[0][0]._replace(short="seeds 0")]])(None) == ["finished"]
+    assert capsys.readouterr().err.startswith("seeds 0: finished, ")
+
+
 def test_a_cell_that_another_process_trains_is_left_to_it(planned):
     cells = planned("backprop", "constant")
-    first = Cell.of(*cells[0][0])
+    first = cells[0][0].cell
     with RunFolder(first.folder).locked(first.seeds):
         assert Worker(cells)(None) == ["finished"]
         assert not RunFolder(first.folder).finished
-    assert RunFolder(Cell.of(*cells[1][0]).folder).finished
+    assert RunFolder(cells[1][0].cell.folder).finished
     assert Worker(cells)(None) == ["finished"]
 
 
 def test_a_cell_that_is_let_go_meanwhile_is_trained_in_the_end(planned, monkeypatch):
     cells = planned("backprop", "constant")
-    first = RunFolder(Cell.of(*cells[0][0]).folder)
+    first = RunFolder(cells[0][0].cell.folder)
     holder = first.locked([0])
     holder.__enter__()
     closed = RunFolder.close
@@ -82,7 +86,7 @@ def test_a_cell_that_cannot_be_trained_is_told_and_the_others_go_on(planned, mon
     opened = RunFolder.resume
 
     def resume(folder):
-        if folder.path == Cell.of(*cells[0][0]).folder:
+        if folder.path == cells[0][0].cell.folder:
             raise OSError(28, "No space left on device")
         return opened(folder)
 

@@ -1,0 +1,255 @@
+"""A command that found nothing left to do, remembered: the same again answers at once.
+
+What it told is kept in its study's folder, with a hash of all that it followed from: the contents
+of our files, the packages that are installed, the terminal, and every file of the study. If any of
+it is not as it was, or cannot be known so cheaply, nothing is recalled and the command does its
+work: a user's data, plug-ins and rules of other folders are looked at each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from beyond import catalog
+from beyond.files import write_whole
+from beyond.installed import BESIDE, CONF, ROOT
+
+if TYPE_CHECKING:
+    from beyond.run.cell import Cell
+
+FOLDER = ".told"  # in a study's
+CODE = ("beyond", "hydra_plugins", *BESIDE)
+DISTRIBUTIONS = (".dist-info", ".egg-info", ".egg-link", ".pth")
+# files of a cell whose contents change nothing that a command tells
+PASSING = ("lock", "lock.held", "seeds.json", "log.txt", "state.pt")
+VARIABLES = (catalog.PATH, catalog.VARIABLE, "XDG_DATA_DIRS", "PYTHONPATH")
+# what may be typed: settings of ours, and where the cells are trained
+KNOWN = re.compile(
+    r"-m|--multirun|\+study=[\w-]+|hydra[/.]launcher\S*=[\w.-]+|(?!hydra)\w[\w.]*=.*"
+)
+
+
+def world() -> str:
+    """Hash of what every command depends on: code, configuration, packages, terminal, machine."""
+    code = _contents([ROOT / name for name in CODE] + [CONF], ROOT)
+    return _hash([code, _distributions(), _terminal(), platform.python_version(), os.cpu_count()])
+
+
+def study_of(arguments: Sequence[str]) -> Path | None:
+    """Folder of the study that a command is of; None if it cannot be told from what is typed."""
+    if not all(map(KNOWN.fullmatch, arguments)) or "${" in "".join(arguments):
+        return None
+    pairs = (argument.partition("=") for argument in arguments)
+    typed = {key: value for key, sign, value in pairs if sign}
+    page: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_bytes())
+    if "+study" in typed:
+        file = CONF / "study" / f"{typed['+study']}.yaml"
+        page |= yaml.safe_load(file.read_bytes()) if file.is_file() else {}
+    page |= typed
+    return Path(page["runs"]) / page["study_name"]
+
+
+@dataclass
+class Command:
+    """What is typed, and what it depends on before anything is read.
+
+    Attributes
+    ----------
+    arguments : sequence of str
+    study : Path
+    world : str
+        See there.
+    """
+
+    arguments: Sequence[str]
+    study: Path
+    world: str
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> Command | None:
+        """None for one that is not remembered."""
+        if os.environ.get(catalog.PATH) or os.environ.get(catalog.VARIABLE):
+            return None
+        study = study_of(arguments)
+        return None if study is None else cls(arguments, study, world())
+
+    @property
+    def _file(self) -> Path:
+        return self.study / FOLDER / f"{_hash(list(self.arguments))[:16]}.json"
+
+    def recall(self) -> tuple[str, str] | None:
+        """Return what it told and what it showed, if all is as it was then."""
+        try:
+            known: Any = json.loads(self._file.read_bytes())
+            same = known["world"] == self.world and known["study"] == contents(self.study)
+            return (known["told"], known["shown"]) if same else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(
+        self, cells: Sequence[Cell], short: Mapping[str, str], shown: str, report: str
+    ) -> None:
+        """Remember it, if the same would train nothing and tell what can be known now.
+
+        Parameters
+        ----------
+        cells : sequence of Cell
+            All that it is of.
+        short : mapping of str to str
+            What lines begin with, by arm.
+        shown : str
+            What it printed.
+        report : str
+            `tables_of` the study from which it was made.
+        """
+        known = contents(self.study)
+        told = _told(cells, short)
+        settled = world() == self.world and contents(self.study) == known
+        if told is None or not settled or report not in ("", tables_of(known)) or catalog.plugins():
+            return
+        if any(cell.study != self.study for cell in cells):
+            return
+        text = json.dumps({"world": self.world, "study": known, "told": told, "shown": shown})
+        self._file.parent.mkdir(exist_ok=True)
+        write_whole(self._file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+current: Command | None = None  # of this process
+
+
+def begin(arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Note what a command depends on before it reads anything; return what it told before."""
+    global current
+    current = Command.of(arguments)
+    return current.recall() if current else None
+
+
+def keep(
+    cells: Sequence[Cell], short: Mapping[str, str], shown: str = "", report: str = ""
+) -> None:
+    """Remember this process's command, see `Command.keep`; a folder that is full is no matter."""
+    if current is not None and cells:
+        try:
+            current.keep(cells, short, shown, report)
+        except OSError:
+            return
+
+
+@contextmanager
+def printed() -> Iterator[io.StringIO]:
+    """Copy what is printed meanwhile."""
+    copy, out = io.StringIO(), sys.stdout
+    sys.stdout = _Both(out, copy)
+    try:
+        yield copy
+    finally:
+        sys.stdout = out
+
+
+class _Both:
+    """A stream that is copied; in all else it is the first."""
+
+    def __init__(self, stream: Any, copy: io.StringIO) -> None:
+        self._stream, self._copy = stream, copy
+
+    def write(self, text: str) -> int:
+        self._copy.write(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def contents(study: Path) -> dict[str, str]:
+    """Hash of each file of a study, by its path; "" where only that it is there counts."""
+    return {
+        name: digest
+        for name, digest in _contents([study], study).items()
+        if not name.startswith(FOLDER)
+    }
+
+
+def tables_of(known: Mapping[str, str]) -> str:
+    """Hash of what a report is made from."""
+    return _hash({name: known[name] for name in known if name.endswith((".parquet", ".json"))})
+
+
+def _told(cells: Sequence[Cell], short: Mapping[str, str]) -> str | None:
+    """What the same command would tell; None if it would train, or depends on what is not ours."""
+    from beyond.run.data import understood
+    from beyond.run.plan import plan
+
+    lines: dict[Path, str] = {}
+    for cell in cells:
+        ours = all(file.startswith(("beyond/", "methods/", "tasks/")) for file in cell.sources)
+        theirs = understood(cell) or any(_texts(cell.settings["task"]))
+        todo = plan(cell)
+        failed = any(before.status == "failed" for before in todo.kept)
+        if todo.seeds or failed or theirs or not ours:
+            return None
+        lines |= {before.path: before.line(short[cell.arm.id]) for before in todo.kept}
+    return "".join(f"{line}\n" for line in lines.values())
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    """Texts in a task's settings: they may name files."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            yield from () if key == "_target_" else _texts(value)
+    elif isinstance(settings, Sequence) and not isinstance(settings, str):
+        for value in settings:
+            yield from _texts(value)
+    elif isinstance(settings, str):
+        yield settings
+
+
+def _contents(folders: Iterable[Path], root: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder in folders:
+        for place, within, names in os.walk(folder):
+            within[:] = [name for name in within if name != "__pycache__"]
+            for name in names:
+                file = Path(place, name)
+                passing = name in PASSING
+                digest = "" if passing else hashlib.sha256(file.read_bytes()).hexdigest()
+                found[os.path.relpath(file, root)] = digest
+    return found
+
+
+def _distributions() -> list[tuple[str, int]]:
+    """What is installed: names with versions, and when."""
+    return sorted(
+        (entry.name, entry.stat().st_mtime_ns)
+        for folder in set(sys.path)
+        if Path(folder).is_dir()
+        for entry in os.scandir(folder or ".")
+        if entry.name.endswith(DISTRIBUTIONS)
+    )
+
+
+def _terminal() -> list[Any]:
+    """What decides how lines look."""
+    from rich.console import Console
+
+    shown, told = Console(), Console(stderr=True)
+    return [
+        *((one.width, one.is_terminal, one.color_system, one.encoding) for one in (shown, told)),
+        [os.environ.get(name) for name in VARIABLES],
+    ]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,212 @@
+"""A command is answered from memory only if nothing that it followed from has changed."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from beyond.run import memo
+
+FAULTS = [
+    ("beyond/run/memo.py", 'known["world"] == self.world and', ""),
+    ("beyond/run/memo.py", 'and known["study"] == contents(self.study)', ""),
+    ("beyond/run/memo.py", "[code, _distributions(), _terminal(),", "[code, _terminal(),"),
+    ("beyond/run/memo.py", "[code, _distributions(), _terminal(),", "[code, _distributions(),"),
+    (
+        "beyond/run/memo.py",
+        "[code, _distributions(), _terminal(),",
+        "[_distributions(), _terminal(),",
+    ),
+    ("beyond/run/memo.py", "if todo.seeds or failed", "if failed"),
+    ("beyond/run/memo.py", "if todo.seeds or failed", "if todo.seeds"),
+    ("beyond/run/memo.py", 'understood(cell) or any(_texts(cell.settings["task"]))', "False"),
+    ("beyond/run/memo.py", "or theirs or not ours", "or theirs"),
+    ("beyond/run/memo.py", "if told is None or not settled or", "if told is None or"),
+    ("beyond/run/memo.py", 'report not in ("", tables_of(known))', "False"),
+    ("beyond/run/memo.py", "if os.environ.get(catalog.PATH) or", "if"),
+]
+ONE = ("method=constant", "budget=steps", "budget.steps=1", "seeds=1")
+SWEEP = (
+    "-m",
+    "hydra/launcher=basic",
+    "seeds=1",
+    "budget=steps",
+    "budget.steps=1",
+    "method=constant,maml",
+)
+
+
+@pytest.fixture
+def recalled(beyond, monkeypatch):
+    """Return what runs a command, and says whether it was answered from memory."""
+
+    def forbidden():
+        raise AssertionError
+
+    def run(*arguments):
+        with monkeypatch.context() as patched:
+            patched.setattr("beyond.run.main._register_sweeper", forbidden)
+            try:
+                return beyond(*arguments)
+            except AssertionError:
+                return None
+
+    return run
+
+
+@pytest.fixture
+def done(beyond, recalled):
+    """A run that has ended well, and is answered from memory."""
+    told = [beyond(*ONE) for _ in range(2)]
+    assert told[0][0] == 0
+    assert recalled(*ONE) == told[1]
+
+
+def cell(tmp_path):
+    return next(tmp_path.glob("runs/adhoc/*/manifest.json")).parent
+
+
+def test_a_sweep_and_its_report_are_told_again_as_they_were(beyond, recalled, tmp_path):
+    assert beyond(*SWEEP)[0] == 0
+    quick = recalled(*SWEEP)
+    assert quick is not None
+    shutil.rmtree(tmp_path / "runs/adhoc" / memo.FOLDER)
+    assert recalled(*SWEEP) is None
+    assert beyond(*SWEEP) == quick
+    assert "Report: " in quick[2]
+    assert recalled(*SWEEP[:-1], "method=constant") is None
+
+
+@pytest.mark.usefixtures("done")
+@pytest.mark.parametrize("file", ["runs.parquet", "predictions.parquet", "manifest.json"])
+def test_a_table_that_is_touched_is_looked_at(file, recalled, tmp_path):
+    path = cell(tmp_path) / file
+    times, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert recalled(*ONE) is None
+
+
+@pytest.mark.usefixtures("done")
+def test_what_is_deleted_or_begun_is_looked_at(recalled, tmp_path):
+    shutil.copytree(cell(tmp_path), tmp_path / "kept")
+    (cell(tmp_path).parent / "x-1").mkdir()
+    (cell(tmp_path).parent / "x-1" / "lock").touch()
+    assert recalled(*ONE) is None
+    (cell(tmp_path).parent / "x-1" / "lock").unlink()
+    assert recalled(*ONE) is not None
+    shutil.rmtree(cell(tmp_path))
+    assert recalled(*ONE) is None
+
+
+@pytest.mark.usefixtures("done")
+def test_another_python_terminal_or_package_is_another_world(recalled, monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setattr(platform, "python_version", lambda: "3.99.0")
+        assert recalled(*ONE) is None
+    with monkeypatch.context() as patched:
+        patched.setenv("NO_COLOR", "1")
+        patched.setenv("COLUMNS", "77")
+        assert recalled(*ONE) is None
+    (tmp_path / "site" / "torch-99.dist-info").mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "path", [*sys.path, str(tmp_path / "site")])
+        assert recalled(*ONE) is None
+    with monkeypatch.context() as patched:
+        patched.setenv("BEYOND_PATH", str(tmp_path / "site"))
+        assert memo.Command.of(ONE) is None
+    assert recalled(*ONE) is not None
+
+
+@pytest.mark.parametrize("file", ["methods/x.py", "conf/budget/standard.yaml", "tasks/new.py"])
+def test_a_changed_source_or_setting_is_another_world(file, tmp_path, monkeypatch):
+    for name in ("methods/x.py", "conf/budget/standard.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("a: 1\n")
+    monkeypatch.setattr(memo, "ROOT", tmp_path)
+    monkeypatch.setattr(memo, "CONF", tmp_path / "conf")
+    before = memo.world()
+    (tmp_path / "methods/__pycache__").mkdir()
+    (tmp_path / "methods/__pycache__/x.pyc").touch()
+    assert memo.world() == before
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("a: 2\n")
+    assert memo.world() != before
+
+
+def test_what_has_failed_or_is_asked_again_is_never_remembered(beyond, recalled, tmp_path):
+    fails = (*ONE, "time_limit=1e-9")
+    assert [beyond(*fails)[0] for _ in range(2)] == [1, 1]
+    assert recalled(*fails) is None
+    again = ("method=constant", "budget=steps", "budget.steps=2", "seeds=1", "rerun=all")
+    assert beyond(*again)[0] == 0
+    assert recalled(*again) is None
+    assert not (tmp_path / "runs/adhoc" / memo.FOLDER).exists()
+
+
+def test_the_users_data_are_looked_at_each_time(beyond, recalled, tmp_path):
+    rows = [f"{index},{index % 2}" for index in range(40)]
+    (tmp_path / "my.csv").write_text("\n".join(["a,y", *rows]))
+    own = ("task=table", "task.path=my.csv", "task.target=y", *ONE)
+    assert [beyond(*own)[0] for _ in range(2)] == [0, 0]
+    assert recalled(*own) is None
+
+
+def test_code_that_changes_while_a_command_runs_is_not_taken_for_what_it_read(
+    beyond, recalled, monkeypatch
+):
+    world = iter(["before", *["after"] * 9])
+    with monkeypatch.context() as patched:
+        patched.setattr(memo, "world", lambda: next(world))
+        assert beyond(*ONE)[0] == 0
+        assert recalled(*ONE) is None
+
+
+def test_a_report_of_other_tables_is_not_remembered(beyond, recalled, monkeypatch):
+    tables = iter("ab")
+    with monkeypatch.context() as patched:
+        patched.setattr(memo, "tables_of", lambda _: next(tables))
+        assert beyond(*SWEEP)[0] == 0
+    assert recalled(*SWEEP) is None
+
+
+def test_a_rule_that_is_not_ours_is_looked_at_each_time(beyond, recalled, monkeypatch, tmp_path):
+    from beyond.run.cell import Cell
+
+    monkeypatch.setattr(Cell, "sources", {"mine.py": "0"})
+    assert beyond(*ONE)[0] == 0
+    assert recalled(*ONE) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "study"),
+    [
+        (("method=genetic",), "runs/adhoc"),
+        (("-m", "seeds=1,2", "runs=/a b", "study_name=x/y"), "/a b/x/y"),
+        (("+study=quick", "hydra/launcher=basic", "hydra.launcher.n_jobs=2"), "runs/quick"),
+        (("hydra.sweeper.publish=x.y",), None),
+        (("hydra.searchpath=[x]",), None),
+        (("--cfg", "job"), None),
+        (("status", "runs/adhoc"), None),
+        (("+paper=mnist1d",), None),
+        (("runs=${oc.env:HOME}",), None),
+    ],
+)
+def test_the_study_is_known_from_what_is_typed_or_not_at_all(arguments, study):
+    assert memo.study_of(arguments) == (study and Path(study))
+
+
+@pytest.mark.usefixtures("done")
+@pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"world": 1}'])
+def test_a_memory_that_is_cut_is_none(spoilt, recalled, beyond, tmp_path):
+    (path,) = tmp_path.glob(f"runs/adhoc/{memo.FOLDER}/*.json")
+    whole = json.loads(path.read_text())
+    path.write_text(spoilt)
+    assert recalled(*ONE) is None
+    assert beyond(*ONE)[0] == 0
+    assert json.loads(path.read_text()) == whole
