@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -13,8 +14,9 @@ from analysis.ranking import Ranking
 from analysis.report_tables import NONE, count, interval, number, score_text, share
 from analysis.statistics import MIN_SEEDS
 from analysis.summaries import spans
-from analysis.tables import Frame, Tables, by_run, higher_is_better
+from analysis.tables import Frame, Tables, by_run, higher_is_better, several
 
+_UNITS = {"processor": "", "cores": " cores", "threads": " threads"}
 UNSPENT = 0.05  # share of a budget that may be left without a word
 _NUMERALS = (
     *("zero", "one", "two", "three", "four", "five", "six"),
@@ -222,10 +224,21 @@ def warnings(tables: Tables) -> list[str]:
         found.append(
             "Some runs were made from a working tree with changes that were not committed."
         )
-    for name, what in (("processor", "kinds of processor"), ("threads", "numbers of threads")):
-        values = {str(m[name]) for m in tables.manifests.values() if m.get(name)}
-        if len(values) > 1:
-            found.append(f"The runs used {len(values)} {what}: seconds are not comparable.")
+    for names, what in (
+        (("processor", "cores"), "kinds of machine"),
+        (("threads",), "numbers of threads"),
+    ):
+        runs = Counter(
+            ", ".join(f"{made[name]}{_UNITS[name]}" for name in names if made.get(name))
+            for made in tables.manifests.values()
+        )
+        runs.pop("", None)
+        if len(runs) > 1:
+            told = "; ".join(f"{several(n, 'run')} on {value}" for value, n in sorted(runs.items()))
+            found.append(
+                f"The runs used {len(runs)} {what} ({told}): seconds are not comparable between "
+                "them, in any table or figure."
+            )
     return found
 
 

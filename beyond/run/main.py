@@ -56,6 +56,8 @@ def main() -> None:
         names("method")  # there is a configuration
         if arguments[:1] == ["status"]:
             return _status(arguments[1:])
+        if arguments[:1] == ["merge"]:
+            return _merge(arguments[1:])
         if arguments[:1] == ["plan"]:
             sys.argv[1:] = _as_plan(arguments[1:])
         if "--methods" in arguments:
@@ -202,6 +204,13 @@ def _sweeps(arguments: list[str]) -> bool:
 def _status(arguments: list[str]) -> None:
     """Print what has become of a study's cells."""
     from beyond.run.status import main
+
+    main(arguments)
+
+
+def _merge(arguments: list[str]) -> None:
+    """Make one study of several machines'."""
+    from beyond.run.merge import main
 
     main(arguments)
 

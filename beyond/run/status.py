@@ -69,18 +69,18 @@ def note_planned(study: Path, labels: Mapping[str, str]) -> None:
     Of the same arms the last plan counts: other seeds make another cell.
     """
     arms = {name.partition("-")[0] for name in labels}
-    known = {
+    earlier = {
         name: label
-        for name, label in _known(study / PLANNED).items()
+        for name, label in known(study / PLANNED).items()
         if (study / name).is_dir() or name.partition("-")[0] not in arms
     }
-    text = json.dumps({**known, **labels}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({**earlier, **labels}, indent=1, sort_keys=True) + "\n"
     write_whole(study / PLANNED, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def states(study: Path) -> list[CellState]:
     """Look at every cell of a study; `InputError` if there is none."""
-    planned, stale = _known(study / PLANNED), _known(study / "stale.json")
+    planned, stale = known(study / PLANNED), known(study / "stale.json")
     begun = {path.name: path for path in sorted(study.glob("*-*")) if (path / "lock").exists()}
     if not begun and not planned:
         raise InputError(f"no cell of a study in {str(study)!r}")
@@ -140,7 +140,7 @@ def progress(folder: Path) -> tuple[float, str]:
 
 
 def _state(path: Path, label: str, stale: Sequence[str]) -> CellState:
-    manifest = _known(path / "manifest.json")
+    manifest = known(path / "manifest.json")
     if manifest:
         told = "; ".join(manifest.get("reasons", []))
         seconds = manifest.get("wall_seconds")
@@ -183,7 +183,7 @@ def _moment(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
-def _known(path: Path) -> dict[str, Any]:
+def known(path: Path) -> dict[str, Any]:
     """What a file of JSON has; nothing if it is not there, or cut."""
     try:
         return dict(json.loads(path.read_bytes()))

@@ -268,8 +268,8 @@ def test_warnings_name_what_weakens_the_comparison(study):
     for part in (
         "2 commits",
         "not committed",
-        "2 kinds of processor",
-        "2 numbers of threads",
+        "2 kinds of machine (1 run on a processor; 1 run on another)",
+        "2 numbers of threads (1 run on 1 threads; 1 run on 2 threads): seconds are not comparable",
         "the code that decides the result differs between runs. ",
         "loop.py: one version for backprop, another for genetic.",
         "genetic 30 %",

@@ -1,0 +1,169 @@
+"""Studies of several machines become one: every cell once, and nothing mixed without a word."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from beyond.errors import BusyError, InputError
+from beyond.run import merge
+from beyond.run.lock import held
+from beyond.run.merge import finished
+from beyond.run.record import hash_of
+
+FAULTS = [
+    (
+        "beyond/run/merge.py",
+        "                _require_equal(twin, cell)\n",
+        "                pass\n",
+    ),
+    ("beyond/run/merge.py", 'APART = ("seconds", "study")', 'APART = ("study",)'),
+    ("beyond/run/merge.py", "    _require_one_study([*there.values(), *cells.values()])\n", ""),
+    (
+        "beyond/run/merge.py",
+        "_require_one_study([*there.values(), *cells.values()])",
+        "_require_one_study([*cells.values()])",
+    ),
+    ("beyond/run/merge.py", "if shared := sorted(cell.seeds & other.seeds):", "if shared := []:"),
+    ("beyond/run/merge.py", "if files := changed(other.made_by, cell.made_by):", "if files := []:"),
+    ("beyond/run/merge.py", '(*kept, "manifest.json")', '("manifest.json", *kept)'),
+    ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
+    (
+        "analysis/sentences.py",
+        '(("processor", "cores"), "kinds of machine")',
+        '(("threads", "cores"), "kinds of machine")',
+    ),
+]
+RUN = ("budget=steps", "budget.steps=1")
+
+
+@pytest.fixture
+def studies(beyond, tmp_path):
+    """Two machines' folders: one arm of seeds 0 and 1, another that both have trained."""
+    for machine, seeds in (("a", "seeds=[0]"), ("b", "seeds=[1]")):
+        where = f"runs={machine}"
+        assert beyond("method=backprop", *RUN, seeds, where)[0] == 0
+        assert beyond("method=constant", *RUN, "seeds=1", where)[0] == 0
+    return tmp_path / "a/adhoc", tmp_path / "b/adhoc"
+
+
+def cell(study, seeds, method="backprop"):
+    return next(
+        one.path
+        for one in finished(study).values()
+        if (one.manifest["identity"]["method"], one.manifest["seeds"]) == (method, seeds)
+    )
+
+
+def altered(folder, **parts):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+
+
+def test_every_cell_is_there_once_and_the_report_tells_of_two_machines(studies, beyond, tmp_path):
+    first, second = studies
+    altered(cell(second, [1]), processor="another")
+    status, told, shown = beyond("merge", "a/adhoc", "b/adhoc", "both")
+    assert status == 0, told
+    assert told.splitlines() == [
+        "a/adhoc: 2 of 2 finished cells are new",
+        "b/adhoc: 1 of 2 finished cells are new",
+    ]
+    assert {name: one.seeds for name, one in finished(tmp_path / "both").items()} == {
+        cell(first, [0]).name: {0},
+        cell(second, [1]).name: {1},
+        cell(first, [0], "constant").name: {0},
+    }
+    assert "The runs used 2 kinds of machine (2 runs on " in shown
+    assert (tmp_path / "both/report/index.html").exists()
+    assert not list(tmp_path.glob("both/**/*.part"))
+    # of two that are equal the first stays
+    twin = cell(first, [0], "constant").name
+    assert hash_of(tmp_path / "both" / twin / "runs.parquet") == hash_of(
+        first / twin / "runs.parquet"
+    )
+    # it is a study: seeds go on, and nothing is trained again
+    assert (
+        "seeds 0 to 0"
+        not in beyond("plan", "method=backprop", *RUN, "seeds=2", "runs=.", "study_name=both")[2]
+    )
+    assert beyond("plan", "method=backprop", *RUN, "seeds=2", "runs=.", "study_name=both")[
+        2
+    ].startswith("both: 2 in all: 2 finished, 0 to train")
+
+
+def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):
+    first, second = studies
+    copied = merge._copy
+    monkeypatch.setattr(merge, "_copy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        list(merge.merge([first, second], first))
+    monkeypatch.setattr(merge, "_copy", copied)
+    told = list(merge.merge([first, second], first))
+    assert told == [f"{second}: 1 of 2 finished cells are new"]
+    assert len(finished(first)) == 3
+    assert list(merge.merge([first, second], first)) == [f"{second}: 0 of 2 finished cells are new"]
+
+
+def test_what_is_not_finished_is_left_out_and_told(studies, tmp_path):
+    folder = cell(studies[1], [1])
+    (folder / "runs.parquet").write_bytes(b"cut")
+    told = list(merge.merge(studies, tmp_path / "both"))
+    assert (
+        told[1]
+        == f"{studies[1]}: 0 of 1 finished cells are new; unfinished, left out: {folder.name}"
+    )
+    assert len(finished(tmp_path / "both")) == 2
+
+
+def test_tables_of_one_cell_that_differ_are_refused(studies, tmp_path):
+    folder = cell(studies[1], [0], "constant")
+    for name in ("runs", "curves"):
+        table = pd.read_parquet(folder / f"{name}.parquet")
+        changed = "best_test_score" if name == "runs" else "value"
+        table[changed] += 0.5
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    tables = {path.stem: hash_of(path) for path in folder.glob("*.parquet")}
+    altered(folder, tables=tables)
+    refusal = (
+        f"{studies[0] / folder.name} and {folder} are one cell with other curves, runs: delete"
+    )
+    with pytest.raises(InputError) as refused:
+        list(merge.merge(studies, tmp_path / "both"))
+    assert str(refused.value).startswith(refusal)
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize("into", ["both", "a/adhoc"])
+def test_shared_seeds_and_other_code_are_refused(into, studies, tmp_path, beyond):
+    folder = cell(studies[1], [1])
+    made = json.loads((folder / "manifest.json").read_text())["sources"]
+    altered(folder, sources=made | {"methods/backprop.py": "0"})
+    with pytest.raises(
+        InputError, match=r"are seeds of one arm, backprop, made by other methods/backprop.py:"
+    ):
+        list(merge.merge(studies, tmp_path / into))
+    altered(folder, sources=made, seeds=[0, 1])
+    with pytest.raises(InputError, match=r" both have seeds 0 of one arm, backprop: delete"):
+        list(merge.merge(studies, tmp_path / into))
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_cell_that_is_being_written_is_left_to_its_process(studies, tmp_path):
+    folder = tmp_path / "both" / cell(studies[0], [0]).name
+    folder.mkdir(parents=True)
+    with held(folder / "lock"), pytest.raises(BusyError):
+        list(merge.merge(studies, tmp_path / "both"))
+
+
+def test_what_is_no_study_is_one_line(studies, beyond, tmp_path):
+    shutil.rmtree(studies[1])
+    assert beyond("merge", "a/adhoc", "b/adhoc", "both")[:2] == (
+        1,
+        "beyond: no cell of a study in 'b/adhoc'\n",
+    )
+    usage = (
+        "beyond: two folders or more must be given; usage: beyond merge FOLDER [FOLDER ...] INTO\n"
+    )
+    assert beyond("merge", "a/adhoc")[:2] == (1, usage)
