@@ -38,7 +38,7 @@ from beyond.run.display import say
 from beyond.run.explain import GROUPS
 from beyond.run.handed import Data, arrays
 from beyond.run.plan import Agenda, note_stale
-from beyond.run.runner import run_cell
+from beyond.run.runner import INTERRUPTED, run_cell
 from beyond.run.start import Start
 from beyond.settings import PositiveInt, RunSettings, Says, checked
 
@@ -230,7 +230,9 @@ def _train(cells: list[Cell], n_jobs: int, progress: bool) -> None:
     try:
         if n_jobs == 1:
             for cell in cells:
-                run_cell(cell, keep_skipped=True, shown=progress, quiet=not progress)
+                status = run_cell(cell, keep_skipped=True, shown=progress, quiet=not progress)
+                if status == INTERRUPTED:  # by a signal that a handler of the user's has noted
+                    raise KeyboardInterrupt
             return
         from joblib import Parallel, delayed, parallel_config
 

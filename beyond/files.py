@@ -10,14 +10,19 @@ from typing import Any
 
 from beyond.errors import InputError, MissingDataError, require
 
+PART = ".part"  # ends the name of what is not written whole yet
 SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file beside `path`, then give it that name: write-then-rename."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)  # noqa: PTH105  atomic, and named as such
+    part = path.with_name(path.name + PART)
+    try:
+        write(part)
+        os.replace(part, path)  # noqa: PTH105  atomic, and named as such
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def unpacked(path: str, sha256: str, package: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from math import nan
 from typing import Any
@@ -63,8 +63,23 @@ class Progress:
     selected: dict[int, Any] = field(default_factory=dict)
 
 
-def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Progress]:
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def train(
+    setup: Setup, snapshot: dict[str, Any] | None = None, stop: Callable[[], bool] = never
+) -> Iterator[Progress]:
     """Train every replica until the budget is spent, yielding at each checkpoint.
+
+    Parameters
+    ----------
+    snapshot : dict, optional
+        Where to go on from.
+    stop : callable
+        Asked before every step. Once it says so, the last that is yielded has no `runs`, and a
+        snapshot from which the tables become those of a run that was never stopped.
 
     Raises
     ------
@@ -73,7 +88,7 @@ def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Prog
     InputError
         If a setting that only shows with the data is out of its range.
     """
-    run = _Run(setup)
+    run = _Run(setup, stop)
     try:
         if snapshot is not None:
             run.restore(snapshot)
@@ -82,6 +97,9 @@ def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Prog
             yield run.checkpoint(0)
         for index in run.advance():
             yield run.checkpoint(index)
+    except _StoppedError:
+        yield Progress(run.training.spent(), nan, [], [], [], run.snapshot())
+        return
     except (UnsupportedError, InputError):
         raise
     except STRANGE as error:  # a method's fault is a row, not the study's end
@@ -90,17 +108,21 @@ def train(setup: Setup, snapshot: dict[str, Any] | None = None) -> Iterator[Prog
     yield run.finish()
 
 
-def skip(setup: Setup, reason: str) -> Progress:
-    """Rows for a method that cannot serve."""
+def skip(setup: Setup, reason: str, status: str = "skipped") -> Progress:
+    """Rows for a method that cannot serve, or of which nothing is known but how it ended."""
     run = _Run(setup)
-    run.selection.end("skipped", reason)
+    run.selection.end(status, reason)
     return run.finish()
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop."""
 
 
 class _Run:
     """One run: a training under way, and what is selected from it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, stop: Callable[[], bool] = never) -> None:
         network = setup.network.on(setup.hardware)
         self.setup = setup = with_buffers(replace(setup, network=network))
         method, task, seeds = setup.method, setup.task, setup.seeds
@@ -111,6 +133,8 @@ class _Run:
         self.selection = Selection(setup, self.evaluation)
         self.probe = Probe(splits, task.spec, network, seeds)
         self.n_passed = 0
+        self.evaluated = True  # whether no step was taken since the last checkpoint
+        self.stop = stop
         self.ended: dict[str, Ledger] = {}  # of cells whose replicas have all ended, by run_id
 
     @property
@@ -126,11 +150,16 @@ class _Run:
         training.start(initial)  # what it cannot serve is refused before anything is learnt
         if pretraining.done:
             return
-        for spent in pretraining.advance(initial):
+        for spent in pretraining.advance(initial, self.pause):
             yield Progress(spent, nan, [], [], [], self.snapshot(), of="pre-training")
             if training.late:
                 return self.end_late()
         training.start(*pretraining.finish(initial))
+
+    def pause(self) -> None:
+        """Go no further if somebody asked to stop."""
+        if self.stop():
+            raise _StoppedError
 
     def end_late(self) -> None:
         """Fail for taking longer than a run may."""
@@ -145,22 +174,24 @@ class _Run:
         """Step; yield how many points of the grid are passed when that grows, and at the end."""
         training = self.training
         reason = "the method was done before its first step"
-        evaluated = True
         if self.under_way:
+            self.pause()
             training.warm_up()
         while self.under_way and not training.late:
+            self.pause()
             refused = training.advance()
             if refused:
                 reason = refused
                 break
-            evaluated = False
+            self.evaluated = False
             passed = bisect_right(GRID, training.spent() * (1 + ROUNDING))
             if passed > self.n_passed:
-                self.n_passed, evaluated = passed, True
+                self.n_passed, self.evaluated = passed, True
                 yield passed
         if training.late:
             self.end_late()
-        if not evaluated:
+        if not self.evaluated:
+            self.evaluated = True
             yield len(GRID)
         if not training.ledger.steps:
             self.selection.end("untrained", reason)
@@ -230,6 +261,8 @@ class _Run:
             **self.training.snapshot(),
             **self.selection.snapshot(),
             "n_passed": self.n_passed,
+            # what the next checkpoint looks into, if no step comes before it
+            "last_step": None if self.evaluated else self.training.last_step(),
             "ended": {run_id: asdict(ledger) for run_id, ledger in self.ended.items()},
             "pretraining": self.pretraining.snapshot(),
         }
@@ -238,5 +271,9 @@ class _Run:
         self.training.restore(snapshot)
         self.selection.restore(snapshot)
         self.n_passed = snapshot["n_passed"]
+        last_step = snapshot["last_step"]
+        self.evaluated = last_step is None
+        if last_step is not None:
+            self.training.restore_last_step(last_step)
         self.ended = {run_id: Ledger(**costs) for run_id, costs in snapshot["ended"].items()}
         self.pretraining.restore(snapshot["pretraining"])

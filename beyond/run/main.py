@@ -32,6 +32,7 @@ from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.installed import version
 from beyond.run import memo
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
+from beyond.run.interruption import Interrupted, raising
 from hydra_plugins.beyond_cells.grammar import quoted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -45,6 +46,12 @@ def main() -> None:
     # read once, when the numerical libraries load; two pools fight
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
+    with raising():
+        _obey()
+
+
+def _obey() -> None:
+    """Do what was typed."""
     arguments = sys.argv[1:]
     if "--version" in arguments:  # of ours, not of Hydra
         return print(f"beyond {version()}")  # noqa: T201
@@ -75,8 +82,9 @@ def main() -> None:
         application()
     except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
-    except KeyboardInterrupt:
-        sys.exit("beyond: interrupted; run the same command to resume")
+    except Interrupted as error:
+        print(f"beyond: {error}; the same command goes on from what is saved", file=sys.stderr)  # noqa: T201
+        sys.exit(128 + error.signal)
     except Exception as error:
         if place := catalog.blame(error):
             sys.exit(f"beyond: {place}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -42,8 +42,10 @@ class Pretraining:
         self.ledger = Ledger()
         self.done = setup.start is None
 
-    def advance(self, initial: Tensor) -> Iterator[float]:
+    def advance(self, initial: Tensor, pause: Callable[[], object]) -> Iterator[float]:
         """Learn the source from weights (R, n), or go on; yield the fraction done, now and then.
+
+        `pause` is called before every step, and may raise.
 
         Raises
         ------
@@ -56,6 +58,7 @@ class Pretraining:
             training.warm_up()
         told = int(N_REPORTS * training.spent())
         while not training.done:
+            pause()
             refused = training.advance()
             if refused and not training.ledger.steps:
                 raise UnsupportedError(f"start.epochs is too small: {refused}")

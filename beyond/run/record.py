@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from platform import node
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -21,7 +23,7 @@ import torch
 
 from beyond.contracts import TargetKind
 from beyond.errors import BusyError, InputError
-from beyond.files import write_whole
+from beyond.files import PART, write_whole
 from beyond.run.lock import PATIENCE, held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
@@ -29,6 +31,7 @@ from beyond.run.provenance import changed
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
 WEIGHTS = "weights.pt"
+TRAINER = "trainer.json"  # machine and process that hold the folder; left by one that is killed
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -122,10 +125,8 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 caveat = stack.enter_context(held(self.path / "lock", patience))
                 # apart from the lock: Windows lets nobody read what is locked
-                text = json.dumps(list(seeds))
-                write_whole(
-                    self.path / "seeds.json", lambda path: path.write_text(text, encoding="utf-8")
-                )
+                self._write("seeds.json", json.dumps(list(seeds)))
+                self._write(TRAINER, json.dumps([node(), os.getpid()]))
             except TimeoutError:
                 raise BusyError(f"another process is writing {str(self.path)!r}") from None
             except OSError as error:
@@ -136,9 +137,19 @@ class RunFolder:
             try:
                 yield caveat
             finally:
+                (self.path / TRAINER).unlink(missing_ok=True)
                 stack.close()
                 if self._removed:
                     self._delete()
+
+    @property
+    def trainer(self) -> int | None:
+        """The process of this machine that has the folder, or had when it was killed."""
+        try:
+            machine, pid = json.loads((self.path / TRAINER).read_bytes())
+        except (OSError, ValueError, TypeError):
+            return None
+        return pid if machine == node() else None
 
     def claims(self, seeds: Sequence[int]) -> bool:
         """Say whether one of these seeds is trained here, or has been, by a folder's holder."""
@@ -195,6 +206,9 @@ class RunFolder:
         write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
         self._saved_at = monotonic()
 
+    def _write(self, name: str, text: str) -> None:
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
     def remove(self) -> None:
         """Delete the folder once it is no longer held: Windows deletes no file that is open."""
         self._removed = True
@@ -249,10 +263,9 @@ class RunFolder:
         write_whole(self.path / "predictions.parquet", lambda path: write(part.predictions, path))
         tables = {name: hash_of(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
-        write_whole(
-            self.path / "manifest.json", lambda path: path.write_text(text, encoding="utf-8")
-        )
-        (self.path / "state.pt").unlink(missing_ok=True)
+        self._write("manifest.json", text)
+        for left in (self.path / "state.pt", *self.path.glob(f"*{PART}")):
+            left.unlink(missing_ok=True)
 
 
 def hash_of(path: Path) -> str:

@@ -17,8 +17,9 @@ from beyond.errors import BusyError, InputError, UnsupportedError
 from beyond.run import provenance
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import bar, result, say, spans
+from beyond.run.interruption import noting
 from beyond.run.lock import PATIENCE
-from beyond.run.loop import Progress, skip, train
+from beyond.run.loop import Progress, never, skip, train
 from beyond.run.outcome import worst
 from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
 from beyond.run.record import WEIGHTS, Part, RunFolder
@@ -26,13 +27,16 @@ from beyond.run.setup import Setup
 from beyond.run.stack import home, joined
 from beyond.run.trained import kept
 
+INTERRUPTED = "interrupted"  # in place of a status: stopped on the way, with its state saved
+
 
 class ApartError(Exception):
     """A program of several cells failed: they are to be trained one by one."""
 
 
 def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -> str:
-    """Train what the study lacks of a cell, or go on with it; return its replicas' worst status.
+    """Train what the study lacks of a cell, or go on with it; return its replicas' worst status,
+    or `INTERRUPTED`.
 
     Parameters
     ----------
@@ -66,6 +70,8 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
         if status is None and (before := finished_before(left, left.folder)):
             say(console, before.line(cell.label))
             status = before.status
+        if status == INTERRUPTED:
+            return status
         statuses += [status] if status else []
     if not keep_skipped:  # a sweep does so at its end
         note_stale(cell.study, todo.kept)
@@ -103,8 +109,12 @@ def train_stack(
     console: Console,
     shown: bool = False,
     patience: float = PATIENCE,
+    stop: Callable[[], bool] = never,
 ) -> list[str]:
     """Train the cells of a stack as one program and record each; return each one's worst status.
+
+    A signal (see `beyond.run.interruption`) ends them at the next step with their state saved:
+    then `INTERRUPTED` is all that is returned.
 
     Nothing of those that are finished: another process has trained them since the study was
     planned, or was interrupted while it recorded the stack.
@@ -117,6 +127,8 @@ def train_stack(
         For the line at the end.
     patience : float
         Seconds to wait for a process that only looks whether another is at it.
+    stop : callable
+        Asked before every step whether to end as after a signal.
 
     Raises
     ------
@@ -127,6 +139,7 @@ def train_stack(
     """
     first, several = cells[0], len(cells) > 1
     with ExitStack() as stack:
+        noted = stack.enter_context(noting())
         stack.enter_context(_arithmetic(first.run.threads))
         folders = [stack.enter_context(_held(cell, console, patience)) for cell in cells]
         state = folders[0]
@@ -145,11 +158,15 @@ def train_stack(
         clock = perf_counter()
         try:
             with bar(console if shown else None, label) as move:
-                ended = _train(setup, state, snapshot, keep_skipped, move)
+                asked = lambda: noted() or stop()  # noqa: E731
+                ended = _train(setup, state, snapshot, keep_skipped, move, asked)
         except (UnsupportedError, InputError):
             if several or not state.begun:
                 state.remove()
             raise
+        if not ended.runs:
+            state.save()
+            return [INTERRUPTED]
         wall = perf_counter() - clock
         if several and "failed" in (row["status"] for row in ended.runs):
             state.remove()
@@ -165,6 +182,15 @@ def train_stack(
         if several:
             state.remove()
     return statuses
+
+
+def fail_cell(cell: Cell, reason: str, console: Console) -> None:
+    """Record a cell as failed, of which nothing is known but why."""
+    with _held(cell, console, PATIENCE) as folder:
+        setup = prepare(cell)
+        ended = skip(setup, reason, "failed")
+        folder.add(ended)
+        _record(cell, folder, setup, ended, folder.parts(), 0.0, console)
 
 
 def _record(
@@ -220,13 +246,14 @@ def _train(
     snapshot: dict[str, Any] | None,
     keep_skipped: bool,
     move: Callable[..., None],
+    stop: Callable[[], bool],
 ) -> Progress:
-    """Record all that a run yields; return the last of it."""
+    """Record all that a run yields; return the last of it, without `runs` if it was stopped."""
     progress: Progress | None = None
     try:
-        for progress in train(setup, snapshot):
+        for progress in train(setup, snapshot, stop):
             folder.add(progress)
-            if not progress.runs:
+            if progress.curves or progress.of == "pre-training":
                 told = progress.spent, progress.score, progress.of
                 logging.info("spent %.4f validation %.4f of %s", *told)
                 move(*told)

@@ -176,6 +176,15 @@ class Training:
             "elapsed": self.elapsed,
         }
 
+    def last_step(self) -> dict[str, Any]:
+        """Return the state before the last step, and the batch that it saw."""
+        assert self.batch is not None
+        return {"previous": self.previous, "batch": _plain(self.batch)}
+
+    def restore_last_step(self, step: dict[str, Any]) -> None:
+        """Take up what `last_step` returned."""
+        self.previous, self.batch = step["previous"], _batch(step["batch"])
+
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a snapshot, or on from it."""
         self.state = moved(snapshot["state"], self.setup.hardware.place)
@@ -185,6 +194,17 @@ class Training:
         self.ahead = iter(())
         self.augmentation.restore(snapshot["augmentation"])
         self.rng.restore(snapshot["rng"])
+
+
+def _plain(batch: Batch) -> dict[str, Any]:
+    """Write a batch as a file may hold it: copied, for it may be a view of all that are ahead."""
+    support = None if batch.support is None else _plain(batch.support)
+    return {"inputs": batch.inputs.clone(), "targets": batch.targets.clone(), "support": support}
+
+
+def _batch(plain: dict[str, Any]) -> Batch:
+    support = None if plain["support"] is None else _batch(plain["support"])
+    return Batch(plain["inputs"], plain["targets"], support)
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,8 +14,10 @@ from beyond.errors import BusyError, InputError, UnsupportedError
 from beyond.run.cell import Cell
 from beyond.run.display import say
 from beyond.run.explain import explain
+from beyond.run.interruption import listening
+from beyond.run.loop import never
 from beyond.run.record import RunFolder
-from beyond.run.runner import ApartError, train_stack
+from beyond.run.runner import INTERRUPTED, ApartError, train_stack
 from beyond.run.stack import home
 
 LOST = "lost"  # in place of a status: a cell that could not be trained, whatever its rule does
@@ -42,39 +46,55 @@ class Worker:
     ----------
     stacks : sequence of sequence of Planned
         Cells that are trained together, see `beyond.run.stack`; mostly one.
+    launcher : int
+        The process that launches it.
     """
 
     stacks: Sequence[Sequence[Planned]] = field(default_factory=list)
+    launcher: int = field(default_factory=os.getpid)
 
     def __call__(self, _: object) -> list[str]:
-        """Return the status of each cell that was trained here, `LOST` if it could not be.
+        """Return the status of each cell that was trained here, `LOST` if it could not be, and
+        `INTERRUPTED` at the end if there may be more to do.
 
         Nobody else's is waited for.
         """
+        here = os.getpid() == self.launcher
+        with nullcontext(never) if here else listening(self.launcher) as stop:
+            return self._statuses(stop)
+
+    def _statuses(self, stop: Callable[[], bool]) -> list[str]:
         statuses, waiting = list[str](), list(self.stacks)
         while waiting:
-            busy = [stack for stack in waiting if not self._done(stack, statuses)]
-            if len(busy) == len(waiting):
+            busy = [stack for stack in waiting if not self._done(stack, statuses, stop)]
+            if INTERRUPTED in statuses or len(busy) == len(waiting):
                 break
             waiting = busy
         return statuses
 
-    def _done(self, stack: Sequence[Planned], statuses: list[str]) -> bool:
+    def _done(
+        self, stack: Sequence[Planned], statuses: list[str], stop: Callable[[], bool]
+    ) -> bool:
         """Train a stack unless it is finished, and note the status of each of its cells; say
         whether it is done with.
         """
+        if INTERRUPTED in statuses:
+            return True
+        if stop():
+            statuses.append(INTERRUPTED)
+            return True
         cells, console = [planned.cell for planned in stack], Console(stderr=True)
         several = len(cells) > 1
         recorded = not several or not home(cells).exists()
         if recorded and all(RunFolder(cell.folder).finished for cell in cells):
             return True
         try:
-            statuses += train_stack(cells, not several, console, patience=0)
+            statuses += train_stack(cells, not several, console, patience=0, stop=stop)
         except BusyError:
             return False
         except (ApartError, InputError, UnsupportedError, OSError) as error:  # the others go on
             if several:
-                return all([self._done([planned], statuses) for planned in stack])
+                return all([self._done([planned], statuses, stop) for planned in stack])
             say(console, f"{cells[0].label}: {explain(error, [])}")
             statuses.append(LOST)
         return True

@@ -32,7 +32,7 @@ from hydra_plugins.beyond_cells.grammar import requoted
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
     from beyond.run.plan import Agenda, Before, Plan
-    from beyond.run.worker import Planned
+    from beyond.run.worker import Planned, Worker
 
 CHOICES = tuple(CONTRACTS)
 SILENCE = 5.0  # seconds without a word, at most
@@ -228,7 +228,7 @@ class CellSweeper(BasicSweeper):
     def _train(self, stacks: list[list[Planned]]) -> list[str]:
         """Let the launcher's processes share the stacks; return the statuses of those trained."""
         from beyond.run.status import note_planned
-        from beyond.run.worker import Worker
+        from beyond.run.supervision import shared
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -238,12 +238,17 @@ class CellSweeper(BasicSweeper):
         note_planned(folder, self.labels)
         if not stacks:
             return []
+        return shared(stacks, self._launched, folder)
+
+    def _launched(self, worker: Worker) -> list[list[str]]:
+        """Run as many workers as the launcher has processes; return what each of them does."""
+        assert self.config is not None
+        assert self.hydra_context is not None
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=Worker(stacks), config=self.config
+            hydra_context=self.hydra_context, task_function=worker, config=self.config
         )
-        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(stacks))
-        returns = launcher.launch(jobs, initial_job_idx=0)
-        return list(chain.from_iterable(job.return_value for job in returns))
+        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(worker.stacks))
+        return [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)]
 
     def _composed(self, *choices: str) -> tuple[DictConfig, str]:
         """Compose what cells with the same choices share, and name their method.

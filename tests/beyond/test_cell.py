@@ -367,6 +367,6 @@ def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(
         assert not (killed.folder / "manifest.json").exists()
     run_cell(killed, keep_skipped=True, shown=False)
     assert_same_tables(killed, whole)
-    left = {path.name for path in killed.folder.iterdir()} - {"state.pt.part"}
+    left = {path.name for path in killed.folder.iterdir()}
     tables_of_a_run = {f"{name}.parquet" for name in ("curves", "layers", "runs", "predictions")}
     assert left == {*tables_of_a_run, "manifest.json", "log.txt", "lock", "seeds.json"}

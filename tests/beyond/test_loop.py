@@ -1,6 +1,7 @@
 """The training loop: grid, budget, selection; neither stacking nor resuming changes a row."""
 
 import io
+import itertools
 import math
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from beyond.data.sampler import Sampler
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import COST_NAMES, Budget
 from beyond.run import evaluation, probe, training
-from beyond.run.loop import GRID, skip, train
+from beyond.run.loop import GRID, never, skip, train
 from beyond.run.setup import Setup
 from beyond.streams import Stream
 
@@ -61,8 +62,8 @@ FAULTS = [
     ),
     (
         "beyond/run/loop.py",
-        "        if self.under_way:\n            training.warm_up()",
-        "        pass",
+        "            self.pause()\n            training.warm_up()",
+        "            pass",
     ),
     # goes on with the batches after those that it was to see again; with the first of what was
     # looked up, for ever
@@ -88,6 +89,9 @@ FAULTS = [
         "        self.began = perf_counter() - snapshot",
         "        self.elapsed_before = snapshot",
     ),
+    # stopped between two checkpoints, the last step is not evaluated, or nothing is known of it
+    ("beyond/run/loop.py", "self.evaluated = last_step is None", "self.evaluated = True"),
+    ("beyond/run/training.py", 'step["previous"], _batch(step["batch"])', 'step["previous"], None'),
     # predictions of another replica, or in standardised units
     # other predictions are scored as the method's
     (
@@ -296,11 +300,11 @@ def whole(of, split):
     return splits.batch(split, torch.arange(splits.size(split)).unsqueeze(0))
 
 
-def run(of, snapshot=None, before=None):
+def run(of, snapshot=None, before=None, stop=never):
     """The three tables, and what was yielded; `before` holds rows from before the snapshot."""
     rows = {name: list((before or {}).get(name, [])) for name in ("curves", "layers", "runs")}
     yielded = []
-    for progress in train(of, snapshot):
+    for progress in train(of, snapshot, stop):
         yielded.append(progress)
         for name, listed in rows.items():
             listed += getattr(progress, name)
@@ -479,6 +483,53 @@ def test_resumed_from_any_snapshot_it_ends_where_the_uninterrupted_run_ends():
         resumed, _ = run(setup(), torch.load(saved, weights_only=True), before)
         assert_same(resumed, whole, check_exact=True)
     assert len(yielded) > 15
+
+
+def stopped(of, allowed, snapshot=None, before=None):
+    """A run that goes on from a file, and is stopped after it has asked so often; what it leaves."""
+    asked = itertools.count()
+    tables, yielded = run(of, reread(snapshot), before, stop=lambda: next(asked) >= allowed)
+    rows = {name: table.to_dict("records") for name, table in tables.items()}
+    return yielded[-1].snapshot, rows, yielded
+
+
+def reread(snapshot):
+    saved = io.BytesIO()
+    torch.save(snapshot, saved)
+    saved.seek(0)
+    return torch.load(saved, weights_only=True)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 9}, {"epochs": 1.45}], ids=["steps", "epochs"])
+@pytest.mark.parametrize("task", [Blobs, Jittered])
+def test_stopped_before_any_step_it_ends_where_the_uninterrupted_run_ends(task, budget):
+    """Also where the budget does not pay for the step that comes next."""
+    of = setup(task=task(), **budget)
+    whole, yielded = run(of)
+    for allowed in itertools.count():
+        snapshot, before, left = stopped(of, allowed)
+        if left[-1].runs:
+            break
+        resumed, rest = run(of, reread(snapshot), before)
+        assert_same(resumed, whole, check_exact=True)
+        assert_same_predictions(rest, yielded)
+        assert sum(bool(one.curves) for one in [*left, *rest]) == len(yielded)
+    assert allowed > 8
+
+
+def test_stopped_after_every_step_it_ends_where_the_uninterrupted_run_ends():
+    of = setup(task=Jittered(), epochs=1.45)
+    whole, yielded = run(of)
+    snapshot, before, rest = stopped(of, 0)
+    while not rest[-1].runs:
+        snapshot, before, rest = stopped(of, 2, snapshot, before)
+    assert_same({name: pd.DataFrame(rows) for name, rows in before.items()}, whole)
+    assert_same_predictions(rest, yielded)
+
+
+def assert_same_predictions(one, other):
+    for name, column in other[-1].predictions.items():
+        np.testing.assert_array_equal(one[-1].predictions[name], column)
 
 
 def test_a_resumed_run_varies_its_inputs_as_the_uninterrupted_one_does():

@@ -2,7 +2,7 @@
 that is interrupted while it learns the source ends where the uninterrupted one ends.
 """
 
-from itertools import islice
+from itertools import count, islice
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from beyond.kits.optimizers import SGD, Adam
 from beyond.ledger import Budget, Ledger
 from beyond.problem import Problem
 from beyond.run import training
-from beyond.run.loop import skip, train
+from beyond.run.loop import never, skip, train
 from beyond.run.pretraining import Pretraining
 from beyond.run.setup import Setup
 from beyond.run.start import Start
@@ -102,11 +102,11 @@ def warm(source="glyphs", epochs=1, keep_head=False, method=None):
     return Start(source=source, epochs=epochs, keep_head=keep_head, method=method)
 
 
-def tables(of, snapshot=None, before=None):
+def tables(of, snapshot=None, before=None, stop=never):
     """The rows of a run without their times, and all that it yielded."""
     rows = {name: list((before or {}).get(name, [])) for name in ("curves", "layers", "runs")}
     yielded = []
-    for progress in train(of, snapshot):
+    for progress in train(of, snapshot, stop):
         yielded.append(progress)
         for name, found in rows.items():
             found += getattr(progress, name)
@@ -213,6 +213,27 @@ def test_interrupted_at_any_moment_it_ends_where_the_uninterrupted_run_ends(tmp_
         assert len(rest) == len(yielded) - moment - 1
         for name, table in whole.items():
             pd.testing.assert_frame_equal(resumed[name], table, check_exact=True)
+
+
+@pytest.mark.parametrize("keep_head", [True, False])
+def test_stopped_before_any_step_it_ends_where_the_uninterrupted_run_ends(keep_head, tmp_path):
+    """Of the source, of the task, and between the two."""
+    rule = Backprop(Adam(learning_rate=0.01), gradient_noise=0.3, batch_size=500)
+    of = setup(start=warm(epochs=2, method=rule, keep_head=keep_head), shots=2)
+    whole, _ = tables(of)
+    assert whole["runs"]["pretraining_steps"].tolist() == [7, 7]
+    for allowed in count():
+        asked = count()
+        _, left = tables(of, stop=lambda asked=asked, allowed=allowed: next(asked) >= allowed)
+        if left[-1].runs:
+            break
+        torch.save(left[-1].snapshot, tmp_path / "state.pt")
+        before = {name: [row for one in left for row in getattr(one, name)] for name in whole}
+        snapshot = torch.load(tmp_path / "state.pt", weights_only=True)
+        resumed, _ = tables(of, snapshot, before)
+        for name, table in whole.items():
+            pd.testing.assert_frame_equal(resumed[name], table, check_exact=True)
+    assert allowed > 7 + 10
 
 
 @pytest.mark.parametrize(("size", "n_steps"), [(16, 110), (1000, 1), (9999, 1)])

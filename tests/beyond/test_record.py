@@ -21,7 +21,7 @@ from beyond.files import write_whole
 from beyond.run.lock import held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import columns, joined
-from beyond.run.record import TABLES, RunFolder
+from beyond.run.record import TABLES, TRAINER, RunFolder
 
 FAULTS = [
     ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
@@ -32,10 +32,13 @@ FAULTS = [
     ),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
-    ("beyond/run/record.py", "text = json.dumps(list(seeds))", "text = json.dumps([])"),
+    ("beyond/run/record.py", "json.dumps(list(seeds))", "json.dumps([])"),
     ("beyond/run/record.py", '(is_held(self.path / "lock") or self.finished)', "True"),
     ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker), patience)\n", ""),
     ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
+    ("beyond/run/record.py", "return pid if machine == node() else None", "return pid"),
+    ("beyond/run/record.py", "            (self.path / TRAINER).unlink(missing_ok=True)\n", ""),
+    ("beyond/files.py", "        part.unlink(missing_ok=True)\n", "        pass\n"),
     ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
 ]
 
@@ -100,7 +103,7 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     folder.add(progress(1, snapshot=False))
     folder.close({"status": "finished", "seeds": [0]})
     tables = {f"{name}.parquet" for name in (*TABLES, "predictions")}
-    assert files(folder) == {*tables, "manifest.json", "lock", "seeds.json"}
+    assert files(folder) == {*tables, "manifest.json", "lock", "seeds.json", TRAINER}
     assert {name: len(pd.read_parquet(folder.path / f"{name}.parquet")) for name in TABLES} == {
         "curves": 2,
         "layers": 4,
@@ -365,6 +368,34 @@ def test_a_lock_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     message = r"^runs must be a folder that can be written, got [^\n]* \(Is a directory\)$"
     with pytest.raises(InputError, match=message), RunFolder(tmp_path).locked():
         pass
+
+
+def test_a_folder_names_its_trainer_while_it_is_held(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.trainer is None
+    with folder.locked([0]):
+        assert RunFolder(tmp_path).trainer == os.getpid()
+    assert folder.trainer is None
+    for foreign in ('["another machine", 1]', "", "3"):
+        (tmp_path / TRAINER).write_text(foreign)
+        assert folder.trainer is None
+
+
+def test_what_a_killed_process_left_half_written_is_gone_at_the_end(folder):
+    (folder.path / "state.pt.part").write_bytes(b"half")
+    folder.add(progress(0, snapshot=False))
+    folder.close({})
+    assert not list(folder.path.glob("*.part"))
+
+
+def test_what_could_not_be_written_leaves_nothing(tmp_path):
+    def full(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "file", full)
+    assert not list(tmp_path.iterdir())
 
 
 def test_who_only_looks_keeps_nobody_out(tmp_path):

@@ -33,7 +33,11 @@ FAULTS = [
     # zero is another program: momentum has a velocity then
     ("beyond/replicas.py", "bool(np.any(getattr(made, field.name)))", "True"),
     ("beyond/replicas.py", "[value] * size", "[value]"),
-    ("beyond/run/runner.py", "            state.save()\n", "            pass\n"),
+    (
+        "beyond/run/runner.py",
+        "            state.save()\n        parts",
+        "            pass\n        parts",
+    ),
     ("beyond/run/runner.py", "            if not folder.finished\n", ""),
     ("beyond/run/worker.py", "except (ApartError, InputError", "except (InputError"),
 ]

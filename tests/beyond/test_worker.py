@@ -8,7 +8,7 @@ from beyond.run.worker import Planned, Worker
 
 FAULTS = [
     # what another process trains is waited for, for ever
-    ("beyond/run/worker.py", "if len(busy) == len(waiting):", "if False:"),
+    ("beyond/run/worker.py", "or len(busy) == len(waiting):", "or False:"),
     ("beyond/run/worker.py", "            return False\n", "            return True\n"),
     # the first that cannot be trained ends the others
     (

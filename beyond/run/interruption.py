@@ -1,0 +1,140 @@
+"""Signals that ask a process to end: what is under way is brought to a stop, and saved, first."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing import parent_process
+from threading import Event, Thread, current_thread, main_thread
+from time import sleep
+
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+# how workers are told by whoever started them; it does nothing to a process that is not one yet
+WORD = getattr(signal, "SIGURG", None)
+PATIENCE = 1.0  # seconds until a process ends that nobody can give work
+_idle = Event()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has asked this process to end.
+
+    Attributes
+    ----------
+    signal : signal.Signals
+    """
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(f"interrupted by {self.signal.name}")
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Let signals raise `Interrupted`, as Ctrl-C raises `KeyboardInterrupt`."""
+
+    def end(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    with _handled(end, ENDING):
+        yield
+
+
+@contextmanager
+def noting(heeded: Callable[[], bool] = lambda: True) -> Iterator[Callable[[], bool]]:
+    """Note the first signal instead of ending; whoever handled it before gets it afterwards.
+
+    A second one raises `Interrupted` at once. In another than the main thread, which gets no
+    signals, nothing is changed.
+
+    Parameters
+    ----------
+    heeded : callable
+        Asked when one comes: if nobody heeds it, it raises `Interrupted` at once too.
+
+    Yields
+    ------
+    callable
+        Says whether one has come.
+    """
+    came: list[int] = []
+    raised = False
+
+    def note(number: int, _: object) -> None:
+        nonlocal raised
+        if came or not heeded():
+            raised = True
+            raise Interrupted(came[0] if came else number)
+        came.append(number)
+
+    try:
+        with _handled(note, ENDING):
+            yield lambda: bool(came)
+    finally:
+        if came and not raised:
+            signal.raise_signal(came[0])
+
+
+@contextmanager
+def listening(home: int) -> Iterator[Callable[[], bool]]:
+    """Be a worker: end when its parent says so, or is gone, or when it is terminated itself.
+
+    What a terminal sends to all of its processes is its parent's affair.
+
+    Parameters
+    ----------
+    home : int
+        The process that launched it, perhaps through others.
+
+    Yields
+    ------
+    callable
+        Says whether to end.
+    """
+    told, parent = list[int](), home if parent_process() else os.getppid()
+
+    def listen(number: int, _: object) -> None:
+        if number in heeded:
+            told.append(number)
+
+    heeded = {signal.SIGTERM, *([] if WORD is None else [WORD])}
+    with _handled(listen, heeded.union(ENDING)):
+        _idle.clear()
+        _leave_with(parent)
+        try:
+            yield lambda: bool(told) or os.getppid() != parent
+        finally:
+            _idle.set()
+
+
+@cache
+def _leave_with(parent: int) -> None:
+    """End this process when its parent is gone, and it does nothing but wait for work."""
+
+    def watch() -> None:
+        while os.getppid() == parent or not _idle.is_set():
+            sleep(PATIENCE)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None], numbers: Iterable[int]) -> Iterator[None]:
+    """Handle signals, but for those that are ignored, as by nohup; then as before."""
+    before = {}
+    try:
+        if current_thread() is main_thread():
+            for number in numbers:
+                former = signal.getsignal(number)
+                if former not in (signal.SIG_IGN, None):
+                    before[number] = former
+                    signal.signal(number, handler)
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)

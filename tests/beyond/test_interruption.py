@@ -1,0 +1,209 @@
+"""A signal is noted where there is something to save, and ends the process afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from beyond import catalog
+from beyond.run.cell import Cell
+from beyond.run.interruption import ENDING, WORD, Interrupted, listening, noting, raising
+from beyond.run.runner import INTERRUPTED, run_cell, train_stack
+from beyond.run.training import Training
+
+FAULTS = [
+    # who handled the signal before never hears of it; a second one is noted too
+    (
+        "beyond/run/interruption.py",
+        "        if came and not raised:\n            signal.raise_signal(came[0])\n",
+        "        pass\n",
+    ),
+    ("beyond/run/interruption.py", "if came or not heeded():", "if not heeded():"),
+    # nohup is of no use
+    ("beyond/run/interruption.py", "if former not in (signal.SIG_IGN, None):", "if True:"),
+    # a worker goes on by itself, or ends because of its terminal
+    ("beyond/run/interruption.py", "bool(told) or os.getppid() != parent", "bool(told)"),
+    ("beyond/run/interruption.py", "        if number in heeded:\n", "        if number:\n"),
+    # stopped without its state
+    (
+        "beyond/run/runner.py",
+        "            state.save()\n            return [INTERRUPTED]",
+        "            return [INTERRUPTED]",
+    ),
+]
+
+TABLES = ("curves", "layers", "runs", "predictions")
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """Return a small cell of a study by its name."""
+
+    def make(study):
+        settings = {
+            "task": catalog.read("task", "image/digits"),
+            "method": catalog.read("method", "backprop"),
+            "network": {},
+            **{part: {} for part in catalog.PARTS},
+            "start": catalog.read("start", "cold"),
+            "budget": {"steps": 9},
+            "seeds": 2,
+            "runs": str(tmp_path),
+            "study_name": study,
+        }
+        return Cell.of(settings, "backprop")
+
+    return make
+
+
+def handlers():
+    return [signal.getsignal(number) for number in ENDING]
+
+
+def test_what_is_under_way_ends_before_the_signal_does_what_it_did():
+    before, done = handlers(), []
+    with pytest.raises(KeyboardInterrupt) as caught, noting() as came:  # noqa: PT012
+        assert not came()
+        signal.raise_signal(signal.SIGINT)
+        done.append(came())
+    assert done == [True]
+    assert not isinstance(caught.value, Interrupted)
+    assert handlers() == before
+
+
+def test_a_signal_is_not_lost_with_an_error():
+    with pytest.raises(KeyboardInterrupt), noting():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("no room")
+
+
+def test_a_second_signal_ends_at_once():
+    before, done = handlers(), []
+    with pytest.raises(Interrupted) as caught, raising(), noting():  # noqa: PT012
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        done.append("more")
+    assert done == []
+    assert caught.value.signal is signal.SIGTERM
+    assert handlers() == before
+
+
+def test_a_signal_that_nobody_heeds_ends_at_once():
+    with pytest.raises(Interrupted), noting(lambda: False):  # noqa: PT012
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("went on")
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_every_signal_raises(number):
+    told = f"^interrupted by {signal.Signals(number).name}$"
+    with pytest.raises(Interrupted, match=told), raising(), noting():
+        signal.raise_signal(number)
+
+
+def test_what_is_ignored_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with raising():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_another_thread_changes_no_handler():
+    before, seen = handlers(), []
+
+    def look():
+        with noting() as came:
+            seen.append((handlers(), came()))
+
+    thread = Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
+
+
+def test_a_worker_hears_its_parent_and_not_its_terminal():
+    with listening(os.getppid()) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert not stop()
+        signal.raise_signal(WORD)
+        assert stop()
+    with listening(os.getppid()) as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+
+
+def test_a_worker_ends_with_its_parent(monkeypatch):
+    with listening(os.getppid()) as stop:
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert stop()
+        monkeypatch.undo()
+
+
+def test_a_cell_that_is_interrupted_after_every_step_has_the_tables_of_one_that_is_not(
+    cell, monkeypatch, capsys
+):
+    whole, cut = cell("whole"), cell("cut")
+    run_cell(whole, keep_skipped=False, shown=False)
+    advance, n_interrupted = Training.advance, 0
+
+    def step(training):
+        signal.raise_signal(signal.SIGTERM)
+        return advance(training)
+
+    monkeypatch.setattr(Training, "advance", step)
+    while not (cut.folder / "manifest.json").exists():
+        with pytest.raises(Interrupted), raising():
+            run_cell(cut, keep_skipped=False, shown=False)
+        n_interrupted += 1
+        assert n_interrupted < 12
+    assert n_interrupted == 9  # the last of which was finished
+    for name in TABLES:
+        tables = [pd.read_parquet(one.folder / f"{name}.parquet") for one in (whole, cut)]
+        timeless = [table.filter(regex="^(?!.*second)(?!study)") for table in tables]
+        pd.testing.assert_frame_equal(*timeless, check_exact=True)
+    assert {path.name for path in cut.folder.iterdir()} == {
+        *(f"{name}.parquet" for name in TABLES),
+        *("manifest.json", "lock", "seeds.json", "log.txt"),
+    }
+
+
+def test_who_handles_signals_otherwise_is_told_that_it_was_interrupted(cell):
+    asked = iter([False] * 4)
+    told = train_stack([cell("x")], False, Console(quiet=True), stop=lambda: next(asked, True))
+    assert told == [INTERRUPTED]
+    assert (cell("x").folder / "state.pt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_saves_says_so_and_ends_with_the_signals_status(number, tmp_path):
+    root = Path(__file__).parents[2]
+    arguments = ["method=backprop", "budget.epochs=100000", "seeds=1", "save_every=3600"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "beyond.run.main", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any("spent" in log.read_text() for log in tmp_path.glob("runs/*/*/log.txt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    started.send_signal(number)
+    told = started.communicate(timeout=20)[1]
+    assert started.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert told == f"beyond: interrupted by {name}; the same command goes on from what is saved\n"
+    (state,) = tmp_path.glob("runs/adhoc/*/state.pt")
+    assert torch.load(state, weights_only=True)["snapshot"]["ledger"]["steps"] > 0
