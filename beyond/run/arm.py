@@ -93,6 +93,11 @@ class Arm:
         """Settings that differ from the defaults, as text: "batch_size=64, threads=2"."""
         return ", ".join(self._differing)
 
+    @property
+    def method_variant(self) -> str:
+        """Of these, the method's alone."""
+        return ", ".join(differences(self.method, self._usual[0]))
+
     @cached_property
     def _differing(self) -> list[str]:
         default = self.task.spec.network

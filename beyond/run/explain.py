@@ -13,7 +13,7 @@ from yaml import MarkedYAMLError
 from beyond import catalog
 from beyond.errors import InputError
 
-GROUPS = (*catalog.GROUPS, "study", "paper")
+GROUPS = (*catalog.GROUPS, "study", "paper", "tune")
 OPEN = ("network.settings.",)  # below these, keys are whatever the user's function knows
 
 

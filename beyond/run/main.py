@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def _obey() -> None:
         sys.argv[1:] = map(quoted, sys.argv[1:])
         refuse_twice(sys.argv[1:])
         _refuse_nameless(sys.argv[1:])
+        sys.argv[1:] = [re.sub("^tuned=", "tuned.settings=", one) for one in sys.argv[1:]]
         sys.argv[1:] = opened(_for_each_cell(_sweep_first(sys.argv[1:])))
         application()
     except (*REFUSALS, HydraException) as error:
@@ -174,9 +176,10 @@ def application(config: DictConfig) -> str:
 
     study = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
-        cell = read_cell(config)
+        console = Console(stderr=True)
+        cell = read_cell(config, tell=partial(say, console))
         for line in () if study else understood(cell):
-            say(Console(stderr=True), line)
+            say(console, line)
         status = run_cell(cell, keep_skipped=study, shown=not study)
     except REFUSALS as error:  # before Hydra adds its lines
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
@@ -205,7 +208,7 @@ def _as_plan(arguments: list[str]) -> list[str]:
 def _sweeps(arguments: list[str]) -> bool:
     """Say whether a command is of several cells."""
     return bool(SWEEP.intersection(arguments)) or any(
-        re.match(r"\+(study|paper)=", argument) for argument in arguments
+        re.match(r"\+(study|paper|tune)=", argument) for argument in arguments
     )
 
 

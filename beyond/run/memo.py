@@ -38,7 +38,7 @@ PASSING = ("lock", "lock.held", "seeds.json", "log.txt", "state.pt")
 VARIABLES = (catalog.PATH, catalog.VARIABLE, "XDG_DATA_DIRS", "PYTHONPATH")
 # what may be typed: settings of ours, and where the cells are trained
 KNOWN = re.compile(
-    r"-m|--multirun|\+study=[\w-]+|hydra[/.]launcher\S*=[\w.-]+|(?!hydra)\w[\w.]*=.*"
+    r"-m|--multirun|\+study=[\w-]+|hydra[/.]launcher\S*=[\w.-]+|(?!hydra|tuned=)\w[\w.]*=.*"
 )
 
 

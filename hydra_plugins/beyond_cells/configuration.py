@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
 
-# settings of a published result: they choose cells and are no part of one
-PAPER = ("paper", "scale")
+# settings of a published result, and of a tuning: they choose cells and are no part of one
+APART = ("paper", "scale", "tune")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -21,7 +22,12 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return ours
 
 
-def read_cell(config: DictConfig, method: str = "") -> Cell:
+def read_cell(
+    config: DictConfig,
+    method: str = "",
+    typed: Sequence[str] | None = None,
+    tell: Callable[[str], None] = print,
+) -> Cell:
     """One run, from Hydra's settings.
 
     Parameters
@@ -29,14 +35,25 @@ def read_cell(config: DictConfig, method: str = "") -> Cell:
     config : DictConfig
     method : str
         Its choice of a method; "" to ask Hydra.
+    typed : sequence of str, optional
+        Overrides that it was composed of, which count more than tuned settings; Hydra's unless
+        given.
+    tell : callable
+        Is told what was taken of tuned settings.
     """
     from beyond.run.cell import Cell
+    from beyond.run.tuned import folder_of, overlaid
 
     if not method:
         hydra_config = config.hydra if "hydra" in config else HydraConfig.get()
         method = hydra_config.runtime.choices["method"]
     ours = without_hydra(config)
     plain: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
-    for key in PAPER:
+    for key in APART:
         plain.pop(key, None)
-    return Cell.of(plain, method)
+    folder = folder_of(plain.pop("tuned")["settings"])
+    cell = Cell.of(plain, method)
+    if folder is None:
+        return cell
+    typed = HydraConfig.get().overrides.task if typed is None else typed
+    return overlaid(cell, method, folder, typed, tell)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
 from os import cpu_count
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -32,10 +32,20 @@ from hydra_plugins.beyond_cells.grammar import requoted
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
     from beyond.run.plan import Agenda, Before, Plan
+    from beyond.run.tuning import Tuned
     from beyond.run.worker import Planned, Worker
 
 CHOICES = tuple(CONTRACTS)
 SILENCE = 5.0  # seconds without a word, at most
+TUNED = "tuned.settings"
+
+
+class Asked(NamedTuple):
+    """A cell with its method's choice in the catalogue, and the overrides that it is made of."""
+
+    cell: Cell
+    method: str
+    overrides: Sequence[str] = ()
 
 
 class CellSweeper(BasicSweeper):
@@ -82,9 +92,14 @@ class CellSweeper(BasicSweeper):
         from beyond.run.plan import note_stale
         from beyond.run.worker import LOST
 
+        assert self.config is not None
         publish = find("hydra.sweeper.publish", self.publish)
         folder, paper = self.folder, self._paper()
-        statuses = self._train(self._planned(self._combinations(arguments)))
+        every = self._combinations(arguments)
+        asked: Iterable[Asked] = self._read(every)
+        if "tune" in self.config:
+            asked = self._tuned(list(asked))
+        statuses = self._train(self._planned(asked, len(every)), folder)
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
@@ -112,7 +127,7 @@ class CellSweeper(BasicSweeper):
     def folder(self) -> Path:
         """The study's."""
         assert self.config is not None
-        return Path(self.config.runs) / self.config.study_name
+        return Path(self.config.hydra.sweep.dir)
 
     def _paper(self) -> Any:
         """Return the published result that is run, if one is; `InputError` if it is not sound."""
@@ -160,22 +175,15 @@ class CellSweeper(BasicSweeper):
         if not every:
             patterns = [entry.input_line for entry in overrides if entry.is_sweep_override()]
             raise InputError(f"a pattern must match a choice, got {' '.join(map(str, patterns))}")
+        tuned = any(_key(entry) == TUNED for entry in chain.from_iterable(every))
+        allowed = "left out where arms are tuned"
+        require("tuned", allowed, True, not (tuned and "tune" in (self.config or {})))
         return every
 
-    def _checked(
-        self, every: Sequence[list[str]], agenda: Agenda
-    ) -> Iterator[tuple[Cell, str, Plan]]:
-        """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
-        from rich.console import Console
-
-        from beyond.run.display import say
-
-        compose, told = cache(self._composed), perf_counter()
-        for number, overrides in enumerate(every):
-            if perf_counter() - told > SILENCE:
-                told = perf_counter()
-                line = f"checked {number} of {len(every)} runs before the first is trained"
-                say(Console(stderr=True), line)
+    def _read(self, every: Sequence[list[str]]) -> Iterator[Asked]:
+        """Make the cell of each combination; `InputError` if a setting is out of range."""
+        compose, told = cache(self._composed), dict[str, None]()
+        for overrides in every:
             try:
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 choices = [entry for entry in overrides if entry not in settings]
@@ -185,17 +193,27 @@ class CellSweeper(BasicSweeper):
                 ConfigLoaderImpl._apply_overrides_to_config(
                     OverridesParser.create().parse_overrides(ours), config
                 )
-                cell = read_cell(config, method)
+                cell = read_cell(config, method, overrides, lambda line: told.update({line: None}))
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
+            yield Asked(cell, method, overrides)
+        for line in told:
+            tell(line)
+
+    def _checked(
+        self, asked: Iterable[Asked], n_cells: int, agenda: Agenda
+    ) -> Iterator[tuple[Cell, str, Plan]]:
+        """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
+        told = perf_counter()
+        for number, (cell, method, _) in enumerate(asked):
+            if perf_counter() - told > SILENCE:
+                told = perf_counter()
+                tell(f"checked {number} of {n_cells} runs before the first is trained")
             yield cell, method, agenda.add(cell)
 
-    def _planned(self, every: Sequence[list[str]]) -> list[list[Planned]]:
+    def _planned(self, every: Iterable[Asked], n_cells: int) -> list[list[Planned]]:
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
-        from rich.console import Console
-
         from beyond.run.arm import labels
-        from beyond.run.display import say
         from beyond.run.plan import Agenda
         from beyond.run.stack import to_train
         from beyond.run.worker import Planned
@@ -203,7 +221,8 @@ class CellSweeper(BasicSweeper):
         agenda, left = Agenda(), set[str]()
         asked: dict[str, Cell] = {}
         methods = dict[str, str]()
-        for cell, method, todo in self._checked(every, agenda):
+        self.cells = []
+        for cell, method, todo in self._checked(every, n_cells, agenda):
             self.cells.append(cell)
             if todo.seeds:
                 cell = cell.of_seeds(todo.seeds)
@@ -212,7 +231,7 @@ class CellSweeper(BasicSweeper):
                 asked[cell.run_id], methods[cell.run_id] = cell, method
         self.kept, self.short = agenda.kept, labels(agenda.arms.values())
         for line in agenda.begin():
-            say(Console(stderr=True), line)
+            tell(line)
         there = {one.path.name: agenda.arms[one.arm_id].label for one in agenda.kept}
         self.labels = there | {name: cell.label for name, cell in asked.items()}
         cells = list(asked.values())
@@ -225,14 +244,40 @@ class CellSweeper(BasicSweeper):
             for stack in to_train(cells, left)
         ]
 
-    def _train(self, stacks: list[list[Planned]]) -> list[str]:
+    def _tuned(self, asked: Sequence[Asked]) -> list[Asked]:
+        """Tune every arm; return those that were asked for, and the same with tuned settings."""
+        from beyond.run.plan import note_stale
+        from beyond.run.tuning import TRIALS, tune
+
+        folder, arms = self.folder / TRIALS, self._tunings(asked)
+
+        def train(trials: list[tuple[Cell, str]]) -> None:
+            self._train(self._planned((Asked(*trial) for trial in trials), len(trials)), folder)
+            note_stale(folder, self.kept)
+
+        found = tune(list(arms.values()), train, tell)
+        return [*asked, *(Asked(cell, arms[of].method) for of, cell in found.items())]
+
+    def _tunings(self, asked: Iterable[Asked]) -> dict[str, Tuned]:
+        """Begin the tuning of every arm, by its id."""
+        from beyond.run.tuned import fixed_by
+        from beyond.run.tuning import Tuned, Tuning
+
+        assert self.config is not None
+        settings: Any = OmegaConf.to_container(self.config.tune, resolve=True)
+        tuning = Tuning(**settings)
+        return {
+            one.cell.arm.id: Tuned(one.cell, one.method, fixed_by(one.overrides), tuning)
+            for one in asked
+        }
+
+    def _train(self, stacks: list[list[Planned]], folder: Path) -> list[str]:
         """Let the launcher's processes share the stacks; return the statuses of those trained."""
         from beyond.run.status import note_planned
         from beyond.run.supervision import shared
 
         assert self.config is not None
         assert self.hydra_context is not None
-        folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         note_planned(folder, self.labels)
@@ -290,9 +335,22 @@ class PlanSweeper(CellSweeper):
         recorded = find("hydra.sweeper.speeds", self.speeds)
         n_processes = _processes(self.config.hydra.launcher)
         outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
-        for cell, _, todo in self._checked(every, agenda):
+        asked = list(self._read(every))
+        if "tune" in self.config:
+            arms = self._tunings(asked).values()
+            asked += [Asked(cell, arm.method) for arm in arms for cell in arm.foreseen()]
+        for cell, _, todo in self._checked(asked, len(asked), agenda):
             outlook.add(cell, todo)
         show(outlook, agenda)
+
+
+def tell(line: str) -> None:
+    """Print a line of what is done."""
+    from rich.console import Console
+
+    from beyond.run.display import say
+
+    say(Console(stderr=True), line)
 
 
 def _processes(launcher: DictConfig) -> int:

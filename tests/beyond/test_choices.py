@@ -77,7 +77,7 @@ def test_every_choice_of_a_part_is_of_its_group():
 def test_the_settings_of_a_run_have_the_defaults_of_their_class():
     written = yaml.safe_load((CONF / "config.yaml").read_text())
     assert {
-        key: value for key, value in written.items() if key not in ("defaults", "hydra")
+        key: value for key, value in written.items() if key not in ("defaults", "hydra", "tuned")
     } == vars(RunSettings())
 
 

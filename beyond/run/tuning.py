@@ -1,0 +1,496 @@
+"""Tuning every arm alike: the same sampler, number of trials and seeds for all of them.
+
+A trial is an ordinary cell, with other settings and the tuning's seeds, in the study's `trials`.
+Trial 0 of every arm has the defaults. What is chosen is the trial with the best validation score,
+the mean over its seeds at the selected checkpoints; a trial of which a replica failed, diverged or
+was not trained counts, and is worse than every other.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import inf, isfinite
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from annotated_types import Interval
+
+from beyond.errors import InputError, require
+from beyond.files import write_whole
+from beyond.installed import commit, version
+from beyond.ledger import Budget
+from beyond.run import provenance
+from beyond.run.arm import plain, shown
+from beyond.run.cell import Cell
+from beyond.run.display import spans
+from beyond.run.outcome import worst
+from beyond.run.record import RunFolder
+from beyond.run.tuned import file_of, with_settings, write
+from beyond.search import Choice, LogUniform, Range, space
+from beyond.settings import Positive, PositiveInt, Seed, settings
+
+TRIALS = "trials"  # below the study's folder: cells, and in trials.json what each of them tries
+COSTS = ("epochs", "flops", "seconds")
+
+
+@settings(kw_only=True)
+class Tuning:
+    """How every arm is tuned.
+
+    Parameters
+    ----------
+    n_trials : int in [1, 4096]
+        Of every arm; the first has the defaults.
+    epochs : float, > 0, optional
+        Compute of all trials of an arm together, in backprop epochs: takes the place of `n_trials`,
+        and buys as many trials as it pays for.
+    sampler : {"quasi_random", "tpe"}
+        Points of a scrambled Sobol sequence, which no score has moved; or tree-structured Parzen
+        estimators (Bergstra et al., 2011), which look where trials were good.
+    sampler_seed : int in [0, 2^63)
+    n_seeds : int, >= 1
+        Replicas of a trial.
+    first_seed : int in [0, 2^63)
+        Their seeds are those from here on: none of the report's.
+    """
+
+    n_trials: Annotated[int, Interval(ge=1, le=4096)] = 20
+    epochs: Positive | None = None
+    sampler: Literal["quasi_random", "tpe"] = "quasi_random"
+    sampler_seed: Seed = 0
+    n_seeds: PositiveInt = 3
+    first_seed: Seed = 1000
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of every trial."""
+        return list(range(self.first_seed, self.first_seed + self.n_seeds))
+
+    def require_apart(self, seeds: Sequence[int]) -> None:
+        """Raise `InputError` if a trial has one of the report's seeds: its split and its luck."""
+        shared = sorted(set(seeds).intersection(self.seeds))
+        allowed = f"such that no seed of a trial is one of the report's ({spans(list(seeds))})"
+        require("tune.first_seed", allowed, self.first_seed, not shared)
+
+    def count(self, budget: Budget) -> int:
+        """How many trials an arm has, each of such a budget; `InputError` if it is none."""
+        if self.epochs is None:
+            return self.n_trials
+        allowed = "left out where the budget of a run is not in epochs"
+        require("tune.epochs", allowed, self.epochs, budget.currency == "epochs")
+        one = budget.amount * self.n_seeds
+        allowed = f">= {one:g}, what one trial costs ({self.n_seeds} seeds of {budget.amount:g})"
+        require("tune.epochs", allowed, self.epochs, self.epochs >= one)
+        return int(self.epochs / one + 1e-9)
+
+
+class Sampler:
+    """Optuna's, over the settings that are searched of one arm.
+
+    Parameters
+    ----------
+    searched : mapping of str to Range
+        By dotted names, as `beyond.search.space` has them.
+    default : mapping of str to value
+        Of the same settings: what trial 0 tries.
+    tuning : Tuning
+    """
+
+    def __init__(
+        self, searched: Mapping[str, Range], default: Mapping[str, Any], tuning: Tuning
+    ) -> None:
+        import optuna  # half a second to import
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        made = {
+            "quasi_random": lambda: optuna.samplers.QMCSampler(
+                qmc_type="sobol", scramble=True, seed=tuning.sampler_seed
+            ),
+            "tpe": lambda: optuna.samplers.TPESampler(seed=tuning.sampler_seed),
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study = optuna.create_study(direction="maximize", sampler=made[tuning.sampler]())
+        self._searched = dict(searched)
+        self._default = dict(default)
+        self._distributions = {
+            name: _distribution(within) for name, within in self._searched.items()
+        }
+        for name, within in self._searched.items():
+            require(
+                f"the default of {name}", f"in {within}", default[name], default[name] in within
+            )
+
+    def begin(self, score: float) -> None:
+        """Tell the score of the defaults, which must be known before others are asked for."""
+        from optuna.trial import create_trial
+
+        placed = {
+            name: _place(self._searched[name], value) for name, value in self._default.items()
+        }
+        self._study.add_trial(
+            create_trial(params=placed, distributions=self._distributions, value=score)
+        )
+
+    def ask(self) -> tuple[int, dict[str, Any]]:
+        """Return the next trial's number and settings."""
+        trial = self._study.ask(self._distributions)
+        values = {name: _value(self._searched[name], at) for name, at in trial.params.items()}
+        return trial.number, values
+
+    def tell(self, number: int, score: float) -> None:
+        """Tell a trial's score, -inf if it failed."""
+        self._study.tell(number, score)
+
+
+def _distribution(within: Range) -> Any:
+    """What Optuna draws: a number, or the place of a value, since points of a sequence have places.
+
+    So alternatives are drawn as evenly as numbers are.
+    """
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if isinstance(within, Choice):
+        return IntDistribution(0, len(within.values) - 1)
+    whole = isinstance(within.low, int) and isinstance(within.high, int)
+    made: Any = IntDistribution if whole else FloatDistribution
+    return made(within.low, within.high, log=isinstance(within, LogUniform))
+
+
+def _place(within: Range, value: Any) -> Any:
+    return within.values.index(value) if isinstance(within, Choice) else value
+
+
+def _value(within: Range, place: Any) -> Any:
+    """A setting's value, of three figures: more would be read as if they mattered."""
+    if isinstance(within, Choice):
+        return within.values[place]
+    return float(f"{place:.3g}") if isinstance(place, float) else place
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one trial.
+
+    Attributes
+    ----------
+    status : str
+        The worst among its replicas; "refused" if its settings do not go together.
+    score : float
+        Mean validation score over the seeds, at the selected checkpoints; -inf unless all replicas
+        finished.
+    costs : mapping of str to float
+        Over its replicas, by the currency.
+    """
+
+    status: str
+    score: float
+    costs: Mapping[str, float]
+
+
+REFUSED = Outcome("refused", -inf, dict.fromkeys(COSTS, 0.0))
+
+
+def outcome(cell: Cell) -> Outcome | None:
+    """Read what came of a trial, by the validation split alone; None if it is not there in full."""
+    parts = [
+        pd.read_parquet(path.with_name("runs.parquet"))
+        for path in sorted(cell.study.glob(f"{cell.arm.id}-*/manifest.json"))
+        if RunFolder(path.parent).finished
+    ]
+    if not parts:
+        return None
+    rows: Any = pd.concat(parts)
+    rows = rows[rows["seed"].isin(cell.seeds)].drop_duplicates("seed")
+    if len(rows) < len(cell.seeds):
+        return None
+    status = worst(list(rows["status"]))
+    score = float(rows["best_validation_score"].mean()) if status == "finished" else -inf
+    costs = {name: float(rows[name].sum()) if name in rows else 0.0 for name in COSTS}
+    return Outcome(status, score if isfinite(score) else -inf, costs)
+
+
+def best(outcomes: Sequence[Outcome]) -> int | None:
+    """Return the number of the trial with the best validation score, the earliest of equal ones.
+
+    None if no trial finished.
+    """
+    scores = [one.score for one in outcomes]
+    return scores.index(max(scores)) if max(scores) > -inf else None
+
+
+def searched(cell: Cell, fixed: Sequence[str] = ()) -> tuple[dict[str, Range], dict[str, Any]]:
+    """Return what is searched of an arm, and the values that it has there.
+
+    Parameters
+    ----------
+    fixed : sequence of str
+        Settings, or parts, that were typed: they stay as they are.
+    """
+    found = {
+        name: within
+        for name, within in space(cell.arm.method).items()
+        if not any(name == one or name.startswith(f"{one}.") for one in fixed)
+    }
+    return found, {name: reduce(getattr, name.split("."), cell.arm.method) for name in found}
+
+
+@dataclass
+class Trial:
+    """One trial of an arm.
+
+    Attributes
+    ----------
+    number : int
+    values : mapping of str to value
+        Of the settings that are searched.
+    cell : Cell, optional
+        None if these do not go together.
+    outcome : Outcome, optional
+        None until it is trained.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    cell: Cell | None
+    outcome: Outcome | None = None
+
+
+class Tuned:
+    """The tuning of one arm.
+
+    Parameters
+    ----------
+    cell : Cell
+        As it is without tuning, at the report's seeds.
+    method : str
+        Its choice in the catalogue.
+    fixed : sequence of str
+        Settings that were typed.
+    tuning : Tuning
+
+    Attributes
+    ----------
+    trials : list of Trial
+        By their numbers.
+    """
+
+    def __init__(self, cell: Cell, method: str, fixed: Sequence[str], tuning: Tuning) -> None:
+        tuning.require_apart(cell.seeds)
+        self.cell, self.method, self.tuning = cell, method, tuning
+        self.n_trials = tuning.count(cell.arm.budget)
+        within, self._default = searched(cell, fixed)
+        self._sampler = Sampler(within, self._default, tuning) if within else None
+        self.trials = [Trial(0, self._default, self._made({}))]
+
+    def more(self, n: int) -> list[Trial]:
+        """Ask for the next trials, up to n; none where trials can tell nothing."""
+        first = self.trials[0].outcome
+        if self._sampler is None or first is None or first.status == "skipped":
+            return []
+        asked = list[Trial]()
+        while len(asked) < n and len(self.trials) < self.n_trials:
+            if len(self.trials) == 1:
+                self._sampler.begin(first.score)
+            number, values = self._sampler.ask()
+            try:
+                made = self._made(values)
+            except InputError:  # of settings that do not go together
+                made = None
+            asked.append(Trial(number, values, made, None if made else REFUSED))
+            self.trials.append(asked[-1])
+        return asked
+
+    def foreseen(self) -> list[Cell]:
+        """Return cells that cost about what the trials will, then the tuned arm.
+
+        Nothing can be asked for after them.
+        """
+        self.trials[0].outcome = Outcome("finished", 0.0, {})
+        cells = [trial.cell for trial in (self.trials[0], *self.more(self.n_trials)) if trial.cell]
+        return [*cells, *([self.with_values(self.trials[1].values)] if len(cells) > 1 else [])]
+
+    def look(self, trials: Sequence[Trial]) -> int:
+        """Read what came of trials, and tell the sampler; return how many are not there."""
+        lacking = 0
+        for trial in trials:
+            trial.outcome = outcome(trial.cell) if trial.cell else trial.outcome
+            if trial.outcome is None:
+                lacking += 1
+            elif self._sampler and trial.number:
+                self._sampler.tell(trial.number, trial.outcome.score)
+        return lacking
+
+    @property
+    def chosen(self) -> int | None:
+        """Number of the trial that is chosen; None if none finished."""
+        return best([trial.outcome or REFUSED for trial in self.trials])
+
+    def with_values(self, values: Mapping[str, Any]) -> Cell:
+        """Return the cell with other settings, at the report's seeds."""
+        return Cell.of(with_settings(self.cell.settings, values), self.method)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Say what each trial tries."""
+        return [
+            {
+                **self._identity(),
+                "trial": trial.number,
+                "run": trial.cell.arm.id if trial.cell else "",
+                "settings": dict(trial.values),
+            }
+            for trial in self.trials
+        ]
+
+    def origin(self) -> dict[str, Any]:
+        """Say where the settings come from that were chosen."""
+        outcomes = [trial.outcome or REFUSED for trial in self.trials]
+        chosen, arm = self.chosen, self.cell.arm
+        assert chosen is not None
+        return {
+            **self._identity(),
+            "variant": arm.method_variant,
+            "task_settings": plain(arm.task),
+            "n_trials": len(self.trials),
+            "trial": chosen,
+            "validation_score": round(outcomes[chosen].score, 6),
+            "validation_score_of_the_defaults": round(outcomes[0].score, 6),
+            "costs_of_all_trials": {
+                name: float(f"{sum(one.costs[name] for one in outcomes):.6g}") for name in COSTS
+            },
+            "data_sha256": self.cell.data,
+            "source_digest": provenance.digest(self.cell.sources),
+            "version": version(),
+            **commit(),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        arm, tuning = self.cell.arm, self.tuning
+        return {
+            "default": arm.id,
+            "label": arm.label,
+            "method": arm.name,
+            "task": arm.task.spec.name,
+            "network": arm.architecture.name,
+            "budget": {arm.budget.currency: arm.budget.amount},
+            "sampler": tuning.sampler,
+            "sampler_seed": tuning.sampler_seed,
+            "seeds": tuning.seeds,
+        }
+
+    def _made(self, values: Mapping[str, Any]) -> Cell:
+        run = {
+            "seeds": self.tuning.seeds,
+            "study_name": f"{self.cell.run.study_name}/{TRIALS}",
+            "keep_weights": False,
+            "test_also": None,
+        }
+        return Cell.of({**with_settings(self.cell.settings, values), **run}, self.method)
+
+
+def tune(
+    arms: Sequence[Tuned],
+    train: Callable[[list[tuple[Cell, str]]], None],
+    tell: Callable[[str], None],
+) -> dict[str, Cell]:
+    """Give every arm its trials; return the tuned cells by the arms' ids, where one has changed.
+
+    The study's folder has what each trial tries, in `trials/trials.json`, which arm is which other
+    one's, tuned, in `tuned.json`, and settings with their origin in `tuned/`.
+
+    Parameters
+    ----------
+    arms : sequence of Tuned
+        Of one study.
+    train : callable
+        Trains those of these cells, each with its method's choice, that are not finished.
+    tell : callable
+        Is told what is done, in lines.
+
+    Raises
+    ------
+    InputError
+        If a trial was not trained, or another process is at it.
+    """
+    study = arms[0].cell.study
+    at_once = 1 if arms[0].tuning.sampler == "tpe" else max(arm.n_trials for arm in arms)
+    batch = [(arm, arm.trials[:1]) for arm in arms]
+    while any(trials for _, trials in batch):
+        note_trials(study, [row for arm in arms for row in arm.rows()])
+        n_trials = sum(len(trials) for _, trials in batch)
+        n_arms = sum(bool(trials) for _, trials in batch)
+        tell(f"tuning: {n_trials} trials of {n_arms} arms, {arms[0].tuning.n_seeds} seeds each")
+        train([(t.cell, arm.method) for arm, trials in batch for t in trials if t.cell])
+        if lacking := sum(arm.look(trials) for arm, trials in batch):
+            raise InputError(
+                f"{lacking} of {n_trials} trials were not trained, or are by another process: the "
+                "same command goes on"
+            )
+        batch = [(arm, arm.more(at_once)) for arm in arms]
+    kept = {arm.cell.arm.id: _kept(arm, study, tell) for arm in arms}
+    return {of: cell for of, cell in kept.items() if cell is not None}
+
+
+def _kept(arm: Tuned, study: Path, tell: Callable[[str], None]) -> Cell | None:
+    """Write what was chosen of an arm; return its tuned cell, if it is another one."""
+    chosen, told = arm.chosen, arm.cell.arm.label
+    if chosen is None:
+        statuses = sorted({trial.outcome.status for trial in arm.trials if trial.outcome})
+        tell(f"{told}: not tuned, its trials are {', '.join(statuses)}")
+        return None
+    values = dict(arm.trials[chosen].values) if chosen else {}
+    write(file_of(study / "tuned", arm.cell.arm), arm.trials[chosen].values, arm.origin())
+    cell = arm.with_values(values)
+    other = cell.arm.id != arm.cell.arm.id
+    row = {"default": arm.cell.arm.id, "tuned": cell.arm.id, "trial": chosen, "settings": values}
+    note_tuned(study, [row])
+    if len(arm.trials) == 1 < arm.n_trials:
+        tell(f"{told}: nothing is searched of it")
+    elif other:
+        settings = ", ".join(f"{name}={shown(value)}" for name, value in values.items())
+        tell(f"{told}: tuned in {len(arm.trials)} trials, {settings}")
+    else:
+        tell(f"{told}: the defaults are best of {len(arm.trials)} trials")
+    return cell if other else None
+
+
+def note_trials(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what each trial tries in `trials/trials.json`, beside what other tunings have tried."""
+    path = study / TRIALS / f"{TRIALS}.json"
+    kept = {_key(row): dict(row) for row in (*noted(path), *rows)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, list(kept.values()))
+
+
+def note_tuned(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep in `tuned.json` which arm of the study is which other one's, tuned."""
+    path = study / "tuned.json"
+    kept = {row["default"]: dict(row) for row in (*noted(path), *rows)}
+    _write(path, list(kept.values()))
+
+
+def noted(path: Path) -> list[dict[str, Any]]:
+    """Return the rows that a file has; none if it is not there; `InputError` if it is cut."""
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = json.dumps(rows, indent=1) + "\n"
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """Tell one trial from every other: an arm may be tuned again, in another way."""
+    return json.dumps(
+        [row[name] for name in ("default", "sampler", "sampler_seed", "seeds", "trial")]
+    )
