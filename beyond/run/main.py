@@ -74,7 +74,7 @@ def _obey() -> None:
             return _every_paper([argument for argument in arguments if argument != "+paper=all"])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions to us
         register_resolvers()
-        _register_sweeper()
+        _register_plugins()
         _register_added()
         sys.argv[1:] = map(quoted, sys.argv[1:])
         refuse_twice(sys.argv[1:])
@@ -93,14 +93,15 @@ def _obey() -> None:
         raise
 
 
-def _register_sweeper() -> None:
+def _register_plugins() -> None:
     """Let Hydra know ours: its search does not see packages installed from a checkout."""
     # the search loads Hydra's sweeper anew: ours must be imported after it
     plugins = Plugins.instance()
+    from hydra_plugins.beyond_cells.ray_launcher import RayLauncher
     from hydra_plugins.beyond_cells.sweeper import CellSweeper, PlanSweeper
 
-    plugins.register(CellSweeper)
-    plugins.register(PlanSweeper)
+    for plugin in (CellSweeper, PlanSweeper, RayLauncher):
+        plugins.register(plugin)
 
 
 def _register_added() -> None:

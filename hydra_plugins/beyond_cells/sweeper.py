@@ -67,6 +67,8 @@ class CellSweeper(BasicSweeper):
         The same for what refuses a paper that its module could not publish, before it is run.
     index : str
         The same for the index of all papers, which `+paper=all` writes at its end.
+    n_workers : int, optional
+        Workers to ask the launcher for; by default as many as it runs side by side.
     """
 
     def __init__(
@@ -78,12 +80,16 @@ class CellSweeper(BasicSweeper):
         publish: str,
         check: str,
         index: str,
+        n_workers: int | None,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish, self.check = publish, check
         self.cells: list[Cell] = []
         self.short: dict[str, str] = {}  # labels of arms, by id
+        whole = n_workers is None or (isinstance(n_workers, int) and n_workers > 0)
+        require("hydra.sweeper.n_workers", "an integer >= 1, or null", n_workers, whole)
+        self.n_workers = n_workers
         self.kept: list[Before] = []  # cells that are left alone
         self.labels: dict[str, str] = {}  # of all cells, by run_id
 
@@ -292,7 +298,8 @@ class CellSweeper(BasicSweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=worker, config=self.config
         )
-        jobs = [[]] * min(_processes(self.config.hydra.launcher), len(worker.stacks))
+        n_processes = self.n_workers or _processes(self.config.hydra.launcher)
+        jobs = [[]] * min(n_processes, len(worker.stacks))
         return [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)]
 
     def _composed(self, *choices: str) -> tuple[DictConfig, str]:
@@ -333,7 +340,7 @@ class PlanSweeper(CellSweeper):
         self._paper()
         every, agenda = self._combinations(arguments), Agenda()
         recorded = find("hydra.sweeper.speeds", self.speeds)
-        n_processes = _processes(self.config.hydra.launcher)
+        n_processes = self.n_workers or _processes(self.config.hydra.launcher)
         outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
         asked = list(self._read(every))
         if "tune" in self.config:
@@ -354,8 +361,10 @@ def tell(line: str) -> None:
 
 
 def _processes(launcher: DictConfig) -> int:
-    """How many processes a launcher runs side by side; the basic one runs in ours."""
-    n_jobs = launcher.get("n_jobs", 1)
+    """How many processes a launcher runs side by side: Joblib's and Ray's `n_jobs`, SLURM's
+    `array_parallelism`; the basic one runs in ours.
+    """
+    n_jobs = launcher.get("n_jobs", launcher.get("array_parallelism", 1))
     return n_jobs if n_jobs > 0 else cpu_count() or 1
 
 
