@@ -247,14 +247,28 @@ def test_a_setting_of_a_sweep_may_be_one_that_the_standing_choices_lack(beyond, 
     assert set(runs["variant"]) == {"population_size=8, budget.steps=1"}
 
 
-def test_a_long_check_is_told(beyond, monkeypatch):
-    beyond("--cfg", "job")  # Hydra's search for plug-ins loads them anew
-    monkeypatch.setattr(sys.modules["hydra_plugins.beyond_cells.sweeper"], "SILENCE", -1.0)
-    status, told, _ = beyond("-m", "method=constant,backprop", "budget.epochs=1", "seeds=1")
+def test_what_takes_long_is_told(beyond, monkeypatch):
+    monkeypatch.setattr("beyond.run.display.SILENCE", 0.001)
+    sweep = ("-m", "hydra/launcher=basic", "budget.epochs=3", "seeds=1")
+    status, told, _ = beyond(*sweep, "method=constant,backprop,genetic")
     assert status == 0
-    assert told.splitlines()[:2] == [
-        f"checked {number} of 2 runs before the first is trained" for number in (0, 1)
-    ]
+    lines = told.splitlines()
+    assert any(
+        re.fullmatch(r"checked \d of 3 runs before the first is trained", one) for one in lines
+    )
+    counts = [one for one in lines if one.startswith("runs/adhoc: ")]
+    assert any(
+        re.fullmatch(r"runs/adhoc: \d of 3 cells done, \d running(, about \S+ s left)?", one)
+        for one in counts
+    )
+    assert counts[-1] == "runs/adhoc: writing the report"
+    status, told, _ = beyond("method=hebbian", "budget.epochs=3", "seeds=2")
+    label = "image/digits, 3 epochs: hebbian"
+    one = re.escape(label) + r": \d+% of budget, validation (nan|\d\.\d{3}), [\d.]+ s"
+    lines = told.splitlines()
+    assert len(lines) > 1
+    assert all(re.fullmatch(one, line) for line in lines[:-1])
+    assert lines[-1].startswith(f"{label}: finished, ")
 
 
 def test_a_finished_run_is_told_in_one_line_with_what_it_took(beyond):

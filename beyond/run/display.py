@@ -3,35 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import Event, Thread
+from time import perf_counter
 from typing import Any
 
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import ControlType
+from rich.table import Column
+
+SILENCE = 10.0  # seconds without a word, at most
+RENEWED = 1.0  # seconds between two states of a terminal's last line
 
 
 @contextmanager
 def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float, str], None]]:
-    """Draw a progress bar if there is a terminal; yield what moves it, told the share of the budget
-    and the score; or the share of what is learnt before it, and what that is.
+    """Draw a progress bar, or say a line now and then where there is no terminal; yield what moves
+    it, told the share of the budget and the score; or the share of what is learnt before it, and
+    what that is. Without a console nothing is told.
     """
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
+        BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f} % of {task.fields[of]}"),
         TextColumn("validation {task.fields[score]:.3f}"),
         TimeElapsedColumn(),
     )
-    with Progress(
-        *columns, console=console, disable=console is None or not console.is_terminal
-    ) as drawn:
-        task_id = drawn.add_task(label, total=1.0, score=float("nan"), of="budget")
-        yield lambda spent, score, of: drawn.update(task_id, completed=spent, score=score, of=of)
+    begun, at = perf_counter(), (0.0, float("nan"), "budget")
+
+    def told() -> str:
+        spent, score, of = at
+        seconds = duration(perf_counter() - begun)
+        return f"{label}: {spent:.0%} of {of}, validation {score:.3f}, {seconds}"
+
+    drawn = console is not None and console.is_terminal
+    lines = nullcontext() if console is None or drawn else ticking(console, told)
+    with Progress(*columns, console=console, disable=not drawn, expand=True) as shown, lines:
+        task_id = shown.add_task(label, total=1.0, score=float("nan"), of="budget")
+
+        def move(spent: float, score: float, of: str) -> None:
+            nonlocal at
+            at = spent, score, of
+            shown.update(task_id, completed=spent, score=score, of=of)
+
+        yield move
+
+
+@contextmanager
+def ticking(console: Console, told: Callable[[], str], renewed: bool = True) -> Iterator[None]:
+    """Say meanwhile how far something is: a line every ten seconds, or one that is renewed.
+
+    Parameters
+    ----------
+    console : Console
+    told : callable
+        Returns the line.
+    renewed : bool
+        Whether a terminal may show it as its last line, each second; others are printed above it.
+    """
+    renewed, ended = renewed and console.is_terminal, Event()
+
+    def run() -> None:
+        while not ended.wait(RENEWED if renewed else SILENCE):
+            if renewed:
+                with console:  # in one piece, as other processes write there
+                    _erase(console)
+                    console.print(
+                        told()[: console.width - 1], end="", highlight=False, markup=False
+                    )
+            else:
+                say(console, told())
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if renewed:
+            _erase(console)
 
 
 def say(console: Console, line: str) -> None:
-    """Print one line, however long, as it is."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    """Print one line: whole, and on a terminal wrapped between words, in place of a renewed one."""
+    with console:
+        _erase(console)
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _erase(console: Console) -> None:
+    """Clear a terminal's line, and begin at its start."""
+    if console.is_terminal:
+        console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
 def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) -> str:

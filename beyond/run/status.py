@@ -18,7 +18,7 @@ from rich.console import Console
 
 from beyond.errors import InputError
 from beyond.files import write_whole
-from beyond.run.display import figures, say
+from beyond.run.display import duration, figures, say
 from beyond.run.lock import is_held
 
 PLANNED = "planned.json"
@@ -125,18 +125,44 @@ def main(arguments: Sequence[str]) -> None:
         sleep(EVERY)
 
 
+def count(study: Path, names: Sequence[str], since: float) -> str:
+    """Tell how many of a sweep's cells are done and begun, and how long the rest takes.
+
+    No lock is touched: a worker that found it taken would leave its cell.
+
+    Parameters
+    ----------
+    study : Path
+    names : sequence of str
+        Run_ids of the cells that were to be trained.
+    since : float
+        Seconds since the first of them began.
+    """
+    done = [name for name in names if (study / name / "manifest.json").exists()]
+    begun = [n for n in names if n not in done and (study / n / "log.txt").exists()]
+    shares = [_share(study / name / "log.txt") for name in begun]
+    whole = len(done) + sum(shares)
+    left = f", about {duration(since * (len(names) - whole) / whole)} left" if whole > 0 else ""
+    return f"{study}: {len(done)} of {len(names)} cells done, {len(begun)} running{left}"
+
+
+def _share(log: Path) -> float:
+    """Share of its budget that a cell has spent, by its log."""
+    with suppress(OSError):
+        found = SPENT.findall(log.read_text(encoding="utf-8", errors="replace"))
+        if found and found[-1][3] == "budget":
+            return float(found[-1][1])
+    return 0.0
+
+
 def progress(folder: Path) -> tuple[float, str]:
     """Share of its budget that a cell which is not finished has saved, and what to tell of it."""
     if (folder / "lock").exists() and is_held(folder / "lock"):
         return 0.0, "running"
     if not (folder / "state.pt").exists():
         return 0.0, ""
-    with suppress(OSError):
-        found = SPENT.findall((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
-        if found and found[-1][3] == "budget":
-            spent = float(found[-1][1])
-            return spent, f"{spent:.0%} done"
-    return 0.0, "begun"
+    share = _share(folder / "log.txt")
+    return share, f"{share:.0%} done" if share else "begun"
 
 
 def _state(path: Path, label: str, stale: Sequence[str]) -> CellState:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from beyond.run.worker import Planned, Worker
 
 CHOICES = tuple(CONTRACTS)
-SILENCE = 5.0  # seconds without a word, at most
 TUNED = "tuned.settings"
 
 
@@ -91,10 +90,14 @@ class CellSweeper(BasicSweeper):
         require("hydra.sweeper.n_workers", "an integer >= 1, or null", n_workers, whole)
         self.n_workers = n_workers
         self.kept: list[Before] = []  # cells that are left alone
+        self.left: list[str] = []  # run_ids of those to train
         self.labels: dict[str, str] = {}  # of all cells, by run_id
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
+        from rich.console import Console
+
+        from beyond.run.display import ticking
         from beyond.run.plan import note_stale
         from beyond.run.worker import LOST
 
@@ -120,7 +123,8 @@ class CellSweeper(BasicSweeper):
         if n_lost == len(statuses) + len(self.kept) > 0:
             sys.exit(f"beyond: {lost}")
         report = memo.tables_of(memo.contents(folder))
-        with memo.printed() as shown:
+        writing = ticking(Console(stderr=True), lambda: f"{folder}: writing the report", False)
+        with memo.printed() as shown, writing:
             publish(folder)
         if n_lost:
             sys.exit(f"beyond: {lost}")
@@ -210,12 +214,18 @@ class CellSweeper(BasicSweeper):
         self, asked: Iterable[Asked], n_cells: int, agenda: Agenda
     ) -> Iterator[tuple[Cell, str, Plan]]:
         """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
-        told = perf_counter()
-        for number, (cell, method, _) in enumerate(asked):
-            if perf_counter() - told > SILENCE:
-                told = perf_counter()
-                tell(f"checked {number} of {n_cells} runs before the first is trained")
-            yield cell, method, agenda.add(cell)
+        from rich.console import Console
+
+        from beyond.run.display import ticking
+
+        number = 0
+
+        def told() -> str:
+            return f"checked {number} of {n_cells} runs before the first is trained"
+
+        with ticking(Console(stderr=True), told):
+            for number, (cell, method, _) in enumerate(asked):  # noqa: B007  told meanwhile
+                yield cell, method, agenda.add(cell)
 
     def _planned(self, every: Iterable[Asked], n_cells: int) -> list[list[Planned]]:
         """Refuse the sweep if a setting is out of range; return what is left to train, once."""
@@ -236,6 +246,7 @@ class CellSweeper(BasicSweeper):
             if cell.run_id in left | {before.path.name for before in todo.kept}:
                 asked[cell.run_id], methods[cell.run_id] = cell, method
         self.kept, self.short = agenda.kept, labels(agenda.arms.values())
+        self.left = sorted(left)
         for line in agenda.begin():
             tell(line)
         there = {one.path.name: agenda.arms[one.arm_id].label for one in agenda.kept}
@@ -279,7 +290,10 @@ class CellSweeper(BasicSweeper):
 
     def _train(self, stacks: list[list[Planned]], folder: Path) -> list[str]:
         """Let the launcher's processes share the stacks; return the statuses of those trained."""
-        from beyond.run.status import note_planned
+        from rich.console import Console
+
+        from beyond.run.display import ticking
+        from beyond.run.status import count, note_planned
         from beyond.run.supervision import shared
 
         assert self.config is not None
@@ -289,7 +303,11 @@ class CellSweeper(BasicSweeper):
         note_planned(folder, self.labels)
         if not stacks:
             return []
-        return shared(stacks, self._launched, folder)
+        begun = perf_counter()
+        with ticking(
+            Console(stderr=True), lambda: count(folder, self.left, perf_counter() - begun)
+        ):
+            return shared(stacks, self._launched, folder)
 
     def _launched(self, worker: Worker) -> list[list[str]]:
         """Run as many workers as the launcher has processes; return what each of them does."""
