@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -12,9 +14,11 @@ from torch import Tensor
 from beyond.errors import InputError
 
 Value = TypeVar("Value")
+Precision = Literal["float32", "float64"]
 
 # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
 CACHE_BYTES = 1 << 21
+GB = 10**9
 DEVICE_BYTES = 1 << 28  # the same where no cache is to be fitted; not measured
 
 
@@ -29,13 +33,26 @@ class Hardware:
     draws : {"host", "device"}
         Where a rule and the augmentation draw: on the host they see the numbers that a run on the
         CPU sees. Splits, initial weights and orders are always drawn there.
+    precision : {"float32", "float64"}
+        Of weights, data and draws. In double precision they start as the same numbers.
+    max_memory : int, optional
+        Bytes that the activations of what is evaluated at once may take; by default those of a
+        population's chunk fit a cache, and a split is evaluated a few thousand examples at a time.
     """
 
     device: str = "cpu"
     draws: Literal["host", "device"] = "host"
+    precision: Precision = "float32"
+    max_memory: int | None = None
 
     @classmethod
-    def of(cls, device: str, draws: str | None) -> Hardware:
+    def of(
+        cls,
+        device: str,
+        draws: str | None = None,
+        precision: Precision = "float32",
+        max_memory: float | None = None,
+    ) -> Hardware:
         """Return what settings ask for, on this machine.
 
         Parameters
@@ -44,9 +61,19 @@ class Hardware:
             "auto" is the device that is there.
         draws : {"host", "device"}, optional
             By default on the device.
+        precision : {"float32", "float64"}
+        max_memory : float, optional
+            In GB.
         """
         found = present(device)
-        return cls(found, "host" if found == "cpu" or draws == "host" else "device")
+        on_host = found == "cpu" or draws == "host"
+        most = None if max_memory is None else round(max_memory * GB)
+        return cls(found, "host" if on_host else "device", precision, most)
+
+    @property
+    def on_host(self) -> Hardware:
+        """The same on the CPU, where what was learnt is used."""
+        return replace(self, device="cpu", draws="host")
 
     def require(self) -> None:
         """Raise `InputError` if the device is not there."""
@@ -58,13 +85,14 @@ class Hardware:
     @property
     def differing(self) -> list[str]:
         """What is other than by default, as `name=value`."""
-        usual = Hardware(self.device, "host" if self.device == HOST.device else "device")
-        found = [] if self.device == HOST.device else [f"device={self.device}"]
-        return found + [
-            f"{field.name}={getattr(self, field.name)}"
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(usual, field.name)
-        ]
+        on_cpu = self.device == HOST.device
+        told = {
+            f"device={self.device}": not on_cpu,
+            f"draws={self.draws}": self.draws == "host" and not on_cpu,
+            f"precision={self.precision}": self.precision != HOST.precision,
+            f"max_memory={(self.max_memory or 0) / GB:g}": self.max_memory is not None,
+        }
+        return [name for name, differs in told.items() if differs]
 
     @property
     def place(self) -> torch.device:
@@ -74,7 +102,45 @@ class Hardware:
     @property
     def chunk_bytes(self) -> int:
         """What the activations of one chunk of a population may take."""
-        return CACHE_BYTES if self.device == "cpu" else DEVICE_BYTES
+        usual = CACHE_BYTES if self.device == "cpu" else DEVICE_BYTES
+        return min(usual, self.max_memory or usual)
+
+    def at_once(self, usual: int, size: int) -> int:
+        """How many to evaluate at once, of so many bytes each: as many as usual, if they fit."""
+        return usual if self.max_memory is None else max(1, min(usual, self.max_memory // size))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of weights, data and draws that are no whole numbers."""
+        return getattr(torch, self.precision)
+
+    @property
+    def told(self) -> str:
+        """Name of the device, for people."""
+        return self.device if self.device == "cpu" else torch.cuda.get_device_name(self.place)
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        """Compute on a device in the order that is the same each time, and in full precision.
+
+        Where torch has no such order for an operation, it warns. On the CPU that is so anyway.
+        """
+        if self.device == "cpu":
+            yield
+            return
+        before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+        )
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[2:]
 
     def wait(self) -> None:
         """Let the device finish what it was told: the clock is to be read."""
@@ -108,28 +174,46 @@ def placed(thing: Thing, hardware: Hardware) -> Thing:
     return thing if hardware == HOST else thing.on(hardware)
 
 
-def moved(value: Value, device: torch.device | str) -> Value:
-    """Return a value with all tensors in it on a device; itself where they are there already.
+def moved(value: Value, device: torch.device | str, dtype: torch.dtype | None = None) -> Value:
+    """Return a value with all tensors in it on a device, real numbers in a type if one is given.
 
     It may be a tensor, a dictionary, a list, a tuple, or a dataclass of such.
     """
-    return _moved(value, device)
+    return _moved(value, device, dtype)
 
 
-def _moved(value: Any, device: torch.device | str) -> Any:
+def _moved(value: Any, device: torch.device | str, dtype: torch.dtype | None) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device)
+        return value.to(device, dtype if value.is_floating_point() else None)
     if isinstance(value, dict):
-        return {name: _moved(part, device) for name, part in value.items()}
+        return {name: _moved(part, device, dtype) for name, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_moved(part, device) for part in value))
+        return type(value)(*(_moved(part, device, dtype) for part in value))
     if isinstance(value, list | tuple):
-        return type(value)(_moved(part, device) for part in value)
+        return type(value)(_moved(part, device, dtype) for part in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {
-            field.name: _moved(getattr(value, field.name), device)
+            field.name: _moved(getattr(value, field.name), device, dtype)
             for field in dataclasses.fields(value)
             if field.init
         }
         return replace(value, **parts)
     return value
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is that memory could not be had, on a device or on the host."""
+    on_host = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return on_host or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def within_memory(size: int, compute: Callable[[int], Value]) -> Value:
+    """Compute something in parts of a size, and again in half of it should memory run out."""
+    try:
+        return compute(size)
+    except (MemoryError, RuntimeError) as error:
+        if size < 2 or not out_of_memory(error):
+            raise
+    if torch.cuda.is_initialized():  # what failed is let go of only here, behind its error
+        torch.cuda.empty_cache()
+    return compute(size // 2)

@@ -15,6 +15,7 @@ from torch.func import jvp, vmap
 from beyond import losses
 from beyond.contracts import Batch, SealedTargets, Signal, TaskSpec
 from beyond.errors import UnsupportedError
+from beyond.hardware import within_memory
 from beyond.ledger import Ledger
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Role
@@ -144,10 +145,18 @@ class Problem:
         differ by their weights, not by masks.
         """
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
-        n_replicas, n_candidates, n_weights = population.shape
-        batch_size = batch.inputs.shape[1]
+        n_candidates, batch_size = population.shape[1], batch.inputs.shape[1]
         self._charge_forward(n_candidates * batch_size)
-        size = self._network.chunk_size(batch_size)
+        return within_memory(
+            min(self._network.chunk_size(batch_size), len(population) * n_candidates),
+            lambda size: self._population_loss(population, batch.inputs, targets, size),
+        )
+
+    def _population_loss(
+        self, population: Tensor, inputs: Tensor, targets: Tensor, size: int
+    ) -> Tensor:
+        """Evaluate so many candidates at once."""
+        n_replicas, n_candidates, n_weights = population.shape
         replicas = max(1, size // n_candidates)  # small populations: several replicas in one chunk
         result = population.new_empty(n_replicas, n_candidates)
         for row in range(0, n_replicas, replicas):
@@ -158,9 +167,9 @@ class Problem:
             for first in range(0, n_candidates, size):
                 columns = slice(first, first + size)
                 candidates = population[rows, columns].reshape(-1, n_weights)
-                outputs = network.outputs(candidates, batch.inputs[rows])
+                outputs = network.outputs(candidates, inputs[rows])
                 loss = losses.loss(self.spec.target_kind, outputs, targets[rows])
-                result[rows, columns] = loss.view(len(batch.inputs[rows]), -1)
+                result[rows, columns] = loss.view(len(inputs[rows]), -1)
         return result
 
     def example_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -173,7 +182,8 @@ class Problem:
         if self.ledger is not None:
             self.ledger.charge(rewards=actions.shape[1] * actions.shape[2])
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
-        return losses.reward(self.spec.target_kind, actions, targets)
+        rewards = losses.reward(self.spec.target_kind, actions, targets)
+        return rewards.to(self._network.hardware.dtype)
 
     @property
     def buffers(self) -> Buffers:

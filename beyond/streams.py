@@ -36,12 +36,13 @@ class Stream:
 
     Attributes
     ----------
-    device : torch.device
-        Where the draws are.
+    device, dtype
+        Where the draws are, and the type of those that are no whole numbers; they are drawn in
+        single precision.
     """
 
     def __init__(self, name: str, seeds: Sequence[int], hardware: Hardware = HOST) -> None:
-        self.device = hardware.place
+        self.device, self.dtype = hardware.place, hardware.dtype
         self._made_on = (hardware if hardware.draws == "device" else HOST).place
         self.generators = [
             Generator(self._made_on).manual_seed(derive_seed(name, seed)) for seed in seeds
@@ -52,14 +53,14 @@ class Stream:
         draws = self._empty(shape)
         for row, generator in zip(draws, self.generators, strict=True):
             row.normal_(generator=generator)
-        return draws.to(self.device)
+        return draws.to(self.device, self.dtype)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers uniform in [0, 1), of shape (R, *shape)."""
         draws = self._empty(shape)
         for row, generator in zip(draws, self.generators, strict=True):
             row.uniform_(generator=generator)
-        return draws.to(self.device)
+        return draws.to(self.device, self.dtype)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw integers uniform in [0, high), int64 of shape (R, *shape)."""

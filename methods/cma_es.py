@@ -86,6 +86,7 @@ class CMAES(Method[State]):
             "step_path": torch.zeros_like(ones),
             "covariance_path": torch.zeros_like(ones),
             "generation": 0,
+            "like": params.new_empty(len(params), 0),  # whose type the weights have
         }
         # V: eigenvectors of a covariance of at most a few generations ago
         if n_weights <= self.max_full:
@@ -109,7 +110,9 @@ class CMAES(Method[State]):
             steps = problem.matmul(problem.matmul(normal, basis) * scales.unsqueeze(1), basis.mT)
         population = mean.unsqueeze(1) + step_size.unsqueeze(2) * steps
         # (R, 1, P)
-        weights = rank_weights(problem.population_loss(population.float(), batch), c.weights)
+        weights = rank_weights(
+            problem.population_loss(population.to(state["like"].dtype), batch), c.weights
+        )
         mean_step, mean_normal = (
             problem.matmul(weights, drawn).squeeze(1) for drawn in (steps, normal)
         )
@@ -154,11 +157,12 @@ class CMAES(Method[State]):
             "step_path": step_path,
             "covariance_path": covariance_path,
             "generation": generation,
+            "like": state["like"],
         }
         return new if basis is None else {**new, "basis": basis}
 
     def params(self, state: State) -> Tensor:
-        return state["mean"].float()
+        return state["mean"].to(state["like"].dtype)
 
 
 def rank_weights(losses: Tensor, by_rank: list[float]) -> Tensor:

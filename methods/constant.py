@@ -50,7 +50,7 @@ class Constant(Method[State]):
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
         if problem.spec.target_kind is TargetKind.CLASSES:
             counts = F.one_hot(batch.targets, problem.spec.n_outputs).sum(1)
-            outputs = counts.float().add(1).log()
+            outputs = counts.to(state["outputs"].dtype).add(1).log()
         else:
             outputs = batch.targets.mean(1)
         return {**state, "outputs": outputs, "is_found": True}

@@ -74,7 +74,7 @@ class EvolutionStrategy(Descent):
         steps = each(self.noise_std, directions) * directions
         losses = mirrored_losses(problem, state["params"], steps, batch)
         if self.ranks:
-            losses = centred_ranks(losses)
+            losses = centred_ranks(losses).to(losses.dtype)
         above, below = losses.chunk(2, 1)
         slopes = (above - below) / (2 * self.n_pairs * each(self.noise_std, above))  # (R, K)
         return problem.matmul(slopes.unsqueeze(1), directions).squeeze(1)

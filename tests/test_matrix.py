@@ -37,10 +37,11 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
 
 
 @pytest.mark.parametrize("kind", methods.ELSEWHERE)
+@pytest.mark.parametrize("check", [methods.steps_elsewhere, methods.steps_in_double])
 @pytest.mark.parametrize("method", modules("method"))
-def test_it_steps_on_another_device_as_on_the_cpu(method, kind):
+def test_it_steps_elsewhere_as_usual(method, check, kind):
     with suppress(UnsupportedError):
-        of(methods.steps_elsewhere, methods.Trial(load("method", method), method), kind)()
+        of(check, methods.Trial(load("method", method), method), kind)()
 
 
 @pytest.mark.parametrize("method", modules("method"))

@@ -118,6 +118,8 @@ class EpisodeSplits:
     episode : Episode
     examples : callable
         See `EpisodeTask.examples`.
+    dtype
+        Of what is served and no whole number.
     """
 
     origin: str
@@ -125,6 +127,7 @@ class EpisodeSplits:
     parts: Mapping[str, tuple[Tensor, Tensor]]
     episode: Episode
     examples: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    dtype: torch.dtype = torch.float32
 
     def size(self, split: str) -> int:
         require_one_of("split", SPLITS, split)
@@ -138,7 +141,8 @@ class EpisodeSplits:
     def training(self, indices: Tensor, rng: Stream) -> Iterator[Batch]:
         families, draws = self.parts["train"]
         for rows in indices:
-            yield self._shown(pick(families, rows), rng.uniform(rows.shape[1], *draws.shape[2:]))
+            fresh = rng.uniform(rows.shape[1], *draws.shape[2:]).to(draws.dtype)
+            yield self._shown(pick(families, rows), fresh)
 
     def ids(self, split: str, indices: Tensor) -> Tensor:
         require_one_of("split", SPLITS, split)
@@ -149,7 +153,7 @@ class EpisodeSplits:
         return first + (n_query * indices.unsqueeze(2) + query).flatten(1)  # first is (S, 1)
 
     def on(self, hardware: Hardware) -> EpisodeSplits:
-        return moved(self, hardware.place)
+        return replace(moved(self, hardware.place), dtype=hardware.dtype)
 
     def prepared(self, inputs: Tensor) -> Tensor:
         return inputs.unsqueeze(0)
@@ -159,7 +163,9 @@ class EpisodeSplits:
 
     def _shown(self, families: Tensor, draws: Tensor) -> Batch:
         """Queries and support of these episodes: see `EpisodeTask.examples`."""
-        inputs, targets = self.examples(families, draws)
+        inputs, targets = (
+            moved(part, part.device, self.dtype) for part in self.examples(families, draws)
+        )
         n_support = self.episode.n_support
         shown, asked = (
             [part.flatten(1, 2) for part in (inputs[:, :, rows], targets[:, :, rows])]

@@ -127,13 +127,14 @@ class Served:
 
     values: Tensor
     scale: Scale | None = None
+    dtype: torch.dtype = field(default=torch.float32, kw_only=True)  # of what is served
 
     def at(self, rows: Tensor) -> Tensor:
         """Values of rows (..., R, B), shape (..., R, B, ...)."""
         values = take(self.values, rows)
         if self.scale is not None:
             values = values.sub_(self.scale.mean).div_(self.scale.std)
-        return values.float() if values.is_floating_point() else values
+        return values.to(self.dtype) if values.is_floating_point() else values
 
     def of(self, values: Tensor) -> Tensor:
         """Values of other examples (B, ...) as a batch takes them, (R or 1, B, ...)."""
@@ -154,7 +155,7 @@ class Scaled(Served):
     learnt: Scale = field(kw_only=True)
 
     def of(self, values: Tensor) -> Tensor:
-        return Column(values).scaled(self.learnt).unsqueeze(0)
+        return Column(values).scaled(self.learnt).unsqueeze(0).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,12 @@ class ArraySplits:
         return self.inputs.of(inputs)
 
     def on(self, hardware: Hardware) -> ArraySplits:
-        return moved(self, hardware.place)
+        there = moved(self, hardware.place)
+        inputs, targets = (
+            replace(part, dtype=hardware.dtype) for part in (there.inputs, there.targets)
+        )
+        noisy = moved(dict(there.noisy), hardware.place, hardware.dtype)
+        return replace(there, inputs=inputs, targets=targets, noisy=noisy)
 
     def emptied(self) -> ArraySplits:
         """Return the same scales, of no examples: all that a prediction needs."""

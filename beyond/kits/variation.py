@@ -72,6 +72,7 @@ class Crossover(ABC):
         n_pairs = n_candidates // 2
         first, second = candidates[:, : 2 * n_pairs : 2], candidates[:, 1 : 2 * n_pairs : 2]
         swap = self.swaps(rng, n_pairs, n_weights) * (rng.uniform(n_pairs, 1) < self.rate)
+        swap = swap.to(candidates.dtype)
         # exact at 0 and 1, and several times faster than torch.where
         mixed = first.lerp(second, swap)
         second.lerp_(first, swap)

@@ -79,7 +79,11 @@ class LayeredNetwork(Network):
                     parts.append(self.initialisation(draws, *block.fans).flatten(1))
                 else:
                     start = 1.0 if name == "weight" else 0.0
-                    parts.append(torch.full((n_total, prod(shape)), start, device=rng.device))
+                    parts.append(
+                        torch.full(
+                            (n_total, prod(shape)), start, dtype=rng.dtype, device=rng.device
+                        )
+                    )
         return torch.cat(parts, 1)
 
     def unflatten(self, params: Tensor) -> list[Weights]:
@@ -183,8 +187,13 @@ class LayeredNetwork(Network):
     def chunk_size(self, batch_size: int) -> int:
         # what comes before is shared
         widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])
-        # input and output of a layer, 4 bytes each
-        return max(1, self.hardware.chunk_bytes // (8 * widest * batch_size))
+        # input and output of a layer
+        size = 2 * self.hardware.dtype.itemsize * widest * batch_size
+        return max(1, self.hardware.chunk_bytes // size)
+
+    @property
+    def example_bytes(self) -> int:
+        return self.hardware.dtype.itemsize * sum(prod(shape) for shape in self.shapes)
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)

@@ -75,7 +75,9 @@ class ModuleNetwork(Network):
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         """Draw weights (R * n_copies, n) as the module does, seeded from the stream."""
         seeds = rng.integers(2**62, n_copies).flatten().tolist()
-        return torch.stack([_flat(_made(self._factory, seed)) for seed in seeds]).to(rng.device)
+        return torch.stack([_flat(_made(self._factory, seed)) for seed in seeds]).to(
+            rng.device, rng.dtype
+        )
 
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
@@ -102,7 +104,7 @@ class ModuleNetwork(Network):
 
     def module(self, weights: Tensor) -> nn.Module:
         """Return a new module with weights (n,) and the first replica's buffers, for evaluation."""
-        module: nn.Module = _made(self._factory, 0)
+        module: nn.Module = _made(self._factory, 0).to(weights.dtype)
         nn.utils.vector_to_parameters(weights.clone(), module.parameters())
         for name, values in self.buffers.items():
             module.get_buffer(name).copy_(values[0])
@@ -118,8 +120,7 @@ class ModuleNetwork(Network):
         return self._backward_flops
 
     def chunk_size(self, batch_size: int) -> int:
-        size = 8 * max(1, self.forward_flops // 100) * batch_size
-        return max(1, self.hardware.chunk_bytes // size)
+        return max(1, self.hardware.chunk_bytes // (2 * self.example_bytes * batch_size))
 
     def fresh_buffers(self, n_replicas: int) -> Buffers:
         return {
@@ -130,7 +131,8 @@ class ModuleNetwork(Network):
     def on(self, hardware: Hardware) -> Self:
         twin = super().on(hardware)
         twin._first, twin._constants = (
-            moved(buffers, hardware.place) for buffers in (self._first, self._constants)
+            moved(buffers, hardware.place, hardware.dtype)
+            for buffers in (self._first, self._constants)
         )
         return twin
 

@@ -122,7 +122,7 @@ class Cell:
 
 def hardware_of(run: RunSettings) -> Hardware:
     """Return where, and how, a run computes."""
-    return Hardware.of(run.device, run.draws)
+    return Hardware.of(run.device, run.draws, run.precision, run.max_memory)
 
 
 def _resolved(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Splits, Task
+from beyond.hardware import within_memory
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
 from beyond.problem import Problem
@@ -114,10 +115,18 @@ class Evaluation:
         self, method: Method, state: Any, split: str, problem: Problem
     ) -> tuple[Tensor, Tensor]:
         """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split."""
-        found = [
-            (self._predict(method, state, batch, problem), batch.targets)
-            for batch in self._chunks(split)
-        ]
+
+        def answers(size: int) -> list[tuple[Tensor, Tensor]]:
+            if problem.ledger is not None:  # a meter counts one attempt
+                problem.ledger.restore(Ledger())
+            problem.activity = {}
+            return [
+                (self._predict(method, state, batch, problem), batch.targets)
+                for batch in self._chunks(split, size)
+            ]
+
+        size = self.network.hardware.at_once(EVALUATION_CHUNK, self.network.example_bytes)
+        found = within_memory(min(size, self.n_examples(split) * len(self.seeds)), answers)
         outputs, targets = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
         return outputs, self._expanded(targets)
 
@@ -137,10 +146,10 @@ class Evaluation:
         device = self.network.hardware.place
         return torch.arange(self.splits.size(split), device=device).unsqueeze(0)
 
-    def _chunks(self, split: str) -> Iterator[Batch]:
-        """Cut a split into parts of about `EVALUATION_CHUNK` examples, or queries of episodes."""
+    def _chunks(self, split: str, n_at_once: int) -> Iterator[Batch]:
+        """Cut a split into parts of about so many examples, or queries of episodes."""
         size, n_examples = self.splits.size(split), self.n_examples(split)
         for part in self._places(split).split(
-            max(1, EVALUATION_CHUNK * size // (n_examples * len(self.seeds))), 1
+            max(1, n_at_once * size // (n_examples * len(self.seeds))), 1
         ):
             yield self.splits.batch(split, part)

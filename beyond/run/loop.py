@@ -11,7 +11,7 @@ from typing import Any
 
 from beyond import catalog
 from beyond.errors import STRANGE, InputError, UnsupportedError, said
-from beyond.hardware import placed
+from beyond.hardware import out_of_memory, placed
 from beyond.ledger import Ledger
 from beyond.run.buffered import buffers_of, with_buffers
 from beyond.run.evaluation import Evaluation
@@ -104,8 +104,16 @@ def train(
         raise
     except STRANGE as error:  # a method's fault is a row, not the study's end
         logging.getLogger(__name__).exception("the run failed")
-        run.selection.end("failed", catalog.blame(error) or said(error))
+        run.selection.end("failed", _reason(error))
     yield run.finish()
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run has failed, in one line."""
+    if out_of_memory(error):
+        less = "fewer seeds in a run, smaller batches or populations, or max_memory take less"
+        return f"out of memory: {less} ({said(error)})"
+    return catalog.blame(error) or said(error)
 
 
 def skip(setup: Setup, reason: str, status: str = "skipped") -> Progress:
@@ -146,7 +154,7 @@ class _Run:
         """Let the method start from the shared initial weights, or from what they learn first."""
         setup, training, pretraining = self.setup, self.training, self.pretraining
         drawn = setup.network.init(Stream("init", setup.seeds))
-        initial = drawn.to(setup.hardware.place)
+        initial = drawn.to(setup.hardware.place, setup.hardware.dtype)
         training.start(initial)  # what it cannot serve is refused before anything is learnt
         if pretraining.done:
             return

@@ -78,9 +78,11 @@ class Combination:
         network, signal = spec.network.build(spec).on(hardware), self.rule.signal
         rule = buffered(self.rule, network)
         data = Stream("data", seeds)
-        batches = [seal(moved(noise(spec, data), hardware.place), signal) for _ in range(2)]
+        batches = [
+            seal(moved(noise(spec, data), hardware.place, hardware.dtype), signal) for _ in range(2)
+        ]
         problem = Problem(network, spec, Ledger(), signal)
-        params = network.init(Stream("init", seeds)).to(hardware.place)
+        params = network.init(Stream("init", seeds)).to(hardware.place, hardware.dtype)
         rng = Stream("step", seeds, hardware)
         return Start(rule, problem, batches, params, rng, rule.init(problem, params, rng))
 

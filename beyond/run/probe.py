@@ -17,6 +17,7 @@ from beyond.problem import Problem
 from beyond.streams import Stream
 
 PROBE_SIZE = 256
+COPIES = 4  # in float64, of what is measured
 GROUP = 1 << 24  # weights measured at once, which bounds the memory of their copies in float64
 SIGNALS = ("activation_norm", "first_activation_norm", "error_norm", "first_error_norm")
 JACOBIAN = ("jacobian_largest", "jacobian_median", "jacobian_smallest")
@@ -88,7 +89,10 @@ class Probe:
 
         No pass is in training: dropout is off, and the network's `buffers` normalise.
         """
-        size = max(1, GROUP // params.shape[1])
+        n_weights, network = params.shape[1], self._network
+        examples = self.batch.inputs.shape[1] * network.example_bytes
+        group = network.hardware.at_once(GROUP // n_weights, COPIES * 8 * n_weights + examples)
+        size = max(1, group)
         parts = []
         for first in range(0, len(params), size):
             some = slice(first, first + size)

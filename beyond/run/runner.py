@@ -14,6 +14,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from beyond.errors import BusyError, InputError, UnsupportedError
+from beyond.hardware import Hardware
 from beyond.run import provenance
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import bar, result, say, spans
@@ -79,13 +80,13 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
 
 
 @contextmanager
-def _arithmetic(threads: int) -> Iterator[None]:
+def _arithmetic(threads: int, hardware: Hardware) -> Iterator[None]:
     """Compute with so many threads, without denormal numbers; then as before."""
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
     torch.set_num_threads(threads)
     try:
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), hardware.repeatable():
             yield
     finally:
         torch.set_num_threads(before)
@@ -140,7 +141,7 @@ def train_stack(
     first, several = cells[0], len(cells) > 1
     with ExitStack() as stack:
         noted = stack.enter_context(noting())
-        stack.enter_context(_arithmetic(first.run.threads))
+        stack.enter_context(_arithmetic(first.run.threads, first.arm.hardware))
         folders = [stack.enter_context(_held(cell, console, patience)) for cell in cells]
         state = folders[0]
         if several:
@@ -301,6 +302,7 @@ def _manifest(
         "classes": list(setup.task.classes),
         "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
+        "device": cell.arm.hardware.told,
         "n_replicas": len(setup.seeds),
         "wall_seconds": wall,
         **provenance.machine(),

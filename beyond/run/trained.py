@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from beyond.contracts import Architecture, Batch, Method, Splits, TargetKind, TaskSpec
 from beyond.data.screening import require_values
 from beyond.errors import InputError, UnsupportedError, require
+from beyond.hardware import HOST, Hardware, placed
 from beyond.network.trainable import Network
 from beyond.problem import Problem
 from beyond.run import provenance
@@ -37,6 +38,8 @@ class Predictor:
         The task's at the seed: they know how inputs, and values, are scaled.
     state
         The method's, of this replica alone (R = 1).
+    hardware : Hardware
+        Of the CPU: how it was trained to compute.
     """
 
     method: Method
@@ -44,11 +47,12 @@ class Predictor:
     spec: TaskSpec
     splits: Splits
     state: Any
+    hardware: Hardware = HOST
 
     @cached_property
     def network(self) -> Network:
         """The network, built for the task."""
-        return self.architecture.build(self.spec)
+        return self.architecture.build(self.spec).on(self.hardware)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the network, which may be of functions that cannot be pickled."""
@@ -184,8 +188,9 @@ class Trained:
         """Return what this seed has learnt; `InputError` for one without weights."""
         known, arm = ", ".join(map(str, self.states)) or "none", self.arm
         require("seed", f"one of those with weights ({known})", seed, seed in self.states)
-        splits = arm.task.at([seed])
-        return Predictor(arm.method, arm.architecture, arm.task.spec, splits, self.states[seed])
+        task, hardware, state = arm.task, arm.hardware.on_host, self.states[seed]
+        splits = placed(task.at([seed]), hardware)
+        return Predictor(arm.method, arm.architecture, task.spec, splits, state, hardware)
 
     def state_dict(self, seed: int) -> dict[str, Tensor]:
         """See `Predictor.state_dict`."""

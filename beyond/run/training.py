@@ -108,7 +108,7 @@ class Training:
         finally:
             self.restore(before)
             self.began = began  # which the time limit counts from
-        if any(tensor.requires_grad for tensor in _tensors(state)):
+        if any(tensor.requires_grad for tensor in tensors(state)):
             raise RuntimeError("a step's state must be detached: it would keep every step's graph")
 
     def _draw(self) -> Batch:
@@ -162,7 +162,7 @@ class Training:
     @property
     def state_bytes(self) -> int:
         """Bytes of the tensors that the method holds for a replica between steps."""
-        held = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.state))
+        held = sum(tensor.numel() * tensor.element_size() for tensor in tensors(self.state))
         return held // len(self.setup.seeds)
 
     def snapshot(self) -> dict[str, Any]:
@@ -183,6 +183,7 @@ class Training:
 
     def restore_last_step(self, step: dict[str, Any]) -> None:
         """Take up what `last_step` returned."""
+        step = moved(step, self.setup.hardware.place)
         self.previous, self.batch = step["previous"], _batch(step["batch"])
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -207,10 +208,10 @@ def _batch(plain: dict[str, Any]) -> Batch:
     return Batch(plain["inputs"], plain["targets"], support)
 
 
-def _tensors(state: Any) -> Iterator[Tensor]:
+def tensors(state: Any) -> Iterator[Tensor]:
     """Tensors of a method's state, however it nests them."""
     if isinstance(state, Tensor):
         yield state
     elif isinstance(state, dict | list | tuple):
         for value in state.values() if isinstance(state, dict) else state:
-            yield from _tensors(value)
+            yield from tensors(value)

@@ -27,8 +27,8 @@ FAULTS = [
     ),
     (
         "beyond/data/episodes.py",
-        "self._shown(pick(families, rows), rng",
-        "self._shown(pick(families, indices[0]), rng",
+        "self._shown(pick(families, rows), fresh",
+        "self._shown(pick(families, indices[0]), fresh",
     ),
     ("beyond/data/episodes.py", "n_query * indices.unsqueeze(2)", "indices.unsqueeze(2)"),
     ("beyond/data/episodes.py", "count * (seed % (2**31 // count))", "seed % (2**31 // count)"),

@@ -8,9 +8,10 @@ import torch
 from beyond import api, catalog
 from beyond.contracts import Method, Signal
 from beyond.errors import InputError
-from beyond.hardware import HOST, Hardware, moved, present
+from beyond.hardware import HOST, Hardware, moved, out_of_memory, present, within_memory
 from beyond.run.cell import prepare
 from beyond.run.loop import train
+from beyond.run.trained import Trained
 from beyond.settings import RunSettings
 from beyond.streams import Stream
 from beyond.testing import methods
@@ -47,8 +48,24 @@ FAULTS = [
     ),
     (
         "beyond/streams.py",
-        "row.normal_(generator=generator)\n        return draws.to(self.device)",
-        "row.normal_(generator=generator)\n        return draws",
+        "row.normal_(generator=generator)\n        return draws.to(self.device, self.dtype)",
+        "row.normal_(generator=generator)\n        return draws.to(self.dtype)",
+    ),
+    # a rule rounds to single precision
+    (
+        "methods/cma_es.py",
+        'population.to(state["like"].dtype)',
+        "population.float()",
+    ),
+    ("beyond/kits/variation.py", "        swap = swap.to(candidates.dtype)\n", ""),
+    ("beyond/hardware.py", "    return compute(size // 2)\n", "    return compute(size)\n"),
+    ("beyond/hardware.py", "min(usual, self.max_memory // size)", "usual"),
+    ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),
+    # what a prediction costs is counted for the attempt that failed, too
+    (
+        "beyond/run/evaluation.py",
+        "                problem.ledger.restore(Ledger())\n",
+        "                pass\n",
     ),
     ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
 ]
@@ -196,3 +213,111 @@ def test_draws_on_the_device_are_made_there():
             expected = [here.normal(3), here.uniform(2), here.integers(9, 2), here.permutation(4)]
             for one, other in zip(copied(moved(found, "cpu")), expected, strict=True):
                 assert torch.equal(one, other)
+
+
+def out_of(memory):
+    raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {memory} GiB")
+
+
+def test_where_memory_runs_out_half_is_tried_once():
+    tried = []
+
+    def compute(size, most):
+        tried.append(size)
+        return size if size <= most else out_of(size)
+
+    assert within_memory(8, lambda size: compute(size, 4)) == 4
+    with pytest.raises(torch.OutOfMemoryError):
+        within_memory(8, lambda size: compute(size, 3))
+    assert tried == [8, 4, 8, 4]
+    with pytest.raises(torch.OutOfMemoryError):
+        within_memory(1, lambda size: compute(size, 0))
+    with pytest.raises(ZeroDivisionError):
+        within_memory(8, lambda size: size // 0)
+
+
+def test_the_hosts_errors_are_known_as_torch_has_them():
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(1 << 60)
+    assert out_of_memory(caught.value)
+    assert not out_of_memory(RuntimeError("a shape is wrong"))
+
+
+def test_a_population_and_an_evaluation_are_the_same_in_halves(monkeypatch):
+    setup = methods.Trial(catalog.load("method", "genetic"), "genetic").setup(steps=2)
+    whole, outputs, sizes = methods.run(setup), setup.network.outputs, []
+
+    def limited(params, inputs):
+        size = len(params) * inputs.shape[1]
+        sizes.append(size)  # that of an evaluation comes first, then that of a population
+        return (
+            out_of(size)
+            if size == max(sizes) and sizes.count(size) == 1
+            else outputs(params, inputs)
+        )
+
+    monkeypatch.setattr(setup.network, "outputs", limited)
+    halves = methods.run(setup)
+    assert set(halves["runs"]["status"]) == {"finished"}
+    for table, rows in whole.items():
+        require_same_rows(halves[table], rows, table, 1e-4, 1e-5)
+    assert sizes[1] == sizes[0] // 2
+
+
+def test_memory_that_is_not_there_is_a_row_with_a_reason():
+    @dataclass(frozen=True)
+    class Hungry(Stray):
+        def step(self, state, batch, problem, rng):
+            return out_of(2048)
+
+    runs = methods.run(methods.Trial(Hungry(), "hungry").setup(steps=2))["runs"]
+    assert set(runs["status"]) == {"failed"}
+    assert runs["reason"].iloc[0].startswith("out of memory: fewer seeds in a run, smaller batches")
+    assert runs["reason"].iloc[0].endswith("Tried to allocate 2048 GiB)")
+
+
+def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
+    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
+    few = replace(setup, hardware=Hardware(max_memory=300 * setup.network.example_bytes))
+    sizes, predict = [], type(setup.method).predict
+
+    def watched(self, state, problem, batch):
+        sizes.append(batch.inputs.shape[:2].numel())
+        return predict(self, state, problem, batch)
+
+    monkeypatch.setattr(type(setup.method), "predict", watched)
+    bounded = methods.run(few)
+    assert max(sizes) == 300
+    for table, rows in methods.run(setup).items():
+        require_same_rows(bounded[table], rows, table, 1e-4, 1e-5)
+    assert max(sizes) > 300
+
+
+def test_a_run_in_double_precision_is_the_same_run_without_its_rounding():
+    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=20)
+    single, double = (
+        methods.run(replace(setup, hardware=Hardware(precision=precision)))
+        for precision in ("float32", "float64")
+    )
+    gap = require_same_rows(double["curves"], single["curves"], "curves", 1e-5, 1e-6)
+    assert gap > 0
+
+
+def test_weights_in_double_precision_predict_as_they_did(tmp_path):
+    settings = {"seeds": 3, "precision": "float64", "max_memory": 0.5, "keep_weights": True}
+    study = api.run(
+        "backprop", "image/digits", epochs=1, runs=str(tmp_path), progress=False, **settings
+    )
+    path = tmp_path / "adhoc" / study.runs["run_id"].iloc[0]
+    trained = Trained.load(path)
+    assert trained.arm.variant == "budget.epochs=1, precision=float64, max_memory=0.5"
+    assert trained.arm.hardware.max_memory == 500_000_000
+    predictor = trained.at(1)
+    assert {weight.dtype for weight in predictor.state_dict().values()} == {torch.float64}
+    splits = trained.arm.task.at([1])
+    test = splits.batch("test", torch.arange(splits.size("test")).unsqueeze(0))
+    raw = trained.arm.task.examples().inputs[
+        splits.ids("test", torch.arange(splits.size("test"))[None])[0]
+    ]
+    right = (torch.as_tensor(predictor.predict(raw)) == test.targets[0]).double().mean().item()
+    assert right == study.runs.query("seed == 1")["best_test_score"].iloc[0]

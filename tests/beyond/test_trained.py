@@ -28,7 +28,7 @@ FAULTS = [
         "(self.splits.in_units(outputs) if values else outputs)[0]",
         "outputs[0]",
     ),
-    ("beyond/run/trained.py", "arm.task.at([seed])", "arm.task.at([self.seeds[0]])"),
+    ("beyond/run/trained.py", "placed(task.at([seed])", "placed(task.at([self.seeds[0]])"),
     (
         "beyond/run/trained.py",
         'outdated := provenance.outdated(manifest["sources"])',

@@ -7,7 +7,7 @@ from methods.constant import Constant
 
 FAULTS = [
     # the rarest class
-    ("methods/constant.py", "counts.float().add(1).log()", "-counts.float().add(1).log()"),
+    ("methods/constant.py", "= counts.to(", "= -counts.to("),
     # certain of itself
     ("methods/constant.py", "add(1).log()", "add(1)"),
     ("methods/constant.py", "batch.targets.mean(1)", "batch.targets.median(1).values"),
