@@ -14,7 +14,7 @@ from beyond.run.loop import train
 from beyond.run.trained import Trained
 from beyond.settings import RunSettings
 from beyond.streams import Stream
-from beyond.testing import methods
+from beyond.testing import methods, tasks
 from beyond.testing.checks import of
 from beyond.testing.compare import copied, require_same_rows, saved
 from beyond.testing.pretended import HARDWARE, pretended
@@ -31,11 +31,6 @@ FAULTS = [
         "beyond/run/training.py",
         'moved(snapshot["state"], self.setup.hardware.place)',
         'snapshot["state"]',
-    ),
-    (
-        "beyond/run/selection.py",
-        'moved(snapshot["kept"], self._evaluation.network.hardware.place)',
-        'snapshot["kept"]',
     ),
     # what is kept can be read on that device alone
     ("beyond/run/selection.py", 'moved(self.kept, "cpu")', "self.kept"),
@@ -61,12 +56,6 @@ FAULTS = [
     ("beyond/hardware.py", "    return compute(size // 2)\n", "    return compute(size)\n"),
     ("beyond/hardware.py", "min(usual, self.max_memory // size)", "usual"),
     ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),
-    # what a prediction costs is counted for the attempt that failed, too
-    (
-        "beyond/run/evaluation.py",
-        "                problem.ledger.restore(Ledger())\n",
-        "                pass\n",
-    ),
     ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
 ]
 
@@ -106,6 +95,18 @@ def test_a_tensor_left_on_the_cpu_is_found(check):
     more = ("mlp",) if check is methods.steps_elsewhere else ()
     with pytest.raises(AssertionError, match=r"aten\.add\.Tensor is given tensors of two devices"):
         of(check, methods.Trial(Stray(), "stray"), *more)()
+
+
+@pytest.mark.parametrize("check", [methods.steps_elsewhere, methods.steps_in_double])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("cma_es", "mlp"), ("genetic", "mlp"), ("backprop", "symbols")]
+)
+def test_a_step_elsewhere_ends_as_usual(name, kind, check):
+    of(check, methods.Trial(catalog.load("method", name), name), kind)()
+
+
+def test_a_task_serves_and_scores_elsewhere_as_usual():
+    of(tasks.works_elsewhere, catalog.load("task", "regression/linear_teacher"))()
 
 
 def test_what_waits_for_the_device_is_counted():
@@ -191,6 +192,8 @@ def test_what_is_there_is_one_arm_and_what_is_another_is_another(monkeypatch):
     assert prepare(paired).hardware == Hardware("cuda", "host")
     again = type(paired).of(paired.settings, "backprop")
     assert again.arm.id == paired.arm.id
+    typed = type(paired).of({**paired.settings, "device": "auto"}, "backprop")
+    assert typed.settings["device"] == "cuda"
 
 
 def test_by_default_a_run_is_on_the_cpu():
