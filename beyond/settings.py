@@ -305,6 +305,9 @@ class RunSettings:
     test_also : dict of str to list, optional
         Other values of settings that only a prediction uses (`Method.PREDICTION`): at the end the
         test split is scored with each too.
+    follow : str, optional
+        What follows runs while they are trained: tensorboard, mlflow, wandb, or a class,
+        `package.module.Name` (see `beyond.run.live`).
     stacked : bool
         Whether cells of a sweep that differ only in seeds, or in settings that may have a value for
         each replica, are trained together.
@@ -326,6 +329,7 @@ class RunSettings:
     runs: Text = "runs"
     study_name: Text = "adhoc"
     test_also: Annotated[dict[str, Annotated[list[Any], MinLen(1)]] | None, ALSO] = None
+    follow: Text | None = None
     stacked: bool = True
     rerun: Literal["none", "stale", "failed", "all"] = "none"
 

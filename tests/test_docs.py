@@ -89,6 +89,8 @@ def commands():
 
 @pytest.mark.parametrize("arguments", [*commands()], ids=" ".join)
 def test_a_command_is_one_that_is_understood(arguments, beyond):
+    if any("submitit" in one for one in arguments):  # it brings its choices
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     left_out = ("plan", "+paper=all")  # commands beside what Hydra composes
     arguments = [one for one in arguments if not one.startswith(left_out)]
     status, told, shown = beyond("--cfg", "job", *arguments)

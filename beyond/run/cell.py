@@ -16,6 +16,7 @@ from beyond.ledger import Budget
 from beyond.replicas import require_replicas
 from beyond.run import provenance
 from beyond.run.arm import Arm
+from beyond.run.live import follower
 from beyond.run.setup import Setup
 from beyond.settings import RunSettings
 
@@ -137,6 +138,7 @@ def prepare(cell: Cell) -> Setup:
     """Build task, method and network; raise `InputError` for a setting that is out of range."""
     arm = cell.arm
     arm.hardware.require()
+    follower(cell.run.follow)  # refused before any work
     arm.task.at(cell.seeds)  # what only shows with the data
     require_replicas(arm.method, len(cell.seeds))
     require_replicas(arm.architecture, len(cell.seeds))

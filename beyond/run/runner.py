@@ -19,6 +19,7 @@ from beyond.run import provenance
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import bar, result, say, spans
 from beyond.run.interruption import noting
+from beyond.run.live import follower, following
 from beyond.run.lock import PATIENCE
 from beyond.run.loop import Progress, never, skip, train
 from beyond.run.outcome import worst
@@ -158,9 +159,12 @@ def train_stack(
             say(console, f"{label}: {state.unusable}, starting again")
         clock = perf_counter()
         try:
-            with bar(console if shown else None, label) as move:
+            with (
+                bar(console if shown else None, label) as move,
+                _followed(cells, setup, console) as follow,
+            ):
                 asked = lambda: noted() or stop()  # noqa: E731
-                ended = _train(setup, state, snapshot, keep_skipped, move, asked)
+                ended = _train(setup, state, snapshot, keep_skipped, move, follow, asked)
         except (UnsupportedError, InputError):
             if several or not state.begun:
                 state.remove()
@@ -183,6 +187,22 @@ def train_stack(
         if several:
             state.remove()
     return statuses
+
+
+@contextmanager
+def _followed(
+    cells: Sequence[Cell], setup: Setup, console: Console
+) -> Iterator[Callable[[Progress], None]]:
+    """Let the follower that was asked for follow the cells of a stack."""
+    first, labels = cells[0], {cell.run_id: cell.label for cell in cells}
+    kind = follower(first.run.follow)
+    runs = [
+        {**identity, "seed": seed, "label": labels[identity["run_id"]]}
+        for identity, seed in zip(setup.identities, setup.seeds, strict=True)
+    ]
+    live = kind and kind(first.study)
+    with following(live, runs, lambda line: say(console, f"{first.label}: {line}")) as follow:
+        yield follow
 
 
 def fail_cell(cell: Cell, reason: str, console: Console) -> None:
@@ -247,6 +267,7 @@ def _train(
     snapshot: dict[str, Any] | None,
     keep_skipped: bool,
     move: Callable[..., None],
+    follow: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> Progress:
     """Record all that a run yields; return the last of it, without `runs` if it was stopped."""
@@ -254,6 +275,7 @@ def _train(
     try:
         for progress in train(setup, snapshot, stop):
             folder.add(progress)
+            follow(progress)
             if progress.curves or progress.of == "pre-training":
                 told = progress.spent, progress.score, progress.of
                 logging.info("spent %.4f validation %.4f of %s", *told)
@@ -263,6 +285,7 @@ def _train(
             raise
         progress = skip(setup, str(error))
         folder.add(progress)
+        follow(progress)
     assert progress is not None
     return progress
 
