@@ -167,7 +167,7 @@ def test_a_missing_package_is_told_with_its_extra(name, monkeypatch):
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
 def test_each_has_a_choice_and_an_extra(name):
     assert catalog.read("live", name)["follow"] == name
-    assert live.KNOWN[name].EXTRA == name
+    assert name == live.KNOWN[name].EXTRA
 
 
 def test_tensorboard_reads_the_numbers_back(follow):
