@@ -49,7 +49,7 @@ def recalled(beyond, monkeypatch):
 
     def run(*arguments):
         with monkeypatch.context() as patched:
-            patched.setattr("beyond.run.main._register_sweeper", forbidden)
+            patched.setattr("beyond.run.main._register_plugins", forbidden)
             try:
                 return beyond(*arguments)
             except AssertionError:
