@@ -61,6 +61,7 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
     ),
     "gradient_norms": lambda study, task, _: training.gradient_norms(study.tables, task),
     "update_cosine": lambda study, task, looks: training.update_cosine(study.tables, task, looks),
+    "tuning": lambda study, task, looks: training.tuning(study.tables, study.tuning(), task, looks),
     "error_consistency": lambda study, task, _: examples.error_consistency(study.examples(), task),
     "reliability": lambda study, task, looks: examples.reliability(study.examples(), task, looks),
     "recall": lambda study, task, _: examples.recall(study.examples(), task),
@@ -125,6 +126,10 @@ class Plots:
     def update_cosine(self, task: str | None = None) -> list[Axes]:
         """Cosine of each arm's updates with the direction of steepest descent."""
         return self._of_task("update_cosine", task)
+
+    def tuning(self, task: str | None = None) -> list[Axes]:
+        """Expected best validation score after some trials."""
+        return self._of_task("tuning", task)
 
     def error_consistency(self, task: str | None = None) -> list[Axes]:
         """How far two arms err on the same examples."""

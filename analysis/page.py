@@ -32,6 +32,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         "paired_differences": study.differences(),
         "cost_to_target": study.cost_to_target(),
         "failures": study.failures(),
+        **study.tuning(),
     }
     for name, frame in (frames | found).items():
         write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
@@ -81,6 +82,7 @@ def _section(study: Study, drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
         "differences": None if reference is None else shown.difference_columns(differences),
         "reference": reference,
         "targets": None if targets.empty else shown.target_columns(targets),
+        "tuning": shown.tuning_columns(study.tuning(), task) if study.tuning() else None,
         "examples": examples.section(study.tables, study.examples(), task),
         "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
     }

@@ -182,6 +182,58 @@ def target_columns(targets: Frame) -> Frame:
     return pd.DataFrame(columns)
 
 
+def tuning_columns(found: Mapping[str, Frame], task: str) -> dict[str, Frame]:
+    """Tables of the tuning of one task's arms: gains, trials, sensitivity, costs."""
+    names = ("gains", "trials", "sensitivity", "costs")
+    gains, after, settings, costs = (
+        found[f"tuning_{name}"][found[f"tuning_{name}"]["task"] == task] for name in names
+    )
+    wide: dict[str, Any] = {"arm": sorted(after["arm"].unique())}
+    for k in sorted(map(int, after["k"].unique())):
+        rows = after[after["k"] == k].set_index("arm").reindex(wide["arm"])
+        wide[f"{k} trial{'s' * (k > 1)}"] = [
+            interval(*row) for row in rows[["validation", "low", "high"]].to_numpy()
+        ]
+    rows = after.sort_values("k").drop_duplicates("arm", keep="last").set_index("arm")
+    wide["test, of all"] = rows["test"].reindex(wide["arm"]).map(score_text).array
+    return {
+        "gains": pd.DataFrame(
+            {
+                "arm": gains["arm"],
+                "defaults": gains["default"].map(score_text),
+                "tuned": gains["tuned"].map(score_text),
+                "gain [95 % interval]": [
+                    interval(*row) for row in gains[["mean", "low", "high"]].to_numpy()
+                ],
+                "pairs": gains["n"].map(str),
+                "p": gains["p"].map(number),
+                "tuned settings": [
+                    ", ".join(f"{name}={value}" for name, value in row.items())
+                    for row in gains["settings"]
+                ],
+            }
+        ),
+        "trials": pd.DataFrame(wide),
+        "sensitivity": pd.DataFrame(
+            {
+                "arm": settings["arm"],
+                "setting": settings["setting"],
+                "explains": settings["share"].map(share),
+                "p": settings["p"].map(number),
+                "in the best trial": settings["best"].map(str),
+            }
+        ),
+        "costs": pd.DataFrame(
+            {
+                "arm": costs["arm"],
+                "trials": costs["trials"].map(str),
+                "not finished": costs["not_finished"].map(str),
+                **{_COST_NAMES[cost]: costs[cost].map(number) for cost in COSTS},
+            }
+        ),
+    }
+
+
 def failure_columns(failures: Frame) -> Frame:
     """Replicas that did not finish."""
     return failures.assign(spent=failures["spent"].map(share)).rename(

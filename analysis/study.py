@@ -155,8 +155,17 @@ class Study:
     def caveats(self) -> list[str]:
         """Say what weakens the comparison, a line each."""
         from analysis.sentences import warnings
+        from analysis.tuning import faults
 
-        return list(warnings(self.tables))
+        return [*warnings(self.tables), *faults(self._trials)]
+
+    def trials(self) -> Frame:
+        """One row for each trial of the study's tuning, if it has any; see `tuning.trials`."""
+        return self._trials
+
+    def tuning(self) -> dict[str, Frame]:
+        """Return tables of what tuning has cost and gained, by name; none if nothing was tuned."""
+        return self._tuning
 
     def compare(self, against: str, reference: str | None = None) -> Study:
         """Put published arms beside this study's, without training them again.
@@ -244,6 +253,25 @@ class Study:
         from analysis.summaries import failures
 
         return failures(self.tables)
+
+    @cached_property
+    def _trials(self) -> Frame:
+        from analysis.tuning import trials
+
+        return trials(self.folder, self.tables)
+
+    @cached_property
+    def _tuning(self) -> dict[str, Frame]:
+        from analysis.tuning import after_trials, costs, gains, sensitivity
+
+        if self._trials.empty:
+            return {}
+        return {
+            "tuning_gains": gains(self.folder, self.tables),
+            "tuning_trials": after_trials(self._trials),
+            "tuning_sensitivity": sensitivity(self._trials),
+            "tuning_costs": costs(self._trials),
+        }
 
     @cached_property
     def _examples(self) -> dict[str, Frame]:

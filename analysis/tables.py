@@ -49,7 +49,9 @@ _RUN_NUMBERS = (
     *(f"pretraining_{cost}" for cost in _LEDGER if cost != "steps"),
     "state_bytes",
 )
-_RUN_WORDS = ("variant", "reason", "split", "budget_currency", "data", "release")  # "" if missing
+_RUN_WORDS = (  # "" if missing
+    *("variant", "tuned", "reason", "split", "budget_currency", "data", "release"),
+)
 _CURVES = (
     *("run_id", "task", "seed", "checkpoint"),
     *(cost for cost in _LEDGER if cost != "steps"),
@@ -88,7 +90,8 @@ class Tables:
     runs : DataFrame
         One row per replica. Its `task` is what arms are compared on, see `_conditions`, and
         `task_name` the one recorded; its `arm` is what is compared, named so that it differs from
-        every other on its task. `settings` are those in which all arms of its task differ from the
+        every other on its task; `tuned` in it stands for the settings that were.
+        `settings` are those in which all arms of its task differ from the
         defaults alike, `spent` is the share of its budget, `data` the checksum of its data,
         `release` where it was published, empty for the study's.
     manifests : dict of str to dict
@@ -193,7 +196,8 @@ def load(folder: str | Path) -> Tables:
     manifests = {cell.name: manifest for cell, manifest in found.items()}
     recorded = recorded_runs(cells)
     checksums = {run: made.get("data_sha256") for run, made in by_run(manifests).items()}
-    runs, repeated = once(labelled(recorded.assign(data=recorded["run_id"].map(checksums))))
+    known = {"data": recorded["run_id"].map(checksums), "tuned": _tuned(folder, recorded)}
+    runs, repeated = once(labelled(recorded.assign(**known)))
     curves = _read(cells, "curves", _CURVES)
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
     key = ["run_id", "seed", "checkpoint"]
@@ -224,6 +228,16 @@ def finished(folder: Path) -> dict[Path, dict[str, Any]]:
 def recorded_runs(cells: list[Path]) -> Frame:
     """Return the runs tables of cells as one, as they were recorded."""
     return _read(cells, "runs", (*RUN_TEXT, "seed"))
+
+
+def _tuned(folder: Path, runs: Frame) -> pd.Series:
+    """Names of the settings that were tuned in each run; empty where none were."""
+    noted = folder / "tuned.json"
+    told = json.loads(noted.read_bytes()) if noted.exists() else []
+    settings = {
+        row["tuned"]: ", ".join(row["settings"]) for row in told if row["tuned"] != row["default"]
+    }
+    return runs["run_id"].map(lambda run: settings.get(str(run).partition("-")[0], ""))
 
 
 def _read(cells: list[Path], name: str, required: Sequence[str]) -> Frame:
@@ -361,11 +375,17 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     }
     told = [
         ", ".join(
-            part
-            for part in settings[variant]
-            if part not in shared | of_condition | implied[network]
+            [
+                *(
+                    part
+                    for part in settings[variant]
+                    if part not in shared | of_condition | implied[network]
+                    and part.partition("=")[0] not in tuned.split(", ")
+                ),
+                *(["tuned"] if tuned else []),
+            ]
         )
-        for variant, network in runs[["variant", "network"]].to_numpy()
+        for variant, network, tuned in runs[["variant", "network", "tuned"]].to_numpy()
     ]
     inside = pd.Series(told, runs.index, dtype=object)
     arm = arm.where(inside == "", arm + " [" + inside + "]")

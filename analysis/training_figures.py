@@ -28,7 +28,7 @@ from analysis.canvas import (
     short,
 )
 from analysis.statistics import INTERVAL, Array
-from analysis.tables import Tables
+from analysis.tables import Frame, Tables
 from analysis.trajectories import (
     GRADIENT_RANGE,
     Band,
@@ -252,6 +252,46 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     return Picture("update-cosine", alt, figure)
 
 
+class _Doublings:
+    """An axis on which twice as many are one step further."""
+
+    def place(self, costs: Array) -> Array:
+        return np.log2(costs)
+
+
+def tuning(
+    tables: Tables, found: Mapping[str, Frame], task: str, looks: dict[str, Look]
+) -> Picture | None:
+    """Expected best validation score after some trials; where arms are many, a row a signal."""
+    if not found:
+        return None
+    after = found["tuning_trials"]
+    score, bands = tables.score(task), dict[str, Band]()
+    for arm, rows in after[after["task"] == task].groupby("arm"):
+        if arm in looks:
+            k, mean, low, high = rows[["k", "validation", "low", "high"]].to_numpy(float).T
+            bands[str(arm)] = Band(k, mean, low, high, np.zeros(len(rows)), int(rows["n"].iloc[0]))
+    if not bands:
+        return None
+    limits = canvas.score_limits(_shown(bands), score)
+    note = (
+        "Line: mean over all choices of so many of the arm's trials of the best validation score "
+        "among them. Bar, at every mark: in four of five choices it lies there."
+    )
+    crowds = _crowds(tables, task, bands)
+    height = 3.2 if len(crowds) == 1 else 2.0
+    figure, panels_of = _rows(crowds, 1, height, f"{task}: tuning", note, looks)
+    ticks = sorted({float(k) for band in bands.values() for k in band.cost})
+    for (axes,), (_, arms, background) in zip(panels_of, crowds, strict=True):
+        _draw_arms(axes, _Doublings(), bands, looks, arms, background)
+        axes.set(xlim=(-0.1, np.log2(ticks[-1]) + 0.1), ylim=limits, xlabel="trials")
+        canvas.draw_ticks(axes, "x", {float(np.log2(k)): f"{k:g}" for k in ticks})
+        axes.set_ylabel(f"best validation {score}")
+        canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
+    alt = f"Line chart: expected best validation {score} on {task} of {len(bands)} arms by trials."
+    return Picture("tuning", alt, figure)
+
+
 def seeds(counts: Iterable[int]) -> str:
     """Say how many seeds there are: "5 seeds", "3-5 seeds"."""
     counts = sorted(set(counts))
@@ -325,7 +365,7 @@ def _rows(
 
 def _draw_arms(
     axes: Axes,
-    axis: CostAxis,
+    axis: CostAxis | _Doublings,
     bands: dict[str, Band],
     looks: dict[str, Look],
     arms: Iterable[str],
