@@ -37,7 +37,7 @@ FAULTS = [
     ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker), patience)\n", ""),
     ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
     ("beyond/run/record.py", "return pid if machine == node() else None", "return pid"),
-    ("beyond/run/record.py", "            (self.path / TRAINER).unlink(missing_ok=True)\n", ""),
+    ("beyond/run/record.py", "(self.path / TRAINER).unlink(missing_ok=True)", "pass"),
     ("beyond/files.py", "        part.unlink(missing_ok=True)\n", "        pass\n"),
     ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
 ]
