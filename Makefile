@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := beyond methods tasks analysis hydra_plugins benchmarks
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample wheel methods tables docs docs-serve notebooks pages release bench clean
+.PHONY: help compare test harness test-slow check lint words types imports dead unit conf mutants mutants-sample soak soak-short wheel methods tables docs docs-serve notebooks pages release bench clean
 help:  ## list the targets
 	@grep -E '^[a-z0-9.%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -69,6 +69,12 @@ mutants: $(VENV)/.installed-test  ## every deliberate fault: each must be caught
 
 mutants-sample:  ## twelve of the deliberate faults, chosen by the date
 	$(BIN)/python -m tests.mutants --sample 12
+
+soak: $(VENV)/.installed-test  ## kill a study of 200 cells fifty times, and fill its disk: it must end as one left alone
+	$(BIN)/python -um tests.soak --cells 200 --kills 50 --full-disk
+
+soak-short: $(VENV)/.installed-test  ## the same in a minute
+	$(BIN)/python -um tests.soak --cells 12 --kills 4 --full-disk
 
 wheel: | $(BIN)/python  ## build dist/*.whl, to install anywhere
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from platform import node
 from time import monotonic
@@ -203,7 +204,7 @@ class RunFolder:
         """Save the state before the end, to go on from."""
         rows = json.dumps(self._rows)  # in one piece: torch looks at every object by itself
         saved = {"snapshot": self._snapshot, "rows": rows, "origin": self._origin}
-        write_whole(self.path / "state.pt", lambda path: torch.save(saved, path))
+        write_whole(self.path / "state.pt", lambda path: _save(saved, path))
         self._saved_at = monotonic()
 
     def _write(self, name: str, text: str) -> None:
@@ -223,7 +224,7 @@ class RunFolder:
     def keep(self, weights: Mapping[int, Any]) -> str:
         """Write what was selected, by seed (see `beyond.run.trained`); return the file's hash."""
         path = self.path / WEIGHTS
-        write_whole(path, lambda path: torch.save(dict(weights), path))
+        write_whole(path, lambda path: _save(dict(weights), path))
         return hash_of(path)
 
     def parts(self) -> dict[str, Part]:
@@ -266,6 +267,13 @@ class RunFolder:
         self._write("manifest.json", text)
         for left in (self.path / "state.pt", *self.path.glob(f"*{PART}")):
             left.unlink(missing_ok=True)
+
+
+def _save(saved: Any, path: Path) -> None:
+    """Write what `torch.load` reads; where there is no room, torch raises no `OSError`."""
+    buffer = BytesIO()
+    torch.save(saved, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def hash_of(path: Path) -> str:

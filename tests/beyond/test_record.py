@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Timer
 
 import pandas as pd
@@ -38,6 +39,11 @@ FAULTS = [
     ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
     ("beyond/run/record.py", "return pid if machine == node() else None", "return pid"),
     ("beyond/run/record.py", "(self.path / TRAINER).unlink(missing_ok=True)", "pass"),
+    (
+        "beyond/run/record.py",
+        "    torch.save(saved, buffer)\n    path.write_bytes(buffer.getbuffer())",
+        "    torch.save(saved, path)",
+    ),
     ("beyond/files.py", "        part.unlink(missing_ok=True)\n", "        pass\n"),
     ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
 ]
@@ -272,10 +278,20 @@ def test_a_write_that_is_cut_off_leaves_the_old_file_whole(folder, monkeypatch):
         path.write_bytes(before[:10])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", half)
+    monkeypatch.setattr("beyond.run.record._save", half)
     with pytest.raises(KeyboardInterrupt):
         folder.add(progress(1))
     assert (folder.path / "state.pt").read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_state_that_finds_no_room_is_an_error_of_the_system(tmp_path, monkeypatch):
+    """Torch raises another."""
+    folder = RunFolder(tmp_path, save_every=0)
+    (tmp_path / "state.pt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        folder.add(progress(0))
+    assert not list(tmp_path.iterdir())
 
 
 def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypatch):
