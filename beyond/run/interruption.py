@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import parent_process
 from threading import Event, Thread, current_thread, main_thread
@@ -16,6 +17,8 @@ ENDING = tuple(
 )
 # how workers are told by whoever started them; it does nothing to a process that is not one yet
 WORD = getattr(signal, "SIGURG", None)
+# how a cluster says that it wants its machine back; only to who listens, as what submits jobs does
+RECALL = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 PATIENCE = 1.0  # seconds until a process ends that nobody can give work
 _idle = Event()
 
@@ -79,36 +82,60 @@ def noting(heeded: Callable[[], bool] = lambda: True) -> Iterator[Callable[[], b
             signal.raise_signal(came[0])
 
 
+@dataclass
+class Listening:
+    """What a worker has been told.
+
+    Attributes
+    ----------
+    parent : int
+        The process that must live.
+    told : list of int
+        Signals to end by.
+    passed_on : bool
+        After it has ended: whether all of these had a handler before, which let it go on.
+    """
+
+    parent: int
+    told: list[int] = field(default_factory=list)
+    passed_on: bool = False
+
+    def __call__(self) -> bool:
+        """Say whether to end."""
+        return bool(self.told) or os.getppid() != self.parent
+
+
 @contextmanager
-def listening(home: int) -> Iterator[Callable[[], bool]]:
+def listening(home: int) -> Iterator[Listening]:
     """Be a worker: end when its parent says so, or is gone, or when it is terminated itself.
 
-    What a terminal sends to all of its processes is its parent's affair.
+    What a terminal sends to all of its processes is its parent's affair. A signal that whoever
+    launched us handles, as submitit does to queue a job again, is handled so in the end, when what
+    was under way is saved.
 
     Parameters
     ----------
     home : int
         The process that launched it, perhaps through others.
-
-    Yields
-    ------
-    callable
-        Says whether to end.
     """
-    told, parent = list[int](), home if parent_process() else os.getppid()
+    listener = Listening(home if parent_process() else os.getppid())
 
     def listen(number: int, _: object) -> None:
         if number in heeded:
-            told.append(number)
+            listener.told.append(number)
 
-    heeded = {signal.SIGTERM, *([] if WORD is None else [WORD])}
+    handled = {n for n in (signal.SIGTERM, *RECALL) if callable(signal.getsignal(n))}
+    heeded = {signal.SIGTERM, *handled, *([] if WORD is None else [WORD])}
     with _handled(listen, heeded.union(ENDING)):
         _idle.clear()
-        _leave_with(parent)
+        _leave_with(listener.parent)
         try:
-            yield lambda: bool(told) or os.getppid() != parent
+            yield listener
         finally:
             _idle.set()
+    for number in handled.intersection(listener.told):
+        signal.raise_signal(number)
+    listener.passed_on = bool(listener.told) and handled.issuperset(listener.told)
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -59,9 +58,16 @@ class Worker:
 
         Nobody else's is waited for.
         """
-        here = os.getpid() == self.launcher
-        with nullcontext(never) if here else listening(self.launcher) as stop:
-            return self._statuses(stop)
+        if os.getpid() == self.launcher:
+            return self._statuses(never)
+        statuses = list[str]()
+        while True:
+            with listening(self.launcher) as told:
+                statuses += self._statuses(told)
+            if not told.passed_on:
+                return statuses
+            # who handles such signals lets us go on
+            statuses = [status for status in statuses if status != INTERRUPTED]
 
     def _statuses(self, stop: Callable[[], bool]) -> list[str]:
         statuses, waiting = list[str](), list(self.stacks)

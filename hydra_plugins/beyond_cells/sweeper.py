@@ -313,8 +313,11 @@ class CellSweeper(BasicSweeper):
         """Run as many workers as the launcher has processes; return what each of them does."""
         assert self.config is not None
         assert self.hydra_context is not None
+        # what launchers compose in a worker: nothing of what was typed, its cells are settings
+        config, folder = deepcopy(self.config), self.folder.as_posix().replace('"', '\\"')
+        OmegaConf.update(config, "hydra.overrides.hydra", [f'hydra.sweep.dir="{folder}"'])
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=worker, config=self.config
+            hydra_context=self.hydra_context, task_function=worker, config=config
         )
         n_processes = self.n_workers or _processes(self.config.hydra.launcher)
         jobs = [[]] * min(n_processes, len(worker.stacks))

@@ -20,6 +20,9 @@ from beyond.run.runner import INTERRUPTED, run_cell, train_stack
 from beyond.run.training import Training
 
 FAULTS = [
+    ("beyond/run/interruption.py", "signal.raise_signal(number)", "pass"),
+    ("beyond/run/interruption.py", "and handled.issuperset(listener.told)", ""),
+    ("beyond/run/interruption.py", "if callable(signal.getsignal(n))}", "}"),
     # who handled the signal before never hears of it; a second one is noted too
     (
         "beyond/run/interruption.py",
@@ -141,6 +144,30 @@ def test_a_worker_hears_its_parent_and_not_its_terminal():
         assert not stop()
         signal.raise_signal(signal.SIGTERM)
         assert stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_that_the_launcher_handles_is_handed_on_in_the_end(number):
+    came, before = list[int](), signal.signal(number, lambda came_, _: came.append(came_))
+    try:
+        with listening(os.getppid()) as told:
+            signal.raise_signal(number)
+            assert told()
+            assert came == []
+        assert came == [number]
+        assert told.passed_on
+        with listening(os.getppid()) as told:
+            signal.raise_signal(number)
+            signal.raise_signal(WORD)
+        assert not told.passed_on  # whoever started us lets nobody go on
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_signal_that_nobody_handles_is_left_alone():
+    with listening(os.getppid()) as told:
+        assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+    assert not told.passed_on
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch):
