@@ -33,7 +33,11 @@ FAULTS = [
     # nohup is of no use
     ("beyond/run/interruption.py", "if former not in (signal.SIG_IGN, None):", "if True:"),
     # a worker goes on by itself, or ends because of its terminal
-    ("beyond/run/interruption.py", "bool(told) or os.getppid() != parent", "bool(told)"),
+    (
+        "beyond/run/interruption.py",
+        "bool(self.told) or os.getppid() != self.parent",
+        "bool(self.told)",
+    ),
     ("beyond/run/interruption.py", "        if number in heeded:\n", "        if number:\n"),
     # stopped without its state
     (
