@@ -72,7 +72,7 @@ class Means(Live):
 
     def begin(self, runs: Sequence[Row]) -> None:
         for run_id, run in {run["run_id"]: run for run in runs}.items():
-            self._opened[run_id] = self.open(run)
+            self._opened[run_id] = self.start(run)
 
     def checkpoint(self, curves: Sequence[Row], layers: Sequence[Row]) -> None:
         steps = {row["run_id"]: row["steps"] for row in curves}
@@ -86,10 +86,10 @@ class Means(Live):
         told = [(row["run_id"], "test", row["best_test_score"]) for row in runs]
         values = _means(told)
         for run_id, opened in self._opened.items():
-            self.close(opened, values.get(run_id, {}))
+            self.finish(opened, values.get(run_id, {}))
 
     @abstractmethod
-    def open(self, run: Row) -> Any:
+    def start(self, run: Row) -> Any:
         """Begin a cell; return what its numbers go to."""
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Means(Live):
         """Take a cell's numbers after so many steps."""
 
     @abstractmethod
-    def close(self, opened: Any, values: Mapping[str, float]) -> None:
+    def finish(self, opened: Any, values: Mapping[str, float]) -> None:
         """End a cell; `values` may have its `test` score at the best checkpoint."""
 
 
@@ -106,7 +106,7 @@ class TensorBoard(Means):
 
     PACKAGE = EXTRA = "tensorboard"
 
-    def open(self, run: Row) -> Any:
+    def start(self, run: Row) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
         short = "".join(letter if letter.isalnum() else "-" for letter in run["label"])[:80]
@@ -117,7 +117,7 @@ class TensorBoard(Means):
             opened.add_scalar(name, value, step)
         opened.flush()
 
-    def close(self, opened: Any, values: Mapping[str, float]) -> None:
+    def finish(self, opened: Any, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             opened.add_scalar(name, value)
         opened.close()
@@ -128,7 +128,7 @@ class MLflow(Means):
 
     PACKAGE = EXTRA = "mlflow"
 
-    def open(self, run: Row) -> Any:
+    def start(self, run: Row) -> Any:
         from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
         here = f"sqlite:///{(self.study / 'mlflow.db').resolve()}"
@@ -148,7 +148,7 @@ class MLflow(Means):
             opened, [Metric(name, value, now, step) for name, value in values.items()]
         )
 
-    def close(self, opened: Any, values: Mapping[str, float]) -> None:
+    def finish(self, opened: Any, values: Mapping[str, float]) -> None:
         self.log(opened, 0, values)
         self.client.set_terminated(opened)
 
@@ -158,7 +158,7 @@ class WandB(Means):
 
     PACKAGE = EXTRA = "wandb"
 
-    def open(self, run: Row) -> Any:
+    def start(self, run: Row) -> Any:
         import wandb  # pyright: ignore[reportMissingImports]
 
         return wandb.init(
@@ -172,7 +172,7 @@ class WandB(Means):
     def log(self, opened: Any, step: int, values: Mapping[str, float]) -> None:
         opened.log(dict(values), step=step)
 
-    def close(self, opened: Any, values: Mapping[str, float]) -> None:
+    def finish(self, opened: Any, values: Mapping[str, float]) -> None:
         opened.summary.update(dict(values))
         opened.finish()
 

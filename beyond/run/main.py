@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import hydra
@@ -85,9 +86,10 @@ def _obey() -> None:
         application()
     except (*REFUSALS, HydraException) as error:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
-    except Interrupted as error:
-        print(f"beyond: {error}; the same command goes on from what is saved", file=sys.stderr)  # noqa: T201
-        sys.exit(128 + error.signal)
+    except KeyboardInterrupt as error:
+        told = error if isinstance(error, Interrupted) else Interrupted(SIGINT)
+        print(f"beyond: {told}; the same command goes on from what is saved", file=sys.stderr)  # noqa: T201
+        sys.exit(128 + told.signal)
     except Exception as error:
         if place := catalog.blame(error):
             sys.exit(f"beyond: {place}")

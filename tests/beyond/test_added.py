@@ -407,8 +407,8 @@ def test_what_others_derive_from_is_no_choice_itself(add):
 def test_an_interruption_while_files_are_read_is_one_line(bring, beyond):
     bring(methods__x="raise KeyboardInterrupt\n")
     assert beyond("method=x") == (
-        1,
-        "beyond: interrupted; run the same command to resume\n",
+        130,
+        "beyond: interrupted by SIGINT; the same command goes on from what is saved\n",
         "",
     )
 

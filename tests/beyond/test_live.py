@@ -55,13 +55,13 @@ class Numbers(live.Means):
 
     logged: ClassVar[dict] = {}
 
-    def open(self, run):
+    def start(self, run):
         return run["run_id"]
 
     def log(self, opened, step, values):
         self.logged.update({(opened, step, name): value for name, value in values.items()})
 
-    def close(self, opened, values):
+    def finish(self, opened, values):
         self.logged.update({(opened, "end", name): value for name, value in values.items()})
 
 
