@@ -7,13 +7,13 @@ number on it.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, product
+from os.path import realpath  # Path.resolve raises for links in a circle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import pandas as pd
 from analysis.claims import VERDICTS, Claim, Judged, judge, names
 from analysis.crossings import crossing
 from analysis.statistics import at_least
-from analysis.tables import Frame, TableError, Tables, load
+from analysis.tables import Frame, TableError, Tables, load, noted
 
 BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     "<": lambda column, bound: ~at_least(column, bound),
@@ -69,7 +69,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     from analysis.paper_figures import draw
     from analysis.paper_page import markdown
 
-    paper, tables = json.loads((folder / SETTINGS).read_bytes()), load(folder)
+    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
     quantities = measure(paper, tables)
     judged = judge_all(paper, quantities)
     out = folder / "page"
@@ -92,7 +92,7 @@ def collect(folder: Path, out: Path) -> None:
     """Copy the pages of the papers run below a folder, not their tables; of two scales the full."""
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
-        chosen[json.loads(settings.read_bytes())["name"]] = settings.parent
+        chosen[noted(settings, dict, REQUIRED)["name"]] = settings.parent
     pages = []
     for name, runs in chosen.items():
         paper, judged, page = write(runs)
@@ -322,7 +322,8 @@ def verify(arguments: Sequence[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments)
     try:
-        differing = differences(chosen.page, chosen.runs or chosen.page.resolve().parent.parent)
+        beside = Path(realpath(chosen.page)).parent.parent
+        differing = differences(chosen.page, chosen.runs or beside)
     except (TableError, OSError) as error:
         sys.exit(f"beyond-verify: {error}")
     for line in differing:
@@ -342,7 +343,7 @@ def differences(page: Path, folder: Path) -> list[str]:
             f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "
             "folder"
         )
-    paper, tables = json.loads((folder / SETTINGS).read_bytes()), load(folder)
+    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
     quantities = measure(paper, tables)
     expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]
     printed = set(page.read_text(encoding="utf-8").splitlines())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from analysis.statistics import RESOLUTION
 
+Noted = TypeVar("Noted", dict[str, Any], list[dict[str, Any]])
 Frame: TypeAlias = Any  # a pandas DataFrame: its types are unions that no checker can follow
 
 COSTS = ("epochs", "examples", "flops", "seconds")
@@ -215,8 +216,38 @@ def load(folder: str | Path) -> Tables:
         manifests=manifests,
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
-        stale=json.loads(noted.read_bytes()) if (noted := folder / "stale.json").exists() else {},
+        stale=noted(folder / "stale.json", dict),
     ).labelled(runs)
+
+
+def noted(path: Path, kind: type[Noted], keys: Sequence[str] = ()) -> Noted:
+    """Return what a file of JSON beside the cells has; of its kind empty if it is not there.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        `dict` or `list`.
+    keys : sequence of str
+        What it, or each row of a list, must have.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, or is of another kind.
+    """
+    try:
+        told = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return kind()
+    except ValueError as error:
+        raise TableError(f"cannot read {path}: {error}") from error
+    rows = told if isinstance(told, list) else [told]
+    if not isinstance(told, kind) or not all(
+        isinstance(row, dict) and row.keys() >= {*keys} for row in rows
+    ):
+        raise TableError(f"cannot read {path}: it is not what a run writes there")
+    return told
 
 
 def finished(folder: Path) -> dict[Path, dict[str, Any]]:
@@ -232,10 +263,10 @@ def recorded_runs(cells: list[Path]) -> Frame:
 
 def _tuned(folder: Path, runs: Frame) -> pd.Series:
     """Names of the settings that were tuned in each run; empty where none were."""
-    noted = folder / "tuned.json"
-    told = json.loads(noted.read_bytes()) if noted.exists() else []
     settings = {
-        row["tuned"]: ", ".join(row["settings"]) for row in told if row["tuned"] != row["default"]
+        row["tuned"]: ", ".join(row["settings"])
+        for row in noted(folder / "tuned.json", list, ("default", "tuned", "settings"))
+        if row["tuned"] != row["default"]
     }
     return runs["run_id"].map(lambda run: settings.get(str(run).partition("-")[0], ""))
 

@@ -7,7 +7,6 @@ validation score. One that failed, diverged or was not trained counts as the wor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import comb
@@ -25,15 +24,16 @@ from analysis.tables import (
     COSTS,
     RESULT,
     Frame,
-    TableError,
     Tables,
     completed,
     finished,
     higher_is_better,
+    noted,
     recorded_runs,
 )
 
 TRIALS = "trials"
+ROW = ("default", "label", "method", "task", "trial", "run", "sampler", "sampler_seed", "settings")
 QUANTILES = (0.1, 0.9)  # between which a user's luck lies in four of five tunings
 DRAWS = 999  # permutations, for the p of a setting
 FEWEST = 8  # trials that can tell what a setting explains
@@ -128,14 +128,9 @@ def trials(folder: str | Path, tables: Tables) -> Frame:
     TableError
         If what the trials try cannot be read.
     """
-    noted = Path(folder, TRIALS, f"{TRIALS}.json")
-    if not noted.is_file():
-        return pd.DataFrame()
-    try:
-        told = json.loads(noted.read_bytes())
-    except ValueError as error:
-        raise TableError(f"cannot read {noted}: {error}") from error
-    cells = list(finished(noted.parent))
+    trials = Path(folder, TRIALS)
+    told = noted(trials / f"{TRIALS}.json", list, (*ROW, "seeds"))
+    cells = list(finished(trials)) if told else []
     if not cells:
         return pd.DataFrame()
     runs = completed(recorded_runs(cells))
@@ -157,8 +152,7 @@ def trials(folder: str | Path, tables: Tables) -> Frame:
 def _trial(told: dict[str, Any], runs: Any) -> dict[str, Any] | None:
     """Row of a trial; None if it is not there in full, which an interrupted tuning leaves."""
     row = {
-        **{name: told[name] for name in ("default", "label", "method", "task", "trial")},
-        **{name: told[name] for name in ("sampler", "sampler_seed", "settings")},
+        **{name: told[name] for name in ROW if name != "run"},
         "seeds": tuple(told["seeds"]),
         **dict.fromkeys(("validation", "test"), np.nan),
         **dict.fromkeys(COSTS, 0.0),
@@ -243,8 +237,7 @@ def gains(folder: str | Path, tables: Tables) -> Frame:
 
     So that positive is better. An arm whose defaults were best of its trials has no other row.
     """
-    noted = Path(folder, "tuned.json")
-    told = json.loads(noted.read_bytes()) if noted.is_file() else []
+    told = noted(Path(folder, "tuned.json"), list, ("default", "tuned", "settings"))
     runs = tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
     done = runs[runs["status"] == "finished"]
     by_arm = {str(of): rows.set_index("seed")[RESULT] for of, rows in done.groupby("of")}

@@ -5,6 +5,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS sa
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file beside `path`, then give it that name: write-then-rename."""
+    """Let `write` make a file beside `path`, then give it that name: write-then-rename.
+
+    An `OSError` names it.
+    """
     part = path.with_name(path.name + PART)
     try:
         write(part)
         os.replace(part, path)  # noqa: PTH105  atomic, and named as such
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # the one that we have says more
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.strerror:  # the system does not say where
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from beyond.catalog import GROUPS, PARTS, build, names, read
 from beyond.contracts import Task
 from beyond.errors import InputError, require_one_of
+from beyond.files import expanded
 from beyond.hardware import Hardware, present
 from beyond.ledger import Budget
 from beyond.replicas import require_replicas
@@ -131,7 +132,10 @@ def _resolved(settings: dict[str, Any]) -> dict[str, Any]:
 
     So a study's cells are the same in all its processes.
     """
-    return {"device": present(settings["device"])} if "device" in settings else {}
+    found = {"device": present(settings["device"])} if "device" in settings else {}
+    if isinstance(runs := settings.get("runs"), str):
+        found["runs"] = str(expanded(runs)) if runs else runs
+    return found
 
 
 def prepare(cell: Cell) -> Setup:

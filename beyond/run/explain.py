@@ -37,6 +37,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark) is not None:
         return f"{mark.name}, line {mark.line + 1}: {error.problem}"
+    if (refused := _refused(error)) is not None:
+        return str(refused)
     text = " ".join(str(error).split())
     if missing := re.match(r"Missing mandatory value: .*full_key: ([\w.]+)", text):
         return f"{missing[1]} must be given"
@@ -47,6 +49,14 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if unknown := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
         group, name = unknown.groups()
         return f"unknown {group} {name!r}; known: {', '.join(catalog.names(group))}"
+    if unknown := re.search(
+        r"Could not find '(.+)/([^/']*)' Available options in '\1': (.*) Config search path", text
+    ):
+        group, name, known = unknown.groups()
+        return f"unknown {group} {name!r}; known: {', '.join(known.split())}"
+    if merging := re.match(r"Error merging override (\S+)$", text):
+        reason = str(error.__cause__ or "it cannot be read").splitlines()[0]
+        return f"{merging[1]}: {reason}"
     if unknown := re.search(r"Could not override '([^']*)'", text) or re.search(
         r"Key '([\w.]+)' is not in struct", text
     ):
@@ -54,10 +64,21 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     return text
 
 
+def _refused(error: BaseException | None) -> InputError | None:
+    """What of ours Hydra has wrapped: a refusal of one of its plug-ins' settings."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error
+
+
 def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     """Say which choices lack a key, and which keys or choices there are."""
     group, _, path = key.partition(".")
     chosen = catalog.choices()
+    if group == "tune":
+        from beyond.run.tuning import Tuning
+
+        return f"unknown key {key!r}; known: {', '.join(one.name for one in fields(Tuning))}"
     if group not in chosen or not path:
         from beyond.settings import RunSettings
 

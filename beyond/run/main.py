@@ -31,6 +31,7 @@ from yaml import YAMLError
 from beyond import catalog
 from beyond.catalog import CONF, find, names
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
+from beyond.files import expanded
 from beyond.installed import version
 from beyond.run import memo
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
@@ -153,7 +154,10 @@ def _sweep_first(arguments: list[str]) -> list[str]:
 
 
 def _for_each_cell(arguments: list[str]) -> list[str]:
-    """Make a sweep's settings part of what is swept: Hydra tries others on config.yaml alone."""
+    """Make a sweep's settings part of what is swept: Hydra tries others on config.yaml alone.
+
+    And call it a sweep: where Hydra finds out by itself it takes every mistake for a run of one.
+    """
     if not _sweeps(arguments) or {"--cfg", "-c"}.intersection(arguments):
         return arguments
     parser = OverridesParser.create()
@@ -162,10 +166,11 @@ def _for_each_cell(arguments: list[str]) -> list[str]:
         and not parser.parse_override(argument).is_sweep_override()
         for argument in arguments
     ]
-    return [
+    swept = [
         re.sub("=(.*)", r"=choice(\1)", a) if alone else a
         for a, alone in zip(arguments, single, strict=True)
     ]
+    return swept if SWEEP.intersection(swept) else ["-m", *swept]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -248,7 +253,7 @@ def _every_paper(arguments: list[str]) -> None:
     ]
     failed = [command for command in commands if subprocess.run(command, check=False).returncode]
     publish_index = find("hydra.sweeper.index", catalog.read("hydra/sweeper", "cells")["index"])
-    publish_index(Path(settings.get("runs", "runs"), "papers"))
+    publish_index(expanded(settings.get("runs", "runs")) / "papers")
     sys.exit(min(len(failed), 1))
 
 

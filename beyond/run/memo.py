@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from beyond import catalog
-from beyond.files import write_whole
+from beyond.files import expanded, write_whole
 from beyond.installed import BESIDE, CONF, ROOT
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def study_of(arguments: Sequence[str]) -> Path | None:
         file = CONF / "study" / f"{typed['+study']}.yaml"
         page |= yaml.safe_load(file.read_bytes()) if file.is_file() else {}
     page |= typed
-    return Path(page["runs"]) / page["study_name"]
+    return expanded(page["runs"]) / page["study_name"]
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import realpath  # Path.resolve raises for links in a circle
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def merge(folders: Sequence[Path], into: Path) -> Iterator[str]:
     BusyError
         If another process is writing one of the cells.
     """
-    others = [folder for folder in folders if folder.resolve() != into.resolve()]
+    here = realpath(into)
+    others = [folder for folder in folders if realpath(folder) != here]
     there, cells = finished(into), dict[str, Found]()
     lines = list[str]()
     for folder in others:
@@ -81,6 +83,8 @@ def merge(folders: Sequence[Path], into: Path) -> Iterator[str]:
         unfinished = sorted(begun - set(found))
         told += [f"unfinished, left out: {', '.join(unfinished)}"] if unfinished else []
         lines.append(f"{folder}: {'; '.join(told)}")
+    if not there and not cells:
+        raise InputError(f"no finished cell in {', '.join(map(str, folders))}")
     _require_one_study([*there.values(), *cells.values()])
     for cell in cells.values():
         _copy(cell, into)
@@ -104,12 +108,21 @@ def main(arguments: Sequence[str]) -> None:
     *folders, into = map(Path, arguments)
     for line in merge(folders, into):
         say(Console(stderr=True), line)
-    settings = yaml.safe_load(
-        (into / STUDY[1]).read_bytes() if (into / STUDY[1]).exists() else b"{}"
-    )
+    find("hydra.sweeper.publish", _publisher(into / STUDY[1]))(into)
+
+
+def _publisher(file: Path) -> str:
+    """What makes a study's report, by the configuration of its sweep if it has one."""
     usual = read("hydra/sweeper", "cells")["publish"]
-    publish = settings.get("hydra", {}).get("sweeper", {}).get("publish", usual)
-    find("hydra.sweeper.publish", publish)(into)
+    try:
+        return yaml.safe_load(file.read_bytes())["hydra"]["sweeper"].get("publish", usual)
+    except FileNotFoundError:
+        return usual
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"merged, but without a report: {str(file)!r} is no sweep's; beyond-report "
+            f"{file.parent} makes the usual one"
+        ) from error
 
 
 def _require_equal(one: Found, other: Found) -> None:
@@ -172,6 +185,6 @@ def _copy_study(folder: Path, into: Path) -> None:
     for name in STUDY:
         if (folder / name).exists() and not (into / name).exists():
             write_whole(into / name, lambda part, name=name: shutil.copy2(folder / name, part))
-    labels = known(folder / PLANNED)
+    labels = known(folder / PLANNED, str)
     there = {name: label for name, label in labels.items() if (into / name).is_dir()}
     note_planned(into, there)

@@ -31,6 +31,7 @@ from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
+RECORDED = (*TABLES, "predictions")
 WEIGHTS = "weights.pt"
 TRAINER = "trainer.json"  # machine and process that hold the folder; left by one that is killed
 # reading a manifest that is cut off, or other than we write
@@ -90,8 +91,10 @@ class RunFolder:
         """Return the manifest of a complete run; None if a table is not the one it names."""
         try:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
-            named = manifest["tables"].items()
-            whole = all(hash_of(self.path / f"{name}.parquet") == digest for name, digest in named)
+            named = manifest["tables"]
+            whole = set(RECORDED) <= set(named) and all(
+                hash_of(self.path / f"{name}.parquet") == digest for name, digest in named.items()
+            )
         except UNREADABLE:
             return None
         return manifest if whole else None
@@ -155,10 +158,11 @@ class RunFolder:
     def claims(self, seeds: Sequence[int]) -> bool:
         """Say whether one of these seeds is trained here, or has been, by a folder's holder."""
         try:
-            claimed = json.loads((self.path / "seeds.json").read_bytes())
+            shared = set(seeds).intersection(json.loads((self.path / "seeds.json").read_bytes()))
         except FileNotFoundError:
             return False
-        shared = set(seeds).intersection(claimed)
+        except (OSError, ValueError, TypeError):  # nobody can tell which
+            return is_held(self.path / "lock")
         return bool(shared) and (is_held(self.path / "lock") or self.finished)
 
     def resume(self) -> dict[str, Any] | None:
@@ -262,7 +266,7 @@ class RunFolder:
                 lambda path, table=table: table.to_parquet(path, index=False),
             )
         write_whole(self.path / "predictions.parquet", lambda path: write(part.predictions, path))
-        tables = {name: hash_of(self.path / f"{name}.parquet") for name in (*TABLES, "predictions")}
+        tables = {name: hash_of(self.path / f"{name}.parquet") for name in RECORDED}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
         self._write("manifest.json", text)
         for left in (self.path / "state.pt", *self.path.glob(f"*{PART}")):

@@ -71,7 +71,7 @@ def note_planned(study: Path, labels: Mapping[str, str]) -> None:
     arms = {name.partition("-")[0] for name in labels}
     earlier = {
         name: label
-        for name, label in known(study / PLANNED).items()
+        for name, label in known(study / PLANNED, str).items()
         if (study / name).is_dir() or name.partition("-")[0] not in arms
     }
     text = json.dumps({**earlier, **labels}, indent=1, sort_keys=True) + "\n"
@@ -80,7 +80,7 @@ def note_planned(study: Path, labels: Mapping[str, str]) -> None:
 
 def states(study: Path) -> list[CellState]:
     """Look at every cell of a study; `InputError` if there is none."""
-    planned, stale = known(study / PLANNED), known(study / "stale.json")
+    planned, stale = known(study / PLANNED, str), known(study / "stale.json", list)
     begun = {path.name: path for path in sorted(study.glob("*-*")) if (path / "lock").exists()}
     if not begun and not planned:
         raise InputError(f"no cell of a study in {str(study)!r}")
@@ -209,9 +209,10 @@ def _moment(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
-def known(path: Path) -> dict[str, Any]:
-    """What a file of JSON has; nothing if it is not there, or cut."""
+def known(path: Path, kind: type = object) -> dict[str, Any]:
+    """What a file of JSON has of a kind; nothing if it is not there, or cut."""
     try:
-        return dict(json.loads(path.read_bytes()))
+        found = dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
+    return {name: value for name, value in found.items() if isinstance(value, kind)}

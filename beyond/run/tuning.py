@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import inf, isfinite
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from annotated_types import Interval
 
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, said
 from beyond.files import write_whole
 from beyond.installed import commit, version
 from beyond.ledger import Budget
@@ -462,7 +463,7 @@ def _kept(arm: Tuned, study: Path, tell: Callable[[str], None]) -> Cell | None:
 def note_trials(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep what each trial tries in `trials/trials.json`, beside what other tunings have tried."""
     path = study / TRIALS / f"{TRIALS}.json"
-    kept = {_key(row): dict(row) for row in (*noted(path), *rows)}
+    kept = noted(path, _key) | {_key(row): dict(row) for row in rows}
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, list(kept.values()))
 
@@ -470,18 +471,22 @@ def note_trials(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def note_tuned(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep in `tuned.json` which arm of the study is which other one's, tuned."""
     path = study / "tuned.json"
-    kept = {row["default"]: dict(row) for row in (*noted(path), *rows)}
+    key = itemgetter("default")
+    kept = noted(path, key) | {key(row): dict(row) for row in rows}
     _write(path, list(kept.values()))
 
 
-def noted(path: Path) -> list[dict[str, Any]]:
-    """Return the rows that a file has; none if it is not there; `InputError` if it is cut."""
-    if not path.exists():
-        return []
+def noted(path: Path, key: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
+    """Return the rows that a file has, by their keys; none if it is not there.
+
+    Raises `InputError` if it is cut, or has other rows than ours.
+    """
     try:
-        return list(json.loads(path.read_bytes()))
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error}") from error
+        return {key(row): dict(row) for row in json.loads(path.read_bytes())}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {said(error)}") from error
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from beyond.catalog import CONTRACTS, find, require_declared
 from beyond.errors import InputError, require
-from beyond.files import write_whole
+from beyond.files import expanded, write_whole
 from beyond.run import memo
 from beyond.run.explain import explain, opened
 from hydra_plugins.beyond_cells.configuration import read_cell, without_hydra
@@ -103,6 +103,7 @@ class CellSweeper(BasicSweeper):
 
         assert self.config is not None
         publish = find("hydra.sweeper.publish", self.publish)
+        _processes(self.config.hydra.launcher)  # refused before any work
         folder, paper = self.folder, self._paper()
         every = self._combinations(arguments)
         asked: Iterable[Asked] = self._read(every)
@@ -137,7 +138,7 @@ class CellSweeper(BasicSweeper):
     def folder(self) -> Path:
         """The study's."""
         assert self.config is not None
-        return Path(self.config.hydra.sweep.dir)
+        return expanded(self.config.hydra.sweep.dir)
 
     def _paper(self) -> Any:
         """Return the published result that is run, if one is; `InputError` if it is not sound."""
@@ -316,6 +317,7 @@ class CellSweeper(BasicSweeper):
         # what launchers compose in a worker: nothing of what was typed, its cells are settings
         config, folder = deepcopy(self.config), self.folder.as_posix().replace('"', '\\"')
         OmegaConf.update(config, "hydra.overrides.hydra", [f'hydra.sweep.dir="{folder}"'])
+        OmegaConf.update(config, "hydra.sweep.dir", str(self.folder))
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=worker, config=config
         )
@@ -386,6 +388,7 @@ def _processes(launcher: DictConfig) -> int:
     `array_parallelism`; the basic one runs in ours.
     """
     n_jobs = launcher.get("n_jobs", launcher.get("array_parallelism", 1))
+    require("hydra.launcher.n_jobs", "an integer other than 0", n_jobs, n_jobs != 0)
     return n_jobs if n_jobs > 0 else cpu_count() or 1
 
 

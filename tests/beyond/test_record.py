@@ -28,8 +28,8 @@ FAULTS = [
     ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
     (
         "beyond/run/record.py",
-        "== digest for name, digest in named)",
-        '!= "" for name, digest in named)',
+        "== digest for name, digest in named.items()",
+        '!= "" for name, digest in named.items()',
     ),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),

@@ -70,6 +70,11 @@ def cell(tmp_path):
     return make
 
 
+def listed(path):
+    """Rows of a file of trials."""
+    return list(noted(path, repr).values())
+
+
 def train(cells):
     Worker([[Planned(cell.settings, method)] for cell, method in cells])(None)
 
@@ -193,7 +198,7 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     found = tune(mine, noting, told.append)
     assert len(rounds) == n_rounds
     assert sum(rounds) == 4 + 4 + 1 + 1  # nothing is searched of one, the other cannot serve
-    rows = pd.DataFrame(noted(tmp_path / "s/trials/trials.json"))
+    rows = pd.DataFrame(listed(tmp_path / "s/trials/trials.json"))
     assert rows.groupby("method")["trial"].apply(list).to_dict() == {
         "backprop": [0, 1, 2, 3],
         "hebbian": [0, 1, 2, 3],
@@ -227,7 +232,7 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     assert tuned.study == tmp_path / "s"
     assert tuned.arm.method.batch_size == settings["batch_size"]
     assert tuned.arm.method.optimizer.learning_rate == settings["optimizer.learning_rate"]
-    pairs = {row["default"]: row["tuned"] for row in noted(tmp_path / "s/tuned.json")}
+    pairs = {row["default"]: row["tuned"] for row in listed(tmp_path / "s/tuned.json")}
     assert pairs[backprop.cell.arm.id] == tuned.arm.id
     assert any(line.endswith("maml: not tuned, its trials are skipped") for line in told)
     assert any(line.endswith("constant: nothing is searched of it") for line in told)
@@ -246,19 +251,19 @@ def test_a_tuning_that_is_killed_goes_on_with_the_same_trials(arms, tmp_path):
     after = sorted((tmp_path / "s/trials").glob("*-*"))
     assert len(after) == 6
     assert set(before) < set(after)
-    listed = noted(tmp_path / "s/trials/trials.json")
-    assert [row["trial"] for row in listed] == list(range(6))
+    rows = listed(tmp_path / "s/trials/trials.json")
+    assert [row["trial"] for row in rows] == list(range(6))
 
 
 def test_other_tunings_of_an_arm_stay_listed(arms, tmp_path):
     tune(arms("backprop"), train, print)
     tune(arms("backprop", sampler_seed=1), train, print)
     tune(arms("backprop", n_trials=2), train, print)
-    listed = noted(tmp_path / "s/trials/trials.json")
-    assert len(listed) == 8
+    rows = listed(tmp_path / "s/trials/trials.json")
+    assert len(rows) == 8
     (tmp_path / "s/trials/trials.json").write_text("[{")
     with pytest.raises(InputError, match="cannot be read"):
-        noted(tmp_path / "s/trials/trials.json")
+        listed(tmp_path / "s/trials/trials.json")
 
 
 def test_settings_that_do_not_go_together_are_a_failed_trial(cell):
