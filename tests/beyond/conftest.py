@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beyond import catalog
 from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
@@ -76,6 +77,26 @@ NETWORKS = {
     "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Return what makes settings of a cell, as a command composes them, with some of one's own."""
+
+    def settings(method="backprop", **others):
+        return {
+            "task": catalog.read("task", "image/digits"),
+            "method": catalog.read("method", method),
+            "network": {},
+            **{part: {} for part in catalog.PARTS},
+            "start": catalog.read("start", "cold"),
+            "budget": {"steps": 2},
+            "seeds": 1,
+            "runs": str(tmp_path),
+            **others,
+        }
+
+    return settings
 
 
 @pytest.fixture

@@ -65,23 +65,21 @@ CHILD = (
 
 
 @pytest.fixture
-def cell(tmp_path):
+def cell(composed, tmp_path):
     def make(method, runs, epochs=40.0, name="image/digits", **task):
-        settings = {
-            "task": {**catalog.read("task", name), **task},
-            "method": catalog.read("method", method),
-            "network": {},
-            **{part: {} for part in catalog.PARTS},
-            "start": catalog.read("start", catalog.brought("method", method).get("start", "cold")),
-            "budget": {"epochs": epochs},
-            "seeds": 2,
-            "threads": 1,
-            "time_limit": None,
-            "save_every": 0,
-            "rerun": "none",
-            "study_name": "test",
-            "runs": str(tmp_path / runs),
-        }
+        settings = composed(
+            method,
+            task={**catalog.read("task", name), **task},
+            start=catalog.read("start", catalog.brought("method", method).get("start", "cold")),
+            budget={"epochs": epochs},
+            seeds=2,
+            threads=1,
+            time_limit=None,
+            save_every=0,
+            rerun="none",
+            study_name="test",
+            runs=str(tmp_path / runs),
+        )
         return Cell.of(settings, method=method)
 
     return make

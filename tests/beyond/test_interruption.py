@@ -13,7 +13,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from beyond import catalog
 from beyond.run.cell import Cell
 from beyond.run.interruption import ENDING, WORD, Interrupted, listening, noting, raising
 from beyond.run.runner import INTERRUPTED, run_cell, train_stack
@@ -51,22 +50,11 @@ TABLES = ("curves", "layers", "runs", "predictions")
 
 
 @pytest.fixture
-def cell(tmp_path):
+def cell(composed):
     """Return a small cell of a study by its name."""
 
     def make(study):
-        settings = {
-            "task": catalog.read("task", "image/digits"),
-            "method": catalog.read("method", "backprop"),
-            "network": {},
-            **{part: {} for part in catalog.PARTS},
-            "start": catalog.read("start", "cold"),
-            "budget": {"steps": 9},
-            "seeds": 2,
-            "runs": str(tmp_path),
-            "study_name": study,
-        }
-        return Cell.of(settings, "backprop")
+        return Cell.of(composed(budget={"steps": 9}, seeds=2, study_name=study), "backprop")
 
     return make
 

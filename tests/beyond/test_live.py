@@ -66,7 +66,7 @@ class Numbers(live.Means):
 
 
 @pytest.fixture
-def follow(tmp_path, monkeypatch):
+def follow(composed, monkeypatch):
     """Return what trains cells of these learning rates before a follower: cells, what it said."""
     Recording.told, Numbers.logged = [], {}
 
@@ -75,18 +75,12 @@ def follow(tmp_path, monkeypatch):
         kind.__module__ = "beyond.run.live"
         cells = [
             Cell.of(
-                {
-                    "task": catalog.read("task", "image/digits"),
-                    "method": catalog.read("method", "backprop"),
-                    "network": {},
-                    **{part: {} for part in catalog.PARTS},
-                    "optimizer": {**catalog.read("optimizer", "adam"), "learning_rate": rate},
-                    "start": catalog.read("start", "cold"),
-                    "budget": {"steps": 3},
-                    "seeds": 2,
-                    "runs": str(tmp_path),
-                    "follow": named or HERE + kind.__name__,
-                },
+                composed(
+                    optimizer={**catalog.read("optimizer", "adam"), "learning_rate": rate},
+                    budget={"steps": 3},
+                    seeds=2,
+                    follow=named or HERE + kind.__name__,
+                ),
                 "backprop",
             )
             for rate in rates

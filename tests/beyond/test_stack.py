@@ -46,7 +46,7 @@ CLOCKS = ("seconds", "wall", "study")
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(composed):
     """Return a cell of backpropagation with these settings of its optimizer, as typed."""
 
     def cell(folder="a", method=(), seeds=(0, 1), budget=("steps", 12), **settings):
@@ -56,21 +56,8 @@ def make(tmp_path):
             **catalog.read("optimizer", settings.pop("optimizer", "momentum")),
             **settings,
         }
-        return Cell.of(
-            {
-                "task": catalog.read("task", "image/digits"),
-                "method": rule,
-                "network": {},
-                **{part: {} for part in catalog.PARTS},
-                "start": catalog.read("start", "cold"),
-                "budget": dict([budget]),
-                "seeds": list(seeds),
-                "runs": str(tmp_path),
-                "study_name": folder,
-                **run,
-            },
-            "backprop",
-        )
+        made = composed(seeds=list(seeds), study_name=folder, budget=dict([budget]), **run)
+        return Cell.of({**made, "method": rule}, "backprop")
 
     return cell
 

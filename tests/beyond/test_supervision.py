@@ -12,7 +12,6 @@ from platform import node
 import pandas as pd
 import pytest
 
-from beyond import catalog
 from beyond.run.interruption import WORD, Interrupted, raising
 from beyond.run.record import TRAINER, RunFolder
 from beyond.run.stack import home
@@ -35,21 +34,12 @@ FAULTS = [
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(composed, tmp_path):
     """A study's folder, and what plans a cell of it."""
 
     def plan(method="backprop", **settings):
-        shared = {
-            "task": catalog.read("task", "image/digits"),
-            "network": {},
-            **{part: {} for part in catalog.PARTS},
-            "start": catalog.read("start", "cold"),
-            "budget": {"steps": 2},
-            "seeds": 1,
-            "runs": str(tmp_path),
-        }
-        rule = {**catalog.read("method", method), **settings}
-        return Planned({**shared, "method": rule}, method)
+        made = composed(method)
+        return Planned({**made, "method": {**made["method"], **settings}}, method)
 
     return tmp_path / "adhoc", plan
 

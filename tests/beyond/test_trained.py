@@ -56,21 +56,18 @@ SEEDS = [3, 0]
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(composed):
     """Return what trains some steps of a method; the cell."""
 
     def train(method, task="image/digits", steps=4, rule=None, keep=True, network=None, **settings):
-        described = {
-            "task": {**catalog.read("task", task), **settings},
-            "method": catalog.read("method", rule or method),
-            "network": network or {},
-            **{part: {} for part in catalog.PARTS},
-            "start": catalog.read("start", "cold"),
-            "budget": {"steps": steps},
-            "seeds": SEEDS,
-            "keep_weights": keep,
-            "runs": str(tmp_path),
-        }
+        described = composed(
+            rule or method,
+            task={**catalog.read("task", task), **settings},
+            network=network or {},
+            budget={"steps": steps},
+            seeds=SEEDS,
+            keep_weights=keep,
+        )
         cell = Cell.of(described, method=method)
         run_cell(cell, keep_skipped=True, shown=False)
         return cell

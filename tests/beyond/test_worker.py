@@ -2,7 +2,6 @@
 
 import pytest
 
-from beyond import catalog
 from beyond.run.record import RunFolder
 from beyond.run.worker import Planned, Worker
 
@@ -20,23 +19,11 @@ FAULTS = [
 
 
 @pytest.fixture
-def planned(tmp_path):
+def planned(composed):
     """Return cells of some steps of these methods, as they travel to a worker."""
 
     def plan(*methods):
-        shared = {
-            "task": catalog.read("task", "image/digits"),
-            "network": {},
-            **{part: {} for part in catalog.PARTS},
-            "start": catalog.read("start", "cold"),
-            "budget": {"steps": 2},
-            "seeds": 1,
-            "runs": str(tmp_path),
-        }
-        return [
-            [Planned({**shared, "method": catalog.read("method", method)}, method)]
-            for method in methods
-        ]
+        return [[Planned(composed(method), method)] for method in methods]
 
     return plan
 
