@@ -35,7 +35,7 @@ from beyond.files import expanded
 from beyond.installed import version
 from beyond.run import memo
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
-from beyond.run.interruption import Interrupted, raising
+from beyond.run.interruption import Interrupted, end_without_search, raising
 from hydra_plugins.beyond_cells.grammar import quoted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -50,6 +50,7 @@ def main() -> None:
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # products repeat themselves
+    end_without_search()
     with raising():
         _obey()
 

@@ -1,5 +1,7 @@
 """A signal is noted where there is something to save, and ends the process afterwards."""
 
+import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -14,7 +16,15 @@ import torch
 from rich.console import Console
 
 from beyond.run.cell import Cell
-from beyond.run.interruption import ENDING, WORD, Interrupted, listening, noting, raising
+from beyond.run.interruption import (
+    ENDING,
+    WORD,
+    Interrupted,
+    end_without_search,
+    listening,
+    noting,
+    raising,
+)
 from beyond.run.runner import INTERRUPTED, run_cell, train_stack
 from beyond.run.training import Training
 
@@ -38,6 +48,9 @@ FAULTS = [
         "bool(self.told)",
     ),
     ("beyond/run/interruption.py", "        if number in heeded:\n", "        if number:\n"),
+    # each process takes a second to end
+    ("beyond/run/interruption.py", "    atexit.register(gc.freeze)", "    pass"),
+    ("beyond/run/main.py", "    end_without_search()\n", ""),
     # stopped without its state
     (
         "beyond/run/runner.py",
@@ -160,6 +173,16 @@ def test_a_signal_that_nobody_handles_is_left_alone():
     with listening(os.getppid()) as told:
         assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
     assert not told.passed_on
+
+
+def test_a_command_and_a_worker_end_without_a_search_for_garbage(beyond, monkeypatch):
+    registered = list[object]()
+    monkeypatch.setattr(atexit, "register", registered.append)
+    for begin in (end_without_search, lambda: beyond("--version")):
+        end_without_search.cache_clear()
+        begin()
+        assert registered == [gc.freeze]
+        registered.clear()
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch):
