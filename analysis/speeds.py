@@ -7,13 +7,14 @@ from typing import Any
 
 from analysis.release import read
 from analysis.tables import Frame, TableError, by_run, completed, finished, recorded_runs
+from analysis.tuning import TRIALS
 
 CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
 _ALIKE = ("method", "task", "network", "variant")
 
 
 def recorded(folder: str | Path, release: str = "gallery") -> list[dict[str, Any]]:
-    """Tell what each finished run of a study, and of a release, has cost.
+    """Tell what each finished run of a study, its trials too, and of a release has cost.
 
     Returns
     -------
@@ -22,7 +23,7 @@ def recorded(folder: str | Path, release: str = "gallery") -> list[dict[str, Any
         how many `replicas`; `wall`, seconds that all took, evaluation included; what they spent
         together, by currency; `release`, "" for the study's.
     """
-    cells = finished(Path(folder))
+    cells = finished(Path(folder)) | finished(Path(folder, TRIALS))
     found: list[dict[str, Any]] = []
     if cells:
         runs = recorded_runs(list(cells))

@@ -136,7 +136,7 @@ class Arm:
 
         A report leaves out what all its arms share.
         """
-        return self._named(frozenset())
+        return _joined(*self._named(frozenset()))
 
     @cached_property
     def _told(self) -> tuple[list[str], list[str], list[str]]:
@@ -148,13 +148,17 @@ class Arm:
         network = [] if self.default_network else [self.architecture.name]
         return [self.task.spec.name, *task, *amount], network, inside
 
-    def _named(self, shared: frozenset[str]) -> str:
-        """Its label without what is shared."""
+    def _named(self, shared: frozenset[str]) -> tuple[str, str]:
+        """What it is compared on, and its name there, without what is shared."""
         place, network, inside = (
             ", ".join(part for part in parts if part not in shared) for parts in self._told
         )
         arm = self.name + (f" ({network})" if network else "") + (f" [{inside}]" if inside else "")
-        return f"{place}: {arm}" if place else arm
+        return place, arm
+
+
+def _joined(place: str, arm: str) -> str:
+    return f"{place}: {arm}" if place else arm
 
 
 def labels(arms: Iterable[Arm]) -> dict[str, str]:
@@ -162,6 +166,11 @@ def labels(arms: Iterable[Arm]) -> dict[str, str]:
 
     An arm alone has its whole label.
     """
+    return {name: _joined(*told) for name, told in placed(arms).items()}
+
+
+def placed(arms: Iterable[Arm]) -> dict[str, tuple[str, str]]:
+    """Return what arms are compared on, and their short labels there, by their ids."""
     known = {arm.id: arm for arm in arms}
     told = [{part for parts in arm._told for part in parts} for arm in known.values()]
     shared = frozenset(set.intersection(*told)) if len(told) > 1 else frozenset[str]()

@@ -133,6 +133,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 6000 else f"{minutes // 60} h"
 
 
+def counted(number: int, what: str) -> str:
+    """Write how many there are of something: "1 trial", "3 trials"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def spans(seeds: list[int]) -> str:
     """Write seeds, ranges as such: "0 to 4, 7"."""
     parts: list[list[int]] = []

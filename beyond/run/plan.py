@@ -90,6 +90,14 @@ class Plan:
     again: list[Before]
     seeds: list[int]
 
+    def holder(self, cell: Cell) -> Cell | None:
+        """Return the cell of the seeds that are left, or of all that are there; None if others
+        have them.
+        """
+        if self.seeds:
+            return cell.of_seeds(self.seeds)
+        return cell if cell.folder in [before.path for before in self.kept] else None
+
 
 def plan(cell: Cell) -> Plan:
     """Look for what is there already: a seed is trained once in an arm.

@@ -155,11 +155,17 @@ def _share(log: Path) -> float:
     return 0.0
 
 
-def progress(folder: Path) -> tuple[float, str]:
-    """Share of its budget that a cell which is not finished has saved, and what to tell of it."""
+def progress(folder: Path, state: Path) -> tuple[float, str]:
+    """Share of its budget that a cell which is not finished has saved, and what to tell of it.
+
+    Parameters
+    ----------
+    folder, state : Path
+        The cell's, and where its state is saved: a stack's if it is trained with others.
+    """
     if (folder / "lock").exists() and is_held(folder / "lock"):
         return 0.0, "running"
-    if not (folder / "state.pt").exists():
+    if not (state / "state.pt").exists():
         return 0.0, ""
     share = _share(folder / "log.txt")
     return share, f"{share:.0%} done" if share else "begun"

@@ -37,6 +37,7 @@ from beyond.settings import Positive, PositiveInt, Seed, settings
 
 TRIALS = "trials"  # below the study's folder: cells, and in trials.json what each of them tries
 COSTS = ("epochs", "flops", "seconds")
+MOST = 4096  # trials of an arm
 
 
 @settings(kw_only=True)
@@ -60,7 +61,7 @@ class Tuning:
         Their seeds are those from here on: none of the report's.
     """
 
-    n_trials: Annotated[int, Interval(ge=1, le=4096)] = 20
+    n_trials: Annotated[int, Interval(ge=1, le=MOST)] = 20
     epochs: Positive | None = None
     sampler: Literal["quasi_random", "tpe"] = "quasi_random"
     sampler_seed: Seed = 0
@@ -71,6 +72,11 @@ class Tuning:
     def seeds(self) -> list[int]:
         """The seeds of every trial."""
         return list(range(self.first_seed, self.first_seed + self.n_seeds))
+
+    @property
+    def at_once(self) -> int:
+        """How many trials are asked for before their scores are known, at most."""
+        return 1 if self.sampler == "tpe" else MOST
 
     def require_apart(self, seeds: Sequence[int]) -> None:
         """Raise `InputError` if a trial has one of the report's seeds: its split and its luck."""
@@ -307,14 +313,12 @@ class Tuned:
             self.trials.append(asked[-1])
         return asked
 
-    def foreseen(self) -> list[Cell]:
-        """Return cells that cost about what the trials will, then the tuned arm.
-
-        Nothing can be asked for after them.
-        """
-        self.trials[0].outcome = Outcome("finished", 0.0, {})
-        cells = [trial.cell for trial in (self.trials[0], *self.more(self.n_trials)) if trial.cell]
-        return [*cells, *([self.with_values(self.trials[1].values)] if len(cells) > 1 else [])]
+    def replay(self) -> int:
+        """Ask again for the trials that are there; return how many will be asked for after them."""
+        asked = self.trials[:1]
+        while asked and not self.look(asked):
+            asked = self.more(self.tuning.at_once)
+        return self.n_trials - len(self.trials) if asked and self._sampler else 0
 
     def look(self, trials: Sequence[Trial]) -> int:
         """Read what came of trials, and tell the sampler; return how many are not there."""
@@ -326,6 +330,11 @@ class Tuned:
             elif self._sampler and trial.number:
                 self._sampler.tell(trial.number, trial.outcome.score)
         return lacking
+
+    @property
+    def searched(self) -> bool:
+        """Whether there is anything that other trials could try."""
+        return self._sampler is not None
 
     @property
     def chosen(self) -> int | None:
@@ -419,7 +428,6 @@ def tune(
         If a trial was not trained, or another process is at it.
     """
     study = arms[0].cell.study
-    at_once = 1 if arms[0].tuning.sampler == "tpe" else max(arm.n_trials for arm in arms)
     batch = [(arm, arm.trials[:1]) for arm in arms]
     while any(trials for _, trials in batch):
         note_trials(study, [row for arm in arms for row in arm.rows()])
@@ -432,7 +440,7 @@ def tune(
                 f"{lacking} of {n_trials} trials were not trained, or are by another process: the "
                 "same command goes on"
             )
-        batch = [(arm, arm.more(at_once)) for arm in arms]
+        batch = [(arm, arm.more(arm.tuning.at_once)) for arm in arms]
     kept = {arm.cell.arm.id: _kept(arm, study, tell) for arm in arms}
     return {of: cell for of, cell in kept.items() if cell is not None}
 

@@ -31,6 +31,7 @@ from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
+    from beyond.run.outlook import Outlook
     from beyond.run.plan import Agenda, Before, Plan
     from beyond.run.tuning import Tuned
     from beyond.run.worker import Planned, Worker
@@ -241,11 +242,9 @@ class CellSweeper(BasicSweeper):
         self.cells = []
         for cell, method, todo in self._checked(every, n_cells, agenda):
             self.cells.append(cell)
-            if todo.seeds:
-                cell = cell.of_seeds(todo.seeds)
-                left.add(cell.run_id)
-            if cell.run_id in left | {before.path.name for before in todo.kept}:
-                asked[cell.run_id], methods[cell.run_id] = cell, method
+            if holder := todo.holder(cell):
+                asked[holder.run_id], methods[holder.run_id] = holder, method
+                left |= {holder.run_id} if todo.seeds else set()
         self.kept, self.short = agenda.kept, labels(agenda.arms.values())
         self.left = sorted(left)
         for line in agenda.begin():
@@ -357,6 +356,7 @@ class PlanSweeper(CellSweeper):
         """Refuse what a sweep refuses; train nothing, and write nothing."""
         from beyond.run.outlook import Outlook, Speeds, show
         from beyond.run.plan import Agenda
+        from beyond.run.stack import home, stacks
 
         assert self.config is not None
         find("hydra.sweeper.publish", self.publish)
@@ -367,11 +367,28 @@ class PlanSweeper(CellSweeper):
         outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
         asked = list(self._read(every))
         if "tune" in self.config:
-            arms = self._tunings(asked).values()
-            asked += [Asked(cell, arm.method) for arm in arms for cell in arm.foreseen()]
-        for cell, _, todo in self._checked(asked, len(asked), agenda):
-            outlook.add(cell, todo)
+            asked += self._trials(asked, outlook)
+        looked = [(cell, todo) for cell, _, todo in self._checked(asked, len(asked), agenda)]
+        held = {one.run_id: one for cell, todo in looked if (one := todo.holder(cell))}
+        states = {cell.run_id: home(stack) for stack in stacks([*held.values()]) for cell in stack}
+        for cell, todo in looked:
+            outlook.add(cell, todo, states)
         show(outlook, agenda)
+
+    def _trials(self, asked: Sequence[Asked], outlook: Outlook) -> Iterator[Asked]:
+        """Look at the trials of every arm; return what the arms become, where that is known."""
+        from beyond.run.plan import Agenda
+
+        for arm in self._tunings(asked).values():
+            agenda, n_later = Agenda(), arm.replay()
+            trials = [(one.cell, agenda.add(one.cell)) for one in arm.trials if one.cell]
+            first = arm.trials[0].cell
+            assert first is not None
+            done = outlook.add_trials(arm.cell.arm, trials, first, n_later)
+            if not done and arm.n_trials > 1 and arm.searched:
+                outlook.add_tuned(arm.cell)
+            elif done and arm.chosen:
+                yield Asked(arm.with_values(arm.trials[arm.chosen].values), arm.method)
 
 
 def tell(line: str) -> None:

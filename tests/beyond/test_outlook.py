@@ -8,6 +8,7 @@ from beyond.run.cell import Cell
 from beyond.run.display import duration
 from beyond.run.lock import held
 from beyond.run.outlook import Speeds
+from beyond.run.provenance import short_hash
 from beyond.run.status import progress
 
 FAULTS = [
@@ -20,6 +21,9 @@ FAULTS = [
     ),
     ("beyond/run/outlook.py", "return len(cell.seeds) * median(", "return median("),
     ("beyond/run/outlook.py", 'else one["replicas"]', "else 1"),
+    ("beyond/run/outlook.py", "return len(self.rows) > ROWS", "return False"),
+    ("beyond/run/outlook.py", "range(len(trials), len(trials) + n)", "range(n)"),
+    ("hydra_plugins/beyond_cells/sweeper.py", "if not done and arm.n_trials > 1", "if not done"),
     # what is begun is paid for again
     ("beyond/run/outlook.py", "seconds * (1 - share))", "seconds)"),
     (
@@ -34,6 +38,8 @@ FAULTS = [
     ),
     ("analysis/speeds.py", 'runs[runs["status"] == "finished"]', "runs"),
 ]
+QUARTER = "2026-11-27 10:00:00,000 INFO spent 0.2500 validation 0.1000 of budget\n"
+SILENT = "hydra.sweeper.publish=analysis.tables.load"
 ONE = ("method=backprop", "budget.epochs=1", "seeds=2")
 
 
@@ -138,14 +144,94 @@ def test_what_a_run_refuses_is_refused(arguments, message, beyond, tmp_path):
 
 
 def test_what_is_begun_is_told_with_what_it_has_saved(tmp_path):
-    assert progress(tmp_path) == (0.0, "")
-    log = "2026-11-27 10:00:00,000 INFO spent 0.2500 validation 0.1000 of budget\n"
-    (tmp_path / "log.txt").write_text(log)
-    assert progress(tmp_path) == (0.0, "")
-    (tmp_path / "state.pt").touch()
-    assert progress(tmp_path) == (0.25, "25% done")
+    stack = tmp_path / "stack_1"
+    stack.mkdir()
+    assert progress(tmp_path, stack) == (0.0, "")
+    (tmp_path / "log.txt").write_text(QUARTER)
+    assert progress(tmp_path, stack) == (0.0, "")
+    (stack / "state.pt").touch()
+    assert progress(tmp_path, stack) == (0.25, "25% done")
     with held(tmp_path / "lock"):
-        assert progress(tmp_path) == (0.0, "running")
+        assert progress(tmp_path, stack) == (0.0, "running")
+
+
+def test_a_stack_that_is_begun_is_told_of_each_of_its_cells(beyond, tmp_path):
+    rates = "method.optimizer.learning_rate=0.1,0.2"
+    sweep = ("-m", "method=backprop", "budget=steps", "budget.steps=3", "seeds=2", rates)
+    assert beyond(*sweep, SILENT)[0] == 0
+    cells = [path.parent for path in tmp_path.glob("runs/adhoc/*/manifest.json")]
+    rate = {
+        json.loads((cell / "manifest.json").read_text())["settings"]["method"]["optimizer"][
+            "learning_rate"
+        ]: cell
+        for cell in cells
+    }
+    stack = tmp_path / "runs/adhoc" / f"stack_{short_hash(repr([rate[0.1].name, rate[0.2].name]))}"
+    stack.mkdir()
+    (stack / "state.pt").touch()
+    for cell in cells:
+        (cell / "manifest.json").unlink()
+        (cell / "log.txt").write_text(QUARTER)
+    shown = beyond("plan", *sweep)[2]
+    assert shown.splitlines()[0] == "runs/adhoc: 2 in all: 2 to train (2 begun), 4 replicas"
+    assert shown.count("0 to 1, 25% done") == 2
+
+
+def test_trials_are_counted_and_only_what_is_known_of_them_is_told(beyond, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    tune = ("+tune=equal", "tune.n_seeds=2", "method=backprop", "budget=steps", "budget.steps=1")
+    first = beyond("plan", *tune, "seeds=2", "tune.n_trials=3")[2].splitlines()
+    assert first[0] == "runs/adhoc: 1 in all: 1 to train, 2 replicas"
+    assert first[1] == "tuning of 1 arm: 3 trials, 3 to train"
+    rows = [" ".join(line.split()) for line in first]
+    said = [
+        "backprop, tuning 3 trials of 2 seeds ",
+        "backprop 0 to 1 ",
+        "backprop, tuned 0 to 1, unless its defaults are best ",
+    ]
+    begins = rows.index(next(row for row in rows if row.startswith("backprop")))
+    assert all(map(str.startswith, rows[begins:], said))
+    assert beyond(*tune, "seeds=2", "tune.n_trials=3", SILENT)[0] == 0
+    done = beyond("plan", *tune, "seeds=2", "tune.n_trials=3")[2]
+    assert "tuning of 1 arm: 3 trials, 0 to train" in done
+    assert "0 to train" in done.splitlines()[0]
+    assert ", tuned" not in done  # it is known, and there if it is another arm
+    more = beyond("plan", *tune, "seeds=2", "tune.n_trials=5")[2]
+    assert "tuning of 1 arm: 5 trials, 2 to train" in more
+    assert "3 trials  2 trials of 2 seeds" in more
+
+
+def test_what_nothing_is_searched_of_has_one_trial(beyond):
+    tune = ("+tune=equal", "method=constant", "budget=steps", "budget.steps=1")
+    shown = beyond("plan", *tune)[2]
+    assert "1 trial, 1 to train" in shown
+    assert ", tuned" not in shown
+
+
+def test_more_arms_than_a_screen_has_room_for_are_told_together(beyond, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert beyond("method=constant", "task=tabular/moons", "budget.epochs=1", "seeds=2")[0] == 0
+    sweep = ("-m", "task=tabular/moons", "budget.epochs=1", "seeds=2")
+    shown = beyond("plan", *sweep, "method=glob(*)")[2].splitlines()
+    n_arms = int(shown[0].split()[1])
+    assert len(shown) < 12
+    assert f" {n_arms - 1} arms " in "\n".join(shown)
+    (there,) = [line.split() for line in shown if line.startswith(" constant ")]
+    assert there == ["constant", "0", "to", "1"]
+    assert shown[-1] == "the same with task=NAME or method=NAME tells of single arms"
+    few = beyond("plan", *sweep, "method=backprop,genetic")[2]
+    assert " arms " not in few
+    assert "single arms" not in few
+
+
+def test_tasks_stand_above_their_arms(beyond):
+    sweep = ("-m", "method=backprop,genetic", "budget.epochs=1", "seeds=2")
+    shown = beyond("plan", *sweep, "task=tabular/moons,image/digits")[2]
+    names = [
+        line.split()[0] for line in shown.splitlines() if line.startswith(" ") and line.split()
+    ]
+    arms = ["backprop", "genetic"]
+    assert names[-6:] == ["tabular/moons", *arms, "image/digits", *arms]
 
 
 def test_times_are_told_as_people_plan_with_them():
