@@ -88,8 +88,9 @@ def train(
     InputError
         If a setting that only shows with the data is out of its range.
     """
-    run = _Run(setup, stop)
+    run: _Run | None = None
     try:
+        run = _Run(setup, stop)
         if snapshot is not None:
             run.restore(snapshot)
         if not run.started:
@@ -98,14 +99,26 @@ def train(
         for index in run.advance():
             yield run.checkpoint(index)
     except _StoppedError:
+        assert run is not None  # which alone asks
         yield Progress(run.training.spent(), nan, [], [], [], run.snapshot())
         return
     except (UnsupportedError, InputError):
         raise
     except STRANGE as error:  # a method's fault is a row, not the study's end
-        logging.getLogger(__name__).exception("the run failed")
-        run.selection.end("failed", _reason(error))
+        if run is None and not out_of_memory(error):
+            raise
+        reason = _failure(error)
+        if run is None:  # the data alone are too much
+            yield skip(setup, reason, "failed")
+            return
+        run.selection.end("failed", reason)
     yield run.finish()
+
+
+def _failure(error: BaseException) -> str:
+    """Log an error, whole; return why the run has failed, in one line."""
+    logging.getLogger(__name__).exception("the run failed")
+    return _reason(error)
 
 
 def _reason(error: BaseException) -> str:
@@ -117,8 +130,11 @@ def _reason(error: BaseException) -> str:
 
 
 def skip(setup: Setup, reason: str, status: str = "skipped") -> Progress:
-    """Rows for a method that cannot serve, or of which nothing is known but how it ended."""
-    run = _Run(setup)
+    """Rows for a method that cannot serve, or of which nothing is known but how it ended.
+
+    They are made on the CPU: a device may be what it ended for.
+    """
+    run = _Run(replace(setup, hardware=setup.hardware.on_host))
     run.selection.end(status, reason)
     return run.finish()
 
@@ -235,9 +251,13 @@ class _Run:
         )
 
     def finish(self) -> Progress:
-        """Test, and write what became of each replica."""
+        """Test, and write what became of each replica; a test that fails is their failure."""
         setup, training = self.setup, self.training
-        tested = self.selection.test(training.state)
+        try:
+            tested = self.selection.test(training.state)
+        except STRANGE as error:
+            tested = {}
+            self.selection.end("failed", _failure(error))
         curves: list[Row] = []
         runs: list[Row] = []
         predictions: list[Columns] = []

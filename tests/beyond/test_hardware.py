@@ -9,6 +9,7 @@ from beyond import api, catalog
 from beyond.contracts import Method, Signal
 from beyond.errors import InputError
 from beyond.hardware import HOST, Hardware, moved, out_of_memory, present, within_memory
+from beyond.run import loop
 from beyond.run.cell import prepare
 from beyond.run.loop import train
 from beyond.run.trained import Trained
@@ -57,6 +58,27 @@ FAULTS = [
     ("beyond/hardware.py", "min(usual, self.max_memory // size)", "usual"),
     ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),
     ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
+    # what runs out of memory before the first step, or in the test, ends the study
+    ("beyond/run/loop.py", "if run is None and not out_of_memory(error):", "if run is None:"),
+    ("beyond/run/loop.py", "replace(setup, hardware=setup.hardware.on_host)", "setup"),
+    (
+        "beyond/run/loop.py",
+        '            self.selection.end("failed", _failure(error))\n',
+        "            raise\n",
+    ),
+    # what is kept stays where the saved state was read
+    (
+        "beyond/run/selection.py",
+        'moved(snapshot["kept"], self._evaluation.network.hardware.place)',
+        'snapshot["kept"]',
+    ),
+    # what a prediction costs is counted twice where memory ran out in between
+    (
+        "beyond/run/evaluation.py",
+        "                problem.ledger.restore(Ledger())\n",
+        "                pass\n",
+    ),
+    ("beyond/run/evaluation.py", "            problem.activity = {}\n", ""),
 ]
 
 
@@ -76,6 +98,14 @@ class Stray(Method):
 
     def params(self, state):
         return state["params"]
+
+
+@dataclass(frozen=True)
+class Climbing(Stray):
+    """A rule that goes up the loss: what it starts from stays the best."""
+
+    def step(self, state, batch, problem, rng):
+        return {"params": state["params"] + problem.gradient(state["params"], batch)}
 
 
 @dataclass(frozen=True)
@@ -158,6 +188,22 @@ def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
     weights = last.selected[1]["solution"]
     assert type(weights) is torch.Tensor
     assert weights.device.type == "cpu"
+
+
+def test_what_was_kept_before_a_saved_state_is_tested_there():
+    setup = replace(methods.Trial(Climbing(), "climbing").setup(steps=4), hardware=HARDWARE)
+    rows = {table: [] for table in methods.TABLES}
+    with pretended():
+        whole = methods.run(setup)
+        for progress in train(setup):
+            for table, listed in rows.items():
+                listed += getattr(progress, table)
+            if progress.curves[0]["steps"] == 2:
+                break
+        resumed = methods.run(setup, saved(moved(progress.snapshot, "cpu")), rows)
+    assert 0 in set(whole["runs"]["best_checkpoint"])
+    for table, expected in whole.items():
+        require_same_rows(resumed[table], expected, table)
 
 
 def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path):
@@ -277,6 +323,58 @@ def test_memory_that_is_not_there_is_a_row_with_a_reason():
     assert set(runs["status"]) == {"failed"}
     assert runs["reason"].iloc[0].startswith("out of memory: fewer seeds in a run, smaller batches")
     assert runs["reason"].iloc[0].endswith("Tried to allocate 2048 GiB)")
+
+
+def test_data_that_a_device_has_no_room_for_are_a_row_with_a_reason(monkeypatch):
+    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
+    usual = methods.run(setup)["runs"]
+
+    def placed(thing, hardware):
+        return thing if hardware == HOST else out_of(16)
+
+    monkeypatch.setattr(loop, "placed", placed)
+    rows = methods.run(replace(setup, hardware=HARDWARE))["runs"]
+    assert set(rows["status"]) == {"failed"}
+    assert rows["reason"].iloc[0].endswith("Tried to allocate 16 GiB)")
+    assert rows["seed"].tolist() == usual["seed"].tolist()
+    assert rows.columns.tolist() == usual.columns.tolist()
+    monkeypatch.setattr(loop, "placed", lambda *_: 1 // 0)  # a fault that is no method's
+    with pytest.raises(ZeroDivisionError):
+        methods.run(setup)
+
+
+def test_a_test_that_memory_is_too_small_for_is_a_row_with_a_reason():
+    @dataclass(frozen=True)
+    class Tiring(Climbing):
+        def predict(self, state, problem, batch):
+            return out_of(8) if problem.ledger else super().predict(state, problem, batch)
+
+    tables = methods.run(methods.Trial(Tiring(), "tiring").setup(steps=2))
+    assert set(tables["runs"]["status"]) == {"failed"}
+    assert tables["runs"]["reason"].iloc[0].endswith("Tried to allocate 8 GiB)")
+    assert tables["runs"]["best_validation_score"].notna().all()
+    assert tables["runs"]["best_test_score"].isna().all()
+    assert set(tables["curves"]["split"]) == {"train", "validation"}
+
+
+def test_a_prediction_that_memory_ran_out_in_costs_what_it_costs(monkeypatch):
+    rule = catalog.load("method", "spiking_surrogate")
+    setup = methods.Trial(rule, "spiking_surrogate").setup(steps=2)
+    whole, predict, failed = methods.run(setup), type(rule).predict, []
+
+    def once(self, state, problem, batch):
+        outputs = predict(self, state, problem, batch)
+        if problem.ledger and not failed:
+            failed.append(batch.inputs.shape[1])
+            out_of(failed[0])
+        return outputs
+
+    monkeypatch.setattr(type(rule), "predict", once)
+    again = methods.run(setup)
+    assert failed
+    costs = [name for name in whole["runs"].columns if name.startswith("inference_")]
+    assert (whole["runs"][costs] > 0).all(axis=None)
+    require_same_rows(again["runs"][costs], whole["runs"][costs], "costs", 1e-6)
 
 
 def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
