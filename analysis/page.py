@@ -24,8 +24,11 @@ _TEMPLATE = "report.html.j2"
 
 def write(study: Study, out: str | Path | None = None) -> Path:
     """Write the page, `figures/` and `tables/` into `out`, or the study's folder; return it."""
-    usual = "report" if study.against is None else f"against-{Path(study.against).stem}"
-    out = study.folder / usual if out is None else Path(out)
+    shown_as = [
+        *(["as-tuned"] if study.is_as_tuned else []),
+        *([f"against-{Path(study.against).stem}"] if study.against else []),
+    ]
+    out = study.folder / ("-".join(shown_as) or "report") if out is None else Path(out)
     tables, found = study.tables, study.examples()
     frames = {
         "summary": study.summary(),
@@ -96,7 +99,8 @@ def _figure(drawn: Drawn) -> dict[str, str]:
 
 def _command(study: Study) -> str:
     """How to make the report again; without what differs between machines."""
-    choice = "" if study.reference is None else f" --reference {study.reference!r}"
+    choice = " --as-tuned" if study.is_as_tuned else ""
+    choice += "" if study.reference is None else f" --reference {study.reference!r}"
     folder = "/".join(study.folder.resolve().parts[-2:])
     if study.against is not None:
         return f"beyond-compare {folder} --against {Path(study.against).name}{choice}"

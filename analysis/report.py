@@ -47,6 +47,11 @@ def _parser(script: str, description: str, out: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help=f"where to write (default: {out})")
     comparison = "compare the others with this arm (default: backprop, or the best)"
     parser.add_argument("--reference", metavar="ARM", help=comparison)
+    parser.add_argument(
+        "--as-tuned",
+        action="store_true",
+        help="leave out the defaults of arms that were tuned; written into FOLDER/as-tuned",
+    )
     return parser
 
 
@@ -55,6 +60,7 @@ def publish(
     out: str | Path | None = None,
     reference: str | None = None,
     against: str | None = None,
+    as_tuned: bool = False,
 ) -> None:
     """Write the report; print the study's summary and the path, or exit with one line."""
     from rich.console import Console
@@ -63,7 +69,7 @@ def publish(
     from analysis.tables import TableError
 
     try:
-        study = Study(folder, reference, against)
+        study = Study(folder, reference, against, as_tuned=as_tuned)
         print_summary(study)  # the figures of a large study take a while
         page = study.report(out)
     except (TableError, OSError) as error:

@@ -28,6 +28,8 @@ class Study:
         best by validation.
     against : str, optional
         Name of what was published, to be put beside the study's arms: see `compare`.
+    as_tuned : bool
+        Leave out the defaults of each arm that was tuned, see `as_tuned`.
     asked : iterable of str
         How the run_ids begin that were asked for, in a folder that may have more: where they are of
         one task, that need not be named.
@@ -37,6 +39,8 @@ class Study:
     folder : Path
         As given.
     reference : str, optional
+        As given.
+    is_as_tuned : bool
         As given.
     tables : Tables
         As the analysis reads them: rows of all runs, with the names of their arms.
@@ -61,12 +65,19 @@ class Study:
         reference: str | None = None,
         against: str | None = None,
         asked: Iterable[str] = (),
+        as_tuned: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self._asked = tuple(asked)
+        self.is_as_tuned = as_tuned
         self.reference = reference
         self.against = against
         self.tables: Tables = load(self.folder)
+        self._all = self.tables
+        if as_tuned:
+            from analysis.tuning import as_tuned as without_defaults
+
+            self.tables = without_defaults(self.folder, self.tables)
         if against is not None:
             from analysis.matching import beside
             from analysis.release import read
@@ -185,7 +196,16 @@ class Study:
         --------
         >>> study.compare("gallery").summary()
         """
-        return Study(self.folder, reference or self.reference, against, self._asked)
+        told = reference or self.reference
+        return Study(self.folder, told, against, self._asked, self.is_as_tuned)
+
+    def as_tuned(self) -> Study:
+        """Return the study in which each arm has its tuned settings alone, under its plain name.
+
+        Where the defaults were best, or nothing is searched, they stay; a caveat counts them.
+        `TableError` if nothing was tuned.
+        """
+        return Study(self.folder, self.reference, self.against, self._asked, as_tuned=True)
 
     @property
     def plot(self) -> Plots:
@@ -197,7 +217,8 @@ class Study:
     def report(self, out: str | Path | None = None) -> Path:
         """Write `index.html`, `figures/` and `tables/` into `out`.
 
-        Without it into the folder's `report`, or `against-gallery` where that is what is compared.
+        Without it into the folder's `report`; `as-tuned`, or `against-gallery`, where that is what
+        it shows.
 
         Returns
         -------
@@ -258,7 +279,7 @@ class Study:
     def _trials(self) -> Frame:
         from analysis.tuning import trials
 
-        return trials(self.folder, self.tables)
+        return trials(self.folder, self._all)
 
     @cached_property
     def _tuning(self) -> dict[str, Frame]:
@@ -267,7 +288,7 @@ class Study:
         if self._trials.empty:
             return {}
         return {
-            "tuning_gains": gains(self.folder, self.tables),
+            "tuning_gains": gains(self.folder, self._all),
             "tuning_trials": after_trials(self._trials),
             "tuning_sensitivity": sensitivity(self._trials),
             "tuning_costs": costs(self._trials),

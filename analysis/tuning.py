@@ -8,7 +8,7 @@ validation score. One that failed, diverged or was not trained counts as the wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from analysis.tables import (
     COSTS,
     RESULT,
     Frame,
+    TableError,
     Tables,
     completed,
     finished,
     higher_is_better,
     noted,
     recorded_runs,
+    several,
 )
 
 TRIALS = "trials"
@@ -255,6 +257,38 @@ def gains(folder: str | Path, tables: Tables) -> Frame:
     return pd.DataFrame(rows, columns=columns).sort_values(
         ["task", "mean"], ascending=[True, False], ignore_index=True
     )
+
+
+def as_tuned(folder: str | Path, tables: Tables) -> Tables:
+    """Return a study in which each arm has its tuned settings alone, under its plain name.
+
+    Where the defaults were best, or nothing is searched, they stay.
+
+    Raises
+    ------
+    TableError
+        If no arm of the study was tuned.
+    """
+    pairs = noted(Path(folder, "tuned.json"), list, ("default", "tuned", "settings"))
+    runs = tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
+    replaced = {row["default"]: row["tuned"] for row in pairs if row["tuned"] in set(runs["of"])}
+    if not replaced:
+        raise TableError(f"no arm of {folder} was tuned: beyond +tune=equal does so")
+    replaced = {default: tuned for default, tuned in replaced.items() if default != tuned}
+    named = _arms(tables)
+    plain = {tuned: named[default][1] for default, tuned in replaced.items() if default in named}
+    runs = runs[~runs["of"].isin(replaced)]
+    runs = runs.assign(arm=runs["of"].map(plain).fillna(runs["arm"])).drop(columns="of")
+    kept = set(runs["run_id"])
+    manifests = {
+        cell: made for cell, made in tables.manifests.items() if made.get("run_id", cell) in kept
+    }
+    kept_theirs = several(len(pairs) - len(replaced), "arm")
+    line = (
+        f"Arms have the settings that their trials chose; {kept_theirs} of {len(pairs)} kept the "
+        "defaults."
+    )
+    return replace(tables, manifests=manifests, notes=(*tables.notes, line)).labelled(runs)
 
 
 def faults(found: Frame) -> list[str]:

@@ -23,6 +23,9 @@ FAULTS = [
     ("analysis/tuning.py", "paired(sign * tuned, sign * default,", "paired(sign * default, sign * tuned,"),
     ("analysis/tuning.py", "(1 - squares[0]) * (n - 1) / (n - 1 - terms)", "(1 - squares[0])"),
     ("analysis/tuning.py", "if len(told.unique()) > 1:", "if False:"),
+    ("analysis/tuning.py", 'runs[~runs["of"].isin(replaced)]', 'runs[runs["of"] != ""]'),
+    ("analysis/tuning.py", 'if default != tuned}', 'if default}'),
+    ("analysis/study.py", "gains(self.folder, self._all)", "gains(self.folder, self.tables)"),
     ("analysis/tables.py", 'if row["tuned"] != row["default"]', "if True"),
 ]  # fmt: skip
 VALUES = np.array([0.3, 0.9, 0.1, 0.5, 0.5, 0.7])
@@ -207,6 +210,39 @@ def test_defaults_that_were_best_are_no_tuned_arm(tuned):
     again = Study(study.folder)
     assert "backprop" in again.arms
     assert list(again.tuning()["tuning_gains"]["arm"]) == ["genetic"]
+
+
+def test_as_tuned_each_arm_has_the_settings_that_were_chosen_under_its_plain_name(tuned):
+    whole = tuned()
+    study = whole.as_tuned()
+    assert study.arms == ["backprop", "genetic"]
+    scores = study.summary().set_index("arm")["mean"]
+    assert scores["genetic"] == whole.summary().set_index("arm").loc["genetic [tuned]", "mean"]
+    assert set(study.curves["arm"]) == {"backprop", "genetic"}
+    assert len(study.tables.manifests) == 2
+    assert study.reference_on("image/digits") == "backprop"
+    assert list(study.tuning()["tuning_gains"]["arm"]) == list(
+        whole.tuning()["tuning_gains"]["arm"]
+    )
+    assert any("0 arms of 2 kept the defaults" in line for line in study.caveats())
+    assert study.report() == study.folder / "as-tuned/index.html"
+    assert "--as-tuned" in study.report().read_text()
+
+
+def test_as_tuned_an_arm_whose_defaults_were_best_keeps_them(tuned):
+    study = tuned()
+    pairs = json.loads((study.folder / "tuned.json").read_text())
+    same = [{**pairs[0], "tuned": pairs[0]["default"]}, pairs[1]]
+    (study.folder / "tuned.json").write_text(json.dumps(same))
+    found = Study(study.folder, as_tuned=True)
+    assert pairs[0]["default"] in {run.partition("-")[0] for run in found.runs["run_id"]}
+    assert any("1 arm of 2 kept the defaults" in line for line in found.caveats())
+
+
+def test_a_study_that_was_not_tuned_is_not_shown_as_tuned(study):
+    study.cell("backprop")
+    with pytest.raises(TableError, match=r"no arm of .* was tuned: beyond \+tune=equal does so"):
+        Study(study.folder, as_tuned=True)
 
 
 def test_arms_that_were_tuned_alike_are_no_fault_of_the_study(tuned):
