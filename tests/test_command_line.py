@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ import pytest
 from beyond.catalog import names
 
 FAULTS = [
+    # settings of ours in place of a launcher's
+    ("beyond/run/explain.py", 'if unknown[1].startswith("hydra."):', "if False:"),
     (
         "hydra_plugins/beyond_cells/grammar.py",
         "for typed in (argument, f",
@@ -78,6 +81,15 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
             "unknown key 'method.nope' of method backprop; known: batch_size, engine, ",
         ),
         (["nope=1"], "unknown key 'nope'; known: baseline, budget,"),
+        (
+            ["hydra.launcher.n_jobs=3"],
+            "unknown key 'hydra.launcher.n_jobs' of BasicLauncher; known: none; hydra/launcher=joblib takes n_jobs",
+        ),
+        (
+            ["+study=quick", "hydra.launcher.jobs=3"],
+            "unknown key 'hydra.launcher.jobs' of JoblibLauncher; known: backend, batch_size, ",
+        ),
+        (["hydra.nope=1"], "unknown key 'hydra.nope' of Hydra; known: "),
         (["+nope=1"], "setting must be one of task, method,"),
         (["method.optimizer.learning_rate=-0.1"], "learning_rate must be > 0, got -0.1"),
         (["budget.epochs=0"], "budget.epochs must be > 0, got 0"),
@@ -185,6 +197,13 @@ def test_a_file_that_cannot_be_used_is_one_line(error, message, place, sweep, be
         assert told == (1, f"{cell}\nbeyond: {message}\n")
     else:
         assert told == (1, f"beyond: {message}\n")
+
+
+@pytest.mark.skipif(find_spec("submitit") is not None, reason="it is installed")
+def test_a_launcher_that_is_not_installed_is_told_with_its_extra(beyond):
+    told = beyond("-m", "hydra/launcher=submitit_slurm")[1]
+    package = "the package hydra-submitit-launcher: pip install 'beyond-backprop[slurm]'"
+    assert told == f"beyond: hydra/launcher=submitit_slurm needs {package}\n"
 
 
 def test_a_line_of_a_study_may_sweep_by_itself(beyond, tmp_path):

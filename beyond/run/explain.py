@@ -49,6 +49,11 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if unknown := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
         group, name = unknown.groups()
         return f"unknown {group} {name!r}; known: {', '.join(catalog.names(group))}"
+    if needed := re.search(r"Could not find 'hydra/launcher/(submitit_\w+)'", text):
+        return (
+            f"hydra/launcher={needed[1]} needs the package hydra-submitit-launcher: "
+            "pip install 'beyond-backprop[slurm]'"
+        )
     if unknown := re.search(
         r"Could not find '(.+)/([^/']*)' Available options in '\1': (.*) Config search path", text
     ):
@@ -60,8 +65,19 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if unknown := re.search(r"Could not override '([^']*)'", text) or re.search(
         r"Key '([\w.]+)' is not in struct", text
     ):
+        if unknown[1].startswith("hydra."):
+            return _unknown_to_hydra(unknown[1], error)
         return _unknown_key(unknown[1], arguments)
     return text
+
+
+def _unknown_to_hydra(key: str, error: Exception) -> str:
+    """Say which keys Hydra has in place of one, or one of its classes, such as a launcher."""
+    there = getattr(error.__cause__, "parent_node", None) or {}
+    name = str(there.get("_target_", "Hydra")).rpartition(".")[2]
+    known = ", ".join(sorted(str(one) for one in there if one != "_target_"))
+    line = f"unknown key {key!r} of {name}; known: {known or 'none'}"
+    return line + "; hydra/launcher=joblib takes n_jobs" * (name == "BasicLauncher")
 
 
 def _refused(error: BaseException | None) -> InputError | None:

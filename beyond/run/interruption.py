@@ -6,11 +6,12 @@ import atexit
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import parent_process
+from subprocess import Popen
 from threading import Event, Thread, current_thread, main_thread
 from time import sleep
 
@@ -82,6 +83,36 @@ def noting(heeded: Callable[[], bool] = lambda: True) -> Iterator[Callable[[], b
     finally:
         if came and not raised:
             signal.raise_signal(came[0])
+
+
+def obedient(command: Sequence[str]) -> int:
+    """Run a command and return its status; hand signals on to it, and end when it has.
+
+    Raises
+    ------
+    SystemExit
+        If it has ended because of a signal, and has said so.
+    Interrupted
+        If it has ended otherwise, and a signal has come.
+    """
+    came, started = list[int](), list[Popen]()
+
+    def hand_on(number: int, _: object) -> None:
+        came.append(number)
+        for child in started:
+            child.send_signal(number)
+
+    with _handled(hand_on, ENDING):
+        if os.name == "posix":  # what a terminal sends to its group is ours to hand on, once
+            started.append(Popen(command, process_group=0))
+        else:
+            started.append(Popen(command))
+        status = started[0].wait()
+    if came and status == 128 + came[0]:
+        raise SystemExit(status)
+    if came:
+        raise Interrupted(came[0])
+    return status
 
 
 @dataclass

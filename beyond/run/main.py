@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from beyond.files import expanded
 from beyond.installed import version
 from beyond.run import memo
 from beyond.run.explain import GROUPS, explain, opened, refuse_twice
-from beyond.run.interruption import Interrupted, end_without_search, raising
+from beyond.run.interruption import Interrupted, end_without_search, obedient, raising
 from hydra_plugins.beyond_cells.grammar import quoted
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -252,7 +251,7 @@ def _every_paper(arguments: list[str]) -> None:
         [sys.executable, "-m", "beyond.run.main", f"+paper={name}", *arguments]
         for name in names("paper")
     ]
-    failed = [command for command in commands if subprocess.run(command, check=False).returncode]
+    failed = [command for command in commands if obedient(command)]
     publish_index = find("hydra.sweeper.index", catalog.read("hydra/sweeper", "cells")["index"])
     publish_index(expanded(settings.get("runs", "runs")) / "papers")
     sys.exit(min(len(failed), 1))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pandas as pd
 import pytest
@@ -23,6 +23,7 @@ from beyond.run.interruption import (
     end_without_search,
     listening,
     noting,
+    obedient,
     raising,
 )
 from beyond.run.runner import INTERRUPTED, run_cell, train_stack
@@ -51,6 +52,9 @@ FAULTS = [
     # each process takes a second to end
     ("beyond/run/interruption.py", "    atexit.register(gc.freeze)", "    pass"),
     ("beyond/run/main.py", "    end_without_search()\n", ""),
+    # what is run meanwhile goes on, or is killed before it has saved
+    ("beyond/run/interruption.py", "            child.send_signal(number)\n", "            pass\n"),
+    ("beyond/run/main.py", "if obedient(command)]", "if command[9:]]"),
     # stopped without its state
     (
         "beyond/run/runner.py",
@@ -183,6 +187,55 @@ def test_a_command_and_a_worker_end_without_a_search_for_garbage(beyond, monkeyp
         begin()
         assert registered == [gc.freeze]
         registered.clear()
+
+
+CHILD = """
+import signal, sys, time
+from pathlib import Path
+
+def save(number, _):
+    time.sleep(1)
+    Path("saved").touch()
+    sys.exit({status})
+
+signal.signal(signal.SIGTERM, save)
+Path("begun").touch()
+time.sleep(20)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize(
+    ("status", "raised"), [(143, pytest.raises(SystemExit)), (0, pytest.raises(Interrupted))]
+)
+def test_what_a_command_runs_is_told_once_and_waited_for(status, raised, tmp_path, monkeypatch):
+    """The line that tells of it is printed by one of them."""
+    monkeypatch.chdir(tmp_path)
+
+    def tell():
+        while not Path("begun").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Timer(0, tell).start()
+    with raising(), raised:
+        obedient([sys.executable, "-c", CHILD.format(status=status)])
+    assert Path("saved").exists()
+    assert obedient([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def test_every_paper_is_told_of_signals(beyond, monkeypatch):
+    commands = list[list[str]]()
+
+    def interrupt(command):
+        commands.append(command)
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("beyond.run.main.obedient", interrupt)
+    status, told, _ = beyond("+paper=all", "seeds=2")
+    assert status == 128 + signal.SIGTERM
+    assert told == "beyond: interrupted by SIGTERM; the same command goes on from what is saved\n"
+    assert [command[-2:] for command in commands] == [["+paper=deep_linear", "seeds=2"]]
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch):
