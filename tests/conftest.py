@@ -51,6 +51,7 @@ def beyond(tmp_path, monkeypatch, capsys):
     """Return what runs a command in `tmp_path`, in this process: status, what it told, showed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("beyond.run.display.SILENCE", 3600)  # a busy machine would tell more
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["beyond", *arguments])
