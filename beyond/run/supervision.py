@@ -59,7 +59,7 @@ def shared(
             except BrokenExecutor:
                 returned = [INTERRUPTED]
         if INTERRUPTED not in returned:
-            return [*ended.values(), *returned]
+            return [*ended.values(), *_lost_once(returned, left)]
         before = len(ended)
         left = [rest for stack in left if (rest := _rest(stack, ended))]
         vain = vain + 1 if len(ended) == before else 0
@@ -75,6 +75,16 @@ def shared(
             say(console, f"workers were killed {VAIN} times, and nothing was finished in between")
             return [*ended.values(), *[LOST] * sum(map(len, left))]
     return list(ended.values())
+
+
+def _lost_once(statuses: Sequence[str], stacks: Sequence[Sequence[Planned]]) -> list[str]:
+    """Count a cell that was lost once, if at all: each worker tries it, and one may train it."""
+    others = [status for status in statuses if status != LOST]
+    if len(others) == len(statuses):
+        return others
+    cells = [planned.cell for stack in stacks for planned in stack]
+    missing = [cell for cell in cells if not RunFolder(cell.folder).finished]
+    return others + [LOST] * min(len(missing), len(statuses) - len(others))
 
 
 def _rest(stack: Sequence[Planned], ended: dict[str, str]) -> list[Planned]:

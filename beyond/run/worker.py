@@ -14,6 +14,7 @@ from beyond.run.cell import Cell
 from beyond.run.display import say
 from beyond.run.explain import explain
 from beyond.run.interruption import listening
+from beyond.run.lock import PATIENCE
 from beyond.run.loop import never
 from beyond.run.record import RunFolder
 from beyond.run.runner import INTERRUPTED, ApartError, train_stack
@@ -70,19 +71,25 @@ class Worker:
             statuses = [status for status in statuses if status != INTERRUPTED]
 
     def _statuses(self, stop: Callable[[], bool]) -> list[str]:
-        statuses, waiting = list[str](), list(self.stacks)
+        statuses, waiting, patience = list[str](), list(self.stacks), 0.0
         while waiting:
-            busy = [stack for stack in waiting if not self._done(stack, statuses, stop)]
-            if INTERRUPTED in statuses or len(busy) == len(waiting):
+            busy = [stack for stack in waiting if not self._done(stack, statuses, stop, patience)]
+            if INTERRUPTED in statuses or (patience and len(busy) == len(waiting)):
                 break
+            # in the end: some may only have been looked at
+            patience = PATIENCE if len(busy) == len(waiting) else 0.0
             waiting = busy
         return statuses
 
     def _done(
-        self, stack: Sequence[Planned], statuses: list[str], stop: Callable[[], bool]
+        self,
+        stack: Sequence[Planned],
+        statuses: list[str],
+        stop: Callable[[], bool],
+        patience: float,
     ) -> bool:
         """Train a stack unless it is finished, and note the status of each of its cells; say
-        whether it is done with.
+        whether it is done with. Who holds it lets it go within the seconds of patience, or not.
         """
         if INTERRUPTED in statuses:
             return True
@@ -95,12 +102,12 @@ class Worker:
         if recorded and all(RunFolder(cell.folder).finished for cell in cells):
             return True
         try:
-            statuses += train_stack(cells, not several, console, patience=0, stop=stop)
+            statuses += train_stack(cells, not several, console, patience=patience, stop=stop)
         except BusyError:
             return False
         except (ApartError, InputError, UnsupportedError, OSError) as error:  # the others go on
             if several:
-                return all([self._done([planned], statuses, stop) for planned in stack])
+                return all([self._done([one], statuses, stop, patience) for one in stack])
             say(console, f"{cells[0].label}: {explain(error, [])}")
             statuses.append(LOST)
         return True

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import BrokenExecutor
 from multiprocessing import active_children, get_context
+from multiprocessing.connection import wait
 from platform import node
 
 import pandas as pd
@@ -28,6 +29,12 @@ FAULTS = [
     ("beyond/run/supervision.py", "return [[planned] for planned in stack]", "return []"),
     # the last to die is at fault
     ("beyond/run/supervision.py", "                self._watching = False\n", ""),
+    # each worker's loss counts
+    (
+        "beyond/run/supervision.py",
+        "[LOST] * min(len(missing), len(statuses) - len(others))",
+        "[LOST] * (len(statuses) - len(others))",
+    ),
     # a signal is nobody's affair while workers work
     ("beyond/run/supervision.py", "if self._asked():", "if False:"),
 ]
@@ -125,6 +132,17 @@ def test_what_is_finished_when_a_worker_dies_counts(study, monkeypatch):
     assert shared([[good], [fatal]], launch, folder) == ["finished"] * 2
 
 
+def test_a_cell_is_lost_once_and_not_if_another_worker_trains_it(study):
+    folder, plan = study
+    good, lost = [plan("constant")], [plan("backprop")]
+
+    def launch(worker):
+        return [[LOST, *Worker([good])(None)], [LOST, LOST]]
+
+    assert shared([good, lost], launch, folder) == ["finished", LOST]
+    assert shared([good], lambda _: [[LOST], [LOST]], folder) == []
+
+
 def wait_for(what):
     deadline = time.monotonic() + 20
     while not what():
@@ -154,10 +172,17 @@ def children():
     ("number", "told"),
     [(signal.SIGKILL, "by SIGKILL (out of memory?)"), (signal.SIGUSR1, "by SIGUSR1")],
 )
-def test_the_first_that_is_killed_is_seen(number, told, children, tmp_path):
+def test_the_first_that_is_killed_is_seen(number, told, children, tmp_path, monkeypatch):
+    seen = [0]
+
+    def wait_(known, seconds):
+        seen.append(len(known))
+        return wait(known, seconds)
+
+    monkeypatch.setattr("beyond.run.supervision.wait", wait_)
     with _watched(tmp_path) as watch:
         first, other = children()
-        time.sleep(0.3)
+        wait_for(lambda: seen[-1] == 2)
         os.kill(first.pid, number)
         wait_for(lambda: watch.killed)
         other.kill()
@@ -167,11 +192,16 @@ def test_the_first_that_is_killed_is_seen(number, told, children, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_of_several_that_end_at_once_none_is_at_fault(children, tmp_path, monkeypatch):
-    monkeypatch.setattr("beyond.run.supervision.wait", lambda known, _: known)
-    monkeypatch.setattr("beyond.run.supervision._exit_code", lambda _: -9)
+    asked = list[object]()
+
+    def both(known, _):
+        return known if len(known) == 2 else []
+
+    monkeypatch.setattr("beyond.run.supervision.wait", both)
+    monkeypatch.setattr("beyond.run.supervision._exit_code", lambda one: asked.append(one) or -9)
     with _watched(tmp_path) as watch:
         children()
-        time.sleep(0.3)
+        wait_for(lambda: len(asked) >= 2)
     assert watch.killed is None
 
 

@@ -2,12 +2,16 @@
 
 import pytest
 
+from beyond.errors import BusyError
 from beyond.run.record import RunFolder
+from beyond.run.runner import train_stack
 from beyond.run.worker import Planned, Worker
 
 FAULTS = [
     # what another process trains is waited for, for ever
-    ("beyond/run/worker.py", "or len(busy) == len(waiting):", "or False:"),
+    ("beyond/run/worker.py", "(patience and len(busy) == len(waiting))", "False"),
+    # what `beyond status` looks at in that moment is trained by nobody
+    ("beyond/run/worker.py", "(patience and len(busy)", "(len(busy)"),
     ("beyond/run/worker.py", "            return False\n", "            return True\n"),
     # the first that cannot be trained ends the others
     (
@@ -66,6 +70,16 @@ def test_a_cell_that_is_let_go_meanwhile_is_trained_in_the_end(planned, monkeypa
 
     monkeypatch.setattr(RunFolder, "close", close)
     assert Worker(cells)(None) == ["finished", "finished"]
+
+
+def test_a_cell_that_another_process_only_looks_at_is_trained(planned, monkeypatch):
+    def looked_at(*cell, patience, stop):
+        if not patience:
+            raise BusyError("another process is looking")
+        return train_stack(*cell, patience=patience, stop=stop)
+
+    monkeypatch.setattr("beyond.run.worker.train_stack", looked_at)
+    assert Worker(planned("backprop", "constant"))(None) == ["finished", "finished"]
 
 
 def test_a_cell_that_cannot_be_trained_is_told_and_the_others_go_on(planned, monkeypatch, capsys):
