@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from beyond.run.predictions import Columns, columns
 ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
 INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
 EVALUATION_CHUNK = 8192  # examples of all replicas together; bounds the memory of an evaluation
+KEPT = 1 << 25  # bytes of a split that is not looked up at each checkpoint anew, but kept
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Evaluation:
         self.splits = splits
         self.also = also
         self.problem = Problem(network, task.spec, signal=method.signal)
+        self._kept: dict[tuple[str, int], list[Batch]] = {}  # chunks, by split and size
 
     def n_examples(self, split: str) -> int:
         """Count what is scored: examples, or the queries of all episodes."""
@@ -146,10 +149,21 @@ class Evaluation:
         device = self.network.hardware.place
         return torch.arange(self.splits.size(split), device=device).unsqueeze(0)
 
-    def _chunks(self, split: str, n_at_once: int) -> Iterator[Batch]:
+    def _chunks(self, split: str, n_at_once: int) -> Iterable[Batch]:
         """Cut a split into parts of about so many examples, or queries of episodes."""
+        if (split, n_at_once) in self._kept:
+            return self._kept[split, n_at_once]
         size, n_examples = self.splits.size(split), self.n_examples(split)
-        for part in self._places(split).split(
+        parts = self._places(split).split(
             max(1, n_at_once * size // (n_examples * len(self.seeds))), 1
-        ):
-            yield self.splits.batch(split, part)
+        )
+        chunks = (self.splits.batch(split, part) for part in parts)
+        first = next(chunks)
+        if len(parts) * _n_bytes(first) > self.network.hardware.at_once(KEPT, 1):
+            return chain([first], chunks)
+        return self._kept.setdefault((split, n_at_once), [first, *chunks])
+
+
+def _n_bytes(batch: Batch) -> int:
+    shown = 0 if batch.support is None else _n_bytes(batch.support)
+    return batch.inputs.nbytes + batch.targets.nbytes + shown

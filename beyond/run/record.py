@@ -19,7 +19,6 @@ from platform import node
 from time import monotonic
 from typing import Any, NamedTuple
 
-import pandas as pd
 import torch
 
 from beyond.contracts import TargetKind
@@ -29,6 +28,7 @@ from beyond.run.lock import PATIENCE, held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
+from beyond.run.rows import write_rows
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
 RECORDED = (*TABLES, "predictions")
@@ -260,10 +260,9 @@ class RunFolder:
         """
         part = part or self._all
         for name in TABLES:
-            table = pd.DataFrame(part.rows[name])
             write_whole(
                 self.path / f"{name}.parquet",
-                lambda path, table=table: table.to_parquet(path, index=False),
+                lambda path, rows=part.rows[name]: write_rows(rows, path),
             )
         write_whole(self.path / "predictions.parquet", lambda path: write(part.predictions, path))
         tables = {name: hash_of(self.path / f"{name}.parquet") for name in RECORDED}

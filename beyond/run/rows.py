@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from torch import Tensor
 
 from beyond.contracts import SPLITS
@@ -17,6 +20,8 @@ from beyond.run.training import Training
 
 Row = dict[str, Any]
 UNKNOWN = dict.fromkeys(INFERENCE, nan)
+# how values are stored, the first that some value of a column has
+STORED = {float: pa.float64(), bool: pa.bool_(), int: pa.int64(), str: pa.large_string()}
 
 
 def curve_rows(
@@ -93,6 +98,19 @@ def by_replica(columns: dict[str, Any], n_replicas: int) -> list[Row]:
         for values in columns.values()
     ]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write rows, whose columns are the same, as parquet; NaN becomes null."""
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    pq.write_table(pa.table({name: _stored(values) for name, values in columns.items()}), path)
+
+
+def _stored(values: list[Any]) -> pa.Array:
+    found = set(map(type, values))
+    kind = next(kind for kind in STORED if any(issubclass(one, kind) for one in found))
+    numbers = map(float, values) if kind is float else values  # some may be whole
+    return pa.array(numbers, STORED[kind], from_pandas=True)
 
 
 def _replica(setup: Setup, replica: int) -> Row:

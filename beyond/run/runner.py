@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from rich.console import Console
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from beyond.errors import BusyError, InputError, UnsupportedError
 from beyond.hardware import Hardware
@@ -87,11 +89,17 @@ def _arithmetic(threads: int, hardware: Hardware) -> Iterator[None]:
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
     torch.set_num_threads(threads)
     try:
-        with threadpool_limits(threads), hardware.repeatable():
+        with _pools(len(sys.modules)).limit(limits=threads), hardware.repeatable():
             yield
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
+
+
+@lru_cache(maxsize=1)
+def _pools(n_modules: int) -> ThreadpoolController:
+    """Find the thread pools of all libraries; again when modules, which bring them, are added."""
+    return ThreadpoolController()
 
 
 def train_cell(

@@ -17,6 +17,8 @@ APART = ("paper", "scale", "tune")
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """Settings that are ours: a fifth of all, which are copied for each cell."""
+    if "hydra" not in config:
+        return config
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     OmegaConf.set_struct(ours, True)  # an unknown key is refused, as in the whole
     return ours

@@ -105,6 +105,13 @@ FAULTS = [
         "told = ids, targets, outputs[:1].expand_as(outputs)\n",
     ),
     ("beyond/run/evaluation.py", "if targets.ndim == outputs.ndim:  # values", "if False:"),
+    # a split that is kept is taken for another; none is
+    (
+        "beyond/run/evaluation.py",
+        "if (split, n_at_once) in self._kept:\n            return self._kept[split, n_at_once]",
+        "if self._kept:\n            return next(iter(self._kept.values()))",
+    ),
+    ("beyond/run/evaluation.py", "at_once(KEPT, 1):", "at_once(1, 1):"),
     # inputs are varied by the draws of another purpose; after an interruption by the first draws
     (
         "beyond/run/training.py",
@@ -902,6 +909,26 @@ def test_scores_do_not_depend_on_the_chunks_of_an_evaluation(monkeypatch):
     whole, _ = run(setup(epochs=1))
     monkeypatch.setattr(evaluation, "EVALUATION_CHUNK", 7)
     assert_same(run(setup(epochs=1))[0], whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kept", "n_looks"), [(evaluation.KEPT, 1), (0, 2)])
+def test_what_is_scored_is_looked_up_once_where_it_is_small(kept, n_looks, monkeypatch):
+    whole, _ = run(setup(epochs=1))
+    monkeypatch.setattr(evaluation, "KEPT", kept)
+    of = setup(epochs=1)
+    splits, looks = of.task.at(of.seeds), Counter()
+    look = type(splits).batch
+    monkeypatch.setattr(
+        type(splits),
+        "batch",
+        lambda self, split, at: looks.update([split]) or look(self, split, at),
+    )
+    scored = evaluation.Evaluation(of.method, of.task, of.network, of.seeds, splits, {})
+    state = {"params": of.network.init(Stream("init", of.seeds))}
+    first, again = (scored.scores(state, "train") for _ in range(2))
+    assert all(first[name].equal(again[name]) for name in first)
+    assert looks["train"] == n_looks
+    assert_same(run(of)[0], whole)
 
 
 def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():

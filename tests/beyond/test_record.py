@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
@@ -19,10 +21,12 @@ from filelock import FileLock
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.files import write_whole
+from beyond.run import record
 from beyond.run.lock import held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import columns, joined
 from beyond.run.record import TABLES, TRAINER, RunFolder
+from beyond.run.rows import write_rows
 
 FAULTS = [
     ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
@@ -37,6 +41,12 @@ FAULTS = [
     ("beyond/run/record.py", '(is_held(self.path / "lock") or self.finished)', "True"),
     ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker), patience)\n", ""),
     ("beyond/run/lock.py", "if error.errno not in UNSUPPORTED:", "if error.errno is None:"),
+    ("beyond/run/rows.py", "map(float, values) if kind is float else values", "values"),
+    (
+        "beyond/run/rows.py",
+        "{float: pa.float64(), bool: pa.bool_(), int:",
+        "{bool: pa.bool_(), int:",
+    ),
     ("beyond/run/record.py", "return pid if machine == node() else None", "return pid"),
     ("beyond/run/record.py", "(self.path / TRAINER).unlink(missing_ok=True)", "pass"),
     (
@@ -61,6 +71,7 @@ if sys.argv[2] == "drive without":
 elif sys.argv[2] == "system without":
     sys.modules["fcntl"] = None
     warnings.simplefilter("ignore")
+from beyond.run import record
 from beyond.run.lock import held, is_held
 
 try:
@@ -297,15 +308,40 @@ def test_a_state_that_finds_no_room_is_an_error_of_the_system(tmp_path, monkeypa
 def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypatch):
     folder.add(progress(0))
 
-    def full(table, path, index):
+    def full(rows, path):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    monkeypatch.setattr(record, "write_rows", full)
     with pytest.raises(OSError, match="No space left"):
         folder.close({})
     assert not any(name.endswith(".parquet") or name == "manifest.json" for name in files(folder))
     assert RunFolder(folder.path).resume() is not None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["", "a"],
+        [True, False],
+        [1, 2**60],
+        [0.5, math.nan],
+        [math.nan, math.nan],
+        [3, math.inf],
+        [3, math.nan],
+        [2**60 + 1, 0.5],
+        [np.float64(0.1), 1],
+    ],
+)
+def test_rows_are_stored_as_pandas_stores_them(values, tmp_path):
+    rows = [{"seed": 0, "value": value} for value in values]
+    write_rows(rows, tmp_path / "ours")
+    pd.DataFrame(rows).to_parquet(tmp_path / "theirs", index=False)
+    ours, theirs = (pq.read_table(tmp_path / name) for name in ("ours", "theirs"))
+    assert ours.equals(theirs)  # types, and null for what is no number
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "ours"), pd.read_parquet(tmp_path / "theirs")
+    )
 
 
 def test_a_skipped_run_closes_without_curves(folder):
