@@ -97,7 +97,7 @@ def _arithmetic(threads: int, hardware: Hardware) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _pools(n_modules: int) -> ThreadpoolController:
+def _pools(_: int) -> ThreadpoolController:
     """Find the thread pools of all libraries; again when modules, which bring them, are added."""
     return ThreadpoolController()
 
