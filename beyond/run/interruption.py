@@ -115,6 +115,23 @@ def obedient(command: Sequence[str]) -> int:
     return status
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Start processes that a terminal's Ctrl-C does not reach: it is their parent's affair.
+
+    Before a worker listens it would end it with a traceback. Here another thread, which must have
+    been started before, receives it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass
 class Listening:
     """What a worker has been told.

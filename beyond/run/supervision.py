@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from beyond.run.display import say
-from beyond.run.interruption import WORD, noting
+from beyond.run.interruption import WORD, noting, unheard
 from beyond.run.record import TRAINER, RunFolder
 from beyond.run.runner import INTERRUPTED, fail_cell
 from beyond.run.stack import home
@@ -53,7 +53,7 @@ def shared(
     console, left = Console(stderr=True), [list(stack) for stack in stacks]
     ended, deaths, vain = dict[str, str](), Counter[str](), 0
     while left:
-        with _watched(study) as watch:
+        with _watched(study) as watch, unheard():
             try:
                 returned = [status for one in launch(Worker(left)) for status in one]
             except BrokenExecutor:

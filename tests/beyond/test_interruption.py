@@ -189,6 +189,26 @@ def test_a_command_and_a_worker_end_without_a_search_for_garbage(beyond, monkeyp
         registered.clear()
 
 
+@pytest.mark.parametrize(
+    ("moment", "arguments"),
+    [
+        ("beyond.run.plan.Agenda.begin", ["-m"]),
+        ("analysis.report.print_summary", ["-m"]),
+        ("beyond.run.tuning.tune", ["+tune=equal"]),
+    ],
+)
+def test_a_signal_ends_a_sweep_in_a_line_whatever_it_does(moment, arguments, beyond, monkeypatch):
+    command = (*arguments, "method=constant", "budget=steps", "budget.steps=1", "seeds=1")
+    with monkeypatch.context() as patched:
+        patched.setattr(moment, lambda *_: signal.raise_signal(signal.SIGTERM))
+        status, told, _ = beyond(*command)
+    assert status == 128 + signal.SIGTERM
+    line = "beyond: interrupted by SIGTERM; the same command goes on from what is saved"
+    assert told.splitlines()[-1] == line
+    if arguments == ["-m"]:
+        assert beyond(*command, "hydra.sweeper.publish=analysis.tables.load")[0] == 0
+
+
 CHILD = """
 import signal, sys, time
 from pathlib import Path

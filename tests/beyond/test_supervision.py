@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor
@@ -34,6 +35,12 @@ FAULTS = [
         "beyond/run/supervision.py",
         "[LOST] * min(len(missing), len(statuses) - len(others))",
         "[LOST] * (len(statuses) - len(others))",
+    ),
+    # Ctrl-C ends what begins, with a traceback
+    (
+        "beyond/run/supervision.py",
+        "_watched(study) as watch, unheard():",
+        "_watched(study) as watch:",
     ),
     # a signal is nobody's affair while workers work
     ("beyond/run/supervision.py", "if self._asked():", "if False:"),
@@ -203,6 +210,24 @@ def test_of_several_that_end_at_once_none_is_at_fault(children, tmp_path, monkey
         children()
         wait_for(lambda: len(asked) >= 2)
     assert watch.killed is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_ctrl_c_reaches_a_parent_and_no_worker_that_begins(study):
+    folder, plan = study
+    begun = list[int]()
+
+    def launch(_):
+        started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"])
+        started.send_signal(signal.SIGINT)
+        begun.append(started.wait())
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: False)
+
+    with pytest.raises(Interrupted, match="SIGINT"), raising():
+        shared([[plan()]], launch, folder)
+    assert begun == [0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
