@@ -14,7 +14,7 @@ from torch import Tensor
 from beyond.errors import InputError
 
 Value = TypeVar("Value")
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "bfloat16"]
 
 # of one chunk's activations: 1 MiB costs 10 % to kernels' start-up, 8 MiB half the speed
 CACHE_BYTES = 1 << 21
@@ -33,8 +33,9 @@ class Hardware:
     draws : {"host", "device"}
         Where a rule and the augmentation draw: on the host they see the numbers that a run on the
         CPU sees. Splits, initial weights and orders are always drawn there.
-    precision : {"float32", "float64"}
-        Of weights, data and draws. In double precision they start as the same numbers.
+    precision : {"float32", "float64", "bfloat16"}
+        Of weights, data and draws. In double precision they start as the same numbers. In bfloat16
+        passes and products of matrices alone are computed; all that is kept is in single precision.
     max_memory : int, optional
         Bytes that the activations of what is evaluated at once may take; by default those of a
         population's chunk fit a cache, and a split is evaluated a few thousand examples at a time.
@@ -61,7 +62,7 @@ class Hardware:
             "auto" is the device that is there.
         draws : {"host", "device"}, optional
             By default on the device.
-        precision : {"float32", "float64"}
+        precision : {"float32", "float64", "bfloat16"}
         max_memory : float, optional
             In GB.
         """
@@ -74,6 +75,11 @@ class Hardware:
     def on_host(self) -> Hardware:
         """The same on the CPU, where what was learnt is used."""
         return replace(self, device="cpu", draws="host")
+
+    @property
+    def exact(self) -> Hardware:
+        """The same with passes in single precision at least, which others are measured by."""
+        return self if self.precision == "float64" else replace(self, precision="float32")
 
     def require(self) -> None:
         """Raise `InputError` if the device is not there."""
@@ -112,7 +118,21 @@ class Hardware:
     @property
     def dtype(self) -> torch.dtype:
         """Type of weights, data and draws that are no whole numbers."""
-        return getattr(torch, self.precision)
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number within a pass."""
+        return getattr(torch, self.precision).itemsize
+
+    def narrowed(self, values: Tensor) -> Tensor:
+        """Return what a product is to be made of: in bfloat16 instead of single precision."""
+        narrow = self.precision == "bfloat16" and values.dtype is torch.float32
+        return values.bfloat16() if narrow else values
+
+    def widened(self, values: Tensor) -> Tensor:
+        """Return what a pass or a product has made: not in bfloat16, in which nothing is kept."""
+        return single(values) if self.precision == "bfloat16" else values
 
     @property
     def told(self) -> str:
@@ -172,6 +192,11 @@ Thing = TypeVar("Thing", bound=Movable)
 def placed(thing: Thing, hardware: Hardware) -> Thing:
     """Return it on the hardware; as it is where that is the CPU, where everything is made."""
     return thing if hardware == HOST else thing.on(hardware)
+
+
+def single(values: Tensor) -> Tensor:
+    """Return values to sum up: in single precision instead of bfloat16."""
+    return values.float() if values.dtype is torch.bfloat16 else values
 
 
 def moved(value: Value, device: torch.device | str, dtype: torch.dtype | None = None) -> Value:

@@ -267,7 +267,8 @@ class Problem:
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Product of a method's matrices, (R, ..., m, k) and (R, ..., k, n), each 2 m k n."""
-        product = a @ b
+        hardware = self._network.hardware
+        product = hardware.widened(hardware.narrowed(a) @ hardware.narrowed(b))
         self.charge(2 * a.shape[-1] * product[0].numel())
         return product
 

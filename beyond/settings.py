@@ -288,8 +288,8 @@ class RunSettings:
     draws : {"host", "device"}, optional
         Where a method's random numbers are made: by default on the device, which is faster. On the
         host they are those of a run on the CPU.
-    precision : {"float32", "float64"}
-        Of weights, data and draws.
+    precision : {"float32", "float64", "bfloat16"}
+        Of weights, data and draws; in bfloat16 are passes and products of matrices alone.
     max_memory : float, > 0, optional
         GB that the activations of what is evaluated at once may take.
     time_limit : float, > 0, optional
@@ -321,7 +321,7 @@ class RunSettings:
     threads: Annotated[int, Interval(ge=1, le=4 * (cpu_count() or 1))] = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     draws: Literal["host", "device"] | None = None
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
     max_memory: Positive | None = None
     time_limit: Positive | None = None
     save_every: NonNegative = 5.0

@@ -145,7 +145,7 @@ def call(beyond, monkeypatch, capsys):
         plan device=cuda -> device must be cpu here, got 'cuda': torch finds no CUDA device
         device=gpu -> device must be one of cpu, cuda, auto; got 'gpu'
         draws=disk -> draws must be one of host, device, or null; got 'disk'
-        precision=float16 -> precision must be one of float32, float64; got 'float16'
+        precision=float16 -> precision must be one of float32, float64, bfloat16; got 'float16'
         max_memory=0 -> max_memory must be > 0, or null, got 0
         max_memory=much -> max_memory must be a number > 0, or null, got 'much'
         threads=1000 -> threads must be an integer in [1,

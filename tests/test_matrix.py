@@ -37,7 +37,9 @@ def test_it_trains_what_it_says_or_is_refused(method, kind):
 
 
 @pytest.mark.parametrize("kind", methods.ELSEWHERE)
-@pytest.mark.parametrize("check", [methods.steps_elsewhere, methods.steps_in_double])
+@pytest.mark.parametrize(
+    "check", [methods.steps_elsewhere, methods.steps_in_double, methods.steps_in_bfloat16]
+)
 @pytest.mark.parametrize("method", modules("method"))
 def test_it_steps_elsewhere_as_usual(method, check, kind):
     with suppress(UnsupportedError):

@@ -97,13 +97,13 @@ class LayeredNetwork(Network):
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
-        x = inputs.movedim(1, -1)
-        weights = self.unflatten(params)
+        x = self.hardware.narrowed(inputs.movedim(1, -1))
+        weights = self.unflatten(self.hardware.narrowed(params))
         caches: list[Any] = []
         for layer, layer_weights in zip(self.layers, weights, strict=True):
             x, cache = layer.forward(layer_weights, x, rng)
             caches.append(cache)
-        return x.movedim(-1, 1), Tape(weights, caches)
+        return self.hardware.widened(x.movedim(-1, 1)), Tape(weights, caches)
 
     def backward(
         self,
@@ -119,7 +119,8 @@ class LayeredNetwork(Network):
         Layers before `start` are not visited, and the error is not carried below the first visited
         block.
         """
-        dy = error.movedim(1, -1)
+        dy = self.hardware.narrowed(error.movedim(1, -1))
+        carriers = self._narrowed(carriers)
         parts: list[Tensor] = []
         visited = [block for block in self.blocks if block.start >= start]
         first = visited[0].layer
@@ -131,21 +132,27 @@ class LayeredNetwork(Network):
                 gradients = layer.gradients(cache, dy)
                 parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
             if index > first:
-                carrier = carriers.get(block.depth) if carriers and block else None
+                carrier = carriers.get(block.depth) if block else None
                 dy = layer.carry(weights, cache, dy, carrier)
-        return torch.cat(parts, 1)
+        return self.hardware.widened(torch.cat(parts, 1))
 
     def carry(
         self, tape: Tape, error: Tensor, carriers: Mapping[int, Tensor] | None = None
     ) -> Tensor:
         """Carry the error at the outputs back to the inputs, (G, B, *input_shape); no gradients."""
-        dy = error.movedim(1, -1)
+        dy = self.hardware.narrowed(error.movedim(1, -1))
+        carriers = self._narrowed(carriers)
         by_layer = {block.layer: block.depth for block in self.blocks}
         for index in range(len(self.layers) - 1, -1, -1):
             depth = by_layer.get(index)
-            carrier = carriers.get(depth) if carriers is not None and depth is not None else None
+            carrier = None if depth is None else carriers.get(depth)
             dy = self.layers[index].carry(tape.weights[index], tape.caches[index], dy, carrier)
-        return dy.movedim(-1, 1)
+        return self.hardware.widened(dy.movedim(-1, 1))
+
+    def _narrowed(self, carriers: Mapping[int, Tensor] | None) -> Mapping[int, Tensor]:
+        """What replaces weights on the way back, as products are made of it."""
+        given = carriers or {}
+        return {depth: self.hardware.narrowed(carrier) for depth, carrier in given.items()}
 
     def backward_flops(self, start: int = 0) -> int:
         return self._backward_flops[start]
@@ -188,12 +195,12 @@ class LayeredNetwork(Network):
         # what comes before is shared
         widest = max(prod(shape) for shape in self.shapes[self.blocks[0].layer + 1 :])
         # input and output of a layer
-        size = 2 * self.hardware.dtype.itemsize * widest * batch_size
+        size = 2 * self.hardware.itemsize * widest * batch_size
         return max(1, self.hardware.chunk_bytes // size)
 
     @property
     def example_bytes(self) -> int:
-        return self.hardware.dtype.itemsize * sum(prod(shape) for shape in self.shapes)
+        return self.hardware.itemsize * sum(prod(shape) for shape in self.shapes)
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.errors import require
+from beyond.hardware import single
 from beyond.streams import Stream
 
 Shape = tuple[int, ...]
@@ -206,7 +207,8 @@ class Embedding(Layer):
         n_copies = len(cache)
         # (G * L * B, n_features)
         per_letter = dy.unflatten(1, (-1, self.n_features)).mT.reshape(-1, self.n_features)
-        total = dy.new_zeros(n_copies * self.n_symbols, self.n_features)
+        per_letter = single(per_letter)
+        total = per_letter.new_zeros(n_copies * self.n_symbols, self.n_features)
         total.index_add_(0, cache.flatten(), per_letter)
         return {"weight": total.view(n_copies, self.n_symbols, self.n_features)}
 
@@ -323,7 +325,8 @@ class Dropout(Layer):
     ) -> tuple[Tensor, Tensor | None]:
         if rng is None:
             return x, None
-        mask = (rng.uniform(*x.shape[1:]) >= self.rate) / (1 - self.rate)
+        kept = rng.uniform(*x.shape[1:]) >= self.rate
+        mask = (kept / (1 - self.rate)).to(x.dtype)
         return x * mask, mask
 
     def carry(
@@ -394,22 +397,23 @@ class LayerNorm(Layer):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        centred = x - x.mean(1, keepdim=True)
+        values = single(x)
+        centred = values - values.mean(1, keepdim=True)
         scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
         normal = centred * scale
         y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(
             0, (len(x), -1)
         ).unsqueeze(-1)
-        return y.flatten(0, 1) + weights["bias"].unsqueeze(-1), (normal, scale)
+        y = y.flatten(0, 1) + weights["bias"].unsqueeze(-1)
+        return y.to(x.dtype), (normal, scale)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
         normal, scale = cache
-        dn = dy * (weights["weight"] if carrier is None else carrier).unsqueeze(-1)
-        return scale * (
-            dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True)
-        )
+        dn = single(dy) * (weights["weight"] if carrier is None else carrier).unsqueeze(-1)
+        dx = scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
+        return dx.to(dy.dtype)
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         normal, _ = cache

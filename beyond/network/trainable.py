@@ -121,7 +121,7 @@ class Network(ABC):
     @property
     def example_bytes(self) -> int:
         """What the activations of one example take, about: those of a pass for a gradient."""
-        return self.hardware.dtype.itemsize * max(1, self.forward_flops // 100)
+        return self.hardware.itemsize * max(1, self.forward_flops // 100)
 
     def on(self, hardware: Hardware) -> Self:
         """Return the same network for weights, inputs and buffers that are elsewhere."""

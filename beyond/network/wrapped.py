@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.backends import mha, mkldnn
 from torch.func import functional_call, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
@@ -184,7 +186,9 @@ class ModuleNetwork(Network):
             else values + zero.to(values.dtype)
             for name, values in buffers.items()
         }
-        outputs = functional_call(self.template.train(training), named, (x,))
+        narrow = self.hardware.precision == "bfloat16"
+        with _Narrowing(self.hardware) if narrow else nullcontext():
+            outputs = functional_call(self.template.train(training), named, (x,))
         return outputs, {name: named[name].detach() for name in buffers}
 
     def _count(self, spec: TaskSpec) -> None:
@@ -254,6 +258,35 @@ class ModuleNetwork(Network):
                 params, inputs, Stream("try", [0, 1]) if training else None
             )
             self.backward(tape, torch.ones_like(outputs))
+
+
+# what makes products of its tensors, by the names that torch's functions go by
+PRODUCTS = frozenset(
+    {
+        *("linear", "bilinear", "conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        *("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "einsum"),
+        *("addmm", "addbmm", "baddbmm", "addmv", "scaled_dot_product_attention"),
+    }
+)
+
+
+class _Narrowing(TorchFunctionMode):
+    """Makes a module's products in bfloat16, as `torch.autocast` does, which no transform keeps.
+
+    What torch does in one go, a recurrence or `nn.MultiheadAttention`, stays as it is.
+    """
+
+    def __init__(self, hardware: Hardware) -> None:
+        super().__init__()
+        self._hardware = hardware
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") not in PRODUCTS:
+            return func(*args, **kwargs)
+        args, kwargs = tree_map_only(Tensor, self._hardware.narrowed, (args, kwargs))
+        return self._hardware.widened(func(*args, **kwargs))
 
 
 def _made(factory: Callable[[], Any], seed: int) -> Any:

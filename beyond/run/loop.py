@@ -155,7 +155,7 @@ class _Run:
         self.pretraining = Pretraining(setup)
         self.training = Training(setup, splits)
         self.selection = Selection(setup, self.evaluation)
-        self.probe = Probe(splits, task.spec, network, seeds)
+        self.probe = Probe(splits, task.spec, network.on(setup.hardware.exact), seeds)
         self.n_passed = 0
         self.evaluated = True  # whether no step was taken since the last checkpoint
         self.stop = stop

@@ -63,7 +63,7 @@ WASTEFUL = {("maml", "", "cnn"), ("meta_sgd", "", "cnn")}
 # Kinds of networks that a rule may meet otherwise than others; that each kind works on another
 # device is asked of networks.
 ELSEWHERE = ("mlp", "values", "symbols", "cnn", "module with buffers")
-DOUBLE = Hardware(precision="float64")
+DOUBLE, HALF = Hardware(precision="float64"), Hardware(precision="bfloat16")
 PATIENCE = 8  # steps: a population may keep its best, and a search what it has
 N_DRAWS = 4096  # of a direction, for its mean
 PRODUCTS = {
@@ -410,6 +410,23 @@ def steps_in_double(trial: Trial, kind: str) -> str:
     return ""
 
 
+def steps_in_bfloat16(trial: Trial, kind: str) -> str:
+    """In bfloat16 a step keeps nothing in that, and ends alike on another device."""
+
+    def tried(combination: Combination) -> Ends:
+        with pretended():
+            ends = moved(
+                _ends(combination, dataclasses.replace(HARDWARE, precision=HALF.precision)), "cpu"
+            )
+        for tensor in (*tensors(ends.state), ends.weights, ends.outputs):
+            shape = tuple(tensor.shape)
+            require(tensor.dtype != torch.bfloat16, f"a tensor of shape {shape} is torch.bfloat16")
+        return ends
+
+    _as_usual(trial, kind, tried, 1e-5, 1e-6, HALF)
+    return ""
+
+
 class Ends(NamedTuple):
     """State and weights after two steps, and outputs."""
 
@@ -419,9 +436,14 @@ class Ends(NamedTuple):
 
 
 def _as_usual(
-    trial: Trial, kind: str, tried: Callable[[Combination], Ends], rtol: float, atol: float
+    trial: Trial,
+    kind: str,
+    tried: Callable[[Combination], Ends],
+    rtol: float,
+    atol: float,
+    usual: Hardware = HOST,
 ) -> None:
-    """Compare what combinations end with, and what they do on the CPU in single precision.
+    """Compare what combinations end with, and what they do on the usual hardware.
 
     All choices of settings are tried on the first kind of network alone; see `ELSEWHERE`.
     """
@@ -431,7 +453,7 @@ def _as_usual(
     for combination in every:
         chosen = f"with {combination.choice}, " if combination.choice else ""
         try:
-            here = _ends(combination, HOST)
+            here = _ends(combination, usual)
         except UnsupportedError as refusal:
             refusals.append(refusal)
             continue
@@ -696,6 +718,7 @@ def method_checks(method: Method, name: str = "") -> Iterator[Check]:
     for kind in ELSEWHERE:
         yield of(steps_elsewhere, trial, kind, where=kind)
         yield of(steps_in_double, trial, kind, where=kind)
+        yield of(steps_in_bfloat16, trial, kind, where=kind)
     for task in TASKS:
         yield of(trains_on, trial, task, where=task)
     yield from (of(check, trial) for check in WHOLE_RUNS[1:])

@@ -27,6 +27,7 @@ from beyond.testing.pretended import HARDWARE, pretended
 
 SEEDS = [0, 1, 2]
 COPIES = 2
+HALF = Hardware(precision="bfloat16")
 INPUTS: dict[str, tuple[tuple[int, ...], int, TargetKind]] = {  # shape, number of symbols, targets
     "features": ((6,), 0, TargetKind.CLASSES),
     "features, values": ((6,), 0, TargetKind.VALUES),
@@ -180,6 +181,17 @@ def works_elsewhere(recipe: Recipe, kind: str) -> str:
     return ""
 
 
+def works_in_bfloat16(recipe: Recipe, kind: str) -> str:
+    """In bfloat16 it answers about as in single precision."""
+    worst = 0.0
+    for narrow, exact in zip(_passes(recipe, kind, HALF), _passes(recipe, kind, HOST), strict=True):
+        gap = ((narrow - exact).norm() / exact.norm().clamp(min=1e-6)).item()
+        require(narrow.dtype == exact.dtype, f"what it answers is {narrow.dtype}")
+        require(gap < 0.2, f"what it answers is off by {gap:.2g} of itself")
+        worst = max(worst, gap)
+    return f"off by at most {worst:.1g} of itself"
+
+
 def _passes(recipe: Recipe, kind: str, hardware: Hardware) -> list[Tensor]:
     """What passes forward and back leave, in training and not, of candidates and a replica each."""
     network = recipe.build(kind).on(hardware)
@@ -229,6 +241,7 @@ EACH = (
     carries_errors_back,
     counts_its_operations,
     works_elsewhere,
+    works_in_bfloat16,
     meets_every_rule,
 )
 

@@ -8,9 +8,11 @@ stops them.)
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +21,7 @@ from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from beyond import streams
 from beyond.hardware import Hardware
@@ -28,6 +31,7 @@ HARDWARE = Hardware("meta")
 aten = torch.ops.aten
 # from device to device
 COPIES = frozenset({aten.copy_.default, aten._to_copy.default, aten.to.dtype_layout})
+TORCH = str(Path(torch.__file__).parent)
 READ = frozenset({aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default})
 
 
@@ -80,6 +84,7 @@ class Pretending(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.reads = Counter[str]()
+        self._made = WeakTensorKeyDictionary()  # where each tensor of the CPU's was asked for
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -90,16 +95,16 @@ class Pretending(TorchDispatchMode):
             kwargs = {**kwargs, "device": torch.device("cpu")}
             to = torch.device(to).type
         if not there and to in (None, "cpu"):
-            return func(*args, **kwargs)
+            return self._noted(func(*args, **kwargs))
         if len(there) < len(given) and func not in COPIES:
-            _require_one_device(func, given)
+            self._require_one_device(func, given)
         if func in READ or to == "cpu":
             self.reads[str(func)] += 1
         if func is aten._efficientzerotensor.default:  # without numbers, as some tangents are
             func = aten.zeros.default
         found = func(*tree_map(_held, args), **tree_map(_held, kwargs))
         if to == "cpu":
-            return found
+            return self._noted(found)
         if torch.Tag.inplace_view in func.tags:  # the tensor's shape, too
             with no_dispatch():
                 func(*args, **kwargs)
@@ -112,23 +117,34 @@ class Pretending(TorchDispatchMode):
             found,
         )
 
+    def _noted(self, found: Any) -> Any:
+        """Note for tensors of the CPU's which line asks for them, not of torch's."""
+        frame = sys._getframe(2)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
+            frame = frame.f_back
+        place = f" (made in {frame.f_code.co_filename}, line {frame.f_lineno})"
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, Tensor):
+                self._made[tensor] = place
+        return found
 
-def _require_one_device(func: Any, given: list[Tensor]) -> None:
-    """Raise `RuntimeError`, as torch does, where an operation mixes devices.
+    def _require_one_device(self, func: Any, given: list[Tensor]) -> None:
+        """Raise `RuntimeError`, as torch does, where an operation mixes devices.
 
-    A single number of the host's may meet a tensor of the device, value by value.
-    """
-    single = torch.Tag.pointwise in func.tags or func.namespace == "prims"
-    strays = [
-        str(tuple(tensor.shape))
-        for tensor in given
-        if not isinstance(tensor, Elsewhere) and (tensor.dim() or not single)
-    ]
-    if strays:
-        raise RuntimeError(
-            f"{func} is given tensors of two devices: that of shape {' and '.join(strays)} is on "
-            "the CPU; make it where its operands are (device=x.device, x.new_zeros, ones_like, ...)"
-        )
+        A single number of the host's may meet a tensor of the device, value by value.
+        """
+        single = torch.Tag.pointwise in func.tags or func.namespace == "prims"
+        strays = [
+            f"{tuple(tensor.shape)}{self._made.get(tensor, '')}"
+            for tensor in given
+            if not isinstance(tensor, Elsewhere) and (tensor.dim() or not single)
+        ]
+        if strays:
+            raise RuntimeError(
+                f"{func} is given tensors of two devices: that of shape {' and '.join(strays)} is "
+                "on the CPU; make it where its operands are (device=x.device, x.new_zeros, "
+                "ones_like, ...)"
+            )
 
 
 def _held(value: Any) -> Any:

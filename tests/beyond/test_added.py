@@ -11,6 +11,8 @@ from hydra.core.config_store import ConfigStore
 from beyond import catalog
 from beyond.run import provenance
 from beyond.run.provenance import outdated, sources
+from beyond.testing import methods
+from beyond.testing.checks import of
 
 FAULTS = [
     # a name that is there already is replaced without a word
@@ -32,6 +34,13 @@ FAULTS = [
     # what a command declares is not found where it is typed; nor is a change in it noticed
     ("beyond/installed.py", "    sys.path.append(here)\n", ""),
     ("beyond/run/provenance.py", "if folders else", "if folders and spec.origin else"),
+    # a tensor left on the CPU is not told from others, or is torch's
+    (
+        "beyond/testing/pretended.py",
+        "                self._made[tensor] = place\n",
+        "                pass\n",
+    ),
+    ("beyond/testing/pretended.py", "startswith(TORCH)", "startswith(' ')"),
     # who asks for settings may change them for all
     ("beyond/catalog.py", "return deepcopy(mine[name])", "return mine[name]"),
 ]
@@ -180,6 +189,22 @@ def test_a_file_is_a_choice_whose_settings_are_those_of_its_class(add):
     settings["optimizer"]["learning_rate"] = 9
     assert catalog.load("method", "signed").optimizer.learning_rate == 0.003
     assert catalog.load("network", "narrow", width=3).name == "narrow-3"
+
+
+def test_a_tensor_left_on_the_cpu_is_named_by_the_lines_that_make_and_that_use_it(add):
+    returned = '        return self.scale * problem.gradient(state["params"], batch, rng).sign()\n'
+    astray = "        shift = torch.zeros(1)\n        found = problem.gradient(\n"
+    astray += '            state["params"], batch, rng\n        )\n        return found + shift\n'
+    text = METHOD.replace(returned, astray).replace("from typing", "import torch\nfrom typing", 1)
+    path = add(methods__signed=text) / "methods" / "signed.py"
+    made = next(n for n, line in enumerate(text.splitlines(), 1) if "zeros" in line)
+    check = of(methods.steps_elsewhere, methods.Trial(catalog.load("method", "signed"), "x"), "mlp")
+    with pytest.raises(AssertionError) as caught:
+        check()
+    told = str(caught.value)
+    assert told.startswith(f"{path}, line {made + 4}: RuntimeError: aten.add.Tensor is given")
+    assert f"that of shape (1,) (made in {path}, line {made}) is on the CPU" in told
+    assert "\n" not in told
 
 
 def test_all_three_run_by_name_and_their_files_are_what_made_the_result(add, beyond):

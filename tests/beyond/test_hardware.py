@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from beyond import api, catalog
 from beyond.contracts import Method, Signal
 from beyond.errors import InputError
 from beyond.hardware import HOST, Hardware, moved, out_of_memory, present, within_memory
+from beyond.problem import Problem
 from beyond.run import loop
 from beyond.run.cell import prepare
 from beyond.run.loop import train
@@ -55,6 +57,20 @@ FAULTS = [
     ),
     ("beyond/kits/variation.py", "        swap = swap.to(candidates.dtype)\n", ""),
     ("beyond/hardware.py", "    return compute(size // 2)\n", "    return compute(size)\n"),
+    # half precision is kept, reaches what is in double, or the yardstick; or is not there
+    ("beyond/hardware.py", "single(values) if self.precision", "values if self.precision"),
+    ("beyond/hardware.py", " and values.dtype is torch.float32\n", "\n"),
+    ("beyond/run/loop.py", "network.on(setup.hardware.exact)", "network"),
+    (
+        "beyond/network/layered.py",
+        "self.unflatten(self.hardware.narrowed(params))",
+        "self.unflatten(params)",
+    ),
+    (
+        "beyond/problem.py",
+        "hardware.widened(hardware.narrowed(a) @ hardware.narrowed(b))",
+        "a @ b",
+    ),
     ("beyond/hardware.py", "min(usual, self.max_memory // size)", "usual"),
     ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),
     ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
@@ -80,6 +96,8 @@ FAULTS = [
     ),
     ("beyond/run/evaluation.py", "            problem.activity = {}\n", ""),
 ]
+
+HALF = methods.HALF
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,9 @@ def test_a_tensor_left_on_the_cpu_is_found(check):
         of(check, methods.Trial(Stray(), "stray"), *more)()
 
 
-@pytest.mark.parametrize("check", [methods.steps_elsewhere, methods.steps_in_double])
+@pytest.mark.parametrize(
+    "check", [methods.steps_elsewhere, methods.steps_in_double, methods.steps_in_bfloat16]
+)
 @pytest.mark.parametrize(
     ("name", "kind"), [("cma_es", "mlp"), ("genetic", "mlp"), ("backprop", "symbols")]
 )
@@ -402,6 +422,89 @@ def test_a_run_in_double_precision_is_the_same_run_without_its_rounding():
     )
     gap = require_same_rows(double["curves"], single["curves"], "curves", 1e-5, 1e-6)
     assert gap > 0
+
+
+def test_a_gradient_in_bfloat16_is_that_of_torchs_autocast():
+    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup()
+    params = setup.network.init(Stream("init", setup.seeds))
+    batch = setup.task.at(setup.seeds).batch("train", torch.arange(32).expand(3, 32))
+    gradients = []
+    for hardware in (HOST, HALF):
+        problem = Problem(setup.network.on(hardware), setup.task.spec)
+        outputs, tape = problem.forward(params, batch.inputs)
+        by_layers = problem.backward(tape, problem.error(outputs, batch.targets))
+        by_torch = problem.gradient(params, batch)
+        assert outputs.dtype == by_layers.dtype == by_torch.dtype == torch.float32
+        assert (by_layers - by_torch).norm() < 0.05 * by_layers.norm()
+        gradients.append(by_layers)
+    weights = [part[0].requires_grad_() for part in params.split(setup.network._sizes, 1)]
+    values, shapes = batch.inputs[0].flatten(1), [shape for *_, shape in setup.network._places]
+    with torch.autocast("cpu", torch.bfloat16):
+        for layer in range(0, len(shapes), 2):
+            values = values.relu() if layer else values
+            values = F.linear(values, weights[layer].view(shapes[layer]), weights[layer + 1])
+    F.cross_entropy(values.float(), batch.targets[0]).backward()
+    exact, narrow = (gradient[0] for gradient in gradients)
+    cast = torch.cat([weight.grad for weight in weights])
+    assert (narrow - cast).norm() < 1e-4 * exact.norm()
+    assert 1e-3 < (narrow - exact).norm() / exact.norm() < 0.05
+
+
+def test_products_of_a_rule_are_in_bfloat16_and_those_in_double_precision_are_left():
+    network = methods.Trial(Stray(), "stray").setup().network
+    problem = Problem(network.on(HALF), catalog.load("task", "image/digits").spec)
+    left, right = Stream("step", [0]).normal(40, 50), Stream("init", [0]).normal(50, 60)
+    exact = left @ right
+    product = problem.matmul(left, right)
+    assert product.dtype == torch.float32
+    assert 1e-4 < (product - exact).norm() / exact.norm() < 1e-2
+    assert problem.matmul(left.double(), right.double()).equal(left.double() @ right.double())
+
+
+def test_a_run_in_bfloat16_is_measured_in_single_precision():
+    setup = methods.Trial(Climbing(), "climbing").setup(steps=4)
+    usual, narrow = (methods.run(replace(setup, hardware=hardware)) for hardware in (HOST, HALF))
+    require_same_rows(
+        methods.run(replace(setup, hardware=HALF))["curves"], narrow["curves"], "curves"
+    )
+    assert not narrow["curves"]["value"].equals(usual["curves"]["value"])
+    first = [
+        tables["layers"].query("checkpoint == 0").drop(columns="dead_fraction")
+        for tables in (usual, narrow)
+    ]
+    require_same_rows(first[1], first[0], "layers")
+    cosines = narrow["layers"].query("checkpoint > 0 and depth > 0")["batch_cosine"]
+    assert cosines.between(-0.9999999, -0.99).all()
+
+
+def test_a_run_in_bfloat16_goes_on_from_a_saved_state():
+    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=4)
+    setup = replace(setup, hardware=HALF)
+    whole, rows = methods.run(setup), {table: [] for table in methods.TABLES}
+    for progress in train(setup):
+        for table, listed in rows.items():
+            listed += getattr(progress, table)
+        if progress.curves[0]["steps"] == 2:
+            break
+    resumed = methods.run(setup, saved(progress.snapshot), rows)
+    for table, expected in whole.items():
+        require_same_rows(resumed[table], expected, table)
+
+
+def test_digits_are_learnt_in_bfloat16_as_well(tmp_path):
+    scores = {}
+    for precision in ("float32", "bfloat16"):
+        study = api.run(
+            "backprop", "image/digits", epochs=10, seeds=3, precision=precision, keep_weights=True,
+            runs=str(tmp_path), progress=False,
+        )  # fmt: skip
+        scores[precision] = study.runs["best_test_score"].mean()
+        (path,) = tmp_path.glob(f"adhoc/{study.runs['run_id'].iloc[0]}")
+        assert {weight.dtype for weight in Trained.load(path).at(1).state_dict().values()} == {
+            torch.float32
+        }
+    assert scores["float32"] > 0.85
+    assert abs(scores["bfloat16"] - scores["float32"]) < 0.02
 
 
 def test_weights_in_double_precision_predict_as_they_did(tmp_path):
