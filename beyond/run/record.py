@@ -74,6 +74,9 @@ class RunFolder:
         self._save_every = save_every
         self._saved_at = monotonic()
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        # a stack has ten thousand: each becomes JSON once, though the state is saved many times
+        self._texts: dict[str, list[str]] = {name: [] for name in TABLES}
+        self._n_written = dict.fromkeys(TABLES, 0)
         self._snapshot: dict[str, Any] = {}  # to go on from, after these rows
         self._ended: Progress | None = None
 
@@ -206,10 +209,18 @@ class RunFolder:
 
     def save(self) -> None:
         """Save the state before the end, to go on from."""
-        rows = json.dumps(self._rows)  # in one piece: torch looks at every object by itself
-        saved = {"snapshot": self._snapshot, "rows": rows, "origin": self._origin}
+        saved = {"snapshot": self._snapshot, "rows": self._text(), "origin": self._origin}
         write_whole(self.path / "state.pt", lambda path: _save(saved, path))
         self._saved_at = monotonic()
+
+    def _text(self) -> str:
+        """All rows as JSON, in one piece: torch looks at every object by itself."""
+        for name, rows in self._rows.items():
+            if new := rows[self._n_written[name] :]:
+                self._texts[name].append(json.dumps(new)[1:-1])
+                self._n_written[name] = len(rows)
+        tables = (f'"{name}": [{", ".join(texts)}]' for name, texts in self._texts.items())
+        return f"{{{', '.join(tables)}}}"
 
     def _write(self, name: str, text: str) -> None:
         write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
