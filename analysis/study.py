@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.tables import Frame, TableError, Tables, load, several
 
@@ -319,3 +319,17 @@ class Study:
             parts.append(score_columns(rows).to_html(index=False))
         parts += [f"<p>Caveat: {escape(line)}</p>" for line in self.caveats()]
         return "\n".join(parts)
+
+
+def arms_with(folder: str | Path, planned: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return names of the arms that a study will have, sorted, where these replicas join it.
+
+    Parameters
+    ----------
+    planned : iterable of mapping
+        Of each replica what is known before it is trained: `task`, `method`, `network`,
+        `default_network`, `variant`, `tuned`.
+    """
+    from analysis.tables import named_with
+
+    return named_with(Path(folder), planned)

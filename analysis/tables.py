@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -250,6 +250,13 @@ def noted(path: Path, kind: type[Noted], keys: Sequence[str] = ()) -> Noted:
     return told
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in a line without the operating system's number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename!r}" if error.filename else "")
+    return str(error)
+
+
 def finished(folder: Path) -> dict[Path, dict[str, Any]]:
     """Folders of a study's finished cells, and their manifests."""
     found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
@@ -259,6 +266,14 @@ def finished(folder: Path) -> dict[Path, dict[str, Any]]:
 def recorded_runs(cells: list[Path]) -> Frame:
     """Return the runs tables of cells as one, as they were recorded."""
     return _read(cells, "runs", (*RUN_TEXT, "seed"))
+
+
+def named_with(folder: Path, planned: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of a study's arms where replicas that are not trained yet join it, sorted."""
+    there = recorded_runs(list(finished(folder)))
+    known = there.assign(tuned=_tuned(folder, there))
+    runs = labelled(pd.concat([known, pd.DataFrame(list(planned))], ignore_index=True))
+    return sorted(runs["arm"].unique())
 
 
 def _tuned(folder: Path, runs: Frame) -> pd.Series:

@@ -1,7 +1,7 @@
 """Compare ways of training on the same task, network, initial weights and compute.
 
-From Python: `compare`, `run` and `load` return a `Study`; `table` and `arrays` hand over data;
-`names` lists what can be chosen. The harness knows no concrete method or task.
+From Python: `compare`, `tune`, `run` and `load` return a `Study`; `table` and `arrays` hand over
+data; `names` lists what can be chosen. The harness knows no concrete method or task.
 """
 
 from importlib import import_module
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.study import Study
-    from beyond.api import compare, load, names, run
+    from beyond.api import compare, load, names, run, tune
     from beyond.run.handed import arrays, table
 
-__all__ = ["Study", "arrays", "compare", "load", "names", "run", "table"]
+__all__ = ["Study", "arrays", "compare", "load", "names", "run", "table", "tune"]
 HOMES = {
-    **dict.fromkeys(("Study", "compare", "load", "names", "run"), "beyond.api"),
+    **dict.fromkeys(("Study", "compare", "load", "names", "run", "tune"), "beyond.api"),
     **dict.fromkeys(("arrays", "table"), "beyond.run.handed"),
 }
 

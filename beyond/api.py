@@ -16,33 +16,39 @@ What one of the two has trained, the other finds finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
+from os import cpu_count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from rich.console import Console
 
-from analysis.study import Study
+from analysis.study import Study, TableError, arms_with
 from beyond import catalog
 from beyond.contracts import Task
-from beyond.errors import InputError, require, require_one_of
+from beyond.errors import BusyError, InputError, require, require_one_of
 from beyond.hardware import present
 from beyond.ledger import Budget
 from beyond.run.arm import Arm, plain
 from beyond.run.cell import Cell, hardware_of
-from beyond.run.chosen import chosen, name_of
+from beyond.run.chosen import chosen, name_of, stated
 from beyond.run.display import say
 from beyond.run.explain import GROUPS
 from beyond.run.handed import Data, arrays
-from beyond.run.plan import Agenda, note_stale
-from beyond.run.runner import INTERRUPTED, run_cell
+from beyond.run.record import RunFolder
+from beyond.run.sampling import Tuning
+from beyond.run.schedule import Schedule, lost, scheduled
 from beyond.run.start import Start
+from beyond.run.tuning import Tuned
+from beyond.run.tuning import tune as tuned
+from beyond.run.worker import Handed, Worker
 from beyond.settings import PositiveInt, RunSettings, Says, checked
 
 Jobs = Annotated[Literal[-1] | PositiveInt, Says("-1, or an integer >= 1")]
+Launch = Callable[[Worker], list[list[str]]]
 
 
 def compare(
@@ -79,7 +85,7 @@ def compare(
     n_jobs : int
         Processes that train side by side; -1 is one a core.
     progress : bool
-        Whether to draw bars, and print a line a run.
+        Whether to say how far it is, and print a line a run.
     reference : str, optional
         See `Study`.
     **settings
@@ -94,36 +100,85 @@ def compare(
     Raises
     ------
     InputError
-        In one line, before anything is trained, for what is unknown or out of range.
+        In one line, before anything is trained, for what is unknown or out of range; after the
+        others, for runs that could not be trained, as on a full disk.
+    BusyError
+        After the others, for runs that another process is training.
+    KeyboardInterrupt
+        When it is interrupted, with what is under way saved.
 
     Examples
     --------
     >>> study = beyond.compare(["backprop", "genetic"], "image/digits", seeds=5, epochs=20)
     >>> study.summary()
     """
-    run = _run_settings(settings)
-    checked("n_jobs", Jobs, n_jobs)
-    folder = run.study
-    amount = _budget(epochs, budget)
-    made_tasks = [_task(value, folder / "data") for value in _each(tasks)]
-    combined = product(made_tasks, _each(methods), _each(networks), _each(starts))
-    agenda, cells, asked = Agenda(), list[Cell](), list[str]()
-    for task, method, network, start in combined:
-        cell = _cell(method, task, network, start, amount, run)
-        asked.append(cell.arm.id)
-        if seeds := agenda.add(cell).seeds:
-            once = replace(cell, run=replace(cell.run, rerun="none"))
-            cells.append(once.of_seeds(seeds))
+    launch = _launcher(n_jobs)
+    made = _cells(methods, tasks, networks, starts, epochs, budget, settings)
+    cells = [cell for cell, _ in made]
+    _require_named(reference, cells)
+    return _compared(cells, launch, progress, reference)
+
+
+def tune(
+    methods: Any,
+    tasks: Any,
+    networks: Any = None,
+    *,
+    trials: int | Mapping[str, Any] = 20,
+    starts: Any = None,
+    epochs: float | None = None,
+    budget: Mapping[str, float] | str | None = None,
+    n_jobs: int = 1,
+    progress: bool = True,
+    reference: str | None = None,
+    **settings: Any,
+) -> Study:
+    """Tune every method alike on every task, then compare its defaults and what was chosen.
+
+    What `beyond +tune=equal` does: trials are told by their validation scores alone, and at other
+    seeds than the comparison's. The same call again trains nothing, and goes on with what was
+    interrupted.
+
+    Parameters
+    ----------
+    trials : int in [1, 4096], or mapping
+        Of every arm, the defaults included; or settings by the names that `tune.` has on the
+        command line (see `beyond.run.sampling.Tuning`): {"n_trials": 20, "sampler": "tpe"}.
+    methods, tasks, networks, starts, epochs, budget, n_jobs, progress, reference, **settings
+        As of `compare`. Settings that a method states stay as they are: those of a mapping, and
+        those in which an object differs from its choice.
+
+    Returns
+    -------
+    Study
+        With `trials()`, one row each, and `tuning()`, what they have gained and cost.
+
+    Raises
+    ------
+    InputError
+        As of `compare`; also if a seed of the comparison is one of the trials'.
+
+    Examples
+    --------
+    >>> study = beyond.tune(["backprop", "genetic"], "image/digits", trials=6, epochs=5)
+    >>> study.tuning()["tuning_gains"]
+    """
+    launch = _launcher(n_jobs)
+    tuning = Tuning(**(trials if isinstance(trials, Mapping) else {"n_trials": trials}))
+    cells = _cells(methods, tasks, networks, starts, epochs, budget, settings)
+    arms = {
+        cell.arm.id: Tuned(cell, cell.arm.name, _stated(method, cell), tuning)
+        for cell, method in cells
+    }
+    _require_named(reference, [cell for cell, _ in cells], ("", "settings"))
     console = Console(stderr=True, quiet=not progress)
-    for line in agenda.begin():
-        say(console, line)
-    short = zip(cells, agenda.short(cells), strict=True)
-    cells = [replace(cell, short=label) for cell, label in short]
-    for cell in cells:
-        _ = cell.sources, cell.data  # while they are here: another process has other classes
-    _train(cells, n_jobs, progress)
-    note_stale(folder, agenda.kept)
-    return Study(folder, reference, asked=asked)
+
+    def train(made: Sequence[tuple[Cell, str]]) -> None:
+        _train([cell for cell, _ in made], launch, progress)
+
+    found = tuned(list(arms.values()), train, lambda line: say(console, line))
+    every = [cell for cell, _ in cells]
+    return _compared([*every, *found.values()], launch, progress, reference)
 
 
 def run(method: Any, task: Any, network: Any = None, **settings: Any) -> Study:
@@ -139,14 +194,81 @@ def run(method: Any, task: Any, network: Any = None, **settings: Any) -> Study:
 
 
 def load(folder: str | Path, reference: str | None = None) -> Study:
-    """Return what a folder has of a study: `beyond.load("runs/comparison")`."""
-    return Study(folder, reference)
+    """Return what a folder has of a study: `beyond.load("runs/comparison")`.
+
+    Raises
+    ------
+    InputError
+        In one line, if there is no such folder or no finished run in it, or if no arm has the
+        reference's name.
+    """
+    return _study(folder, reference)
 
 
 def names(group: str) -> list[str]:
     """Return what can be chosen: `beyond.names("method")`, "task", "network", "start", ..."""
     require_one_of("group", GROUPS, group)
     return catalog.names(group)
+
+
+def _cells(
+    methods: Any,
+    tasks: Any,
+    networks: Any,
+    starts: Any,
+    epochs: float | None,
+    budget: Mapping[str, float] | str | None,
+    settings: dict[str, Any],
+) -> list[tuple[Cell, Any]]:
+    """Make a cell of every combination; return each with its method as it was given."""
+    run, amount = _run_settings(settings), _budget(epochs, budget)
+    made = [_task(value, run.study / "data") for value in _each(tasks)]
+    return [
+        (_cell(method, task, network, start, amount, run), method)
+        for task, method, network, start in product(
+            made, _each(methods), _each(networks), _each(starts)
+        )
+    ]
+
+
+def _stated(method: Any, cell: Cell) -> list[str]:
+    """Settings of a method that were given with it."""
+    if isinstance(method, str | Mapping):
+        return [] if isinstance(method, str) else stated(method)
+    names = [setting.partition("=")[0] for setting in cell.arm.method_differing]
+    return [name for name in names if name not in catalog.PARTS]
+
+
+def _require_named(
+    reference: str | None, cells: Sequence[Cell], tuned: Sequence[str] = ("",)
+) -> None:
+    """Raise `InputError` unless an arm of the study will have the reference's name.
+
+    Parameters
+    ----------
+    tuned : sequence of str
+        What is tuned of each cell in the rows that it will have, "" for its defaults.
+    """
+    if reference is None:
+        return
+    planned = [{**cell.identity, "tuned": settings} for cell, settings in product(cells, tuned)]
+    require_one_of("reference", arms_with(cells[0].study, planned), reference)
+
+
+def _study(folder: str | Path, reference: str | None, asked: Iterable[str] = ()) -> Study:
+    """Read a study; raise `InputError`, in a line, if it cannot be."""
+    try:
+        return Study(folder, reference, asked=asked)
+    except TableError as error:
+        raise InputError(str(error)) from error
+
+
+def _compared(
+    cells: Sequence[Cell], launch: Launch, progress: bool, reference: str | None
+) -> Study:
+    """Train what is left of the cells; return their study."""
+    _train(cells, launch, progress)
+    return _study(cells[0].study, reference, [cell.arm.id for cell in cells])
 
 
 def _each(values: Any) -> list[Any]:
@@ -225,20 +347,53 @@ def _told(arm: Arm, start: Start, run: RunSettings) -> dict[str, Any]:
     }
 
 
-def _train(cells: list[Cell], n_jobs: int, progress: bool) -> None:
-    """Train the cells; what an interruption leaves is kept."""
+def _train(cells: Sequence[Cell], launch: Launch, progress: bool) -> None:
+    """Train what is left of the cells of one study, as a sweep does; interrupted, keep it."""
+    asked = ((cell, cell.arm.name) for cell in cells)
+    schedule = scheduled(asked, len(cells), _packed, Console(stderr=True, quiet=not progress))
     try:
-        if n_jobs == 1:
-            for cell in cells:
-                status = run_cell(cell, keep_skipped=True, shown=progress, quiet=not progress)
-                if status == INTERRUPTED:  # by a signal that a handler of the user's has noted
-                    raise KeyboardInterrupt
-            return
-        from joblib import Parallel, delayed, parallel_config
-
-        jobs = (delayed(run_cell)(cell, True, False, not progress) for cell in cells)
-        with parallel_config(backend="loky", inner_max_num_threads=1):  # two pools fight
-            Parallel(n_jobs=n_jobs)(jobs)
+        statuses = schedule.train(cells[0].study, launch, quiet=not progress)
     except KeyboardInterrupt as error:
         error.add_note("what was computed is kept: the same call goes on, beyond.load reads it")
         raise
+    _require_trained(schedule, statuses)
+
+
+def _packed(cell: Cell, _method: str) -> Handed:
+    """Let a cell travel as it is: another process could not make it again of classes typed here."""
+    once = replace(cell, run=replace(cell.run, rerun="none"))
+    _ = once.sources, once.data  # while its classes are where they were written
+    return Handed(once)
+
+
+def _launcher(n_jobs: int) -> Launch:
+    """Return what runs as many workers as there are to be, and returns what each of them does.
+
+    Raises `InputError` for another number than `compare` takes.
+    """
+    checked("n_jobs", Jobs, n_jobs)
+
+    def launch(worker: Worker) -> list[list[str]]:
+        n = min(n_jobs if n_jobs > 0 else cpu_count() or 1, len(worker.stacks))
+        if n_jobs == 1:
+            return [worker(None)]
+        from joblib import Parallel, delayed, parallel_config
+
+        with parallel_config(backend="loky", inner_max_num_threads=1):  # two pools fight
+            done: Any = Parallel(n_jobs=n)(delayed(worker)(None) for _ in range(n))
+        return list(done)
+
+    return launch
+
+
+def _require_trained(schedule: Schedule, statuses: Sequence[str]) -> None:
+    """Raise an error, in a line, if some of the runs could not be trained here."""
+    if told := lost(statuses, "call"):
+        raise InputError(told)
+    cells = [handed.cell for stack in schedule.stacks for handed in stack]
+    if busy := [cell for cell in cells if not RunFolder(cell.folder).finished]:
+        raise BusyError(
+            f"another process is writing {str(busy[0].folder)!r}"
+            + (f" and {len(busy) - 1} more" if len(busy) > 1 else "")
+            + ": the same call reads what it has done"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from types import FunctionType
 from typing import Any, cast
 
@@ -96,7 +96,12 @@ class Arm:
     @property
     def method_variant(self) -> str:
         """Of these, the method's alone."""
-        return ", ".join(differences(self.method, self._usual[0]))
+        return ", ".join(self.method_differing)
+
+    @property
+    def method_differing(self) -> list[str]:
+        """The same, each by itself: "batch_size=64"."""
+        return differences(self.method, self._usual[0])
 
     @cached_property
     def _differing(self) -> list[str]:
@@ -148,13 +153,28 @@ class Arm:
         network = [] if self.default_network else [self.architecture.name]
         return [self.task.spec.name, *task, *amount], network, inside
 
-    def _named(self, shared: frozenset[str]) -> tuple[str, str]:
-        """What it is compared on, and its name there, without what is shared."""
+    def _named(self, shared: frozenset[str], varied: Iterable[str] = ()) -> tuple[str, str]:
+        """What it is compared on, and its name there.
+
+        Without what is shared, and with the values of settings that others vary.
+        """
+        stated = {part.partition("=")[0] for part in self._told[2]}
+        usual = [(name, self._value(name)) for name in varied if name not in stated]
+        added = [f"{name}={value}" for name, value in usual if value is not None]
         place, network, inside = (
-            ", ".join(part for part in parts if part not in shared) for parts in self._told
+            ", ".join(part for part in parts if part not in shared)
+            for parts in (*self._told[:2], [*self._told[2], *added])
         )
         arm = self.name + (f" ({network})" if network else "") + (f" [{inside}]" if inside else "")
         return place, arm
+
+    def _value(self, name: str) -> str | None:
+        """Value of a setting of its method, by the name that labels have; None if it has none."""
+        try:
+            value = reduce(getattr, name.split("."), self.method)
+        except AttributeError:
+            return None
+        return _choice(name, type(value))[0] if is_dataclass(value) else shown(value)
 
 
 def _joined(place: str, arm: str) -> str:
@@ -170,11 +190,18 @@ def labels(arms: Iterable[Arm]) -> dict[str, str]:
 
 
 def placed(arms: Iterable[Arm]) -> dict[str, tuple[str, str]]:
-    """Return what arms are compared on, and their short labels there, by their ids."""
+    """Return what arms are compared on, and their short labels there, by their ids.
+
+    What some arms of a method vary its others name too, with the value that they have of it.
+    """
     known = {arm.id: arm for arm in arms}
     told = [{part for parts in arm._told for part in parts} for arm in known.values()]
     shared = frozenset(set.intersection(*told)) if len(told) > 1 else frozenset[str]()
-    return {name: arm._named(shared) for name, arm in known.items()}
+    varied: dict[str, dict[str, None]] = {}
+    for arm in known.values() if len(known) > 1 else ():
+        names = (part.partition("=")[0] for part in arm._told[2] if part not in shared)
+        varied.setdefault(arm.name, {}).update(dict.fromkeys(names))
+    return {name: arm._named(shared, varied.get(arm.name, ())) for name, arm in known.items()}
 
 
 def plain(value: Any) -> Any:

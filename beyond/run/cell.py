@@ -21,6 +21,8 @@ from beyond.run.live import follower
 from beyond.run.setup import Setup
 from beyond.settings import RunSettings
 
+TRIALS = "trials"  # below a study's folder: what its tuning has tried
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -94,6 +96,21 @@ class Cell:
         return f"{self.arm.id}-{provenance.short_hash(repr(self.seeds), 6)}"
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What each row of its runs table, and its manifest, tell it by."""
+        arm = self.arm
+        return {
+            "run_id": self.run_id,
+            "study": self.run.study_name,
+            "method": arm.name,
+            "signal": str(arm.method.signal),
+            "task": arm.task.spec.name,
+            "network": arm.architecture.name,
+            "default_network": arm.default_network,
+            "variant": arm.variant,
+        }
+
+    @property
     def study(self) -> Path:
         """The folder of its study."""
         return self.run.study
@@ -113,6 +130,11 @@ class Cell:
     def data(self) -> str:
         """Checksum of the task's data."""
         return _checksum(self.arm.task)
+
+    @property
+    def told_split(self) -> str:
+        """Whose score may be shown when it is trained: who tunes must not see that of the test."""
+        return "validation" if self.study.name == TRIALS else "test"
 
     def of_seeds(self, seeds: list[int]) -> Cell:
         """Return the same arm with other seeds."""
@@ -146,16 +168,6 @@ def prepare(cell: Cell) -> Setup:
     arm.task.at(cell.seeds)  # what only shows with the data
     require_replicas(arm.method, len(cell.seeds))
     require_replicas(arm.architecture, len(cell.seeds))
-    identity = {
-        "run_id": cell.run_id,
-        "study": cell.run.study_name,
-        "method": arm.name,
-        "signal": str(arm.method.signal),
-        "task": arm.task.spec.name,
-        "network": arm.architecture.name,
-        "default_network": arm.default_network,
-        "variant": arm.variant,
-    }
     network = arm.architecture.build(arm.task.spec)
     return Setup(
         arm.method,
@@ -163,7 +175,7 @@ def prepare(cell: Cell) -> Setup:
         network,
         cell.seeds,
         arm.budget,
-        [identity] * len(cell.seeds),
+        [cell.identity] * len(cell.seeds),
         time_limit=cell.run.time_limit,
         start=arm.start,
         also=arm.also,

@@ -82,6 +82,23 @@ def name_of(group: str, value: Any) -> str:
     return min(alike, key=distance, default=made["_target_"])
 
 
+def stated(value: Mapping[str, Any], within: str = "") -> list[str]:
+    """Settings that a mapping as in `chosen` states, by dotted names; not which parts it chooses.
+
+    Examples
+    --------
+    >>> stated({"name": "backprop", "batch_size": 8, "optimizer": {"name": "sgd", "momentum": 0.5}})
+    ["batch_size", "optimizer.momentum"]
+    """
+    found = list[str]()
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            found += stated(inner, f"{within}{name}.")
+        elif name != "name" and not (name in PARTS and isinstance(inner, str)):
+            found.append(within + name)
+    return found
+
+
 def _changed(group: str, changes: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """Settings after changes: of the choice that these name, or of the usual one."""
     if "name" not in changes and not usual:

@@ -104,15 +104,22 @@ def _erase(console: Console) -> None:
         console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
-def result(rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float) -> str:
-    """Tell what came of a run, by its rows of the runs table, and the seconds that it took."""
+def result(
+    rows: Sequence[dict[str, Any]], reasons: Sequence[str], wall: float, split: str = "test"
+) -> str:
+    """Tell what came of a run, by its rows of the runs table, and the seconds that it took.
+
+    Parameters
+    ----------
+    split : {"test", "validation"}
+        Of the score.
+    """
     told = ", ".join(reasons)
-    scores = [row["best_test_score"] for row in rows if row["status"] == "finished"]
+    scores = [row[f"best_{split}_score"] for row in rows if row["status"] == "finished"]
     if scores:
         metric = rows[0]["headline_metric"]
-        told = (
-            f"test {metric} {sum(scores) / len(scores):.3f} ({len(scores)} of {len(rows)} replicas)"
-        )
+        mean = sum(scores) / len(scores)
+        told = f"{split} {metric} {mean:.3f} ({len(scores)} of {len(rows)} replicas)"
     total = rows[0]["total_seconds"]
     seconds = f"step seconds {figures(total)}, {figures(total / len(rows))} per replica"
     return f"{told}, wall time {figures(wall)} s, {seconds}"

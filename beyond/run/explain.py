@@ -92,7 +92,7 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     group, _, path = key.partition(".")
     chosen = catalog.choices()
     if group == "tune":
-        from beyond.run.tuning import Tuning
+        from beyond.run.sampling import Tuning
 
         return f"unknown key {key!r}; known: {', '.join(one.name for one in fields(Tuning))}"
     if group not in chosen or not path:

@@ -242,7 +242,8 @@ def _record(
         states = {setup.seeds[r]: ended.selected[r] for r in replicas if r in ended.selected}
         manifest["files"] = {WEIGHTS: folder.keep(kept(setup.method, setup.network, states))}
     folder.close(manifest, part)
-    say(console, f"{cell.label}: {status}, {result(rows, reasons, wall)}, in {folder.path}")
+    told = result(rows, reasons, wall, cell.told_split)
+    say(console, f"{cell.label}: {status}, {told}, in {folder.path}")
     return status
 
 

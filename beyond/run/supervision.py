@@ -22,7 +22,7 @@ from beyond.run.interruption import WORD, noting, unheard
 from beyond.run.record import TRAINER, RunFolder
 from beyond.run.runner import INTERRUPTED, fail_cell
 from beyond.run.stack import home
-from beyond.run.worker import LOST, Planned, Worker
+from beyond.run.worker import LOST, Travelling, Worker
 
 EVERY = 0.1  # seconds between two looks at the workers, and between two words to them
 DEATHS = 2  # of the process that trains a cell: then the cell has failed
@@ -30,9 +30,10 @@ VAIN = 3  # times in a row that a worker is killed, not by a cell, and none is f
 
 
 def shared(
-    stacks: Sequence[Sequence[Planned]],
+    stacks: Sequence[Sequence[Travelling]],
     launch: Callable[[Worker], Sequence[list[str]]],
     study: Path,
+    quiet: bool = False,
 ) -> list[str]:
     """Let workers train cells until all are done with; return the statuses of those trained.
 
@@ -42,20 +43,22 @@ def shared(
 
     Parameters
     ----------
-    stacks : sequence of sequence of Planned
+    stacks : sequence of sequence of Travelling
         See `Worker`.
     launch : callable
         Runs as many workers as there are to be, here or in other processes, and returns what each
         of them does; `BrokenExecutor` if one was killed.
     study : Path
         The cells' folder.
+    quiet : bool
+        See `Worker`.
     """
     console, left = Console(stderr=True), [list(stack) for stack in stacks]
     ended, deaths, vain = dict[str, str](), Counter[str](), 0
     while left:
         with _watched(study) as watch, unheard():
             try:
-                returned = [status for one in launch(Worker(left)) for status in one]
+                returned = [status for one in launch(Worker(left, quiet=quiet)) for status in one]
             except BrokenExecutor:
                 returned = [INTERRUPTED]
         if INTERRUPTED not in returned:
@@ -77,7 +80,7 @@ def shared(
     return list(ended.values())
 
 
-def _lost_once(statuses: Sequence[str], stacks: Sequence[Sequence[Planned]]) -> list[str]:
+def _lost_once(statuses: Sequence[str], stacks: Sequence[Sequence[Travelling]]) -> list[str]:
     """Count a cell that was lost once, if at all: each worker tries it, and one may train it."""
     others = [status for status in statuses if status != LOST]
     if len(others) == len(statuses):
@@ -87,7 +90,7 @@ def _lost_once(statuses: Sequence[str], stacks: Sequence[Sequence[Planned]]) -> 
     return others + [LOST] * min(len(missing), len(statuses) - len(others))
 
 
-def _rest(stack: Sequence[Planned], ended: dict[str, str]) -> list[Planned]:
+def _rest(stack: Sequence[Travelling], ended: dict[str, str]) -> list[Travelling]:
     """What is left of a stack; note the statuses of the others."""
     cells = [planned.cell for planned in stack]
     manifests = [RunFolder(cell.folder).manifest() for cell in cells]
@@ -97,13 +100,13 @@ def _rest(stack: Sequence[Planned], ended: dict[str, str]) -> list[Planned]:
     return [planned for planned, one in zip(stack, manifests, strict=True) if not one]
 
 
-def _trainer(stack: Sequence[Planned]) -> int | None:
+def _trainer(stack: Sequence[Travelling]) -> int | None:
     return RunFolder(stack[0].cell.folder).trainer
 
 
 def _after_death(
-    stack: list[Planned], how: str, deaths: Counter[str], ended: dict[str, str], console: Console
-) -> list[list[Planned]]:
+    stack: list[Travelling], how: str, deaths: Counter[str], ended: dict[str, str], console: Console
+) -> list[list[Travelling]]:
     """What is trained again of a stack whose process was killed: after two deaths its cells one by
     one; of one cell nothing, it has failed.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ def with_settings(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dic
             inner = inner[parent]
         inner[last] = value
     return made
+
+
+def with_values(cell: Cell, values: Mapping[str, Any], **run: Any) -> Cell:
+    """Return a cell with other settings of its method, by dotted names, and of its run.
+
+    Raises `InputError` for one that is out of range, or where they do not go together.
+    """
+    other = replace(cell.run, **run)
+    method = _replaced(cell.arm.method, values)
+    arm = replace(cell.arm, method=method, test_also=other.test_also)
+    return Cell(arm, other, {**with_settings(cell.settings, values), **run})
+
+
+def _replaced(made: Any, values: Mapping[str, Any]) -> Any:
+    """Return an object with other settings, those of its parts by dotted names, all at once."""
+    ours = {name: value for name, value in values.items() if "." not in name}
+    parts: dict[str, dict[str, Any]] = {}
+    for name in values.keys() - ours.keys():
+        part, _, inner = name.partition(".")
+        parts.setdefault(part, {})[inner] = values[name]
+    ours |= {part: _replaced(getattr(made, part), inner) for part, inner in parts.items()}
+    return replace(made, **ours)
 
 
 def key_of(settings: Mapping[str, Any], name: str) -> str:

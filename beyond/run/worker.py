@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from rich.console import Console
 
@@ -23,12 +23,30 @@ from beyond.run.stack import home
 LOST = "lost"  # in place of a status: a cell that could not be trained, whatever its rule does
 
 
+class Travelling(Protocol):
+    """A cell as it travels to a worker."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+
+class Handed(NamedTuple):
+    """A cell that travels as it is: of objects that Python has handed over."""
+
+    cell: Cell
+
+
 class Planned(NamedTuple):
-    """A cell as it travels to a worker: `Cell.of` makes it there."""
+    """A cell that travels as its settings: `Cell.of` makes it there."""
 
     settings: dict[str, Any]
     method: str
     short: str = ""  # its label among the sweep's
+
+    @classmethod
+    def of(cls, cell: Cell, method: str) -> Planned:
+        """Let a cell travel; `method` is its choice in the catalogue."""
+        return cls(cell.settings | {"rerun": "none"}, method, cell.short)
 
     @property
     def cell(self) -> Cell:
@@ -44,14 +62,17 @@ class Worker:
 
     Attributes
     ----------
-    stacks : sequence of sequence of Planned
+    stacks : sequence of sequence of Travelling
         Cells that are trained together, see `beyond.run.stack`; mostly one.
     launcher : int
         The process that launches it.
+    quiet : bool
+        Whether nothing is told but what could not be trained.
     """
 
-    stacks: Sequence[Sequence[Planned]] = field(default_factory=list)
+    stacks: Sequence[Sequence[Travelling]] = field(default_factory=list)
     launcher: int = field(default_factory=os.getpid)
+    quiet: bool = False
 
     def __call__(self, _: object) -> list[str]:
         """Return the status of each cell that was trained here, `LOST` if it could not be, and
@@ -83,7 +104,7 @@ class Worker:
 
     def _done(
         self,
-        stack: Sequence[Planned],
+        stack: Sequence[Travelling],
         statuses: list[str],
         stop: Callable[[], bool],
         patience: float,
@@ -96,7 +117,8 @@ class Worker:
         if stop():
             statuses.append(INTERRUPTED)
             return True
-        cells, console = [planned.cell for planned in stack], Console(stderr=True)
+        cells = [planned.cell for planned in stack]
+        console = Console(stderr=True, quiet=self.quiet)
         several = len(cells) > 1
         recorded = not several or not home(cells).exists()
         if recorded and all(RunFolder(cell.folder).finished for cell in cells):
@@ -108,6 +130,6 @@ class Worker:
         except (ApartError, InputError, UnsupportedError, OSError) as error:  # the others go on
             if several:
                 return all([self._done([one], statuses, stop, patience) for one in stack])
-            say(console, f"{cells[0].label}: {explain(error, [])}")
+            say(Console(stderr=True), f"{cells[0].label}: {explain(error, [])}")
             statuses.append(LOST)
         return True

@@ -10,7 +10,6 @@ from functools import cache
 from itertools import chain
 from os import cpu_count
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -32,9 +31,9 @@ from hydra_plugins.beyond_cells.grammar import requoted
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
     from beyond.run.outlook import Outlook
-    from beyond.run.plan import Agenda, Before, Plan
+    from beyond.run.schedule import Schedule
     from beyond.run.tuning import Tuned
-    from beyond.run.worker import Planned, Worker
+    from beyond.run.worker import Worker
 
 CHOICES = tuple(CONTRACTS)
 TUNED = "tuned.settings"
@@ -85,54 +84,45 @@ class CellSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.lines = [f"{task} {arm}".split() for task in tasks or [""] for arm in arms or [""]]
         self.publish, self.check = publish, check
-        self.cells: list[Cell] = []
-        self.short: dict[str, str] = {}  # labels of arms, by id
         whole = n_workers is None or (isinstance(n_workers, int) and n_workers > 0)
         require("hydra.sweeper.n_workers", "an integer >= 1, or null", n_workers, whole)
         self.n_workers = n_workers
-        self.kept: list[Before] = []  # cells that are left alone
-        self.left: list[str] = []  # run_ids of those to train
-        self.labels: dict[str, str] = {}  # of all cells, by run_id
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
         from rich.console import Console
 
         from beyond.run.display import ticking
-        from beyond.run.plan import note_stale
-        from beyond.run.worker import LOST
+        from beyond.run.schedule import lost
 
         assert self.config is not None
         publish = find("hydra.sweeper.publish", self.publish)
         _processes(self.config.hydra.launcher)  # refused before any work
         folder, paper = self.folder, self._paper()
         every = self._combinations(arguments)
-        asked: Iterable[Asked] = self._read(every)
+        asked, n_cells = self._read(every), len(every)
         if "tune" in self.config:
-            asked = self._tuned(list(asked))
-        statuses = self._train(self._planned(asked, len(every)), folder)
+            tuned = self._tuned(list(asked))
+            asked, n_cells = iter(tuned), len(tuned)
+        schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(
                 folder / "paper.json",
                 lambda path: path.write_text(json.dumps(paper, indent=1), encoding="utf-8"),
             )
-        note_stale(folder, self.kept)
-        n_lost = statuses.count(LOST)
-        lost = (
-            f"{n_lost} run{'s' * (n_lost > 1)} not trained, see above; the same command tries again"
-        )
-        if n_lost == len(statuses) + len(self.kept) > 0:
-            sys.exit(f"beyond: {lost}")
+        lacking = lost(statuses, "command")
+        if lacking and not schedule.kept and len(set(statuses)) == 1:
+            sys.exit(f"beyond: {lacking}")
         report = memo.tables_of(memo.contents(folder))
         writing = ticking(Console(stderr=True), lambda: f"{folder}: writing the report", False)
         with memo.printed() as shown, writing:
             publish(folder)
-        if n_lost:
-            sys.exit(f"beyond: {lost}")
-        if "failed" in [*statuses, *(before.status for before in self.kept)]:
+        if lacking:
+            sys.exit(f"beyond: {lacking}")
+        if "failed" in [*statuses, *(before.status for before in schedule.kept)]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
-        memo.keep(self.cells, self.short, shown.getvalue(), report)
+        memo.keep(schedule.cells, schedule.short, shown.getvalue(), report)
         return statuses
 
     @property
@@ -212,73 +202,43 @@ class CellSweeper(BasicSweeper):
         for line in told:
             tell(line)
 
-    def _checked(
-        self, asked: Iterable[Asked], n_cells: int, agenda: Agenda
-    ) -> Iterator[tuple[Cell, str, Plan]]:
-        """Every cell, its choice of a method, and what is left; `InputError` as of `Agenda.add`."""
+    def _trained(
+        self, asked: Iterable[Asked], n_cells: int, folder: Path
+    ) -> tuple[Schedule, list[str]]:
+        """Refuse the sweep if a setting is out of range; let the launcher's processes share what is
+        left to train. Return the statuses of those trained.
+        """
         from rich.console import Console
 
-        from beyond.run.display import ticking
-
-        number = 0
-
-        def told() -> str:
-            return f"checked {number} of {n_cells} runs before the first is trained"
-
-        with ticking(Console(stderr=True), told):
-            for number, (cell, method, _) in enumerate(asked):  # noqa: B007  told meanwhile
-                yield cell, method, agenda.add(cell)
-
-    def _planned(self, every: Iterable[Asked], n_cells: int) -> list[list[Planned]]:
-        """Refuse the sweep if a setting is out of range; return what is left to train, once."""
-        from beyond.run.arm import labels
-        from beyond.run.plan import Agenda
-        from beyond.run.stack import to_train
+        from beyond.run.schedule import scheduled
         from beyond.run.worker import Planned
 
-        agenda, left = Agenda(), set[str]()
-        asked: dict[str, Cell] = {}
-        methods = dict[str, str]()
-        self.cells = []
-        for cell, method, todo in self._checked(every, n_cells, agenda):
-            self.cells.append(cell)
-            if holder := todo.holder(cell):
-                asked[holder.run_id], methods[holder.run_id] = holder, method
-                left |= {holder.run_id} if todo.seeds else set()
-        self.kept, self.short = agenda.kept, labels(agenda.arms.values())
-        self.left = sorted(left)
-        for line in agenda.begin():
-            tell(line)
-        there = {one.path.name: agenda.arms[one.arm_id].label for one in agenda.kept}
-        self.labels = there | {name: cell.label for name, cell in asked.items()}
-        cells = list(asked.values())
-        short = dict(zip(asked, agenda.short(cells), strict=True))
-        return [
-            [
-                Planned(cell.settings | {"rerun": "none"}, methods[cell.run_id], short[cell.run_id])
-                for cell in stack
-            ]
-            for stack in to_train(cells, left)
-        ]
+        assert self.config is not None
+        schedule = scheduled(
+            ((one.cell, one.method) for one in asked), n_cells, Planned.of, Console(stderr=True)
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        return schedule, schedule.train(folder, self._launched)
 
     def _tuned(self, asked: Sequence[Asked]) -> list[Asked]:
         """Tune every arm; return those that were asked for, and the same with tuned settings."""
-        from beyond.run.plan import note_stale
-        from beyond.run.tuning import TRIALS, tune
+        from beyond.run.cell import TRIALS
+        from beyond.run.tuning import tune
 
         folder, arms = self.folder / TRIALS, self._tunings(asked)
 
         def train(trials: list[tuple[Cell, str]]) -> None:
-            self._train(self._planned((Asked(*trial) for trial in trials), len(trials)), folder)
-            note_stale(folder, self.kept)
+            self._trained((Asked(*trial) for trial in trials), len(trials), folder)
 
         found = tune(list(arms.values()), train, tell)
         return [*asked, *(Asked(cell, arms[of].method) for of, cell in found.items())]
 
     def _tunings(self, asked: Iterable[Asked]) -> dict[str, Tuned]:
         """Begin the tuning of every arm, by its id."""
+        from beyond.run.sampling import Tuning
         from beyond.run.tuned import fixed_by
-        from beyond.run.tuning import Tuned, Tuning
+        from beyond.run.tuning import Tuned
 
         assert self.config is not None
         settings: Any = OmegaConf.to_container(self.config.tune, resolve=True)
@@ -287,27 +247,6 @@ class CellSweeper(BasicSweeper):
             one.cell.arm.id: Tuned(one.cell, one.method, fixed_by(one.overrides), tuning)
             for one in asked
         }
-
-    def _train(self, stacks: list[list[Planned]], folder: Path) -> list[str]:
-        """Let the launcher's processes share the stacks; return the statuses of those trained."""
-        from rich.console import Console
-
-        from beyond.run.display import ticking
-        from beyond.run.status import count, note_planned
-        from beyond.run.supervision import shared
-
-        assert self.config is not None
-        assert self.hydra_context is not None
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        note_planned(folder, self.labels)
-        if not stacks:
-            return []
-        begun = perf_counter()
-        with ticking(
-            Console(stderr=True), lambda: count(folder, self.left, perf_counter() - begun)
-        ):
-            return shared(stacks, self._launched, folder)
 
     def _launched(self, worker: Worker) -> list[list[str]]:
         """Run as many workers as the launcher has processes; return what each of them does."""
@@ -354,8 +293,11 @@ class PlanSweeper(CellSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Refuse what a sweep refuses; train nothing, and write nothing."""
+        from rich.console import Console
+
         from beyond.run.outlook import Outlook, Speeds, show
         from beyond.run.plan import Agenda
+        from beyond.run.schedule import checked
         from beyond.run.stack import home, stacks
 
         assert self.config is not None
@@ -368,7 +310,11 @@ class PlanSweeper(CellSweeper):
         asked = list(self._read(every))
         if "tune" in self.config:
             asked += self._trials(asked, outlook)
-        looked = [(cell, todo) for cell, _, todo in self._checked(asked, len(asked), agenda)]
+        made = ((one.cell, one.method) for one in asked)
+        looked = [
+            (cell, todo)
+            for cell, _, todo in checked(made, len(asked), agenda, Console(stderr=True))
+        ]
         held = {one.run_id: one for cell, todo in looked if (one := todo.holder(cell))}
         states = {cell.run_id: home(stack) for stack in stacks([*held.values()]) for cell in stack}
         for cell, todo in looked:

@@ -3,8 +3,10 @@
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,9 +19,10 @@ from scipy.sparse import csr_array
 import beyond
 from beyond import api, catalog
 from beyond.architectures.mlp import MLP
-from beyond.errors import InputError
+from beyond.errors import BusyError, InputError
 from beyond.ledger import Budget
 from beyond.run.cell import Cell
+from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
 from methods.backprop import Backprop
 
@@ -32,7 +35,18 @@ FAULTS = [
     ("beyond/api.py", "usual if start is None else start", "usual"),
     ("beyond/api.py", '"budget": {arm.budget.currency:', '"budget": {"epochs":'),
     ("beyond/api.py", '"start": plain(start),', '"start": {},'),
-    ("beyond/api.py", "        asked.append(cell.arm.id)\n", ""),
+    ("beyond/api.py", "reference, [cell.arm.id for cell in cells])", "reference, [])"),
+    ("beyond/api.py", '"tuned": settings}', '"tuned": ""}'),
+    ("beyond/api.py", "if name not in catalog.PARTS]", "if name in catalog.PARTS]"),
+    ("beyond/run/chosen.py", "            found += stated(inner,", "            stated(inner,"),
+    ("beyond/run/tuned.py", "method=method, test_also=other.test_also", "method=method"),
+    ("beyond/run/tuned.py", "    ours |= {part: _replaced", "    _ = {part: _replaced"),
+    # what could not be trained is not told
+    ("beyond/api.py", 'if told := lost(statuses, "call"):', 'if told := "":'),
+    ("beyond/api.py", "if not RunFolder(cell.folder).finished]", "if False]"),
+    # classes that are typed are looked for in another process
+    ("beyond/api.py", "    _ = once.sources, once.data", "    _ = once.data, once.data"),
+    ("beyond/run/worker.py", "quiet=self.quiet)", "quiet=False)"),
     # a module of the package's name, where one in it was imported
     ("beyond/run/__init__.py", "sys.modules[__name__].__class__ = _Wing", "pass"),
     # what is refused leaves a file behind
@@ -272,6 +286,24 @@ def test_what_is_unknown_or_out_of_range_is_one_line_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_reference_that_no_arm_will_have_is_refused_before_training(compare, tmp_path):
+    with pytest.raises(InputError, match=r"^reference must be one of backprop, genetic; got 'x'$"):
+        compare(["backprop", "genetic"], reference="x")
+    assert list(tmp_path.iterdir()) == []
+    compare("constant")
+    rates = [{"name": "backprop", "optimizer": {"learning_rate": rate}} for rate in (0.02, 0.03)]
+    name = "backprop [optimizer.learning_rate=0.02]"
+    assert compare(rates, reference=name).reference == name
+    assert compare("backprop", reference="constant").reference == "constant"
+
+
+def test_a_folder_without_a_study_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"^no such folder: .*nowhere$"):
+        beyond.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"^no finished run in "):
+        beyond.load(tmp_path)
+
+
 def test_run_is_a_function_whatever_of_its_package_was_imported_before():
     for before in ("beyond.run.trained", "beyond.run", "beyond"):
         code = f"import {before}, beyond; beyond.run([], 'image/digits')"
@@ -425,3 +457,169 @@ def test_a_rule_typed_in_a_script_is_compared_and_trained_again_when_it_changes(
     assert away[2:] == first[2:]
     assert max(away[:2]) < min(first[:2])
     assert run(factor=-1.0, sign="-") == first
+
+
+def test_runs_that_differ_in_a_rate_are_trained_as_one_program(compare):
+    rates = [
+        {"name": "backprop", "optimizer": {"learning_rate": rate}} for rate in (0.01, 0.02, 0.03)
+    ]
+    made = compare(rates).tables.manifests.values()
+    assert [one["n_replicas"] for one in made] == [6, 6, 6]
+    apart = compare(rates, seeds=[7], stacked=False).tables.manifests.values()
+    assert sorted(one["n_replicas"] for one in apart) == [1, 1, 1, 6, 6, 6]
+
+
+def test_a_run_that_cannot_be_trained_is_told_and_the_others_are(compare, monkeypatch, capsys):
+    opened = RunFolder.resume
+
+    def resume(folder):
+        if "constant" in str(folder._origin):
+            raise OSError(28, "No space left on device")
+        return opened(folder)
+
+    monkeypatch.setattr(RunFolder, "resume", resume)
+    with pytest.raises(InputError, match=r"^1 run not trained, see above; the same call tries"):
+        compare(["constant", "backprop"])
+    assert capsys.readouterr().err.endswith("constant: No space left on device\n")
+    monkeypatch.undo()
+    assert compare(["constant", "backprop"]).arms == ["backprop", "constant"]
+
+
+def test_what_another_process_trains_is_told(compare, tmp_path):
+    first = compare(["constant"])
+    (cell,) = first.tables.manifests
+    (first.folder / cell / "manifest.json").unlink()
+    with (
+        RunFolder(first.folder / cell).locked([0, 1]),
+        pytest.raises(BusyError, match=r"^another process is writing .* reads what it has done$"),
+    ):
+        compare(["constant"])
+
+
+LONG = """
+import os, sys
+from pathlib import Path
+from typing import ClassVar
+import beyond
+from beyond.contracts import Signal
+from beyond.kits.descent import Descent
+from beyond.settings import settings
+
+@settings
+class Fragile(Descent):
+    signal: ClassVar[Signal] = Signal.GRADIENT
+    marker: str = ""
+
+    def direction(self, state, batch, problem, rng):
+        if self.marker and not Path(self.marker).exists():
+            Path(self.marker).touch()
+            os.kill(os.getpid(), 9)
+        return problem.gradient(state["params"], batch, rng)
+
+if __name__ == "__main__":
+    runs, epochs, n_jobs, marker = sys.argv[1:]
+    study = beyond.compare([Fragile(marker=marker), "backprop"], "image/digits", seeds=1,
+                           epochs=float(epochs), runs=runs, n_jobs=int(n_jobs), save_every=3600)
+    print(*sorted(study.runs["status"]))
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Start a script that compares two rules, one of which may kill its process."""
+    file, begun = tmp_path / "long.py", list[subprocess.Popen]()
+    file.write_text(LONG)
+
+    def start(epochs, n_jobs, marker=""):
+        arguments = [tmp_path / "runs", epochs, n_jobs, marker and tmp_path / marker]
+        begun.append(
+            subprocess.Popen(
+                [sys.executable, str(file), *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=ENVIRONMENT,
+            )
+        )
+        return begun[-1]
+
+    yield start
+    for one in begun:
+        one.kill()
+
+
+def test_where_a_worker_is_killed_the_others_go_on_and_it_is_tried_again(script):
+    out, told = script(1, 2, "marker").communicate(timeout=600)
+    assert out == "finished finished\n"
+    assert "process killed by SIGKILL (out of memory?), trying again" in told
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_ctrl_c_leaves_states_and_the_same_call_goes_on(n_jobs, script, tmp_path):
+    started = script(40, n_jobs)
+    deadline = time.monotonic() + 600
+    while sum("spent" in log.read_text() for log in tmp_path.glob("runs/adhoc/*/log.txt")) < n_jobs:
+        assert time.monotonic() < deadline
+        assert started.poll() is None
+        time.sleep(0.05)
+    started.send_signal(signal.SIGINT)
+    told = started.communicate(timeout=300)[1]
+    assert "Interrupted: interrupted by SIGINT" in told or "KeyboardInterrupt" in told
+    assert "the same call goes on" in told
+    begun = [path.parent for path in tmp_path.glob("runs/*/*/state.pt")]
+    assert len(begun) == n_jobs
+    out, told = script(40, n_jobs).communicate(timeout=600)
+    assert out == "finished finished\n"
+    for folder in begun:
+        log = (folder / "log.txt").read_text().splitlines()
+        spent = [float(line.split("spent ")[1].split()[0]) for line in log if "spent" in line]
+        assert spent == sorted(spent)  # it does not begin again
+        assert spent[-1] > 0.99
+
+
+@pytest.fixture
+def tune(tmp_path):
+    def made(methods, tasks="image/digits", **settings):
+        few = {"trials": {"n_trials": 3, "n_seeds": 2}, "seeds": 2, "epochs": 1, "progress": False}
+        return beyond.tune(methods, tasks, **{**few, "runs": str(tmp_path), **settings})
+
+    return made
+
+
+def test_tuning_is_that_of_the_command_line(tune, tmp_path):
+    study = tune(["backprop"])
+    assert len(study.trials()) == 3
+    assert set(study.tuning()) >= {"tuning_gains", "tuning_trials"}
+    typed = ["+tune=equal", "method=backprop", "seeds=2", "budget.epochs=1", "tune.n_trials=3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "beyond.run.main", *typed, "tune.n_seeds=2", f"runs={tmp_path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "finished, test" not in done.stderr
+    assert len(beyond.load(study.folder).runs) == len(study.runs)
+
+
+def test_own_data_and_typed_settings_are_tuned_and_what_was_stated_stays(tune, frame):
+    methods = [
+        {"name": "backprop", "optimizer": {"learning_rate": 0.02}},
+        Backprop(batch_size=16),
+    ]
+    study = tune(methods, beyond.table(frame, target="price"), reference="backprop [batch_size=16]")
+    tried = study.trials().groupby("arm")["settings"].agg(lambda each: set.union(*map(set, each)))
+    assert tried.to_dict() == {
+        "backprop [optimizer.learning_rate=0.02]": {"batch_size"},
+        "backprop [batch_size=16]": {"optimizer.learning_rate"},
+    }
+
+
+def test_a_tuning_that_is_out_of_range_is_one_line_and_nothing_is_written(tune, tmp_path):
+    for trials, message in (
+        (0, r"^n_trials must be an integer in \[1, 4096\], got 0$"),
+        ({"n_trails": 3}, r"^unknown setting 'n_trails' of Tuning; known: n_trials, "),
+        ({"first_seed": 1}, r"^tune.first_seed must be such that no seed of a trial is one of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            tune("backprop", trials=trials)
+    assert list(tmp_path.iterdir()) == []

@@ -108,11 +108,20 @@ def arm(method, **budget):
 def test_a_short_label_has_what_not_all_arms_share():
     plain_rule, other = Backprop(batch_size=64), Backprop(batch_size=64, n_layers=1)
     arms = [arm(plain_rule, steps=3), arm(other, steps=3), arm(plain_rule, steps=3)]
-    assert list(labels(arms).values()) == ["Backprop", "Backprop [n_layers=1]"]
+    assert list(labels(arms).values()) == [
+        "Backprop [n_layers=null]",
+        "Backprop [n_layers=1]",
+    ]
     assert list(labels([*arms, arm(plain_rule, steps=4)]).values()) == [
-        "3 steps: Backprop",
+        "3 steps: Backprop [n_layers=null]",
         "3 steps: Backprop [n_layers=1]",
-        "4 steps: Backprop",
+        "4 steps: Backprop [n_layers=null]",
+    ]
+    swept = [Backprop(optimizer=SGD(learning_rate=rate)) for rate in (0.3, 0.2)]
+    assert list(labels([arm(rule, steps=3) for rule in (*swept, Backprop(SGD()))]).values()) == [
+        "Backprop [optimizer.learning_rate=0.3]",
+        "Backprop [optimizer.learning_rate=0.2]",
+        f"Backprop [optimizer.learning_rate={SGD().learning_rate}]",
     ]
     whole = arms[0].label
     assert whole.startswith("image/digits, shots=5, 3 steps: Backprop [batch_size=64, ")

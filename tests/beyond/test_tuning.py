@@ -11,8 +11,9 @@ from beyond import catalog
 from beyond.errors import InputError
 from beyond.ledger import Budget
 from beyond.run.cell import Cell
+from beyond.run.sampling import Sampler, Tuning
 from beyond.run.tuned import file_of, folder_of, overlaid
-from beyond.run.tuning import Outcome, Sampler, Tuned, Tuning, best, noted, outcome, searched, tune
+from beyond.run.tuning import Outcome, Tuned, best, noted, outcome, searched, tune
 from beyond.run.worker import Planned, Worker
 from beyond.search import Choice, LogUniform, Uniform
 
@@ -22,17 +23,19 @@ FAULTS = [
     ("beyond/run/tuning.py", 'rows["best_validation_score"].mean()', 'rows["best_test_score"].mean()'),
     ("beyond/run/tuning.py", 'if status == "finished" else -inf', 'if status != "failed" else -inf'),
     # a trial at seeds of the report's, or at other trials'
-    ("beyond/run/tuning.py", "self.first_seed, not shared)", "self.first_seed, True)"),
-    ("beyond/run/tuning.py", '"seeds": self.tuning.seeds,\n            "study_name"', '"study_name"'),
-    ("beyond/run/tuning.py", "range(self.first_seed, self.first_seed + self.n_seeds)", "range(self.n_seeds)"),
+    ("beyond/run/sampling.py", "self.first_seed, not shared)", "self.first_seed, True)"),
+    ("beyond/run/tuning.py", "            seeds=self.tuning.seeds,\n", ""),
+    ("beyond/run/sampling.py", "range(self.first_seed, self.first_seed + self.n_seeds)", "range(self.n_seeds)"),
     ("beyond/run/tuning.py", 'rows["seed"].isin(cell.seeds)', 'rows["seed"] >= 0'),
     # one trial more, or one less
     ("beyond/run/tuning.py", "len(self.trials) < self.n_trials", "len(self.trials) <= self.n_trials"),
-    ("beyond/run/tuning.py", "budget.amount * self.n_seeds", "budget.amount"),
+    # a trial's line tells its test score
+    ("beyond/run/cell.py", 'return "validation" if self.study.name == TRIALS else "test"', 'return "test"'),
+    ("beyond/run/sampling.py", "budget.amount * self.n_seeds", "budget.amount"),
     # what the sampler is told
-    ("beyond/run/tuning.py", 'direction="maximize"', 'direction="minimize"'),
+    ("beyond/run/sampling.py", 'direction="maximize"', 'direction="minimize"'),
     ("beyond/run/tuning.py", "self._sampler.begin(first.score)", "self._sampler.begin(0.0)"),
-    ("beyond/run/tuning.py", "log=isinstance(within, LogUniform)", "log=False"),
+    ("beyond/run/sampling.py", "log=isinstance(within, LogUniform)", "log=False"),
     # a part of what was typed is searched all the same
     ("beyond/run/tuning.py", 'name == one or name.startswith(f"{one}.")', "name == one"),
     ("beyond/run/tuned.py", "if not any(name == one or", "if any(name == one or"),
@@ -186,7 +189,7 @@ def arms(cell):
 
 @pytest.mark.parametrize(("sampler", "n_rounds"), [("quasi_random", 2), ("tpe", 4)])
 def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
-    arms, sampler, n_rounds, tmp_path
+    arms, sampler, n_rounds, tmp_path, capsys
 ):
     rounds, told = [], []
 
@@ -236,6 +239,9 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     assert pairs[backprop.cell.arm.id] == tuned.arm.id
     assert any(line.endswith("maml: not tuned, its trials are skipped") for line in told)
     assert any(line.endswith("constant: nothing is searched of it") for line in told)
+    shown = capsys.readouterr().err
+    assert "finished, validation accuracy_score" in shown
+    assert "test accuracy" not in shown
 
 
 def test_a_tuning_that_is_killed_goes_on_with_the_same_trials(arms, tmp_path):
