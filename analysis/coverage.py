@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import mean_interval
-from analysis.tables import RESULT, Frame, TableError, Tables, limits_of, load
+from analysis.tables import RESULT, Frame, TableError, Tables, limits_of, load, reason
 
 SIZE = 10  # seeds a group
 
@@ -28,7 +28,7 @@ def publish(folder: str | Path) -> None:
     try:
         found = coverage(load(folder))
     except (TableError, OSError) as error:
-        sys.exit(f"beyond: {error}")
+        sys.exit(f"beyond: {reason(error)}")
     shown = Table(box=SIMPLE_HEAD)
     for column in ("task", "arm", "mean", "hold the mean of the others"):
         shown.add_column(column, overflow="fold")

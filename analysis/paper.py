@@ -23,7 +23,7 @@ import pandas as pd
 from analysis.claims import VERDICTS, Claim, Judged, judge, names
 from analysis.crossings import crossing
 from analysis.statistics import at_least
-from analysis.tables import Frame, TableError, Tables, load, noted
+from analysis.tables import Frame, TableError, Tables, load, noted, reason
 
 BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     "<": lambda column, bound: ~at_least(column, bound),
@@ -52,7 +52,7 @@ def publish(folder: str | Path) -> None:
     try:
         paper, judged, page = write(folder)
     except (TableError, OSError) as error:
-        sys.exit(f"beyond: {error}")
+        sys.exit(f"beyond: {reason(error)}")
     shown = Table("claim", "published", "measured", "verdict", box=SIMPLE_HEAD)
     for one in judged:
         shown.add_row(
@@ -325,7 +325,7 @@ def verify(arguments: Sequence[str] | None = None) -> None:
         beside = Path(realpath(chosen.page)).parent.parent
         differing = differences(chosen.page, chosen.runs or beside)
     except (TableError, OSError) as error:
-        sys.exit(f"beyond-verify: {error}")
+        sys.exit(f"beyond-verify: {reason(error)}")
     for line in differing:
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(

@@ -19,7 +19,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.tables import RUN_COLUMNS, RUN_TEXT, Frame, TableError, by_run, completed, load
+from analysis.tables import (
+    RUN_COLUMNS,
+    RUN_TEXT,
+    Frame,
+    TableError,
+    by_run,
+    completed,
+    load,
+    reason,
+)
 
 FOLDER = Path(__file__).parent / "published"
 _MANIFEST = "manifest"  # the column beside those of the runs table: JSON
@@ -132,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         path = write(**vars(parser.parse_args(arguments)))
     except (TableError, OSError) as error:
-        sys.exit(f"analysis.release: {error}")
+        sys.exit(f"analysis.release: {reason(error)}")
     release = read(str(path))
     sys.stdout.write(
         f"{path}: {len(release.manifests)} runs, {len(release.runs)} replicas, "

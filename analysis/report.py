@@ -66,14 +66,14 @@ def publish(
     from rich.console import Console
 
     from analysis.study import Study
-    from analysis.tables import TableError
+    from analysis.tables import TableError, reason
 
     try:
         study = Study(folder, reference, against, as_tuned=as_tuned)
         print_summary(study)  # the figures of a large study take a while
         page = study.report(out)
     except (TableError, OSError) as error:
-        sys.exit(f"beyond-{'report' if against is None else 'compare'}: {error}")
+        sys.exit(f"beyond-{'report' if against is None else 'compare'}: {reason(error)}")
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 

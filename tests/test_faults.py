@@ -14,6 +14,7 @@ Each table has what is done, what is told, and the exit status. What other files
 """
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -58,7 +59,11 @@ FAULTS = [
         'return swept if SWEEP.intersection(swept) else ["-m", *swept]',
         "return swept",
     ),
-    ("beyond/run/merge.py", "    if not there and not cells:\n", "    if False:\n"),
+    (
+        "beyond/run/merge.py",
+        "    if not any([*there.values(), *new.values()]):\n",
+        "    if False:\n",
+    ),
     (
         "analysis/tables.py",
         "    if not isinstance(told, kind) or not all(",
@@ -211,7 +216,7 @@ PLACES = cases(
     beyond-report file -> beyond-report: no such folder: file
     beyond-report loop -> beyond-report: no such folder: loop
     beyond-report broken -> beyond-report: no finished run in broken: no <cell>/manifest.json there
-    beyond-report {LONG} -> beyond-report: [Errno 36] File name too long: 'xxx
+    beyond-report {LONG} -> beyond-report: File name too long: 'xxx
     beyond-report runs/adhoc --reference nope -> beyond-report: no arm has the name nope; known: backprop, constant
     beyond-report runs/adhoc --out file -> beyond-report: [Errno 20] Not a directory: 'file/tables'
     beyond-report runs/adhoc --out loop -> beyond-report: [Errno 40] Too many levels of symbolic links: 'loop
@@ -327,6 +332,7 @@ def test_a_tunings_file_that_is_spoilt_is_one_line(name, spoilt, beyond, tmp_pat
     status, told, _ = beyond(*TUNE, "tune.n_trials=1", "tune.n_seeds=1")
     assert status == 1
     assert told.splitlines()[-1].startswith(f"beyond: 'runs/adhoc/{name}' cannot be read: ")
+    assert not list(tmp_path.glob("runs/adhoc/trials/*/manifest.json"))
 
 
 @pytest.mark.parametrize("spoilt", [b"{", b"3"])
@@ -338,6 +344,15 @@ def test_seeds_that_cannot_be_read_are_anybodys_while_their_folder_is_held(spoil
     assert (status, told.count("another process is writing")) == (1, 1)
     status, told, _ = beyond(*more)
     assert (status, told.count("finished, test")) == (0, 1)
+
+
+def test_a_manifest_that_lacks_what_made_it_is_of_no_finished_run(beyond, cell):
+    path = cell / "manifest.json"
+    for lacking in ("sources", "seeds"):
+        made = json.loads(path.read_text())
+        path.write_text(json.dumps({key: made[key] for key in made if key != lacking}))
+        status, told, _ = beyond(*ONE)
+        assert (status, told.count("Traceback"), told.count("finished, test")) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("manifest", ['{"tables": {}}', '{"tables": {}, "seeds": [0]}'])

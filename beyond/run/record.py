@@ -33,6 +33,10 @@ from beyond.run.rows import write_rows
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
 RECORDED = (*TABLES, "predictions")
 WEIGHTS = "weights.pt"
+# of a manifest, what plans and reports read: without it nobody knows what the tables are of
+DECISIVE = frozenset(
+    ("run_id", "status", "reasons", "identity", "settings", "seeds", "sources", "data_sha256")
+)
 TRAINER = "trainer.json"  # machine and process that hold the folder; left by one that is killed
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -91,16 +95,20 @@ class RunFolder:
         return (self.path / "state.pt").exists()
 
     def manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of a complete run; None if a table is not the one it names."""
+        """Return the manifest of a complete run.
+
+        None if it lacks what every run writes there, or a table is not the one that it names.
+        """
         try:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
             named = manifest["tables"]
+            told = manifest.keys() >= DECISIVE
             whole = set(RECORDED) <= set(named) and all(
                 hash_of(self.path / f"{name}.parquet") == digest for name, digest in named.items()
             )
         except UNREADABLE:
             return None
-        return manifest if whole else None
+        return manifest if whole and told else None
 
     @property
     def keeps_weights(self) -> bool:

@@ -11,22 +11,41 @@ from beyond.run import merge
 from beyond.run.lock import held
 from beyond.run.merge import finished
 from beyond.run.record import hash_of
+from beyond.run.tuning import note_trials, note_tuned, trials_of, tuned_of
 
 FAULTS = [
     (
         "beyond/run/merge.py",
-        "                _require_equal(twin, cell)\n",
-        "                pass\n",
+        "                    conflicts += differing.refused\n",
+        "                    pass\n",
     ),
-    ("beyond/run/merge.py", 'APART = ("seconds", "study")', 'APART = ("study",)'),
-    ("beyond/run/merge.py", "    _require_one_study([*there.values(), *cells.values()])\n", ""),
+    ("beyond/run/merge.py", "if not (apart and _close(pairs[name]))]", "if not apart]"),
     (
         "beyond/run/merge.py",
-        "_require_one_study([*there.values(), *cells.values()])",
-        "_require_one_study([*cells.values()])",
+        "if not (apart and _close(pairs[name]))]",
+        "if not _close(pairs[name])]",
+    ),
+    ("beyond/run/merge.py", "for name in (*STUDY, *tuned):", "for name in STUDY:"),
+    ("beyond/run/merge.py", "        note_trials(into,", "        list((into,"),
+    ("beyond/run/merge.py", "        note_tuned(into,", "        list((into,"),
+    ("beyond/run/merge.py", "conflicts += _tuned_otherwise([into, *others])", "pass"),
+    ("beyond/run/merge.py", 'APART = ("seconds", "study")', 'APART = ("study",)'),
+    (
+        "beyond/run/merge.py",
+        "conflicts += _apart([*there[place].values(), *new[place].values()])",
+        "pass",
+    ),
+    (
+        "beyond/run/merge.py",
+        "_apart([*there[place].values(), *new[place].values()])",
+        "_apart([*new[place].values()])",
     ),
     ("beyond/run/merge.py", "if shared := sorted(cell.seeds & other.seeds):", "if shared := []:"),
-    ("beyond/run/merge.py", "if files := changed(other.made_by, cell.made_by):", "if files := []:"),
+    (
+        "beyond/run/merge.py",
+        "elif files := changed(other.made_by, cell.made_by):",
+        "elif files := []:",
+    ),
     ("beyond/run/merge.py", '(*kept, "manifest.json")', '("manifest.json", *kept)'),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
     (
@@ -117,21 +136,83 @@ def test_what_is_not_finished_is_left_out_and_told(studies, tmp_path):
     assert len(finished(tmp_path / "both")) == 2
 
 
-def test_tables_of_one_cell_that_differ_are_refused(studies, tmp_path):
-    folder = cell(studies[1], [0], "constant")
+def shifted(folder, by, **manifest):
+    """Let a run have other scores."""
     for name in ("runs", "curves"):
         table = pd.read_parquet(folder / f"{name}.parquet")
         changed = "best_test_score" if name == "runs" else "value"
-        table[changed] += 0.5
+        table[changed] += by
         table.to_parquet(folder / f"{name}.parquet", index=False)
     tables = {path.stem: hash_of(path) for path in folder.glob("*.parquet")}
-    altered(folder, tables=tables)
+    altered(folder, tables=tables, **manifest)
+
+
+def test_tables_of_one_cell_that_differ_are_refused(studies, tmp_path):
+    folder = cell(studies[1], [0], "constant")
+    shifted(folder, 0.5, n_replicas=64)
     refusal = (
         f"{studies[0] / folder.name} and {folder} are one cell with other curves, runs: delete"
     )
     with pytest.raises(InputError) as refused:
         list(merge.merge(studies, tmp_path / "both"))
     assert str(refused.value).startswith(refusal)
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize("otherwise", [{"n_replicas": 64}, {"processor": "another"}])
+def test_a_cell_that_differs_by_rounding_counts_once_and_is_told(otherwise, studies, tmp_path):
+    first, second = (cell(study, [0], "constant") for study in studies)
+    shifted(second, 1e-6)
+    with pytest.raises(InputError, match=r" are one cell with other curves, runs: delete"):
+        list(merge.merge(studies, tmp_path / "both"))
+    altered(second, **otherwise)
+    told = list(merge.merge(studies, tmp_path / "both"))
+    assert told[2:] == [f"differ by rounding, the first is kept: {first} and {second}"]
+    assert hash_of(tmp_path / "both" / first.name / "runs.parquet") == hash_of(
+        first / "runs.parquet"
+    )
+
+
+def tuned(study, chosen, trial=1):
+    """Let a study have been tuned: its constant cell is a trial."""
+    one = cell(study, [0], "constant")
+    shutil.copytree(one, study / "trials" / one.name)
+    row = {"default": "a", "sampler": "tpe", "sampler_seed": 0, "seeds": [0]}
+    note_trials(study, [{**row, "trial": trial, "run": "b", "settings": {"rate": trial}}])
+    note_tuned(study, [{"default": "a", "tuned": chosen, "trial": trial, "settings": {}}])
+    (study / "tuned/image").mkdir(parents=True)
+    (study / f"tuned/image/{chosen}.yaml").write_text(f"of: {study.parent.name}")
+    return one.name
+
+
+def test_trials_and_what_they_chose_are_carried_along(studies, tmp_path):
+    into = tmp_path / "both"
+    trial, _ = [tuned(study, "b", number) for number, study in enumerate(studies)]
+    told = list(merge.merge(studies, into))
+    assert [line.split("; ")[1] for line in told] == [
+        "1 of 1 finished trials are new",
+        "0 of 1 finished trials are new",
+    ]
+    assert list(finished(into / "trials")) == [trial]
+    assert {row["trial"] for row in trials_of(into).values()} == {0, 1}
+    assert tuned_of(into)["a"]["tuned"] == "b"
+    assert (into / "tuned/image/b.yaml").read_text() == "of: a"
+    assert (into / "trials/stale.json").exists()
+
+
+def test_all_conflicts_are_told_at_once(studies, tmp_path):
+    folder = cell(studies[1], [1])
+    altered(folder, seeds=[0, 1])
+    shifted(cell(studies[1], [0], "constant"), 0.5)
+    tuned(studies[0], "b")
+    tuned(studies[1], "c")
+    with pytest.raises(InputError) as refused:
+        list(merge.merge(studies, tmp_path / "both"))
+    told = str(refused.value)
+    assert "\n" not in told
+    assert "are one cell with other curves, runs: delete" in told
+    assert "both have seeds 0 of one arm, backprop: delete" in told
+    assert "tuned.json have arm a otherwise" in told
     assert not (tmp_path / "both").exists()
 
 

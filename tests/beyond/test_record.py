@@ -25,7 +25,7 @@ from beyond.run import record
 from beyond.run.lock import held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import columns, joined
-from beyond.run.record import TABLES, TRAINER, RunFolder
+from beyond.run.record import DECISIVE, TABLES, TRAINER, RunFolder
 from beyond.run.rows import write_rows
 
 FAULTS = [
@@ -35,6 +35,7 @@ FAULTS = [
         "== digest for name, digest in named.items()",
         '!= "" for name, digest in named.items()',
     ),
+    ("beyond/run/record.py", "if whole and told else None", "if whole else None"),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
     ("beyond/run/record.py", "json.dumps(list(seeds))", "json.dumps([])"),
@@ -59,6 +60,7 @@ FAULTS = [
     ("beyond/files.py", "        part.unlink(missing_ok=True)\n", "        pass\n"),
     ("beyond/run/lock.py", "PATIENCE = 0.2", "PATIENCE = 0"),
 ]
+MANIFEST: dict = dict.fromkeys(sorted(DECISIVE))
 
 HOLDER = """
 import errno, os, sys, warnings
@@ -120,7 +122,7 @@ def files(folder):
 def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     folder.add(progress(0))
     folder.add(progress(1, snapshot=False))
-    folder.close({"status": "finished", "seeds": [0]})
+    folder.close(MANIFEST | {"status": "finished", "seeds": [0]})
     tables = {f"{name}.parquet" for name in (*TABLES, "predictions")}
     assert files(folder) == {*tables, "manifest.json", "lock", "seeds.json", TRAINER}
     assert {name: len(pd.read_parquet(folder.path / f"{name}.parquet")) for name in TABLES} == {
@@ -134,7 +136,7 @@ def test_a_closed_run_has_its_tables_and_manifest_and_nothing_else(folder):
     ]
     manifest = json.loads((folder.path / "manifest.json").read_text())
     named = manifest.pop("tables")
-    assert manifest == {"status": "finished", "seeds": [0]}
+    assert manifest == MANIFEST | {"status": "finished", "seeds": [0]}
     assert named == {
         name: hashlib.sha256((folder.path / f"{name}.parquet").read_bytes()).hexdigest()
         for name in (*TABLES, "predictions")
@@ -146,7 +148,7 @@ def test_it_is_finished_once_it_has_a_manifest(folder):
     folder.add(progress(0))
     folder.add(progress(1, snapshot=False))
     assert not folder.finished
-    folder.close({})
+    folder.close(MANIFEST)
     assert folder.finished
     assert RunFolder(folder.path).finished
 
@@ -157,7 +159,7 @@ def test_what_was_saved_comes_back(folder):
     other = RunFolder(folder.path, save_every=0)
     torch.testing.assert_close(other.resume(), progress(1).snapshot)
     other.add(progress(2, snapshot=False))
-    other.close({})
+    other.close(MANIFEST)
     curves = pd.read_parquet(folder.path / "curves.parquet")
     expected = pd.DataFrame([progress(step).curves[0] for step in range(3)])
     pd.testing.assert_frame_equal(curves, expected)
@@ -175,7 +177,7 @@ def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
     assert other.unusable == "what began it has changed (b.py)"
     assert not other.begun
     other.add(progress(0))
-    other.close({})
+    other.close(MANIFEST)
     assert len(pd.read_parquet(tmp_path / "curves.parquet")) == 1
 
 
@@ -199,12 +201,24 @@ def test_a_state_of_another_kind_is_not_gone_on_from(tmp_path):
 
 @pytest.mark.parametrize(
     "manifest",
-    ["", "{", "rubbish", "[]", "{}", "null", '{"tables": 3}', '{"tables": {"gone": ""}}'],
+    [
+        "",
+        "{",
+        "rubbish",
+        "[]",
+        "{}",
+        "null",
+        '{"tables": 3}',
+        '{"tables": {"gone": ""}}',
+        '{"tables": TABLES}',
+    ],
 )
 def test_a_manifest_that_is_none_leaves_the_run_unfinished(manifest, folder):
     folder.add(progress(0, snapshot=False))
-    folder.close({})
-    (folder.path / "manifest.json").write_text(manifest)
+    folder.close(MANIFEST)
+    path = folder.path / "manifest.json"
+    tables = json.loads(path.read_text())["tables"]
+    path.write_text(manifest.replace("TABLES", json.dumps(tables)))
     assert folder.manifest() is None
     assert not folder.finished
     assert folder.resume() is None
@@ -215,7 +229,7 @@ def test_a_manifest_that_is_none_leaves_the_run_unfinished(manifest, folder):
 @pytest.mark.parametrize("table", [*TABLES, "predictions"])
 def test_a_run_of_which_a_table_is_cut_or_gone_is_not_finished(table, folder):
     folder.add(progress(0, snapshot=False))
-    folder.close({})
+    folder.close(MANIFEST)
     path = folder.path / f"{table}.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     assert not folder.finished
@@ -227,7 +241,7 @@ def test_a_run_of_which_a_table_is_cut_or_gone_is_not_finished(table, folder):
 def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folder, monkeypatch):
     """Whichever file is the last, even over the tables of an earlier, finished run."""
     folder.add(progress(0, snapshot=False))
-    folder.close({})
+    folder.close(MANIFEST)
     (folder.path / "manifest.json").unlink()
     written = []
 
@@ -242,9 +256,9 @@ def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folde
     again.add(progress(1, snapshot=False))
     if at < 5:
         with pytest.raises(KeyboardInterrupt):
-            again.close({})
+            again.close(MANIFEST)
     else:
-        again.close({})
+        again.close(MANIFEST)
     assert again.finished == (at == 5)
     assert written[4:] == ["manifest.json"][: max(0, at - 4)]
 
@@ -256,7 +270,7 @@ def test_seeds_are_claimed_by_who_trains_them_and_by_who_has(tmp_path):
         assert RunFolder(folder.path).claims([1, 2])
         assert not RunFolder(folder.path).claims([2, 3])
     assert not folder.claims([1])  # its process ended before the run did
-    folder.close({})
+    folder.close(MANIFEST)
     assert folder.claims([1, 2])
     assert not folder.claims([2, 3])
 
@@ -269,7 +283,7 @@ def test_rows_newer_than_the_saved_state_are_not_taken_up(tmp_path):
     second = RunFolder(tmp_path)
     assert second.resume()["ledger"]["steps"] == 0
     second.add(progress(1, snapshot=False))
-    second.close({})
+    second.close(MANIFEST)
     assert pd.read_parquet(tmp_path / "curves.parquet")["step"].tolist() == [0, 1]
 
 
@@ -316,7 +330,7 @@ def test_tables_that_cannot_be_written_leave_the_run_unfinished(folder, monkeypa
 
     monkeypatch.setattr(record, "write_rows", full)
     with pytest.raises(OSError, match="No space left"):
-        folder.close({})
+        folder.close(MANIFEST)
     assert not any(name.endswith(".parquet") or name == "manifest.json" for name in files(folder))
     assert RunFolder(folder.path).resume() is not None
 
@@ -350,7 +364,7 @@ def test_a_skipped_run_closes_without_curves(folder):
     folder.add(
         Progress(0.0, math.nan, [], [], progress(0).curves, {}, joined(TargetKind.CLASSES, []))
     )
-    folder.close({})
+    folder.close(MANIFEST)
     assert len(pd.read_parquet(folder.path / "predictions.parquet")) == 0
     assert len(pd.read_parquet(folder.path / "curves.parquet")) == 0
     assert len(pd.read_parquet(folder.path / "runs.parquet")) == 1
@@ -438,7 +452,7 @@ def test_a_folder_names_its_trainer_while_it_is_held(tmp_path):
 def test_what_a_killed_process_left_half_written_is_gone_at_the_end(folder):
     (folder.path / "state.pt.part").write_bytes(b"half")
     folder.add(progress(0, snapshot=False))
-    folder.close({})
+    folder.close(MANIFEST)
     assert not list(folder.path.glob("*.part"))
 
 
