@@ -50,6 +50,7 @@ _COSTS = {
 
 
 MANY = 12  # arms that one panel can show
+ASIDE = 0.05, 0.3  # of a doubling: between the bars of two arms, and of all, at most
 FEWEST_APART = 5  # points of one arm between two of its bars
 _BARS = "Bar, at every mark"
 _BACKGROUND = Look(BACKGROUND, "-", "")
@@ -252,13 +253,6 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     return Picture("update-cosine", alt, figure)
 
 
-class _Doublings:
-    """An axis on which twice as many are one step further."""
-
-    def place(self, costs: Array) -> Array:
-        return np.log2(costs)
-
-
 def tuning(
     tables: Tables, found: Mapping[str, Frame], task: str, looks: dict[str, Look]
 ) -> Picture | None:
@@ -273,18 +267,33 @@ def tuning(
             bands[str(arm)] = Band(k, mean, low, high, np.zeros(len(rows)), int(rows["n"].iloc[0]))
     if not bands:
         return None
-    limits = canvas.score_limits(_shown(bands), score)
+    after = after[(after["task"] == task) & after["arm"].isin(bands)]
+    defaults = after.drop_duplicates("arm").set_index("arm")["default"]
+    limits = canvas.score_limits(np.concatenate([_shown(bands), defaults.dropna()]), score)
     note = (
         "Line: mean over all choices of so many of the arm's trials of the best validation score "
-        "among them. Bar, at every mark: in four of five choices it lies there."
+        "among them. Bar, at every mark: in four of five choices it lies there; at all trials "
+        "there is one choice. Dotted: the defaults."
     )
+    counts = "-".join(map(str, sorted({int(after["n"].min()), int(after["n"].max())})))
+    samplers = ", ".join(sorted(set(after["sampler"])))
+    title = f"{task}: tuning, {counts} trials an arm, sampler {samplers}"
     crowds = _crowds(tables, task, bands)
     height = 3.2 if len(crowds) == 1 else 2.0
-    figure, panels_of = _rows(crowds, 1, height, f"{task}: tuning", note, looks)
+    figure, panels_of = _rows(crowds, 1, height, title, note, looks)
     ticks = sorted({float(k) for band in bands.values() for k in band.cost})
     for (axes,), (_, arms, background) in zip(panels_of, crowds, strict=True):
-        _draw_arms(axes, _Doublings(), bands, looks, arms, background)
-        axes.set(xlim=(-0.1, np.log2(ticks[-1]) + 0.1), ylim=limits, xlabel="trials")
+        if background in bands:
+            draw_mean(axes, np.log2(bands[background].cost), bands[background], _BACKGROUND)
+        drawn = [arm for arm in arms if arm in bands]
+        for place, arm in enumerate(drawn):
+            apart = min(ASIDE[0], ASIDE[1] / len(drawn))
+            aside = apart * (place - (len(drawn) - 1) / 2)
+            at, band, look = np.log2(bands[arm].cost) + aside, bands[arm], looks[arm]
+            axes.vlines(at, band.low, band.high, colors=look.colour, lw=1, alpha=0.8)
+            draw_mean(axes, at, band, look, range(len(at)))
+            axes.axhline(defaults[arm], color=look.colour, ls=":", lw=0.8, zorder=1)
+        axes.set(xlim=(-0.2, np.log2(ticks[-1]) + 0.2), ylim=limits, xlabel="trials")
         canvas.draw_ticks(axes, "x", {float(np.log2(k)): f"{k:g}" for k in ticks})
         axes.set_ylabel(f"best validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
@@ -365,7 +374,7 @@ def _rows(
 
 def _draw_arms(
     axes: Axes,
-    axis: CostAxis | _Doublings,
+    axis: CostAxis,
     bands: dict[str, Band],
     looks: dict[str, Look],
     arms: Iterable[str],

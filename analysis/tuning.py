@@ -7,7 +7,7 @@ validation score. One that failed, diverged or was not trained counts as the wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import comb
 from pathlib import Path
@@ -26,6 +26,7 @@ from analysis.tables import (
     Frame,
     TableError,
     Tables,
+    by_run,
     completed,
     finished,
     higher_is_better,
@@ -123,7 +124,8 @@ def trials(folder: str | Path, tables: Tables) -> Frame:
     Columns: `task` and `arm` as the study's tables name the arm with its defaults; `default`, the
     arm's id; `method`, `sampler`, `seeds`; `trial`, its number; `settings`, a dict; `status`;
     `validation` and `test`, its scores so that up is better, NaN unless all replicas finished;
-    `value`, the same of validation, or the worst of the task; costs over its replicas.
+    `value`, the same of validation, or the worst of the task; costs over its replicas, and the
+    `machine` that its seconds are of.
 
     Raises
     ------
@@ -132,13 +134,16 @@ def trials(folder: str | Path, tables: Tables) -> Frame:
     """
     trials = Path(folder, TRIALS)
     told = noted(trials / f"{TRIALS}.json", list, (*ROW, "seeds"))
-    cells = list(finished(trials)) if told else []
+    cells = finished(trials) if told else {}
     if not cells:
         return pd.DataFrame()
-    runs = completed(recorded_runs(cells))
+    manifests = {cell.name: made for cell, made in cells.items()}
+    machines = {run: _machine(made) for run, made in by_run(manifests).items()}
+    runs = completed(recorded_runs(list(cells)))
+    runs = runs.assign(machine=runs["run_id"].map(machines))
     runs = runs.assign(of=runs["run_id"].str.partition("-")[0])
-    by_run = {run: rows for run, rows in runs.groupby("of")}
-    rows = [_trial(one, by_run.get(one["run"])) for one in told]
+    parts = {run: rows for run, rows in runs.groupby("of")}
+    rows = [_trial(one, parts.get(one["run"])) for one in told]
     table: Frame = pd.DataFrame([row for row in rows if row is not None])
     if table.empty:
         return table
@@ -159,6 +164,7 @@ def _trial(told: dict[str, Any], runs: Any) -> dict[str, Any] | None:
         **dict.fromkeys(("validation", "test"), np.nan),
         **dict.fromkeys(COSTS, 0.0),
         "status": "refused",
+        "machine": "",
     }
     if not told["run"]:
         return row
@@ -175,7 +181,14 @@ def _trial(told: dict[str, Any], runs: Any) -> dict[str, Any] | None:
         "validation": sign * runs["best_validation_score"].mean() if whole else np.nan,
         "test": sign * runs[RESULT].mean() if whole else np.nan,
         **{cost: float(runs[cost].sum()) for cost in COSTS},
+        "machine": " and ".join(sorted(set(runs["machine"]) - {""})),
     }
+
+
+def _machine(manifest: Mapping[str, Any]) -> str:
+    """What the seconds of a run are of; empty where its manifest does not say."""
+    told = (manifest.get("processor"), manifest.get("cores") and f"{manifest['cores']} cores")
+    return ", ".join(str(part) for part in told if part)
 
 
 def _arms(tables: Tables) -> dict[str, tuple[str, str]]:
@@ -191,18 +204,21 @@ def after_trials(found: Frame) -> Frame:
     """One row for each arm and number of trials k: what a user can expect who has made so many.
 
     `validation` is the mean best validation score of k of the arm's trials, `low` and `high` its
-    quantiles over all choices of k; `test` the mean test score of the chosen trial.
+    quantiles over all choices of k; `test` the mean test score of the chosen trial. `default` is
+    the validation score of the first trial, which has the defaults; `sampler` asked for the others.
     """
     rows = []
     for (task, arm), table in _compared(found):
         values, tests = table["value"].to_numpy(float), table["test"]
         known = tests.fillna(tests.min()).to_numpy(float)
+        default = table.loc[table["trial"] == 0, "value"].mean()
         for k in doublings(len(table)):
             low, high = (best_quantile(values, k, quantile) for quantile in QUANTILES)
             row = {"task": task, "arm": arm, "k": k, "n": len(table)}
+            row |= {"default": default, "sampler": _listed(table["sampler"])}
             row |= {"validation": expected_best(values, k), "low": low, "high": high}
             rows.append(row | {"test": expected_best(values, k, known)})
-    columns = ["task", "arm", "k", "n", "validation", "low", "high", "test"]
+    columns = ["task", "arm", "k", "n", "default", "sampler", "validation", "low", "high", "test"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -292,7 +308,7 @@ def as_tuned(folder: str | Path, tables: Tables) -> Tables:
 
 
 def faults(found: Frame) -> list[str]:
-    """Say where arms of a task were not tuned alike, a line each."""
+    """Say where arms of a task were not tuned alike, or on other machines, a line each."""
     lines = []
     for task, table in found.groupby("task") if len(found) else ():
         tuned = pd.concat(
@@ -309,6 +325,12 @@ def faults(found: Frame) -> list[str]:
                     for value, arms in told.groupby(told)
                 )
                 lines.append(f"{task}: arms were not tuned alike, by other {what}: {each}.")
+        machines = sorted(set(table["machine"]) - {""})
+        if len(machines) > 1:
+            lines.append(
+                f"{task}: trials ran on {len(machines)} kinds of machine ({'; '.join(machines)}): "
+                "their seconds are not comparable."
+            )
     return lines
 
 

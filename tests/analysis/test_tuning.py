@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import tuning
+from analysis import release, tuning
 from analysis.statistics import stream
 from analysis.study import Study
 from analysis.tables import TableError
@@ -22,7 +22,10 @@ FAULTS = [
     ("analysis/tuning.py", 'table["validation"].fillna(worst)', 'table["validation"].fillna(0.99)'),
     ("analysis/tuning.py", "paired(sign * tuned, sign * default,", "paired(sign * default, sign * tuned,"),
     ("analysis/tuning.py", "(1 - squares[0]) * (n - 1) / (n - 1 - terms)", "(1 - squares[0])"),
+    ("analysis/tuning.py", 'table.loc[table["trial"] == 0, "value"]', 'table["value"]'),
+    ("analysis/training_figures.py", "            axes.vlines(at, band.low, band.high,", "            axes.vlines(at[:1], band.low[:1], band.high[:1],"),
     ("analysis/tuning.py", "if len(told.unique()) > 1:", "if False:"),
+    ("analysis/tuning.py", "if len(machines) > 1:", "if False:"),
     ("analysis/tuning.py", 'runs[~runs["of"].isin(replaced)]', 'runs[runs["of"] != ""]'),
     ("analysis/tuning.py", 'if default != tuned}', 'if default}'),
     ("analysis/study.py", "gains(self.folder, self._all)", "gains(self.folder, self.tables)"),
@@ -195,6 +198,20 @@ def test_a_trial_that_did_not_finish_counts_as_the_worst(tuned):
     assert told.loc["genetic", "epochs"] == found.loc[found["arm"] == "genetic", "epochs"].sum() > 0
 
 
+def test_the_figure_has_a_bar_at_every_mark_the_defaults_and_how_many_trials(tuned):
+    (axes,) = tuned().plot.tuning()
+    title, note = (text.get_text() for text in axes.figure.texts[:2])
+    assert title == "image/digits: tuning, 9 trials an arm, sampler quasi_random"
+    assert "Dotted: the defaults" in note
+    low, high = axes.get_ylim()
+    lines = [line for drawn in axes.collections for line in drawn.get_segments()]
+    bars = [line for line in lines if low < line[0, 1] <= line[1, 1] < high]
+    upright = [line for line in bars if line[0, 0] == line[1, 0]]
+    assert len(upright) == 2 * len(tuning.doublings(9))
+    dotted = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [pytest.approx(0.505)] * 2
+
+
 def test_the_gain_is_of_tuned_over_defaults_at_the_same_seeds(tuned):
     gains = tuned().tuning()["tuning_gains"].set_index("arm")
     assert gains.loc["genetic", "mean"] == pytest.approx(0.1)
@@ -243,6 +260,28 @@ def test_a_study_that_was_not_tuned_is_not_shown_as_tuned(study):
     study.cell("backprop")
     with pytest.raises(TableError, match=r"no arm of .* was tuned: beyond \+tune=equal does so"):
         Study(study.folder, as_tuned=True)
+
+
+def test_what_is_published_of_a_tuned_study_says_what_was_tuned(tuned, tmp_path):
+    path = release.write("mine", [tuned().folder], tmp_path)
+    published = release.read(str(path)).runs
+    assert published.groupby("method")["tuned"].agg(set).to_dict() == {
+        "backprop": {"", "rate"},
+        "genetic": {"", "rate"},
+    }
+
+
+def test_seconds_of_trials_on_other_machines_are_not_compared_silently(tuned):
+    folder = tuned().folder
+    for number, name in enumerate(("backprop3", "genetic2")):
+        path = folder / f"trials/{name}-1000/manifest.json"
+        made = json.loads(path.read_text()) | {"processor": f"P{number}", "cores": 2}
+        path.write_text(json.dumps(made))
+    told = [line for line in Study(folder).caveats() if "trials ran on" in line]
+    assert len(told) == 1
+    assert "P0, 2 cores" in told[0]
+    assert "P1, 2 cores" in told[0]
+    assert "seconds are not comparable" in told[0]
 
 
 def test_arms_that_were_tuned_alike_are_no_fault_of_the_study(tuned):
