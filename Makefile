@@ -73,8 +73,8 @@ mutants-sample:  ## twelve of the deliberate faults, chosen by the date
 soak: $(VENV)/.installed-test  ## kill a study of 200 cells fifty times, and fill its disk: it must end as one left alone
 	$(BIN)/python -um tests.soak --cells 200 --kills 50 --full-disk
 
-soak-short: $(VENV)/.installed-test  ## the same in a minute
-	$(BIN)/python -um tests.soak --cells 12 --kills 4 --full-disk
+soak-short: $(VENV)/.installed-test  ## the same in two minutes
+	$(BIN)/python -um tests.soak --cells 12 --kills 4 --full-disk --seed 1
 
 wheel: | $(BIN)/python  ## build dist/*.whl, to install anywhere
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
