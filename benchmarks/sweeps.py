@@ -1,7 +1,8 @@
 """`python -m benchmarks.sweeps small large`: how studies share the cores, as ratios within one run.
 
-Each study is trained by one process, by joblib with two, and by two equal commands at once in one
-folder; side by side, in turn. The report is left out: it is one process's.
+Each study is trained cell by cell by one process, by joblib with two, and by two equal commands at
+once in one folder; then by one process that stacks its cells. In turn. The report is left out: it
+is one process's.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-SHARED = ("-m", "task=image/digits", "stacked=false", "hydra.sweeper.publish=analysis.tables.load")
+SHARED = ("-m", "task=image/digits", "hydra.sweeper.publish=analysis.tables.load")
 RATES = ",".join(f"{0.001 * step:.3f}" for step in range(1, 26))
+MANY = ",".join(f"{0.0005 * step:.4f}" for step in range(1, 65))
 STUDIES = {  # cells, and what is typed
     "small": (
         100,
@@ -29,15 +31,22 @@ STUDIES = {  # cells, and what is typed
             "budget.epochs=100,125,150,200",
         ),
     ),
+    "rates": (
+        256,
+        ("seeds=[0],[1],[2],[3]", f"method.optimizer.learning_rate={MANY}", "budget.epochs=60"),
+    ),
     "tiny": (8, ("seeds=[0],[1],[2],[3]", "method=constant,backprop", "budget.epochs=1")),
 }
 TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
-def seconds(study: str, n_commands: int = 1, launcher: tuple[str, ...] = ()) -> float:
+def seconds(
+    study: str, n_commands: int = 1, launcher: tuple[str, ...] = (), stacked: str = "false"
+) -> float:
     """How long equal commands take that begin at once in an empty folder."""
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "beyond.run.main", *SHARED, f"runs={folder}"]
+        command += [f"stacked={stacked}"]
         command += [*STUDIES[study][1], *(launcher or ("hydra/launcher=basic",))]
         began = perf_counter()
         started = [
@@ -67,6 +76,8 @@ def main() -> None:
         print(f"  one process            {one:6.1f} s, {60 * n_cells / one:5.0f} cells a minute")
         print(f"  joblib with two        {two:6.1f} s, {one / two:.2f} times the cells a minute")
         print(f"  two commands at once   {both:6.1f} s, {both / one:.2f} of one alone")
+        stacked = seconds(study, stacked="true")
+        print(f"  one process, stacked   {stacked:6.1f} s, {one / stacked:.2f} times as fast")
 
 
 if __name__ == "__main__":
