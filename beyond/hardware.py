@@ -39,6 +39,7 @@ class Hardware:
     max_memory : int, optional
         Bytes that the activations of what is evaluated at once may take; by default those of a
         population's chunk fit a cache, and a split is evaluated a few thousand examples at a time.
+        What is not cut, a pass of a step and the state, takes less or the run fails.
     """
 
     device: str = "cpu"
@@ -114,6 +115,12 @@ class Hardware:
     def at_once(self, usual: int, size: int) -> int:
         """How many to evaluate at once, of so many bytes each: as many as usual, if they fit."""
         return usual if self.max_memory is None else max(1, min(usual, self.max_memory // size))
+
+    def require_room(self, size: int, what: str) -> None:
+        """Raise `MemoryError` where something that cannot be cut takes more than `max_memory`."""
+        if self.max_memory is not None and size > self.max_memory:
+            most = f"max_memory is {self.max_memory / GB:g}"
+            raise MemoryError(f"{what} take {size / GB:.3g} GB, {most}")
 
     @property
     def dtype(self) -> torch.dtype:

@@ -68,6 +68,7 @@ class Problem:
     ) -> tuple[Tensor, Tape]:
         """Outputs and the tape to go back on; with an `rng` in training, see `Network.forward`."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
+        self._network.require_room(inputs.shape[1] * len(params))
         outputs, tape = self._network.forward(params, inputs, rng)
         self._network = self._network.holding(tape.buffers)
         return outputs, tape

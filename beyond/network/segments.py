@@ -64,6 +64,7 @@ class Segment:
         self._charge(
             inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward"
         )
+        self._network.require_room(inputs.shape[1] * len(params))
         return self._network.forward(params[:, self.start : self.stop], inputs, rng)
 
     def gradient(self, tape: Tape, error: Tensor) -> Tensor:

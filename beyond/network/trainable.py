@@ -123,6 +123,12 @@ class Network(ABC):
         """What the activations of one example take, about: those of a pass for a gradient."""
         return self.hardware.itemsize * max(1, self.forward_flops // 100)
 
+    def require_room(self, n_examples: int) -> None:
+        """Raise `MemoryError` where a pass that may go back takes more than there may be."""
+        if self.hardware.max_memory is not None:
+            what = f"the activations of {n_examples:,} examples in one pass"
+            self.hardware.require_room(n_examples * self.example_bytes, what)
+
     def on(self, hardware: Hardware) -> Self:
         """Return the same network for weights, inputs and buffers that are elsewhere."""
         if hardware == self.hardware:

@@ -80,6 +80,9 @@ class Training:
         """
         self.rng = Stream(self.streams.rule, self.setup.seeds, self.setup.hardware)
         self.state = self.setup.method.init(self.problem.holding(buffers), weights, self.rng)
+        seeds = len(self.setup.seeds)
+        what = f"what the method holds for {seeds} replicas between steps would"
+        self.setup.hardware.require_room(self.state_bytes * seeds, what)
 
     def advance(self) -> str:
         """Step once; if the budget does not pay for a whole step, take none and say why."""

@@ -72,6 +72,13 @@ FAULTS = [
         "a @ b",
     ),
     ("beyond/hardware.py", "min(usual, self.max_memory // size)", "usual"),
+    ("beyond/hardware.py", "if self.max_memory is not None and size >", "if False and size >"),
+    ("beyond/run/training.py", "(self.state_bytes * seeds, what)", "(self.state_bytes, what)"),
+    (
+        "beyond/network/segments.py",
+        "        self._network.require_room(inputs.shape[1] * len(params))\n",
+        "",
+    ),
     ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),
     ("tasks/linear_teacher.py", ".to(outputs.device)", ""),
     # what runs out of memory before the first step, or in the test, ends the study
@@ -412,6 +419,28 @@ def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
     for table, rows in methods.run(setup).items():
         require_same_rows(bounded[table], rows, table, 1e-4, 1e-5)
     assert max(sizes) > 300
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "what"),
+    [
+        ("genetic", 10_000, "what the method holds for 10 replicas between steps would take"),
+        ("backprop", 400_000, "the activations of 640 examples in one pass take"),
+    ],
+)
+def test_what_cannot_be_cut_takes_no_more_than_max_memory_or_is_a_row(name, most, what):
+    trial = methods.Trial(catalog.load("method", name, batch_size=64), name)
+    setup = replace(
+        trial.setup(seeds=tuple(range(10)), steps=2), hardware=Hardware(max_memory=most)
+    )
+    rows = methods.run(setup)["runs"]
+    assert set(rows["status"]) == {"failed"}
+    assert f"(MemoryError: {what}" in rows["reason"].iloc[0]
+    assert rows["reason"].iloc[0].endswith(f" GB, max_memory is {most / 1e9:g})")
+    problem = Problem(setup.network.on(Hardware(max_memory=1000)), setup.task.spec)
+    params = setup.network.init(Stream("init", [0]))
+    with pytest.raises(MemoryError, match="of 100 examples in one pass take"):
+        problem.layers[0].forward(params, torch.zeros(1, 100, *setup.task.spec.input_shape))
 
 
 def test_a_run_in_double_precision_is_the_same_run_without_its_rounding():
