@@ -1,8 +1,11 @@
 """What goes wrong before any work starts: one clear line each."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 LONGEST = 200  # characters of a value that was got
+GLANCE = 6  # names that are seen at once; of more, those are first that may be meant
+ALIKE = 0.7  # share of two names that is the same, where one may be meant by the other
 STRANGE = (Exception, SystemExit)  # what a stranger's code may raise
 
 
@@ -32,7 +35,15 @@ def require_one_of(name: str, known: Iterable[str], value: object) -> None:
     """Raise `InputError` listing the known names, unless `value` is among them."""
     names = list(known)
     if value not in names:
-        raise InputError(f"{name} must be one of {', '.join(names)}; got {shown(value)}")
+        known = ", ".join(nearest_first(str(value), names))
+        raise InputError(f"{name} must be one of {known}; got {shown(value)}")
+
+
+def nearest_first(typed: str, known: Iterable[str]) -> list[str]:
+    """Known names as they are; of many those first that are like what was typed."""
+    names = list(known)
+    near = get_close_matches(typed, names, cutoff=ALIKE) if len(names) > GLANCE else []
+    return list(dict.fromkeys([*near, *names]))
 
 
 def shown(value: object) -> str:

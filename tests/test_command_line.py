@@ -4,15 +4,22 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
-from beyond.catalog import names
+from beyond.catalog import CONF, names
+from beyond.run.explain import GROUPS
+from beyond.settings import RunSettings
 
 FAULTS = [
+    ("beyond/run/main.py", "if any(map(SHOWN.match, arguments)):", "if False:"),
+    ("beyond/run/main.py", "if command in COMMANDS and", "if False and"),
+    ("beyond/errors.py", "cutoff=ALIKE) if len(names) > GLANCE", "cutoff=ALIKE) if False"),
     # settings of ours in place of a launcher's
     ("beyond/run/explain.py", 'if unknown[1].startswith("hydra."):', "if False:"),
     (
@@ -38,6 +45,33 @@ def test_help_explains_the_groups_and_shows_three_examples(tmp_path):
     assert done.stdout.count("\n  beyond ") >= 3
     for group in ("task", "method", "network", "optimizer", "budget", "study"):
         assert f"\n  {group} " in done.stdout
+
+
+def test_help_has_every_setting_and_every_group_in_eighty_columns():
+    template = yaml.safe_load((CONF / "config.yaml").read_bytes())["hydra"]["help"]["template"]
+    explained = template.partition("What they are:")[2].partition("Settings of this run:")[0]
+    names = [field.name for field in fields(RunSettings)] + ["tuned", *GROUPS, "live"]
+    assert [name for name in names if not re.search(rf"\b{name}\b", explained)] == []
+    assert max(map(len, template.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("shown", [("--cfg", "job"), ("--cfg=job",), ("-c", "job")])
+def test_the_settings_of_a_sweep_are_printed_as_those_of_a_run(shown, beyond, tmp_path):
+    status, told, printed = beyond("-m", "+study=quick", *shown)
+    assert (status, told) == (0, "")
+    assert "study_name: quick" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "merge"])
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+def test_each_command_has_a_short_help(command, asked, beyond, tmp_path):
+    status, told, shown = beyond(command, asked)
+    assert (status, told) == (0, "")
+    assert shown.startswith(f"usage: beyond {command} ")
+    assert f"\n  beyond {command} " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version", "--cfg=job"])
@@ -66,13 +100,15 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
     ("arguments", "message"),
     [
         (["method=nope"], "unknown method 'nope'; known: actor_critic, backprop,"),
+        (["method=backprp"], "unknown method 'backprp'; known: backprop, actor_critic, "),
+        (["keep_weigths=true"], "unknown key 'keep_weigths'; known: keep_weights, baseline, "),
         (["task=nope"], "unknown task 'nope'; known: arrays, huggingface, image/digits"),
         (["+study=nope"], "unknown study 'nope'; known: comparison, coverage, everything, quick"),
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["method=null"], "method must be one of actor_critic, "),
         (["-m", "method=backprop,null"], "method must be one of actor_critic, "),
-        (["-m", "task=[image/digits]"], "task must be one of arrays, huggingface, image/digits, "),
+        (["-m", "task=[image/digits]"], "task must be one of image/digits, arrays, huggingface, "),
         (["budget=3"], "budget must be one of examples, "),
         (["seeds=18446744073709551616"], f"{SEEDS}, got 18446744073709551616"),
         (["+paper=all", "scale=nope"], "scale must be one of fast, full; got 'nope'"),

@@ -23,6 +23,8 @@ from beyond.run.provenance import short_hash
 from beyond.run.start import Start
 from beyond.settings import RunSettings
 
+LONG = 10**15  # larger whole numbers are written as 1e+30 is
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -285,6 +287,8 @@ def shown(value: Any) -> str:
     value = plain(value)
     if isinstance(value, dict):
         return f"{{{','.join(f'{name}:{shown(inner)}' for name, inner in value.items())}}}"
+    if isinstance(value, int) and abs(value) > LONG and float(value) == value:
+        return repr(float(value))
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 

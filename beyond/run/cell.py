@@ -19,9 +19,8 @@ from beyond.run import provenance
 from beyond.run.arm import Arm
 from beyond.run.live import follower
 from beyond.run.setup import Setup
+from beyond.run.status import TRIALS
 from beyond.settings import RunSettings
-
-TRIALS = "trials"  # below a study's folder: what its tuning has tried
 
 
 @dataclass(frozen=True)

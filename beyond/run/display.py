@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from math import isnan
 from threading import Event, Thread
 from time import perf_counter
 from typing import Any
@@ -16,6 +17,7 @@ from rich.table import Column
 
 SILENCE = 10.0  # seconds without a word, at most
 RENEWED = 1.0  # seconds between two states of a terminal's last line
+OTHERS = 41  # columns of a bar that are not its label's
 
 
 @contextmanager
@@ -30,9 +32,9 @@ def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float,
             markup=False,
             table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
         ),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f} % of {task.fields[of]}"),
-        TextColumn("validation {task.fields[score]:.3f}"),
+        BarColumn(bar_width=8),
+        TextColumn("{task.percentage:>3.0f} %{task.fields[of]}"),
+        TextColumn("{task.fields[score]}"),
         TimeElapsedColumn(),
     )
     begun, at = perf_counter(), (0.0, float("nan"), "budget")
@@ -40,24 +42,32 @@ def bar(console: Console | None, label: str) -> Iterator[Callable[[float, float,
     def told() -> str:
         spent, score, of = at
         seconds = duration(perf_counter() - begun)
-        return f"{label}: {spent:.0%} of {of}, validation {score:.3f}, {seconds}"
+        return ", ".join(filter(None, [f"{label}: {spent:.0%} of {of}", _scored(score), seconds]))
 
     drawn = console is not None and console.is_terminal
     lines = nullcontext() if console is None or drawn else ticking(console, told)
     with Progress(*columns, console=console, disable=not drawn, expand=True) as shown, lines:
-        task_id = shown.add_task(label, total=1.0, score=float("nan"), of="budget")
+        # on what it is, is left out where that leaves no room for what it is
+        room = console.width - OTHERS if console else 0
+        fitting = label if len(label) <= room else label.rpartition(": ")[2]
+        task_id = shown.add_task(fitting, total=1.0, score="", of="")
 
         def move(spent: float, score: float, of: str) -> None:
             nonlocal at
             at = spent, score, of
-            shown.update(task_id, completed=spent, score=score, of=of)
+            before = "" if of == "budget" else f" of {of}"
+            shown.update(task_id, completed=spent, score=_scored(score), of=before)
 
         yield move
 
 
+def _scored(score: float) -> str:
+    return "" if isnan(score) else f"validation {score:.3f}"
+
+
 @contextmanager
 def ticking(console: Console, told: Callable[[], str], renewed: bool = True) -> Iterator[None]:
-    """Say meanwhile how far something is: a line every ten seconds, or one that is renewed.
+    """Say meanwhile how far something is: a line every ten seconds, or at once one that is renewed.
 
     Parameters
     ----------
@@ -70,7 +80,9 @@ def ticking(console: Console, told: Callable[[], str], renewed: bool = True) -> 
     renewed, ended = renewed and console.is_terminal, Event()
 
     def run() -> None:
-        while not ended.wait(RENEWED if renewed else SILENCE):
+        seen = False
+        while not ended.wait(SILENCE if not renewed else RENEWED if seen else RENEWED / 10):
+            seen = True
             if renewed:
                 with console:  # in one piece, as other processes write there
                     _erase(console)

@@ -11,7 +11,7 @@ from typing import Any
 from yaml import MarkedYAMLError
 
 from beyond import catalog
-from beyond.errors import InputError
+from beyond.errors import InputError, nearest_first
 
 GROUPS = (*catalog.GROUPS, "study", "paper", "tune")
 OPEN = ("network.settings.",)  # below these, keys are whatever the user's function knows
@@ -48,7 +48,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         return raised[1]
     if unknown := re.search(rf"Could not find '({'|'.join(GROUPS)})/([^']*)'", text):
         group, name = unknown.groups()
-        return f"unknown {group} {name!r}; known: {', '.join(catalog.names(group))}"
+        return f"unknown {group} {name!r}; known: {_listed(name, catalog.names(group))}"
     if needed := re.search(r"Could not find 'hydra/launcher/(submitit_\w+)'", text):
         return (
             f"hydra/launcher={needed[1]} needs the package hydra-submitit-launcher: "
@@ -58,7 +58,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         r"Could not find '(.+)/([^/']*)' Available options in '\1': (.*) Config search path", text
     ):
         group, name, known = unknown.groups()
-        return f"unknown {group} {name!r}; known: {', '.join(known.split())}"
+        return f"unknown {group} {name!r}; known: {_listed(name, known.split())}"
     if merging := re.match(r"Error merging override (\S+)$", text):
         reason = str(error.__cause__ or "it cannot be read").splitlines()[0]
         return f"{merging[1]}: {reason}"
@@ -94,12 +94,13 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
     if group == "tune":
         from beyond.run.sampling import Tuning
 
-        return f"unknown key {key!r}; known: {', '.join(one.name for one in fields(Tuning))}"
+        names = [one.name for one in fields(Tuning)]
+        return f"unknown key {key!r}; known: {_listed(path, names)}"
     if group not in chosen or not path:
         from beyond.settings import RunSettings
 
         known = sorted([*chosen, *(field.name for field in fields(RunSettings))])
-        return f"unknown key {key!r}; known: {', '.join(known)}"
+        return f"unknown key {key!r}; known: {_listed(group, known)}"
     names = _matching(group, dict(_pairs(arguments)).get(group, chosen[group])) or [chosen[group]]
     lacking = next(
         (name for name in names if path not in _paths(catalog.read(group, name))), names[0]
@@ -109,14 +110,18 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
         parent = parent.rpartition(".")[0]
         siblings = [inner for inner in paths if inner.rpartition(".")[0] == parent]
     having = [name for name in catalog.names(group) if path in _paths(catalog.read(group, name))]
-    line = (
-        f"unknown key {key!r} of {group} {lacking}; known: {', '.join(sorted(siblings)) or 'none'}"
-    )
+    known = _listed(path, sorted(siblings)) or "none"
+    line = f"unknown key {key!r} of {group} {lacking}; known: {known}"
     if having:
         line += f"; it is a key of {', '.join(having)}"
     if group in catalog.PARTS and lacking == "default":
         line += f"; method.{key} tunes the method's own"
     return line
+
+
+def _listed(typed: str, names: Iterable[str]) -> str:
+    """Names in a line, first those that may be meant."""
+    return ", ".join(nearest_first(typed, names))
 
 
 def _pairs(arguments: Iterable[str]) -> list[tuple[str, str]]:

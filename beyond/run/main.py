@@ -40,7 +40,39 @@ from hydra_plugins.beyond_cells.grammar import quoted
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSALS = (InputError, UnsupportedError, OSError, OmegaConfBaseException, YAMLError)
 SWEEP = frozenset({"-m", "--multirun"})
+SHOWN = re.compile(r"(--cfg|-c|--info|-i|--shell-completion|-sc)(=|$)")
 SCALES = ("fast", "full")  # of a published result's runs
+HELP = frozenset({"-h", "--help"})
+COMMANDS = {  # before settings: what each is
+    "plan": """\
+usage: beyond plan COMMAND
+
+What a command would train, what is there of it, and how long it will take, by
+what such runs took. Nothing is trained and nothing written.
+
+  beyond plan +study=comparison
+  beyond plan +tune=equal method=backprop,genetic task=image/digits
+  beyond plan +study=everything task=image/digits     arm by arm
+""",
+    "status": """\
+usage: beyond status FOLDER [--watch]
+
+What has become of a study's cells, and of the trials of a tuning: finished,
+running (and for how long still), interrupted, failed, missing, stale.
+
+  beyond status runs/comparison
+  beyond status runs/comparison --watch    again and again until it is done;
+                                           Ctrl-C ends this, not the study
+""",
+    "merge": """\
+usage: beyond merge FOLDER [FOLDER ...] INTO
+
+One study, with its report, of what several machines have trained. Each cell
+counts once; all is checked before the first file is written.
+
+  beyond merge runs/here runs/there runs/both
+""",
+}
 
 
 def main() -> None:
@@ -64,12 +96,16 @@ def _obey() -> None:
             sys.stderr.write(before[0])
             sys.stdout.write(before[1])
             return None
+        command = arguments[0] if arguments else ""
+        if command in COMMANDS and HELP.intersection(arguments):
+            sys.stdout.write(COMMANDS[command])
+            return None
         names("method")  # there is a configuration
-        if arguments[:1] == ["status"]:
+        if command == "status":
             return _status(arguments[1:])
-        if arguments[:1] == ["merge"]:
+        if command == "merge":
             return _merge(arguments[1:])
-        if arguments[:1] == ["plan"]:
+        if command == "plan":
             sys.argv[1:] = _as_plan(arguments[1:])
         if "--methods" in arguments:
             return _describe([argument for argument in arguments if argument != "--methods"])
@@ -158,7 +194,9 @@ def _for_each_cell(arguments: list[str]) -> list[str]:
 
     And call it a sweep: where Hydra finds out by itself it takes every mistake for a run of one.
     """
-    if not _sweeps(arguments) or {"--cfg", "-c"}.intersection(arguments):
+    if any(map(SHOWN.match, arguments)):  # nothing is run
+        return [argument for argument in arguments if argument not in SWEEP]
+    if not _sweeps(arguments):
         return arguments
     parser = OverridesParser.create()
     single = [
@@ -194,7 +232,7 @@ def application(config: DictConfig) -> str:
         sys.exit(f"beyond: {explain(error, sys.argv[1:])}")
     if status == "failed" and not study:
         sys.exit(1)
-    memo.keep([cell], {cell.arm.id: cell.label})
+    memo.keep([([cell], {cell.arm.id: cell.label})])
     return status
 
 

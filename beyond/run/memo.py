@@ -1,9 +1,10 @@
 """A command that found nothing left to do, remembered: the same again answers at once.
 
 What it told is kept in its study's folder, with a hash of all that it followed from: the contents
-of our files, the packages that are installed, the terminal, and every file of the study. If any of
-it is not as it was, or cannot be known so cheaply, nothing is recalled and the command does its
-work: a user's data, plug-ins and rules of other folders are looked at each time.
+of our files, the packages that are installed, the terminal, every file of the study, and the file
+of a user's data. If any of it is not as it was, or cannot be known so cheaply, nothing is recalled
+and the command does its work: data in folders, plug-ins and rules of other folders are looked at
+each time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import time_ns
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
@@ -35,10 +37,13 @@ CODE = ("beyond", "hydra_plugins", *BESIDE)
 DISTRIBUTIONS = (".dist-info", ".egg-info", ".egg-link", ".pth")
 # files of a cell whose contents change nothing that a command tells
 PASSING = ("lock", "lock.held", "seeds.json", "log.txt", "state.pt")
+Said: TypeAlias = (
+    "str | tuple[Sequence[Cell], Mapping[str, str]]"  # what a command tells, see `Command.keep`
+)
 VARIABLES = (catalog.PATH, catalog.VARIABLE, "XDG_DATA_DIRS", "PYTHONPATH")
 # what may be typed: settings of ours, and where the cells are trained
 KNOWN = re.compile(
-    r"-m|--multirun|\+study=[\w-]+|hydra[/.]launcher\S*=[\w.-]+|(?!hydra|tuned=)\w[\w.]*=.*"
+    r"-m|--multirun|\+(study|tune)=[\w-]+|hydra[/.]launcher\S*=[\w.-]+|(?!hydra|tuned)\w[\w.]*=.*"
 )
 
 
@@ -55,8 +60,8 @@ def study_of(arguments: Sequence[str]) -> Path | None:
     pairs = (argument.partition("=") for argument in arguments)
     typed = {key: value for key, sign, value in pairs if sign}
     page: dict[str, Any] = yaml.safe_load((CONF / "config.yaml").read_bytes())
-    if "+study" in typed:
-        file = CONF / "study" / f"{typed['+study']}.yaml"
+    for group in ("study", "tune"):
+        file = CONF / group / f"{typed.get(f'+{group}')}.yaml"
         page |= yaml.safe_load(file.read_bytes()) if file.is_file() else {}
     page |= typed
     return expanded(page["runs"]) / page["study_name"]
@@ -72,11 +77,14 @@ class Command:
     study : Path
     world : str
         See there.
+    begun : int
+        When it began, in nanoseconds.
     """
 
     arguments: Sequence[str]
     study: Path
     world: str
+    begun: int = field(default_factory=time_ns)
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Command | None:
@@ -94,37 +102,47 @@ class Command:
         """Return what it told and what it showed, if all is as it was then."""
         try:
             known: Any = json.loads(self._file.read_bytes())
-            same = known["world"] == self.world and known["study"] == contents(self.study)
+            same = (
+                known["world"] == self.world
+                and known["study"] == contents(self.study)
+                and all(_digest(Path(file)) == one for file, one in known["data"].items())
+            )
             return (known["told"], known["shown"]) if same else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(
-        self, cells: Sequence[Cell], short: Mapping[str, str], shown: str, report: str
-    ) -> None:
+    def keep(self, said: Sequence[Said], shown: str, report: str) -> None:
         """Remember it, if the same would train nothing and tell what can be known now.
 
         Parameters
         ----------
-        cells : sequence of Cell
-            All that it is of.
-        short : mapping of str to str
-            What lines begin with, by arm.
+        said : sequence of str, or of pairs
+            What it told, in their order: lines, and what is there of cells. Each pair has these
+            cells, and what lines of an arm begin with, by its id.
         shown : str
             What it printed.
         report : str
             `tables_of` the study from which it was made.
         """
         known = contents(self.study)
-        told = _told(cells, short)
+        told = [one if isinstance(one, str) else _told(*one) for one in said]
+        cells = [cell for one in said if not isinstance(one, str) for cell in one[0]]
+        files = {file for cell in cells if (file := _file(cell))}
         settled = world() == self.world and contents(self.study) == known
-        if told is None or not settled or report not in ("", tables_of(known)) or catalog.plugins():
+        settled &= all(_changed(file) < self.begun for file in files)
+        if None in told or not settled or report not in ("", tables_of(known)) or catalog.plugins():
             return
-        if any(cell.study != self.study for cell in cells):
+        if any(self.study not in (cell.study, *cell.study.parents) for cell in cells):
             return
-        text = json.dumps({"world": self.world, "study": known, "told": told, "shown": shown})
+        kept = {
+            "world": self.world,
+            "study": known,
+            "data": {str(file): _digest(file) for file in files},
+            "told": "".join(map(str, told)),
+            "shown": shown,
+        }
         self._file.parent.mkdir(exist_ok=True)
-        write_whole(self._file, lambda path: path.write_text(text, encoding="utf-8"))
+        write_whole(self._file, lambda path: path.write_text(json.dumps(kept), encoding="utf-8"))
 
 
 current: Command | None = None  # of this process
@@ -137,13 +155,11 @@ def begin(arguments: Sequence[str]) -> tuple[str, str] | None:
     return current.recall() if current else None
 
 
-def keep(
-    cells: Sequence[Cell], short: Mapping[str, str], shown: str = "", report: str = ""
-) -> None:
+def keep(said: Sequence[Said], shown: str = "", report: str = "") -> None:
     """Remember this process's command, see `Command.keep`; a folder that is full is no matter."""
-    if current is not None and cells:
+    if current is not None and said:
         try:
-            current.keep(cells, short, shown, report)
+            current.keep(said, shown, report)
         except OSError:
             return
 
@@ -192,16 +208,38 @@ def _told(cells: Sequence[Cell], short: Mapping[str, str]) -> str | None:
     from beyond.run.data import understood
     from beyond.run.plan import plan
 
+    first: dict[str, None] = {}
     lines: dict[Path, str] = {}
     for cell in cells:
         ours = all(file.startswith(("beyond/", "methods/", "tasks/")) for file in cell.sources)
-        theirs = understood(cell) or any(_texts(cell.settings["task"]))
+        of_data = understood(cell)
+        theirs = (of_data or any(_texts(cell.settings["task"]))) and _file(cell) is None
         todo = plan(cell)
         failed = any(before.status == "failed" for before in todo.kept)
         if todo.seeds or failed or theirs or not ours:
             return None
+        first |= dict.fromkeys(of_data)
         lines |= {before.path: before.line(short[cell.arm.id]) for before in todo.kept}
-    return "".join(f"{line}\n" for line in lines.values())
+    return "".join(f"{line}\n" for line in (*first, *lines.values()))
+
+
+def _file(cell: Cell) -> Path | None:
+    """The one file that has a cell's data; None if they are ours, or may be in others."""
+    from beyond.data.given import FileTask
+
+    task = cell.arm.task
+    return task._file if isinstance(task, FileTask) and task._file.is_file() else None
+
+
+def _changed(file: Path) -> int:
+    """When a file came to be what it is and where it is, in nanoseconds."""
+    stat = file.stat()
+    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _texts(settings: Any) -> Iterator[str]:

@@ -16,10 +16,9 @@ from beyond.run.arm import Arm, labels
 from beyond.run.cell import Cell, prepare
 from beyond.run.data import understood
 from beyond.run.display import spans
+from beyond.run.provenance import DATA
 from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
-
-DATA = "its data"  # beside files, what decides a result
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,12 @@ from beyond import installed
 from beyond.catalog import ADDED, is_plugin
 from beyond.errors import InputError
 from beyond.installed import working_folder
-from beyond.run import loop
 
 MAIN = "__main__"
 TYPED = f"{MAIN}."  # before the name of a definition that is in no module
 OURS = ("beyond", "methods", "tasks")
+DATA = "its data"  # beside files, what decides a result
+LOOP = "beyond.run.loop"  # what trains; not imported, since to look at a study needs no torch
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
 # a value that says where to import something from, `package.module:function`
 NAMED = re.compile(r"([\w.]+):[\w.]+")
@@ -54,7 +55,7 @@ def sources(*built: object) -> dict[str, str]:
         For a class typed where its source cannot be read.
     """
     begun = frozenset(name for one in built for name in _modules(one))
-    return dict(sorted({**_typed(built), **_reached(begun | {loop.__name__})}.items()))
+    return dict(sorted({**_typed(built), **_reached(begun | {LOOP})}.items()))
 
 
 @cache

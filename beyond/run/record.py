@@ -29,6 +29,7 @@ from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
 from beyond.run.provenance import changed
 from beyond.run.rows import write_rows
+from beyond.run.status import TRAINER
 
 TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in columns, at the end
 RECORDED = (*TABLES, "predictions")
@@ -37,7 +38,6 @@ WEIGHTS = "weights.pt"
 DECISIVE = frozenset(
     ("run_id", "status", "reasons", "identity", "settings", "seeds", "sources", "data_sha256")
 )
-TRAINER = "trainer.json"  # machine and process that hold the folder; left by one that is killed
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -76,7 +76,8 @@ class RunFolder:
         self._removed = False
         self._origin = dict(origin or {})
         self._save_every = save_every
-        self._saved_at = monotonic()
+        self._saved_at = self._begun_at = monotonic()
+        self._before = 0.0  # seconds of attempts that were interrupted
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         # a stack has ten thousand: each becomes JSON once, though the state is saved many times
         self._texts: dict[str, list[str]] = {name: [] for name in TABLES}
@@ -93,6 +94,11 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether there is a saved state to go on from."""
         return (self.path / "state.pt").exists()
+
+    @property
+    def seconds(self) -> float:
+        """On the clock since `resume`, and before each interruption up to the last save."""
+        return self._before + monotonic() - self._begun_at
 
     def manifest(self) -> dict[str, Any] | None:
         """Return the manifest of a complete run.
@@ -179,6 +185,7 @@ class RunFolder:
     def resume(self) -> dict[str, Any] | None:
         """Take up an unfinished run's rows; return its snapshot, or None (see `unusable`)."""
         path, manifest = self.path / "state.pt", self.path / "manifest.json"
+        self._begun_at = monotonic()
         if manifest.exists() and not self.finished:
             self.unusable = "its tables are not those that its manifest names"
             manifest.unlink()
@@ -186,10 +193,11 @@ class RunFolder:
             return None
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            outdated, rows, snapshot = (
+            outdated, rows, snapshot, before = (
                 changed(saved["origin"], self._origin),
                 json.loads(saved["rows"]),
                 saved["snapshot"],
+                float(saved["seconds"]),
             )
         except OSError:
             raise
@@ -197,7 +205,7 @@ class RunFolder:
             self.unusable = "its saved state cannot be read"
         else:
             if not outdated:
-                self._rows = rows
+                self._rows, self._before = rows, before
                 return snapshot
             # one curve is of one program
             self.unusable = f"what began it has changed ({', '.join(outdated)})"
@@ -218,6 +226,7 @@ class RunFolder:
     def save(self) -> None:
         """Save the state before the end, to go on from."""
         saved = {"snapshot": self._snapshot, "rows": self._text(), "origin": self._origin}
+        saved["seconds"] = self.seconds
         write_whole(self.path / "state.pt", lambda path: _save(saved, path))
         self._saved_at = monotonic()
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from beyond.run.plan import DATA, finished_before, give_up, note_stale, plan
 from beyond.run.record import WEIGHTS, Part, RunFolder
 from beyond.run.setup import Setup
 from beyond.run.stack import home, joined
+from beyond.run.status import BEGINS, said
 from beyond.run.trained import kept
 
 INTERRUPTED = "interrupted"  # in place of a status: stopped on the way, with its state saved
@@ -58,6 +58,7 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
         If another process is training this cell, or one of its seeds.
     """
     console = Console(stderr=True, quiet=quiet)
+    follower(cell.run.follow)  # refused even where there is nothing to follow
     todo = plan(cell)
     for before in todo.kept:
         say(console, before.line(cell.label))
@@ -165,7 +166,6 @@ def train_stack(
         label = first.label + f" and {len(cells) - 1} more" * several
         if state.unusable:
             say(console, f"{label}: {state.unusable}, starting again")
-        clock = perf_counter()
         try:
             with (
                 bar(console if shown else None, label) as move,
@@ -180,7 +180,7 @@ def train_stack(
         if not ended.runs:
             state.save()
             return [INTERRUPTED]
-        wall = perf_counter() - clock
+        wall = state.seconds
         if several and "failed" in (row["status"] for row in ended.runs):
             state.remove()
             raise ApartError(next(row["reason"] for row in ended.runs if row["reason"]))
@@ -251,7 +251,7 @@ def _record(
 def _held(cell: Cell, console: Console, patience: float) -> Iterator[RunFolder]:
     """Hold a cell's folder, with its log, against others who would train one of its seeds."""
     folder = RunFolder(cell.folder, cell.run.save_every, _origin(cell, cell.run_id))
-    with folder.locked(cell.seeds, patience) as caveat, _log(folder.path):
+    with folder.locked(cell.seeds, patience) as caveat, _log(folder.path, cell):
         if caveat:
             say(console, f"{cell.label}: {caveat}")
         _refuse_overlap(cell)
@@ -287,7 +287,7 @@ def _train(
             follow(progress)
             if progress.curves or progress.of == "pre-training":
                 told = progress.spent, progress.score, progress.of
-                logging.info("spent %.4f validation %.4f of %s", *told)
+                logging.info(said(*told))
                 move(*told)
     except UnsupportedError as error:
         if not keep_skipped:
@@ -300,10 +300,11 @@ def _train(
 
 
 @contextmanager
-def _log(folder: Path) -> Iterator[None]:
-    """Write the log to the run's folder."""
+def _log(folder: Path, cell: Cell) -> Iterator[None]:
+    """Write the log to the run's folder, from whose it is."""
     handler = _LogFile(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.handle(logging.makeLogRecord({"levelname": "INFO", "msg": BEGINS + cell.arm.label}))
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.INFO)

@@ -16,7 +16,7 @@ from beyond.run.cell import Cell
 from beyond.run.display import say, ticking
 from beyond.run.plan import Agenda, Before, Plan, note_stale
 from beyond.run.stack import to_train
-from beyond.run.status import count, note_planned
+from beyond.run.status import Count, elsewhere, note_planned
 from beyond.run.supervision import shared
 from beyond.run.worker import LOST, Travelling, Worker
 
@@ -65,12 +65,16 @@ class Schedule:
         """
         study.mkdir(parents=True, exist_ok=True)
         note_planned(study, self.labels)
-        statuses, begun = list[str](), perf_counter()
+        statuses, count = list[str](), Count(study, self.left)
         if self.stacks:
             console = Console(stderr=True, quiet=quiet)
-            told = lambda: count(study, self.left, perf_counter() - begun)  # noqa: E731
-            with ticking(console, told):
+            with ticking(console, lambda: count(perf_counter())):
                 statuses = shared(self.stacks, launch, study, quiet)
+            for name in elsewhere(study, self.left):
+                say(
+                    console,
+                    f"{self.labels[name]}: another process trains it, the report is without it",
+                )
         note_stale(study, self.kept)
         return statuses
 

@@ -87,23 +87,28 @@ class CellSweeper(BasicSweeper):
         whole = n_workers is None or (isinstance(n_workers, int) and n_workers > 0)
         require("hydra.sweeper.n_workers", "an integer >= 1, or null", n_workers, whole)
         self.n_workers = n_workers
+        self.said: list[memo.Said] = []  # of the tuning
 
     def sweep(self, arguments: list[str]) -> Any:
         """Train every cell and report; the exit status is 1 if any run failed."""
         from rich.console import Console
 
         from beyond.run.display import ticking
-        from beyond.run.schedule import lost
 
         assert self.config is not None
-        publish = find("hydra.sweeper.publish", self.publish)
-        _processes(self.config.hydra.launcher)  # refused before any work
-        folder, paper = self.folder, self._paper()
-        every = self._combinations(arguments)
-        asked, n_cells = self._read(every), len(every)
-        if "tune" in self.config:
-            tuned = self._tuned(list(asked))
-            asked, n_cells = iter(tuned), len(tuned)
+        folder, console, tuned = self.folder, Console(stderr=True), "tune" in self.config
+        with ticking(console, lambda: f"{folder}: reading what is asked for"):
+            from beyond.run.schedule import lost  # it takes seconds
+
+            publish = find("hydra.sweeper.publish", self.publish)
+            _processes(self.config.hydra.launcher)  # refused before any work
+            paper = self._paper()
+            every = self._combinations(arguments)
+            first = list(self._read(every)) if tuned else self._read(every)
+        asked, n_cells = iter(first), len(every)
+        if tuned:
+            both = self._tuned(list(asked))
+            asked, n_cells = iter(both), len(both)
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -115,14 +120,14 @@ class CellSweeper(BasicSweeper):
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
         report = memo.tables_of(memo.contents(folder))
-        writing = ticking(Console(stderr=True), lambda: f"{folder}: writing the report", False)
+        writing = ticking(console, lambda: f"{folder}: writing the report", False)
         with memo.printed() as shown, writing:
             publish(folder)
         if lacking:
             sys.exit(f"beyond: {lacking}")
         if "failed" in [*statuses, *(before.status for before in schedule.kept)]:
             sys.exit("beyond: some runs failed; the report lists them with their reasons")
-        memo.keep(schedule.cells, schedule.short, shown.getvalue(), report)
+        memo.keep([*self.said, (schedule.cells, schedule.short)], shown.getvalue(), report)
         return statuses
 
     @property
@@ -224,14 +229,23 @@ class CellSweeper(BasicSweeper):
     def _tuned(self, asked: Sequence[Asked]) -> list[Asked]:
         """Tune every arm; return those that were asked for, and the same with tuned settings."""
         from beyond.run.cell import TRIALS
+        from beyond.run.status import note_planned
         from beyond.run.tuning import tune
 
         folder, arms = self.folder / TRIALS, self._tunings(asked)
+        folder.mkdir(parents=True, exist_ok=True)
+        note_planned(self.folder, {one.cell.run_id: one.cell.arm.label for one in asked})
 
         def train(trials: list[tuple[Cell, str]]) -> None:
-            self._trained((Asked(*trial) for trial in trials), len(trials), folder)
+            made = (Asked(*trial) for trial in trials)
+            schedule, _ = self._trained(made, len(trials), folder)
+            self.said.append((schedule.cells, schedule.short))
 
-        found = tune(list(arms.values()), train, tell)
+        def say(line: str) -> None:
+            tell(line)
+            self.said.append(f"{line}\n")
+
+        found = tune(list(arms.values()), train, say)
         return [*asked, *(Asked(cell, arms[of].method) for of, cell in found.items())]
 
     def _tunings(self, asked: Iterable[Asked]) -> dict[str, Tuned]:

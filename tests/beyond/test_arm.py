@@ -44,6 +44,11 @@ def test_equal_numbers_and_sequences_are_the_same():
     assert plain((1.0, (None, "x", math.inf))) == [1, [None, "x", math.inf]]
     told = [shown(value) for value in (0.1, None, True, (64, 64), "relu", {"a": [1], "b": "x"})]
     assert told == ["0.1", "null", "true", "[64,64]", "relu", "{a:[1],b:x}"]
+    assert [shown(value) for value in (1e30, 5e6, 2**63 - 1)] == [
+        "1e+30",
+        "5000000",
+        f"{2**63 - 1}",
+    ]
 
 
 def test_the_order_of_settings_does_not_count_and_the_module_of_a_class_does():

@@ -25,6 +25,7 @@ from beyond.run.plan import Plan, give_up, plan
 from beyond.run.provenance import digest
 from beyond.run.record import RunFolder
 from beyond.run.runner import run_cell
+from beyond.run.status import states
 
 FAULTS = [
     (
@@ -160,6 +161,7 @@ def begin(one, monkeypatch, **changed):
         run_cell(one, keep_skipped=False, shown=False)
     left = {path.name for path in one.folder.iterdir()}
     assert left == {"state.pt", "log.txt", "lock", "seeds.json"}
+    assert one.arm.label in [state.label for state in states(one.study)]  # no sweep has noted it
 
 
 def cut_off(_):

@@ -25,6 +25,7 @@ FAULTS = [
         "            if progress.curves",
     ),
     ("beyond/run/cell.py", "    follower(cell.run.follow)", "    # follower(cell.run.follow)"),
+    ("beyond/run/runner.py", "    follower(cell.run.follow)  #", "    #"),
 ]
 HERE = "beyond.run.live."
 
@@ -135,6 +136,14 @@ def test_one_that_fails_is_let_go_of_with_a_line(follow):
     assert said.splitlines()[0].endswith("Failing no longer follows: ValueError: no room")
     assert [told[0] for told in Recording.told] == ["begin", "failed"]
     assert RunFolder(cells[0].folder).finished
+
+
+def test_what_is_no_follower_is_refused_though_there_is_nothing_to_follow(beyond):
+    done = ("method=constant", "budget=steps", "budget.steps=1", "seeds=1")
+    assert beyond(*done)[0] == 0
+    status, told, _ = beyond(*done, "follow=nonsense")
+    assert status == 1
+    assert told.startswith("beyond: follow must be ")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from beyond.run import memo
 
 FAULTS = [
-    ("beyond/run/memo.py", 'known["world"] == self.world and', ""),
+    ("beyond/run/memo.py", 'known["world"] == self.world\n', "True\n"),
     ("beyond/run/memo.py", 'and known["study"] == contents(self.study)', ""),
     ("beyond/run/memo.py", "[code, _distributions(), _terminal(),", "[code, _terminal(),"),
     ("beyond/run/memo.py", "[code, _distributions(), _terminal(),", "[code, _distributions(),"),
@@ -23,9 +23,12 @@ FAULTS = [
     ),
     ("beyond/run/memo.py", "if todo.seeds or failed", "if failed"),
     ("beyond/run/memo.py", "if todo.seeds or failed", "if todo.seeds"),
-    ("beyond/run/memo.py", 'understood(cell) or any(_texts(cell.settings["task"]))', "False"),
+    ("beyond/run/memo.py", " and _file(cell) is None", " and False"),
+    ("beyond/run/memo.py", "_digest(Path(file)) == one for", "True for"),
+    ("beyond/run/memo.py", "_changed(file) < self.begun for", "True for"),
+    ("hydra_plugins/beyond_cells/sweeper.py", '            self.said.append(f"{line}\\n")\n', ""),
     ("beyond/run/memo.py", "or theirs or not ours", "or theirs"),
-    ("beyond/run/memo.py", "if told is None or not settled or", "if told is None or"),
+    ("beyond/run/memo.py", "if None in told or not settled or", "if None in told or"),
     ("beyond/run/memo.py", 'report not in ("", tables_of(known))', "False"),
     ("beyond/run/memo.py", "if os.environ.get(catalog.PATH) or", "if"),
 ]
@@ -149,12 +152,56 @@ def test_what_has_failed_or_is_asked_again_is_never_remembered(beyond, recalled,
     assert not (tmp_path / "runs/adhoc" / memo.FOLDER).exists()
 
 
-def test_the_users_data_are_looked_at_each_time(beyond, recalled, tmp_path):
+@pytest.fixture
+def own(tmp_path):
+    """A run on a file of one's own."""
     rows = [f"{index},{index % 2}" for index in range(40)]
     (tmp_path / "my.csv").write_text("\n".join(["a,y", *rows]))
-    own = ("task=table", "task.path=my.csv", "task.target=y", *ONE)
-    assert [beyond(*own)[0] for _ in range(2)] == [0, 0]
+    return ("task=table", "task.path=my.csv", "task.target=y", *ONE)
+
+
+def test_a_file_of_data_is_looked_at(own, beyond, recalled, tmp_path):
+    told = [beyond(*own) for _ in range(2)][1]
+    assert "my.csv: " in told[1]  # what is understood of it
+    assert recalled(*own) == told
+    data, times = (tmp_path / "my.csv").read_text(), (tmp_path / "my.csv").stat()
+    (tmp_path / "my.csv").write_text(data.replace("39,1", "39,0"))
+    os.utime(tmp_path / "my.csv", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert recalled(*own) is None
+    (tmp_path / "my.csv").write_text(data)
+    assert recalled(*own) == told
+    (tmp_path / "my.csv").unlink()
+    assert recalled(*own) is None
+
+
+def test_a_file_that_may_have_changed_meanwhile_is_not_remembered(
+    own, beyond, recalled, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(memo, "time_ns", lambda: (tmp_path / "my.csv").stat().st_mtime_ns)
+    command = memo.Command.of(own)
+    command.begun = memo.time_ns()
+    monkeypatch.setattr(memo.Command, "of", lambda _: command)
+    assert beyond(*own)[0] == 0
+    assert recalled(*own) is None
+
+
+def test_data_that_are_not_one_file_are_looked_at_each_time(own, beyond, recalled, monkeypatch):
+    monkeypatch.setattr(memo, "_file", lambda _: None)
+    assert beyond(*own)[0] == 0
+    assert recalled(*own) is None
+
+
+def test_a_tuning_is_told_again_as_it_was(beyond, recalled, tmp_path):
+    tune = ("+tune=equal", "tune.n_trials=3", "tune.n_seeds=1", *ONE[1:], "method=backprop")
+    assert beyond(*tune)[0] == 0
+    quick = recalled(*tune)
+    shutil.rmtree(tmp_path / "runs/adhoc" / memo.FOLDER)
+    assert beyond(*tune) == quick
+    assert quick[1].startswith("tuning: 1 trials of 1 arms, 1 seeds each\n")
+    assert quick[1].count("finished before") >= 4
+    trial = next(tmp_path.glob("runs/adhoc/trials/*/runs.parquet"))
+    trial.unlink()
+    assert recalled(*tune) is None
 
 
 def test_code_that_changes_while_a_command_runs_is_not_taken_for_what_it_read(
@@ -193,6 +240,8 @@ def test_a_rule_that_is_not_ours_is_looked_at_each_time(beyond, recalled, monkey
         (("hydra.searchpath=[x]",), None),
         (("--cfg", "job"), None),
         (("status", "runs/adhoc"), None),
+        (("+tune=equal", "tune.n_trials=3"), "runs/adhoc"),
+        (("tuned.settings=true",), None),
         (("+paper=mnist1d",), None),
         (("runs=${oc.env:HOME}",), None),
     ],

@@ -38,7 +38,7 @@ FAULTS = [
     ),
     ("analysis/speeds.py", 'runs[runs["status"] == "finished"]', "runs"),
 ]
-QUARTER = "2026-11-27 10:00:00,000 INFO spent 0.2500 validation 0.1000 of budget\n"
+QUARTER = "2026-11-27 10:00:00,000 INFO spent 0.2500 of budget, validation 0.1000\n"
 SILENT = "hydra.sweeper.publish=analysis.tables.load"
 ONE = ("method=backprop", "budget.epochs=1", "seeds=2")
 
@@ -132,7 +132,7 @@ def test_what_has_changed_is_told_and_trained_again_when_asked(beyond, tmp_path)
             "learning_rate must be > 0",
         ),
         (("+paper=all",), "plan takes one paper, of deep_linear, "),
-        (("--help",), "plan takes what is run, setting=value; got --help"),
+        (("--info",), "plan takes what is run, setting=value; got --info"),
         (("+study=quick", "task=tabular/moons"), "no line of the study has task=tabular/moons"),
     ],
 )

@@ -29,6 +29,8 @@ from beyond.run.record import DECISIVE, TABLES, TRAINER, RunFolder
 from beyond.run.rows import write_rows
 
 FAULTS = [
+    ("beyond/run/record.py", "self._rows, self._before = rows, before", "self._rows = rows"),
+    ("beyond/run/record.py", "        self._begun_at = monotonic()\n", ""),
     ("beyond/run/record.py", "if not outdated:", "if self._origin:"),
     (
         "beyond/run/record.py",
@@ -164,6 +166,17 @@ def test_what_was_saved_comes_back(folder):
     expected = pd.DataFrame([progress(step).curves[0] for step in range(3)])
     pd.testing.assert_frame_equal(curves, expected)
     assert RunFolder(folder.path).resume() is None
+
+
+def test_seconds_of_attempts_that_were_interrupted_count(tmp_path, monkeypatch):
+    now = iter([0.0, 1.0, 4.0, 4.0, 100.0, 101.0, 107.0])
+    monkeypatch.setattr("beyond.run.record.monotonic", lambda: next(now))
+    first = RunFolder(tmp_path)
+    first.resume()
+    first.save()  # three seconds after it was begun
+    second = RunFolder(tmp_path)
+    assert second.resume() is not None
+    assert second.seconds == pytest.approx(3 + 6)
 
 
 def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
