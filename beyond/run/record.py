@@ -81,7 +81,7 @@ class RunFolder:
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         # a stack has ten thousand: each becomes JSON once, though the state is saved many times
         self._texts: dict[str, list[str]] = {name: [] for name in TABLES}
-        self._n_written = dict.fromkeys(TABLES, 0)
+        self._n_written: dict[str, int] = dict.fromkeys(TABLES, 0)
         self._snapshot: dict[str, Any] = {}  # to go on from, after these rows
         self._ended: Progress | None = None
 
