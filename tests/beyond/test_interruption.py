@@ -312,11 +312,14 @@ def test_the_command_saves_says_so_and_ends_with_the_signals_status(number, tmp_
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not any("spent" in log.read_text() for log in tmp_path.glob("runs/*/*/log.txt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    started.send_signal(number)
-    told = started.communicate(timeout=20)[1]
+    try:
+        while not any("spent" in log.read_text() for log in tmp_path.glob("runs/*/*/log.txt")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        started.send_signal(number)
+        told = started.communicate(timeout=20)[1]
+    finally:
+        started.kill()
     assert started.returncode == 128 + number
     name = signal.Signals(number).name
     assert told == f"beyond: interrupted by {name}; the same command goes on from what is saved\n"
