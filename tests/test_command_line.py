@@ -107,7 +107,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["method=null"], "method must be one of actor_critic, "),
-        (["-m", "method=backprop,null"], "method must be one of actor_critic, "),
+        (["-m", "method=backprop,null"], "method must be one of backprop, actor_critic, "),
         (["-m", "task=[image/digits]"], "task must be one of image/digits, arrays, huggingface, "),
         (["budget=3"], "budget must be one of examples, "),
         (["seeds=18446744073709551616"], f"{SEEDS}, got 18446744073709551616"),
