@@ -209,8 +209,8 @@ PLACES = cases(
     beyond merge loop into -> beyond: no cell of a study in 'loop'
     beyond merge broken into -> beyond: no finished cell in broken
     beyond merge {LONG} into -> beyond: File name too long: 'xxx
-    beyond merge runs/adhoc file -> beyond: runs must be a folder that can be written, got 'file/
-    beyond merge runs/adhoc loop -> beyond: runs must be a folder that can be written, got 'loop/
+    beyond merge runs/adhoc file -> beyond: Not a directory: 'file/trials/
+    beyond merge runs/adhoc loop -> beyond: Too many levels of symbolic links: 'loop/trials/
     beyond-report missing -> beyond-report: no such folder: missing
     beyond-report empty -> beyond-report: no finished run in empty: no <cell>/manifest.json there
     beyond-report file -> beyond-report: no such folder: file
@@ -218,8 +218,8 @@ PLACES = cases(
     beyond-report broken -> beyond-report: no finished run in broken: no <cell>/manifest.json there
     beyond-report {LONG} -> beyond-report: File name too long: 'xxx
     beyond-report runs/adhoc --reference nope -> beyond-report: no arm has the name nope; known: backprop, constant
-    beyond-report runs/adhoc --out file -> beyond-report: [Errno 20] Not a directory: 'file/tables'
-    beyond-report runs/adhoc --out loop -> beyond-report: [Errno 40] Too many levels of symbolic links: 'loop
+    beyond-report runs/adhoc --out file -> beyond-report: Not a directory: 'file/tables'
+    beyond-report runs/adhoc --out loop -> beyond-report: Too many levels of symbolic links: 'loop
     beyond-compare missing --against gallery -> beyond-compare: no such folder: missing
     beyond-compare runs/adhoc --against nope -> beyond-compare: no published rows named nope; known: gallery, or
     beyond-compare runs/adhoc --against rubbish.parquet -> beyond-compare: cannot read rubbish.parquet:

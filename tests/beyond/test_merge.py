@@ -26,8 +26,8 @@ FAULTS = [
         "if not _close(pairs[name])]",
     ),
     ("beyond/run/merge.py", "for name in (*STUDY, *tuned):", "for name in STUDY:"),
-    ("beyond/run/merge.py", "        note_trials(into,", "        list((into,"),
-    ("beyond/run/merge.py", "        note_tuned(into,", "        list((into,"),
+    ("beyond/run/merge.py", "        note_trials(into,", "        max(1, 2) or note_trials(into,"),
+    ("beyond/run/merge.py", "        note_tuned(into,", "        max(1, 2) or note_tuned(into,"),
     ("beyond/run/merge.py", "conflicts += _tuned_otherwise([into, *others])", "pass"),
     ("beyond/run/merge.py", 'APART = ("seconds", "study")', 'APART = ("study",)'),
     (

@@ -94,7 +94,7 @@ def test_along_time():
 BAD = {
     "no such word": (
         ("flaten", "linear"),
-        "the first word of network.layers[0] must be one of linear, conv, ",
+        "the first word of network.layers[0] must be one of flatten, linear, conv, ",
     ),
     "an empty one": (
         (" ", "linear"),

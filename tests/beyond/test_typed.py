@@ -24,7 +24,7 @@ def test_a_choice_has_its_settings_and_those_of_its_parts():
         (["method=backprop", "task.shots=3"], "one choice must be given"),
         (["backprop"], "arguments must be method=NAME or task=NAME or method.SETTING=VALUE"),
         (["network=mlp"], "arguments must be method=NAME"),
-        (["method=bakprop"], "method must be one of actor_critic"),
+        (["method=bakprop"], "method must be one of backprop, actor_critic"),
         (["method=backprop", "method.rate=3"], "unknown setting 'rate'"),
         (["method=backprop", "method.batch_size=0"], "batch_size must be an integer >= 1"),
     ],
