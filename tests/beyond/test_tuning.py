@@ -12,10 +12,10 @@ from beyond.errors import InputError
 from beyond.ledger import Budget
 from beyond.run.cell import Cell
 from beyond.run.sampling import Sampler, Tuning
-from beyond.run.tuned import file_of, folder_of, overlaid
+from beyond.run.tuned import PUBLISHED, file_of, folder_of, overlaid, read
 from beyond.run.tuning import Outcome, Tuned, best, noted, outcome, searched, tune
 from beyond.run.worker import Planned, Worker
-from beyond.search import Choice, LogUniform, Uniform
+from beyond.search import Choice, LogUniform, Uniform, space
 
 FAULTS = [
     # selection: its sign, its split, failed trials
@@ -369,3 +369,20 @@ def test_the_command_tunes_then_reports_defaults_and_tuned(beyond, tmp_path):
     assert "finished before" in told
     status, told, _ = beyond("+tune=equal", "method=backprop", "tuned=true", *shared)
     assert (status, told) == (1, "beyond: tuned must be left out where arms are tuned, got True\n")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(PUBLISHED.rglob("*.yaml")),
+    ids=lambda path: path.relative_to(PUBLISHED).as_posix(),
+)
+def test_what_is_published_as_tuned_is_in_what_its_method_searches(path):
+    settings, origin = read(path)
+    within = space(catalog.load("method", origin["method"]))
+    assert settings.keys() <= within.keys()
+    assert all(value in within[name] for name, value in settings.items())
+    assert path.relative_to(PUBLISHED).parts[:-1] == (
+        *origin["task"].split("/"),
+        origin["network"],
+    )
+    assert origin["n_trials"] in (1, 20)  # 1 where nothing is searched
