@@ -50,7 +50,7 @@ def _parser(script: str, description: str, out: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--as-tuned",
         action="store_true",
-        help="leave out the defaults of arms that were tuned; written into FOLDER/as-tuned",
+        help="leave out the defaults of arms that were tuned",
     )
     return parser
 

@@ -276,11 +276,16 @@ def named_with(folder: Path, planned: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted(runs["arm"].unique())
 
 
+def tuned_pairs(folder: str | Path) -> list[dict[str, Any]]:
+    """Which arm of a study is which other one's, tuned: ids `default` and `tuned`, `settings`."""
+    return noted(Path(folder, "tuned.json"), list, ("default", "tuned", "settings"))
+
+
 def _tuned(folder: Path, runs: Frame) -> pd.Series:
     """Names of the settings that were tuned in each run; empty where none were."""
     settings = {
         row["tuned"]: ", ".join(row["settings"])
-        for row in noted(folder / "tuned.json", list, ("default", "tuned", "settings"))
+        for row in tuned_pairs(folder)
         if row["tuned"] != row["default"]
     }
     return runs["run_id"].map(lambda run: settings.get(str(run).partition("-")[0], ""))

@@ -33,6 +33,7 @@ from analysis.tables import (
     noted,
     recorded_runs,
     several,
+    tuned_pairs,
 )
 
 TRIALS = "trials"
@@ -191,9 +192,14 @@ def _machine(manifest: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in told if part)
 
 
+def _with_ids(tables: Tables) -> Frame:
+    """Rows of a study's runs with `of`, the id of their arm."""
+    return tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
+
+
 def _arms(tables: Tables) -> dict[str, tuple[str, str]]:
     """Task and name of each arm of a study, by the arm's id."""
-    runs = tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
+    runs = _with_ids(tables)
     return {
         str(row.of): (str(row.task), str(row.arm))
         for row in runs.drop_duplicates("of").itertuples(index=False)
@@ -255,8 +261,7 @@ def gains(folder: str | Path, tables: Tables) -> Frame:
 
     So that positive is better. An arm whose defaults were best of its trials has no other row.
     """
-    told = noted(Path(folder, "tuned.json"), list, ("default", "tuned", "settings"))
-    runs = tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
+    told, runs = tuned_pairs(folder), _with_ids(tables)
     done = runs[runs["status"] == "finished"]
     by_arm = {str(of): rows.set_index("seed")[RESULT] for of, rows in done.groupby("of")}
     named, rows = _arms(tables), []
@@ -285,12 +290,11 @@ def as_tuned(folder: str | Path, tables: Tables) -> Tables:
     TableError
         If no arm of the study was tuned.
     """
-    pairs = noted(Path(folder, "tuned.json"), list, ("default", "tuned", "settings"))
-    runs = tables.runs.assign(of=tables.runs["run_id"].str.partition("-")[0])
-    replaced = {row["default"]: row["tuned"] for row in pairs if row["tuned"] in set(runs["of"])}
-    if not replaced:
+    pairs, runs = tuned_pairs(folder), _with_ids(tables)
+    there = {row["default"]: row["tuned"] for row in pairs if row["tuned"] in set(runs["of"])}
+    if not there:
         raise TableError(f"no arm of {folder} was tuned: beyond +tune=equal does so")
-    replaced = {default: tuned for default, tuned in replaced.items() if default != tuned}
+    replaced = {default: tuned for default, tuned in there.items() if default != tuned}
     named = _arms(tables)
     plain = {tuned: named[default][1] for default, tuned in replaced.items() if default in named}
     runs = runs[~runs["of"].isin(replaced)]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from beyond.run.arm import labels
 from beyond.run.cell import Cell
-from beyond.run.display import say, ticking
+from beyond.run.display import counted, say, ticking
 from beyond.run.plan import Agenda, Before, Plan, note_stale
 from beyond.run.stack import to_train
 from beyond.run.status import Count, elsewhere, note_planned
@@ -147,5 +147,5 @@ def checked(
 def lost(statuses: Sequence[str], same: str) -> str:
     """Tell how many cells could not be trained, "" if none; `same` is what tries again."""
     n_lost = statuses.count(LOST)
-    runs = f"{n_lost} run{'s' * (n_lost > 1)}"
+    runs = counted(n_lost, "run")
     return f"{runs} not trained, see above; the same {same} tries again" if n_lost else ""

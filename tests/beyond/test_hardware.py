@@ -197,19 +197,24 @@ def test_tensors_elsewhere_are_refused_where_torch_refuses_them():
         assert type(there.cpu()) is torch.Tensor
 
 
+def interrupted(setup):
+    """Train until step 2; return the state as it is saved, and the rows until then."""
+    rows = {table: [] for table in methods.TABLES}
+    for progress in train(setup):
+        for table, listed in rows.items():
+            listed += getattr(progress, table)
+        if progress.curves[0]["steps"] == 2:
+            return saved(moved(progress.snapshot, "cpu")), rows
+    raise AssertionError("it ended before")
+
+
 def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
     trial = methods.Trial(catalog.load("method", "genetic"), "genetic")
     setup = replace(trial.setup(seeds=(0, 1), steps=4), hardware=HARDWARE)
-    rows = {table: [] for table in methods.TABLES}
     with pretended():
-        *_, progress, last = train(setup)
+        *_, last = train(setup)
         whole = methods.run(setup)
-        for progress in train(setup):
-            for table, listed in rows.items():
-                listed += getattr(progress, table)
-            if progress.curves[0]["steps"] == 2:
-                break
-        resumed = methods.run(setup, saved(moved(progress.snapshot, "cpu")), rows)
+        resumed = methods.run(setup, *interrupted(setup))
     for table, expected in whole.items():
         require_same_rows(resumed[table], expected, table)
     weights = last.selected[1]["solution"]
@@ -219,15 +224,9 @@ def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
 
 def test_what_was_kept_before_a_saved_state_is_tested_there():
     setup = replace(methods.Trial(Climbing(), "climbing").setup(steps=4), hardware=HARDWARE)
-    rows = {table: [] for table in methods.TABLES}
     with pretended():
         whole = methods.run(setup)
-        for progress in train(setup):
-            for table, listed in rows.items():
-                listed += getattr(progress, table)
-            if progress.curves[0]["steps"] == 2:
-                break
-        resumed = methods.run(setup, saved(moved(progress.snapshot, "cpu")), rows)
+        resumed = methods.run(setup, *interrupted(setup))
     assert 0 in set(whole["runs"]["best_checkpoint"])
     for table, expected in whole.items():
         require_same_rows(resumed[table], expected, table)
