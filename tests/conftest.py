@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 
 from beyond import catalog
 from beyond.errors import MissingDataError
@@ -33,6 +34,15 @@ def load_task():
     return load
 
 
+def drop_added(repo):
+    """Take added choices out of Hydra's store, which would offer them to later tests."""
+    for name, entry in list(repo.items()):
+        if isinstance(entry, dict):
+            drop_added(entry)
+        elif entry.provider == catalog.PATH:
+            del repo[name]
+
+
 @pytest.fixture
 def look_again():
     """Return what makes the catalogue look for added choices anew; it does so at the end too."""
@@ -44,6 +54,7 @@ def look_again():
 
     yield forget
     forget()
+    drop_added(ConfigStore.instance().repo)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.config_store import ConfigStore
 
 from beyond import catalog
 from beyond.run import provenance
@@ -135,14 +134,6 @@ def write(tmp_path, monkeypatch, look_again):
     for name in set(sys.modules) - before:
         if name.partition(".")[0] in (catalog.ADDED, PLUGIN):
             del sys.modules[name]
-    repo = ConfigStore.instance().repo
-    for group, name in (
-        ("method", "signed.yaml"),
-        ("task", "mine"),
-        ("network", "narrow.yaml"),
-        ("study", "both.yaml"),
-    ):
-        repo.get(group, {}).pop(name, None)
 
 
 @pytest.fixture

@@ -212,7 +212,9 @@ def test_more_arms_than_a_screen_has_room_for_are_told_together(beyond, tmp_path
     monkeypatch.setenv("COLUMNS", "80")
     assert beyond("method=constant", "task=tabular/moons", "budget.epochs=1", "seeds=2")[0] == 0
     sweep = ("-m", "task=tabular/moons", "budget.epochs=1", "seeds=2")
-    shown = beyond("plan", *sweep, "method=glob(*)")[2].splitlines()
+    status, told, shown = beyond("plan", *sweep, "method=glob(*)")
+    assert (status, told) == (0, "")
+    shown = shown.splitlines()
     n_arms = int(shown[0].split()[1])
     assert len(shown) < 12
     assert f" {n_arms - 1} arms " in "\n".join(shown)
