@@ -148,7 +148,11 @@ def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]
     )
 
 
-def require_sound(paper: Mapping[str, Any], columns: Mapping[str, Collection[str]]) -> None:
+def require_sound(
+    paper: Mapping[str, Any],
+    columns: Mapping[str, Collection[str]],
+    settings: Mapping[str, Collection[str]],
+) -> None:
     """Refuse a paper whose page could not be made from its runs, before they are made.
 
     Parameters
@@ -157,12 +161,14 @@ def require_sound(paper: Mapping[str, Any], columns: Mapping[str, Collection[str
         Its settings.
     columns : mapping of str to collection of str
         Names of the columns of each run table.
+    settings : mapping of str to collection of str
+        What a cell may be told by: labels and settings, with the names of those inside.
 
     Raises
     ------
     TableError
-        For a key that is missing or unknown, a column that no table has, an expression that names
-        or does what it may not.
+        For a key that is missing or unknown, a column that no table has, a setting that no run has,
+        an expression that names or does what it may not.
     """
     _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
     for name, entry in paper["measure"].items():
@@ -170,6 +176,12 @@ def require_sound(paper: Mapping[str, Any], columns: Mapping[str, Collection[str
     layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
     known = {**columns, "layers": layers, "networks": layers}
     for name, entry in quantities_of(paper).items():
+        if not isinstance(entry["where"], Mapping):
+            raise TableError(f"measure.{name}: where must be a mapping, got {entry['where']!r}")
+        for path in entry["where"]:
+            first, second, *_ = [*path.split("."), ""]
+            if first not in settings or (second and second not in settings[first]):
+                raise TableError(f"measure.{name}: no run has a setting {path!r}")
         take = {"column": entry["take"]} if isinstance(entry["take"], str) else entry["take"]
         table = take.get("table", "runs")
         if table not in known:

@@ -24,6 +24,7 @@ from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -100,6 +101,15 @@ def read(group: str, name: str) -> dict[str, Any]:
     if name in (mine := added().get(group, {})):
         return deepcopy(mine[name])
     return {key: value for key, value in _page(group, name).items() if key != "defaults"}
+
+
+def known_settings() -> dict[str, set[str]]:
+    """Names of all settings of a run, each with those inside: of a group, of any choice of it."""
+    plain = _parsed(CONF / "config.yaml").keys() - {"defaults", "hydra"}
+    return {name: set[str]() for name in plain} | {
+        group: set(chain.from_iterable(read(group, name) for name in names(group)))
+        for group in GROUPS
+    }
 
 
 def brought(group: str, name: str) -> dict[str, str]:

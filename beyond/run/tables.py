@@ -97,7 +97,7 @@ METRICS = {
     "squared_error_loss": "mean over examples of half the squared distance, in standardised units",
 }
 
-_IDENTITY = (
+IDENTITY = (
     Column(
         "run_id",
         "text",
@@ -150,7 +150,7 @@ def _spent_to(goal: str, when: str) -> tuple[Column, ...]:
 
 def _curves() -> tuple[Column, ...]:
     return (
-        *_IDENTITY,
+        *IDENTITY,
         _SEED,
         _CHECKPOINT,
         *_spent("so far"),
@@ -233,7 +233,7 @@ def _layers() -> tuple[Column, ...]:
         ("jacobian_smallest", "float64", "", "the smallest one"),
     )
     return (
-        *_IDENTITY,
+        *IDENTITY,
         _SEED,
         _CHECKPOINT,
         Column(
@@ -274,7 +274,7 @@ def _runs() -> tuple[Column, ...]:
     ]
     sizes = {"train": "training", "validation": "validation", "test": "test"}
     return (
-        *_IDENTITY,
+        *IDENTITY,
         _SEED,
         Column("status", "text", "name", f"what became of it: {', '.join(STATUSES)}", "outcome"),
         Column("reason", "text", "sentence", "why it did not finish; empty if it did", "outcome"),

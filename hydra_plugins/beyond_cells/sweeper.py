@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONTRACTS, find, require_declared
+from beyond.catalog import CONTRACTS, find, known_settings, require_declared
 from beyond.errors import InputError, require
 from beyond.files import expanded, write_whole
 from beyond.run import memo
@@ -147,7 +147,7 @@ class CellSweeper(BasicSweeper):
 
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
-        from beyond.run.tables import TABLES
+        from beyond.run.tables import IDENTITY, TABLES
 
         home, _ = require_declared("hydra.sweeper.check", self.check)
         published = require_declared("hydra.sweeper.publish", self.publish)[0] == home
@@ -155,9 +155,10 @@ class CellSweeper(BasicSweeper):
         columns = {
             name: [column.name for column in table.columns] for name, table in TABLES.items()
         }
+        labels: dict[str, Collection[str]] = {column.name: () for column in IDENTITY}
         require_sound = find("hydra.sweeper.check", self.check)
         try:
-            require_sound(paper, columns)
+            require_sound(paper, columns, labels | known_settings())
         except ValueError as error:
             raise InputError(str(error)) from error
 

@@ -15,6 +15,8 @@ FAULTS = [
     ("beyond/skeletons/command.py", '.replace("skeleton", name)', ""),
     # a paper is trained, and then cannot be published
     ("hydra_plugins/beyond_cells/sweeper.py", "        self._require_sound(paper)\n", ""),
+    # a setting is measured that no run has
+    ("analysis/paper.py", "second not in settings[first]", "False"),
     # a name that is no module's
     ("beyond/skeletons/command.py", "and not iskeyword(name)", ""),
 ]
@@ -102,6 +104,21 @@ UNSOUND = {
         "take: final_test_score, where: {method: backprop}",
         "take: {table: curve}, where: {}",
         "measure.backprop: table 'curve' is none of curves, layers",
+    ),
+    "a setting that no method has": (
+        "where: {method: backprop}}",
+        "where: {method.bach_size: 32, method.temperature: 1}}",
+        "measure.backprop: no run has a setting 'method.bach_size'",
+    ),
+    "a label that is none": (
+        "where: {method: backprop}}",
+        "where: {metod: backprop}}",
+        "measure.backprop: no run has a setting 'metod'",
+    ),
+    "a place that is none": (
+        "where: {method: backprop}}",
+        "where: backprop}",
+        "measure.backprop: where must be a mapping, got 'backprop'",
     ),
     "a claim without source": (
         "      source: The table",
