@@ -410,8 +410,12 @@ def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file by write-then-rename, so that no reader sees half of it."""
+    """Write a file by write-then-rename, so that no reader sees half of it, nor another writer."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content if isinstance(content, bytes) else content.encode())
-    os.replace(part, path)  # noqa: PTH105  atomic, and named as such
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        os.replace(part, path)  # noqa: PTH105  atomic, and named as such
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -174,7 +174,7 @@ def tune(
     console = Console(stderr=True, quiet=not progress)
 
     def train(made: Sequence[tuple[Cell, str]]) -> None:
-        _train([cell for cell, _ in made], launch, progress)
+        _train([cell for cell, _ in made], launch, progress, waits=True)
 
     found = tuned(list(arms.values()), train, lambda line: say(console, line))
     every = [cell for cell, _ in cells]
@@ -347,12 +347,12 @@ def _told(arm: Arm, start: Start, run: RunSettings) -> dict[str, Any]:
     }
 
 
-def _train(cells: Sequence[Cell], launch: Launch, progress: bool) -> None:
+def _train(cells: Sequence[Cell], launch: Launch, progress: bool, waits: bool = False) -> None:
     """Train what is left of the cells of one study, as a sweep does; interrupted, keep it."""
     asked = ((cell, cell.arm.name) for cell in cells)
     schedule = scheduled(asked, len(cells), _packed, Console(stderr=True, quiet=not progress))
     try:
-        statuses = schedule.train(cells[0].study, launch, quiet=not progress)
+        statuses = schedule.train(cells[0].study, launch, not progress, waits)
     except KeyboardInterrupt as error:
         error.add_note("what was computed is kept: the same call goes on, beyond.load reads it")
         raise

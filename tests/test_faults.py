@@ -173,6 +173,7 @@ def call(beyond, monkeypatch, capsys):
         +tune=equal tune.first_seed=9 -> tune.first_seed must be such that no seed of a trial is one of the report's (0 to 9), got 9
         +tune=equal tune.epochs=1 -> tune.epochs must be >= 300, what one trial costs (3 seeds of 100), got 1.0
         +tune=equal tune.nope=3 -> unknown key 'tune.nope'; known: n_trials, epochs, sampler,
+        tune.n_trials=3 -> tune.n_trials must be left out without +tune=equal
         +tune=equal tuned=true -> tuned must be left out where arms are tuned, got True
         tuned=missing -> tuned must be true, false, or a folder that is there, got 'missing'
         tuned=. method=constant -> no tuned settings of constant on image/digits (mlp-32) in '.': beyond +tune=equal
@@ -209,7 +210,8 @@ PLACES = cases(
     beyond merge loop into -> beyond: no cell of a study in 'loop'
     beyond merge broken into -> beyond: no finished cell in broken
     beyond merge {LONG} into -> beyond: File name too long: 'xxx
-    beyond merge runs/adhoc file -> beyond: Not a directory: 'file/trials/
+    beyond merge runs/adhoc file -> beyond: INTO must be a folder, there or to be made, got 'file'
+    beyond merge runs/adhoc file/x -> beyond: INTO must be a folder, there or to be made, got 'file/x'
     beyond merge runs/adhoc loop -> beyond: Too many levels of symbolic links: 'loop/trials/
     beyond-report missing -> beyond-report: no such folder: missing
     beyond-report empty -> beyond-report: no finished run in empty: no <cell>/manifest.json there
@@ -380,7 +382,7 @@ WRITTEN = (
     *("seeds.json", "trainer.json", "state.pt", "manifest.json"),
     *("curves.parquet", "layers.parquet", "runs.parquet", "predictions.parquet"),
 )
-WRITERS = ("run.record", "run.plan", "run.status")
+WRITERS = ("run.record", "run.notes")
 
 
 @pytest.fixture

@@ -95,6 +95,8 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str:
         from beyond.run.sampling import Tuning
 
         names = [one.name for one in fields(Tuning)]
+        if path in names:
+            return f"{key} must be left out without +tune=equal"
         return f"unknown key {key!r}; known: {_listed(path, names)}"
     if group not in chosen or not path:
         from beyond.settings import RunSettings

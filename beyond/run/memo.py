@@ -36,7 +36,7 @@ FOLDER = ".told"  # in a study's
 CODE = ("beyond", "hydra_plugins", *BESIDE)
 DISTRIBUTIONS = (".dist-info", ".egg-info", ".egg-link", ".pth")
 # files of a cell whose contents change nothing that a command tells
-PASSING = ("lock", "lock.held", "seeds.json", "log.txt", "state.pt")
+PASSING = ("lock", "lock.held", "notes.lock", "report.lock", "seeds.json", "log.txt", "state.pt")
 Said: TypeAlias = (
     "str | tuple[Sequence[Cell], Mapping[str, str]]"  # what a command tells, see `Command.keep`
 )

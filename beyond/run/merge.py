@@ -19,15 +19,16 @@ import yaml
 from rich.console import Console
 
 from beyond.catalog import find, read
-from beyond.errors import InputError
+from beyond.errors import InputError, require
 from beyond.files import write_whole
 from beyond.run.arm import shown
 from beyond.run.cell import TRIALS
 from beyond.run.display import say, spans
+from beyond.run.notes import holding, known
 from beyond.run.plan import DATA, note_stale
 from beyond.run.provenance import changed
 from beyond.run.record import RunFolder
-from beyond.run.status import PLANNED, known, note_planned
+from beyond.run.status import PLANNED, note_planned
 from beyond.run.tuning import TUNED, note_trials, note_tuned, trials_of, tuned_of
 
 USAGE = "usage: beyond merge FOLDER [FOLDER ...] INTO"
@@ -129,6 +130,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) < 2 or any(argument.startswith("-") for argument in arguments):
         raise InputError(f"two folders or more must be given; {USAGE}")
     *folders, into = map(Path, arguments)
+    there = next(place for place in (into, *into.absolute().parents) if place.exists())
+    require("INTO", "a folder, there or to be made", str(into), there.is_dir())
     for line in merge(folders, into):
         say(Console(stderr=True), line)
     find("hydra.sweeper.publish", _publisher(into / STUDY[1]))(into)
@@ -271,10 +274,11 @@ def _copy(cell: Found, into: Path) -> None:
 def _copy_study(folder: Path, into: Path) -> None:
     """Take over what a study has beside its cells; what `into` has of it stays."""
     tuned = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("tuned/**/*.yaml"))]
-    for name in (*STUDY, *tuned):
-        if (folder / name).exists() and not (into / name).exists():
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(into / name, lambda part, name=name: shutil.copy2(folder / name, part))
+    with holding(into):
+        for name in (*STUDY, *tuned):
+            if (folder / name).exists() and not (into / name).exists():
+                (into / name).parent.mkdir(parents=True, exist_ok=True)
+                write_whole(into / name, lambda part, name=name: shutil.copy2(folder / name, part))
     if rows := trials_of(folder):
         note_trials(into, list((rows | trials_of(into)).values()))
     if rows := tuned_of(folder):

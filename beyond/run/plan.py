@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from beyond.errors import InputError
-from beyond.files import write_whole
 from beyond.run import provenance
 from beyond.run.arm import Arm, labels
 from beyond.run.cell import Cell, prepare
 from beyond.run.data import understood
 from beyond.run.display import spans
+from beyond.run.notes import holding, note
 from beyond.run.provenance import DATA
 from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
@@ -219,7 +219,5 @@ def note_stale(study: Path, planned: Iterable[Before]) -> None:
     }
     found |= {before.path.name: before.changed for before in planned}
     stale = {name: files for name, files in found.items() if files}
-    write_whole(
-        study / "stale.json",
-        lambda path: path.write_text(json.dumps(stale, indent=1) + "\n", encoding="utf-8"),
-    )
+    with holding(study):
+        note(study / "stale.json", json.dumps(stale, indent=1) + "\n")

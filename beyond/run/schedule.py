@@ -7,16 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 from rich.console import Console
 
 from beyond.run.arm import labels
 from beyond.run.cell import Cell
 from beyond.run.display import counted, say, ticking
+from beyond.run.lock import is_held
 from beyond.run.plan import Agenda, Before, Plan, note_stale
 from beyond.run.stack import to_train
-from beyond.run.status import Count, elsewhere, note_planned
+from beyond.run.status import EVERY, Count, elsewhere, note_planned
 from beyond.run.supervision import shared
 from beyond.run.worker import LOST, Travelling, Worker
 
@@ -53,6 +54,7 @@ class Schedule:
         study: Path,
         launch: Callable[[Worker], Sequence[list[str]]],
         quiet: bool = False,
+        waits: bool = False,
     ) -> list[str]:
         """Let processes share the stacks; return the statuses of those trained (see `shared`).
 
@@ -62,6 +64,9 @@ class Schedule:
             The cells' folder, which has notes of them beside it for `beyond status` and the report.
         launch, quiet
             As `shared` takes them.
+        waits : bool
+            Whether cells that other processes train are waited for, and trained here if those end
+            before: what follows depends on them.
         """
         study.mkdir(parents=True, exist_ok=True)
         note_planned(study, self.labels)
@@ -70,7 +75,11 @@ class Schedule:
             console = Console(stderr=True, quiet=quiet)
             with ticking(console, lambda: count(perf_counter())):
                 statuses = shared(self.stacks, launch, study, quiet)
-            for name in elsewhere(study, self.left):
+                while waits and LOST not in statuses and (theirs := elsewhere(study, self.left)):
+                    while any(is_held(study / name / "lock") for name in theirs):
+                        sleep(EVERY)
+                    statuses += shared(self.stacks, launch, study, quiet)
+            for name in () if waits else elsewhere(study, self.left):
                 say(
                     console,
                     f"{self.labels[name]}: another process trains it, the report is without it",

@@ -13,14 +13,13 @@ from math import isnan
 from pathlib import Path
 from statistics import mean
 from time import sleep
-from typing import Any
 
 from rich.console import Console
 
 from beyond.errors import InputError
-from beyond.files import write_whole
 from beyond.run.display import counted, duration, say
 from beyond.run.lock import is_held
+from beyond.run.notes import holding, known, note
 from beyond.run.provenance import DATA, outdated
 
 PLANNED = "planned.json"
@@ -82,13 +81,14 @@ def note_planned(study: Path, labels: Mapping[str, str]) -> None:
     Of the same arms the last plan counts: other seeds make another cell.
     """
     arms = {name.partition("-")[0] for name in labels}
-    earlier = {
-        name: label
-        for name, label in known(study / PLANNED, str).items()
-        if (study / name).is_dir() or name.partition("-")[0] not in arms
-    }
-    text = json.dumps({**earlier, **labels}, indent=1, sort_keys=True) + "\n"
-    write_whole(study / PLANNED, lambda path: path.write_text(text, encoding="utf-8"))
+    with holding(study):
+        earlier = {
+            name: label
+            for name, label in known(study / PLANNED, str).items()
+            if (study / name).is_dir() or name.partition("-")[0] not in arms
+        }
+        text = json.dumps({**earlier, **labels}, indent=1, sort_keys=True) + "\n"
+        note(study / PLANNED, text)
 
 
 def states(study: Path) -> list[CellState]:
@@ -312,12 +312,3 @@ def _rest(every: Sequence[CellState]) -> str:
 
 def _moment(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").timestamp()
-
-
-def known(path: Path, kind: type = object) -> dict[str, Any]:
-    """What a file of JSON has of a kind; nothing if it is not there, or cut."""
-    try:
-        found = dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, kind)}

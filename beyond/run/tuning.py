@@ -19,12 +19,12 @@ from typing import Any
 
 import pandas as pd
 
-from beyond.errors import InputError, said
-from beyond.files import write_whole
+from beyond.errors import InputError
 from beyond.installed import commit, version
 from beyond.run import provenance
 from beyond.run.arm import plain, shown
 from beyond.run.cell import TRIALS, Cell
+from beyond.run.notes import add_rows, holding, rows_of
 from beyond.run.outcome import worst
 from beyond.run.record import RunFolder
 from beyond.run.sampling import Sampler, Tuning
@@ -310,7 +310,8 @@ def _kept(arm: Tuned, study: Path, tell: Callable[[str], None]) -> Cell | None:
         tell(f"{told}: not tuned, its trials are {', '.join(statuses)}")
         return None
     values = dict(arm.trials[chosen].values) if chosen else {}
-    write(file_of(study / "tuned", arm.cell.arm), arm.trials[chosen].values, arm.origin())
+    with holding(study):
+        write(file_of(study / "tuned", arm.cell.arm), arm.trials[chosen].values, arm.origin())
     cell = arm.with_values(values)
     other = cell.arm.id != arm.cell.arm.id
     row = {"default": arm.cell.arm.id, "tuned": cell.arm.id, "trial": chosen, "settings": values}
@@ -327,46 +328,27 @@ def _kept(arm: Tuned, study: Path, tell: Callable[[str], None]) -> Cell | None:
 
 def note_trials(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep what each trial tries in `trials/trials.json`, beside what other tunings have tried."""
-    path = study / TRIALS / f"{TRIALS}.json"
-    kept = trials_of(study) | {_key(row): dict(row) for row in rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, list(kept.values()))
+    add_rows(study / TRIALS / f"{TRIALS}.json", _key, rows)
 
 
 def note_tuned(study: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep in `tuned.json` which arm of the study is which other one's, tuned."""
-    kept = tuned_of(study) | {row["default"]: dict(row) for row in rows}
-    _write(study / TUNED, list(kept.values()))
+    add_rows(study / TUNED, _default, rows)
 
 
 def trials_of(study: Path) -> dict[str, dict[str, Any]]:
-    """What each trial of a study tries, by what tells it from the others; see `noted`."""
-    return noted(study / TRIALS / f"{TRIALS}.json", _key)
+    """What each trial of a study tries, by what tells it from the others; see `rows_of`."""
+    return rows_of(study / TRIALS / f"{TRIALS}.json", _key)
 
 
 def tuned_of(study: Path) -> dict[str, dict[str, Any]]:
-    """Which arm of a study is which other one's, tuned, by the other one; see `noted`."""
-    return noted(
-        study / TUNED, lambda row: itemgetter("default", "tuned", "trial", "settings")(row)[0]
-    )
+    """Which arm of a study is which other one's, tuned, by the other one; see `rows_of`."""
+    return rows_of(study / TUNED, _default)
 
 
-def noted(path: Path, key: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
-    """Return the rows that a file has, by their keys; none if it is not there.
-
-    Raises `InputError` if it is cut, or has other rows than ours.
-    """
-    try:
-        return {key(row): dict(row) for row in json.loads(path.read_bytes())}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {said(error)}") from error
-
-
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = json.dumps(rows, indent=1) + "\n"
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+def _default(row: Mapping[str, Any]) -> str:
+    """Which arm one is tuned of; `KeyError` unless the row says all that ours do."""
+    return itemgetter("default", "tuned", "trial", "settings")(row)[0]
 
 
 def _key(row: Mapping[str, Any]) -> str:

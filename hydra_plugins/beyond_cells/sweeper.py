@@ -22,9 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from beyond.catalog import CONTRACTS, find, known_settings, require_declared
 from beyond.errors import InputError, require
-from beyond.files import expanded, write_whole
+from beyond.files import expanded
 from beyond.run import memo
 from beyond.run.explain import explain, opened
+from beyond.run.notes import REPORT, holding, note
 from hydra_plugins.beyond_cells.configuration import read_cell, without_hydra
 from hydra_plugins.beyond_cells.grammar import requoted
 
@@ -111,17 +112,14 @@ class CellSweeper(BasicSweeper):
             asked, n_cells = iter(both), len(both)
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(
-                folder / "paper.json",
-                lambda path: path.write_text(json.dumps(paper, indent=1), encoding="utf-8"),
-            )
+            with holding(folder):
+                note(folder / "paper.json", json.dumps(paper, indent=1))
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
-        report = memo.tables_of(memo.contents(folder))
         writing = ticking(console, lambda: f"{folder}: writing the report", False)
-        with memo.printed() as shown, writing:
+        with writing, holding(folder, REPORT), memo.printed() as shown:
+            report = memo.tables_of(memo.contents(folder))
             publish(folder)
         if lacking:
             sys.exit(f"beyond: {lacking}")
@@ -209,10 +207,10 @@ class CellSweeper(BasicSweeper):
             tell(line)
 
     def _trained(
-        self, asked: Iterable[Asked], n_cells: int, folder: Path
+        self, asked: Iterable[Asked], n_cells: int, folder: Path, waits: bool = False
     ) -> tuple[Schedule, list[str]]:
         """Refuse the sweep if a setting is out of range; let the launcher's processes share what is
-        left to train. Return the statuses of those trained.
+        left to train, and wait for what others train. Return the statuses of those trained.
         """
         from rich.console import Console
 
@@ -223,13 +221,14 @@ class CellSweeper(BasicSweeper):
         schedule = scheduled(
             ((one.cell, one.method) for one in asked), n_cells, Planned.of, Console(stderr=True)
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        return schedule, schedule.train(folder, self._launched)
+        with holding(folder):
+            note(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
+        return schedule, schedule.train(folder, self._launched, waits=waits)
 
     def _tuned(self, asked: Sequence[Asked]) -> list[Asked]:
         """Tune every arm; return those that were asked for, and the same with tuned settings."""
         from beyond.run.cell import TRIALS
+        from beyond.run.schedule import lost
         from beyond.run.status import note_planned
         from beyond.run.tuning import tune
 
@@ -239,7 +238,9 @@ class CellSweeper(BasicSweeper):
 
         def train(trials: list[tuple[Cell, str]]) -> None:
             made = (Asked(*trial) for trial in trials)
-            schedule, _ = self._trained(made, len(trials), folder)
+            schedule, statuses = self._trained(made, len(trials), folder, waits=True)
+            if lacking := lost(statuses, "command"):
+                raise InputError(lacking)
             self.said.append((schedule.cells, schedule.short))
 
         def say(line: str) -> None:

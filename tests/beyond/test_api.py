@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from beyond.architectures.mlp import MLP
 from beyond.errors import BusyError, InputError
 from beyond.ledger import Budget
 from beyond.run.cell import Cell
-from beyond.run.record import RunFolder
+from beyond.run.lock import held
+from beyond.run.record import TRAINER, RunFolder
 from beyond.settings import RunSettings
 from methods.backprop import Backprop
 
@@ -41,6 +43,8 @@ FAULTS = [
     ("beyond/run/chosen.py", "            found += stated(inner,", "            stated(inner,"),
     ("beyond/run/tuned.py", "method=method, test_also=other.test_also", "method=method"),
     ("beyond/run/tuned.py", "    ours |= {part: _replaced", "    _ = {part: _replaced"),
+    # who tunes beside another gives up
+    ("beyond/api.py", "not progress, waits)", "not progress, False)"),
     # what could not be trained is not told
     ("beyond/api.py", 'if told := lost(statuses, "call"):', 'if told := "":'),
     ("beyond/api.py", "if not RunFolder(cell.folder).finished]", "if False]"),
@@ -623,3 +627,19 @@ def test_a_tuning_that_is_out_of_range_is_one_line_and_nothing_is_written(tune, 
         with pytest.raises(InputError, match=message):
             tune("backprop", trials=trials)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trials_of_another_process_are_waited_for_and_taken_over(tune, tmp_path):
+    """One that ends without having finished its trial."""
+    study = tune(["backprop"], trials=1)
+    (manifest,) = tmp_path.glob("*/trials/*-*/manifest.json")
+    manifest.unlink()
+    with ThreadPoolExecutor() as pool:
+        with held(manifest.with_name("lock")):
+            manifest.with_name(TRAINER).write_text('["elsewhere", 1]')
+            waiting = pool.submit(tune, ["backprop"], trials=1)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=3)
+        again = waiting.result()
+    assert manifest.exists()
+    assert again.trials()["trial"].tolist() == study.trials()["trial"].tolist()

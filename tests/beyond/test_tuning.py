@@ -11,9 +11,10 @@ from beyond import catalog
 from beyond.errors import InputError
 from beyond.ledger import Budget
 from beyond.run.cell import Cell
+from beyond.run.notes import rows_of
 from beyond.run.sampling import Sampler, Tuning
 from beyond.run.tuned import PUBLISHED, file_of, folder_of, overlaid, read
-from beyond.run.tuning import Outcome, Tuned, best, noted, outcome, searched, tune
+from beyond.run.tuning import Outcome, Tuned, best, outcome, searched, tune
 from beyond.run.worker import Planned, Worker
 from beyond.search import Choice, LogUniform, Uniform, space
 
@@ -75,7 +76,7 @@ def cell(tmp_path):
 
 def listed(path):
     """Rows of a file of trials."""
-    return list(noted(path, repr).values())
+    return list(rows_of(path, repr).values())
 
 
 def train(cells):

@@ -1,0 +1,66 @@
+"""What a study's folder has beside its cells: notes that all who share the study read and write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from beyond.errors import BusyError, InputError, said
+from beyond.files import write_whole
+from beyond.run.lock import held
+
+NOTES, REPORT = "notes.lock", "report.lock"
+PATIENCE = {NOTES: 60.0, REPORT: 1800.0}  # seconds; a note is written in a moment
+
+
+@contextmanager
+def holding(folder: Path, lock: str = NOTES) -> Iterator[None]:
+    """Hold the notes of a folder, or its report, from reading to writing: what others write
+    meanwhile is not lost.
+
+    `BusyError` if another process has them for much longer than that takes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / lock, PATIENCE[lock]))
+        except TimeoutError:
+            raise BusyError(f"another process holds {str(folder / lock)!r}") from None
+        yield
+
+
+def note(path: Path, text: str) -> None:
+    """Write a note, whole; its folder's must be held."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def known(path: Path, kind: type = object) -> dict[str, Any]:
+    """What a file of JSON has of a kind; nothing if it is not there, or cut."""
+    try:
+        found = dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, kind)}
+
+
+def rows_of(path: Path, key: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
+    """Return the rows that a file has, by their keys; none if it is not there.
+
+    Raises `InputError` if it is cut, or has other rows than ours.
+    """
+    try:
+        return {key(row): dict(row) for row in json.loads(path.read_bytes())}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {said(error)}") from error
+
+
+def add_rows(path: Path, key: Callable[[Any], str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep rows in a file, each in place of one with its key, beside those that it has."""
+    with holding(path.parent):
+        kept = rows_of(path, key) | {key(row): dict(row) for row in rows}
+        note(path, json.dumps(list(kept.values()), indent=1) + "\n")
