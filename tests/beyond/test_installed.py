@@ -23,7 +23,8 @@ FAULTS = [
     ("beyond/installed.py", "if (package := module.partition", "if (package := module.rpartition"),
     ("beyond/catalog.py", "    except InputError:\n        raise\n", ""),
     ("beyond/__init__.py", "            take(package)", "            pass"),
-    ("pyproject.toml", 'beyond-new = "beyond.skeletons.command:main"\n', ""),
+    ("beyond/run/scripts.py", "    except KeyboardInterrupt:", "    except ZeroDivisionError:"),
+    ("pyproject.toml", 'beyond-new = "beyond.run.scripts:new"\n', ""),
 ]
 
 
@@ -109,6 +110,22 @@ def test_scripts_run_what_is_in_our_package(script, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         getattr(scripts, script)()
     assert f"usage: beyond-{script} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", ["check", "report", "program"])
+def test_a_script_that_is_interrupted_while_it_is_imported_ends_in_a_line(
+    script, monkeypatch, capsys
+):
+    from beyond.run import scripts
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(installed, "imported", interrupt)
+    with pytest.raises(SystemExit, match="^130$"):
+        getattr(scripts, script)()
+    name = "beyond" if script == "program" else f"beyond-{script}"
+    assert capsys.readouterr().err == f"{name}: interrupted by SIGINT\n"
 
 
 def test_every_command_that_is_written_about_is_installed():
