@@ -122,7 +122,7 @@ def test_a_script_that_is_interrupted_while_it_is_imported_ends_in_a_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(installed, "imported", interrupt)
-    with pytest.raises(SystemExit, match="^130$"):
+    with pytest.raises(SystemExit, match=r"^130$"):
         getattr(scripts, script)()
     name = "beyond" if script == "program" else f"beyond-{script}"
     assert capsys.readouterr().err == f"{name}: interrupted by SIGINT\n"
