@@ -418,7 +418,7 @@ def test_a_run_without_room_names_the_file_and_goes_on_when_there_is(name, full,
     assert (status, told.count("finished, test"), told.count("\n")) == (0, 1, 1)
 
 
-@pytest.mark.parametrize("name", ["runs.parquet", "planned.json", "stale.json"])
+@pytest.mark.parametrize("name", ["runs.parquet", "planned.json", "stale.json", "multirun.yaml"])
 def test_a_sweep_without_room_names_the_file(name, full, beyond, tmp_path):
     full(name)
     status, told, _ = beyond(*PLAIN)

@@ -88,7 +88,6 @@ def _family(cell: Cell) -> str:
         return cell.run_id
     shared = [
         *(family(arm.method), arm.task, family(arm.architecture), arm.budget, arm.start),
-        arm.test_also,
         replace(run, seeds=1),
     ]
     return json.dumps([plain(part) for part in shared], sort_keys=True)

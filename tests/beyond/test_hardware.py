@@ -423,7 +423,7 @@ def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "most", "what"),
     [
-        ("genetic", 10_000, "what the method holds for 10 replicas between steps would take"),
+        ("genetic", 1_000_000, "what the method holds for 10 replicas between steps would take"),
         ("backprop", 400_000, "the activations of 640 examples in one pass take"),
     ],
 )

@@ -16,6 +16,27 @@ FAULTS = [
     ("beyond/run/stack.py", "if not run.stacked or clocked:", "if not run.stacked:"),
     ("beyond/run/stack.py", "if begun else [cell for cell", "if False else [cell for cell"),
     ("beyond/run/stack.py", "n_replicas * n_weights <= WEIGHTS", "n_weights <= WEIGHTS"),
+    ("beyond/run/stack.py", "n_replicas <= REPLICAS", "n_replicas < REPLICAS"),
+    (
+        "beyond/run/stack.py",
+        "n_replicas * n_weights <= WEIGHTS",
+        "n_replicas * n_weights < WEIGHTS",
+    ),
+    # cells that are evaluated otherwise, begin otherwise or keep something else are one program
+    ("beyond/run/stack.py", "arm.budget, arm.start)", "arm.budget)"),
+    ("beyond/run/stack.py", "arm.task, family(arm.arch", "family(arm.arch"),
+    ("beyond/run/stack.py", "replace(run, seeds=1)", "replace(run, seeds=1, keep_weights=False)"),
+    # the state of another stack with the same first cell
+    (
+        "beyond/run/stack.py",
+        "repr([cell.run_id for cell in cells])",
+        "cells[0].run_id",
+    ),
+    (
+        "beyond/run/stack.py",
+        "also={name: stacked([setup.also[name] for setup in setups], sizes) for name in first.also}",
+        "also=first.also",
+    ),
     # the first cell's rates for all
     (
         "beyond/run/stack.py",
@@ -43,6 +64,7 @@ FAULTS = [
 ]
 QUIET = Console(quiet=True)
 CLOCKS = ("seconds", "wall", "study")
+RUN = ("stacked", "time_limit", "threads", "keep_weights", "test_also", "task", "start")
 
 
 @pytest.fixture
@@ -51,7 +73,7 @@ def make(composed):
 
     def cell(folder="a", method=(), seeds=(0, 1), budget=("steps", 12), **settings):
         rule = {**catalog.read("method", "backprop"), **dict(method)}
-        run = {name: settings.pop(name) for name in ("stacked", "time_limit") if name in settings}
+        run = {name: settings.pop(name) for name in RUN if name in settings}
         rule["optimizer"] = {
             **catalog.read("optimizer", settings.pop("optimizer", "momentum")),
             **settings,
@@ -89,6 +111,11 @@ def test_cells_that_differ_in_seeds_and_rates_are_one_stack(make):
         {"momentum": 0.0},
         {"budget": ("steps", 13)},
         {"folder": "b"},
+        {"threads": 2},
+        {"keep_weights": True},
+        {"test_also": {"batch_size": [16]}},
+        {"task": catalog.read("task", "tabular/moons")},
+        {"start": catalog.read("start", "related")},
     ],
 )
 def test_cells_that_differ_in_more_are_not(make, other):
@@ -104,11 +131,33 @@ def test_cells_on_a_clock_of_their_own_or_so_asked_are_trained_alone(make, alone
     assert stack.stacks(cells) == [[cell] for cell in cells]
 
 
-@pytest.mark.parametrize(("name", "most"), [("REPLICAS", 5), ("WEIGHTS", 5 * 2410 + 1)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("REPLICAS", 4), ("REPLICAS", 5), ("WEIGHTS", 4 * 2410), ("WEIGHTS", 6 * 2410 - 1)],
+)
 def test_a_stack_has_so_many_replicas_at_most(make, monkeypatch, name, most):
     monkeypatch.setattr(stack, name, most)
     cells = [make(learning_rate=rate) for rate in (0.1, 0.2, 0.3)]
     assert stack.stacks(cells) == [cells[:2], cells[2:]]
+
+
+def test_a_program_has_the_settings_of_each_cell_for_its_replicas(make, monkeypatch):
+    monkeypatch.setattr(Backprop, "PREDICTION", ("batch_size",))
+    told = {"test_also": {"batch_size": [8]}}
+    cells = [make(learning_rate=0.1, **told), make(learning_rate=0.2, seeds=[7], **told)]
+    made = stack.joined(cells)
+    assert made.seeds == [0, 1, 7]
+    assert [one["run_id"] for one in made.identities] == [cells[n].run_id for n in (0, 0, 1)]
+    assert made.method.optimizer.learning_rate == (0.1, 0.1, 0.2)
+    also = made.also["batch_size_8"]
+    assert (also.batch_size, also.optimizer.learning_rate) == (8, (0.1, 0.1, 0.2))
+
+
+def test_a_stack_is_at_home_where_no_other_is(make):
+    first, second, third = (make(learning_rate=rate) for rate in (0.1, 0.2, 0.3))
+    stacks = [[first, second], [first, third], [first, second, third], [first]]
+    assert len({stack.home(cells) for cells in stacks}) == len(stacks)
+    assert stack.home([first]) == first.folder
 
 
 def test_each_cell_is_recorded_as_if_trained_alone(make):
