@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
-from os import cpu_count
+from os import PathLike, cpu_count, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -287,7 +287,9 @@ def _run_settings(settings: dict[str, Any]) -> RunSettings:
 
 
 def _plain(value: Any) -> Any:
-    """Python's number for one of NumPy's."""
+    """Python's number for one of NumPy's, and text for a path."""
+    if isinstance(value, PathLike):
+        return fspath(value)
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -318,10 +318,12 @@ def test_run_is_a_function_whatever_of_its_package_was_imported_before():
 def test_run_takes_one_of_each(tmp_path):
     with pytest.raises(InputError, match=r"^method must be one value; compare takes lists, got \["):
         beyond.run(["backprop"], "image/digits")
-    study = beyond.run(
-        "constant", "image/digits", seeds=1, epochs=1, progress=False, runs=tmp_path.as_posix()
-    )
-    assert study.arms == ["constant"]
+    for folder in (tmp_path / "path", f"{tmp_path}/text"):
+        study = beyond.run(
+            "constant", "image/digits", seeds=1, epochs=1, progress=False, runs=folder
+        )
+        assert study.arms == ["constant"]
+        assert study.folder == Path(folder, "adhoc")
 
 
 @pytest.mark.parametrize(
