@@ -9,11 +9,12 @@ import io
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -410,12 +411,18 @@ def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file by write-then-rename, so that no reader sees half of it, nor another writer."""
+    """Write a file by write-then-rename: no reader sees half of it, nor of another's.
+
+    An `OSError` names it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
         part.write_bytes(content if isinstance(content, bytes) else content.encode())
         os.replace(part, path)  # noqa: PTH105  atomic, and named as such
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # the one that we have says more
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise

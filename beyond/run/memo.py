@@ -2,9 +2,8 @@
 
 What it told is kept in its study's folder, with a hash of all that it followed from: the contents
 of our files, the packages that are installed, the terminal, every file of the study, and the file
-of a user's data. If any of it is not as it was, or cannot be known so cheaply, nothing is recalled
-and the command does its work: data in folders, plug-ins and rules of other folders are looked at
-each time.
+or folder of a user's data. If any of it is not as it was, or cannot be known so cheaply, nothing is
+recalled and the command does its work: plug-ins and rules of other folders are looked at each time.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Command:
             same = (
                 known["world"] == self.world
                 and known["study"] == contents(self.study)
-                and all(_digest(Path(file)) == one for file, one in known["data"].items())
+                and all(_digest(Path(place)) == one for place, one in known["data"].items())
             )
             return (known["told"], known["shown"]) if same else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -127,9 +126,9 @@ class Command:
         known = contents(self.study)
         told = [one if isinstance(one, str) else _told(*one) for one in said]
         cells = [cell for one in said if not isinstance(one, str) for cell in one[0]]
-        files = {file for cell in cells if (file := _file(cell))}
+        places = {place for cell in cells if (place := _place(cell))}
         settled = world() == self.world and contents(self.study) == known
-        settled &= all(_changed(file) < self.begun for file in files)
+        settled &= all(_changed(place) < self.begun for place in places)
         if None in told or not settled or report not in ("", tables_of(known)) or catalog.plugins():
             return
         if any(self.study not in (cell.study, *cell.study.parents) for cell in cells):
@@ -137,7 +136,7 @@ class Command:
         kept = {
             "world": self.world,
             "study": known,
-            "data": {str(file): _digest(file) for file in files},
+            "data": {str(place): _digest(place) for place in places},
             "told": "".join(map(str, told)),
             "shown": shown,
         }
@@ -213,7 +212,7 @@ def _told(cells: Sequence[Cell], short: Mapping[str, str]) -> str | None:
     for cell in cells:
         ours = all(file.startswith(("beyond/", "methods/", "tasks/")) for file in cell.sources)
         of_data = understood(cell)
-        theirs = (of_data or any(_texts(cell.settings["task"]))) and _file(cell) is None
+        theirs = (of_data or any(_texts(cell.settings["task"]))) and _place(cell) is None
         todo = plan(cell)
         failed = any(before.status == "failed" for before in todo.kept)
         if todo.seeds or failed or theirs or not ours:
@@ -223,23 +222,37 @@ def _told(cells: Sequence[Cell], short: Mapping[str, str]) -> str | None:
     return "".join(f"{line}\n" for line in (*first, *lines.values()))
 
 
-def _file(cell: Cell) -> Path | None:
-    """The one file that has a cell's data; None if they are ours, or may be in others."""
+def _place(cell: Cell) -> Path | None:
+    """The file, or folder, that has a cell's data; None if they are ours, or may be elsewhere."""
     from beyond.data.given import FileTask
 
     task = cell.arm.task
-    return task._file if isinstance(task, FileTask) and task._file.is_file() else None
+    return task._file if isinstance(task, FileTask) and task._file.exists() else None
 
 
-def _changed(file: Path) -> int:
-    """When a file came to be what it is and where it is, in nanoseconds."""
-    stat = file.stat()
-    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+def _walk(place: Path) -> Iterator[Path]:
+    """A file; or a folder with all that is below it, where links lead too."""
+    yield place
+    for folder, within, names in os.walk(place, followlinks=True):
+        yield from (Path(folder, name) for name in sorted([*within, *names]))
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _changed(place: Path) -> int:
+    """When data came to be what they are and where they are, in nanoseconds."""
+    stats = [one.stat() for one in _walk(place)]
+    return max(max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
+
+
+def _digest(place: Path) -> str:
+    found = dict[str, str]()
+    for one in _walk(place):
+        found[os.path.relpath(one, place)] = ""
+        if one.is_file():  # what is no file may be waited for in vain
+            with one.open("rb") as opened:
+                found[os.path.relpath(one, place)] = hashlib.file_digest(
+                    opened, "sha256"
+                ).hexdigest()
+    return _hash(found)
 
 
 def _texts(settings: Any) -> Iterator[str]:

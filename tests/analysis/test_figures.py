@@ -1,3 +1,5 @@
+import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import matplotlib as mpl
@@ -17,6 +19,7 @@ from analysis.tables import load
 from analysis.trajectories import Band, gap_bands
 
 FAULTS = [
+    ("analysis/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
     ("analysis/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
     ("analysis/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
@@ -461,3 +464,14 @@ def test_the_overview_colours_a_rank_by_its_place_among_the_arms_of_its_task(stu
             study.cell(method, task)
     figure = results.overview(summary(tables := load(study.folder), rankings(tables))).figure
     assert figure.axes[0].collections[0].get_array().compressed().tolist() == [0.5] * 5
+
+
+def test_what_many_write_at_once_is_whole_and_what_cannot_be_written_is_named(tmp_path):
+    path, texts = tmp_path / "figures/a.svg", [str(n % 7) * 10**4 * (n + 1) for n in range(99)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda text: canvas.write(path, text), texts))
+    assert path.read_text() in texts
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=re.escape(repr(str(tmp_path / "folder")))):
+        canvas.write(tmp_path / "folder", "")
+    assert not list(tmp_path.rglob("*.part"))

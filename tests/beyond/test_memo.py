@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from beyond.run import memo
 
@@ -23,9 +24,10 @@ FAULTS = [
     ),
     ("beyond/run/memo.py", "if todo.seeds or failed", "if failed"),
     ("beyond/run/memo.py", "if todo.seeds or failed", "if todo.seeds"),
-    ("beyond/run/memo.py", " and _file(cell) is None", " and False"),
-    ("beyond/run/memo.py", "_digest(Path(file)) == one for", "True for"),
-    ("beyond/run/memo.py", "_changed(file) < self.begun for", "True for"),
+    ("beyond/run/memo.py", " and _place(cell) is None", " and False"),
+    ("beyond/run/memo.py", "_digest(Path(place)) == one for", "True for"),
+    ("beyond/run/memo.py", "_changed(place) < self.begun for", "True for"),
+    ("beyond/run/memo.py", "os.walk(place, followlinks=True)", "os.walk(place)"),
     ("hydra_plugins/beyond_cells/sweeper.py", '            self.said.append(f"{line}\\n")\n', ""),
     ("beyond/run/memo.py", "or theirs or not ours", "or theirs"),
     ("beyond/run/memo.py", "if None in told or not settled or", "if None in told or"),
@@ -185,8 +187,48 @@ def test_a_file_that_may_have_changed_meanwhile_is_not_remembered(
     assert recalled(*own) is None
 
 
-def test_data_that_are_not_one_file_are_looked_at_each_time(own, beyond, recalled, monkeypatch):
-    monkeypatch.setattr(memo, "_file", lambda _: None)
+@pytest.fixture
+def images(tmp_path):
+    """A run on a folder of images, one of which is behind a link."""
+    for name, folder in (("light", "images/light"), ("dark", "elsewhere")):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(6):
+            shade = number + 200 * (name == "light")
+            Image.new("L", (4, 4), shade).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "images/dark").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    return ("task=images", "task.path=images", *ONE)
+
+
+@pytest.mark.parametrize("place", ["images/light", "elsewhere"])
+def test_a_folder_of_data_is_looked_at(place, images, beyond, recalled, tmp_path):
+    told = [beyond(*images) for _ in range(2)][1]
+    assert "images: 12 images" in told[1]
+    assert recalled(*images) == told
+    image = tmp_path / place / "3.png"
+    before = image.read_bytes()
+    Image.new("L", (4, 4), 100).save(image)
+    assert recalled(*images) is None
+    image.write_bytes(before)
+    assert recalled(*images) == told
+    image.rename(image.with_name("9.png"))
+    assert recalled(*images) is None
+    image.with_name("9.png").rename(image)
+    os.mkfifo(image.with_name("pipe"))
+    assert recalled(*images) is None
+
+
+def test_a_folder_that_may_have_changed_meanwhile_is_not_remembered(
+    images, beyond, recalled, monkeypatch, tmp_path
+):
+    command = memo.Command.of(images)
+    command.begun = (tmp_path / "elsewhere/5.png").stat().st_ctime_ns
+    monkeypatch.setattr(memo.Command, "of", lambda _: command)
+    assert beyond(*images)[0] == 0
+    assert recalled(*images) is None
+
+
+def test_data_that_may_be_anywhere_are_looked_at_each_time(own, beyond, recalled, monkeypatch):
+    monkeypatch.setattr(memo, "_place", lambda _: None)
     assert beyond(*own)[0] == 0
     assert recalled(*own) is None
 
