@@ -153,9 +153,8 @@ class Outlook:
         """
         row = self._row(cell.arm, "")
         for before in todo.kept:
-            if before.path not in self._kept:
-                self._kept[before.path] = before
-                row.there.setdefault(_state(before), []).extend(before.seeds)
+            self._kept[before.path] = before
+            row.there.setdefault(_state(before), []).extend(before.seeds)
         if todo.seeds:
             self._n_cells += 1
             self._replicas += len(todo.seeds)

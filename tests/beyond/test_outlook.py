@@ -1,13 +1,17 @@
 """What a command would do, and what it will cost, from what is there and what others took."""
 
 import json
+from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from beyond.run.cell import Cell
 from beyond.run.display import duration
 from beyond.run.lock import held
-from beyond.run.outlook import Speeds
+from beyond.run.outlook import Outlook, Speeds
+from beyond.run.plan import Before, Plan
 from beyond.run.provenance import short_hash
 from beyond.run.status import progress
 
@@ -22,10 +26,13 @@ FAULTS = [
     ("beyond/run/outlook.py", "return len(cell.seeds) * median(", "return median("),
     ("beyond/run/outlook.py", 'else one["replicas"]', "else 1"),
     ("beyond/run/outlook.py", "return len(self.rows) > ROWS", "return False"),
-    ("beyond/run/outlook.py", "range(len(trials), len(trials) + n)", "range(n)"),
+    ("beyond/run/outlook.py", "range(len(trials), len(trials) + n)", "range(len(trials), n)"),
     ("hydra_plugins/beyond_cells/sweeper.py", "if not done and arm.n_trials > 1", "if not done"),
     # what is begun is paid for again
     ("beyond/run/outlook.py", "seconds * (1 - share))", "seconds)"),
+    ("beyond/run/outlook.py", "(seconds or 0.0) * (1 - share)", "(seconds or 0.0)"),
+    ("beyond/run/outlook.py", "row.unknown += seconds is None", "row.unknown += 0"),
+    ("beyond/run/outlook.py", "n = min(self.n_processes, len(known))", "n = self.n_processes"),
     (
         "beyond/run/outlook.py",
         "max(sum(known) / self.n_processes, *known, 0.0)",
@@ -50,7 +57,7 @@ def cost(method="backprop", variant="", release="", wall=10.0, epochs=100.0, **o
 
 
 @pytest.fixture
-def cell():
+def cell(tmp_path):
     from beyond import catalog
 
     def make(currency="epochs", amount=50.0, **method):
@@ -63,6 +70,7 @@ def cell():
                 "start": catalog.read("start", "cold"),
                 "budget": {currency: amount},
                 "seeds": 4,
+                "runs": str(tmp_path),
             },
             "backprop",
         )
@@ -87,6 +95,45 @@ def test_a_cell_takes_what_those_like_it_took_for_what_they_spent(cell):
 
 def test_what_spends_nothing_takes_what_its_replicas_took(cell):
     assert Speeds([cost()]).seconds(cell("steps", 3)) == pytest.approx(10 / 2 * 4)
+
+
+@pytest.fixture
+def outlook(tmp_path):
+    """Return what looks at these cells, to be trained by two processes, and tells it."""
+
+    def look(*planned, costs=()):
+        made = Outlook(tmp_path, Speeds(costs), 2)
+        for cell, todo in planned:
+            made.add(cell, todo, {})
+        console = Console(width=80, file=StringIO())
+        console.print(made.table())
+        return list(made.summary()), console.file.getvalue().splitlines()
+
+    return look
+
+
+def test_of_what_is_begun_the_rest_is_to_be_paid_for(cell, outlook):
+    one, other = cell(), cell(batch_size=64)
+    one.folder.mkdir(parents=True)
+    (one.folder / "log.txt").write_text(QUARTER)
+    (one.folder / "state.pt").touch()
+    whole = [(made, Plan([], [], made.seeds)) for made in (one, other)]
+    lines, table = outlook(*whole, costs=[cost()])  # 20 s a cell
+    assert lines[1] == "about 35 s of training, 20 s by 2 processes"
+    assert [row.split()[-2:] for row in table if "0 to 3" in row] == [["15", "s"], ["20", "s"]]
+    assert outlook(whole[0], costs=[cost()])[0][1] == "about 15 s of training"
+    lines, table = outlook(*whole)
+    assert lines[1:] == ["no speed is recorded for any of these cells"]
+    assert [row.split()[-1] for row in table if "0 to 3" in row] == ["unknown"] * 2
+
+
+def test_what_is_there_of_two_cells_of_an_arm_counts_once(cell, outlook, tmp_path):
+    whole = cell()
+    there = Before(whole.folder, {"seeds": [0, 1], "status": "finished"}, [])
+    few, more = (replace(whole, run=replace(whole.run, seeds=n)) for n in (2, 4))
+    lines, table = outlook((few, Plan([there], [], [])), (more, Plan([there], [], [2, 3])))
+    assert lines[0] == f"{tmp_path}: 2 in all: 1 finished, 1 to train, 2 replicas"
+    assert any("0 to 1 2 to 3" in " ".join(line.split()) for line in table)
 
 
 def test_a_plan_is_of_what_is_there_and_writes_nothing(beyond, tmp_path, monkeypatch):
@@ -201,9 +248,10 @@ def test_trials_are_counted_and_only_what_is_known_of_them_is_told(beyond, monke
     assert "3 trials  2 trials of 2 seeds" in more
 
 
-def test_what_nothing_is_searched_of_has_one_trial(beyond):
-    tune = ("+tune=equal", "method=constant", "budget=steps", "budget.steps=1")
-    shown = beyond("plan", *tune)[2]
+@pytest.mark.parametrize("arm", [["method=constant"], ["method=backprop", "tune.n_trials=1"]])
+def test_what_has_one_trial_becomes_no_other_arm(arm, beyond):
+    """Nothing is searched of it, or it is tried with its defaults alone."""
+    shown = beyond("plan", "+tune=equal", "budget=steps", "budget.steps=1", *arm)[2]
     assert "1 trial, 1 to train" in shown
     assert ", tuned" not in shown
 

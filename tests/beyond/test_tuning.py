@@ -37,6 +37,23 @@ FAULTS = [
     ("beyond/run/sampling.py", 'direction="maximize"', 'direction="minimize"'),
     ("beyond/run/tuning.py", "self._sampler.begin(first.score)", "self._sampler.begin(0.0)"),
     ("beyond/run/sampling.py", "log=isinstance(within, LogUniform)", "log=False"),
+    ("beyond/run/sampling.py", "TPESampler(seed=tuning.sampler_seed)", "TPESampler(seed=0)"),
+    ("beyond/run/sampling.py", "within.values.index(value) if", "0 if"),
+    ("beyond/run/sampling.py", "within.low, int) and isinstance(within.high, int)", "within.low, int)"),
+    ("beyond/run/sampling.py", 'float(f"{place:.3g}")', "float(place)"),
+    # a trial less than was paid for
+    ("beyond/run/sampling.py", "int(self.epochs / one + 1e-9)", "int(self.epochs / one)"),
+    ("beyond/run/sampling.py", "self.epochs >= one)", "self.epochs > one)"),
+    # a trial that is not whole, or keeps what is the report's
+    ("beyond/run/tuning.py", "        if RunFolder(path.parent).finished\n", ""),
+    ("beyond/run/tuning.py", 'worst(list(rows["status"]))', 'rows["status"].iloc[0]'),
+    ("beyond/run/tuning.py", "            keep_weights=False,\n", ""),
+    ("beyond/run/tuning.py", "            test_also=None,\n", ""),
+    # where settings come from
+    ("beyond/run/tuning.py", "round(outcomes[0].score, 6)", "round(outcomes[chosen].score, 6)"),
+    ("beyond/run/tuning.py", "sum(one.costs[name] for one in outcomes)", "outcomes[chosen].costs[name]"),
+    ("beyond/run/tuning.py", '("default", "sampler", "sampler_seed", "seeds", "trial")', '("default", "sampler_seed", "seeds", "trial")'),
+    ("beyond/run/tuning.py", '("default", "sampler", "sampler_seed", "seeds", "trial")', '("default", "sampler", "sampler_seed", "trial")'),
     # a part of what was typed is searched all the same
     ("beyond/run/tuning.py", 'name == one or name.startswith(f"{one}.")', "name == one"),
     ("beyond/run/tuned.py", "if not any(name == one or", "if any(name == one or"),
@@ -44,7 +61,7 @@ FAULTS = [
 ]  # fmt: skip
 SPACE = {
     "rate": LogUniform(1e-4, 1.0),
-    "share": Uniform(0.0, 1.0),
+    "share": Uniform(0, 1.0),
     "size": Choice(8, 16, 32),
     "n": LogUniform(1, 64),
 }
@@ -121,6 +138,22 @@ def test_tpe_looks_where_trials_were_good():
     assert late.between(0.03, 0.3).mean() > 0.45  # of the range it is a quarter
 
 
+def test_a_sampler_is_told_where_the_defaults_are_and_draws_by_its_seed():
+    samplers = [Sampler(SPACE, DEFAULT, tuning(sampler="tpe", sampler_seed=n)) for n in (0, 0, 1)]
+    for sampler in samplers:
+        sampler.begin(0.5)
+    one, same, other = ([sampler.ask() for _ in range(3)] for sampler in samplers)
+    assert one == same != other
+    (told, *_) = samplers[0]._study.trials
+    assert (told.params, told.value) == ({**DEFAULT, "size": 1}, 0.5)  # the place of 16
+
+
+def test_settings_have_three_figures():
+    rows = [values for _, values in asked(9)]
+    for name in ("rate", "share"):
+        assert [row[name] for row in rows] == [float(f"{row[name]:.3g}") for row in rows]
+
+
 def test_a_default_outside_of_its_range_is_refused():
     with pytest.raises(
         InputError, match=r"the default of rate must be in \[0.0001, 1\] log, got 2.0"
@@ -131,6 +164,8 @@ def test_a_default_outside_of_its_range_is_refused():
 def test_a_budget_of_compute_buys_trials():
     assert Tuning(epochs=60.0, n_seeds=3).count(Budget("epochs", 5.0)) == 4
     assert Tuning(epochs=59.0, n_seeds=3).count(Budget("epochs", 5.0)) == 3
+    assert Tuning(epochs=15.0, n_seeds=3).count(Budget("epochs", 5.0)) == 1
+    assert Tuning(epochs=0.3, n_seeds=1).count(Budget("epochs", 0.1)) == 3  # 2.9999999999999996
     assert Tuning().count(Budget("steps", 5.0)) == 20
     with pytest.raises(InputError, match=r"tune.epochs must be >= 15, what one trial costs"):
         Tuning(epochs=14.0, n_seeds=3).count(Budget("epochs", 5.0))
@@ -171,6 +206,23 @@ def test_an_outcome_is_the_mean_validation_score_of_these_seeds(cell):
     assert found.score != pytest.approx(rows["best_test_score"].mean())
     assert found.costs["flops"] == rows["flops"].sum()
     assert outcome(one.of_seeds([6, 8])) is None
+
+
+def test_a_trial_of_which_a_seed_failed_or_is_cut_is_no_finished_one(cell):
+    one = cell("backprop", seeds=[5, 6])
+    train([(one.of_seeds([5]), "backprop")])
+    train([(cell("backprop", seeds=[6], time_limit=1e-9), "backprop")])
+    assert (outcome(one).status, outcome(one).score) == ("failed", -inf)
+    (one.of_seeds([6]).folder / "curves.parquet").write_bytes(b"cut")
+    assert outcome(one) is None
+
+
+def test_a_trial_keeps_nothing_but_its_scores(cell):
+    one = cell("mono_forward", keep_weights=True, test_also={"prediction": ["sum"]})
+    (first,) = Tuned(one, "mono_forward", [], tuning()).trials
+    assert not first.cell.run.keep_weights
+    assert (first.cell.run.test_also, first.cell.arm.test_also) == (None, None)
+    assert first.cell.study.name == "trials"
 
 
 def test_a_trial_that_took_no_step_is_worse_than_every_other(cell):
@@ -231,6 +283,11 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     assert file["origin"]["trial"] == chosen
     assert file["origin"]["seeds"] == [1000, 1001]
     assert file["origin"]["validation_score"] == pytest.approx(max(scores), abs=1e-6)
+    defaults = file["origin"]["validation_score_of_the_defaults"]
+    assert defaults == pytest.approx(scores[0], abs=1e-6)
+    flops = [trial.outcome.costs["flops"] for trial in backprop.trials]
+    spent = file["origin"]["costs_of_all_trials"]["flops"]
+    assert spent == pytest.approx(sum(flops), rel=1e-5)
     tuned = found.get(backprop.cell.arm.id, backprop.cell)
     assert tuned.seeds == [0, 1]
     assert tuned.study == tmp_path / "s"
@@ -266,8 +323,10 @@ def test_other_tunings_of_an_arm_stay_listed(arms, tmp_path):
     tune(arms("backprop"), train, print)
     tune(arms("backprop", sampler_seed=1), train, print)
     tune(arms("backprop", n_trials=2), train, print)
+    tune(arms("backprop", n_trials=2, sampler="tpe"), train, print)
+    tune(arms("backprop", n_trials=2, first_seed=2000), train, print)
     rows = listed(tmp_path / "s/trials/trials.json")
-    assert len(rows) == 8
+    assert len(rows) == 4 + 4 + 2 + 2
     (tmp_path / "s/trials/trials.json").write_text("[{")
     with pytest.raises(InputError, match="cannot be read"):
         listed(tmp_path / "s/trials/trials.json")
