@@ -56,7 +56,10 @@ def rows_of(path: Path, key: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {said(error)}") from error
+        raise InputError(
+            f"{str(path)!r} cannot be read: {said(error)}; once it is deleted, the same tuning "
+            "writes it again"
+        ) from error
 
 
 def add_rows(path: Path, key: Callable[[Any], str], rows: Sequence[Mapping[str, Any]]) -> None:

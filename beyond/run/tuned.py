@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from beyond.catalog import PARTS
-from beyond.errors import InputError, require
+from beyond.errors import InputError, require, said
 from beyond.files import expanded, write_whole
 from beyond.installed import CONF
 from beyond.run.arm import Arm, shown
@@ -52,9 +53,12 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `write` wrote; `InputError` with the file if it is other than that."""
     try:
         found = yaml.safe_load(path.read_bytes())
-        return dict(found["settings"]), dict(found["origin"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{str(path)!r} has no tuned settings: {error!r}") from error
+        settings = {str(name): value for name, value in found["settings"].items()}
+        origin = dict(found["origin"])
+        _ = _told(origin["budget"]), int(origin["n_trials"])
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{str(path)!r} has no tuned settings: {said(error)}") from error
+    return settings, origin
 
 
 def folder_of(value: object) -> Path | None:
@@ -111,17 +115,24 @@ def overlaid(
         for name, value in tuned.items()
         if not any(name == one or name.startswith(f"{one}.") for one in fixed)
     }
+    for name in taken:
+        try:
+            reduce(getattr, name.split("."), arm.method)
+        except AttributeError as error:
+            raise InputError(f"{str(path)!r} has settings of another method: {name}") from error
     told = ", ".join(f"{name}={shown(value)}" for name, value in taken.items()) or "the defaults"
-    line = f"{place}: {told}, tuned in {origin.get('n_trials')} trials, from {path}"
+    line = f"{place}: {told}, tuned in {origin['n_trials']} trials, from {path}"
     budget = {arm.budget.currency: arm.budget.amount}
-    if origin.get("budget") != budget:
-        amounts = (
-            " ".join(f"{amount:g} {name}" for name, amount in one.items())
-            for one in (origin.get("budget") or {}, budget)
-        )
-        line += "; tuned for {}, not {}".format(*amounts)
+    if origin["budget"] != budget:
+        line += f"; tuned for {_told(origin['budget'])}, not {_told(budget)}"
     tell(line)
     return Cell.of(with_settings(cell.settings, taken), method)
+
+
+def _told(budget: Mapping[str, float]) -> str:
+    """Write a budget: "60 epochs"; `ValueError` for what is none."""
+    ((currency, amount),) = budget.items()
+    return f"{amount:g} {currency}"
 
 
 def fixed_by(typed: Iterable[str]) -> list[str]:

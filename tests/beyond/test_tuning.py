@@ -1,6 +1,7 @@
 """Equal tuning: the same trials for all, chosen on validation scores, at seeds of no report."""
 
 import json
+import re
 from math import inf
 
 import pandas as pd
@@ -56,9 +57,11 @@ FAULTS = [
     ("beyond/run/tuning.py", '("default", "sampler", "sampler_seed", "seeds", "trial")', '("default", "sampler", "sampler_seed", "trial")'),
     # a part of what was typed is searched all the same
     ("beyond/run/tuning.py", 'name == one or name.startswith(f"{one}.")', "name == one"),
+    ("beyond/run/tuned.py", '            reduce(getattr, name.split("."), arm.method)', "            _"),
     ("beyond/run/tuned.py", "if not any(name == one or", "if any(name == one or"),
     ("beyond/run/tuned.py", "name if part in PARTS and settings[part] else", "name if part in PARTS else"),
 ]  # fmt: skip
+ORIGIN = "origin: {n_trials: 6, budget: {steps: 2}}"
 SPACE = {
     "rate": LogUniform(1e-4, 1.0),
     "share": Uniform(0, 1.0),
@@ -396,9 +399,28 @@ def test_tuned_settings_of_a_part_that_was_replaced_are_refused(cell, published)
         overlaid(one, "backprop", published, ["optimizer=sgd"], print)
 
 
-def test_a_file_that_has_no_tuned_settings_is_named(cell, published):
-    (published / "image/digits/mlp-32/backprop.yaml").write_text("learning_rate: 1\n")
-    with pytest.raises(InputError, match=r"backprop.yaml' has no tuned settings"):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learning_rate: 1", "no tuned settings: KeyError: 'settings'"),
+        ("settings: 3", "no tuned settings: AttributeError: "),
+        ("{settings: {batch_size: 8}, origin: {}}", "no tuned settings: KeyError: 'budget'"),
+        ("{settings: {}, origin: {n_trials: 6, budget: 3}}", "no tuned settings: Attribute"),
+        ("{settings: {}, origin: {n_trials: 6, budget: {}}}", "no tuned settings: Value"),
+        ("{settings: {}, origin: {n_trials: 6, budget: {a: b}}}", "no tuned settings: Value"),
+        (f"{{settings: {{batchsize: 8}}, {ORIGIN}}}", "settings of another method: batchsize"),
+        (f"{{settings: {{optimizer._target_: os.system}}, {ORIGIN}}}", "settings of another"),
+        (
+            f"{{settings: {{optimizer.a.b: 8}}, {ORIGIN}}}",
+            "settings of another method: optimizer.a",
+        ),
+        (f"{{settings: {{3: 8}}, {ORIGIN}}}", "settings of another method: 3"),
+        ("\0", "no tuned settings: ReaderError"),
+    ],
+)
+def test_a_file_that_has_no_tuned_settings_is_named(text, told, cell, published):
+    (published / "image/digits/mlp-32/backprop.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"backprop.yaml' has {re.escape(told)}"):
         overlaid(cell("backprop"), "backprop", published, [], print)
 
 
