@@ -58,6 +58,7 @@ class Optimizer(ABC):
 class SGD(Optimizer):
     """Stochastic gradient descent with torch's momentum (Nesterov's: Sutskever et al., 2013).
 
+        g <- g + weight_decay w
         v <- momentum v + g          (v = g at the first step)
         w <- w - learning_rate v     (Nesterov: g + momentum v)
 
@@ -66,11 +67,13 @@ class SGD(Optimizer):
     momentum : float in [0, 1)
     nesterov : bool
         Needs momentum > 0.
+    weight_decay : float, >= 0
     """
 
     learning_rate: Annotated[OneOrEach[Positive], LogUniform(1e-3, 1.0)] = 0.1
     momentum: OneOrEach[BelowOne] = 0.0
     nesterov: bool = False
+    weight_decay: OneOrEach[NonNegative] = 0.0
 
     def __post_init__(self) -> None:
         moves = bool(np.all(numbers(self.momentum) > 0))  # pyright: ignore
@@ -82,6 +85,8 @@ class SGD(Optimizer):
     def update(
         self, gradient: Tensor, state: OptimizerState, params: Tensor
     ) -> tuple[Tensor, OptimizerState]:
+        if self.weight_decay:
+            gradient = add(gradient, params, numbers(self.weight_decay))
         if not self.momentum:
             return self.descend(params, gradient), state
         momentum = numbers(self.momentum)
@@ -178,6 +183,37 @@ class AdamW(Adam):
         return super().update(gradient, state, decayed)
 
 
+@settings(kw_only=True)
+class Lion(Optimizer):
+    """The sign of an interpolated momentum, all steps of one size (Chen et al., 2023, algorithm 2).
+
+        c <- beta1 m + (1 - beta1) g
+        w <- w - learning_rate (sign(c) + weight_decay w)
+        m <- beta2 m + (1 - beta2) g
+
+    Parameters
+    ----------
+    beta1, beta2 : float in [0, 1)
+    weight_decay : float, >= 0
+    """
+
+    learning_rate: Annotated[OneOrEach[Positive], LogUniform(3e-5, 0.03)] = 3e-4
+    beta1: OneOrEach[BelowOne] = 0.9
+    beta2: OneOrEach[BelowOne] = 0.99
+    weight_decay: OneOrEach[NonNegative] = 0.0
+
+    def init(self, params: Tensor) -> OptimizerState:
+        return {"mean": torch.zeros_like(params)}
+
+    def update(
+        self, gradient: Tensor, state: OptimizerState, params: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        beta1, beta2 = numbers(self.beta1), numbers(self.beta2)
+        sign = torch.lerp(state["mean"], gradient, each(1 - beta1, gradient)).sign_()
+        mean = torch.lerp(state["mean"], gradient, each(1 - beta2, gradient))
+        return self.descend(params, add(sign, params, numbers(self.weight_decay))), {"mean": mean}
+
+
 CHOICES = {
     "sgd": (SGD(), ""),
     "momentum": (SGD(learning_rate=0.03, momentum=0.9), ""),
@@ -185,4 +221,5 @@ CHOICES = {
     "rmsprop": (RMSprop(), ""),
     "adam": (Adam(), ""),
     "adamw": (AdamW(), ""),
+    "lion": (Lion(), ""),
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from beyond.errors import InputError
-from beyond.kits.optimizers import SGD, Adam, AdamW, RMSprop
+from beyond.kits.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from beyond.settings import per_replica
 
 FAULTS = [
@@ -29,6 +29,19 @@ FAULTS = [
         "self.descend(params, params, scale=numbers(self.weight_decay))",
         "params",
     ),
+    # weights grow
+    (
+        "beyond/kits/optimizers.py",
+        "gradient = add(gradient, params, numbers(self.weight_decay))",
+        "gradient = add(gradient, params, -numbers(self.weight_decay))",
+    ),
+    # the sign of the momentum, as it is kept
+    (
+        "beyond/kits/optimizers.py",
+        "each(1 - beta1, gradient)).sign_()",
+        "each(1 - beta2, gradient)).sign_()",
+    ),
+    ("beyond/kits/optimizers.py", "add(sign, params, numbers(self.weight_decay))", "sign"),
 ]
 
 R, N, STEPS = 3, 6, 100
@@ -40,6 +53,12 @@ OPTIMIZERS = [
         torch.optim.SGD,
         {"lr": 0.03, "momentum": 0.8, "nesterov": True},
     ),
+    (
+        SGD(learning_rate=0.03, momentum=0.8, nesterov=True, weight_decay=0.2),
+        torch.optim.SGD,
+        {"lr": 0.03, "momentum": 0.8, "nesterov": True, "weight_decay": 0.2},
+    ),
+    (SGD(learning_rate=0.05, weight_decay=0.2), torch.optim.SGD, {"lr": 0.05, "weight_decay": 0.2}),
     (RMSprop(), torch.optim.RMSprop, {"lr": 0.001, "alpha": 0.99, "eps": 1e-8}),
     (
         RMSprop(learning_rate=0.02, decay=0.7, epsilon=0.1),
@@ -60,7 +79,7 @@ OPTIMIZERS = [
         {"lr": 0.05, "weight_decay": 0.3},
     ),
 ]
-OURS = [ours for ours, _, _ in OPTIMIZERS]
+OURS = [*(ours for ours, _, _ in OPTIMIZERS), Lion(weight_decay=0.1)]
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)
@@ -105,16 +124,36 @@ def test_the_path_is_torchs(ours, theirs, settings, least_squares, close):
     )
 
 
+def test_lions_path_is_its_pseudocode_number_by_number(least_squares, close):
+    gradient, start = least_squares
+    weights, means = start.double().tolist(), torch.zeros(R, N).tolist()
+    lion = Lion(learning_rate=0.02, beta1=0.6, beta2=0.9, weight_decay=0.3)
+    path = follow(lion, gradient, start, 20)
+    for step in range(20):
+        slopes = gradient(torch.tensor(weights).to(start.dtype)).tolist()
+        for r in range(R):
+            for i, g in enumerate(slopes[r]):
+                mixed = 0.6 * means[r][i] + 0.4 * g
+                way = (mixed > 0) - (mixed < 0)
+                weights[r][i] -= 0.02 * (way + 0.3 * weights[r][i])
+                means[r][i] = 0.9 * means[r][i] + 0.1 * g
+        close(path[step], start.new_tensor(weights))
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "values"),
     [
-        *((kind, "learning_rate", (0.01, 0.03, 0.002)) for kind in (SGD, RMSprop, Adam, AdamW)),
+        *(
+            (kind, "learning_rate", (0.01, 0.03, 0.002))
+            for kind in (SGD, RMSprop, Adam, AdamW, Lion)
+        ),
         (SGD, "momentum", (0.9, 0.5, 0.1)),
         (RMSprop, "decay", (0.99, 0.9, 0.0)),
         *((kind, "epsilon", (1e-8, 1e-3, 1.0)) for kind in (RMSprop, Adam)),
         (Adam, "beta1", (0.9, 0.0, 0.99)),
         (Adam, "beta2", (0.999, 0.9, 0.99)),
-        (AdamW, "weight_decay", (0.01, 0.0, 3.0)),
+        *((kind, "weight_decay", (0.01, 0.0, 3.0)) for kind in (SGD, AdamW, Lion)),
+        *((Lion, name, (0.9, 0.0, 0.99)) for name in ("beta1", "beta2")),
     ],
 )
 def test_a_value_for_each_replica_is_separate_runs(kind, name, values, least_squares, close):
@@ -126,7 +165,7 @@ def test_a_value_for_each_replica_is_separate_runs(kind, name, values, least_squ
         close(together[:, replica], alone[:, replica], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW, Lion])
 def test_rates_must_be_one_or_one_for_each_replica(kind, least_squares):
     gradient, start = least_squares
     message = (
