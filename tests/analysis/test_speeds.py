@@ -4,6 +4,11 @@ import pytest
 
 from analysis.speeds import recorded
 
+FAULTS = [
+    ("analysis/speeds.py", 'runs[runs["status"] == "finished"]', "runs"),
+    ("analysis/speeds.py", "[list(CURRENCIES)].sum()", "[list(CURRENCIES)].mean()"),
+]
+
 
 def test_costs_are_sums_over_the_replicas_of_each_finished_run(study):
     study.cell("backprop")

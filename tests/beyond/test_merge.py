@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from beyond.errors import BusyError, InputError
 from beyond.run import merge
 from beyond.run.lock import held
+from beyond.run.main import main
 from beyond.run.merge import finished
 from beyond.run.record import hash_of
+from beyond.run.status import PLANNED, note_planned
 from beyond.run.tuning import note_trials, note_tuned, trials_of, tuned_of
 
 FAULTS = [
@@ -47,6 +50,23 @@ FAULTS = [
         "elif files := []:",
     ),
     ("beyond/run/merge.py", '(*kept, "manifest.json")', '("manifest.json", *kept)'),
+    # what is held here is anybody's, what was begun here goes on for ever
+    (
+        "beyond/run/merge.py",
+        'LEFT = ("lock", "lock.held", "state.pt", "manifest.json")',
+        'LEFT = ("state.pt", "manifest.json")',
+    ),
+    ("beyond/run/merge.py", '        (target.path / "state.pt").unlink(missing_ok=True)\n', ""),
+    ("beyond/run/merge.py", ' and not name.endswith(".part")', ""),
+    (
+        "beyond/run/merge.py",
+        "known(folder / place / PLANNED, str) | known(into / place / PLANNED, str)",
+        "known(into / place / PLANNED, str) | known(folder / place / PLANNED, str)",
+    ),
+    ("beyond/run/merge.py", " if (into / place / name).is_dir()}", "}"),
+    ("beyond/run/merge.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-1"),
+    ("beyond/run/merge.py", ', DATA: self.manifest["data_sha256"]}', "}"),
+    ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
     (
         "analysis/sentences.py",
@@ -57,13 +77,23 @@ FAULTS = [
 RUN = ("budget=steps", "budget.steps=1")
 
 
-@pytest.fixture
-def studies(beyond, tmp_path):
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
     """Two machines' folders: one arm of seeds 0 and 1, another that both have trained."""
-    for machine, seeds in (("a", "seeds=[0]"), ("b", "seeds=[1]")):
-        where = f"runs={machine}"
-        assert beyond("method=backprop", *RUN, seeds, where)[0] == 0
-        assert beyond("method=constant", *RUN, "seeds=1", where)[0] == 0
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        for machine, seeds in (("a", "seeds=[0]"), ("b", "seeds=[1]")):
+            for run in (("method=backprop", seeds), ("method=constant", "seeds=1")):
+                patched.setattr(sys, "argv", ["beyond", *run, *RUN, f"runs={machine}"])
+                main()
+    return folder
+
+
+@pytest.fixture
+def studies(recorded, tmp_path):
+    """A copy of them."""
+    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
     return tmp_path / "a/adhoc", tmp_path / "b/adhoc"
 
 
@@ -122,7 +152,50 @@ def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):
     told = list(merge.merge([first, second], first))
     assert told == [f"{second}: 1 of 2 finished cells are new"]
     assert len(finished(first)) == 3
-    assert list(merge.merge([first, second], first)) == [f"{second}: 0 of 2 finished cells are new"]
+    again = [f"{second}: 0 of 2 finished cells are new"]
+    assert list(merge.merge([first, second], first)) == again
+    assert list(merge.merge([first / ".." / first.name, second], first)) == again
+
+
+def test_what_a_machine_has_begun_is_left_behind_and_gone_on_with_nowhere(
+    studies, tmp_path, monkeypatch
+):
+    """A cell that is held here while it is copied, and was begun here before."""
+    source, target = (place / cell(studies[0], [0]).name for place in (studies[0], tmp_path / "c"))
+    here = {"lock": "", "lock.held": "", "state.pt": "theirs", "runs.parquet.part": "half"}
+    for name, text in here.items():
+        (source / name).write_text(text)
+    target.mkdir(parents=True)
+    (target / "lock").touch()
+    (target / "state.pt").write_text("ours")
+    number = (target / "lock").stat().st_ino
+    copied = shutil.copy2
+
+    def stopped(path, part):
+        if path.name == "seeds.json":  # of all but the manifest the last
+            raise KeyboardInterrupt
+        copied(path, part)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patched.setattr("shutil.copy2", stopped)
+        list(merge.merge([studies[0]], tmp_path / "c"))
+    assert (target / "runs.parquet").exists()
+    assert not (target / "manifest.json").exists()
+    list(merge.merge([studies[0]], tmp_path / "c"))
+    assert (target / "lock").stat().st_ino == number
+    assert not {"lock.held", "state.pt", "runs.parquet.part"} & {p.name for p in target.iterdir()}
+    assert target.name in finished(tmp_path / "c")
+
+
+def test_labels_are_of_what_is_there_and_those_that_were_there_stay(studies, tmp_path):
+    into = tmp_path / "both"
+    names = {seed: cell(study, [seed]).name for seed, study in enumerate(studies)}
+    note_planned(into, {names[0]: "ours", "x-1": "to come"})
+    for study in studies:
+        note_planned(study, {**dict.fromkeys(names.values(), study.parent.name), "y-1": "theirs"})
+    list(merge.merge(studies, into))
+    told = {names[0]: "ours", names[1]: "a", "x-1": "to come"}
+    assert json.loads((into / PLANNED).read_text()) == told
 
 
 def test_what_is_not_finished_is_left_out_and_told(studies, tmp_path):
@@ -147,9 +220,10 @@ def shifted(folder, by, **manifest):
     altered(folder, tables=tables, **manifest)
 
 
-def test_tables_of_one_cell_that_differ_are_refused(studies, tmp_path):
+@pytest.mark.parametrize("by", [0.5, 1e-3])
+def test_tables_of_one_cell_that_differ_are_refused(by, studies, tmp_path):
     folder = cell(studies[1], [0], "constant")
-    shifted(folder, 0.5, n_replicas=64)
+    shifted(folder, by, n_replicas=64)
     refusal = (
         f"{studies[0] / folder.name} and {folder} are one cell with other curves, runs: delete"
     )
@@ -159,7 +233,7 @@ def test_tables_of_one_cell_that_differ_are_refused(studies, tmp_path):
     assert not (tmp_path / "both").exists()
 
 
-@pytest.mark.parametrize("otherwise", [{"n_replicas": 64}, {"processor": "another"}])
+@pytest.mark.parametrize("otherwise", [{name: "another"} for name in merge.ROUNDING])
 def test_a_cell_that_differs_by_rounding_counts_once_and_is_told(otherwise, studies, tmp_path):
     first, second = (cell(study, [0], "constant") for study in studies)
     shifted(second, 1e-6)
@@ -225,7 +299,11 @@ def test_shared_seeds_and_other_code_are_refused(into, studies, tmp_path, beyond
         InputError, match=r"are seeds of one arm, backprop, made by other methods/backprop.py:"
     ):
         list(merge.merge(studies, tmp_path / into))
-    altered(folder, sources=made, seeds=[0, 1])
+    data = json.loads((folder / "manifest.json").read_text())["data_sha256"]
+    altered(folder, sources=made, data_sha256="0")
+    with pytest.raises(InputError, match="made by other its data: train one of them again"):
+        list(merge.merge(studies, tmp_path / into))
+    altered(folder, data_sha256=data, seeds=[0, 1])
     with pytest.raises(InputError, match=r" both have seeds 0 of one arm, backprop: delete"):
         list(merge.merge(studies, tmp_path / into))
     assert not (tmp_path / "both").exists()

@@ -28,6 +28,7 @@ FAULTS = [
     ("beyond/run/outlook.py", "return len(self.rows) > ROWS", "return False"),
     ("beyond/run/outlook.py", "range(len(trials), len(trials) + n)", "range(len(trials), n)"),
     ("hydra_plugins/beyond_cells/sweeper.py", "if not done and arm.n_trials > 1", "if not done"),
+    ("beyond/run/status.py", 'if last and last["of"] == "budget" else', "if last else"),
     # what is begun is paid for again
     ("beyond/run/outlook.py", "seconds * (1 - share))", "seconds)"),
     ("beyond/run/outlook.py", "(seconds or 0.0) * (1 - share)", "(seconds or 0.0)"),
@@ -43,7 +44,6 @@ FAULTS = [
         "        self._paper()\n        every",
         "        every",
     ),
-    ("analysis/speeds.py", 'runs[runs["status"] == "finished"]', "runs"),
 ]
 QUARTER = "2026-11-27 10:00:00,000 INFO spent 0.2500 of budget, validation 0.1000\n"
 SILENT = "hydra.sweeper.publish=analysis.tables.load"
@@ -200,6 +200,9 @@ def test_what_is_begun_is_told_with_what_it_has_saved(tmp_path):
     assert progress(tmp_path, stack) == (0.25, "25% done")
     with held(tmp_path / "lock"):
         assert progress(tmp_path, stack) == (0.0, "running")
+    # what it learns first is not paid from its budget
+    (tmp_path / "log.txt").write_text(QUARTER.replace("budget", "pre-training"))
+    assert progress(tmp_path, stack) == (0.0, "begun")
 
 
 def test_a_stack_that_is_begun_is_told_of_each_of_its_cells(beyond, tmp_path):

@@ -40,6 +40,13 @@ FAULTS = [
     ("beyond/run/record.py", "if whole and told else None", "if whole else None"),
     ("beyond/run/record.py", "            manifest.unlink()", "            pass"),
     ("beyond/run/record.py", '"tables": tables}', '"tables": {}}'),
+    ("beyond/run/record.py", '"sources", "data_sha256")', '"sources")'),
+    # what a drive refuses for a moment is deleted
+    (
+        "beyond/run/record.py",
+        "        except OSError:\n            raise\n        except Exception:",
+        "        except Exception:",
+    ),
     ("beyond/run/record.py", "json.dumps(list(seeds))", "json.dumps([])"),
     ("beyond/run/record.py", '(is_held(self.path / "lock") or self.finished)', "True"),
     ("beyond/run/lock.py", "        _acquire(lock := SoftFileLock(marker), patience)\n", ""),
@@ -205,6 +212,18 @@ def test_a_state_that_is_cut_is_not_gone_on_from(length, tmp_path):
     assert other.unusable == "its saved state cannot be read"
 
 
+def test_a_state_that_cannot_be_read_just_now_stays(tmp_path, monkeypatch):
+    RunFolder(tmp_path, save_every=0).add(progress(0))
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output error"):  # noqa: PT012
+        patched.setattr(torch, "load", fail)
+        RunFolder(tmp_path).resume()
+    assert RunFolder(tmp_path).resume() is not None
+
+
 def test_a_state_of_another_kind_is_not_gone_on_from(tmp_path):
     torch.save([1, 2], tmp_path / "state.pt")
     other = RunFolder(tmp_path)
@@ -237,6 +256,16 @@ def test_a_manifest_that_is_none_leaves_the_run_unfinished(manifest, folder):
     assert folder.resume() is None
     assert folder.unusable == "its tables are not those that its manifest names"
     assert "manifest.json" not in files(folder)
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    ["run_id", "status", "reasons", "identity", "settings", "seeds", "sources", "data_sha256"],
+)
+def test_a_manifest_that_lacks_what_plans_read_leaves_the_run_unfinished(lacking, folder):
+    folder.add(progress(0, snapshot=False))
+    folder.close({name: told for name, told in MANIFEST.items() if name != lacking})
+    assert folder.manifest() is None
 
 
 @pytest.mark.parametrize("table", [*TABLES, "predictions"])

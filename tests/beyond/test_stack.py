@@ -8,7 +8,8 @@ from beyond import catalog
 from beyond.run import stack
 from beyond.run.cell import Cell
 from beyond.run.record import RunFolder
-from beyond.run.runner import train_cell, train_stack
+from beyond.run.runner import INTERRUPTED, train_cell, train_stack
+from beyond.run.training import Training
 from beyond.run.worker import Planned, Worker
 from methods.backprop import Backprop
 
@@ -188,6 +189,12 @@ def test_a_cell_that_diverges_is_charged_what_it_has_spent(make):
     assert train_cell(alone, False, QUIET, shown=False) == "diverged"
     assert_alike(together[0], alone)
     assert table(alone, "runs")["unspent"].min() > 0.5
+    cut = [make("cut", **one, budget=("epochs", 2)) for one in told]
+    asked = iter([False] * 60)
+    assert train_stack(cut, False, QUIET, stop=lambda: next(asked, True)) == [INTERRUPTED]
+    assert train_stack(cut, False, QUIET) == ["diverged", "finished"]
+    for one, other in zip(together, cut, strict=True):
+        assert_alike(one, other, check_exact=True)
 
 
 @pytest.mark.parametrize("n_recorded", [0, 1, 2])
@@ -213,7 +220,10 @@ def test_what_interrupts_the_recording_changes_nothing(make, monkeypatch, n_reco
     left = {cell.run_id for cell in cut if not RunFolder(cell.folder).finished}
     assert len(left) == 2 - n_recorded
     assert stack.to_train(cut, left) == [cut]
+    steps = list[object]()
+    monkeypatch.setattr(Training, "advance", steps.append)
     assert train_stack(cut, False, QUIET) == ["finished"] * (2 - n_recorded)
+    assert steps == []  # all were taken before
     for one, other in zip(whole, cut, strict=True):
         assert_alike(one, other, check_exact=True)
     assert not list(cut[0].study.glob("stack*"))

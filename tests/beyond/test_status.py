@@ -18,6 +18,12 @@ FAULTS = [
     # cells that other seeds took the place of are missing for ever
     ("beyond/run/status.py", 'or name.partition("-")[0] not in arms', "or True"),
     ("beyond/run/status.py", "seconds / len(running)", "seconds"),
+    ("beyond/run/status.py", ' and one.state != "skipped"]', "]"),
+    ("beyond/run/status.py", "one.left or mean(done) for", "one.left or 0.0 for"),
+    ("beyond/run/status.py", '("missing", "interrupted") for', '("missing",) for'),
+    ("beyond/run/status.py", 'errors="replace"', 'errors="strict"'),
+    ("beyond/run/status.py", "{**earlier, **labels}", "{**labels, **earlier}"),
+    ("beyond/run/status.py", ' and not (study / name / "manifest.json").exists()', ""),
     ("beyond/run/status.py", "[DATA] * other_data", "[]"),
     ("beyond/run/status.py", "in (study / TRIALS, study)", "in (study,)"),
     ("beyond/run/status.py", "alike[:LISTED]", "alike"),
@@ -133,6 +139,14 @@ def test_the_last_score_is_told_where_a_line_has_none(study):
     assert told == "interrupted: one: 60% of budget, validation 0.7, about 4.0 s left"
 
 
+def test_what_another_process_trains_is_not_finished(study):
+    for name, manifest in (("a-1", DONE), ("b-1", None), ("c-1", None)):
+        folder = study(name, name, manifest)
+        if name != "c-1":  # a killed process leaves it
+            (folder / status.TRAINER).touch()
+    assert status.elsewhere(study.folder, ["a-1", "b-1", "c-1", "d-1"]) == ["b-1"]
+
+
 def test_a_log_is_read_as_it_is_written():
     for share, score, of in ((0.25, 0.5, "budget"), (0.1, float("nan"), "pre-training")):
         found = status.SPENT.match("2026-11-27 10:00:00,000 INFO " + status.said(share, score, of))
@@ -191,6 +205,15 @@ def test_what_is_left_is_shared_by_what_is_running(study):
     assert first.endswith("; about 25 s left, if cells are alike")  # (10 + 10 + 30) / 2
 
 
+def test_a_cell_of_which_no_pace_is_known_takes_what_others_took(study):
+    study("a-1", "done", DONE)
+    study("b-1", "left out", {**DONE, "status": "skipped", "wall_seconds": 0.1})
+    study("c-1", "cut")
+    with held(study("d-1", "begun") / "lock"):
+        first = next(status.lines(study.folder))
+    assert first.endswith("; about 60 s left, if cells are alike")
+
+
 def test_what_is_learnt_first_says_nothing_of_what_is_left(study):
     text = log(
         ("10:00:00,000", "0.1000 of pre-training"),
@@ -216,6 +239,18 @@ def test_files_that_are_cut_are_as_if_they_were_not_there(spoilt, study):
     for name in ("manifest.json", "log.txt", "../stale.json"):
         (folder / name).write_text(spoilt)
     assert [one.state for one in status.states(study.folder)] == ["interrupted"]
+
+
+def test_a_log_that_is_no_text_in_part_is_read_as_far_as_it_is(study):
+    folder = study("a-1", "one")
+    (folder / "log.txt").write_bytes(b"\xff\n" + log(("10:00:00,000", "0.5000 of budget")).encode())
+    assert [one.told for one in status.states(study.folder)] == ["50% of budget"]
+
+
+def test_the_label_of_the_last_plan_counts(study):
+    study("a-1", "backprop")
+    status.note_planned(study.folder, {"a-1": "digits: backprop"})
+    assert [one.label for one in status.states(study.folder)] == ["digits: backprop"]
 
 
 def test_no_study_is_one_line(tmp_path, beyond):

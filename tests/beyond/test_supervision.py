@@ -14,6 +14,7 @@ from platform import node
 import pandas as pd
 import pytest
 
+from beyond import catalog
 from beyond.run.interruption import WORD, Interrupted, raising
 from beyond.run.record import TRAINER, RunFolder
 from beyond.run.stack import home
@@ -26,6 +27,14 @@ FAULTS = [
     ("beyond/run/supervision.py", "if _trainer(stack) == pid)", "if stack)"),
     # all are started again for ever
     ("beyond/run/supervision.py", "        if vain == VAIN:", "        if vain < 0:"),
+    (
+        "beyond/run/supervision.py",
+        "vain = vain + 1 if len(ended) == before else 0",
+        "vain = vain + 1",
+    ),
+    ("beyond/run/supervision.py", "                vain = 0\n", ""),
+    ("beyond/run/supervision.py", "[LOST] * sum(map(len, left))", "[LOST]"),
+    ("beyond/run/supervision.py", "if len(cells) > 1 and home(cells).exists():", "if False:"),
     # the cells of one program share its fate
     ("beyond/run/supervision.py", "return [[planned] for planned in stack]", "return []"),
     # the last to die is at fault
@@ -106,6 +115,14 @@ def test_a_cell_that_kills_its_process_twice_has_failed(times, study, monkeypatc
     assert not list(folder.glob(f"*/{TRAINER}"))
 
 
+def test_each_cell_that_kills_its_process_fails_by_itself(study, monkeypatch):
+    folder, plan = study
+    fatal = [plan("backprop"), plan("constant")]
+    launch = Launcher(*fatal, times=4, monkeypatch=monkeypatch)
+    assert shared([[one] for one in fatal], launch, folder) == ["failed"] * 2
+    assert [len(stacks) for stacks in launch.launched] == [2, 2, 1, 1]
+
+
 def test_cells_of_one_program_are_tried_one_by_one(study, monkeypatch):
     folder, plan = study
     stack = [plan(batch_size=size) for size in (8, 16)]
@@ -120,7 +137,8 @@ def test_cells_of_one_program_are_tried_one_by_one(study, monkeypatch):
 def test_deaths_of_nobody_knows_what_end_in_a_line(study, monkeypatch, capsys):
     folder, plan = study
     launch = Launcher(times=9, monkeypatch=monkeypatch)
-    assert shared([[plan()]], launch, folder) == [LOST]
+    stacks = [[plan()], [plan(batch_size=size) for size in (8, 16)]]
+    assert shared(stacks, launch, folder) == [LOST] * 3
     assert len(launch.launched) == 3
     told = "workers were killed 3 times, and nothing was finished in between"
     assert capsys.readouterr().err.splitlines()[-1] == told
@@ -137,6 +155,35 @@ def test_what_is_finished_when_a_worker_dies_counts(study, monkeypatch):
         return [worker(None)]
 
     assert shared([[good], [fatal]], launch, folder) == ["finished"] * 2
+
+
+def test_a_stack_that_was_begun_is_launched_again_as_it_was(study):
+    folder, plan = study
+    momentum = catalog.read("optimizer", "momentum")
+    stack = [plan(optimizer={**momentum, "learning_rate": rate}) for rate in (0.1, 0.2)]
+    home([planned.cell for planned in stack]).mkdir(parents=True)
+    launched = []
+
+    def launch(worker):
+        launched.append(worker.stacks)
+        if len(launched) == 1:
+            Worker([stack[:1]])(None)
+            raise BrokenExecutor
+        return [worker(None)]
+
+    assert shared([stack], launch, folder) == ["finished"] * 2
+    assert launched == [[stack], [stack]]
+
+
+def test_workers_may_be_killed_as_often_as_something_is_finished_in_between(study):
+    folder, plan = study
+    stacks = [[plan("backprop", batch_size=size)] for size in (1, 2, 4, 8, 16)]
+
+    def launch(worker):
+        Worker(worker.stacks[:1])(None)
+        raise BrokenExecutor
+
+    assert shared(stacks, launch, folder) == ["finished"] * 5
 
 
 def test_a_cell_is_lost_once_and_not_if_another_worker_trains_it(study):

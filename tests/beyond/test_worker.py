@@ -46,8 +46,15 @@ def test_what_tells_a_cell_from_the_others_begins_its_line(planned, capsys):
     assert capsys.readouterr().err.startswith("seeds 0: finished, ")
 
 
-def test_a_cell_that_another_process_trains_is_left_to_it(planned):
-    cells = planned("backprop", "constant")
+def test_a_cell_that_another_process_trains_is_left_to_it(planned, monkeypatch):
+    cells, tries = planned("backprop", "constant"), list[object]()
+
+    def tried(stack, *others, **more):
+        tries.append(stack)
+        assert len(tries) < 10, "it is tried again and again"
+        return train_stack(stack, *others, **more)
+
+    monkeypatch.setattr("beyond.run.worker.train_stack", tried)
     first = cells[0][0].cell
     with RunFolder(first.folder).locked(first.seeds):
         assert Worker(cells)(None) == ["finished"]
