@@ -25,6 +25,12 @@ class UnsupportedError(Exception):
     """A method cannot serve this task or network. The message says why, in one line."""
 
 
+def unwritable(folder: object, error: OSError) -> InputError:
+    """What to raise where nothing can be written into a folder of runs."""
+    allowed = f"runs must be a folder that can be written, got {str(folder)!r}"
+    return InputError(f"{allowed} ({error.strerror})")
+
+
 def require(name: str, allowed: str, value: object, ok: bool) -> None:
     """Raise `InputError` naming parameter, allowed range and value got, unless `ok`."""
     if not ok:

@@ -173,6 +173,7 @@ def call(beyond, monkeypatch, capsys):
         +tune=equal tune.first_seed=9 -> tune.first_seed must be such that no seed of a trial is one of the report's (0 to 9), got 9
         +tune=equal tune.epochs=1 -> tune.epochs must be >= 300, what one trial costs (3 seeds of 100), got 1.0
         +tune=equal tune.nope=3 -> unknown key 'tune.nope'; known: n_trials, epochs, sampler,
+        satus runs/adhoc -> an argument must be setting=value, or plan, status or merge in the first place, got 'satus'
         tune.n_trials=3 -> tune.n_trials must be left out without +tune=equal
         +tune=equal tuned=true -> tuned must be left out where arms are tuned, got True
         tuned=missing -> tuned must be true, false, or a folder that is there, got 'missing'
@@ -239,8 +240,8 @@ PLACES = cases(
     beyond method=constant {" ".join(STEPS)} runs=loop -> beyond: runs must be a folder that can be written, got 'loop/adhoc/
     beyond method=constant {" ".join(STEPS)} runs={LONG} -> beyond: File name too long: 'xxx
     beyond method=constant {" ".join(STEPS)} study_name={LONG} -> beyond: File name too long: 'runs/xxx
-    beyond -m method=constant {" ".join(STEPS)} runs=file -> beyond: Not a directory: 'file/adhoc'
-    beyond -m method=constant {" ".join(STEPS)} runs=loop -> beyond: Too many levels of symbolic links: 'loop/adhoc'
+    beyond -m method=constant {" ".join(STEPS)} runs=file -> beyond: runs must be a folder that can be written, got 'file/adhoc' (Not a directory)
+    beyond -m method=constant {" ".join(STEPS)} runs=loop -> beyond: runs must be a folder that can be written, got 'loop/adhoc' (Too many
     """
 )
 

@@ -40,6 +40,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     if (refused := _refused(error)) is not None:
         return str(refused)
     text = " ".join(str(error).split())
+    if nameless := re.match(r"Error parsing override '(.*)' missing EQUAL at", text):
+        commands = "plan, status or merge in the first place"
+        return f"an argument must be setting=value, or {commands}, got {nameless[1]!r}"
     if missing := re.match(r"Missing mandatory value: .*full_key: ([\w.]+)", text):
         return f"{missing[1]} must be given"
     if raised := re.match(

@@ -187,6 +187,8 @@ def follower(named: str | None) -> type[Live] | None:
     found = KNOWN.get(named) or find("follow", named)
     kind = isinstance(found, type) and issubclass(found, Live)
     require("follow", "a class derived from beyond.run.live.Live", named, kind)
+    lacking = ", ".join(sorted(found.__abstractmethods__))
+    require("follow", f"a class that has {lacking} too", named, not lacking)
     if found.PACKAGE and find_spec(found.PACKAGE) is None:
         raise InputError(
             f"follow={named} needs the package {found.PACKAGE}: "
@@ -197,11 +199,10 @@ def follower(named: str | None) -> type[Live] | None:
 
 @contextmanager
 def following(
-    live: Live | None, runs: Sequence[Row], tell: Callable[[str], None]
+    kind: type[Live] | None, study: Path, runs: Sequence[Row], tell: Callable[[str], None]
 ) -> Iterator[Callable[[Progress], None]]:
     """Let a follower follow; yield what is to be told each progress."""
-    left = [live] if live is not None else []
-    ended: list[Row] = []
+    left, ended = list[Live](), list[Row]()
 
     def call(name: str, *given: Any) -> None:
         for one in list(left):
@@ -210,6 +211,12 @@ def following(
             except STRANGE as error:
                 left.remove(one)
                 tell(f"{type(one).__name__} no longer follows: {said(error)}")
+
+    if kind is not None:
+        try:
+            left.append(kind(study))
+        except STRANGE as error:
+            tell(f"{kind.__name__} does not follow: {said(error)}")
 
     def move(progress: Progress) -> None:
         ended.extend(progress.runs)

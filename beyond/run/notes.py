@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from beyond.errors import BusyError, InputError, said
+from beyond.errors import BusyError, InputError, said, unwritable
 from beyond.files import write_whole
 from beyond.run.lock import held
 
@@ -21,14 +21,17 @@ def holding(folder: Path, lock: str = NOTES) -> Iterator[None]:
     """Hold the notes of a folder, or its report, from reading to writing: what others write
     meanwhile is not lost.
 
-    `BusyError` if another process has them for much longer than that takes.
+    `BusyError` if another process has them for much longer than that takes; `InputError` if nothing
+    can be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder / lock, PATIENCE[lock]))
         except TimeoutError:
             raise BusyError(f"another process holds {str(folder / lock)!r}") from None
+        except OSError as error:
+            raise unwritable(folder, error) from None
         yield
 
 
@@ -53,7 +56,7 @@ def rows_of(path: Path, key: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
     """
     try:
         return {key(row): dict(row) for row in json.loads(path.read_bytes())}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

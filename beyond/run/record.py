@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from beyond.contracts import TargetKind
-from beyond.errors import BusyError, InputError
+from beyond.errors import BusyError, unwritable
 from beyond.files import PART, write_whole
 from beyond.run.lock import PATIENCE, held, is_held
 from beyond.run.loop import Progress
@@ -151,10 +151,7 @@ class RunFolder:
             except TimeoutError:
                 raise BusyError(f"another process is writing {str(self.path)!r}") from None
             except OSError as error:
-                raise InputError(
-                    f"runs must be a folder that can be written, got {str(self.path)!r} "
-                    f"({error.strerror})"
-                ) from None
+                raise unwritable(self.path, error) from None
             try:
                 yield caveat
             finally:

@@ -208,8 +208,8 @@ def _followed(
         {**identity, "seed": seed, "label": labels[identity["run_id"]]}
         for identity, seed in zip(setup.identities, setup.seeds, strict=True)
     ]
-    live = kind and kind(first.study)
-    with following(live, runs, lambda line: say(console, f"{first.label}: {line}")) as follow:
+    tell = lambda line: say(console, f"{first.label}: {line}")  # noqa: E731
+    with following(kind, first.study, runs, tell) as follow:
         yield follow
 
 

@@ -68,7 +68,6 @@ class Schedule:
             Whether cells that other processes train are waited for, and trained here if those end
             before: what follows depends on them.
         """
-        study.mkdir(parents=True, exist_ok=True)
         note_planned(study, self.labels)
         statuses, count = list[str](), Count(study, self.left)
         if self.stacks:

@@ -233,7 +233,6 @@ class CellSweeper(BasicSweeper):
         from beyond.run.tuning import tune
 
         folder, arms = self.folder / TRIALS, self._tunings(asked)
-        folder.mkdir(parents=True, exist_ok=True)
         note_planned(self.folder, {one.cell.run_id: one.cell.arm.label for one in asked})
 
         def train(trials: list[tuple[Cell, str]]) -> None:

@@ -16,6 +16,7 @@ from beyond.run.runner import train_stack
 
 FAULTS = [
     ("beyond/run/live.py", "left.remove(one)", "pass"),
+    ("beyond/run/live.py", "named, not lacking)", "named, True)"),
     ("beyond/run/live.py", "ended.extend(progress.runs)", "pass"),
     ("beyond/run/live.py", "if isfinite(value):", "if True:"),
     ("beyond/run/live.py", "find_spec(found.PACKAGE) is None", "False"),
@@ -49,6 +50,15 @@ class Failing(Recording):
     def checkpoint(self, curves, layers):
         self.told.append(("failed",))
         raise ValueError("no room")
+
+
+class Stillborn(Recording):
+    def __init__(self, study):
+        raise ValueError("no server")
+
+
+class Half(live.Live):
+    def begin(self, runs): ...
 
 
 class Numbers(live.Means):
@@ -129,6 +139,20 @@ def test_means_are_of_a_cells_replicas(follow):
     # an update has no direction before the first step
     assert (cells[0].run_id, 0, "update_cosine/network") not in Numbers.logged
     assert (cells[0].run_id, 3, "update_cosine/network") in Numbers.logged
+
+
+def test_one_that_cannot_be_made_is_done_without(follow):
+    cells, said = follow(Stillborn, 0.1)
+    assert said.splitlines()[0].endswith("Stillborn does not follow: ValueError: no server")
+    assert not Recording.told
+    assert RunFolder(cells[0].folder).finished
+
+
+def test_one_that_lacks_methods_is_refused(monkeypatch):
+    monkeypatch.setattr(live, "Half", Half, raising=False)
+    monkeypatch.setattr(Half, "__module__", "beyond.run.live")
+    with pytest.raises(InputError, match="that has checkpoint, end too"):
+        live.follower(f"{HERE}Half")
 
 
 def test_one_that_fails_is_let_go_of_with_a_line(follow):
