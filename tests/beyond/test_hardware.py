@@ -1,6 +1,7 @@
 """Oracles: a run on a device that is pretended, beside the CPU's; torch's own refusals."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -9,7 +10,17 @@ import torch.nn.functional as F
 from beyond import api, catalog
 from beyond.contracts import Method, Signal
 from beyond.errors import InputError
-from beyond.hardware import HOST, Hardware, moved, out_of_memory, present, within_memory
+from beyond.hardware import (
+    CACHE_BYTES,
+    DEVICE_BYTES,
+    HOST,
+    Hardware,
+    moved,
+    out_of_memory,
+    present,
+    within_memory,
+)
+from beyond.ledger import Ledger
 from beyond.problem import Problem
 from beyond.run import loop
 from beyond.run.cell import prepare
@@ -56,6 +67,21 @@ FAULTS = [
         "population.float()",
     ),
     ("beyond/kits/variation.py", "        swap = swap.to(candidates.dtype)\n", ""),
+    # the yardstick, the host and what is told of them
+    (
+        "beyond/hardware.py",
+        'self if self.precision == "float64" else replace(self, precision="float32")',
+        'replace(self, precision="float32")',
+    ),
+    ("beyond/hardware.py", 'device="cpu", draws="host")', 'device="cpu")'),
+    ("beyond/hardware.py", "GB = 10**9", "GB = 1 << 30"),
+    # a bound that is none, or at which nothing is evaluated
+    ("beyond/hardware.py", "return min(usual, self.max_memory or usual)", "return usual"),
+    ("beyond/hardware.py", "max(1, min(usual, self", "(min(usual, self"),
+    ("beyond/hardware.py", "size > self.max_memory:", "size >= self.max_memory:"),
+    ("beyond/hardware.py", "return getattr(torch, self.precision).itemsize", "return 4"),
+    ("beyond/hardware.py", 'CACHE_BYTES if self.device == "cpu" else DEVICE_BYTES', "CACHE_BYTES"),
+    ("beyond/hardware.py", "dtype if value.is_floating_point() else None", "dtype"),
     ("beyond/hardware.py", "    return compute(size // 2)\n", "    return compute(size)\n"),
     # half precision is kept, reaches what is in double, or the yardstick; or is not there
     ("beyond/hardware.py", "single(values) if self.precision", "values if self.precision"),
@@ -271,6 +297,61 @@ def test_what_is_there_is_one_arm_and_what_is_another_is_another(monkeypatch):
 def test_by_default_a_run_is_on_the_cpu():
     run = RunSettings()
     assert Hardware.of(run.device, run.draws) == HOST
+
+
+def test_the_same_elsewhere_and_more_exactly():
+    there = Hardware("cuda", "device", "bfloat16")
+    assert there.on_host == Hardware(precision="bfloat16")
+    assert there.exact == Hardware("cuda", "device")
+    assert Hardware(precision="float64").exact == Hardware(precision="float64")
+    assert [Hardware.of("cuda", draws).draws for draws in (None, "host")] == ["device", "host"]
+
+
+def test_what_is_other_than_by_default_is_told():
+    assert Hardware.of("cpu", max_memory=0.5) == Hardware(max_memory=500_000_000)
+    assert HOST.differing == []
+    assert Hardware(max_memory=500_000_000).differing == ["max_memory=0.5"]
+    assert Hardware("cuda", "host", "float64").differing == [
+        *("device=cuda", "draws=host", "precision=float64")
+    ]
+
+
+def test_bytes_are_of_a_chunk_and_of_what_is_evaluated_at_once():
+    chunks = {
+        HOST: CACHE_BYTES,
+        Hardware("cuda"): DEVICE_BYTES,
+        Hardware(max_memory=1000): 1000,
+        Hardware(max_memory=1 << 40): CACHE_BYTES,
+    }
+    assert {one: one.chunk_bytes for one in chunks} == chunks
+    few = Hardware(max_memory=1000)
+    assert [few.at_once(8, size) for size in (1, 200, 1000, 1001)] == [8, 5, 1, 1]
+    assert HOST.at_once(8, 1 << 60) == 8
+    few.require_room(1000, "weights")
+    with pytest.raises(MemoryError, match="weights take 1e-06 GB, max_memory is 1e-06"):
+        few.require_room(1001, "weights")
+    sizes = {one: Hardware(precision=one).itemsize for one in ("float32", "float64", "bfloat16")}
+    assert sizes == {"float32": 4, "float64": 8, "bfloat16": 2}
+
+
+class Pair(NamedTuple):
+    """Two that are moved."""
+
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+def test_what_is_moved_keeps_its_kind_and_its_whole_numbers():
+    real, whole = torch.ones(2), torch.ones(2, dtype=torch.int64)
+    value = {"pair": Pair(real, whole), "list": [real, (whole, 3)], "name": "x"}
+    made = moved(value, "cpu", torch.float64)
+    assert isinstance(made["pair"], Pair)
+    assert [one.dtype for one in made["pair"]] == [torch.float64, torch.int64]
+    assert made["list"][0].dtype is torch.float64
+    assert made["list"][1][1:] == (3,)
+    assert made["name"] == "x"
+    state = Ledger(seconds=1.0)
+    assert moved(state, "cpu") == state
 
 
 def test_draws_on_the_device_are_made_there():

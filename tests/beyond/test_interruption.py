@@ -49,6 +49,11 @@ FAULTS = [
         "bool(self.told)",
     ),
     ("beyond/run/interruption.py", "        if number in heeded:\n", "        if number:\n"),
+    (
+        "beyond/run/interruption.py",
+        "Listening(home if parent_process() else os.getppid())",
+        "Listening(home)",
+    ),
     # each process takes a second to end
     ("beyond/run/interruption.py", "    atexit.register(gc.freeze)", "    pass"),
     ("beyond/run/main.py", "    end_without_search()\n", ""),
@@ -256,6 +261,15 @@ def test_every_paper_is_told_of_signals(beyond, monkeypatch):
     assert status == 128 + signal.SIGTERM
     assert told == "beyond: interrupted by SIGTERM; the same command goes on from what is saved\n"
     assert [command[-2:] for command in commands] == [["+paper=deep_linear", "seeds=2"]]
+
+
+@pytest.mark.parametrize("started_by", [None, "another process of ours"])
+def test_a_worker_lives_as_long_as_who_launched_it_or_who_started_it(started_by, monkeypatch):
+    """A cluster's job is started by another process than the one that asked for it."""
+    monkeypatch.setattr("beyond.run.interruption.parent_process", lambda: started_by)
+    monkeypatch.setattr("beyond.run.interruption._leave_with", lambda _: None)
+    with listening(1234) as told:
+        assert told.parent == (1234 if started_by else os.getppid())
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch):

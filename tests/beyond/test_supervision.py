@@ -17,8 +17,9 @@ import pytest
 from beyond import catalog
 from beyond.run.interruption import WORD, Interrupted, raising
 from beyond.run.record import TRAINER, RunFolder
+from beyond.run.runner import INTERRUPTED
 from beyond.run.stack import home
-from beyond.run.supervision import _watched, shared
+from beyond.run.supervision import _training, _watched, shared
 from beyond.run.worker import LOST, Planned, Worker
 
 FAULTS = [
@@ -35,6 +36,12 @@ FAULTS = [
     ("beyond/run/supervision.py", "                vain = 0\n", ""),
     ("beyond/run/supervision.py", "[LOST] * sum(map(len, left))", "[LOST]"),
     ("beyond/run/supervision.py", "if len(cells) > 1 and home(cells).exists():", "if False:"),
+    (
+        "beyond/run/supervision.py",
+        "if INTERRUPTED not in returned:",
+        "if returned != [INTERRUPTED]:",
+    ),
+    ("beyond/run/supervision.py", "trainer in pids for folder", "trainer for folder"),
     # the cells of one program share its fate
     ("beyond/run/supervision.py", "return [[planned] for planned in stack]", "return []"),
     # the last to die is at fault
@@ -173,6 +180,22 @@ def test_a_stack_that_was_begun_is_launched_again_as_it_was(study):
 
     assert shared([stack], launch, folder) == ["finished"] * 2
     assert launched == [[stack], [stack]]
+
+
+def test_what_several_workers_were_interrupted_in_is_gone_on_with(study):
+    folder, plan = study
+    interrupted = iter([True])
+
+    def launch(worker):
+        return [[INTERRUPTED], [INTERRUPTED]] if next(interrupted, False) else [worker(None)]
+
+    assert shared([[plan("constant")]], launch, folder) == ["finished"]
+
+
+def test_what_another_command_trains_is_no_work_of_ours(tmp_path):
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / TRAINER).write_text(json.dumps([node(), os.getpid()]))
+    assert not _training(tmp_path)
 
 
 def test_workers_may_be_killed_as_often_as_something_is_finished_in_between(study):
