@@ -340,6 +340,8 @@ def test_the_command_saves_says_so_and_ends_with_the_signals_status(number, tmp_
         started.kill()
     assert started.returncode == 128 + number
     name = signal.Signals(number).name
-    assert told == f"beyond: interrupted by {name}; the same command goes on from what is saved\n"
+    line = f"beyond: interrupted by {name}; the same command goes on from what is saved"
+    assert told.splitlines()[-1] == line  # before it, on a busy machine, how far it was
+    assert "Traceback" not in told
     (state,) = tmp_path.glob("runs/adhoc/*/state.pt")
     assert torch.load(state, weights_only=True)["snapshot"]["ledger"]["steps"] > 0

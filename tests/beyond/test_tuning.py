@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from math import inf
 
 import pandas as pd
@@ -14,7 +15,7 @@ from beyond.ledger import Budget
 from beyond.run.cell import Cell
 from beyond.run.notes import rows_of
 from beyond.run.sampling import Sampler, Tuning
-from beyond.run.tuned import PUBLISHED, file_of, folder_of, overlaid, read
+from beyond.run.tuned import PUBLISHED, file_of, fixed_by, folder_of, overlaid, read
 from beyond.run.tuning import Outcome, Tuned, best, outcome, searched, tune
 from beyond.run.worker import Planned, Worker
 from beyond.search import Choice, LogUniform, Uniform, space
@@ -59,6 +60,12 @@ FAULTS = [
     ("beyond/run/tuning.py", 'name == one or name.startswith(f"{one}.")', "name == one"),
     ("beyond/run/tuned.py", '            reduce(getattr, name.split("."), arm.method)', "            _"),
     ("beyond/run/tuned.py", "if not any(name == one or", "if any(name == one or"),
+    ("beyond/run/tuned.py", ' or name.startswith(f"{one}.") for one in fixed', " for one in fixed"),
+    ("beyond/run/tuned.py", ' or (key.partition(".")[0] in PARTS and "." in key)', ""),
+    ("beyond/run/tuned.py", 'override.lstrip("+")', "override"),
+    ("beyond/run/tuned.py", '(file_of(folder, arm), file_of(folder, arm, ""))', '(file_of(folder, arm, ""), file_of(folder, arm))'),
+    ("beyond/run/tuned.py", """ and f"{part}=" not in str(origin.get("variant", ""))""", ""),
+    ("beyond/run/tuned.py", "made = deepcopy(dict(settings))", "made = dict(settings)"),
     ("beyond/run/tuned.py", "name if part in PARTS and settings[part] else", "name if part in PARTS else"),
 ]  # fmt: skip
 ORIGIN = "origin: {n_trials: 6, budget: {steps: 2}}"
@@ -285,6 +292,7 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     assert file["origin"]["n_trials"] == 4
     assert file["origin"]["trial"] == chosen
     assert file["origin"]["seeds"] == [1000, 1001]
+    assert file["origin"]["data_sha256"] == backprop.cell.data
     assert file["origin"]["validation_score"] == pytest.approx(max(scores), abs=1e-6)
     defaults = file["origin"]["validation_score_of_the_defaults"]
     assert defaults == pytest.approx(scores[0], abs=1e-6)
@@ -359,14 +367,17 @@ def test_a_part_that_was_chosen_is_tuned_in_its_place(cell, tmp_path):
     assert file_of(tmp_path, one.arm).name == "backprop,optimizer=sgd.yaml"
 
 
+def origin(variant=""):
+    return {"n_trials": 6, "budget": {"steps": 2}, "variant": variant}
+
+
 @pytest.fixture
 def published(tmp_path):
     """Return a folder with tuned settings of backpropagation."""
     path = tmp_path / "tuned/image/digits/mlp-32/backprop.yaml"
     path.parent.mkdir(parents=True)
     found = {"optimizer.learning_rate": 0.02, "batch_size": 8}
-    origin = {"n_trials": 6, "budget": {"steps": 2}, "variant": ""}
-    path.write_text(yaml.safe_dump({"settings": found, "origin": origin}, sort_keys=False))
+    path.write_text(yaml.safe_dump({"settings": found, "origin": origin()}, sort_keys=False))
     return tmp_path / "tuned"
 
 
@@ -383,6 +394,40 @@ def test_tuned_settings_count_less_than_what_was_typed(cell, published):
     made = overlaid(typed, "backprop", published, ["method.batch_size=64"], told.append)
     assert (made.arm.method.optimizer.learning_rate, made.arm.method.batch_size) == (0.02, 64)
     assert told[1].endswith("; tuned for 2 steps, not 3 steps")
+
+
+def test_settings_that_were_typed_are_those_of_the_method_and_its_parts():
+    typed = ["method=backprop", "+method.batch_size=3", "optimizer=sgd", "task.size=1"]
+    assert fixed_by([*typed, "optimizer.learning_rate=0.1"]) == [
+        *("batch_size", "optimizer.learning_rate")
+    ]
+
+
+def test_a_part_that_was_typed_stays_whole(cell, published):
+    typed = ["method.optimizer={learning_rate:3}"]
+    made = overlaid(cell("backprop"), "backprop", published, typed, print)
+    assert made.arm.method.optimizer == cell("backprop").arm.method.optimizer
+    assert made.arm.method.batch_size == 8
+
+
+def test_what_was_tuned_with_the_same_settings_counts_more(cell, published):
+    typed = cell("backprop", typed={"n_layers": 1})
+    path = file_of(published, typed.arm)
+    found = {"settings": {"batch_size": 4}, "origin": origin("n_layers=1")}
+    path.write_text(yaml.safe_dump(found))
+    made = overlaid(typed, "backprop", published, ["method.n_layers=1"], print)
+    assert made.arm.method.batch_size == 4
+    assert overlaid(cell("backprop"), "backprop", published, [], print).arm.method.batch_size == 8
+
+
+def test_tuned_settings_of_the_part_that_was_chosen_are_taken(cell, published):
+    one = cell("backprop", part=("optimizer", "sgd"))
+    found = {"settings": {"optimizer.learning_rate": 0.7}, "origin": origin("optimizer=sgd")}
+    file_of(published, one.arm).write_text(yaml.safe_dump(found))
+    before = deepcopy(one.settings)
+    made = overlaid(one, "backprop", published, ["optimizer=sgd"], print)
+    assert made.arm.method.optimizer.learning_rate == 0.7
+    assert one.settings == before
 
 
 def test_tuned_settings_that_are_not_there_name_what_makes_them(cell, published):
