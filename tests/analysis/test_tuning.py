@@ -10,7 +10,7 @@ import pytest
 from analysis import release, tuning
 from analysis.statistics import stream
 from analysis.study import Study
-from analysis.tables import TableError
+from analysis.tables import COSTS, RESULT, TableError
 
 FAULTS = [
     ("analysis/tuning.py", "comb(i - 1, k - 1) / comb(n, k)", "comb(i - 1, k) / comb(n, k)"),
@@ -24,6 +24,15 @@ FAULTS = [
     ("analysis/tuning.py", "(1 - squares[0]) * (n - 1) / (n - 1 - terms)", "(1 - squares[0])"),
     ("analysis/tuning.py", 'table.loc[table["trial"] == 0, "value"]', 'table["value"]'),
     ("analysis/training_figures.py", "            axes.vlines(at, band.low, band.high,", "            axes.vlines(at[:1], band.low[:1], band.high[:1],"),
+    ("analysis/tuning.py", "n < max(FEWEST, terms + 3)", "n < FEWEST"),
+    ("analysis/tuning.py", "max(0.0, float(share))", "float(share)"),
+    ("analysis/tuning.py", "isinstance(value, str | bool | None) for", "isinstance(value, str) for"),
+    ("analysis/tuning.py", 'table.groupby("task")["validation"]', 'table.groupby("arm")["validation"]'),
+    ("analysis/tuning.py", 'higher_is_better(str(runs["headline_metric"].iloc[0])) else -1', "True else -1"),
+    ("analysis/tuning.py", "{cost: float(runs[cost].sum()) for", "{cost: float(runs[cost].mean()) for"),
+    ("analysis/tuning.py", 'if len(runs) < len(told["seeds"]):', "if not len(runs):"),
+    ("analysis/tuning.py", '            "samplers": tuned.groupby("arm")["sampler"].agg(_listed),\n', ""),
+    ("analysis/tuning.py", '            "tuning seeds": tuned.groupby("arm")["seeds"].agg(_listed),\n', ""),
     ("analysis/tuning.py", "if len(told.unique()) > 1:", "if False:"),
     ("analysis/tuning.py", "if len(machines) > 1:", "if False:"),
     ("analysis/tuning.py", 'runs[~runs["of"].isin(replaced)]', 'runs[runs["of"] != ""]'),
@@ -88,7 +97,12 @@ def test_a_setting_explains_what_is_made_of_it_alone():
     shares = [tuning.explained(list(rates), rng.normal(size=20), stream("a")) for _ in range(60)]
     assert np.mean([p < 0.05 for _, p in shares]) < 0.15
     assert np.mean([share for share, _ in shares]) < 0.06  # adjusted: luck explains nothing
+    assert min(share for share, _ in shares) == 0
     assert np.isnan(tuning.explained(list(rates[:5]), valley[:5], stream("a"))[0])
+    # one more than the terms of seven alternatives leave of eight trials
+    assert np.isnan(tuning.explained(list("abcdefga"), valley[:8], stream("a"))[0])
+    whole, sizes = [0.1, 0.5, 0.3, 0.2], [None, 16, 32, 64]  # without a size is an alternative
+    assert tuning.explained(sizes * 5, whole * 5, stream("a"))[0] == pytest.approx(1)
     assert np.isnan(tuning.explained([1.0] * 20, valley, stream("a"))[0])
 
 
@@ -198,6 +212,12 @@ def test_a_trial_that_did_not_finish_counts_as_the_worst(tuned):
     assert told.loc["genetic", "epochs"] == found.loc[found["arm"] == "genetic", "epochs"].sum() > 0
 
 
+def test_a_trial_that_did_not_finish_is_as_bad_as_the_worst_of_its_task(tuned):
+    found = tuned(failing=[("genetic", 0)]).trials()
+    failed = found[found["status"] == "diverged"]
+    assert list(failed["value"]) == [pytest.approx(0.505)]  # which is the other arm's
+
+
 def test_the_figure_has_a_bar_at_every_mark_the_defaults_and_how_many_trials(tuned):
     (axes,) = tuned().plot.tuning()
     title, note = (text.get_text() for text in axes.figure.texts[:2])
@@ -294,6 +314,36 @@ def test_another_number_of_trials_is_named(tuned):
         "image/digits: arms were not tuned alike, by other numbers of trials: 4 of genetic; 9 of "
         "backprop."
     ]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"sampler": "tpe"}, "samplers: quasi_random of backprop; tpe of genetic."),
+        ({"seeds": [1001]}, "tuning seeds: 1000 to 1001 of backprop; 1001 of genetic."),
+    ],
+)
+def test_another_sampler_or_other_seeds_are_named(other, told, tuned):
+    folder = tuned().folder
+    path = folder / "trials/trials.json"
+    rows = json.loads(path.read_text())
+    path.write_text(
+        json.dumps([row | (other if row["method"] == "genetic" else {}) for row in rows])
+    )
+    lines = [line for line in Study(folder).caveats() if "tuned alike" in line]
+    assert lines == [f"image/digits: arms were not tuned alike, by other {told}"]
+
+
+def test_a_trials_error_is_told_so_that_up_is_better_and_its_costs_are_of_all_replicas():
+    told = dict.fromkeys(tuning.ROW, "x") | {"seeds": [0, 1]}
+    spent = dict.fromkeys(COSTS, 1.5)
+    scores = {"best_validation_score": [1.0, 3.0], RESULT: [2.0, 4.0]}
+    same = {"status": "finished", "headline_metric": "squared_error", "machine": "", **spent}
+    runs = pd.DataFrame({"seed": [0, 1], **scores}).assign(**same)
+    row = tuning._trial(told, runs)
+    assert (row["validation"], row["test"]) == (-2.0, -3.0)
+    assert {cost: row[cost] for cost in COSTS} == dict.fromkeys(COSTS, 3.0)
+    assert tuning._trial(told, runs[:1]) is None
 
 
 def test_the_page_has_what_tuning_has_cost_and_gained(tuned):
