@@ -29,6 +29,8 @@ from beyond.run.lock import held
 from beyond.run.main import main
 
 FAULTS = [
+    # a manifest with a word among its seeds
+    ("beyond/run/record.py", "all(isinstance(seed, int) for", "all(True for"),
     # a home folder of that name, and tables elsewhere
     (
         "beyond/run/cell.py",
@@ -356,6 +358,17 @@ def test_a_manifest_that_lacks_what_made_it_is_of_no_finished_run(beyond, cell):
         path.write_text(json.dumps({key: made[key] for key in made if key != lacking}))
         status, told, _ = beyond(*ONE)
         assert (status, told.count("Traceback"), told.count("finished, test")) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seeds", ["0"]), ("seeds", 1), ("reasons", [1]), ("sources", []), ("status", None)],
+)
+def test_a_manifest_that_says_what_none_says_is_of_no_finished_run(name, value, beyond, cell):
+    path = cell / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    status, told, _ = beyond(*ONE)
+    assert (status, told.count("Traceback"), told.count("finished, test")) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("manifest", ['{"tables": {}}', '{"tables": {}, "seeds": [0]}'])

@@ -35,9 +35,11 @@ TABLES = ("curves", "layers", "runs")  # kept as rows; predictions come in colum
 RECORDED = (*TABLES, "predictions")
 WEIGHTS = "weights.pt"
 # of a manifest, what plans and reports read: without it nobody knows what the tables are of
-DECISIVE = frozenset(
-    ("run_id", "status", "reasons", "identity", "settings", "seeds", "sources", "data_sha256")
-)
+DECISIVE = {
+    **dict.fromkeys(("run_id", "status", "data_sha256"), str),
+    **dict.fromkeys(("reasons", "seeds"), list),
+    **dict.fromkeys(("identity", "settings", "sources"), dict),
+}
 # reading a manifest that is cut off, or other than we write
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -108,7 +110,9 @@ class RunFolder:
         try:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
             named = manifest["tables"]
-            told = manifest.keys() >= DECISIVE
+            told = all(isinstance(manifest[name], kind) for name, kind in DECISIVE.items())
+            told &= all(isinstance(seed, int) for seed in manifest["seeds"])
+            told &= all(isinstance(reason, str) for reason in manifest["reasons"])
             whole = set(RECORDED) <= set(named) and all(
                 hash_of(self.path / f"{name}.parquet") == digest for name, digest in named.items()
             )
