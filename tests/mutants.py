@@ -113,11 +113,18 @@ def copied(*faults: Fault) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Trial:
-    """A test file that runs on a fault, in a copy that it has for itself."""
+    """A test file that runs on a fault, in a copy that it has for itself.
+
+    Attributes
+    ----------
+    clean : str
+        The source without the fault, as the copy has it: the project's may change meanwhile.
+    """
 
     fault: Fault
     copy: Path
     clock: float
+    clean: str
 
     @property
     def output(self) -> Path:
@@ -144,7 +151,7 @@ class Trial:
 
     def end(self, status: int) -> str:
         """Take the fault out of the copy; was it caught or missed, or why can neither be said?"""
-        shutil.copy(ROOT / self.fault.path, self.copy / self.fault.path)
+        (self.copy / self.fault.path).write_text(self.clean)
         if status == -signal.SIGALRM:
             return f"not done in {SECONDS} s"
         said = {0: "missed", TESTS_FAILED: "caught"}.get(status, f"pytest exit {status}")
@@ -171,7 +178,8 @@ def trials(faults: Sequence[Fault]) -> Iterator[tuple[Fault, str, float]]:
         waiting = list(reversed(faults))
         while waiting or running:
             if waiting and free:
-                trial = Trial(waiting.pop(), free.pop(), perf_counter())
+                fault, copy = waiting.pop(), free.pop()
+                trial = Trial(fault, copy, perf_counter(), (copy / fault.path).read_text())
                 (trial.copy / trial.fault.path).write_text(trial.fault.applied(trial.copy))
                 sys.stdout.flush()
                 process = os.fork()
