@@ -8,7 +8,7 @@ from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import require
 from beyond.network.layers import ACTIVATIONS, Dropout, Layer, LayerNorm, Linear, Residual
 from beyond.network.parts import Activation, InitialisationName, Layered, trial, vector_entry
-from beyond.settings import BelowOne, Positive, PositiveInt, settings
+from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 
 @settings
@@ -37,7 +37,7 @@ class MLP(Layered):
     hidden: tuple[PositiveInt, ...] = (32,)
     activation: Activation = "relu"
     embedding: PositiveInt = 8
-    dropout: BelowOne = 0.0
+    dropout: OneOrEach[BelowOne] = 0.0
     layer_norm: bool = False
     residual: bool = False
     initialisation: InitialisationName = "he"

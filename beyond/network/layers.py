@@ -29,6 +29,7 @@ from torch import Tensor
 
 from beyond.errors import require
 from beyond.hardware import single
+from beyond.replicas import each, numbers
 from beyond.streams import Stream
 
 Shape = tuple[int, ...]
@@ -311,22 +312,27 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In training, zero each value with probability `rate` and divide the rest by 1 - rate."""
+    """In training, zero each value with probability `rate` and divide the rest by 1 - rate.
+
+    The rate is one number, or one for each replica.
+    """
 
     role = Role.NOISE
 
-    rate: float = 0.5
+    rate: float | tuple[float, ...] = 0.5
 
     def __post_init__(self) -> None:
-        require("rate", "in [0, 1)", self.rate, 0 <= self.rate < 1)
+        rates = self.rate if isinstance(self.rate, tuple) else (self.rate,)
+        require("rate", "in [0, 1)", self.rate, all(0 <= rate < 1 for rate in rates))
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tensor | None]:
         if rng is None:
             return x, None
-        kept = rng.uniform(*x.shape[1:]) >= self.rate
-        mask = (kept / (1 - self.rate)).to(x.dtype)
+        drawn = rng.uniform(*x.shape[1:])
+        kept = drawn >= each(self.rate, drawn)
+        mask = (kept / each(1 - numbers(self.rate), drawn)).to(x.dtype)
         return x * mask, mask
 
     def carry(

@@ -23,7 +23,13 @@ from beyond.streams import Stream
 FAULTS = [
     ("beyond/network/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
     # dropout that shrinks the mean
-    ("beyond/network/layers.py", "/ (1 - self.rate)", "* 1.0"),
+    ("beyond/network/layers.py", "/ each(1 - numbers(self.rate), drawn)", "* 1.0"),
+    # the first replica's rate for all
+    (
+        "beyond/network/layers.py",
+        "drawn >= each(self.rate, drawn)",
+        "drawn >= each(self.rate, drawn)[0]",
+    ),
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
     ("beyond/network/layers.py", "dn - dn.mean(1, keepdim=True) -", "dn -"),
@@ -309,6 +315,15 @@ def test_dropout_draws_for_each_replica_what_it_draws_alone():
     assert not torch.equal(together[0], together[1])
 
 
+def test_dropout_has_the_rate_of_each_replica():
+    x, seeds = torch.rand(R, 20, B), [4, 5, 6]
+    together, _ = Dropout((0.0, 0.2, 0.7)).forward({}, x, Stream("step", seeds))
+    for replica, rate in enumerate((0.0, 0.2, 0.7)):
+        rows = slice(replica, replica + 1)
+        alone, _ = Dropout(rate).forward({}, x[rows], Stream("step", seeds[rows]))
+        torch.testing.assert_close(together[rows], alone)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -345,6 +360,7 @@ def test_dropout_draws_for_each_replica_what_it_draws_alone():
         ),
         (lambda: AvgPool2d(0), "size must be >= 1, got 0"),
         (lambda: Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
+        (lambda: Dropout((0.1, 1.0)), r"rate must be in \[0, 1\), got \(0.1, 1.0\)"),
         (lambda: Dropout(-0.1), r"rate must be in \[0, 1\), got -0.1"),
         (lambda: Dropout(float("nan")), r"rate must be in \[0, 1\), got nan"),
         (lambda: LayerNorm(0.0), "epsilon must be > 0, got 0.0"),

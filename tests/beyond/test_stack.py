@@ -14,6 +14,12 @@ from beyond.run.worker import Planned, Worker
 from methods.backprop import Backprop
 
 FAULTS = [
+    # the first cell's network for all
+    (
+        "beyond/run/stack.py",
+        "network=architecture.build",
+        "network=cells[0].arm.architecture.build",
+    ),
     ("beyond/run/stack.py", "if not run.stacked or clocked:", "if not run.stacked:"),
     ("beyond/run/stack.py", "if begun else [cell for cell", "if False else [cell for cell"),
     ("beyond/run/stack.py", "n_replicas * n_weights <= WEIGHTS", "n_weights <= WEIGHTS"),
@@ -65,7 +71,7 @@ FAULTS = [
 ]
 QUIET = Console(quiet=True)
 CLOCKS = ("seconds", "wall", "study")
-RUN = ("stacked", "time_limit", "threads", "keep_weights", "test_also", "task", "start")
+RUN = ("stacked", "time_limit", "threads", "keep_weights", "test_also", "task", "start", "network")
 
 
 @pytest.fixture
@@ -117,6 +123,8 @@ def test_cells_that_differ_in_seeds_and_rates_are_one_stack(make):
         {"test_also": {"batch_size": [16]}},
         {"task": catalog.read("task", "tabular/moons")},
         {"start": catalog.read("start", "related")},
+        {"network": {**catalog.read("network", "mlp"), "hidden": [8]}},
+        {"network": {**catalog.read("network", "mlp"), "dropout": 0.1}},
     ],
 )
 def test_cells_that_differ_in_more_are_not(make, other):
@@ -161,11 +169,18 @@ def test_a_stack_is_at_home_where_no_other_is(make):
     assert stack.home([first]) == first.folder
 
 
+def with_dropout(rate):
+    return {**catalog.read("network", "mlp"), "dropout": rate}
+
+
 def test_each_cell_is_recorded_as_if_trained_alone(make):
     told = [
-        {"learning_rate": 0.1, "method": {"gradient_noise": 0.2}},
-        {"momentum": 0.5, "seeds": [3], "method": {"gradient_noise": 0.5}},
-        {"seeds": [1, 7, 5], "method": {"gradient_noise": 1.0}},
+        {"learning_rate": 0.1, "method": {"gradient_noise": 0.2}, "network": with_dropout(0.1)},
+        {
+            **{"momentum": 0.5, "seeds": [3], "network": with_dropout(0.5)},
+            "method": {"gradient_noise": 0.5},
+        },
+        {"seeds": [1, 7, 5], "method": {"gradient_noise": 1.0}, "network": with_dropout(0.1)},
     ]
     together = [make("together", **one) for one in told]
     alone = [make("alone", **one) for one in told]
