@@ -48,8 +48,8 @@ class Sequential(Layered):
     channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
     `pool 2` and `avgpool 2` take squares of 2; `embedding 8` makes 8 features of a symbol, which
     `channels 8` lays along time for `conv1d`, `gru 32` and their mean, `timemean`; then
-    `dropout 0.5`, `layernorm`, `flatten`, and the activations `relu`, `tanh`, `sigmoid` and
-    `identity`.
+    `dropout 0.5`, `layernorm`, `flatten`, and the activations `relu`, `leaky_relu 0.01`, `gelu`,
+    `silu`, `tanh`, `sigmoid` and `identity`.
 
     Parameters
     ----------
@@ -109,9 +109,13 @@ def _made(written: str, place: str, spec: TaskSpec) -> Layer:
 
 
 def _value(text: str, kind: Any) -> Any:
-    """Read a number or a truth as the type that a field has; None for what is neither."""
+    """Read a number or a truth as the type, or first of the types, that a field has.
+
+    None for what is neither.
+    """
+    first = str(kind).partition(" | ")[0]
     try:
-        return {"int": int, "float": float, "bool": TRUTHS.get}[str(kind)](text)
+        return {"int": int, "float": float, "bool": TRUTHS.get}[first](text)
     except ValueError:
         return None
 

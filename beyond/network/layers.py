@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import prod
+from math import pi, prod, sqrt
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -311,6 +311,70 @@ class Sigmoid(Layer):
 
 
 @dataclass(frozen=True)
+class LeakyReLU(Layer):
+    """x, or `slope` times it where it is negative (Maas et al., 2013)."""
+
+    role = Role.ACTIVATION
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        require("slope", "in [0, 1)", self.slope, 0 <= self.slope < 1)
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return F.leaky_relu(x, self.slope), x
+
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        return torch.where(cache > 0, dy, self.slope * dy)
+
+
+@dataclass(frozen=True)
+class GELU(Layer):
+    """x Phi(x), Phi the standard normal distribution function (Hendrycks & Gimpel, 2016).
+
+    Its derivative is Phi(x) + x phi(x), phi the density.
+    """
+
+    role = Role.ACTIVATION
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return F.gelu(x), x
+
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        density = torch.exp(-cache.square() / 2) / sqrt(2 * pi)
+        return dy * (torch.special.ndtr(cache) + cache * density)
+
+
+@dataclass(frozen=True)
+class SiLU(Layer):
+    """x s, with s = 1 / (1 + exp(-x)) (Elfwing et al., 2018).
+
+    Its derivative is s (1 + x (1 - s)).
+    """
+
+    role = Role.ACTIVATION
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return F.silu(x), x
+
+    def carry(
+        self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        gate = cache.sigmoid()
+        return dy * gate * (1 + cache * (1 - gate))
+
+
+@dataclass(frozen=True)
 class Dropout(Layer):
     """In training, zero each value with probability `rate` and divide the rest by 1 - rate.
 
@@ -430,6 +494,9 @@ ACTIVATIONS: dict[str, type[Layer]] = {
     "relu": ReLU,
     "tanh": Tanh,
     "sigmoid": Sigmoid,
+    "leaky_relu": LeakyReLU,
+    "gelu": GELU,
+    "silu": SiLU,
     "identity": Identity,
 }
 

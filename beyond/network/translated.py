@@ -13,14 +13,17 @@ from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import (
+    GELU,
     Dropout,
     Flatten,
     Identity,
     Layer,
     LayerNorm,
+    LeakyReLU,
     Linear,
     ReLU,
     Sigmoid,
+    SiLU,
     Tanh,
 )
 from beyond.network.wrapped import ModuleNetwork
@@ -111,5 +114,11 @@ COUNTERPARTS: dict[Any, tuple[Callable[[Any], Layer], Callable[[Any], bool]]] = 
     nn.ReLU: (lambda _: ReLU(), lambda _: True),
     nn.Tanh: (lambda _: Tanh(), lambda _: True),
     nn.Sigmoid: (lambda _: Sigmoid(), lambda _: True),
+    nn.LeakyReLU: (
+        lambda part: LeakyReLU(part.negative_slope),
+        lambda part: 0 <= part.negative_slope < 1,
+    ),
+    nn.GELU: (lambda _: GELU(), lambda part: part.approximate == "none"),
+    nn.SiLU: (lambda _: SiLU(), lambda _: True),
     nn.Identity: (lambda _: Identity(), lambda _: True),
 }

@@ -7,14 +7,19 @@ import torch.nn.functional as F
 from beyond.errors import InputError
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.layers import (
+    ACTIVATIONS,
+    GELU,
     Dropout,
     Embedding,
     Flatten,
+    Identity,
     LayerNorm,
+    LeakyReLU,
     Linear,
     ReLU,
     Residual,
     Sigmoid,
+    SiLU,
     Tanh,
 )
 from beyond.network.sequence_layers import GRU, Channels, Conv1d, MeanOverTime
@@ -22,6 +27,13 @@ from beyond.streams import Stream
 
 FAULTS = [
     ("beyond/network/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
+    ("beyond/network/layers.py", "(cache > 0, dy, self.slope * dy)", "(cache > 0, dy, 0.01 * dy)"),
+    ("beyond/network/layers.py", "+ cache * density", "+ density"),
+    (
+        "beyond/network/layers.py",
+        "gate * (1 + cache * (1 - gate))",
+        "gate * (1 - cache * (1 - gate))",
+    ),
     # dropout that shrinks the mean
     ("beyond/network/layers.py", "/ each(1 - numbers(self.rate), drawn)", "* 1.0"),
     # the first replica's rate for all
@@ -89,8 +101,12 @@ TORCH = {
     ),
     Flatten: lambda _, __, x: x.flatten(1),
     ReLU: lambda _, __, x: F.relu(x),
+    Identity: lambda _, __, x: x,
     Tanh: lambda _, __, x: F.tanh(x),
     Sigmoid: lambda _, __, x: F.sigmoid(x),
+    LeakyReLU: lambda layer, __, x: F.leaky_relu(x, layer.slope),
+    GELU: lambda _, __, x: F.gelu(x),
+    SiLU: lambda _, __, x: F.silu(x),
 }
 WEIGHTED = [
     (Linear(4), (5,)),
@@ -129,7 +145,8 @@ WEIGHTLESS = [
     (Flatten(), (2, 3, 4)),
     (Channels(), (4,)),
     (Channels(3), (12,)),
-    *((activation(), shape) for activation in (ReLU, Tanh, Sigmoid) for shape in ((6,), (2, 3, 4))),
+    *((activation(), shape) for activation in ACTIVATIONS.values() for shape in ((6,), (2, 3, 4))),
+    (LeakyReLU(0.3), (6,)),
 ]
 SYMBOLS = [(Embedding(6, 3), (4,)), (Embedding(5, 1), (1,))]
 
@@ -359,6 +376,7 @@ def test_dropout_has_the_rate_of_each_replica():
             r"Residual output must be \(3,\), .*, got \(2,\)",
         ),
         (lambda: AvgPool2d(0), "size must be >= 1, got 0"),
+        (lambda: LeakyReLU(1.0), r"slope must be in \[0, 1\), got 1.0"),
         (lambda: Dropout(1.0), r"rate must be in \[0, 1\), got 1.0"),
         (lambda: Dropout((0.1, 1.0)), r"rate must be in \[0, 1\), got \(0.1, 1.0\)"),
         (lambda: Dropout(-0.1), r"rate must be in \[0, 1\), got -0.1"),

@@ -57,6 +57,7 @@ def test_it_is_the_same_function_as_torchs_layers():
         "avgpool 2",
         "flatten",
         "linear 5",
+        "leaky_relu 0.2",
         "sigmoid",
         "linear",
     )
@@ -69,6 +70,7 @@ def test_it_is_the_same_function_as_torchs_layers():
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Linear(2, 5),
+        nn.LeakyReLU(0.2),
         nn.Sigmoid(),
         nn.Linear(5, 3),
     )

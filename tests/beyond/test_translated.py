@@ -44,6 +44,9 @@ FAULTS = [
     # other numbers than the module's, or another layer
     ("beyond/network/translated.py", "LayerNorm(part.eps)", "LayerNorm()"),
     ("beyond/network/translated.py", "Dropout(part.p)", "Dropout(0.5)"),
+    ("beyond/network/translated.py", "LeakyReLU(part.negative_slope)", "LeakyReLU()"),
+    # another GELU is taken for the exact one
+    ("beyond/network/translated.py", 'part.approximate == "none"', "True"),
     ("beyond/network/translated.py", "part.stride == side and plain", "plain"),
     ("beyond/network/translated.py", "part.padding == 0 and not", "not"),
     ("beyond/network/translated.py", "(part.start_dim, part.end_dim) == (1, -1)", "True"),
@@ -67,7 +70,13 @@ def stack():
         nn.Sigmoid(),
         nn.Dropout(0.25),
         nn.Identity(),
-        nn.Linear(6, 3),
+        nn.Linear(6, 5),
+        nn.LeakyReLU(0.2),
+        nn.Linear(5, 5),
+        nn.GELU(),
+        nn.Linear(5, 5),
+        nn.SiLU(),
+        nn.Linear(5, 3),
     )
 
 
@@ -127,7 +136,9 @@ def head(*layers, n=128):
 
 
 OTHERS = {
-    "another activation": head(nn.GELU),
+    "another activation": head(nn.ELU),
+    "an approximate activation": head(lambda: nn.GELU(approximate="tanh")),
+    "a leak that grows": head(lambda: nn.LeakyReLU(1.5)),
     "no bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 3, bias=False)),
     "grouped": head(lambda: nn.Conv2d(2, 2, 3, padding=1, groups=2)),
     "dilated": head(lambda: nn.Conv2d(2, 2, 3, padding=2, dilation=2)),
