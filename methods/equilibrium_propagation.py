@@ -196,6 +196,6 @@ def circuit_of(problem: Problem) -> Circuit:
         )
     if len(hidden) > 1 and not all(segment.layers[0].bounded for segment in activations):
         raise UnsupportedError(
-            "hidden layers of ReLU that excite each other never settle: use tanh or sigmoid"
+            "hidden layers without bounds that excite each other never settle: use tanh or sigmoid"
         )
     return Circuit(entry, hidden, activations, readout)

@@ -593,7 +593,7 @@ def tune(tmp_path):
 
 
 def test_tuning_is_that_of_the_command_line(tune, tmp_path):
-    study = tune(["backprop"])
+    study = tune(["backprop"], reference="backprop [tuned]")
     assert len(study.trials()) == 3
     assert set(study.tuning()) >= {"tuning_gains", "tuning_trials"}
     typed = ["+tune=equal", "method=backprop", "seeds=2", "budget.epochs=1", "tune.n_trials=3"]
