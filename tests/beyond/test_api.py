@@ -41,8 +41,6 @@ FAULTS = [
     ("beyond/api.py", '"tuned": settings}', '"tuned": ""}'),
     ("beyond/api.py", "if name not in catalog.PARTS]", "if name in catalog.PARTS]"),
     ("beyond/run/chosen.py", "            found += stated(inner,", "            stated(inner,"),
-    ("beyond/run/tuned.py", "method=method, test_also=other.test_also", "method=method"),
-    ("beyond/run/tuned.py", "    ours |= {part: _replaced", "    _ = {part: _replaced"),
     # who tunes beside another gives up
     ("beyond/api.py", "not progress, waits)", "not progress, False)"),
     # what could not be trained is not told

@@ -65,6 +65,8 @@ FAULTS = [
     ("beyond/run/tuned.py", 'override.lstrip("+")', "override"),
     ("beyond/run/tuned.py", '(file_of(folder, arm), file_of(folder, arm, ""))', '(file_of(folder, arm, ""), file_of(folder, arm))'),
     ("beyond/run/tuned.py", """ and f"{part}=" not in str(origin.get("variant", ""))""", ""),
+    ("beyond/run/tuned.py", "method=method, test_also=other.test_also", "method=method"),
+    ("beyond/run/tuned.py", "    ours |= {part: _replaced", "    _ = {part: _replaced"),
     ("beyond/run/tuned.py", "made = deepcopy(dict(settings))", "made = dict(settings)"),
     ("beyond/run/tuned.py", "name if part in PARTS and settings[part] else", "name if part in PARTS else"),
 ]  # fmt: skip
