@@ -10,7 +10,17 @@ from hydra.core.config_store import ConfigStore
 
 from beyond import catalog
 from beyond.errors import MissingDataError
+from beyond.run.interruption import Interrupted
 from beyond.run.main import main
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """Fail a test whose run is interrupted unawares; the others go on."""
+    try:
+        return (yield)
+    except Interrupted as interrupted:
+        pytest.fail(f"nothing expected it: {interrupted!r}")
 
 
 @pytest.fixture(autouse=True, scope="session")

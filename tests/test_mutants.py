@@ -19,6 +19,10 @@ PLANTED = {
     "from beyond.sums import total\n\ndef test_total():\n    assert total(1, 0) == 1\n",
     "tests/test_broken.py": 'FAULTS = [("beyond/sums.py", "a + b", "a +")]\n'
     "from beyond.sums import total\n\ndef test_total():\n    assert total(1, 2) == 3\n",
+    "tests/test_ended.py": 'FAULTS = [("beyond/sums.py", "a + b", "raise_signal(SIGTERM)")]\n'
+    "from signal import SIGTERM, raise_signal\n\nimport beyond.sums\n\n"
+    "vars(beyond.sums).update(SIGTERM=SIGTERM, raise_signal=raise_signal)\n\n"
+    "def test_total():\n    assert beyond.sums.total(1, 2) == 3\n",
     "tests/test_nothing.py": "def test_nothing():\n    pass\n",
 }
 
@@ -64,10 +68,11 @@ def test_a_fault_is_caught_or_missed_or_was_not_run(plant):
     assert said == {
         "tests/test_caught.py: beyond/sums.py: 'a + b' -> 'a - b'": "caught",
         "tests/test_caught.py: beyond/sums.py: 'a + b' -> 'a + a'": "caught",
+        "tests/test_ended.py: beyond/sums.py: 'a + b' -> 'raise_signal(SIGTERM)'": "caught",
         "tests/test_missed.py: beyond/sums.py: 'a + b' -> 'a - b'": "missed",
         "tests/test_broken.py: beyond/sums.py: 'a + b' -> 'a +'": "not",
     }
-    assert re.fullmatch(r"2 of 4 faults caught in \d+ s", done.stdout.splitlines()[-1])
+    assert re.fullmatch(r"3 of 5 faults caught in \d+ s", done.stdout.splitlines()[-1])
     # the sources stay as they are
     assert (root / "beyond" / "sums.py").read_text() == PLANTED["beyond/sums.py"]
 
