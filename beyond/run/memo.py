@@ -214,8 +214,7 @@ def _told(cells: Sequence[Cell], short: Mapping[str, str]) -> str | None:
         of_data = understood(cell)
         theirs = (of_data or any(_texts(cell.settings["task"]))) and _place(cell) is None
         todo = plan(cell)
-        failed = any(before.status == "failed" for before in todo.kept)
-        if todo.seeds or failed or theirs or not ours:
+        if todo.seeds or theirs or not ours:  # a command with a failed run has ended before
             return None
         first |= dict.fromkeys(of_data)
         lines |= {before.path: before.line(short[cell.arm.id]) for before in todo.kept}

@@ -342,7 +342,14 @@ def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
     assert runs["best_test_score"].isna().all()
 
 
-@pytest.mark.parametrize("method", catalog.names("method"))
+def kinds_of_state():
+    """Every method; one of each kind of state in the quick tests, the others are slow ones."""
+    quick = {"backprop", "cma_es", "fine_tuning", "genetic", "maml", "q_learning", "spiking_stdp"}
+    for name in catalog.names("method"):
+        yield pytest.param(name, marks=() if name in quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("method", kinds_of_state())
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
     for of in (
         {"epochs": 150},
