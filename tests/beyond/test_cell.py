@@ -349,7 +349,7 @@ def kinds_of_state():
         yield pytest.param(name, marks=() if name in quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("method", kinds_of_state())
+@pytest.mark.parametrize("method", list(kinds_of_state()))
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
     for of in (
         {"epochs": 150},
