@@ -20,7 +20,6 @@ FAULTS = [
     ("beyond/run/display.py", "soft_wrap=not console.is_terminal", "soft_wrap=True"),
     ("beyond/run/display.py", "no_wrap=True, overflow", "overflow"),
     ("beyond/run/display.py", "told()[: console.width - 1]", "told()"),
-    ("beyond/run/display.py", "        ended.set()\n", ""),
     ("beyond/run/status.py", "len(done) + sum(_share", "len(done) + 0 * sum(_share"),
     ("beyond/run/status.py", "gained >= min(1.0, len(names) / 20)", "gained > 0"),
     ("beyond/run/status.py", "gained, left = whole - self._first[1]", "gained, left = whole"),

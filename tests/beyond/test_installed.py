@@ -122,8 +122,9 @@ def test_a_script_that_is_interrupted_while_it_is_imported_ends_in_a_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(installed, "imported", interrupt)
-    with pytest.raises(SystemExit, match=r"^130$"):
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:  # the latter would end all tests
         getattr(scripts, script)()
+    assert (ended.type, str(ended.value)) == (SystemExit, "130")
     name = "beyond" if script == "program" else f"beyond-{script}"
     assert capsys.readouterr().err == f"{name}: interrupted by SIGINT\n"
 

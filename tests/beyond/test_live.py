@@ -170,6 +170,13 @@ def test_what_is_no_follower_is_refused_though_there_is_nothing_to_follow(beyond
     assert told.startswith("beyond: follow must be ")
 
 
+def test_a_sweep_refuses_it_before_anything_is_written(beyond, tmp_path):
+    status, told, _ = beyond("-m", "method=constant,backprop", "seeds=1", "follow=nonsense")
+    assert (status, told.count("\n")) == (1, 1)
+    assert told.startswith("beyond: follow must be ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [
