@@ -25,6 +25,7 @@ from annotated_types import Ge, Interval
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
+from beyond.data.bits import strings
 from beyond.errors import require
 from beyond.settings import NonNegativeInt, PositiveInt, settings
 
@@ -73,6 +74,6 @@ class Parity(ArrayTask):
     def examples(self) -> Examples:
         rng = np.random.default_rng(self.data_seed)
         drawn = rng.choice(2**self.n_bits, self.n_samples, replace=False)
-        bits = 2 * (drawn[:, None] >> np.arange(self.n_bits) & 1) - 1
+        bits = strings(drawn, self.n_bits)
         odd = (bits[:, : self.n_relevant] < 0).sum(1) % 2
         return Examples(bits.astype(float), odd, scaling="none")

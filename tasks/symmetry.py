@@ -26,6 +26,7 @@ from annotated_types import Ge, Interval, MultipleOf
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
+from beyond.data.bits import strings
 from beyond.errors import require
 from beyond.settings import NonNegativeInt, settings
 
@@ -70,17 +71,12 @@ class Symmetry(ArrayTask):
     def examples(self) -> Examples:
         rng = np.random.default_rng(self.data_seed)
         half, n_each = self.n_bits // 2, self.n_samples // 2
-        left = _bits(rng.choice(2**half, n_each, replace=False), half)
+        left = strings(rng.choice(2**half, n_each, replace=False), half)
         # left and right of one of the others are two places apart, never none
         place = rng.choice(2**half * (2**half - 1), n_each, replace=False)
         first, apart = np.divmod(place, 2**half - 1)
         second = (first + 1 + apart) % 2**half
         symmetric = np.concatenate([left, left[:, ::-1]], 1)
-        others = np.concatenate([_bits(first, half), _bits(second, half)[:, ::-1]], 1)
+        others = np.concatenate([strings(first, half), strings(second, half)[:, ::-1]], 1)
         bits = np.concatenate([others, symmetric])
         return Examples(bits.astype(float), np.repeat([0, 1], n_each), scaling="none")
-
-
-def _bits(numbers: np.ndarray, n_bits: int) -> np.ndarray:
-    """Numbers (N,) in [0, 2^n_bits) as strings (N, n_bits) of -1 and 1."""
-    return 2 * (numbers[:, None] >> np.arange(n_bits) & 1) - 1
