@@ -32,6 +32,11 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise
 
 
+def write_whole_text(path: Path, text: str) -> None:
+    """Write a text, whole; see `write_whole`."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
 def unpacked(path: str, sha256: str, package: str) -> bytes:
     """Contents of a gzip file, or `MissingDataError` naming the package that brings it.
 

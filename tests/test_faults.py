@@ -400,7 +400,7 @@ WRITTEN = (
     *("seeds.json", "trainer.json", "state.pt", "manifest.json"),
     *("curves.parquet", "layers.parquet", "runs.parquet", "predictions.parquet"),
 )
-WRITERS = ("run.record", "run.notes")
+WRITERS = ("files", "run.record")
 
 
 @pytest.fixture

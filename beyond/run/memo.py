@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import yaml
 
 from beyond import catalog
-from beyond.files import expanded, write_whole
+from beyond.files import expanded, write_whole_text
 from beyond.installed import BESIDE, CONF, ROOT
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Command:
             "shown": shown,
         }
         self._file.parent.mkdir(exist_ok=True)
-        write_whole(self._file, lambda path: path.write_text(json.dumps(kept), encoding="utf-8"))
+        write_whole_text(self._file, json.dumps(kept))
 
 
 current: Command | None = None  # of this process

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beyond.errors import BusyError, InputError, said, unwritable
-from beyond.files import write_whole
+from beyond.files import write_whole_text
 from beyond.run.lock import held
 
 NOTES, REPORT = "notes.lock", "report.lock"
@@ -33,11 +33,6 @@ def holding(folder: Path, lock: str = NOTES) -> Iterator[None]:
         except OSError as error:
             raise unwritable(folder, error) from None
         yield
-
-
-def note(path: Path, text: str) -> None:
-    """Write a note, whole; its folder's must be held."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def known(path: Path, kind: type = object) -> dict[str, Any]:
@@ -69,4 +64,4 @@ def add_rows(path: Path, key: Callable[[Any], str], rows: Sequence[Mapping[str, 
     """Keep rows in a file, each in place of one with its key, beside those that it has."""
     with holding(path.parent):
         kept = rows_of(path, key) | {key(row): dict(row) for row in rows}
-        note(path, json.dumps(list(kept.values()), indent=1) + "\n")
+        write_whole_text(path, json.dumps(list(kept.values()), indent=1) + "\n")

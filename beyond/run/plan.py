@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from beyond.errors import InputError
+from beyond.files import write_whole_text
 from beyond.run import provenance
 from beyond.run.arm import Arm, labels
 from beyond.run.cell import Cell, prepare
 from beyond.run.data import understood
 from beyond.run.display import spans
-from beyond.run.notes import holding, note
+from beyond.run.notes import holding
 from beyond.run.provenance import DATA
 from beyond.run.record import RunFolder
 from beyond.settings import RunSettings
@@ -220,4 +221,4 @@ def note_stale(study: Path, planned: Iterable[Before]) -> None:
     found |= {before.path.name: before.changed for before in planned}
     stale = {name: files for name, files in found.items() if files}
     with holding(study):
-        note(study / "stale.json", json.dumps(stale, indent=1) + "\n")
+        write_whole_text(study / "stale.json", json.dumps(stale, indent=1) + "\n")

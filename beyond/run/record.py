@@ -23,7 +23,7 @@ import torch
 
 from beyond.contracts import TargetKind
 from beyond.errors import BusyError, unwritable
-from beyond.files import PART, write_whole
+from beyond.files import PART, write_whole, write_whole_text
 from beyond.run.lock import PATIENCE, held, is_held
 from beyond.run.loop import Progress
 from beyond.run.predictions import Columns, joined, write
@@ -150,8 +150,8 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 caveat = stack.enter_context(held(self.path / "lock", patience))
                 # apart from the lock: Windows lets nobody read what is locked
-                self._write("seeds.json", json.dumps(list(seeds)))
-                self._write(TRAINER, json.dumps([node(), os.getpid()]))
+                write_whole_text(self.path / "seeds.json", json.dumps(list(seeds)))
+                write_whole_text(self.path / TRAINER, json.dumps([node(), os.getpid()]))
             except TimeoutError:
                 raise BusyError(f"another process is writing {str(self.path)!r}") from None
             except OSError as error:
@@ -240,9 +240,6 @@ class RunFolder:
         tables = (f'"{name}": [{", ".join(texts)}]' for name, texts in self._texts.items())
         return f"{{{', '.join(tables)}}}"
 
-    def _write(self, name: str, text: str) -> None:
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
-
     def remove(self) -> None:
         """Delete the folder once it is no longer held: Windows deletes no file that is open."""
         self._removed = True
@@ -296,7 +293,7 @@ class RunFolder:
         write_whole(self.path / "predictions.parquet", lambda path: write(part.predictions, path))
         tables = {name: hash_of(self.path / f"{name}.parquet") for name in RECORDED}
         text = json.dumps({**manifest, "tables": tables}, indent=2, sort_keys=True) + "\n"
-        self._write("manifest.json", text)
+        write_whole_text(self.path / "manifest.json", text)
         for left in (self.path / "state.pt", *self.path.glob(f"*{PART}")):
             left.unlink(missing_ok=True)
 

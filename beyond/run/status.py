@@ -17,9 +17,10 @@ from time import sleep
 from rich.console import Console
 
 from beyond.errors import InputError
+from beyond.files import write_whole_text
 from beyond.run.display import counted, duration, say
 from beyond.run.lock import is_held
-from beyond.run.notes import holding, known, note
+from beyond.run.notes import holding, known
 from beyond.run.provenance import DATA, outdated
 
 PLANNED = "planned.json"
@@ -88,7 +89,7 @@ def note_planned(study: Path, labels: Mapping[str, str]) -> None:
             if (study / name).is_dir() or name.partition("-")[0] not in arms
         }
         text = json.dumps({**earlier, **labels}, indent=1, sort_keys=True) + "\n"
-        note(study / PLANNED, text)
+        write_whole_text(study / PLANNED, text)
 
 
 def states(study: Path) -> list[CellState]:

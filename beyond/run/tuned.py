@@ -18,7 +18,7 @@ import yaml
 
 from beyond.catalog import PARTS
 from beyond.errors import InputError, require, said
-from beyond.files import expanded, write_whole
+from beyond.files import expanded, write_whole_text
 from beyond.installed import CONF
 from beyond.run.arm import Arm, shown
 from beyond.run.cell import Cell
@@ -46,7 +46,7 @@ def write(path: Path, settings: Mapping[str, Any], origin: Mapping[str, Any]) ->
         {"settings": dict(settings), "origin": dict(origin)}, sort_keys=False, width=120
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_whole_text(path, text)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -22,10 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from beyond.catalog import CONTRACTS, find, known_settings, require_declared
 from beyond.errors import InputError, require
-from beyond.files import expanded
+from beyond.files import expanded, write_whole_text
 from beyond.run import memo
 from beyond.run.explain import explain, opened
-from beyond.run.notes import REPORT, holding, note
+from beyond.run.notes import REPORT, holding
 from hydra_plugins.beyond_cells.configuration import read_cell, without_hydra
 from hydra_plugins.beyond_cells.grammar import requoted
 
@@ -113,7 +113,7 @@ class CellSweeper(BasicSweeper):
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
             with holding(folder):
-                note(folder / "paper.json", json.dumps(paper, indent=1))
+                write_whole_text(folder / "paper.json", json.dumps(paper, indent=1))
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
@@ -222,7 +222,7 @@ class CellSweeper(BasicSweeper):
             ((one.cell, one.method) for one in asked), n_cells, Planned.of, Console(stderr=True)
         )
         with holding(folder):
-            note(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
+            write_whole_text(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
         return schedule, schedule.train(folder, self._launched, waits=waits)
 
     def _tuned(self, asked: Sequence[Asked]) -> list[Asked]:

@@ -292,7 +292,8 @@ def test_a_process_that_ends_while_it_writes_leaves_the_run_unfinished(at, folde
         written.append(path.name)
         write_whole(path, write)
 
-    monkeypatch.setattr("beyond.run.record.write_whole", cut)
+    for module in ("files", "run.record"):
+        monkeypatch.setattr(f"beyond.{module}.write_whole", cut)
     again = RunFolder(folder.path)
     again.add(progress(1, snapshot=False))
     if at < 5:
