@@ -178,7 +178,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         ),
         (
             ["network.hidden=[64,64]"],
-            "unknown key 'network.hidden' of network default; known: none; it is a key of bag, deep, gru, linear, mlp",
+            "unknown key 'network.hidden' of network default; known: none; it is a key of bag, deep, gru, linear, lstm, mlp, rnn",
         ),
         (
             ["-m", "method=backprop,genetic", "method=constant"],

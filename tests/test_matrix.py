@@ -12,6 +12,7 @@ import torch
 
 import beyond.network.image_layers
 import beyond.network.layers
+import beyond.network.recurrent_layers
 import beyond.network.sequence_layers
 from beyond.architectures.mlp import MLP
 from beyond.catalog import load, modules
@@ -113,6 +114,7 @@ def test_every_layer_says_what_it_is():
     modules = [
         beyond.network.layers,
         beyond.network.image_layers,
+        beyond.network.recurrent_layers,
         beyond.network.sequence_layers,
     ]
     layers = [

@@ -18,7 +18,14 @@ from beyond.network.layers import (
     Linear,
 )
 from beyond.network.parts import InitialisationName, Layered, trial
-from beyond.network.sequence_layers import GRU, Channels, Conv1d, MeanOverTime
+from beyond.network.recurrent_layers import GRU, LSTM, RNN
+from beyond.network.sequence_layers import (
+    Channels,
+    Conv1d,
+    LastTime,
+    MaxOverTime,
+    MeanOverTime,
+)
 from beyond.settings import Positive, Text, settings
 
 WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
@@ -30,8 +37,12 @@ WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
     "embedding": Embedding,
     "channels": Channels,
     "conv1d": Conv1d,
+    "rnn": RNN,
     "gru": GRU,
+    "lstm": LSTM,
     "timemean": MeanOverTime,
+    "timemax": MaxOverTime,
+    "last": LastTime,
     "layernorm": LayerNorm,
     "dropout": Dropout,
     **ACTIVATIONS,
@@ -47,9 +58,9 @@ class Sequential(Layered):
     `linear 64` has 64 units, `linear` as many as the task has outputs; `conv 16 3 1 1` has 16
     channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
     `pool 2` and `avgpool 2` take squares of 2; `embedding 8` makes 8 features of a symbol, which
-    `channels 8` lays along time for `conv1d`, `gru 32` and their mean, `timemean`; then
-    `dropout 0.5`, `layernorm`, `flatten`, and the activations `relu`, `leaky_relu 0.01`, `gelu`,
-    `silu`, `tanh`, `sigmoid` and `identity`.
+    `channels 8` lays along time for `conv1d`, `rnn 32`, `gru 32` and `lstm 32`, whose times
+    `timemean`, `timemax` and `last` make one; then `dropout 0.5`, `layernorm`, `flatten`, and the
+    activations `relu`, `leaky_relu 0.01`, `gelu`, `silu`, `tanh`, `sigmoid` and `identity`.
 
     Parameters
     ----------
@@ -115,7 +126,7 @@ def _value(text: str, kind: Any) -> Any:
     """
     first = str(kind).partition(" | ")[0]
     try:
-        return {"int": int, "float": float, "bool": TRUTHS.get}[first](text)
+        return {"int": int, "float": float, "bool": TRUTHS.get, "str": str}[first](text)
     except ValueError:
         return None
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
 from beyond.errors import require
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer
-from beyond.network.sequence_layers import Channels
+from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer, Linear
+from beyond.network.sequence_layers import Channels, LastTime, MaxOverTime, MeanOverTime
 from beyond.settings import OneOf
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
+Readout = Literal["all", "last", "mean", "max"]
 InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 
 
@@ -67,6 +68,20 @@ def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []
+
+
+def read_out(of: Readout, n_outputs: int, bidirectional: bool = False) -> list[Layer]:
+    """Layers from a sequence to the outputs: a linear map of all times, or of what is left of them.
+
+    The last is what each direction ends with.
+    """
+    left = {
+        "all": Flatten(),
+        "last": LastTime(bidirectional),
+        "mean": MeanOverTime(),
+        "max": MaxOverTime(),
+    }
+    return [left[of], Linear(n_outputs)]
 
 
 def trial(

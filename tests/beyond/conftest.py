@@ -11,13 +11,16 @@ from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
+from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mlp import MLP
+from beyond.architectures.rnn import Elman
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import he, uniform
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Flatten, Linear, ReLU, Tanh
-from beyond.network.sequence_layers import GRU, Conv1d
+from beyond.network.recurrent_layers import GRU
+from beyond.network.sequence_layers import Conv1d
 from beyond.streams import Stream
 
 
@@ -74,6 +77,9 @@ NETWORKS = {
     "bag of channels": (Bag((), initialisation="uniform"), (3, 5), 0),
     "gru": (Recurrent(3), (4,), 0),
     "gru in one direction on symbols": (Recurrent(2, bidirectional=False, embedding=3), (4,), 7),
+    "rnn": (Elman(3, activation="relu", readout="mean"), (2, 4), 0),
+    "lstm": (LongShortTerm(3, bidirectional=True), (2, 4), 0),
+    "lstm on symbols": (LongShortTerm(2, readout="max", embedding=3), (4,), 7),
     "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }

@@ -26,7 +26,7 @@ FAULTS = [
     ),
     # counts the rows that three gates share
     (
-        "beyond/network/sequence_layers.py",
+        "beyond/network/recurrent_layers.py",
         "return self.n_hidden, self.n_hidden",
         "return self.n_hidden, 3 * self.n_hidden",
     ),

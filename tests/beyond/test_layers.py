@@ -22,7 +22,8 @@ from beyond.network.layers import (
     SiLU,
     Tanh,
 )
-from beyond.network.sequence_layers import GRU, Channels, Conv1d, MeanOverTime
+from beyond.network.recurrent_layers import GRU, LSTM, RNN
+from beyond.network.sequence_layers import Channels, Conv1d, LastTime, MaxOverTime, MeanOverTime
 from beyond.streams import Stream
 
 FAULTS = [
@@ -47,6 +48,27 @@ FAULTS = [
     ("beyond/network/layers.py", "dn - dn.mean(1, keepdim=True) -", "dn -"),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
+    # the memory cell forgets nothing, and what it forgets has no error
+    (
+        "beyond/network/recurrent_layers.py",
+        "torch.addcmul(keep * cells[-1]",
+        "torch.addcmul(cells[-1]",
+    ),
+    ("beyond/network/recurrent_layers.py", "cell = cell * keep[time]", "cell = cell * 1"),
+    ("beyond/network/recurrent_layers.py", "errors[time, :, 3] *= error", "pass"),
+    # the error of a time goes back as it came
+    (
+        "beyond/network/recurrent_layers.py",
+        "at_sums.append(slope[time] * error)",
+        "at_sums.append(error)",
+    ),
+    # every time has the error of the largest; the second direction ends at the last time
+    (
+        "beyond/network/sequence_layers.py",
+        "dy.new_zeros(shape).scatter_(2, times, dy.unsqueeze(2))",
+        "dy.unsqueeze(2).expand(shape)",
+    ),
+    ("beyond/network/sequence_layers.py", "x[:, n_ahead:, 0]], 1)", "x[:, n_ahead:, -1]], 1)"),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
@@ -58,10 +80,11 @@ TOLERANCE = {
 }
 
 
-def torch_gru(layer, weights, x):
+def torch_recurrence(layer, weights, x):
     """torch.nn.GRU on sequences (B, channels, length), with our weights, cut into directions."""
-    module = torch.nn.GRU(
-        x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional
+    more = {"nonlinearity": layer.activation} if isinstance(layer, RNN) else {}
+    module = getattr(torch.nn, type(layer).__name__)(
+        x.shape[1], layer.n_hidden, batch_first=True, bidirectional=layer.bidirectional, **more
     )
     names = {
         "weight": "weight_ih",
@@ -90,9 +113,15 @@ TORCH = {
         )
     ),
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
-    GRU: torch_gru,
+    **dict.fromkeys((RNN, GRU, LSTM), torch_recurrence),
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
     MeanOverTime: lambda _, __, x: F.adaptive_avg_pool1d(x, 1).squeeze(2),
+    MaxOverTime: lambda _, __, x: F.adaptive_max_pool1d(x, 1).squeeze(2),
+    LastTime: lambda layer, _, x: (
+        torch.cat([x[:, : x.shape[1] // 2, -1], x[:, x.shape[1] // 2 :, 0]], 1)
+        if layer.bidirectional
+        else x[:, :, -1]
+    ),
     Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
@@ -132,6 +161,12 @@ BENT = [  # their weights decide where the error passes, not only how much
     (GRU(3), (2, 5)),
     (GRU(1), (1, 1)),
     (GRU(2, bidirectional=True), (3, 4)),
+    (RNN(3), (2, 5)),
+    (RNN(1, activation="relu"), (1, 1)),
+    (RNN(2, bidirectional=True, activation="relu"), (3, 4)),
+    (LSTM(3), (2, 5)),
+    (LSTM(1), (1, 1)),
+    (LSTM(2, bidirectional=True), (3, 4)),
 ]
 WEIGHTLESS = [
     (MaxPool2d(), (2, 4, 6)),
@@ -142,6 +177,9 @@ WEIGHTLESS = [
     (AvgPool2d(3), (1, 8, 7)),
     (MeanOverTime(), (3, 5)),
     (MeanOverTime(), (1, 1)),
+    (MaxOverTime(), (3, 5)),
+    (LastTime(), (3, 5)),
+    (LastTime(bidirectional=True), (4, 3)),
     (Flatten(), (2, 3, 4)),
     (Channels(), (4,)),
     (Channels(3), (12,)),
@@ -265,9 +303,10 @@ def test_a_residual_connection_carries_the_error_past_the_transport():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_recurrence_carries_with_the_transposed_transport(bidirectional):
-    layer = GRU(2, bidirectional)
-    n_rows = 6 * layer.n_directions
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+def test_a_recurrence_carries_with_the_transposed_transport(kind, bidirectional):
+    layer = kind(2, bidirectional)
+    n_rows = 2 * layer.n_gates * layer.n_directions
     weights, x = draw(layer, (n_rows, 4))
     y, cache = layer.forward(weights, x)
     dy = torch.rand(y.shape, dtype=x.dtype)
@@ -277,6 +316,26 @@ def test_a_recurrence_carries_with_the_transposed_transport(bidirectional):
     torch.testing.assert_close(layer.carry(weights, cache, dy, other), by_hand)
     carried = layer.carry(weights, cache, dy, weights["weight"])
     torch.testing.assert_close(carried, layer.carry(weights, cache, dy), rtol=0, atol=0)
+
+
+def test_what_two_directions_end_with_is_torchs():
+    layer = LSTM(2, bidirectional=True)
+    weights, x = draw(layer, (3, 4), dtype=torch.float32)
+    states, _ = layer.forward(weights, x)
+    ends, _ = LastTime(bidirectional=True).forward({}, states)
+    module = torch.nn.LSTM(3, 2, bidirectional=True)
+    with torch.no_grad():
+        for name, values in module.named_parameters():
+            ours = weights[name.split("_")[0] + ("_hidden" if "_hh" in name else "")][0]
+            values.copy_(ours[8:] if name.endswith("reverse") else ours[:8])
+        _, (final, _) = module(x[0].permute(1, 2, 0))  # (D, B, n_hidden)
+    torch.testing.assert_close(ends[0], final.transpose(1, 2).flatten(0, 1))
+
+
+def test_of_equal_times_one_passes_the_error_on():
+    layer, x = MaxOverTime(), torch.zeros(1, 1, 3, 1)
+    y, cache = layer.forward({}, x)
+    assert layer.carry({}, cache, torch.ones_like(y)).sum() == 1
 
 
 def test_embedded_letters_become_a_sequence():
@@ -358,6 +417,12 @@ def test_dropout_has_the_rate_of_each_replica():
         (lambda: Conv1d(1, padding=-1), "padding must be >= 0, got -1"),
         (lambda: Channels(0), "n_channels must be >= 1, got 0"),
         (lambda: GRU(0), "n_hidden must be >= 1, got 0"),
+        (lambda: LSTM(0), "n_hidden must be >= 1, got 0"),
+        (lambda: RNN(1, activation="gelu"), "activation must be one of tanh, relu; got 'gelu'"),
+        (
+            lambda: LastTime(bidirectional=True).output_shape((3, 2)),
+            r"LastTime input must be an even number of channels .*, got \(3, 2\)",
+        ),
         (
             lambda: Conv1d(1, 5).output_shape((1, 4)),
             "kernel must be small enough for a sequence of 4, got 5",

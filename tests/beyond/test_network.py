@@ -12,7 +12,9 @@ from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
+from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mlp import MLP
+from beyond.architectures.rnn import Elman
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.network.image_layers import Conv2d, MaxPool2d
@@ -20,7 +22,7 @@ from beyond.network.initialisations import INITIALISATIONS, he
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network.parts import Layered
-from beyond.network.sequence_layers import GRU
+from beyond.network.recurrent_layers import GRU, LSTM, RNN
 from beyond.streams import Stream
 
 SEEDS = [3, 8, 5]
@@ -208,10 +210,11 @@ def test_biases_are_drawn_as_weights_where_the_initialisation_draws_them(make_sp
     assert not norm["bias"].any()
 
 
-def test_a_recurrent_layer_starts_as_torchs():
-    network = LayeredNetwork([GRU(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+def test_a_recurrent_layer_starts_as_torchs(kind):
+    network = LayeredNetwork([kind(9, bidirectional=True)], (2, 3), INITIALISATIONS["uniform"])
     (ours,) = network.unflatten(network.init(Stream("init", SEEDS)))
-    theirs = torch.nn.GRU(2, 9, bidirectional=True)
+    theirs = getattr(torch.nn, kind.__name__)(2, 9, bidirectional=True)
     assert network.n_weights == sum(weight.numel() for weight in theirs.parameters())
     for values in (*ours.values(), *theirs.parameters()):
         assert 0.25 < values.abs().max() <= 1 / 3
@@ -288,7 +291,9 @@ def test_chunks_are_smaller_the_larger_the_batch(case):
     assert sizes[-1] == 1
 
 
-@pytest.mark.parametrize("name", ["bag", "cnn", "cnn1d", "deep", "gru", "linear", "mlp"])
+@pytest.mark.parametrize(
+    "name", ["bag", "cnn", "cnn1d", "deep", "gru", "linear", "lstm", "mlp", "rnn"]
+)
 def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
     architecture = catalog.load("network", name)
     assert set(catalog.read("network", name)) - {"_target_"} == {
@@ -309,6 +314,8 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
         (CNN((16, 32)), "cnn-16-32"),
         (CNN1d((4,), (3,)), "cnn1d-4"),
         (Recurrent(7), "gru-7"),
+        (LongShortTerm(7), "lstm-7"),
+        (Elman(7), "rnn-7"),
         (Bag((8,)), "bag-8"),
     ],
 )
@@ -344,6 +351,13 @@ def test_names_tell_the_widths(architecture, name):
         (lambda: CNN1d(embedding=0), "embedding must be an integer >= 1, got 0"),
         (lambda: CNN1d(initialisation="zero"), "initialisation must be one of he, .*; got 'zero'"),
         (lambda: Recurrent(0), "hidden must be an integer >= 1, got 0"),
+        (lambda: LongShortTerm(0), "hidden must be an integer >= 1, got 0"),
+        (lambda: Elman(0), "hidden must be an integer >= 1, got 0"),
+        (lambda: Elman(activation="gelu"), "activation must be one of tanh, relu; got 'gelu'"),
+        (
+            lambda: Recurrent(readout="first"),
+            "readout must be one of all, last, mean, max; got 'first'",
+        ),
         (lambda: Recurrent(embedding=0), "embedding must be an integer >= 1, got 0"),
         (lambda: Recurrent(init_std=0.0), "init_std must be > 0, got 0.0"),
         (lambda: CNN((0,)), r"channels must be a list, each an integer >= 1, got \(0,\)"),
@@ -357,7 +371,10 @@ def test_bad_parameters_are_refused_by_name_range_and_value(make, message):
         make()
 
 
-@pytest.mark.parametrize(("architecture", "layer"), [(CNN1d(), "Conv1d"), (Recurrent(), "GRU")])
+@pytest.mark.parametrize(
+    ("architecture", "layer"),
+    [(CNN1d(), "Conv1d"), (Recurrent(), "GRU"), (LongShortTerm(), "LSTM"), (Elman(), "RNN")],
+)
 def test_networks_for_sequences_refuse_images(architecture, layer, make_spec):
     with pytest.raises(
         InputError, match=rf"^{layer} input must be a sequence .*, got \(1, 8, 8\)$"

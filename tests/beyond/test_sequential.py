@@ -6,6 +6,7 @@ from torch import nn
 
 from beyond import catalog
 from beyond.architectures.mlp import MLP
+from beyond.architectures.rnn import Elman
 from beyond.architectures.sequential import WORDS, Sequential
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import InputError
@@ -36,6 +37,11 @@ def network(*layers, spec=IMAGE):
     [
         (("flatten", "linear 32", "relu", "linear"), MLP((32,)), IMAGE),
         (("embedding 8", "linear 5", "tanh", "linear"), MLP((5,), activation="tanh"), WORD),
+        (
+            ("embedding 8", "channels 8", "rnn 5 true relu", "last true", "linear"),
+            Elman(5, bidirectional=True, activation="relu", initialisation="he"),
+            WORD,
+        ),
         (("flatten", "linear 4", "layernorm", "relu", "linear"), MLP((4,), layer_norm=True), IMAGE),
     ],
 )
