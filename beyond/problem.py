@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from copy import copy
+from math import prod
 
 import torch
 from torch import Tensor
@@ -210,6 +211,21 @@ class Problem:
     def blocks(self) -> Sequence[Block]:
         """Each layer's weights from the input on: place in the flat vector, names, shapes."""
         return self._network.blocks
+
+    @property
+    def matrices(self) -> list[tuple[int, int, int]]:
+        """Weights that are maps into hidden layers: start in the flat vector, rows, columns.
+
+        A row is what one unit makes of its inputs, of a convolution those of a window.
+        """
+        found, hidden = [], [block for block in self.blocks if block.drawn][:-1]
+        for block in hidden:
+            start = block.start
+            for shape in block.shapes.values():
+                if block.maps and len(shape) > 1:
+                    found.append((start, shape[0], prod(shape[1:])))
+                start += prod(shape)
+        return found
 
     def names_of(self, segments: Iterable[Segment]) -> list[str]:
         """Names of the blocks whose weights are in these parts of the network."""

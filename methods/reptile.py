@@ -93,10 +93,11 @@ class Reptile(Adaptive):
 
     def _train(self, params: Tensor, minibatches: list[Batch], lanes: Problem) -> Tensor:
         """Weights (R * E, n) after a step of the inner optimizer on each minibatch."""
-        memory = self.optimizer.init(params)
+        memory = self.optimizer.init(params, lanes.matrices)
         for minibatch in minibatches:
             outputs, tape = lanes.forward(params, minibatch.inputs)
             gradient = lanes.backward(tape, lanes.error(outputs, minibatch.targets))
+            lanes.charge(self.optimizer.flops(memory))
             params, memory = self.optimizer.update(gradient, memory, params)
         return params
 

@@ -174,7 +174,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (
             ["-m", "method=backprop,genetic", "optimizer.learning_rate=0.001,0.01"],
             "unknown key 'optimizer.learning_rate' of optimizer default; known: none; it is a key of adam, adamw, lion, "
-            "momentum, nesterov, rmsprop, sgd; method.optimizer.learning_rate tunes the method's own",
+            "momentum, muon, nesterov, rmsprop, sgd; method.optimizer.learning_rate tunes the method's own",
         ),
         (
             ["network.hidden=[64,64]"],

@@ -70,9 +70,15 @@ class Descent(Method[State]):
         self.require(problem)
         remembered = self.remembered(problem, params, rng)
         first, last = self.trained(problem)
+        matrices = [
+            (start - first, n_rows, n_columns)
+            for start, n_rows, n_columns in problem.matrices
+            if first <= start < last
+        ]
+        learnt = _learnt(params[:, first:last], remembered)
         return {
             "params": params,
-            "optimizer": self.optimizer.init(_learnt(params[:, first:last], remembered)),
+            "optimizer": self.optimizer.init(learnt, matrices),
             **remembered,
         }
 
@@ -85,6 +91,7 @@ class Descent(Method[State]):
         """Let the optimizer step along a direction for what is trained."""
         params, (first, last) = state["params"], self.trained(problem)
         before = _learnt(params[:, first:last], state)
+        problem.charge(self.optimizer.flops(state["optimizer"]))
         learnt, optimizer = self.optimizer.update(direction, state["optimizer"], before)
         state = {**state, "optimizer": optimizer}
         if "extras" in state:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from beyond.hardware import Hardware
 from beyond.network.initialisations import DRAW_BIASES, Initialisation
-from beyond.network.layers import Layer, Weights
+from beyond.network.layers import Layer, Role, Weights
 from beyond.network.trainable import Block, Network, Tape
 from beyond.streams import Stream
 
@@ -50,7 +50,8 @@ class LayeredNetwork(Network):
                 stop = start + sum(prod(shape) for shape in shapes.values())
                 depth, fans = len(blocks) + 1, layer.fans(self.shapes[-1])
                 name = f"{type(layer).__name__.lower()}_{depth}"
-                blocks.append(Block(name, depth, index, start, stop, shapes, all(fans), fans))
+                maps = layer.role not in (Role.EMBEDDING, Role.GROUPED)
+                blocks.append(Block(name, depth, index, start, stop, shapes, all(fans), fans, maps))
                 start = stop
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         self.blocks = tuple(blocks)

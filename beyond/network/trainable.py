@@ -29,6 +29,8 @@ class Block:
     `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers.
     `drawn` says whether the weights start from random draws: those of a normalisation do not.
     `fans` are the numbers of inputs to and outputs from one unit, (0, 0) where they are not known.
+    `maps` says whether a row of a weight with two axes or more is what one unit makes of all inputs
+    that it has: that is not so of an embedding, nor of a map of each group of features.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Block:
     shapes: Mapping[str, tuple[int, ...]]
     drawn: bool = True
     fans: tuple[int, int] = (0, 0)
+    maps: bool = True
 
 
 @dataclass(frozen=True)

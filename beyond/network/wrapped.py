@@ -63,11 +63,13 @@ class ModuleNetwork(Network):
             owner, _, local = name.rpartition(".")
             blocks.setdefault(owner or "module", {})[local] = tuple(shape)
         self.blocks = ()
+        owners = dict(self.template.named_modules())
         start = 0
         for depth, (owner, shapes) in enumerate(blocks.items(), 1):
             stop = start + sum(torch.Size(shape).numel() for shape in shapes.values())
             drawn = not self._weights[start:stop].equal(others[start:stop])
-            self.blocks += (Block(owner, depth, 0, start, stop, shapes, drawn),)
+            maps = not isinstance(owners.get(owner), nn.Embedding | nn.EmbeddingBag)
+            self.blocks += (Block(owner, depth, 0, start, stop, shapes, drawn, maps=maps),)
             start = stop
         self.n_weights = start
         self._constants: Buffers = {}  # buffers that no pass changes

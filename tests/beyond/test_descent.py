@@ -8,7 +8,8 @@ import torch
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Batch, Signal, TargetKind
 from beyond.kits.descent import Descent
-from beyond.kits.optimizers import SGD, Adam
+from beyond.kits.optimizers import SGD, Adam, Muon
+from beyond.ledger import Ledger
 from beyond.network.parts import trial
 from beyond.problem import Problem
 from beyond.settings import settings
@@ -30,6 +31,8 @@ FAULTS = [
         "if not first <= block.start < last]",
         "if not first < block.start < last]",
     ),
+    ("beyond/kits/descent.py", "(start - first, n_rows, n_columns)", "(start, n_rows, n_columns)"),
+    ("beyond/kits/descent.py", 'problem.charge(self.optimizer.flops(state["optimizer"]))', "pass"),
 ]
 SEEDS = [0, 1]
 
@@ -114,6 +117,16 @@ def test_the_optimizer_remembers():
     assert set(after["optimizer"]) == set(expected)
     for name, value in expected.items():
         assert torch.equal(torch.as_tensor(after["optimizer"][name]), torch.as_tensor(value))
+
+
+def test_the_optimizer_is_told_the_matrices_that_are_trained_and_what_it_does_is_charged():
+    method = Along(Muon())
+    problem, batch, _, rng, state = start(method)
+    problem.ledger = Ledger()
+    assert state["optimizer"]["matrices"] == [[0, 4, 5]]
+    method.step(state, batch, problem, rng)
+    # each of five times X X^T, its square, and what both make of X
+    assert problem.ledger.flops == 5 * 2 * (4 * 4 * 5 + 4 * 4 * 4 + 4 * 4 * 5)
 
 
 def test_layers_outside_the_trained_part_are_named():

@@ -19,8 +19,8 @@ FAULTS = [
     # The inner optimizer forgets at every step.
     (
         "methods/reptile.py",
-        "memory = self.optimizer.init(params)\n        for minibatch in minibatches:\n",
-        "for minibatch in minibatches:\n            memory = self.optimizer.init(params)\n",
+        "memory = self.optimizer.init(params, lanes.matrices)\n        for minibatch in minibatches:\n",
+        "for minibatch in minibatches:\n            memory = self.optimizer.init(params, lanes.matrices)\n",
     ),
 ]
 
