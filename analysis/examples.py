@@ -27,8 +27,9 @@ class Outcomes:
         seed.
     scores : array of shape (A, S, E)
         What an example adds to a replica's headline score, the mean over its examples: 1 or 0 for a
-        class that is right or wrong, a part of R2 for values (`r2_parts`). NaN where the example is
-        not in the test part of that seed, or the arm has no checkpoint there.
+        class that is right or wrong, a part of R2 for values (`r2_parts`), the log-density of a
+        predicted distribution (in the task's units, the score's but for a constant). NaN where the
+        example is not in the test part of that seed, or the arm has no checkpoint there.
     errors : array of shape (A, S, E * n_outputs)
         1 where a class is wrong and 0 where it is right; for values the residual, prediction minus
         target.
@@ -76,6 +77,10 @@ def outcomes(task: str, predictions: Frame) -> Outcomes:
         errors = 1 - scores
     else:
         scores = r2_parts(target, prediction).mean(-1)
+        if predictions["log_density"].notna().any():
+            density = np.full(shape, np.nan)
+            density.flat[place] = predictions["log_density"].to_numpy(float)
+            scores = density.sum(-1)
         errors = (prediction - target).reshape(*shape[:2], -1)
     names = [str(name) for name in arms]
     return Outcomes(task, classes, names, np.asarray(seeds), np.asarray(examples), scores, errors)

@@ -62,6 +62,7 @@ _PREDICTIONS = (
     *("run_id", "seed", "example", "output"),
     *("target", "prediction", "probability", "confidence", "brier"),
 )
+_LATER = ("log_density",)  # NaN where a table is older
 _LABELS = ("task", "arm", "status")  # that predictions get from their replica
 _REPLICA = ["task", "arm", "seed"]
 _LAYERS = (
@@ -119,7 +120,7 @@ class Tables:
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
     predictions: Frame = field(
-        default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
+        default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LATER, *_LABELS])
     )
     repeated: tuple[str, ...] = ()
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -315,9 +316,12 @@ def _predictions(cells: list[Path]) -> Frame:
     for cell in cells:
         part = _read([cell], "predictions", _PREDICTIONS)
         if len(part):
-            numbers = ("target", "prediction", "probability", "confidence", "brier")
-            parts.append(part[list(_PREDICTIONS)].astype(dict.fromkeys(numbers, np.float32)))
-    return pd.concat(parts) if parts else pd.DataFrame(columns=_PREDICTIONS)
+            absent = [column for column in _LATER if column not in part]
+            part = part.assign(**dict.fromkeys(absent, np.nan))
+            numbers = ("target", "prediction", "probability", "confidence", "brier", *_LATER)
+            columns = [*_PREDICTIONS, *_LATER]
+            parts.append(part[columns].astype(dict.fromkeys(numbers, np.float32)))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=[*_PREDICTIONS, *_LATER])
 
 
 def by_run(manifests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -496,9 +500,9 @@ def _join(frame: Frame, runs: Frame, order: Sequence[str]) -> Frame:
 def _join_predictions(frame: Frame, runs: Frame) -> Frame:
     """Add each replica's labels to its rows, which are many: as categories, and unsorted."""
     if frame.empty:
-        return pd.DataFrame(columns=[*_PREDICTIONS, *_LABELS])
+        return pd.DataFrame(columns=[*_PREDICTIONS, *_LATER, *_LABELS])
     labels = runs[["run_id", "seed", *_LABELS]].astype(dict.fromkeys(_LABELS, "category"))
-    return frame[list(_PREDICTIONS)].merge(
+    return frame[[*_PREDICTIONS, *_LATER]].merge(
         labels, on=["run_id", "seed"], how="inner", validate="many_to_one"
     )
 

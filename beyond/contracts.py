@@ -39,6 +39,9 @@ class TargetKind(StrEnum):
     CLASSES = "classes"  # targets (R, B) int64; outputs are logits
     # targets (R, B, n_outputs) float32, standardised by the training part of the replica
     VALUES = "values"
+    # targets as for values, of n_outputs / 2 numbers; outputs are their predicted means, then the
+    # logarithms of their predicted variances
+    DISTRIBUTIONS = "distributions"
 
 
 class SealedTargets:
@@ -61,8 +64,9 @@ class Batch:
     ----------
     inputs : Tensor of shape (R, B, *input_shape)
         float32, or int64 symbols where the task's `n_symbols` > 0.
-    targets : Tensor of shape (R, B) or (R, B, n_outputs), or sealed
-        See `TargetKind`; sealed for methods told only the loss or the reward.
+    targets : Tensor of shape (R, B, *target_shape), or sealed
+        See `TargetKind` and `TaskSpec.target_shape`; sealed for methods told only the loss or the
+        reward.
     support : Batch, optional
         Where the task comes in episodes (`TaskSpec.episode`): the labelled examples to adapt to, of
         all episodes end to end, (R, E * n_support, ...). `inputs` and `targets` are then the
@@ -107,9 +111,9 @@ class TaskSpec:
     input_shape : tuple of int
         Of one example: `(channels, height, width)`, `(features,)`, or `(length,)` for symbols.
     n_outputs : int
-        Classes, or values to predict.
+        Classes, or values to predict; of predicted distributions a mean and a log-variance each.
     target_kind : TargetKind
-        Whether targets are classes or values; it decides the loss.
+        What targets and outputs are; it decides the loss.
     network : Architecture
         The default network, the same for every method.
     score : str
@@ -132,6 +136,14 @@ class TaskSpec:
     levels: tuple[float, float, float]
     n_symbols: int = 0
     episode: Episode | None = None
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Of one example's target: none for a class."""
+        if self.target_kind is TargetKind.CLASSES:
+            return ()
+        moments = 2 if self.target_kind is TargetKind.DISTRIBUTIONS else 1
+        return (self.n_outputs // moments,)
 
     @property
     def n_scored(self) -> int:
@@ -208,7 +220,10 @@ class Splits(Protocol):
         ...
 
     def in_units(self, values: Tensor) -> Tensor:
-        """Targets or outputs (R, B, n_outputs) in the task's units, unscaled."""
+        """Targets (R, B, n) or outputs in the task's units, unscaled.
+
+        Outputs (R, B, 2 n) are means, then log-variances: see `TargetKind.DISTRIBUTIONS`.
+        """
         ...
 
 

@@ -5,6 +5,8 @@ them sharing the targets (R, ...) of their replica. Inside, the batch axis comes
 undoes the network's transposed view, so that every reduction runs over contiguous memory.
 """
 
+from math import log, pi
+
 import torch
 from torch import Tensor
 
@@ -51,6 +53,45 @@ def squared_error_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets) / targets.shape[1]
 
 
+def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of -log N(target; mean, variance) over the batch, shape (G,); targets (R, B, n)."""
+    return gaussian_nlls(outputs, targets).mean(-1)
+
+
+def gaussian_nlls(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Sum over n values of (log 2 pi + v + (mean - target)^2 exp(-v)) / 2 of each example, (G, B).
+
+    Outputs (G, B, 2 n) are the n means, then the n log-variances v; targets (R, B, n).
+    """
+    mean, log_variance = _shared(outputs, len(targets)).chunk(2, 2)  # (R, P, n, B)
+    squared = (mean - targets.mT.unsqueeze(1)).square()
+    terms = log(2 * pi) + log_variance + squared * torch.exp(-log_variance)
+    return 0.5 * terms.sum(2).flatten(0, 1)
+
+
+def gaussian_nll_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return d gaussian_nll / d outputs, shape (R, B, 2 n); targets (R, B, n).
+
+    With e = mean - target: e exp(-v) / B for a mean, (1 - e^2 exp(-v)) / 2 B for a log-variance.
+    """
+    mean, log_variance = outputs.chunk(2, 2)
+    distance, precision = mean - targets, torch.exp(-log_variance)
+    at_variance = 0.5 * (1 - distance.square() * precision)
+    return torch.cat([distance * precision, at_variance], 2) / targets.shape[1]
+
+
+EXAMPLE_LOSSES = {
+    TargetKind.CLASSES: cross_entropies,
+    TargetKind.VALUES: squared_errors,
+    TargetKind.DISTRIBUTIONS: gaussian_nlls,
+}
+ERRORS = {
+    TargetKind.CLASSES: cross_entropy_error,
+    TargetKind.VALUES: squared_error_error,
+    TargetKind.DISTRIBUTIONS: gaussian_nll_error,
+}
+
+
 def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of shape (G,) for this kind of target."""
     return example_losses(kind, outputs, targets).mean(-1)
@@ -58,26 +99,26 @@ def loss(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def example_losses(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Loss of each example, shape (G, B), for this kind of target."""
-    losses = cross_entropies if kind is TargetKind.CLASSES else squared_errors
-    return losses(outputs, targets)
+    return EXAMPLE_LOSSES[kind](outputs, targets)
 
 
 def error(kind: TargetKind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Derivative of the loss at the outputs, shape (R, B, n_outputs), for this kind of target."""
-    if kind is TargetKind.CLASSES:
-        return cross_entropy_error(outputs, targets)
-    return squared_error_error(outputs, targets)
+    return ERRORS[kind](outputs, targets)
 
 
 def reward(kind: TargetKind, actions: Tensor, targets: Tensor) -> Tensor:
     """Reward of K actions per input, shape (R, B, K).
 
-    Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Values:
-    actions (R, B, K, n_outputs) earn minus half their squared distance to the target.
+    Classes: actions (R, B, K) int64 earn 1 where they name the target class, else 0. Otherwise:
+    actions (R, B, K, n_outputs) are outputs and earn minus their loss, of values half the squared
+    distance to the target.
     """
     if kind is TargetKind.CLASSES:
         return (actions == targets.unsqueeze(-1)).float()
-    return -0.5 * (actions - targets.unsqueeze(2)).square().sum(-1)
+    outputs = actions.transpose(1, 2).flatten(0, 1)  # (R * K, B, n_outputs): as of K candidates
+    earned = -example_losses(kind, outputs, targets)
+    return earned.unflatten(0, (len(targets), -1)).transpose(1, 2)
 
 
 def _shared(outputs: Tensor, n_replicas: int) -> Tensor:

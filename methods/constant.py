@@ -4,7 +4,7 @@ Any method that learns must beat it. It counts the targets of one batch, by defa
 training set, and is done.
 
     outputs = log(count_c + 1)     classes: the largest wins
-    outputs = mean of targets      values
+    outputs = mean of targets      values, and the log-variance where distributions are predicted
 
 Departures: none.
 Needs: none of these.
@@ -17,6 +17,7 @@ Source: the zero rule; there is no paper.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from beyond.settings import PositiveInt, settings
 from beyond.streams import Stream
 
 State = dict[str, Any]
+SMALLEST = 1e-12  # variance of targets that do not vary
 
 
 @settings
@@ -53,6 +55,9 @@ class Constant(Method[State]):
             outputs = counts.to(state["outputs"].dtype).add(1).log()
         else:
             outputs = batch.targets.mean(1)
+        if problem.spec.target_kind is TargetKind.DISTRIBUTIONS:
+            variance = batch.targets.var(1, correction=0)
+            outputs = torch.cat([outputs, variance.clamp(min=SMALLEST).log()], 1)
         return {**state, "outputs": outputs, "is_found": True}
 
     def params(self, state: State) -> Tensor:

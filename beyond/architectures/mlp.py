@@ -86,6 +86,7 @@ CHOICES = {
 TRIALS = {
     "mlp": trial(MLP((5, 4), activation="tanh"), (6,)),
     "values": trial(MLP((5, 4), activation="tanh"), (6,), target_kind=TargetKind.VALUES),
+    "distributions": trial(MLP((5,)), (6,), target_kind=TargetKind.DISTRIBUTIONS),
     "residual": trial(MLP((5, 5), residual=True), (6,)),
     "symbols": trial(MLP((5,), embedding=3), (4,), n_symbols=7),
     "dropout": trial(MLP((8, 8), dropout=0.25), (6,)),

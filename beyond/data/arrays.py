@@ -44,7 +44,7 @@ class Examples:
     ----------
     inputs : array of shape (N, *input_shape)
         Real numbers, or int64 symbols.
-    targets : array of shape (N,) int64, or (N, n_outputs) real
+    targets : array of shape (N,) int64, or (N, n) real
         Classes, or values in the task's units.
     n_test : int, optional
         The last `n_test` examples are a test split that the source itself fixes; otherwise one is
@@ -163,7 +163,7 @@ class ArrayTask(DrawnTask):
         require_examples({split: parts.shape[1] for split, parts in rows.items()}, self.spec)
         train = rows["train"]
 
-        values = self.spec.target_kind is TargetKind.VALUES
+        values = self.spec.target_kind is not TargetKind.CLASSES
         units = targets.scale(train, True) if values and raw.target_scaling == "feature" else None
         corrupted = {"train": 1, "validation": 2} if self.noisy_validation else {"train": 1}
         noisy = {

@@ -67,7 +67,7 @@ class DrawnTask(ABC):
         return np.asarray(inputs)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Scores (R,), float64: accuracy and cross-entropy, or R2 and half the squared error.
+        """Scores (R,), float64, and the loss: accuracy, R2, or the mean log-likelihood in nats.
 
         Of episodes they are over the queries of all.
         """
@@ -78,6 +78,9 @@ class DrawnTask(ABC):
                 "accuracy_score": metrics.accuracy(outputs, targets),
                 "cross_entropy_loss": loss,
             }
+        if self.spec.target_kind is TargetKind.DISTRIBUTIONS:
+            loss = losses.gaussian_nll(outputs, targets)
+            return {"log_likelihood_score": -loss, "nll_loss": loss}
         loss = losses.squared_error(outputs, targets)
         return {"r2_score": metrics.r2(outputs, targets), "squared_error_loss": loss}
 

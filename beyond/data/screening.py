@@ -24,17 +24,13 @@ def screen(inputs: np.ndarray, targets: np.ndarray, spec: TaskSpec) -> None:
     ----------
     inputs : array of shape (N, *input_shape)
         Finite numbers, or integers in [0, n_symbols).
-    targets : array of shape (N,) or (N, n_outputs)
+    targets : array of shape (N, *target_shape)
         Integers in [0, n_outputs), or finite numbers.
     """
     classes = spec.target_kind is TargetKind.CLASSES
     n_examples = len(inputs)
     _require_shape(f"inputs of {spec.name}", inputs, (n_examples, *spec.input_shape))
-    _require_shape(
-        f"targets of {spec.name}",
-        targets,
-        (n_examples,) if classes else (n_examples, spec.n_outputs),
-    )
+    _require_shape(f"targets of {spec.name}", targets, (n_examples, *spec.target_shape))
     require_values(f"inputs of {spec.name}", inputs, spec.n_symbols, "feature")
     require_values(f"targets of {spec.name}", targets, spec.n_outputs if classes else 0, "output")
 

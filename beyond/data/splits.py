@@ -223,7 +223,11 @@ class ArraySplits:
         return replace(self, rows={}, inputs=inputs, targets=targets, noisy={}, augment=_unchanged)
 
     def in_units(self, values: Tensor) -> Tensor:
-        return values if self.units is None else self.units.undo(values)
+        if self.units is None:
+            return values
+        mean, *log_variance = values.split(self.units.mean.shape[-1], -1)
+        wider = [(part + 2 * self.units.std.log()).to(part.dtype) for part in log_variance]
+        return torch.cat([self.units.undo(mean), *wider], -1)
 
     def _answers(self, split: str, indices: Tensor, rows: Tensor) -> Tensor:
         return pick(self.noisy[split], indices) if split in self.noisy else self.targets.at(rows)

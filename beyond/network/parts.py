@@ -94,6 +94,8 @@ def trial(
     contract tests try every method on all of them, with every choice of its settings.
     """
     episode = Episode(n_support=4, n_query=3)
+    n_outputs = 2 if target_kind is TargetKind.DISTRIBUTIONS else 4
+    levels = (0.0, 0.0, 0.0)
     return TaskSpec(
-        "noise", shape, 4, target_kind, architecture, "score", (0.0, 0.0, 0.0), n_symbols, episode
+        "noise", shape, n_outputs, target_kind, architecture, "score", levels, n_symbols, episode
     )

@@ -221,6 +221,6 @@ def noise(spec: TaskSpec, rng: Stream) -> Batch:
 def _examples(spec: TaskSpec, n_examples: int, rng: Stream) -> tuple[Tensor, Tensor]:
     shape = (n_examples, *spec.input_shape)
     inputs = rng.integers(spec.n_symbols, *shape) if spec.n_symbols else rng.normal(*shape)
-    if spec.target_kind is TargetKind.VALUES:
-        return inputs, rng.normal(n_examples, spec.n_outputs)
-    return inputs, rng.integers(spec.n_outputs, n_examples)
+    if spec.target_kind is TargetKind.CLASSES:
+        return inputs, rng.integers(spec.n_outputs, n_examples)
+    return inputs, rng.normal(n_examples, *spec.target_shape)

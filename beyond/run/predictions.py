@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import TargetKind
+from beyond.losses import gaussian_nlls
 
 Columns = dict[str, np.ndarray]
 
@@ -30,8 +31,10 @@ def columns(
     probability : float16, of the target class
     confidence : float16, of the predicted class
     brier : float16, sum over classes of (probability - one_hot)^2
+    log_density : float32, of a predicted distribution at the target, in nats
 
-    The last three are softmax probabilities' and NaN for values.
+    Three are softmax probabilities' and NaN for values; where distributions are predicted, the
+    prediction is their mean, and elsewhere no log-density is known: NaN.
 
     Parameters
     ----------
@@ -39,14 +42,14 @@ def columns(
     run_id : str
     seed : int
     examples : Tensor of shape (B,)
-    targets : Tensor of shape (B,) or (B, n_outputs)
+    targets : Tensor of shape (B,) or (B, n)
         Classes, or values in the task's units.
     outputs : Tensor of shape (B, n_outputs)
-        Logits, or values in the task's units.
+        Logits, or values in the task's units; of distributions means, then log-variances.
     """
     order = examples.argsort(stable=True)
     examples, targets, outputs = examples[order], targets[order], outputs[order]
-    n_outputs = 1 if kind is TargetKind.CLASSES else outputs.shape[1]
+    n_outputs = 1 if kind is TargetKind.CLASSES else targets.shape[1]
     if kind is TargetKind.CLASSES:
         probabilities = outputs.double().softmax(1)
         chosen = outputs.argmax(1)
@@ -56,8 +59,13 @@ def columns(
         told = [probabilities.gather(1, named[:, None]).squeeze(1) for named in (targets, chosen)]
         answer, beliefs = (targets.short(), chosen.short()), (*told, brier)
     else:
-        answer = targets.float().flatten(), outputs.float().flatten()
+        answer = targets.float().flatten(), outputs[:, :n_outputs].float().flatten()
         beliefs = (torch.full_like(answer[0], float("nan")),) * 3
+    density = torch.full((len(answer[0]),), float("nan"))
+    if kind is TargetKind.DISTRIBUTIONS:
+        # an example and value at a time
+        alone = outputs.double().unflatten(1, (2, -1)).mT.flatten(0, 1).unsqueeze(0)
+        density = -gaussian_nlls(alone, targets.double().view(1, -1, 1))[0]
     n_rows = len(answer[0])
     return {
         "run_id": np.full(n_rows, run_id),
@@ -70,13 +78,14 @@ def columns(
             name: belief.half().numpy()
             for name, belief in zip(("probability", "confidence", "brier"), beliefs, strict=True)
         },
+        "log_density": density.float().numpy(),
     }
 
 
 def joined(kind: TargetKind, tables: Sequence[Columns]) -> Columns:
     """Tables end to end; of none, a table without rows."""
-    none = torch.empty(0, 1)
-    targets = none[:, 0].long() if kind is TargetKind.CLASSES else none
+    none = torch.empty(0, 2)
+    targets = none[:, 0].long() if kind is TargetKind.CLASSES else none[:, :1]
     nothing = columns(kind, "", 0, none[:, 0].long(), targets, none)
     return {
         name: np.concatenate([table[name] for table in tables] or [empty])

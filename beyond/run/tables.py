@@ -95,6 +95,11 @@ METRICS = {
         "mean"
     ),
     "squared_error_loss": "mean over examples of half the squared distance, in standardised units",
+    "log_likelihood_score": "minus `nll_loss`",
+    "nll_loss": (
+        "mean over examples of -log of the predicted normal density at the target, in nats, "
+        "of standardised units"
+    ),
 }
 
 IDENTITY = (
@@ -374,6 +379,12 @@ def _predictions() -> tuple[Column, ...]:
             "float16",
             "",
             "sum over classes of (probability - 1 or 0)^2; missing for values",
+        ),
+        (
+            "log_density",
+            "float32",
+            "nats",
+            "of the predicted distribution at the target, in the task's units; else missing",
         ),
     )
     return tuple(Column(*column, "predictions") for column in written)

@@ -72,6 +72,8 @@ class Predictor:
     def outputs(self, inputs: Any) -> Tensor:
         """Outputs (N, n_outputs): logits, or values in the task's units.
 
+        Of predicted distributions they are means, then log-variances.
+
         Parameters
         ----------
         inputs : array or Tensor of shape (N, *input_shape)
@@ -101,19 +103,19 @@ class Predictor:
             require_values("inputs", prepared[0].numpy(), spec.n_symbols, "feature")
             parts.append(self._rule.predict(self.state, problem, Batch(prepared, None)))
         outputs = torch.cat(parts, 1)
-        values = spec.target_kind is TargetKind.VALUES
+        values = spec.target_kind is not TargetKind.CLASSES
         return (self.splits.in_units(outputs) if values else outputs)[0]
 
     def predict(self, inputs: Any) -> np.ndarray:
-        """Classes (N,), or values (N, n_outputs) in the task's units: see `outputs`."""
+        """Classes (N,), or values (N, n) in the task's units, means of predicted distributions."""
         outputs = self.outputs(inputs)
         if self.spec.target_kind is TargetKind.CLASSES:
             return outputs.argmax(1).numpy()
-        return outputs.numpy()
+        return outputs[:, : self.spec.target_shape[0]].numpy()
 
     def probabilities(self, inputs: Any) -> np.ndarray:
         """Probabilities (N, n_classes), softmax of the `outputs`, in double precision."""
-        if self.spec.target_kind is TargetKind.VALUES:
+        if self.spec.target_kind is not TargetKind.CLASSES:
             raise UnsupportedError(f"{self.spec.name} has values, which have no probabilities")
         return self.outputs(inputs).double().softmax(1).numpy()
 

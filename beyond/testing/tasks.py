@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from beyond.contracts import SPLITS, Batch, TargetKind, Task
 from beyond.errors import InputError
@@ -89,7 +90,7 @@ def has_the_sizes(task: Task, split: str) -> str:
                 torch.int64 if spec.n_symbols else torch.float32,
             ),
             "targets": (
-                (3, size) if classes else (3, size, spec.n_outputs),
+                (3, size, *spec.target_shape),
                 torch.int64 if classes else torch.float32,
             ),
         }
@@ -188,9 +189,11 @@ def scores_the_right_way(task: Task) -> str:
     """The right answer scores better than a random one, and the easiest level is above chance."""
     spec, targets = task.spec, whole(task, "test").targets
     classes = spec.target_kind is TargetKind.CLASSES
-    right = targets
-    if classes:
-        right = 20 * torch.nn.functional.one_hot(targets, spec.n_outputs).float()
+    right = {
+        TargetKind.CLASSES: lambda: 20 * one_hot(targets, spec.n_outputs).float(),
+        TargetKind.VALUES: lambda: targets,
+        TargetKind.DISTRIBUTIONS: lambda: torch.cat([targets, torch.full_like(targets, -20)], -1),
+    }[spec.target_kind]()
     best = task.score(right, targets)
     poor = task.score(Stream("test", [0]).normal(*right.shape[1:]), targets)
     for name in best:
@@ -203,6 +206,8 @@ def scores_the_right_way(task: Task) -> str:
         guess = torch.bincount(held.flatten(), minlength=spec.n_outputs).float()
     else:
         guess = held.flatten(0, 1).mean(0)
+    if spec.target_kind is TargetKind.DISTRIBUTIONS:
+        guess = torch.cat([guess, held.flatten(0, 1).var(0, correction=0).log()])
     chance = task.score(guess.expand(1, held.shape[1], -1), held)[spec.score].item()
     easy = spec.levels[0]
     require(easy > chance, f"a constant answer has {chance:.3g}, the easiest level is {easy:g}")

@@ -17,6 +17,7 @@ FAULTS = [
     ),
     ("analysis/examples.py", '== "finished"', '!= "skipped"'),
     ("analysis/examples.py", "mean(errors) == 0)", "1.0)"),
+    ("analysis/examples.py", "scores = density.sum(-1)", "scores = np.exp(density.sum(-1))"),
 ]
 
 
@@ -37,6 +38,17 @@ def test_predictions_are_read_as_recorded_beside_their_arm(study):
         assert (predictions[column].to_numpy() == recorded[column].to_numpy()).all()
     for column in ("probability", "confidence", "brier"):
         assert (predictions[column].to_numpy() == recorded[column].to_numpy(np.float32)).all()
+
+
+def test_the_score_of_a_predicted_distribution_is_its_log_density(study):
+    table = study.predict(study.cell("genetic", "regression/friedman"))
+    (path,) = study.folder.glob("*/predictions.parquet")
+    table["log_density"] = np.linspace(-3, 1, len(table)).astype(np.float32)
+    table.to_parquet(path, index=False)
+    (found,) = starmap(outcomes, recorded(load(study.folder)))
+    for seed, replica in table.groupby("seed"):
+        scores = found.scores[0, found.seeds.tolist().index(seed)]
+        assert np.nanmean(scores) == pytest.approx(replica["log_density"].mean(), rel=1e-5)
 
 
 def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):

@@ -130,13 +130,16 @@ def make_case(make_spec):
 
     def make(name="mlp", seeds=(0, 1, 2), batch_size=4, target_kind=TargetKind.CLASSES):
         architecture, input_shape, n_symbols = NETWORKS[name]
-        spec = make_spec(input_shape, 3, target_kind, n_symbols)
+        n_outputs = 4 if target_kind is TargetKind.DISTRIBUTIONS else 3
+        spec = make_spec(input_shape, n_outputs, target_kind, n_symbols)
         network, rng = architecture.build(spec), Stream("test", seeds)
         params = network.init(rng)
         params = params + 0.1 * rng.normal(network.n_weights)
         shape, classes = (batch_size, *input_shape), target_kind is TargetKind.CLASSES
         inputs = rng.integers(n_symbols, *shape) if n_symbols else rng.normal(*shape)
-        targets = rng.integers(3, batch_size) if classes else rng.normal(batch_size, 3)
+        targets = (
+            rng.integers(3, batch_size) if classes else rng.normal(batch_size, *spec.target_shape)
+        )
         return SimpleNamespace(
             spec=spec, network=network, params=params, inputs=inputs, targets=targets
         )

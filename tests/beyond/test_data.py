@@ -114,7 +114,9 @@ class Toy(ArrayTask):
 
     @property
     def spec(self):
-        n_outputs = 3 if self.kind is TargetKind.CLASSES else 2
+        n_outputs = {TargetKind.CLASSES: 3, TargetKind.VALUES: 2, TargetKind.DISTRIBUTIONS: 4}[
+            self.kind
+        ]
         return TaskSpec(
             "test/toy",
             self.raw.inputs.shape[1:],
@@ -324,6 +326,26 @@ def test_values_go_back_into_the_units_they_came_in():
     torch.testing.assert_close(back, raw, rtol=1e-5, atol=1e-4)
     classes = torch.tensor([[2, 0]])
     assert torch.equal(Toy().at([0]).in_units(classes), classes)
+
+
+def test_predicted_distributions_go_back_into_the_units_of_their_values(close):
+    spread = VALUES + np.array([0.0, 5.0])
+    raw = Examples(ROWS, spread, scaling="none")
+    task = Toy(kind=TargetKind.DISTRIBUTIONS, raw=raw)
+    splits = task.at([3, 8])
+    places = torch.arange(splits.size("train")).unsqueeze(0)
+    answers = splits.batch("train", places).targets  # (2, 140, 2): means that are right
+    outputs = torch.cat([answers, torch.zeros_like(answers)], -1)
+    found = splits.in_units(outputs)
+    rows = splits.ids("train", places).numpy()
+    np.testing.assert_allclose(found[..., :2], spread[rows], rtol=1e-5, atol=1e-4)
+    # a log-variance of 0, in units
+    variance = spread[rows].var(1)
+    np.testing.assert_allclose(found[..., 2:].exp()[:, 0], variance, rtol=1e-5)
+    scores = task.score(outputs, answers)
+    loss = torch.full((2,), np.log(2 * np.pi), dtype=torch.float64)  # of two values
+    close(scores["nll_loss"], loss)
+    close(scores["log_likelihood_score"], -loss)
 
 
 @pytest.mark.parametrize("constant", [14.62, -0.1, 1e5, 3.3e-7])

@@ -11,7 +11,16 @@ FAULTS = [
     # the sum over examples instead of the mean
     ("beyond/losses.py", "error.div_(targets.shape[1]).mT", "error.mT"),
     ("beyond/losses.py", "0.5 * distance.square_()", "distance.square_()"),
-    ("beyond/losses.py", "-0.5 * (actions", "-(actions"),
+    # a loss is earned, not lost
+    ("beyond/losses.py", "-example_losses(", "example_losses("),
+    # the constant of the normal density
+    ("beyond/losses.py", "log(2 * pi) + log_variance", "log_variance"),
+    # a precision that grows with the variance
+    (
+        "beyond/losses.py",
+        "precision = mean - targets, torch.exp(-",
+        "precision = mean - targets, torch.exp(",
+    ),
 ]
 
 R, P, B, C = 3, 4, 5, 6
@@ -23,12 +32,17 @@ def draw(kind, n_candidates=1):
     outputs = 3 * torch.randn(R * n_candidates, B, C, generator=generator, dtype=torch.float64)
     if kind is TargetKind.CLASSES:
         return outputs, torch.randint(C, (R, B), generator=generator)
-    return outputs, torch.randn(R, B, C, generator=generator, dtype=torch.float64)
+    n_values = C // 2 if kind is TargetKind.DISTRIBUTIONS else C
+    return outputs, torch.randn(R, B, n_values, generator=generator, dtype=torch.float64)
 
 
 def torchs_loss(kind, outputs, targets):
     if kind is TargetKind.CLASSES:
         return F.cross_entropy(outputs, targets)
+    if kind is TargetKind.DISTRIBUTIONS:
+        mean, log_variance = outputs[:, : C // 2], outputs[:, C // 2 :]
+        normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
+        return -normal.log_prob(targets).sum(1).mean()
     return 0.5 * F.mse_loss(outputs, targets, reduction="sum") / len(outputs)
 
 
@@ -77,3 +91,12 @@ def test_an_action_earns_minus_half_its_squared_distance_to_the_values():
     actions = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]]]])
     targets = torch.tensor([[[1.0, 5.0]]])
     assert losses.reward(TargetKind.VALUES, actions, targets).tolist() == [[[-4.5, -13.0]]]
+
+
+def test_an_action_that_is_a_distribution_earns_its_log_density_at_the_value(close):
+    # two inputs, two actions of a mean and a log-variance
+    actions = torch.tensor([[[[0.0, 0.0], [1.0, 2.0]], [[1.0, 0.0], [3.0, 1.0]]]])
+    targets = torch.tensor([[[1.0], [-1.0]]])
+    normal = torch.distributions.Normal(actions[..., 0], (actions[..., 1] / 2).exp())
+    expected = normal.log_prob(targets.expand(-1, -1, 2))
+    close(losses.reward(TargetKind.DISTRIBUTIONS, actions, targets), expected)

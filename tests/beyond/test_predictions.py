@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.special import softmax
+from scipy.stats import norm
 
 from beyond.contracts import TargetKind
 from beyond.run.predictions import columns, joined, write
@@ -31,6 +32,12 @@ FAULTS = [
         "examples.int().repeat(n_outputs)",
     ),
     ("beyond/run/predictions.py", "from_pandas=True", "from_pandas=False"),
+    # log-variances of other values
+    (
+        "beyond/run/predictions.py",
+        "unflatten(1, (2, -1)).mT.flatten(0, 1)",
+        "unflatten(1, (-1, 2)).flatten(0, 1)",
+    ),
 ]
 
 TYPES = {
@@ -43,8 +50,9 @@ TYPES = {
     "probability": pa.float16(),
     "confidence": pa.float16(),
     "brier": pa.float16(),
+    "log_density": pa.float32(),
 }
-ANSWER = {TargetKind.CLASSES: pa.int16(), TargetKind.VALUES: pa.float32()}
+ANSWER = dict.fromkeys(TargetKind, pa.float32()) | {TargetKind.CLASSES: pa.int16()}
 KINDS = list(TargetKind)
 
 
@@ -57,6 +65,8 @@ def draw(kind, seed, n_examples, n_outputs, n_source=None):
         targets = torch.randint(n_outputs, (n_examples,), generator=rng)
     else:
         targets = torch.randn(n_examples, n_outputs, generator=rng)
+    if kind is TargetKind.DISTRIBUTIONS:
+        outputs = torch.cat([outputs, outputs], 1)
     return columns(kind, "0123456789ab", seed, examples, targets, outputs)
 
 
@@ -120,6 +130,20 @@ def test_rows_of_values_are_the_outputs_one_after_the_other():
     assert all(np.isnan(table[name]).all() for name in ("probability", "confidence", "brier"))
 
 
+def test_rows_of_distributions_are_their_means_and_log_densities():
+    outputs = torch.tensor([[1.0, 2.0, 0.0, 1.0], [3.0, 4.0, -1.0, 2.0]])  # means, log-variances
+    targets = torch.tensor([[5.0, 6.0], [7.0, 8.0]])
+    table = columns(TargetKind.DISTRIBUTIONS, "a", 0, torch.tensor([9, 4]), targets, outputs)
+    assert table["example"].tolist() == [4, 4, 9, 9]
+    assert table["output"].tolist() == [0, 1, 0, 1]
+    assert table["target"].tolist() == [7, 8, 5, 6]
+    assert table["prediction"].tolist() == [3, 4, 1, 2]
+    stds = np.exp(np.array([-1, 2, 0, 1]) / 2)
+    densities = norm([3, 4, 1, 2], stds).logpdf([7, 8, 5, 6])
+    np.testing.assert_allclose(table["log_density"], densities, rtol=1e-6)
+
+
 def test_what_is_not_known_of_values_is_null_on_disk(tmp_path):
     write(draw(TargetKind.VALUES, 0, 20, 2), tmp_path / "predictions.parquet")
-    assert pq.read_table(tmp_path / "predictions.parquet")["brier"].null_count == 40
+    found = pq.read_table(tmp_path / "predictions.parquet")
+    assert found["brier"].null_count == found["log_density"].null_count == 40

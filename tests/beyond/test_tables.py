@@ -1,12 +1,15 @@
 """The datasheet of the tables, held to what a run writes and to the page that is made from it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
 from beyond import catalog
+from beyond.contracts import TargetKind
+from beyond.data.drawn import DrawnTask
 from beyond.ledger import COST_NAMES
 from beyond.run import tables
 from beyond.run.tables import METRICS, TABLES, markdown
@@ -54,7 +57,9 @@ def test_every_metric_is_documented():
     outputs, classes = torch.zeros(1, 3, 10), torch.zeros(1, 3, dtype=torch.long)
     classes = catalog.load("task", "image/digits").score(outputs, classes)
     values = catalog.load("task", "regression/diabetes").score(outputs, outputs)
-    assert [*classes, *values] == list(METRICS)
+    told = SimpleNamespace(spec=SimpleNamespace(target_kind=TargetKind.DISTRIBUTIONS))
+    distributions = DrawnTask.score(told, outputs, outputs[..., :5])
+    assert [*classes, *values, *distributions] == list(METRICS)
 
 
 def test_every_currency_of_the_ledger_is_documented():

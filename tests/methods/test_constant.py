@@ -1,8 +1,10 @@
 """Oracles: the share of the majority class, and an R2 of zero."""
 
+from dataclasses import replace
+
 import torch
 
-from beyond.contracts import Batch
+from beyond.contracts import Batch, TargetKind
 from methods.constant import Constant
 
 FAULTS = [
@@ -11,6 +13,7 @@ FAULTS = [
     # certain of itself
     ("methods/constant.py", "add(1).log()", "add(1)"),
     ("methods/constant.py", "batch.targets.mean(1)", "batch.targets.median(1).values"),
+    ("methods/constant.py", "clamp(min=SMALLEST).log()", "clamp(min=SMALLEST).sqrt().log()"),
 ]
 
 
@@ -44,6 +47,20 @@ def test_scores_an_r2_of_zero_on_its_own_data(make_problem, close):
         torch.zeros(2, dtype=torch.float64),
         atol=1e-6,
     )
+
+
+def test_of_distributions_it_answers_with_mean_and_variance(make_problem, close):
+    method = Constant()
+    given = make_problem(method, "regression/diabetes", batch_size=50)
+    given.problem.spec = replace(
+        given.problem.spec, n_outputs=2, target_kind=TargetKind.DISTRIBUTIONS
+    )
+    state = method.init(given.problem, given.params, given.rng)
+    state = method.step(state, given.batch, given.problem, given.rng)
+    outputs = method.predict(state, given.problem, given.batch)
+    targets = given.batch.targets
+    close(outputs[:, 0, 0], targets.mean((1, 2)))
+    close(outputs[:, 0, 1].exp(), targets.var((1, 2), correction=0))
 
 
 def test_sees_the_whole_training_set_at_once():
