@@ -1,18 +1,14 @@
-"""Files: written so that no reader sees half of one; those of the system, checked before use."""
+"""Files: written so that no reader sees half of one."""
 
-import gzip
-import hashlib
 import os
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from beyond.errors import InputError, MissingDataError, require
+from beyond.errors import InputError, require
 
 PART = ".part"  # ends the name of what is not written whole yet
-SHARED = "/usr/local/share:/usr/share"  # where they are unless XDG_DATA_DIRS says otherwise
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -35,31 +31,6 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 def write_whole_text(path: Path, text: str) -> None:
     """Write a text, whole; see `write_whole`."""
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def unpacked(path: str, sha256: str, package: str) -> bytes:
-    """Contents of a gzip file, or `MissingDataError` naming the package that brings it.
-
-    Parameters
-    ----------
-    path : str
-        Below one of the folders in XDG_DATA_DIRS, the first that has it: "datasets/name/file.gz".
-    sha256 : str
-        Of the contents, since packages compress them anew.
-    package : str
-        Debian's name for what brings the file.
-    """
-    folders = (os.environ.get("XDG_DATA_DIRS") or SHARED).split(":")
-    found = next((file for folder in folders if (file := Path(folder, path)).is_file()), None)
-    if found is None:
-        raise MissingDataError(f"{path} is not on this machine: apt install {package}")
-    try:
-        contents = gzip.decompress(found.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        contents = b""
-    if hashlib.sha256(contents).hexdigest() != sha256:
-        raise InputError(f"{found} is not the published file: apt install --reinstall {package}")
-    return contents
 
 
 def expanded(path: str) -> Path:

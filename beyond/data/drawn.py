@@ -13,6 +13,7 @@ from torch import Tensor
 
 from beyond import losses, metrics
 from beyond.contracts import TargetKind
+from beyond.data.sources import Source
 from beyond.data.splits import split_seeds
 from beyond.settings import NonNegativeInt, PositiveInt, settings
 
@@ -34,6 +35,7 @@ class DrawnTask(ABC):
     """
 
     PACKAGES: ClassVar[tuple[str, ...]] = ()
+    DATA: ClassVar[tuple[Source, ...]] = ()
 
     split_seed: NonNegativeInt | None = None
     train_size: PositiveInt | None = None

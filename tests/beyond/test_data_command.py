@@ -130,7 +130,7 @@ def test_a_run_tells_its_budget_once_where_data_were_to_be_understood(beyond, tm
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["chek"], "command must be check, got 'chek'; usage: beyond-data check task=NAME "),
+        (["chek"], "command must be one of list, fetch, verify, check; got 'chek'"),
         (["check"], "task must be one of "),
         (["check", "task=table"], "task.path must be given"),
         (["check", "task=image/digits", "shots=3"], "arguments must be task=NAME or task.SETTING="),

@@ -3,8 +3,9 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 from beyond import catalog
+from beyond.data import idx
 from beyond.errors import InputError
-from tasks import fashion_mnist
+from tasks.fashion_mnist import PUBLISHED
 
 
 @pytest.fixture(scope="module")
@@ -14,24 +15,26 @@ def task(load_task):
 
 @pytest.fixture
 def absent(tmp_path, monkeypatch):
-    """A machine without the package."""
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
-    fashion_mnist._published.cache_clear()
+    """A machine without the data."""
+    for variable in ("XDG_DATA_DIRS", "BEYOND_DATA"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    idx.published.cache_clear()
 
 
 @pytest.mark.usefixtures("absent")
-def test_where_the_package_is_missing_one_line_names_it():
+def test_where_the_data_are_missing_one_line_says_what_brings_them():
     task = catalog.load("task", "image/fashion_mnist")
     assert task.spec.n_outputs == 10  # what needs no data works
     with pytest.raises(
         InputError,
-        match=r"^datasets/\S+ is not on this machine: apt install dataset-fashion-mnist$",
+        match=r"^fashion_mnist is not on this machine: apt install dataset-fashion-mnist or "
+        r"beyond-data fetch fashion_mnist \(30.9 MB, MIT\)$",
     ):
         task.at([0]).size("train")
 
 
 def test_the_published_images_and_splits(task, arrays):
-    images, classes = fashion_mnist._published()
+    images, classes = idx.published(PUBLISHED)
     assert images.shape == (70_000, 1, 28, 28)
     assert images.dtype == np.uint8
     assert np.bincount(classes[:60_000]).tolist() == [6000] * 10
@@ -46,7 +49,7 @@ def test_the_published_images_and_splits(task, arrays):
 
 def test_an_image_is_the_right_way_up(task):
     """Trousers have two legs, at the bottom."""
-    images, classes = fashion_mnist._published()
+    images, classes = idx.published(PUBLISHED)
     trousers = images[classes == 1, 0].mean(0)
     assert trousers[22, 14] < 0.2 * trousers[22, [11, 17]].min()
     assert trousers[3, 14] > 0.9 * trousers[3, [11, 17]].min()
@@ -56,13 +59,3 @@ def test_nearest_centroid_scores_as_it_does_on_raw_pixels(task, arrays):
     reference = NearestCentroid().fit(*arrays(task, "train"))
     assert 0.67 <= reference.score(*arrays(task, "test")) <= 0.685
     assert 0.66 <= reference.score(*arrays(task, "validation")) <= 0.70
-
-
-def test_idx_is_read_and_what_is_not_idx_is_refused():
-    header = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
-    np.testing.assert_array_equal(
-        fashion_mnist.idx(header + bytes(range(6))), [[0, 1, 2], [3, 4, 5]]
-    )
-    for wrong in (header + bytes(5), bytes([0, 0, 13]) + header[3:] + bytes(6), header):
-        with pytest.raises(InputError, match=r"^not an IDX file of bytes: its header is 0000"):
-            fashion_mnist.idx(wrong)
