@@ -32,6 +32,7 @@ L-1 moves: Song, Lukasiewicz, Xu & Bogacz, NeurIPS 2020.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
@@ -56,7 +57,8 @@ class PredictiveCoding(Descent):
     predictions : {"free", "fixed"}
         Whether they follow the values, or stay those of the forward pass.
     n_inference : int, >= 1
-        Moves of the values before the weights change.
+        Moves of the values before the weights change. Each takes the errors one stage further down:
+        stages that are not reached learn nothing.
     inference_rate : float in (0, 1]
         Size of a move.
     """
@@ -74,6 +76,10 @@ class PredictiveCoding(Descent):
             known,
             "predictions that follow the values cannot draw at each move",
         )
+
+    def left_alone(self, problem: Problem) -> Sequence[str]:
+        stages = problem.stages
+        return problem.names_of(stages[: max(0, len(stages) - 1 - self.n_inference)])
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         stages, params = problem.stages, state["params"]

@@ -22,7 +22,7 @@ from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Layer, Linear, ReLU, Role
 from beyond.problem import Problem
 from beyond.run.describe import describe
-from beyond.run.matrix import SPECS, combinations
+from beyond.run.matrix import SPECS, Combination, combinations, networks, small, verdict
 from beyond.streams import Stream
 from beyond.testing import methods
 from beyond.testing.checks import of
@@ -35,6 +35,30 @@ SEEDS = [0, 1]
 def test_it_trains_what_it_says_or_is_refused(method, kind):
     with suppress(UnsupportedError):
         of(methods.trains_what_it_says, methods.Trial(load("method", method), method), kind)()
+
+
+@pytest.mark.parametrize(
+    "network", [name for name in networks() if not modules("network")[name].TRIALS]
+)
+def test_an_architecture_without_trials_is_trained_as_the_page_says(network):
+    spec = networks()[network]
+    for method in modules("method"):
+        rule = small(load("method", method))
+        combination = Combination(method, "", network, rule, spec)
+        told = verdict(combination)
+        if told.refusal:
+            continue
+        start = combination.start([0])
+        state = start.state
+        for batch in start.batches:
+            state = start.rule.step(state, batch, start.problem, start.rng)
+        moved = start.rule.params(state) != start.params
+        still = [
+            block.name
+            for block in start.problem.blocks
+            if not moved[:, block.start : block.stop].any()
+        ]
+        assert set(still) == set(told.left_alone), method
 
 
 @pytest.mark.parametrize("kind", methods.ELSEWHERE)

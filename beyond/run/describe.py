@@ -39,6 +39,12 @@ numbers that say how large the loss is, `reward` a number for each action that i
 that the rule needs
 """
 FURTHER = "Further choices, which differ from their file's in settings alone:\n"
+WHICH = """## Which network for which rule
+
+Every method at its defaults, on a small network of each architecture: *yes*, every layer learns;
+*in part*, the rule leaves some layers as they were drawn (`Method.left_alone`); *no*, it is refused
+in one line before training. A test steps them all.
+"""
 COMBINATIONS = f"""## On what they run
 
 Every method, at its defaults and with each choice of each setting, on each of
@@ -129,6 +135,7 @@ def markdown() -> str:
     ]
     parts = [*meanings, "", *_table(needs), "", FURTHER, *choices, "", STEPS, *_table(steps), ""]
     parts += [SEARCHED, *_table(searched), ""]
+    parts += [WHICH, matrix.which(), ""]
     return "\n".join([HEAD, *parts, COMBINATIONS, matrix.markdown(), ""])
 
 

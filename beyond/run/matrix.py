@@ -7,17 +7,19 @@ what it asks for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
 from beyond.catalog import PARTS, load, modules
 from beyond.contracts import Batch, Method, TargetKind, TaskSpec
-from beyond.errors import UnsupportedError
+from beyond.errors import InputError, UnsupportedError
 from beyond.hardware import HOST, Hardware, moved
 from beyond.ledger import Ledger
+from beyond.network.parts import trial
 from beyond.problem import Problem, seal
 from beyond.run.buffered import buffered
 from beyond.run.choices import named
@@ -25,6 +27,7 @@ from beyond.settings import is_settings
 from beyond.streams import Stream
 
 N_EPISODES = 2
+INPUTS = ((12,), (1, 28, 28))  # for architectures that name no small one
 # Sizes at which a step is cheap and every choice of the other settings is allowed; no others are
 # tried.
 SMALL: Mapping[str, Any] = {
@@ -40,7 +43,7 @@ SMALL: Mapping[str, Any] = {
     "n_trials": 2,
     "n_free": 3,
     "n_nudged": 3,
-    "n_inference": 2,
+    "n_inference": 5,  # for an error to reach the first layer of five
     "n_inner_steps": 2,
     "n_steps": 3,
 }
@@ -65,16 +68,19 @@ class Combination:
     kind : str
         A key of `SPECS`.
     rule : Method
+    spec : TaskSpec, optional
+        In place of that kind's.
     """
 
     method: str
     choice: str
     kind: str
     rule: Method
+    spec: TaskSpec | None = None
 
     def start(self, seeds: list[int], hardware: Hardware = HOST) -> Start:
         """Make a problem for these seeds, and the method's state, or its `UnsupportedError`."""
-        spec = SPECS[self.kind]
+        spec = self.spec or SPECS[self.kind]
         network, signal = spec.network.build(spec).on(hardware), self.rule.signal
         rule = buffered(self.rule, network)
         data = Stream("data", seeds)
@@ -124,6 +130,45 @@ def verdict(combination: Combination) -> Verdict:
     except UnsupportedError as refusal:
         return Verdict(combination, refusal=str(refusal))
     return Verdict(combination, tuple(combination.rule.left_alone(start.problem)))
+
+
+def networks() -> dict[str, TaskSpec]:
+    """Return a small task on each architecture: a trial of its file, or noise that it takes."""
+    return {name: _small_task(module) for name, module in modules("network").items()}
+
+
+def _small_task(module: ModuleType) -> TaskSpec:
+    if module.TRIALS:
+        return next(iter(module.TRIALS.values()))
+    made = named("network")[module.__name__.rpartition(".")[2]][0]
+    for shape in INPUTS:
+        with suppress(InputError):
+            made.build(spec := trial(made, shape))
+            return spec
+    raise InputError(f"{module.__name__} takes none of {INPUTS}: name a small one in TRIALS")
+
+
+def which() -> str:
+    """A row a method, a column an architecture: whether every layer learns; then why some do not.
+
+    Reasons are told once for all methods that give them on the same architectures.
+    """
+    specs = networks()
+    lines = [f"| method | {' | '.join(specs)} |", f"|---|{'---|' * len(specs)}"]
+    reasons: dict[tuple[str, str], list[str]] = {}  # architectures, by reason and method
+    for method in modules("method"):
+        rule, cells = small(load("method", method)), list[str]()
+        for network, spec in specs.items():
+            told = verdict(Combination(method, "", network, rule, spec))
+            cells.append("no" if told.refusal else "in part" if told.left_alone else "yes")
+            if told.refusal:
+                reasons.setdefault((told.refusal.rpartition(": ")[2], method), []).append(network)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (reason, method), where in reasons.items():
+        alike.setdefault((reason, ", ".join(where)), []).append(method)
+    told = [f"- {', '.join(by)} on {where}: {reason}." for (reason, where), by in alike.items()]
+    return "\n".join([*lines, "", "Why not:", "", *told])
 
 
 def markdown() -> str:

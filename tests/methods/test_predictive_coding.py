@@ -25,6 +25,8 @@ FAULTS = [
     ),
     # The loss of a batch instead of an example's.
     ("methods/predictive_coding.py", "batch.targets) * n_examples", "batch.targets)"),
+    # One stage that learns is named too.
+    ("methods/predictive_coding.py", "len(stages) - 1 - self", "len(stages) - self"),
 ]
 
 
@@ -50,6 +52,20 @@ def test_with_fixed_predictions_the_settled_update_is_the_gradient(task, network
     gradient = again.problem.gradient(again.params, again.batch, again.rng)
     distance = (update - gradient).norm(dim=1) / gradient.norm(dim=1)
     assert distance.max() < 1e-3
+
+
+@pytest.mark.parametrize("n_inference", [1, 2, 3, 4])
+def test_stages_that_no_error_reaches_are_named(n_inference, make_problem):
+    given = make_problem(network=MLP(hidden=(8, 8, 8, 8)))
+    update = direction(given, n_inference=n_inference)
+    still = [
+        block.name
+        for block in given.problem.blocks
+        if not update[:, block.start : block.stop].any()
+    ]
+    rule = PredictiveCoding(n_inference=n_inference)
+    assert rule.left_alone(given.problem) == still
+    assert len(still) == 4 - n_inference
 
 
 def test_at_rate_one_each_move_reaches_one_stage_further_down(make_problem, deep_network, close):
