@@ -275,12 +275,13 @@ class Problem:
         `lack` says what the rule would need.
         """
         for index, layer in enumerate(self._layered.layers[:n_layers]):
-            if layer.role not in known:
+            unknown = sorted(layer.roles.difference(known))
+            if unknown:
                 name = next(
                     (block.name for block in self.blocks if block.layer == index),
                     type(layer).__name__.lower(),
                 )
-                raise UnsupportedError(f"{rule} has no rule for {name} ({layer.role}): {lack}")
+                raise UnsupportedError(f"{rule} has no rule for {name} ({unknown[0]}): {lack}")
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Product of a method's matrices, (R, ..., m, k) and (R, ..., k, n), each 2 m k n."""

@@ -8,8 +8,9 @@ The error at the outputs reaches every hidden layer at once, through a fixed ran
 
 Departures: cross-entropy for classes also where the source has squared error; B_l comes from the
 distribution that a weight matrix from these units to the outputs would start from (times
-`feedback_scale`), or one from the outputs to these units where `feedback_fan` is "out"; any
-optimizer.
+`feedback_scale`), or one from the outputs to these units where `feedback_fan` is "out"; a layer
+made of layers has its error at its end, and the chain rule within (Launay et al., 2020, call it
+macro); any optimizer.
 Needs: global loss, stored activations.
 Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e per
 hidden layer.
@@ -26,7 +27,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
 from beyond.kits.passes import forward, gradients, widths
-from beyond.network.layers import ONE_MATRIX
+from beyond.network.layers import REPLACEABLE
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Choice, LogUniform
@@ -55,7 +56,7 @@ class DirectFeedbackAlignment(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "direct_feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
+            "direct_feedback_alignment", REPLACEABLE, "errors go back in time through its weights"
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:

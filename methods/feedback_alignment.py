@@ -26,7 +26,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, State
-from beyond.network.layers import ONE_MATRIX
+from beyond.network.layers import REPLACEABLE
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Choice, LogUniform
@@ -54,7 +54,7 @@ class FeedbackAlignment(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "feedback_alignment", ONE_MATRIX, "errors go back in time through its weights"
+            "feedback_alignment", REPLACEABLE, "errors go back in time through its weights"
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:

@@ -29,7 +29,7 @@ from torch import Tensor
 from beyond.contracts import Batch, Signal
 from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.passes import stretch
-from beyond.network.layers import ONE_MATRIX
+from beyond.network.layers import REPLACEABLE
 from beyond.problem import Problem
 from beyond.search import Choice
 from beyond.settings import settings
@@ -52,7 +52,7 @@ class SignSymmetry(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "sign_symmetry", ONE_MATRIX, "errors go back in time through its weights"
+            "sign_symmetry", REPLACEABLE, "errors go back in time through its weights"
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:

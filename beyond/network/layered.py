@@ -7,6 +7,7 @@ layers are a suffix.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -45,12 +46,12 @@ class LayeredNetwork(Network):
         blocks: list[Block] = []
         start = 0
         for index, layer in enumerate(self.layers):
-            shapes = layer.parameters(self.shapes[-1])
-            if shapes:
+            for prefix, part, at in layer.parts(self.shapes[-1]):
+                shapes = {prefix + name: size for name, size in part.parameters(at).items()}
                 stop = start + sum(prod(shape) for shape in shapes.values())
-                depth, fans = len(blocks) + 1, layer.fans(self.shapes[-1])
-                name = f"{type(layer).__name__.lower()}_{depth}"
-                maps = layer.role not in (Role.EMBEDDING, Role.GROUPED)
+                depth, fans = len(blocks) + 1, part.fans(at)
+                name = f"{type(part).__name__.lower()}_{depth}"
+                maps = part.role not in (Role.EMBEDDING, Role.GROUPED)
                 blocks.append(Block(name, depth, index, start, stop, shapes, all(fans), fans, maps))
                 start = stop
             self.shapes.append(layer.output_shape(self.shapes[-1]))
@@ -64,17 +65,21 @@ class LayeredNetwork(Network):
         self.forward_flops = sum(cost.forward for cost in costs)
         self.carry_flops = sum(cost.carry for cost in costs)
         self._backward_flops = {
-            block.start: sum(cost.gradients for cost in costs[block.layer :])
-            + sum(cost.carry for cost in costs[block.layer + 1 :])
+            block.start: costs[block.layer].gradients
+            + sum(cost.both for cost in costs[block.layer + 1 :])
             for block in self.blocks
         }
+        self._kept = sum(
+            layer.kept(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)
+        )
 
     def init(self, rng: Stream, n_copies: int = 1) -> Tensor:
         n_total = len(rng.generators) * n_copies
         biases = self.initialisation in DRAW_BIASES
         parts: list[Tensor] = []
         for block in self.blocks:
-            for name, shape in block.shapes.items():
+            for path, shape in block.shapes.items():
+                name = path.rpartition(".")[2]
                 if block.drawn and (biases or name.startswith("weight")):
                     draws = rng.normal(n_copies, *shape).flatten(0, 1)
                     parts.append(self.initialisation(draws, *block.fans).flatten(1))
@@ -121,20 +126,15 @@ class LayeredNetwork(Network):
         block.
         """
         dy = self.hardware.narrowed(error.movedim(1, -1))
-        carriers = self._narrowed(carriers)
-        parts: list[Tensor] = []
+        weights = self._replaced(tape, carriers)
         visited = [block for block in self.blocks if block.start >= start]
         first = visited[0].layer
-        by_layer = {block.layer: block for block in visited}
+        found: dict[int, dict[str, Tensor]] = {}
         for index in range(len(self.layers) - 1, first - 1, -1):
-            layer, weights, cache = self.layers[index], tape.weights[index], tape.caches[index]
-            block = by_layer.get(index)
-            if block is not None:
-                gradients = layer.gradients(cache, dy)
-                parts[:0] = [gradients[name].flatten(1) for name in block.shapes]
-            if index > first:
-                carrier = carriers.get(block.depth) if block else None
-                dy = layer.carry(weights, cache, dy, carrier)
+            dy, found[index] = self.layers[index].backward(
+                weights[index], tape.caches[index], dy, onward=index > first
+            )
+        parts = [found[block.layer][name].flatten(1) for block in visited for name in block.shapes]
         return self.hardware.widened(torch.cat(parts, 1))
 
     def carry(
@@ -142,18 +142,19 @@ class LayeredNetwork(Network):
     ) -> Tensor:
         """Carry the error at the outputs back to the inputs, (G, B, *input_shape); no gradients."""
         dy = self.hardware.narrowed(error.movedim(1, -1))
-        carriers = self._narrowed(carriers)
-        by_layer = {block.layer: block.depth for block in self.blocks}
+        weights = self._replaced(tape, carriers)
         for index in range(len(self.layers) - 1, -1, -1):
-            depth = by_layer.get(index)
-            carrier = None if depth is None else carriers.get(depth)
-            dy = self.layers[index].carry(tape.weights[index], tape.caches[index], dy, carrier)
+            dy = self.layers[index].carry(weights[index], tape.caches[index], dy)
         return self.hardware.widened(dy.movedim(-1, 1))
 
-    def _narrowed(self, carriers: Mapping[int, Tensor] | None) -> Mapping[int, Tensor]:
-        """What replaces weights on the way back, as products are made of it."""
-        given = carriers or {}
-        return {depth: self.hardware.narrowed(carrier) for depth, carrier in given.items()}
+    def _replaced(self, tape: Tape, carriers: Mapping[int, Tensor] | None) -> Sequence[Weights]:
+        """Each layer's weights with what replaces them on the way back, as products are made."""
+        weights = list(tape.weights)
+        for block in self.blocks:
+            if carriers and block.depth in carriers:
+                carrier = self.hardware.narrowed(carriers[block.depth])
+                weights[block.layer] = {**weights[block.layer], block.weight: carrier}
+        return weights
 
     def backward_flops(self, start: int = 0) -> int:
         return self._backward_flops[start]
@@ -162,7 +163,7 @@ class LayeredNetwork(Network):
         """By depth, views of drawn weights that carry the error back: not of the first block."""
         views = self.unflatten(params)
         above = [block for block in self.blocks if block.drawn and block.depth > 1]
-        return {block.depth: views[block.layer]["weight"] for block in above}
+        return {block.depth: views[block.layer][block.weight] for block in above}
 
     def on(self, hardware: Hardware) -> Self:
         twin = super().on(hardware)
@@ -181,8 +182,8 @@ class LayeredNetwork(Network):
 
         Layers in front of the first block belong to its stage.
         """
-        cuts = [block.layer for block in self.blocks if block.drawn]
-        return self._cut([0, *cuts[1:]])
+        cuts = dict.fromkeys(block.layer for block in self.blocks if block.drawn)
+        return self._cut([0, *list(cuts)[1:]])
 
     def _cut(self, cuts: list[int]) -> list[LayeredNetwork]:
         return [
@@ -201,13 +202,13 @@ class LayeredNetwork(Network):
 
     @property
     def example_bytes(self) -> int:
-        return self.hardware.itemsize * sum(prod(shape) for shape in self.shapes)
+        return self.hardware.itemsize * (prod(self.shapes[0]) + self._kept)
 
     def dead_fraction(self, tape: Tape) -> list[float | Tensor]:
         fractions = super().dead_fraction(tape)
-        depth = 0
-        for layer, layer_weights, cache in zip(self.layers, tape.weights, tape.caches, strict=True):
-            depth += bool(layer_weights)
+        depth, counts = 0, Counter(block.layer for block in self.blocks)
+        for index, (layer, cache) in enumerate(zip(self.layers, tape.caches, strict=True)):
+            depth += counts[index]
             off = layer.off(cache)
             if off is not None and depth:
                 fractions[depth - 1] = off.all(-1).flatten(1).float().mean(-1)

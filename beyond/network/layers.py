@@ -37,11 +37,20 @@ Weights = Mapping[str, Tensor]
 
 
 class Flops(NamedTuple):
-    """Floating-point operations per example: multiplications and additions, of products alone."""
+    """Floating-point operations per example: multiplications and additions, of products alone.
+
+    `shared` are those that `carry` and `gradients` need both, and `backward` makes once.
+    """
 
     forward: int = 0
     carry: int = 0
     gradients: int = 0
+    shared: int = 0
+
+    @property
+    def both(self) -> int:
+        """Of an error carried back, and what is learnt from it."""
+        return self.carry + self.gradients - self.shared
 
 
 class Role(StrEnum):
@@ -54,6 +63,8 @@ class Role(StrEnum):
     EMBEDDING = "embedding"  # a vector for each symbol
     RECURRENT = "recurrent"  # sums that come back to themselves in time
     RESIDUAL = "residual"  # a map and its activation, added to their input
+    COMPOSITE = "composite"  # several layers as one
+    ATTENTION = "attention"  # times weigh one another
     NORMALISATION = "normalisation"
     ACTIVATION = "activation"  # one unit, one value: neurons
     POOLING = "pooling"
@@ -67,8 +78,18 @@ SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})
 WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
 # no unit hides within a layer: what enters each is to be seen
 TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}
-# an error passes back through one matrix at most
-ONE_MATRIX = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}
+# an error passes back through matrices that others can take the place of
+REPLACEABLE = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}
+# through one such matrix at most
+ONE_MATRIX = REPLACEABLE - {Role.COMPOSITE, Role.ATTENTION}
+
+
+class Part(NamedTuple):
+    """A layer with weights within another, or itself: what its names are preceded by, its input."""
+
+    prefix: str
+    layer: Layer
+    shape: Shape
 
 
 class Layer(ABC):
@@ -97,9 +118,22 @@ class Layer(ABC):
         """Numbers of inputs to and outputs from one unit, for initialisation."""
         return 0, 0
 
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Its role, and those of the layers within."""
+        return frozenset({self.role})
+
+    def parts(self, shape: Shape) -> list[Part]:
+        """Layers with weights: itself, or those within; each is a block of the network."""
+        return [Part("", self, shape)] if self.parameters(shape) else []
+
     def flops(self, shape: Shape) -> Flops:
         """Cost per example."""
         return Flops()
+
+    def kept(self, shape: Shape) -> int:
+        """Count the numbers per example that it makes: its outputs, and those of layers within."""
+        return prod(self.output_shape(shape))
 
     @abstractmethod
     def forward(self, weights: Weights, x: Tensor, rng: Stream | None = None) -> tuple[Tensor, Any]:
@@ -114,6 +148,16 @@ class Layer(ABC):
     def gradients(self, cache: Any, dy: Tensor) -> dict[str, Tensor]:
         """Return the derivative for each parameter, summed over the batch."""
         return {}
+
+    def backward(
+        self, weights: Weights, cache: Any, dy: Tensor, *, onward: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return `carry`'s error, if it is to go `onward` (else anything), and `gradients`.
+
+        `weights` are what the error is carried by, which need not be those of the forward pass.
+        """
+        gradients = self.gradients(cache, dy)
+        return (self.carry(weights, cache, dy) if onward else dy), gradients
 
     def off(self, cache: Any) -> Tensor | None:
         """Say which values (G, ..., B) are off and carry no error; None without such states."""

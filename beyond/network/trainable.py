@@ -26,7 +26,8 @@ NO_BUFFERS: Buffers = MappingProxyType({})
 class Block:
     """One layer's weights: the slice [start, stop) of the flat vector.
 
-    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers.
+    `depth` counts blocks from the input, starting at 1; `layer` is the index among all layers, the
+    same for all within one layer.
     `drawn` says whether the weights start from random draws: those of a normalisation do not.
     `fans` are the numbers of inputs to and outputs from one unit, (0, 0) where they are not known.
     `maps` says whether a row of a weight with two axes or more is what one unit makes of all inputs
@@ -42,6 +43,11 @@ class Block:
     drawn: bool = True
     fans: tuple[int, int] = (0, 0)
     maps: bool = True
+
+    @property
+    def weight(self) -> str:
+        """The name of the weight that carries the error back, of a drawn one."""
+        return next(name for name in self.shapes if name.rpartition(".")[2] == "weight")
 
 
 @dataclass(frozen=True)

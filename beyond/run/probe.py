@@ -169,11 +169,13 @@ class Probe:
         """What travels through the network, by block: norms (R,) of activations and errors."""
         network = self._network
         layers = self._segments
+        unknown = [params.new_full((len(params),), float("nan"))] * len(network.blocks)
+        signals = {name: list(unknown) for name in SIGNALS}
         if not layers:
-            return dict.fromkeys(
-                SIGNALS, [params.new_full((len(params),), float("nan"))] * len(network.blocks)
-            )
-        ends = [block.layer - 1 for block in network.blocks[1:]] + [len(layers) - 1]
+            return signals
+        # what a layer of several hands on is its last block's
+        last = {block.layer: block.depth for block in network.blocks}
+        ends = [place - 1 for place in list(last)[1:]] + [len(layers) - 1]
         values, tapes, norms = batch.inputs, [], []
         for index, layer in enumerate(layers):
             values, tape = layer.forward(params, values)
@@ -193,7 +195,10 @@ class Probe:
             for found in (norms, errors[::-1])
             for of in (_root_mean_square, _first)
         ]
-        return dict(zip(SIGNALS, columns, strict=True))
+        for name, values in zip(SIGNALS, columns, strict=True):
+            for depth, value in zip(last.values(), values, strict=True):
+                signals[name][depth - 1] = value
+        return signals
 
     def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.

@@ -14,7 +14,9 @@ from beyond.architectures.gru import Recurrent
 from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mlp import MLP
 from beyond.architectures.rnn import Elman
+from beyond.architectures.text_cnn import TextCNN
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import he, uniform
 from beyond.network.layered import LayeredNetwork
@@ -56,6 +58,19 @@ class Stacked:
         return LayeredNetwork(layers, spec.input_shape, uniform)
 
 
+@dataclass(frozen=True)
+class Nested:
+    """Layers within layers: at the entry, in the middle, and at the end."""
+
+    def build(self, spec):
+        layers = [
+            Chain((Tanh(), Linear(5), Tanh(), Linear(4))),
+            residual(residual(Linear(3), Tanh(), Linear(4)), Tanh()),
+            residual(Linear(3), Tanh(), shortcut=Linear(3)),
+        ]
+        return LayeredNetwork(layers, spec.input_shape, uniform)
+
+
 # Architecture, shape of one input, number of symbols (0: real-valued).
 NETWORKS = {
     "linear": (MLP(()), (6,), 0),
@@ -80,6 +95,9 @@ NETWORKS = {
     "rnn": (Elman(3, activation="relu", readout="mean"), (2, 4), 0),
     "lstm": (LongShortTerm(3, bidirectional=True), (2, 4), 0),
     "lstm on symbols": (LongShortTerm(2, readout="max", embedding=3), (4,), 7),
+    "nested": (Nested(), (6,), 0),
+    "text_cnn": (TextCNN((2, 3), 2, activation="tanh", embedding=3), (4,), 7),
+    "text_cnn of channels": (TextCNN((1,), 3, initialisation="uniform"), (2, 4), 0),
     "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }

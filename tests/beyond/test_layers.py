@@ -1,10 +1,13 @@
 """Every layer against torch's function, its chain rule against that one's derivative."""
 
+from functools import partial, reduce
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from beyond.errors import InputError
+from beyond.network.composite_layers import Chain, Concatenation, Sum, residual
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.layers import (
     ACTIVATIONS,
@@ -69,6 +72,14 @@ FAULTS = [
         "dy.unsqueeze(2).expand(shape)",
     ),
     ("beyond/network/sequence_layers.py", "x[:, n_ahead:, 0]], 1)", "x[:, n_ahead:, -1]], 1)"),
+    # a composite layer: what goes past the branch is lost, weights of another layer, a branch's error
+    ("beyond/network/composite_layers.py", "total = total + term", "total = term"),
+    ("beyond/network/composite_layers.py", "parts[int(index)][rest]", "parts[0][rest]"),
+    (
+        "beyond/network/composite_layers.py",
+        "[dy] * len(self.layers)",
+        "[dy / 2] * len(self.layers)",
+    ),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
@@ -102,6 +113,16 @@ def torch_recurrence(layer, weights, x):
     return torch.func.functional_call(module, named, (x.transpose(1, 2),))[0].transpose(1, 2)
 
 
+def within(layer, weights):
+    """Torch's functions of the layers in a composite one."""
+    for index, inner in enumerate(layer.layers):
+        prefix = f"{index}."
+        own = {
+            name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)
+        }
+        yield partial(TORCH[type(inner)], inner, own)
+
+
 # One replica's layer on examples (B, *shape), as torch has it.
 TORCH = {
     Linear: lambda _, w, x: F.linear(x, w["weight"], w["bias"]),
@@ -112,6 +133,9 @@ TORCH = {
             layer.activation, {}, TORCH[type(layer.inner)](layer.inner, w, x)
         )
     ),
+    Chain: lambda layer, w, x: reduce(lambda y, run: run(y), within(layer, w), x),
+    Sum: lambda layer, w, x: sum(run(x) for run in within(layer, w)),
+    Concatenation: lambda layer, w, x: torch.cat([run(x) for run in within(layer, w)], 1),
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     **dict.fromkeys((RNN, GRU, LSTM), torch_recurrence),
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
@@ -167,6 +191,14 @@ BENT = [  # their weights decide where the error passes, not only how much
     (LSTM(3), (2, 5)),
     (LSTM(1), (1, 1)),
     (LSTM(2, bidirectional=True), (3, 4)),
+    (Chain((Linear(3), Tanh(), Linear(2))), (5,)),
+    (Chain((Tanh(), Linear(3), Flatten(), Linear(4), Sigmoid())), (5,)),
+    (Concatenation((Linear(3), Chain((Linear(2), Tanh())))), (4,)),
+    (Concatenation((Identity(), Chain((Tanh(), Conv1d(3, padding=1))))), (2, 4)),
+    (residual(LayerNorm(), Linear(4), Tanh(), Linear(5)), (5,)),
+    (residual(Conv2d(3, padding=1), ReLU(), Conv2d(2, padding=1)), (2, 4, 5)),
+    (residual(Conv2d(3, stride=2, padding=1), shortcut=Conv2d(3, 1, 2)), (2, 5, 6)),
+    (Chain((residual(Linear(3), Tanh()), residual(residual(Linear(3), Tanh())))), (3,)),
 ]
 WEIGHTLESS = [
     (MaxPool2d(), (2, 4, 6)),
@@ -417,6 +449,15 @@ def test_dropout_has_the_rate_of_each_replica():
         (lambda: Conv1d(1, padding=-1), "padding must be >= 0, got -1"),
         (lambda: Channels(0), "n_channels must be >= 1, got 0"),
         (lambda: GRU(0), "n_hidden must be >= 1, got 0"),
+        (lambda: Chain(()), r"layers must be one at least, got \(\)"),
+        (
+            lambda: residual(Linear(2)).output_shape((3,)),
+            r"Sum of layers must be of outputs of one shape, \(2,\), got \(3,\)",
+        ),
+        (
+            lambda: Concatenation((Conv1d(2), Identity())).output_shape((1, 5)),
+            r"Concatenation of layers must be of .* but for the channels, \(2, 3\), got \(1, 5\)",
+        ),
         (lambda: LSTM(0), "n_hidden must be >= 1, got 0"),
         (lambda: RNN(1, activation="gelu"), "activation must be one of tanh, relu; got 'gelu'"),
         (

@@ -21,6 +21,12 @@ from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
 
 FAULTS = [
+    # what a layer of layers hands on is its first block's
+    (
+        "beyond/run/probe.py",
+        "{block.layer: block.depth for block in network.blocks}",
+        "{block.layer: block.depth for block in network.blocks[::-1]}",
+    ),
     # the training gradient on validation examples; a lost replica takes its group with it
     ("beyond/run/probe.py", "_gradient(problem, params, train)", "self._gradient(params, probe)"),
     ("beyond/run/probe.py", "jacobian.where(finite.unsqueeze(2), 0.0)", "jacobian"),
@@ -160,6 +166,17 @@ def test_the_network_comes_first_as_all_blocks_in_one_vector(name, make_probe, c
     assert all(
         whole[column].isnan().all() for column in ("transport_cosine", "dead_fraction", *SIGNALS)
     )
+
+
+def test_what_a_layer_of_layers_hands_on_is_its_last_blocks(make_probe, close):
+    at = make_probe("nested")
+    blocks = at.probe.measure(at.params, None)[1:]
+    unknown = [bool(block["activation_norm"].isnan().all()) for block in blocks]
+    assert unknown == [True, False] * 3
+    assert [bool(block["error_norm"].isnan().all()) for block in blocks] == unknown
+    outputs = at.network.outputs(at.params, at.probe.batch.inputs)
+    close(blocks[-1]["first_activation_norm"], outputs[:, 0].norm(dim=1))
+    assert not any(block["gradient_norm"].isnan().any() for block in blocks)
 
 
 def test_the_direction_is_measured_where_the_step_began(at, close):
