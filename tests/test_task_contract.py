@@ -134,12 +134,15 @@ def test_it_keeps_its_promises(task, check):
 
 
 def test_the_right_answer_scores_one(task):
-    assert "right 1," in tasks.scores_the_right_way(task)
+    told = tasks.scores_the_right_way(task)
+    assert task.spec.target_kind is TargetKind.DISTRIBUTIONS or "right 1," in told
 
 
 def test_classes_are_split_alike(task):
     if task.spec.target_kind is not TargetKind.CLASSES:
         pytest.skip("values have no classes")
+    if task.at([0]).origin == "source":
+        pytest.skip("its source fixes the splits")
     counts = {
         split: whole(task, split).targets.flatten().bincount() for split in ("train", "validation")
     }
@@ -246,7 +249,7 @@ def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monke
     raw = task.examples()
     if task.spec.n_symbols:
         pytest.skip("symbols are not scaled")
-    values = task.spec.target_kind is TargetKind.VALUES
+    values = task.spec.target_kind is not TargetKind.CLASSES
     row = task.at([0]).ids("test", torch.arange(size(task, "test")).unsqueeze(0))[0]
     inputs, targets = raw.inputs.copy(), raw.targets.copy()
     inputs[row] *= 100

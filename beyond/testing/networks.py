@@ -31,7 +31,7 @@ HALF = Hardware(precision="bfloat16")
 INPUTS: dict[str, tuple[tuple[int, ...], int, TargetKind]] = {  # shape, number of symbols, targets
     "features": ((6,), 0, TargetKind.CLASSES),
     "features, values": ((6,), 0, TargetKind.VALUES),
-    "features, distributions": ((6,), 0, TargetKind.DISTRIBUTIONS),
+    "sequences, distributions": ((2, 6), 0, TargetKind.DISTRIBUTIONS),
     "small images": ((2, 9, 9), 0, TargetKind.CLASSES),
     "images": ((1, 28, 28), 0, TargetKind.CLASSES),
     "symbols": ((6,), 7, TargetKind.CLASSES),
