@@ -267,9 +267,16 @@ def _of_task(tables: Tables, task: str) -> Iterable[str]:
         yield f"the code that decides the result differs between runs. {'; '.join(differing)}."
     if len(set(runs["n_train"].dropna())) > 1:
         yield f"arms were trained on different numbers of examples: {_span(runs['n_train'])}."
-    spent = (
-        runs[(runs["status"] == "finished") & (runs["spent"] > 0)].groupby("arm")["spent"].mean()
-    )
+    finished = runs[runs["status"] == "finished"]
+    early = finished["reason"].fillna("") != ""
+    if early.any():
+        told = [
+            f"{arm} {int(stopped.sum())} of {len(stopped)}"
+            for arm, stopped in early.groupby(finished["arm"])
+            if stopped.any()
+        ]
+        yield f"stopped early, by `early_stopping`, replicas of {', '.join(told)}."
+    spent = finished[~early & (finished["spent"] > 0)].groupby("arm")["spent"].mean()
     if (left := 1 - spent[spent < 1 - UNSPENT]).any():
         arms = ", ".join(f"{arm} {share(value)}" for arm, value in left.items())
         yield f"left unspent, because one more step would have exceeded the budget: {arms}."

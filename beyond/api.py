@@ -332,6 +332,7 @@ def _cell(
         begun.on(task),
         run.test_also,
         hardware_of(run),
+        run.early_stopping,
     )
     return Cell(arm, run, _told(arm, begun, run))
 

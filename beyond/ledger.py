@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 from beyond.errors import InputError, require, require_one_of
 from beyond.settings import OneOf, Positive, checked, settings
@@ -55,6 +55,11 @@ class Ledger:
     def copy(self) -> Ledger:
         """Return a copy, to go back to."""
         return Ledger(**vars(self))
+
+    @classmethod
+    def of(cls, costs: Mapping[str, Any]) -> Ledger:
+        """Return what has such costs."""
+        return cls(**{name: costs[name] for name in costs if name != "epochs"})
 
     def restore(self, earlier: Ledger) -> None:
         """Go back to a copy."""

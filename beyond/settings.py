@@ -19,6 +19,7 @@ than a range: what `beyond.search` says of tuning stands there.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, wraps
 from math import isinf
@@ -270,6 +271,8 @@ def _bound(value: Any) -> str:
 Text = Annotated[str, MinLen(1), Says("text that is not empty")]
 Seed = Annotated[int, Interval(ge=0, lt=1 << 63)]
 ALSO = Says("settings, each with a list of values, or null")
+CRITERION = r"(GL|PQ)_(?=.*[1-9])\d+(\.\d+)?|UP_[1-9]\d*"
+STOPPING = Says("GL_a, PQ_a or UP_s, numbers > 0 and s whole, or null")
 SEEDS = Says("a count in [1, 2^20] or a list of distinct seeds in [0, 2^63)")
 
 
@@ -294,6 +297,10 @@ class RunSettings:
         GB that the activations of what is evaluated at once may take.
     time_limit : float, > 0, optional
         Seconds for a whole run, on the clock; one that takes longer counts as failed.
+    early_stopping : str, optional
+        Prechelt's criterion by which a replica stops before its budget is spent (see
+        `beyond.run.stopping`): GL_5 for a validation loss 5 % above its lowest, PQ_0.5 for one that
+        rises faster than the training loss falls, UP_3 for one that rose three times.
     save_every : float, >= 0
         Seconds between saved states of an unfinished run.
     keep_weights : bool
@@ -324,6 +331,7 @@ class RunSettings:
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     max_memory: Positive | None = None
     time_limit: Positive | None = None
+    early_stopping: Annotated[str | None, STOPPING] = None
     save_every: NonNegative = 5.0
     keep_weights: bool = False
     runs: Text = "runs"
@@ -337,6 +345,9 @@ class RunSettings:
         require(
             "seeds", SEEDS, list(self.seed_list), len(set(self.seed_list)) == len(self.seed_list)
         )
+        if self.early_stopping is not None:
+            known = re.fullmatch(CRITERION, self.early_stopping) is not None
+            require("early_stopping", STOPPING, self.early_stopping, known)
         below = {"", ".", ".."}.isdisjoint(
             self.study_name.split("/")
         ) and self.study_name.isprintable()

@@ -43,6 +43,8 @@ class Arm:
         Other values of settings that only the method's prediction uses.
     hardware : Hardware
         Sums are rounded otherwise there, and draws may be others.
+    early_stopping : str, optional
+        By what a replica ends before the budget is spent, see `beyond.run.stopping`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Arm:
     start: Start | None = None
     test_also: Mapping[str, list[Any]] | None = None
     hardware: Hardware = HOST
+    early_stopping: str | None = None
 
     def __post_init__(self) -> None:
         require_one_of(f"the signal of {self.name}", list(Signal), self.method.signal)
@@ -64,6 +67,7 @@ class Arm:
         decisive = [self.method, self.task, self.architecture, self.budget, self.threads]
         further = [part for part in (self.start, self.test_also) if part]
         further += [] if self.hardware == HOST else [self.hardware]
+        further += [{"early_stopping": self.early_stopping}] if self.early_stopping else []
         return short_hash(_text([*decisive, *further]))
 
     @cached_property
@@ -123,6 +127,8 @@ class Arm:
         if self.threads != RunSettings().threads:
             found.append(f"threads={self.threads}")
         found += self.hardware.differing
+        if self.early_stopping:
+            found.append(f"early_stopping={self.early_stopping}")
         if self.test_also:
             found.append(f"test_also={shown(self.test_also)}")
         return found

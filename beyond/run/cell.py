@@ -20,6 +20,7 @@ from beyond.run.arm import Arm
 from beyond.run.live import follower
 from beyond.run.setup import Setup
 from beyond.run.status import TRIALS
+from beyond.run.stopping import Stopping
 from beyond.settings import RunSettings
 
 
@@ -76,6 +77,7 @@ class Cell:
             start,
             run.test_also,
             hardware_of(run),
+            run.early_stopping,
         )
         return cls(arm, run, settings)
 
@@ -167,6 +169,9 @@ def prepare(cell: Cell) -> Setup:
     arm.task.at(cell.seeds)  # what only shows with the data
     require_replicas(arm.method, len(cell.seeds))
     require_replicas(arm.architecture, len(cell.seeds))
+    stopping = Stopping(arm.early_stopping) if arm.early_stopping else None
+    if stopping is not None:
+        stopping.require(arm.task.spec.target_kind)
     network = arm.architecture.build(arm.task.spec)
     return Setup(
         arm.method,
@@ -179,6 +184,7 @@ def prepare(cell: Cell) -> Setup:
         start=arm.start,
         also=arm.also,
         hardware=arm.hardware,
+        stopping=stopping,
     )
 
 

@@ -192,7 +192,7 @@ class _Run:
     @property
     def under_way(self) -> bool:
         """Whether there is something left to spend, and it would change anything."""
-        return self.selection.alive and not self.training.done
+        return self.selection.going and not self.training.done
 
     def advance(self) -> Iterator[int]:
         """Step; yield how many points of the grid are passed when that grows, and at the end."""
@@ -224,14 +224,15 @@ class _Run:
         """Evaluate the current solution, and look into its layers."""
         setup, training, outcomes = self.setup, self.training, self.selection.outcomes
         costs = training.costs()
-        scores = self.selection.update(index, training.state, costs)
+        stopping = setup.stopping if index < len(GRID) else None  # it has ended anyway
+        scores = self.selection.update(index, training.state, costs, stopping)
         for run_id, replicas in setup.cells.items():
-            if run_id not in self.ended and not any(outcomes[r].alive for r in replicas):
+            if run_id not in self.ended and not any(outcomes[r].going for r in replicas):
                 self.ended[run_id] = training.ledger.copy()
         curves = [
             row
             for replica, outcome in enumerate(outcomes)
-            if outcome.alive
+            if outcome.last_checkpoint == index
             for split, values in scores[replica].items()
             for row in curve_rows(setup, replica, index, costs, split, values)
         ]
@@ -257,7 +258,7 @@ class _Run:
             tested = self.selection.test(training.state)
         except STRANGE as error:
             tested = {}
-            self.selection.end("failed", _failure(error))
+            self.selection.fail(_failure(error))
         curves: list[Row] = []
         runs: list[Row] = []
         predictions: list[Columns] = []
@@ -271,9 +272,11 @@ class _Run:
                 inference = tested[best].inference[replica]
             if outcome.alive and last != best:
                 curves += curve_rows(
-                    setup, replica, last, training.costs(), "test", outcome.final["test"]
+                    setup, replica, last, outcome.final_costs, "test", outcome.final["test"]
                 )
             ledger = self.ended.get(setup.run_ids[replica], training.ledger)
+            if outcome.stopped:
+                ledger = Ledger.of(outcome.final_costs)
             pretraining, evaluation = self.pretraining.ledger, self.evaluation
             runs.append(
                 run_row(

@@ -8,6 +8,7 @@ from typing import Any
 
 from beyond.contracts import SPLITS
 from beyond.ledger import COST_NAMES
+from beyond.run.stopping import Stopping, loss_of
 
 # From best to worst: `skipped` never began, `untrained` took no step, the last two ended before
 # their budget did.
@@ -33,16 +34,35 @@ class Outcome:
     best: Scores = field(default_factory=dict)
     final: Scores = field(default_factory=dict)
     best_costs: dict[str, float] = field(default_factory=dict)
+    final_costs: dict[str, float] = field(default_factory=dict)
     target_costs: list[dict[str, float]] = field(default_factory=lambda: [{} for _ in LEVELS])
+    losses: tuple[tuple[float, float], ...] = ()  # on training and validation split, if looked at
+    stopped: bool = False
 
     @property
     def alive(self) -> bool:
+        """Whether it has neither diverged nor failed."""
         return self.status == "finished"
+
+    @property
+    def going(self) -> bool:
+        """Whether it has not ended."""
+        return self.alive and not self.stopped
 
     def end(self, status: str, reason: str) -> None:
         """Stop here, if it has not ended before."""
-        if self.alive:
+        if self.going:
             self.status, self.reason = status, reason
+
+    def stop(self, criterion: Stopping) -> None:
+        """Finish here if the criterion says so, from what it was told so far and is told now."""
+        if not self.going:
+            return
+        now = loss_of(self.final["train"]), loss_of(self.final["validation"])
+        self.losses = (*self.losses, now)
+        if criterion.fires(self.losses):
+            self.stopped = True
+            self.reason = f"{criterion.name} stopped it after {self.final_costs['steps']} steps"
 
     def update(self, index: int, costs: dict[str, float], scores: Scores, score: str) -> None:
         """Take scores in, unless ended or diverged; select by validation score, first of equals.
@@ -61,10 +81,10 @@ class Outcome:
         reason = self._divergence(scores, costs["steps"])
         if reason:
             self.end("diverged", reason)
-        if not self.alive:
+        if not self.going:
             return
         self.start = self.start or dict(scores)
-        self.last_checkpoint, self.final = index, scores
+        self.last_checkpoint, self.final, self.final_costs = index, scores, costs
         reached = scores["validation"][score]
         if self.best_checkpoint < 0 or reached > self.best["validation"][score]:
             self.best_checkpoint, self.best, self.best_costs = index, dict(scores), costs

@@ -47,7 +47,7 @@ def layer_rows(
     return [
         {**_replica(setup, replica), "checkpoint": checkpoint, **part[replica]}
         for replica, outcome in enumerate(outcomes)
-        if outcome.alive
+        if outcome.last_checkpoint == checkpoint
         for part in parts
     ]
 

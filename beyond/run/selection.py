@@ -12,6 +12,7 @@ from beyond.run.evaluation import Evaluation, Tested
 from beyond.run.outcome import Outcome, Scores
 from beyond.run.rows import by_replica
 from beyond.run.setup import Setup
+from beyond.run.stopping import Stopping
 
 
 class Selection:
@@ -38,13 +39,13 @@ class Selection:
         self.kept: dict[int, Any] = {}
 
     @property
-    def alive(self) -> bool:
+    def going(self) -> bool:
         """Whether some replica has not ended."""
-        return any(outcome.alive for outcome in self.outcomes)
+        return any(outcome.going for outcome in self.outcomes)
 
     @property
     def mean_score(self) -> float:
-        """Mean validation score of the replicas that have not ended; NaN if all have."""
+        """Mean validation score of the replicas that neither diverged nor failed, or NaN."""
         scores = [
             outcome.final["validation"][self._score] for outcome in self.outcomes if outcome.alive
         ]
@@ -55,7 +56,15 @@ class Selection:
         for outcome in self.outcomes:
             outcome.end(status, reason)
 
-    def update(self, index: int, state: Any, costs: dict[str, float]) -> list[Scores]:
+    def fail(self, reason: str) -> None:
+        """Let those that have finished have failed."""
+        for outcome in self.outcomes:
+            outcome.stopped = False
+            outcome.end("failed", reason)
+
+    def update(
+        self, index: int, state: Any, costs: dict[str, float], stopping: Stopping | None = None
+    ) -> list[Scores]:
         """Evaluate a checkpoint, keep it where it is a replica's best; return replicas' scores.
 
         Parameters
@@ -66,6 +75,8 @@ class Selection:
             The method's.
         costs : dict of str to float
             What was spent so far, in every currency.
+        stopping : Stopping, optional
+            By what a replica ends here.
         """
         n_replicas = len(self.outcomes)
         found = {
@@ -78,8 +89,12 @@ class Selection:
         ]
         for outcome, of_replica in zip(self.outcomes, scores, strict=True):
             outcome.update(index, costs, of_replica, self._score)
-        best = {outcome.best_checkpoint for outcome in self.outcomes}
-        self.kept = {key: kept for key, kept in {**self.kept, index: state}.items() if key in best}
+            if stopping is not None:
+                outcome.stop(stopping)
+        wanted = {outcome.best_checkpoint for outcome in self.outcomes}
+        wanted |= {outcome.last_checkpoint for outcome in self.outcomes if outcome.stopped}
+        states = {**self.kept, index: state}
+        self.kept = {key: kept for key, kept in states.items() if key in wanted}
         return scores
 
     def test(self, state: Any) -> dict[int, Tested]:
@@ -90,7 +105,7 @@ class Selection:
         dict of int to Tested
             By checkpoint.
         """
-        ends = {outcome.last_checkpoint for outcome in self.outcomes if outcome.alive}
+        ends = {outcome.last_checkpoint for outcome in self.outcomes if outcome.going}
         tested = {
             key: self._evaluation.test(kept, self._selected(key), self._run_ids)
             for key, kept in {**self.kept, **dict.fromkeys(ends, state)}.items()

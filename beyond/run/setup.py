@@ -12,6 +12,7 @@ from beyond.hardware import HOST, Hardware
 from beyond.ledger import Budget
 from beyond.network.trainable import Network
 from beyond.run.start import Start
+from beyond.run.stopping import Stopping
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Setup:
         the test split is scored with each too.
     hardware : Hardware
         Where it is trained.
+    stopping : Stopping, optional
+        By what a replica ends before the budget is spent.
     """
 
     method: Method
@@ -52,6 +55,7 @@ class Setup:
     start: Start | None = None
     also: Mapping[str, Method] = field(default_factory=dict)
     hardware: Hardware = HOST
+    stopping: Stopping | None = None
 
     @property
     def run_ids(self) -> list[str]:

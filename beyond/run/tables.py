@@ -282,7 +282,13 @@ def _runs() -> tuple[Column, ...]:
         *IDENTITY,
         _SEED,
         Column("status", "text", "name", f"what became of it: {', '.join(STATUSES)}", "outcome"),
-        Column("reason", "text", "sentence", "why it did not finish; empty if it did", "outcome"),
+        Column(
+            "reason",
+            "text",
+            "sentence",
+            "why it ended before its budget did; empty if it did not",
+            "outcome",
+        ),
         Column(
             "headline_metric",
             "text",

@@ -23,8 +23,8 @@ FAULTS = [
     ),
     (
         "analysis/sentences.py",
-        '(runs["status"] == "finished") & (runs["spent"] > 0)',
-        '(runs["spent"] > 0)',
+        'finished = runs[runs["status"] == "finished"]',
+        "finished = runs",
     ),
     ("analysis/sentences.py", "if len(ran) < MIN_SEEDS)", "if len(ran) <= MIN_SEEDS)"),
     (
@@ -247,6 +247,18 @@ def test_arms_that_are_not_ranked_are_said(study):
     assert "that of backprop" in text
     assert "; nothing else is ranked." in text
     assert "Not ranked: genetic (untrained), reinforce (1 of 10 diverged)." in text
+
+
+def test_what_stopped_early_is_named_and_not_taken_for_a_step_too_many(study):
+    study.cell("backprop", seeds=range(4))
+    study.cell("genetic", seeds=range(4))
+    tables = load(study.folder)
+    tables.runs.loc[tables.runs["arm"] == "genetic", "spent"] = [0.7, 0.5, 1.0, 1.0]
+    tables.runs.loc[tables.runs["spent"] < 0.9, "reason"] = "UP_2 stopped it after 7 steps"
+    found = sentences.warnings(tables)
+    assert found == [
+        "image/digits: stopped early, by `early_stopping`, replicas of genetic 2 of 4."
+    ]
 
 
 def test_warnings_name_what_weakens_the_comparison(study):
