@@ -209,12 +209,16 @@ def has_settings_for_each_replica(trial: Trial) -> str:
 
 
 def _scaled(made: Any, share: float) -> Any:
-    """Return settings whose values that may differ by replica are so much of what they are."""
+    """Return settings whose values that may differ by replica are so much of what they are.
+
+    What has no value keeps none.
+    """
     free = per_replica(type(made))
     values = {
         field.name: _scaled(value, share) if dataclasses.is_dataclass(value) else share * value
         for field in dataclasses.fields(made)
-        if dataclasses.is_dataclass(value := getattr(made, field.name)) or field.name in free
+        if dataclasses.is_dataclass(value := getattr(made, field.name))
+        or (field.name in free and value is not None)
     }
     return dataclasses.replace(made, **values)
 

@@ -112,7 +112,7 @@ FAULTS = [
     ("beyond/run/loop.py", "replace(setup, hardware=setup.hardware.on_host)", "setup"),
     (
         "beyond/run/loop.py",
-        '            self.selection.end("failed", _failure(error))\n',
+        "            self.selection.fail(_failure(error))\n",
         "            raise\n",
     ),
     # what is kept stays where the saved state was read

@@ -126,7 +126,11 @@ FAULTS = [
         "replica, best, training.costs(),",
     ),
     ("beyond/run/selection.py", "sum(scores) / len(scores)", "sum(scores) / len(self.outcomes)"),
-    ("beyond/run/rows.py", "        if outcome.alive\n", "        if outcome\n"),
+    (
+        "beyond/run/rows.py",
+        "        if outcome.last_checkpoint == checkpoint\n",
+        "        if outcome\n",
+    ),
     ("beyond/run/training.py", "tensor.numel() * tensor.element_size()", "tensor.numel() * 4"),
     (
         "beyond/run/training.py",

@@ -32,7 +32,7 @@ FAULTS = [
     ),
     (
         "beyond/run/outcome.py",
-        "        if self.alive:\n            self.status,",
+        "        if self.going:\n            self.status,",
         "        if True:\n            self.status,",
     ),
     # a loss is held against that of the checkpoint before

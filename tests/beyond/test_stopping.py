@@ -15,6 +15,7 @@ from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget
 from beyond.run.loop import GRID, train
+from beyond.run.outcome import Outcome
 from beyond.run.setup import Setup
 from beyond.run.stopping import Stopping
 from beyond.settings import RunSettings
@@ -200,6 +201,19 @@ def test_a_run_that_was_interrupted_stops_where_it_would_have(both):
         again, _ = run(setup("UP_2"), torch.load(held, weights_only=True), before)
         for kind, table in tables.items():
             pd.testing.assert_frame_equal(timeless(again[kind]), timeless(table), check_exact=True)
+
+
+def test_who_has_stopped_stays_so_whatever_becomes_of_the_others():
+    made = Outcome((0.1, 0.2, 0.3))
+    for step, loss in enumerate((1.0, 2.0, 0.5)):
+        scores = {"accuracy_score": 0.5, "cross_entropy_loss": loss}
+        made.update(
+            step, {"steps": step}, {"train": scores, "validation": scores}, "accuracy_score"
+        )
+        made.stop(Stopping("UP_1"))
+    made.end("failed", "time limit of 3 s")
+    assert (made.status, made.reason) == ("finished", "UP_1 stopped it after 1 steps")
+    assert (made.last_checkpoint, made.final_costs) == (1, {"steps": 1})
 
 
 def test_a_stopped_replica_costs_nothing_once_all_have():
