@@ -117,7 +117,9 @@ def study(recorded, tmp_path):
 def cell(study):
     """Folder of the cell that `ONE` asks for."""
     return next(
-        path.parent for path in study.glob("*/manifest.json") if "constant" in path.read_text()
+        path.parent
+        for path in study.glob("*/manifest.json")
+        if '"method": "constant"' in path.read_text()
     )
 
 

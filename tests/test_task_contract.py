@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from beyond import catalog
 from beyond.contracts import SPLITS, TargetKind
 from beyond.data.arrays import ArrayTask
+from beyond.data.texts import FIRST, NOTHING, UNKNOWN
 from beyond.errors import InputError
 from beyond.streams import Stream
 from beyond.testing import tasks
@@ -81,11 +83,27 @@ def asked(task, split, indices):
 
 
 def rows(task, split):
+    """Examples of a split as bytes: words as they are, not what a replica knows of them."""
     shown = parts(task, whole(task, split))[::2]
+    if isinstance(task, ArrayTask) and (raw := task.examples()).column is not None:
+        splits = task.at([0])
+        numbers = splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0))
+        shown = [torch.from_numpy(raw.inputs)[numbers]]
     return [
         b"".join(one.numpy().tobytes() for one in row)
         for row in zip(*(part[0] for part in shown), strict=True)
     ]
+
+
+def read(raw, train):
+    """Inputs as one reads them who has read the training rows: words counted one by one."""
+    if raw.column is None:
+        return raw.inputs
+    counts = Counter(word for word in raw.inputs[train].flatten().tolist() if word >= FIRST)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: raw.column.most]
+    known = [word for word in frequent if counts[word] >= raw.column.rare]
+    symbol = {NOTHING: NOTHING} | {word: FIRST + rank for rank, word in enumerate(known)}
+    return np.array([[symbol.get(word, UNKNOWN) for word in row] for row in raw.inputs.tolist()])
 
 
 def visited(task, indices, seeds=SEEDS):
@@ -191,26 +209,28 @@ def test_ids_are_rows_of_the_sources_data(array_task):
         assert len(torch.cat([ids[replica] for ids in rows_of.values()]).unique()) == len(
             raw.targets
         )
-        train = raw.inputs[rows_of["train"][replica]].astype(float)
+        inputs = read(raw, rows_of["train"][replica].numpy())
+        train = inputs[rows_of["train"][replica]].astype(float)
         mean, std = (0.0, 1.0) if raw.scaling == "none" else (train.mean(axis), train.std(axis))
         std = np.where(std == 0, 1.0, std)
         for split in ("validation", "test"):
             batch, chosen = splits.batch(split, of[split]), rows_of[split][replica]
             np.testing.assert_allclose(
-                batch.inputs[replica], (raw.inputs[chosen] - mean) / std, rtol=1e-4, atol=1e-5
+                batch.inputs[replica], (inputs[chosen] - mean) / std, rtol=1e-4, atol=1e-5
             )
             units = splits.in_units(batch.targets)[replica]
             np.testing.assert_allclose(units, raw.targets[chosen], rtol=1e-5, atol=1e-5)
 
 
 def test_ten_replicas_hold_one_copy_of_the_data(array_task):
-    """And an index table and a scale each."""
+    """And an index table and a scale, or a vocabulary, each."""
     raw = array_task.examples()
     n_examples, n_inputs, n_targets = len(raw.targets), raw.inputs[0].size, raw.targets[0].size
+    n_words = 0 if raw.column is None else raw.column.n_places
     for task in (array_task, dataclasses.replace(array_task, split_seed=0)):
         held = sum(tensor.numel() for tensor in tensors(task.at(range(10))))
         assert held <= n_examples * (n_inputs + n_targets) + 10 * (
-            n_examples + 2 * n_inputs + 4 * n_targets
+            n_examples + 2 * n_inputs + 4 * n_targets + n_words
         )
 
 
@@ -299,7 +319,9 @@ def test_the_training_part_can_be_thinned(task, name):
     if task.spec.episode is not None:
         assert rows(thin, "train") == rows(task, "train")[:n_kept]
     if isinstance(task, ArrayTask) and task.spec.target_kind is TargetKind.CLASSES:
-        assert (whole(thin, "train").targets.flatten().bincount() - 10).abs().max() < 2
+        shares = whole(task, "train").targets.flatten().bincount() / size(task, "train")
+        kept = whole(thin, "train").targets.flatten().bincount(minlength=len(shares))
+        assert (kept - n_kept * shares).abs().max() < 2
         few = catalog.load("task", name, shots=3)
         assert (
             whole(few, "train").targets.flatten().bincount().tolist() == [3] * task.spec.n_outputs

@@ -32,6 +32,7 @@ FOLDERS = "BEYOND_DATA"  # separated as in PATH
 CACHE = "~/.cache/beyond-backprop"  # where these are unless the variable says otherwise
 SHARED = "/usr/local/share:/usr/share"  # where a system's are unless XDG_DATA_DIRS says otherwise
 SWAPPED = "is not the published file: its SHA-256 is another"
+GZIP = b"\x1f\x8b"
 MAGIC, FIRST, HEADER = b"!<arch>\n", 8, 60  # of a Debian package: `man 5 deb`, `man 5 ar`
 UNREADABLE = (EOFError, OSError, KeyError, ValueError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
@@ -182,13 +183,15 @@ def _copy(file: File, place: Path) -> Path | None:
 
 
 def _dug(archive: bytes, inside: tuple[str, ...]) -> bytes:
-    """Take a file out of an archive, and what is wanted out of that."""
+    """Take a file out of an archive, and what is wanted out of that; uncompressed."""
     for path in inside:
         if archive.startswith(MAGIC):
             archive, path = _data(archive), f"./{path}"
         with tarfile.open(fileobj=BytesIO(archive)) as opened:
             member = opened.extractfile(path)
             archive = member.read() if member else b""
+        if archive.startswith(GZIP):
+            archive = gzip.decompress(archive)
     return archive
 
 

@@ -119,9 +119,10 @@ def test_a_file_is_taken_out_of_archives_in_archives(places):
 def test_a_file_is_taken_out_of_a_debian_package(places, name):
     file = replace(FILE, urls=("https://x.org/some_1.0_all.deb",), inside=("usr/a.txt",))
     members = {b"debian-binary": b"2.0", b"control.tar.xz": tar({"./control": b"x"})}
-    package = ar({**members, b"data.tar.xz": tar({"./usr/a.txt": TEXT})})
-    (places[0] / name).write_bytes(package)
-    assert replace(SOURCE, files=(file,)).read("a.txt") == TEXT
+    for contents in (TEXT, gzip.compress(TEXT)):
+        package = ar({**members, b"data.tar.xz": tar({"./usr/a.txt": contents})})
+        (places[0] / name).write_bytes(package)
+        assert replace(SOURCE, files=(file,)).read("a.txt") == TEXT
 
 
 def test_an_archive_that_holds_several_files_counts_once():

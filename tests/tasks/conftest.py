@@ -1,6 +1,8 @@
-"""Whole splits as arrays, for scikit-learn; folders that may not be opened."""
+"""Whole splits as arrays, for scikit-learn; folders that may not be opened; small files."""
 
+import hashlib
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,3 +33,26 @@ def lock(monkeypatch):
         return folder
 
     return locked
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch):
+    """Return what puts a small file in the place of the one that a task module reads."""
+    readers = []
+
+    def put(module, contents):
+        file = replace(module.PUBLISHED.files[0], sha256=hashlib.sha256(contents).hexdigest())
+        source = replace(module.PUBLISHED, files=(file,))
+        monkeypatch.setenv("BEYOND_DATA", str(tmp_path))
+        monkeypatch.setattr(module, "PUBLISHED", source)
+        (tmp_path / source.name).mkdir(exist_ok=True)
+        (tmp_path / source.name / file.name).write_bytes(contents)
+        readers.extend(made for made in vars(module).values() if hasattr(made, "cache_clear"))
+        forget()
+
+    def forget():
+        for reader in readers:
+            reader.cache_clear()
+
+    yield put
+    forget()
