@@ -1,8 +1,12 @@
 """Pure scores: of outputs (R, B, n_outputs) and targets, one number a replica, float64 (R,)."""
 
+from collections.abc import Callable
+from math import log
+
 import torch
 from torch import Tensor
 
+from beyond.contracts import TargetKind
 from beyond.errors import require
 
 
@@ -34,3 +38,53 @@ def r2(outputs: Tensor, targets: Tensor) -> Tensor:
     # asked, not the total.
     constant = targets.amax(1) == targets.amin(1)
     return torch.where(constant, (residual == 0).double(), 1 - residual / total).mean(-1)
+
+
+def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the classes among the targets (R, B) of the share that is found of each.
+
+    As in scikit-learn a class without a target has no share.
+    """
+    hits, wanted, _ = _by_class(outputs, targets)
+    there = wanted > 0
+    return (hits / wanted.clamp(min=1)).sum(-1) / there.sum(-1)
+
+
+def macro_f1(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of the classes' F1, twice the hits over targets and predictions together.
+
+    As in scikit-learn it is over the classes that some target or prediction has; one that is never
+    predicted has the F1 0.
+    """
+    hits, wanted, predicted = _by_class(outputs, targets)
+    both = wanted + predicted
+    return (2 * hits / both.clamp(min=1)).sum(-1) / (both > 0).sum(-1)
+
+
+def _by_class(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count by class, each (R, n_outputs) float64: hits, targets, predictions."""
+    found = outputs.argmax(-1)
+    none = torch.zeros(outputs.shape[0], outputs.shape[2], dtype=torch.float64, device=found.device)
+    ones = torch.ones_like(found, dtype=torch.float64)
+    hits = none.scatter_add(1, targets, (found == targets).double())
+    return hits, none.scatter_add(1, targets, ones), none.scatter_add(1, found, ones)
+
+
+def bits(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of -log2 of the probability of the target class (R, B)."""
+    logs = torch.log_softmax(outputs.double(), -1).gather(-1, targets.unsqueeze(-1))
+    return -logs.squeeze(-1).mean(-1) / log(2)
+
+
+def mean_absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean distance, over examples and outputs, in the units of the targets (R, B, n_outputs)."""
+    return (outputs.double() - targets.double()).abs().mean((1, 2))
+
+
+# What a task may have besides its score and its loss, and of what kind of targets.
+FURTHER: dict[str, tuple[TargetKind, Callable[[Tensor, Tensor], Tensor]]] = {
+    "balanced_accuracy_score": (TargetKind.CLASSES, balanced_accuracy),
+    "macro_f1_score": (TargetKind.CLASSES, macro_f1),
+    "bits_loss": (TargetKind.CLASSES, bits),
+    "mean_absolute_error": (TargetKind.VALUES, mean_absolute_error),
+}

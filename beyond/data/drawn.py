@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -15,10 +15,14 @@ from beyond import losses, metrics
 from beyond.contracts import TargetKind
 from beyond.data.sources import Source
 from beyond.data.splits import split_seeds
-from beyond.settings import NonNegativeInt, PositiveInt, settings
+from beyond.errors import require
+from beyond.metrics import FURTHER
+from beyond.settings import NonNegativeInt, OneOf, PositiveInt, settings
 
 if TYPE_CHECKING:
     from beyond.contracts import Splits, TaskSpec
+
+Metric = Annotated[str, OneOf(FURTHER)]
 
 
 @settings(kw_only=True)
@@ -32,6 +36,9 @@ class DrawnTask(ABC):
     train_size : int, optional, >= 1
         Keep this many training examples, or episodes; None keeps all. A smaller set is part of
         every larger one.
+    metrics : tuple of str
+        Recorded besides score and loss. For classes balanced_accuracy_score, macro_f1_score and
+        bits_loss, for values mean_absolute_error (in standardised units).
     """
 
     PACKAGES: ClassVar[tuple[str, ...]] = ()
@@ -39,6 +46,7 @@ class DrawnTask(ABC):
 
     split_seed: NonNegativeInt | None = None
     train_size: PositiveInt | None = None
+    metrics: tuple[Metric, ...] = ()
 
     @property
     @abstractmethod
@@ -51,6 +59,10 @@ class DrawnTask(ABC):
 
     def at(self, seeds: Sequence[int]) -> Splits:
         """Return the data as the repetitions of these seeds see them; `InputError` if unusable."""
+        kind = self.spec.target_kind
+        known = [name for name, (of, _) in FURTHER.items() if of is kind]
+        allowed = f"of {', '.join(known) or 'none'} where targets are {kind}"
+        require("metrics", allowed, list(self.metrics), set(self.metrics) <= set(known))
         return self._made(split_seeds(self.split_seed, seeds))
 
     @cached_property
@@ -71,9 +83,13 @@ class DrawnTask(ABC):
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Scores (R,), float64, and the loss: accuracy, R2, or the mean log-likelihood in nats.
 
-        Of episodes they are over the queries of all.
+        Of episodes they are over the queries of all. The further `metrics` come behind them.
         """
-        outputs = outputs.double()
+        further = {name: FURTHER[name][1](outputs, targets) for name in self.metrics}
+        return self._usual(outputs.double(), targets) | further
+
+    def _usual(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Score and loss, by the kind of target."""
         if self.spec.target_kind is TargetKind.CLASSES:
             loss = losses.cross_entropy(outputs, targets)
             return {

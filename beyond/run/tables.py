@@ -100,6 +100,15 @@ METRICS = {
         "mean over examples of -log of the predicted normal density at the target, in nats, "
         "of standardised units"
     ),
+    "balanced_accuracy_score": (
+        "mean over the classes among the targets of the share that is found of each"
+    ),
+    "macro_f1_score": (
+        "mean over classes of F1, the harmonic mean of precision and recall; of those that some "
+        "target or prediction has"
+    ),
+    "bits_loss": "`cross_entropy_loss` in bits: of characters, bits a character",
+    "mean_absolute_error": "mean over examples and outputs of the distance, in standardised units",
 }
 
 IDENTITY = (
@@ -438,7 +447,8 @@ def markdown() -> str:
     lines += [
         "## Metrics",
         "",
-        "A task may add others; `_score` is better up, `_loss` and `_error` down.",
+        "The last four are recorded where `task.metrics` names them, and a task may add others; "
+        "`_score` is better up, `_loss` and `_error` down.",
         "",
     ]
     return "\n".join(

@@ -11,6 +11,7 @@ from beyond import catalog
 from beyond.contracts import TargetKind
 from beyond.data.drawn import DrawnTask
 from beyond.ledger import COST_NAMES
+from beyond.metrics import FURTHER
 from beyond.run import tables
 from beyond.run.tables import METRICS, TABLES, markdown
 from tests.mutants import ROOT
@@ -58,8 +59,8 @@ def test_every_metric_is_documented():
     classes = catalog.load("task", "image/digits").score(outputs, classes)
     values = catalog.load("task", "regression/diabetes").score(outputs, outputs)
     told = SimpleNamespace(spec=SimpleNamespace(target_kind=TargetKind.DISTRIBUTIONS))
-    distributions = DrawnTask.score(told, outputs, outputs[..., :5])
-    assert [*classes, *values, *distributions] == list(METRICS)
+    distributions = DrawnTask._usual(told, outputs, outputs[..., :5])
+    assert [*classes, *values, *distributions, *FURTHER] == list(METRICS)
 
 
 def test_every_currency_of_the_ledger_is_documented():
