@@ -30,13 +30,13 @@ from unicodedata import category, decomposition
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from annotated_types import Interval
 from torch import Tensor
 
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Episode, TargetKind, TaskSpec
 from beyond.data.episodes import EpisodeTask
+from beyond.data.fonts import SIDE, placed, render
 from beyond.settings import settings
 
 FACES = [f"DejaVu{family}" for family in ("Sans", "SansMono", "Serif")]
@@ -46,9 +46,7 @@ SCRIPTS = {  # ranges of code points
     "validation": [range(0x386, 0x3CF), range(0x10D0, 0x10F1)],
     "test": [range(0x531, 0x588)],
 }
-SIDE, LETTER = 16, 12  # pixels, of the image and of the letter's longer side
 LOOK_ALIKE = 0.93  # cosine
-ANGLE, SIZE, SHIFT = np.pi / 18, 0.1, 1.0  # radians; relative; pixels
 
 
 @settings(kw_only=True)
@@ -98,9 +96,9 @@ class Glyphs(EpisodeTask):
         face = (draws[..., 0] * len(faces())).long()
         # (R, E, B, SIDE, SIDE)
         images = glyphs(str(draws.device))[families.gather(2, targets), face]
-        placed = _placed(images.flatten(0, 2), draws[..., 1:].flatten(0, 2))
+        shown = placed(images.flatten(0, 2), draws[..., 1:].flatten(0, 2))
         mean, std = _scale()
-        return placed.sub_(mean).div_(std).unflatten(0, draws.shape[:3]), targets
+        return shown.sub_(mean).div_(std).unflatten(0, draws.shape[:3]), targets
 
 
 @cache
@@ -167,40 +165,5 @@ def _rendered() -> np.ndarray:
 
     codes = [code for candidates in _candidates().values() for code in candidates]
     return np.stack(
-        [[_render(face, code) for code in codes] for face in map(FT2Font, map(str, faces()))], 1
+        [[render(face, code) for code in codes] for face in map(FT2Font, map(str, faces()))], 1
     )
-
-
-def _render(face, code: int) -> np.ndarray:
-    """Draw one letter in the middle of an image, its longer side `LETTER` pixels."""
-    from matplotlib.ft2font import LoadFlags
-
-    face.clear()
-    face.set_size(100, 72)
-    # in 64ths of a pixel
-    left, low, right, high = face.load_char(code, flags=LoadFlags.NO_HINTING).bbox
-    face.set_size(100 * 64 * LETTER / max(right - left, high - low), 72)
-    face.set_text(chr(code), 0, flags=LoadFlags.NO_HINTING)
-    face.draw_glyphs_to_bitmap(antialiased=True)
-    ink = np.asarray(face.get_image()) / 255
-    rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    image = np.zeros((SIDE, SIDE))
-    top, start = ((SIDE - length) // 2 for length in ink.shape)
-    image[top : top + ink.shape[0], start : start + ink.shape[1]] = ink
-    return image
-
-
-def _placed(images: Tensor, draws: Tensor) -> Tensor:
-    """Turn, size and move images (N, SIDE, SIDE) by draws (N, 4) in [0, 1): (N, 1, SIDE, SIDE)."""
-    angle, size, right, down = (2 * draws - 1).unsqueeze(1).unbind(2)  # (N, 1) each
-    cosine, sine = (
-        (1 + SIZE * size) * torch.cos(ANGLE * angle),
-        (1 + SIZE * size) * torch.sin(ANGLE * angle),
-    )
-    # in units of grid_sample: the image's side is 2
-    steps = (2 * torch.arange(SIDE, device=draws.device) + 1) / SIDE - 1
-    x, y = steps + 2 * SHIFT / SIDE * right, steps + 2 * SHIFT / SIDE * down  # (N, SIDE)
-    across = (cosine * x).unsqueeze(1) - (sine * y).unsqueeze(2)  # (N, SIDE, SIDE)
-    along = (sine * x).unsqueeze(1) + (cosine * y).unsqueeze(2)
-    return F.grid_sample(images.unsqueeze(1), torch.stack([across, along], -1), align_corners=False)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from beyond import catalog
+from beyond.data.fonts import placed
 from beyond.streams import Stream
 from tasks import glyphs
 
@@ -80,7 +81,7 @@ def test_a_placement_turns_sizes_and_moves(task):
     steps = torch.arange(16) - 7.5
 
     def seen(*draws):
-        image = glyphs._placed(bar, torch.tensor([draws]))[0, 0]
+        image = placed(bar, torch.tensor([draws]))[0, 0]
         total = image.sum()
         right, down = (image.sum(0) * steps).sum() / total, (image.sum(1) * steps).sum() / total
         tilt = (image * (steps[:, None] - down) * (steps - right)).sum() / (
@@ -88,7 +89,7 @@ def test_a_placement_turns_sizes_and_moves(task):
         ).sum()
         return torch.stack([total, right, down, tilt])
 
-    torch.testing.assert_close(glyphs._placed(bar, torch.full((1, 4), 0.5))[0], bar)
+    torch.testing.assert_close(placed(bar, torch.full((1, 4), 0.5))[0], bar)
     still = torch.tensor([20.0, 0.0, 0.0, 0.0])
     expected = {  # draws near 1: 10 degrees, a tenth, a pixel
         (1.0, 0.5, 0.5, 0.5): still + torch.tensor([0, 0, 0, np.tan(np.pi / 18)]),

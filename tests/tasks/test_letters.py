@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from tasks import letters
+
+FAULTS = [
+    # a typeface is in two splits
+    (
+        "tasks/letters.py",
+        'n_test=len(FACES["test"]) * n_each',
+        'n_test=len(FACES["train"]) * n_each',
+    ),
+    # a capital is of another class
+    (
+        "tasks/letters.py",
+        "np.arange(len(letters)) % len(ascii_lowercase)",
+        "np.arange(len(letters)) // 2",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def task(load_task):
+    return load_task("image/letters", split_seed=0)
+
+
+def test_a_split_has_each_letter_of_each_of_its_faces_ten_times_in_both_cases(task):
+    raw = task.examples()
+    by_face = raw.targets.reshape(22, 2, 26, 10)
+    assert (by_face == np.arange(26)[:, None]).all()
+    assert (raw.n_validation, raw.n_test) == (4 * 520, 6 * 520)
+    assert raw.inputs.min() >= 0
+    assert 0.9 < raw.inputs.max() <= 1 + 1e-6
+
+
+def test_a_capital_is_a_capital(task):
+    """T has its ink at the top, L at the left and at the bottom."""
+    shown = task.examples().inputs[:, 0].reshape(22, 2, 26, 10, 16, 16).mean((0, 3))
+    ink = {name: shown[1, ord(name) - ord("A")] for name in "TL"}
+    assert ink["T"][:6].sum() > ink["T"][-6:].sum()
+    assert ink["L"][:, :8].sum() > 1.5 * ink["L"][:, 8:].sum()
+    assert ink["L"][8:].sum() > 1.2 * ink["L"][:8].sum()
+
+
+def test_neighbours_in_other_typefaces_score_as_in_the_datasheet(task, arrays):
+    reference = KNeighborsClassifier(3).fit(*arrays(task, "train"))
+    assert reference.score(*arrays(task, "test")) == pytest.approx(0.783, abs=0.01)
+    assert set(letters.FACES["train"]).isdisjoint(letters.FACES["test"])
