@@ -85,19 +85,20 @@ class Problem:
         error: Tensor,
         carriers: Mapping[int, Tensor] | None = None,
         start: int = 0,
+        loops: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
         """Gradient of weights[start:] from the error at the outputs, by the chain rule.
 
-        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, see
-        `carriers`.
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, and
+        `loops` to the one that does so on the way back in time: see there.
         """
         if self.signal is Signal.TARGETS:
             raise PermissionError(
                 "a method whose signal is targets may not ask for the error behind the outputs"
             )
         self._charge_backward(error.shape[1], start)
-        if carriers:
-            return self._layered.backward(tape, error, start=start, carriers=carriers)
+        if carriers or loops:
+            return self._layered.backward(tape, error, start=start, carriers=carriers, loops=loops)
         return self._network.backward(tape, error, start=start)
 
     def gradient(self, params: Tensor, batch: Batch, rng: Stream | None = None) -> Tensor:
@@ -251,6 +252,10 @@ class Problem:
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
         """By depth, views of drawn weights that carry the error back: not of the first block."""
         return self._layered.carriers(params)
+
+    def loops(self, params: Tensor) -> dict[int, Tensor]:
+        """By depth, views of the weights that carry the error back in time, of recurrent blocks."""
+        return self._layered.loops(params)
 
     @property
     def layers(self) -> Sequence[Segment]:

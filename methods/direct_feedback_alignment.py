@@ -10,13 +10,16 @@ Departures: cross-entropy for classes also where the source has squared error; B
 distribution that a weight matrix from these units to the outputs would start from (times
 `feedback_scale`), or one from the outputs to these units where `feedback_fan` is "out"; a layer
 made of layers has its error at its end, and the chain rule within (Launay et al., 2020, call it
-macro); any optimizer.
+macro); in recurrent layers, as in Murray (2019), the error reaches what is read of the states, and
+none goes back in time through weights: what gates and cells keep of a unit alone carries it; any
+optimizer.
 Needs: global loss, stored activations.
 Cost: 1 forward pass, the gradients' half of a backward pass, and one product of B_l and e per
 hidden layer.
 Check: with one hidden layer it is feedback alignment; in a linear network, with the product of the
 weights above as B_l, it is backpropagation (tests/methods/test_direct_feedback_alignment.py).
-Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596.
+Source: Advances in Neural Information Processing Systems 29, arXiv:1609.01596; in time, Murray,
+eLife 8:e43299, doi:10.7554/eLife.43299.
 """
 
 from collections.abc import Mapping
@@ -56,7 +59,9 @@ class DirectFeedbackAlignment(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "direct_feedback_alignment", REPLACEABLE, "errors go back in time through its weights"
+            "direct_feedback_alignment",
+            REPLACEABLE,
+            "errors go back by what is no matrix of weights",
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
@@ -75,4 +80,4 @@ class DirectFeedbackAlignment(Descent):
             problem.matmul(error, matrix).view(h.shape)
             for matrix, h in zip(state["feedback"], hidden, strict=True)
         ]
-        return gradients(stages, tapes, [*errors, error])
+        return gradients(stages, tapes, [*errors, error], in_time=False)

@@ -9,12 +9,13 @@ which come to align with them.
 
 Departures: cross-entropy for classes instead of squared error; B_l comes from the distribution of
 the initial weights (times `feedback_scale`, and scaled by the units that it is fed with where
-`feedback_fan` is "out"); any optimizer instead of a plain step.
+`feedback_fan` is "out"); any optimizer instead of a plain step; recurrent layers, of which the
+source has none: the error goes back in time through a fixed random matrix as well.
 Needs: global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
-Check: with B_l = W_l it is backpropagation, convolutions included; in a linear 30-20-10 network the
-angle between the hidden layer's update and the gradient falls from about 90 to below 45 degrees
-(tests/methods/test_feedback_alignment.py).
+Check: with B_l = W_l it is backpropagation, convolutions and recurrence included; in a linear
+30-20-10 network the angle between the hidden layer's update and the gradient falls from about 90 to
+below 45 degrees (tests/methods/test_feedback_alignment.py).
 Source: Nature Communications 7, 13276, doi:10.1038/ncomms13276.
 """
 
@@ -54,7 +55,7 @@ class FeedbackAlignment(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "feedback_alignment", REPLACEABLE, "errors go back in time through its weights"
+            "feedback_alignment", REPLACEABLE, "errors go back by what is no matrix of weights"
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
@@ -70,7 +71,10 @@ class FeedbackAlignment(Descent):
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
         return problem.backward(
-            tape, problem.error(outputs, batch.targets), self.carriers(state, problem)
+            tape,
+            problem.error(outputs, batch.targets),
+            self.carriers(state, problem),
+            loops=problem.loops(state["feedback"]),
         )
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:

@@ -12,11 +12,13 @@ The error travels back through matrices that share nothing with the forward weig
                fixed (frSF):     M_l = |V_l|, V_l drawn once
 
 Departures: cross-entropy for classes; magnitudes follow the initial distribution of this network,
-whatever it is; no batch normalisation and no rescaling of the gradient.
+whatever it is; no batch normalisation and no rescaling of the gradient; in recurrent layers, of
+which the sources have none, the error goes back in time through such a matrix as well.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
-Check: with M_l = |W_l| it is backpropagation, convolutions included; every carried sign follows the
-weights' as they change, and magnitudes are as named (tests/methods/test_sign_symmetry.py).
+Check: with M_l = |W_l| it is backpropagation, convolutions and recurrence included; every carried
+sign follows the weights' as they change, and magnitudes are as named
+(tests/methods/test_sign_symmetry.py).
 Source: AAAI 2016, arXiv:1510.05067; arXiv:1811.03567; arXiv:1812.06488.
 """
 
@@ -52,7 +54,7 @@ class SignSymmetry(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "sign_symmetry", REPLACEABLE, "errors go back in time through its weights"
+            "sign_symmetry", REPLACEABLE, "errors go back by what is no matrix of weights"
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
@@ -66,17 +68,25 @@ class SignSymmetry(Descent):
         if self.magnitude == "batchwise":
             changed = {"magnitudes": problem.fresh_weights(rng).abs()}
         outputs, tape = problem.forward(state["params"], batch.inputs, rng)
-        carriers = self.carriers({**state, **changed}, problem)
-        return problem.backward(tape, problem.error(outputs, batch.targets), carriers), changed
+        feedback = _feedback({**state, **changed})
+        error = problem.error(outputs, batch.targets)
+        carriers, loops = problem.carriers(feedback), problem.loops(feedback)
+        return problem.backward(tape, error, carriers, loops=loops), changed
 
     def carriers(self, state: State, problem: Problem) -> Mapping[int, Tensor]:
-        return problem.carriers(state["magnitudes"] * state["params"].sign())
+        return problem.carriers(_feedback(state))
+
+
+def _feedback(state: State) -> Tensor:
+    """B, (R, n), laid out as the weights."""
+    return state["magnitudes"] * state["params"].sign()
 
 
 def root_mean_squares(problem: Problem, drawn: Tensor) -> Tensor:
     """Replace drawn weights (R, n) by their root mean square over the replica's matrix."""
     uniform = torch.zeros_like(drawn)
-    levels = problem.carriers(drawn)
-    for depth, carrier in problem.carriers(uniform).items():  # views
-        carrier.copy_(stretch(levels[depth].flatten(1).square().mean(1).sqrt(), carrier))
+    for views in (problem.carriers, problem.loops):
+        levels = views(drawn)
+        for depth, carrier in views(uniform).items():
+            carrier.copy_(stretch(levels[depth].flatten(1).square().mean(1).sqrt(), carrier))
     return uniform

@@ -44,10 +44,18 @@ def forward(
     return activities, tapes
 
 
-def gradients(parts: Sequence[Segment], tapes: Sequence[Tape], errors: Sequence[Tensor]) -> Tensor:
-    """Derivatives (R, n) for the parts' weights, from the error (R, B, ...) at each part's end."""
+def gradients(
+    parts: Sequence[Segment],
+    tapes: Sequence[Tape],
+    errors: Sequence[Tensor],
+    in_time: bool = True,
+) -> Tensor:
+    """Derivatives (R, n) for the parts' weights, from the error (R, B, ...) at each part's end.
+
+    Unless `in_time`, no error goes back in time through weights, see `Segment.gradient`.
+    """
     passed = zip(parts, tapes, errors, strict=True)
-    return torch.cat([part.gradient(tape, error) for part, tape, error in passed], 1)
+    return torch.cat([part.gradient(tape, error, in_time) for part, tape, error in passed], 1)
 
 
 def back(parts: Sequence[Segment], tapes: Sequence[Tape], error: Tensor) -> Tensor:

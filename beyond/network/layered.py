@@ -118,15 +118,17 @@ class LayeredNetwork(Network):
         *,
         start: int = 0,
         carriers: Mapping[int, Tensor] | None = None,
+        loops: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
         """Carry the error (G, B, n_outputs) back; return the gradient for weights[start:].
 
-        `carriers` maps a block's depth to the tensor that replaces its weights on the way back.
+        `carriers` maps a block's depth to the tensor that replaces its weights on the way back, and
+        `loops` a recurrent one's to what replaces them on the way back in time.
         Layers before `start` are not visited, and the error is not carried below the first visited
         block.
         """
         dy = self.hardware.narrowed(error.movedim(1, -1))
-        weights = self._replaced(tape, carriers)
+        weights = self._replaced(tape, carriers, loops)
         visited = [block for block in self.blocks if block.start >= start]
         first = visited[0].layer
         found: dict[int, dict[str, Tensor]] = {}
@@ -147,13 +149,23 @@ class LayeredNetwork(Network):
             dy = self.layers[index].carry(weights[index], tape.caches[index], dy)
         return self.hardware.widened(dy.movedim(-1, 1))
 
-    def _replaced(self, tape: Tape, carriers: Mapping[int, Tensor] | None) -> Sequence[Weights]:
+    def _replaced(
+        self,
+        tape: Tape,
+        carriers: Mapping[int, Tensor] | None,
+        loops: Mapping[int, Tensor] | None = None,
+    ) -> Sequence[Weights]:
         """Each layer's weights with what replaces them on the way back, as products are made."""
         weights = list(tape.weights)
         for block in self.blocks:
-            if carriers and block.depth in carriers:
-                carrier = self.hardware.narrowed(carriers[block.depth])
-                weights[block.layer] = {**weights[block.layer], block.weight: carrier}
+            given = {
+                name: self.hardware.narrowed(others[block.depth])
+                for name, others in (("weight", carriers), ("loop", loops))
+                if others and block.depth in others
+            }
+            if given:
+                named = {getattr(block, name): other for name, other in given.items()}
+                weights[block.layer] = {**weights[block.layer], **named}
         return weights
 
     def backward_flops(self, start: int = 0) -> int:
@@ -164,6 +176,11 @@ class LayeredNetwork(Network):
         views = self.unflatten(params)
         above = [block for block in self.blocks if block.drawn and block.depth > 1]
         return {block.depth: views[block.layer][block.weight] for block in above}
+
+    def loops(self, params: Tensor) -> dict[int, Tensor]:
+        """By depth, views of the weights that carry the error back in time, of recurrent blocks."""
+        views = self.unflatten(params)
+        return {block.depth: views[block.layer][block.loop] for block in self.blocks if block.loop}
 
     def on(self, hardware: Hardware) -> Self:
         twin = super().on(hardware)

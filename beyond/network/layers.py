@@ -35,6 +35,8 @@ from beyond.streams import Stream
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
 
+LOOP = "weight_hidden"  # of a recurrent layer: from its states to its sums a time later
+
 
 class Flops(NamedTuple):
     """Floating-point operations per example: multiplications and additions, of products alone.
@@ -61,7 +63,8 @@ class Role(StrEnum):
     CONVOLUTION = "convolution"
     GROUPED = "grouped"  # a map of each group of features
     EMBEDDING = "embedding"  # a vector for each symbol
-    RECURRENT = "recurrent"  # sums that come back to themselves in time
+    RECURRENT = "recurrent"  # sums that come back to themselves in time, through weight_hidden
+    RECURSION = "recursion"  # a few numbers that do so by themselves
     RESIDUAL = "residual"  # a map and its activation, added to their input
     COMPOSITE = "composite"  # several layers as one
     ATTENTION = "attention"  # times weigh one another
@@ -79,9 +82,9 @@ WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOIS
 # no unit hides within a layer: what enters each is to be seen
 TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}
 # an error passes back through matrices that others can take the place of
-REPLACEABLE = frozenset(Role) - {Role.RECURRENT, Role.UNKNOWN}
+REPLACEABLE = frozenset(Role) - {Role.RECURSION, Role.UNKNOWN}
 # through one such matrix at most
-ONE_MATRIX = REPLACEABLE - {Role.COMPOSITE, Role.ATTENTION}
+ONE_MATRIX = REPLACEABLE - {Role.RECURRENT, Role.COMPOSITE, Role.ATTENTION}
 
 
 class Part(NamedTuple):

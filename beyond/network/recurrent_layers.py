@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from beyond.errors import require, require_one_of
-from beyond.network.layers import Flops, Layer, Role, Shape, Weights
+from beyond.network.layers import LOOP, Flops, Layer, Role, Shape, Weights
 from beyond.network.sequence_layers import sequence
 from beyond.streams import Stream
 
@@ -108,7 +108,7 @@ class Recurrence(Layer, ABC):
         self, weights: Weights, cache: Unrolled, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
-        driven, _ = self.errors(cache, self._by_time(dy))
+        driven, _ = self.errors(_looped(weights, cache), self._by_time(dy))
         return (carrier.mT @ self._in_input_order(driven).flatten(2)).unflatten(2, dy.shape[2:])
 
     def gradients(self, cache: Unrolled, dy: Tensor) -> dict[str, Tensor]:
@@ -125,6 +125,11 @@ class Recurrence(Layer, ABC):
             "bias_hidden": at_rows.sum(2).view(n_copies, -1),
         }
 
+    def backward(
+        self, weights: Weights, cache: Unrolled, dy: Tensor, *, onward: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return super().backward(weights, _looped(weights, cache), dy, onward=onward)
+
     def _by_time(self, values: Tensor) -> Tensor:
         """(G, D * rows, length, B) to (length, G * D, rows, B), each direction in its order."""
         directions = values.unflatten(1, (self.n_directions, -1))
@@ -139,6 +144,11 @@ class Recurrence(Layer, ABC):
         if self.bidirectional:
             directions = torch.stack([directions[:, 0], directions[:, 1].flip(2)], 1)
         return directions.flatten(1, 2)
+
+
+def _looped(weights: Weights, cache: Unrolled) -> Unrolled:
+    """Let an error come back in time by these weights, not by those of the forward pass."""
+    return cache._replace(weight_hidden=weights[LOOP].reshape(cache.weight_hidden.shape))
 
 
 @dataclass(frozen=True)

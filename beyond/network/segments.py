@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from beyond.network.layered import LayeredNetwork
@@ -67,12 +68,21 @@ class Segment:
         self._network.require_room(inputs.shape[1] * len(params))
         return self._network.forward(params[:, self.start : self.stop], inputs, rng)
 
-    def gradient(self, tape: Tape, error: Tensor) -> Tensor:
-        """Derivative (G, stop - start) for its weights, from the error (G, B, *output_shape)."""
+    def gradient(self, tape: Tape, error: Tensor, in_time: bool = True) -> Tensor:
+        """Derivative (G, stop - start) for its weights, from the error (G, B, *output_shape).
+
+        Unless `in_time`, no error goes back in time through weights: a recurrent unit's memory of
+        itself alone carries it.
+        """
         if self.start == self.stop:
             return error.new_empty(len(error), 0)
         self._charge(error.shape[1], self._network.backward_flops(), "backward")
-        return self._network.backward(tape, error)
+        recurrent = [] if in_time else [block for block in self._network.blocks if block.loop]
+        cut = {
+            block.depth: torch.zeros_like(tape.weights[block.layer][block.loop])
+            for block in recurrent
+        }
+        return self._network.backward(tape, error, loops=cut)
 
     def carry(self, tape: Tape, error: Tensor, carrier: Tensor | None = None) -> Tensor:
         """Error (G, B, *input_shape) at the inputs, from the error at the outputs.

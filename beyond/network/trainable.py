@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from beyond.errors import UnsupportedError
 from beyond.hardware import HOST, Hardware
-from beyond.network.layers import Weights
+from beyond.network.layers import LOOP, Weights
 from beyond.streams import Stream
 
 Buffers = Mapping[str, Tensor]
@@ -48,6 +48,11 @@ class Block:
     def weight(self) -> str:
         """The name of the weight that carries the error back, of a drawn one."""
         return next(name for name in self.shapes if name.rpartition(".")[2] == "weight")
+
+    @property
+    def loop(self) -> str:
+        """The name of the weight that carries it back in time; "" where none does."""
+        return next((name for name in self.shapes if name.rpartition(".")[2] == LOOP), "")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class GARCHRecursion(Layer):
     shares are positive, and alpha + beta is below 1.
     """
 
-    role = Role.RECURRENT
+    role = Role.RECURSION
 
     def output_shape(self, shape: Shape) -> Shape:
         _length(shape)

@@ -30,7 +30,7 @@ FAULTS = [
     # weights of another block go back, or each block of a layer of layers has a stage
     (
         "beyond/network/layered.py",
-        "{**weights[block.layer], block.weight: carrier}",
+        "{**weights[block.layer], **named}",
         "weights[block.layer]",
     ),
     (

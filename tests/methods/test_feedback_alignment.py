@@ -25,8 +25,8 @@ FAULTS = [
     # The error is carried through the forward weights after all.
     (
         "methods/feedback_alignment.py",
-        "batch.targets), self.carriers(state, problem)\n",
-        "batch.targets), None\n",
+        "            self.carriers(state, problem),\n",
+        "            None,\n",
     ),
     ("methods/feedback_alignment.py", "sqrt(fan_in / fan_out)", "fan_in / fan_out"),
 ]
