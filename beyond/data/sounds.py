@@ -13,7 +13,7 @@ from fractions import Fraction
 from io import BytesIO
 
 import numpy as np
-from scipy.fft import dct, rfft
+from scipy.fft import dct
 from scipy.io import wavfile
 from scipy.signal import get_window, resample_poly
 
@@ -38,11 +38,11 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
     samples = samples / np.abs(samples).max()
     samples = np.append(samples[0], samples[1:] - EMPHASIS * samples[:-1])
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
-    power = np.abs(rfft(frames * get_window("hamming", FRAME), N_FFT)) ** 2
+    power = np.abs(np.fft.rfft(frames * get_window("hamming", FRAME), N_FFT)) ** 2
     loudness = np.log(power.sum(1) + FLOOR)
     (spoken,) = np.nonzero(loudness > loudness.max() - SILENT)
     bands = power[spoken[0] : spoken[-1] + 1] @ mel_bands().T
-    cepstrum = dct(np.log(bands + FLOOR), norm="ortho", axis=1)[:, :N_COEFFICIENTS]
+    cepstrum = np.asarray(dct(np.log(bands + FLOOR), norm="ortho", axis=1))[:, :N_COEFFICIENTS]
     places = np.linspace(0, len(cepstrum) - 1, N_FRAMES)
     at = np.arange(len(cepstrum))
     return np.stack([np.interp(places, at, course) for course in cepstrum.T])
