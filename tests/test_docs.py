@@ -152,9 +152,11 @@ def animals(path):
 
 
 def pattern(output):
-    """What a page shows, with any lines for a line of dots, and any seconds."""
+    """What a page shows, with any lines for a line of dots, any seconds and number of checks."""
     lines = [
-        r"(?:.*\n)*" if line == "..." else re.sub(r"\d+\\ s$", r"\\d+ s", re.escape(line)) + r"\n"
+        r"(?:.*\n)*"
+        if line == "..."
+        else re.sub(r"\d+(\\ s$|\\ hold)", r"\\d+\1", re.escape(line)) + r"\n"
         for line in output.strip().splitlines()
     ]
     return "".join(lines)

@@ -7,9 +7,16 @@ from typing import Literal
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Architecture, TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network.parts import Activation, InitialisationName, Layered, trial
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.network.layers import ACTIVATIONS, Dropout, Flatten, Layer, Linear
+from beyond.network.parts import (
+    Activation,
+    InitialisationName,
+    Layered,
+    Norm,
+    normalising,
+    trial,
+)
+from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 
 @settings
@@ -20,13 +27,22 @@ class CNN(Layered):
     ----------
     channels : tuple of int
         Of each convolution.
-    activation : {"relu", "tanh", "sigmoid"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
     pool : {"max", "average"}
+    norm : {"none", "group"}
+        Behind each convolution.
+    n_groups : int, >= 1
+        Of channels that are normalised together; each convolution has a multiple of it.
+    dropout : float in [0, 1)
+        After each activation, in training.
     """
 
     channels: tuple[PositiveInt, ...] = (16, 32)
     activation: Activation = "relu"
     pool: Literal["max", "average"] = "max"
+    norm: Norm = "none"
+    n_groups: PositiveInt = 8
+    dropout: OneOrEach[BelowOne] = 0.0
     initialisation: InitialisationName = "he"
     init_std: Positive = 0.1
 
@@ -41,7 +57,11 @@ class CNN(Layered):
         for n_channels in self.channels:
             # Pooling first makes a cheaper activation; for max pooling and a monotone activation
             # the two commute.
-            layers += [Conv2d(n_channels, 3, padding=1), pool(2), ACTIVATIONS[self.activation]()]
+            layers += [
+                *(Conv2d(n_channels, 3, padding=1), *normalising(self.norm, self.n_groups)),
+                *(pool(2), ACTIVATIONS[self.activation]()),
+                *([Dropout(self.dropout)] if self.dropout else []),
+            ]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers
 

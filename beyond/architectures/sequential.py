@@ -7,12 +7,13 @@ from typing import Any
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
-from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
 from beyond.network.layers import (
     ACTIVATIONS,
     Dropout,
     Embedding,
     Flatten,
+    GroupNorm,
     Layer,
     LayerNorm,
     Linear,
@@ -33,6 +34,7 @@ WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
     "conv": Conv2d,
     "pool": MaxPool2d,
     "avgpool": AvgPool2d,
+    "imagemean": MeanOverImage,
     "flatten": Flatten,
     "embedding": Embedding,
     "channels": Channels,
@@ -44,6 +46,7 @@ WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
     "timemax": MaxOverTime,
     "last": LastTime,
     "layernorm": LayerNorm,
+    "groupnorm": GroupNorm,
     "dropout": Dropout,
     **ACTIVATIONS,
 }
@@ -57,10 +60,11 @@ class Sequential(Layered):
 
     `linear 64` has 64 units, `linear` as many as the task has outputs; `conv 16 3 1 1` has 16
     channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
-    `pool 2` and `avgpool 2` take squares of 2; `embedding 8` makes 8 features of a symbol, which
-    `channels 8` lays along time for `conv1d`, `rnn 32`, `gru 32` and `lstm 32`, whose times
-    `timemean`, `timemax` and `last` make one; then `dropout 0.5`, `layernorm`, `flatten`, and the
-    activations `relu`, `leaky_relu 0.01`, `gelu`, `silu`, `tanh`, `sigmoid` and `identity`.
+    `pool 2` and `avgpool 2` take squares of 2, `imagemean` all of an image; `embedding 8` makes 8
+    features of a symbol, which `channels 8` lays along time for `conv1d`, `rnn 32`, `gru 32` and
+    `lstm 32`, whose times `timemean`, `timemax` and `last` make one; then `dropout 0.5`,
+    `layernorm`, `groupnorm 8`, `flatten`, and the activations `relu`, `leaky_relu 0.01`, `gelu`,
+    `silu`, `tanh`, `sigmoid` and `identity`.
 
     Parameters
     ----------

@@ -128,6 +128,27 @@ class AvgPool2d(Pool2d):
         return _examples_last(F.pad(spread, cut), len(dy))
 
 
+@dataclass(frozen=True)
+class MeanOverImage(Layer):
+    """Mean of each channel over all places (Lin et al., 2014: global average pooling)."""
+
+    role = Role.POOLING
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _image(self, shape)[:1]
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, torch.Size]:
+        return x.mean((2, 3)), x.shape
+
+    def carry(
+        self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        sides = cache[2:4]
+        return (dy / sides.numel())[:, :, None, None].expand(-1, -1, *sides, -1)
+
+
 def _image(layer: Layer, shape: Shape) -> Shape:
     require(
         f"{type(layer).__name__} input",

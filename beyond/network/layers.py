@@ -497,44 +497,90 @@ class Residual(Layer):
         return self.activation.off(cache[1])
 
 
-@dataclass(frozen=True)
-class LayerNorm(Layer):
-    """(x - mean) / sqrt(variance + epsilon) over features, then weight * . + bias, (G, n)."""
+class Normalisation(Layer, ABC):
+    """(x - mean) / sqrt(variance + epsilon), then weight * . + bias, of each channel, (G, n).
+
+    A channel is a place of the first axis: a feature of vectors has one value an example.
+    """
 
     role = Role.NORMALISATION
 
-    epsilon: float = 1e-5
+    epsilon: float
 
     def __post_init__(self) -> None:
         require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
 
+    @abstractmethod
+    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """Values (G, ..., B) with the axes that have a mean and a variance together."""
+
     def parameters(self, shape: Shape) -> dict[str, Shape]:
-        return {"weight": _vector(self, shape), "bias": shape}
+        return {"weight": shape[:1], "bias": shape[:1]}
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        values = single(x)
-        centred = values - values.mean(1, keepdim=True)
-        scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
-        normal = centred * scale
-        y = normal.unflatten(0, (len(x), 1)) * weights["weight"].unflatten(
+        values, axes = self.over(single(x))
+        centred = values - values.mean(axes, keepdim=True)
+        scale = (centred.square().mean(axes, keepdim=True) + self.epsilon).rsqrt()
+        normal = (centred * scale).reshape(x.shape)
+        y = normal.unflatten(0, (len(x), 1)) * _along(weights["weight"], x).unflatten(
             0, (len(x), -1)
-        ).unsqueeze(-1)
-        y = y.flatten(0, 1) + weights["bias"].unsqueeze(-1)
+        )
+        y = y.flatten(0, 1) + _along(weights["bias"], x)
         return y.to(x.dtype), (normal, scale)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
         normal, scale = cache
-        dn = single(dy) * (weights["weight"] if carrier is None else carrier).unsqueeze(-1)
-        dx = scale * (dn - dn.mean(1, keepdim=True) - normal * (dn * normal).mean(1, keepdim=True))
-        return dx.to(dy.dtype)
+        dn = single(dy) * _along(weights["weight"] if carrier is None else carrier, dy)
+        (dn, axes), (at, _) = self.over(dn), self.over(normal)
+        shared = dn.mean(axes, keepdim=True) + at * (dn * at).mean(axes, keepdim=True)
+        return (scale * (dn - shared)).reshape(dy.shape).to(dy.dtype)
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         normal, _ = cache
-        return {"weight": (dy * normal).sum(-1), "bias": dy.sum(-1)}
+        others = tuple(range(2, dy.dim()))
+        return {"weight": (dy * normal).sum(others), "bias": dy.sum(others)}
+
+
+@dataclass(frozen=True)
+class LayerNorm(Normalisation):
+    """Normalisation over the channels, at each place by itself (Ba et al., 2016)."""
+
+    epsilon: float = 1e-5
+
+    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        return x, (1,)
+
+
+@dataclass(frozen=True)
+class GroupNorm(Normalisation):
+    """Normalisation over all places of a group of channels (Wu & He, 2018).
+
+    One group is layer normalisation over the whole of an image or a sequence.
+    """
+
+    n_groups: int = 8
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("n_groups", ">= 1", self.n_groups, self.n_groups >= 1)
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        allowed = f"channels, a multiple of n_groups ({self.n_groups}), and what else"
+        require("GroupNorm input", allowed, shape, shape[0] % self.n_groups == 0)
+        return super().parameters(shape)
+
+    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        return x.unflatten(1, (self.n_groups, -1)), tuple(range(2, x.dim()))
+
+
+def _along(values: Tensor, x: Tensor) -> Tensor:
+    """A number a channel, (G, n), to go with (G, n, ..., B)."""
+    return values.view(*values.shape, *[1] * (x.dim() - 2))
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {

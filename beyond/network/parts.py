@@ -9,12 +9,20 @@ from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
 from beyond.errors import require
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import ACTIVATIONS, Embedding, Flatten, Layer, Linear
+from beyond.network.layers import (
+    ACTIVATIONS,
+    Embedding,
+    Flatten,
+    GroupNorm,
+    Layer,
+    Linear,
+)
 from beyond.network.sequence_layers import Channels, LastTime, MaxOverTime, MeanOverTime
 from beyond.settings import OneOf
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
+Norm = Literal["none", "group"]
 Readout = Literal["all", "last", "mean", "max"]
 InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 
@@ -68,6 +76,11 @@ def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []
+
+
+def normalising(norm: Norm, n_groups: int) -> list[Layer]:
+    """Normalisation of images, or none."""
+    return {"none": [], "group": [GroupNorm(n_groups=n_groups)]}[norm]
 
 
 def read_out(of: Readout, n_outputs: int, bidirectional: bool = False) -> list[Layer]:

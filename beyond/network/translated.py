@@ -67,10 +67,16 @@ def translated(wrapped: ModuleNetwork, spec: TaskSpec) -> TranslatedNetwork | No
     try:
         layers = [_layer(part) for part in parts if type(part) is not nn.Sequential]
         made = [layer for layer in layers if layer]
-        whole = len(made) == len(layers)
-        return TranslatedNetwork(wrapped, made, spec) if whole else None
+        network = TranslatedNetwork(wrapped, made, spec) if len(made) == len(layers) else None
+        return network if network and _of_vectors(network) else None
     except InputError:  # torch's also take what ours refuse, such as further axes of the inputs
         return None
+
+
+def _of_vectors(network: TranslatedNetwork) -> bool:
+    """Whether normalisation is of vectors: of more axes torch takes the last, we the first."""
+    placed = zip(network.layers, network.shapes, strict=False)
+    return all(len(shape) == 1 for layer, shape in placed if isinstance(layer, LayerNorm))
 
 
 def _layer(part: Any) -> Layer | None:

@@ -13,6 +13,7 @@ from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
 from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mlp import MLP
+from beyond.architectures.resnet import ResNet
 from beyond.architectures.rnn import Elman
 from beyond.architectures.text_cnn import TextCNN
 from beyond.contracts import TargetKind, TaskSpec
@@ -98,6 +99,8 @@ NETWORKS = {
     "nested": (Nested(), (6,), 0),
     "text_cnn": (TextCNN((2, 3), 2, activation="tanh", embedding=3), (4,), 7),
     "text_cnn of channels": (TextCNN((1,), 3, initialisation="uniform"), (2, 4), 0),
+    "cnn with groups": (CNN((3, 2), norm="group", n_groups=1), (1, 5, 6), 0),
+    "resnet": (ResNet((2, 4), n_groups=2), (1, 4, 6), 0),
     "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }

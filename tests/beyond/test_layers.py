@@ -8,13 +8,14 @@ import torch.nn.functional as F
 
 from beyond.errors import InputError
 from beyond.network.composite_layers import Chain, Concatenation, Sum, residual
-from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
 from beyond.network.layers import (
     ACTIVATIONS,
     GELU,
     Dropout,
     Embedding,
     Flatten,
+    GroupNorm,
     Identity,
     LayerNorm,
     LeakyReLU,
@@ -48,7 +49,14 @@ FAULTS = [
     ),
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/network/layers.py", "dn - dn.mean(1, keepdim=True) -", "dn -"),
+    ("beyond/network/layers.py", "shared = dn.mean(axes, keepdim=True) +", "shared ="),
+    # one group of all channels; of each place by itself
+    ("beyond/network/layers.py", "(self.n_groups, -1)), tuple", "(1, -1)), tuple"),
+    (
+        "beyond/network/layers.py",
+        "tuple(range(2, x.dim()))\n\n\ndef _along",
+        "(2,)\n\n\ndef _along",
+    ),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # the memory cell forgets nothing, and what it forgets has no error
@@ -139,6 +147,7 @@ TORCH = {
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     **dict.fromkeys((RNN, GRU, LSTM), torch_recurrence),
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
+    MeanOverImage: lambda _, __, x: F.adaptive_avg_pool2d(x, 1).flatten(1),
     MeanOverTime: lambda _, __, x: F.adaptive_avg_pool1d(x, 1).squeeze(2),
     MaxOverTime: lambda _, __, x: F.adaptive_max_pool1d(x, 1).squeeze(2),
     LastTime: lambda layer, _, x: (
@@ -150,7 +159,10 @@ TORCH = {
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
     LayerNorm: lambda layer, w, x: F.layer_norm(
-        x, x.shape[1:], w["weight"], w["bias"], layer.epsilon
+        x.movedim(1, -1), x.shape[1:2], w["weight"], w["bias"], layer.epsilon
+    ).movedim(-1, 1),
+    GroupNorm: lambda layer, w, x: F.group_norm(
+        x, layer.n_groups, w["weight"], w["bias"], layer.epsilon
     ),
     Flatten: lambda _, __, x: x.flatten(1),
     ReLU: lambda _, __, x: F.relu(x),
@@ -166,6 +178,12 @@ WEIGHTED = [
     (Linear(1), (1,)),
     (LayerNorm(), (7,)),
     (LayerNorm(0.5), (2,)),
+    (LayerNorm(), (8, 3)),
+    (LayerNorm(), (8, 2, 2)),
+    (GroupNorm(2, 0.5), (4, 5)),
+    (GroupNorm(1), (3, 2, 4)),
+    (GroupNorm(2), (4, 3, 2)),
+    (GroupNorm(2), (6,)),
     (Conv2d(4), (2, 7, 5)),
     (Conv2d(3, 3, padding=1), (2, 5, 8)),
     (Conv2d(1, 1), (3, 2, 3)),
@@ -209,6 +227,7 @@ WEIGHTLESS = [
     (AvgPool2d(3), (1, 8, 7)),
     (MeanOverTime(), (3, 5)),
     (MeanOverTime(), (1, 1)),
+    (MeanOverImage(), (2, 3, 4)),
     (MaxOverTime(), (3, 5)),
     (LastTime(), (3, 5)),
     (LastTime(bidirectional=True), (4, 3)),
@@ -502,9 +521,10 @@ def test_dropout_has_the_rate_of_each_replica():
         ),
         (lambda: Conv2d(1).output_shape((4,)), r"Conv2d input must be an image .*, got \(4,\)"),
         (lambda: Linear(1).parameters((2, 3)), r"Linear input must be one axis .*, got \(2, 3\)"),
+        (lambda: GroupNorm(0), "n_groups must be >= 1, got 0"),
         (
-            lambda: LayerNorm().parameters((2, 3)),
-            r"LayerNorm input must be one axis .*, got \(2, 3\)",
+            lambda: GroupNorm(2).parameters((3, 4)),
+            r"GroupNorm input must be channels, a multiple of n_groups \(2\), .*, got \(3, 4\)",
         ),
         (
             lambda: Embedding(2, 2).output_shape((2, 3)),

@@ -14,6 +14,7 @@ from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
 from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mlp import MLP
+from beyond.architectures.resnet import ResNet
 from beyond.architectures.rnn import Elman
 from beyond.architectures.text_cnn import TextCNN
 from beyond.contracts import TargetKind
@@ -108,7 +109,7 @@ def test_forward_flops_are_those_torch_counts(case):
 
 
 def test_backward_flops_are_those_torch_counts_from_every_start(case):
-    convolutions = any(isinstance(layer, Conv2d) for layer in case.network.layers)
+    convolutions = any(block.name.startswith("conv2d") for block in case.network.blocks)
     # torch counts the kernels' gradient G times over when there are G groups
     n_replicas = 1 if convolutions else 3
     params, inputs = case.params[:n_replicas], case.inputs[:n_replicas]
@@ -365,6 +366,7 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
         (Recurrent(7), "gru-7"),
         (LongShortTerm(7), "lstm-7"),
         (Elman(7), "rnn-7"),
+        (ResNet(blocks=3), "resnet-20"),
         (TextCNN((3, 4), 7), "text_cnn-2x7"),
         (Bag((8,)), "bag-8"),
     ],
@@ -414,6 +416,11 @@ def test_names_tell_the_widths(architecture, name):
         (lambda: Recurrent(embedding=0), "embedding must be an integer >= 1, got 0"),
         (lambda: Recurrent(init_std=0.0), "init_std must be > 0, got 0.0"),
         (lambda: CNN((0,)), r"channels must be a list, each an integer >= 1, got \(0,\)"),
+        (lambda: CNN(norm="layer"), "norm must be one of none, group; got 'layer'"),
+        (lambda: CNN(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+        (lambda: ResNet(()), r"widths must be one at least, got \(\)"),
+        (lambda: ResNet(blocks=0), "blocks must be an integer >= 1, got 0"),
+        (lambda: ResNet(n_groups=0), "n_groups must be an integer >= 1, got 0"),
         (lambda: CNN(pool="sum"), "pool must be one of max, average; got 'sum'"),
         (lambda: CNN(activation="swish"), "activation must be one of relu, .*; got 'swish'"),
         (lambda: CNN(init_std=-1.0), "init_std must be > 0, got -1.0"),
