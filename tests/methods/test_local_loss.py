@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from beyond.architectures.cnn import CNN
+from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.mlp import MLP
 from beyond.kits.passes import end_to_end
-from methods.local_loss import LocalLoss, _match_error, _target_similarity
+from methods.local_loss import LocalLoss, _match_error, _target_similarity, map_networks
 
 FAULTS = [
     # Similarity matching would count each pair of examples once, the derivative twice.
@@ -18,6 +19,10 @@ FAULTS = [
         "z = z - z.mean(-1, keepdim=True)",
         "z = z - z.mean(1, keepdim=True)",
     ),
+    # The standard deviation of three channels; of the places' squares about nothing; a root less.
+    ("methods/local_loss.py", "seen.shape[2] > N_FEW and", "seen.shape[2] >= N_FEW and"),
+    ("methods/local_loss.py", "places - places.mean(3, keepdim=True)", "places"),
+    ("methods/local_loss.py", "(error / rows).unsqueeze(3)", "error.unsqueeze(3)"),
 ]
 
 
@@ -29,13 +34,24 @@ def start(make_problem, task="image/digits", network=None, similarity_weight=0.6
     classifiers, maps = method.read_outs(state, given.problem)
     assert all(not classifier.any() for classifier in classifiers)
     drawn = [given.rng.normal(*one.shape[1:]) / 3 for one in classifiers]
-    return given, method, {**state, "extras": end_to_end([*drawn, *maps])}
+    return given, method, {**state, "extras": end_to_end([*drawn, maps])}
 
 
 def parts(given, method, params, extras):
     """What is learnt, or its directions, by name."""
     classifiers, maps = method.read_outs({"extras": extras}, given.problem)
-    return {"params": params, "classifiers": classifiers, "maps": maps}
+    sizes = [network.n_weights for network in map_networks(given.problem)]
+    return {"params": params, "classifiers": classifiers, "maps": list(maps.split(sizes, 1))}
+
+
+def mapped(x, weights):
+    """What is compared of a layer's values (B, ...), by torch's layers and its own words."""
+    n = x.shape[1]
+    if x.dim() == 2:
+        return x @ weights.view(n, n).T
+    kernel, bias = weights[:-n].view(n, n, *[3] * (x.dim() - 2)), weights[-n:]
+    z = (F.conv1d if x.dim() == 3 else F.conv2d)(x, kernel, bias, padding=1)
+    return z.flatten(2).std(2) if n > 3 and z[0, 0].numel() > 1 else z.flatten(1)
 
 
 def directions(given, method, state):
@@ -68,7 +84,8 @@ def local_losses(given, state, beta):
                 wanted = cosines(F.one_hot(y, answer.shape[1]).float(), centre=True)
             else:
                 wanted = cosines(y, centre=False)
-            match = F.mse_loss(cosines(rows @ state["maps"][index][r].T, centre=True), wanted)
+            seen = mapped(h[r], state["maps"][index][r])
+            match = F.mse_loss(cosines(seen, centre=True), wanted)
             total = total + (1 - beta) * predict + beta * match
         losses.append(total)
     return losses
@@ -80,6 +97,8 @@ def local_losses(given, state, beta):
     [
         ("image/digits", MLP(hidden=(12, 9), activation="tanh")),
         ("image/digits", CNN(channels=(3, 4), activation="tanh")),
+        ("image/digits", CNN(channels=(5, 4), activation="tanh")),
+        ("text/languages", CNN1d(channels=(5, 4), kernels=(3, 3))),
         ("text/languages", None),
         ("regression/diabetes", MLP(hidden=(6, 5), activation="sigmoid")),
     ],
