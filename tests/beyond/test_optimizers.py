@@ -7,11 +7,14 @@ import torch
 from torch.optim import lr_scheduler
 from torch.utils.flop_counter import FlopCounterMode
 
+from beyond import catalog
 from beyond.errors import InputError
 from beyond.kits.optimizers import DECAYS, SGD, Adam, AdamW, Lion, Muon, RMSprop, orthogonal
 from beyond.problem import Problem
 from beyond.run.matrix import SPECS
 from beyond.settings import per_replica
+from beyond.testing import methods
+from beyond.testing.checks import of
 
 FAULTS = [
     (
@@ -280,6 +283,13 @@ def test_products_of_matrices_are_counted():
     with FlopCounterMode(display=False) as counter:
         made.update(torch.rand(1, 100), state, params)
     assert made.flops(state) == counter.get_total_flops() > 0
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_muon_does_on_every_network_what_every_rule_promises(kind):
+    """Charges what torch counts, moves every layer, and a replica is as if alone; or is refused."""
+    rule = catalog.load("method", "backprop", optimizer=catalog.read("optimizer", "muon"))
+    of(methods.trains_what_it_says, methods.Trial(rule, "backprop"), kind)()
 
 
 def test_matrices_are_those_that_lead_into_hidden_layers():
