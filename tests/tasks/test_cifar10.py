@@ -20,7 +20,7 @@ FAULTS = [
         "rows[:, 1:].reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)",
     ),
     ("tasks/cifar10.py", "inputs.flip(-1)", "inputs.flip(-2)"),
-    ("tasks/cifar10.py", '), "test_batch")', ', "test_batch")[::-1]'),
+    ("tasks/cifar10.py", '), "test_batch")', '), "test_batch")[::-1]'),
 ]
 
 
