@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import beyond.network.attention_layers
 import beyond.network.composite_layers
 import beyond.network.image_layers
 import beyond.network.layers
@@ -137,6 +138,7 @@ def test_a_method_multiplies_through_the_door_and_asks_no_layer_for_its_class(pa
 
 def test_every_layer_says_what_it_is():
     modules = [
+        beyond.network.attention_layers,
         beyond.network.composite_layers,
         beyond.network.layers,
         beyond.network.image_layers,

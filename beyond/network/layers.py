@@ -68,6 +68,7 @@ class Role(StrEnum):
     RESIDUAL = "residual"  # a map and its activation, added to their input
     COMPOSITE = "composite"  # several layers as one
     ATTENTION = "attention"  # times weigh one another
+    OFFSET = "offset"  # learnt numbers, added
     NORMALISATION = "normalisation"
     ACTIVATION = "activation"  # one unit, one value: neurons
     POOLING = "pooling"

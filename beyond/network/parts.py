@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
 from beyond.errors import require
+from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import (
@@ -17,7 +18,14 @@ from beyond.network.layers import (
     Layer,
     Linear,
 )
-from beyond.network.sequence_layers import Channels, LastTime, MaxOverTime, MeanOverTime
+from beyond.network.sequence_layers import (
+    Channels,
+    Conv1d,
+    LastTime,
+    MaxOverTime,
+    MeanOverTime,
+    Places,
+)
 from beyond.settings import OneOf
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
@@ -76,6 +84,14 @@ def sequence_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
     if spec.n_symbols:
         return [Embedding(spec.n_symbols, embedding), Channels(embedding)]
     return [Channels()] if len(spec.input_shape) == 1 else []
+
+
+def token_entry(spec: TaskSpec, width: int, patch: int) -> list[Layer]:
+    """Layers that make `width` channels along time, or along the squares of an image."""
+    if len(spec.input_shape) == 3:
+        return [Conv2d(width, patch, stride=patch), Places()]
+    entry = sequence_entry(spec, width)
+    return entry if spec.n_symbols else [*entry, Conv1d(width, 1)]
 
 
 def normalising(norm: Norm, n_groups: int) -> list[Layer]:

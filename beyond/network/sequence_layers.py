@@ -45,6 +45,49 @@ class Channels(Layer):
 
 
 @dataclass(frozen=True)
+class Transposed(Layer):
+    """(channels, length) to (length, channels): what a place was is a channel, and the reverse."""
+
+    role = Role.RESHAPING
+
+    def output_shape(self, shape: Shape) -> Shape:
+        n_channels, length = sequence(self, shape)
+        return length, n_channels
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, None]:
+        return x.transpose(1, 2), None
+
+    def carry(
+        self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        return dy.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Places(Layer):
+    """An image (channels, height, width) to channels along its places, row after row."""
+
+    role = Role.RESHAPING
+
+    def output_shape(self, shape: Shape) -> Shape:
+        allowed = "an image of shape (channels, height, width)"
+        require("Places input", allowed, shape, len(shape) == 3)
+        return shape[0], shape[1] * shape[2]
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, torch.Size]:
+        return x.flatten(2, 3), x.shape
+
+    def carry(
+        self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        return dy.unflatten(2, cache[2:4])
+
+
+@dataclass(frozen=True)
 class MeanOverTime(Layer):
     """Mean of each channel over all times, so that their order does not count."""
 

@@ -12,10 +12,12 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
 from beyond.architectures.lstm import LongShortTerm
+from beyond.architectures.mixer import Mixer
 from beyond.architectures.mlp import MLP
 from beyond.architectures.resnet import ResNet
 from beyond.architectures.rnn import Elman
 from beyond.architectures.text_cnn import TextCNN
+from beyond.architectures.transformer import Transformer
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d
@@ -101,6 +103,9 @@ NETWORKS = {
     "text_cnn of channels": (TextCNN((1,), 3, initialisation="uniform"), (2, 4), 0),
     "cnn with groups": (CNN((3, 2), norm="group", n_groups=1), (1, 5, 6), 0),
     "resnet": (ResNet((2, 4), n_groups=2), (1, 4, 6), 0),
+    "transformer": (Transformer(4, 2, 1, 2), (2, 3), 0),
+    "causal transformer": (Transformer(4, 2, 2, causal=True, readout="last"), (3,), 7),
+    "mixer": (Mixer(4, 1, 3, 5, patch=2), (1, 4, 5), 0),
     "gru behind a convolution": (Stacked(), (2, 6), 0),
     "cnn with average pooling": (CNN((2,), pool="average", activation="tanh"), (1, 5, 4), 0),
 }

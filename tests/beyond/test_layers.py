@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from beyond.errors import InputError
+from beyond.network.attention_layers import Attention, Positions
 from beyond.network.composite_layers import Chain, Concatenation, Sum, residual
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
 from beyond.network.layers import (
@@ -27,7 +28,15 @@ from beyond.network.layers import (
     Tanh,
 )
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
-from beyond.network.sequence_layers import Channels, Conv1d, LastTime, MaxOverTime, MeanOverTime
+from beyond.network.sequence_layers import (
+    Channels,
+    Conv1d,
+    LastTime,
+    MaxOverTime,
+    MeanOverTime,
+    Places,
+    Transposed,
+)
 from beyond.streams import Stream
 
 FAULTS = [
@@ -88,6 +97,10 @@ FAULTS = [
         "[dy] * len(self.layers)",
         "[dy / 2] * len(self.layers)",
     ),
+    # a time sees the next one; the shares' sum of one is forgotten, and the heads' width
+    ("beyond/network/attention_layers.py", ".triu(1)", ".triu(2)"),
+    ("beyond/network/attention_layers.py", "(at_shares - common)", "at_shares"),
+    ("beyond/network/attention_layers.py", "at_scores.mT @ queries", "at_scores @ queries"),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
@@ -121,6 +134,13 @@ def torch_recurrence(layer, weights, x):
     return torch.func.functional_call(module, named, (x.transpose(1, 2),))[0].transpose(1, 2)
 
 
+def torch_attention(layer, _, x):
+    """Torch's attention on sequences (B, channels, length)."""
+    heads = x.unflatten(1, (3, layer.n_heads, -1)).mT.unbind(1)  # (B, n_heads, length, features)
+    answers = F.scaled_dot_product_attention(*heads, is_causal=layer.causal)
+    return answers.mT.flatten(1, 2)
+
+
 def within(layer, weights):
     """Torch's functions of the layers in a composite one."""
     for index, inner in enumerate(layer.layers):
@@ -147,6 +167,10 @@ TORCH = {
     Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
     **dict.fromkeys((RNN, GRU, LSTM), torch_recurrence),
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
+    Attention: torch_attention,
+    Positions: lambda _, w, x: x + w["bias"],
+    Transposed: lambda _, __, x: x.mT,
+    Places: lambda _, __, x: x.flatten(2),
     MeanOverImage: lambda _, __, x: F.adaptive_avg_pool2d(x, 1).flatten(1),
     MeanOverTime: lambda _, __, x: F.adaptive_avg_pool1d(x, 1).squeeze(2),
     MaxOverTime: lambda _, __, x: F.adaptive_max_pool1d(x, 1).squeeze(2),
@@ -203,6 +227,7 @@ BENT = [  # their weights decide where the error passes, not only how much
     (GRU(3), (2, 5)),
     (GRU(1), (1, 1)),
     (GRU(2, bidirectional=True), (3, 4)),
+    (Positions(), (3, 4)),
     (RNN(3), (2, 5)),
     (RNN(1, activation="relu"), (1, 1)),
     (RNN(2, bidirectional=True, activation="relu"), (3, 4)),
@@ -228,6 +253,11 @@ WEIGHTLESS = [
     (MeanOverTime(), (3, 5)),
     (MeanOverTime(), (1, 1)),
     (MeanOverImage(), (2, 3, 4)),
+    (Attention(2), (12, 5)),
+    (Attention(2, causal=True), (6, 4)),
+    (Attention(1), (3, 1)),
+    (Transposed(), (3, 5)),
+    (Places(), (2, 3, 4)),
     (MaxOverTime(), (3, 5)),
     (LastTime(), (3, 5)),
     (LastTime(bidirectional=True), (4, 3)),
@@ -468,6 +498,12 @@ def test_dropout_has_the_rate_of_each_replica():
         (lambda: Conv1d(1, padding=-1), "padding must be >= 0, got -1"),
         (lambda: Channels(0), "n_channels must be >= 1, got 0"),
         (lambda: GRU(0), "n_hidden must be >= 1, got 0"),
+        (lambda: Attention(0), "n_heads must be >= 1, got 0"),
+        (
+            lambda: Attention(2).output_shape((9, 4)),
+            r"Attention input must be a multiple of 3 n_heads \(6\) channels .*, got \(9, 4\)",
+        ),
+        (lambda: Places().output_shape((2, 3)), r"Places input must be an image .*, got \(2, 3\)"),
         (lambda: Chain(()), r"layers must be one at least, got \(\)"),
         (
             lambda: residual(Linear(2)).output_shape((3,)),

@@ -13,10 +13,12 @@ from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
 from beyond.architectures.lstm import LongShortTerm
+from beyond.architectures.mixer import Mixer
 from beyond.architectures.mlp import MLP
 from beyond.architectures.resnet import ResNet
 from beyond.architectures.rnn import Elman
 from beyond.architectures.text_cnn import TextCNN
+from beyond.architectures.transformer import Transformer
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
 from beyond.network.image_layers import Conv2d, MaxPool2d
@@ -367,6 +369,9 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
         (LongShortTerm(7), "lstm-7"),
         (Elman(7), "rnn-7"),
         (ResNet(blocks=3), "resnet-20"),
+        (Transformer(), "transformer-2x32"),
+        (Transformer(causal=True), "transformer-causal-2x32"),
+        (Mixer(), "mixer-2x32"),
         (TextCNN((3, 4), 7), "text_cnn-2x7"),
         (Bag((8,)), "bag-8"),
     ],
@@ -418,6 +423,11 @@ def test_names_tell_the_widths(architecture, name):
         (lambda: CNN((0,)), r"channels must be a list, each an integer >= 1, got \(0,\)"),
         (lambda: CNN(norm="layer"), "norm must be one of none, group; got 'layer'"),
         (lambda: CNN(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+        (lambda: Mixer(place_units=0), "place_units must be an integer >= 1, got 0"),
+        (
+            lambda: Transformer(readout="max"),
+            "readout must be one of last, mean; got 'max'",
+        ),
         (lambda: ResNet(()), r"widths must be one at least, got \(\)"),
         (lambda: ResNet(blocks=0), "blocks must be an integer >= 1, got 0"),
         (lambda: ResNet(n_groups=0), "n_groups must be an integer >= 1, got 0"),
@@ -445,3 +455,56 @@ def test_networks_for_sequences_refuse_images(architecture, layer, make_spec):
 def test_a_cnn_needs_images(make_spec):
     with pytest.raises(InputError, match=r"^Conv2d input must be an image .*, got \(6,\)$"):
         CNN().build(make_spec((6,), target_kind=TargetKind.VALUES))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_transformer_is_torchs_encoder(causal, make_spec):
+    network = Transformer(8, 2, 1, 3, causal=causal, initialisation="uniform").build(
+        make_spec((8, 5))
+    )
+    params = network.init(Stream("init", [0])) + 0.1 * Stream("more", [0]).normal(network.n_weights)
+    block = torch.nn.TransformerEncoderLayer(
+        8, 2, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    entry, norm, last = torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3)
+    positions = torch.zeros(8, 5)
+    attention = block.self_attn
+    assert attention.in_proj_weight is not None
+    ours = [
+        *(entry.weight, entry.bias, positions, block.norm1.weight, block.norm1.bias),
+        *(attention.in_proj_weight, attention.in_proj_bias),
+        *(attention.out_proj.weight, attention.out_proj.bias),
+        *(block.norm2.weight, block.norm2.bias, *block.linear1.parameters()),
+        *(*block.linear2.parameters(), *norm.parameters(), *last.parameters()),
+    ]
+    torch.nn.utils.vector_to_parameters(params[0], ours)
+    x = Stream("data", [0]).normal(4, 8, 5)
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(5) if causal else None
+    with torch.no_grad():
+        h = block(entry(x[0].mT) + ours[2].mT, src_mask=mask)
+        theirs = last(norm(h).mean(1))
+    torch.testing.assert_close(network.outputs(params, x)[0], theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mixer_is_the_formulas_of_its_source(make_spec):
+    """Tolstikhin et al., 2021, equation 1, on places (S) by channels (C)."""
+    network = Mixer(4, 1, 3, 5, initialisation="uniform").build(make_spec((2, 6)))
+    params = network.init(Stream("init", [0])) + 0.1 * Stream("more", [0]).normal(network.n_weights)
+    w = {
+        name: value.squeeze(-1) if value.dim() == 3 else value
+        for name, value in network.state_dict(params[0]).items()
+    }
+    x = Stream("data", [0]).normal(4, 2, 6)
+
+    def norm(at, values):
+        return torch.nn.functional.layer_norm(values, (4,), w[f"{at}.weight"], w[f"{at}.bias"])
+
+    gelu = torch.nn.functional.gelu
+    table = x[0].mT @ w["0.weight"].mT + w["0.bias"]  # (B, S, C)
+    u = norm("1.0.0", table)
+    hidden = gelu(w["1.0.2.weight"] @ u + w["1.0.2.bias"][:, None])
+    u = table + w["1.0.4.weight"] @ hidden + w["1.0.4.bias"][:, None]
+    hidden = gelu(norm("2.0.0", u) @ w["2.0.1.weight"].mT + w["2.0.1.bias"])
+    y = u + hidden @ w["2.0.3.weight"].mT + w["2.0.3.bias"]
+    theirs = norm("3", y).mean(1) @ w["5.weight"].mT + w["5.bias"]
+    torch.testing.assert_close(network.outputs(params, x)[0], theirs, rtol=1e-4, atol=1e-5)
