@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import SPLITS, Batch
-from beyond.errors import require_one_of
+from beyond.errors import require, require_one_of
 from beyond.hardware import Hardware, moved
 from beyond.streams import Stream, derive_seed
 
@@ -266,6 +266,32 @@ def stratified_order(classes: np.ndarray, rng: np.random.Generator) -> np.ndarra
         members = rng.permutation(np.flatnonzero(classes == label))
         place[members] = (np.arange(len(members)) + rng.random()) / len(members)
     return np.argsort(place, kind="stable")
+
+
+def whole_groups(
+    groups: np.ndarray, sizes: Sequence[int], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Draw parts of exactly these sizes, each of whole groups; the last is of all other rows.
+
+    A part takes every group that still fits, in random order; `InputError` if none fills it.
+
+    Parameters
+    ----------
+    groups : array of shape (N,)
+        Each row's, an integer >= 0.
+    sizes : sequence of int
+    """
+    part_of = np.full(groups.max() + 1, len(sizes))
+    counts = np.bincount(groups).tolist()
+    for group in rng.permutation(len(counts)):
+        part = next((part for part, room in enumerate(sizes) if counts[group] <= room), None)
+        if part is not None:
+            part_of[group] = part
+            sizes = [*sizes[:part], sizes[part] - counts[group], *sizes[part + 1 :]]
+    require(
+        "groups", f"small enough to fill parts, which lack {sizes}", len(counts), not any(sizes)
+    )
+    return [np.flatnonzero(part_of[groups] == part) for part in range(len(sizes) + 1)]
 
 
 def replace_labels(
