@@ -1,6 +1,6 @@
 """Pure scores: of outputs (R, B, n_outputs) and targets, one number a replica, float64 (R,)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import log
 
 import torch
@@ -70,21 +70,17 @@ def _by_class(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return hits, none.scatter_add(1, targets, ones), none.scatter_add(1, found, ones)
 
 
-def bits(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -log2 of the probability of the target class (R, B)."""
-    logs = torch.log_softmax(outputs.double(), -1).gather(-1, targets.unsqueeze(-1))
-    return -logs.squeeze(-1).mean(-1) / log(2)
-
-
 def mean_absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean distance, over examples and outputs, in the units of the targets (R, B, n_outputs)."""
     return (outputs.double() - targets.double()).abs().mean((1, 2))
 
 
-# What a task may have besides its score and its loss, and of what kind of targets.
-FURTHER: dict[str, tuple[TargetKind, Callable[[Tensor, Tensor], Tensor]]] = {
-    "balanced_accuracy_score": (TargetKind.CLASSES, balanced_accuracy),
-    "macro_f1_score": (TargetKind.CLASSES, macro_f1),
-    "bits_loss": (TargetKind.CLASSES, bits),
-    "mean_absolute_error": (TargetKind.VALUES, mean_absolute_error),
+Further = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+# What a task may record besides its score and its loss: of what kind of targets, and how it is made
+# of outputs, targets, and those two.
+FURTHER: dict[str, tuple[TargetKind, Further]] = {
+    "balanced_accuracy_score": (TargetKind.CLASSES, lambda z, y, _: balanced_accuracy(z, y)),
+    "macro_f1_score": (TargetKind.CLASSES, lambda z, y, _: macro_f1(z, y)),
+    "bits_loss": (TargetKind.CLASSES, lambda _z, _y, usual: usual["cross_entropy_loss"] / log(2)),
+    "mean_absolute_error": (TargetKind.VALUES, lambda z, y, _: mean_absolute_error(z, y)),
 }

@@ -29,6 +29,7 @@ import numpy as np
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
+from beyond.data.drawn import Metrics
 from beyond.data.sources import File, Source
 from beyond.settings import PositiveInt, settings
 
@@ -68,6 +69,7 @@ class Characters(ArrayTask):
 
     DATA: ClassVar = (PUBLISHED,)
 
+    metrics: Metrics = ("bits_loss",)
     length: PositiveInt = 16
 
     @property

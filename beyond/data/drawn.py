@@ -17,12 +17,14 @@ from beyond.data.sources import Source
 from beyond.data.splits import split_seeds
 from beyond.errors import require
 from beyond.metrics import FURTHER
-from beyond.settings import NonNegativeInt, OneOf, PositiveInt, settings
+from beyond.settings import NonNegativeInt, OneOf, PositiveInt, Says, settings
 
 if TYPE_CHECKING:
     from beyond.contracts import Splits, TaskSpec
 
-Metric = Annotated[str, OneOf(FURTHER)]
+Metrics = Annotated[
+    tuple[Annotated[str, OneOf(FURTHER)], ...], Says(f"a list of {', '.join(FURTHER)}")
+]
 
 
 @settings(kw_only=True)
@@ -46,7 +48,7 @@ class DrawnTask(ABC):
 
     split_seed: NonNegativeInt | None = None
     train_size: PositiveInt | None = None
-    metrics: tuple[Metric, ...] = ()
+    metrics: Metrics = ()
 
     @property
     @abstractmethod
@@ -85,8 +87,8 @@ class DrawnTask(ABC):
 
         Of episodes they are over the queries of all. The further `metrics` come behind them.
         """
-        further = {name: FURTHER[name][1](outputs, targets) for name in self.metrics}
-        return self._usual(outputs.double(), targets) | further
+        usual = self._usual(outputs.double(), targets)
+        return usual | {name: FURTHER[name][1](outputs, targets, usual) for name in self.metrics}
 
     def _usual(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Score and loss, by the kind of target."""
