@@ -79,6 +79,52 @@ class Batch:
     support: Batch | None = None
 
 
+class Lanes(Protocol):
+    """Episodes under way side by side, L of them; each ends when it does.
+
+    Attributes
+    ----------
+    observations : Tensor of shape (L, *input_shape)
+        float32, or int64 symbols: what each shows now. Where one has ended, its last.
+    alive : Tensor of shape (L,)
+        Whether each is still under way.
+    terminated : Tensor of shape (L,)
+        Whether each came to its end, and was not cut off at the horizon.
+    """
+
+    @property
+    def observations(self) -> Tensor: ...
+
+    @property
+    def alive(self) -> Tensor: ...
+
+    @property
+    def terminated(self) -> Tensor: ...
+
+    def step(self, actions: Tensor) -> Tensor:
+        """Take a step in those under way; return rewards (L,) float32, 0 where one has ended.
+
+        Actions are (L,) int64, or (L, n_outputs) real; those of ended episodes do not count.
+        """
+        ...
+
+
+class World(Protocol):
+    """An environment to be acted in.
+
+    Attributes
+    ----------
+    horizon : int
+        Steps after which an episode is cut off.
+    """
+
+    horizon: int
+
+    def begin(self, starts: Tensor) -> Lanes:
+        """Begin an episode from each of the starts (L,), numbers that decide all chance in it."""
+        ...
+
+
 class Architecture(Protocol):
     """A recipe for a network; it becomes one when it meets a task."""
 
@@ -125,6 +171,10 @@ class TaskSpec:
     episode : Episode, optional
         Set where the task is a family of small tasks: an index of a split is then an episode, not
         an example.
+    world : World, optional
+        Set where the task is to act in an environment: an index of a split is then the start of an
+        episode, whose inputs are what it shows first and whose target, (R, B) int64, is its number;
+        `target_kind` says what an action is. There is no right answer, but a reward for each step.
     """
 
     name: str
@@ -136,11 +186,12 @@ class TaskSpec:
     levels: tuple[float, float, float]
     n_symbols: int = 0
     episode: Episode | None = None
+    world: World | None = None
 
     @property
     def target_shape(self) -> tuple[int, ...]:
-        """Of one example's target: none for a class."""
-        if self.target_kind is TargetKind.CLASSES:
+        """Of one example's target: none for a class, or the number of a start."""
+        if self.target_kind is TargetKind.CLASSES or self.world is not None:
             return ()
         moments = 2 if self.target_kind is TargetKind.DISTRIBUTIONS else 1
         return (self.n_outputs // moments,)
@@ -149,6 +200,16 @@ class TaskSpec:
     def n_scored(self) -> int:
         """Examples that one index of a split stands for: one, or an episode's queries."""
         return 1 if self.episode is None else self.episode.n_query
+
+    @property
+    def n_passed(self) -> int:
+        """Examples passed through the network for one index: of an episode to be acted, at most."""
+        return self.n_scored if self.world is None else self.world.horizon
+
+    @property
+    def scored_kind(self) -> TargetKind:
+        """What the scored outputs are: those asked for, or an episode's return, a value."""
+        return self.target_kind if self.world is None else TargetKind.VALUES
 
 
 class Splits(Protocol):

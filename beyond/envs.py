@@ -9,9 +9,9 @@ reads no data:
 
 `gymnasium.make("beyond.envs:beyond/image-digits-v0")` imports and makes at once. (Gymnasium 1.0
 removed the entry points that registered a package automatically.) A task that comes in episodes is
-refused when its environment is made: an answer there needs the episode's labelled examples. The
-same bandit, from the same rewards, is what this project's methods with the signal `reward` are
-told.
+refused when its environment is made: an answer there needs the episode's labelled examples, or it
+is an environment already. The same bandit, from the same rewards, is what this project's methods
+with the signal `reward` are told.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Bandit:
             "task",
             "one of single examples, not of episodes",
             task.spec.name,
-            task.spec.episode is None,
+            task.spec.episode is None and task.spec.world is None,
         )
         self.task = task
         self.split = split

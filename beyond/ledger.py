@@ -28,7 +28,7 @@ class Ledger:
         Floating-point operations of those passes, by the layers' counts, and of the products of
         matrices that a method makes itself.
     rewards : int
-        Rewards asked for, one per action.
+        Rewards asked for, one per action: of an environment, its steps.
     steps : int
         Changes of the weights.
     seconds : float
@@ -70,7 +70,7 @@ class Ledger:
         return {"epochs": self.flops / epoch_flops, **vars(self)}
 
 
-CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
+CURRENCIES = ("epochs", "examples", "flops", "rewards", "steps", "seconds")
 
 
 @settings
@@ -79,17 +79,18 @@ class Budget:
 
     Parameters
     ----------
-    currency : {"epochs", "examples", "flops", "steps", "seconds"}
-        Epochs are backprop epochs; examples are forward + 2 backward.
+    currency : {"epochs", "examples", "flops", "rewards", "steps", "seconds"}
+        Epochs are backprop epochs; examples are forward + 2 backward; of an environment, rewards
+        are steps in it.
     amount : float, > 0
-        Whole, if of steps.
+        Whole, if of steps or rewards.
     """
 
     currency: Annotated[str, OneOf(CURRENCIES)]
     amount: Positive
 
     def __post_init__(self) -> None:
-        whole = self.currency != "steps" or self.amount.is_integer()
+        whole = self.currency not in ("rewards", "steps") or self.amount.is_integer()
         require(f"budget.{self.currency}", "a whole number > 0", self.amount, whole)
 
     @classmethod

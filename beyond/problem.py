@@ -5,7 +5,7 @@ from the shapes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from copy import copy
 from math import prod
 
@@ -187,6 +187,17 @@ class Problem:
         targets = self._unseal(batch.targets, TOLD_REWARD, "the reward")
         rewards = losses.reward(self.spec.target_kind, actions, targets)
         return rewards.to(self._network.hardware.dtype)
+
+    def situations(
+        self, params: Tensor, batch: Batch, choose: Callable[[Tensor], Tensor], n_tries: int
+    ) -> Batch:
+        """What is to be acted in: the batch, each of whose inputs is a situation by itself.
+
+        Where the task is to act in an environment, `n_tries` episodes from each start are played by
+        what is chosen from outputs (R, N, n_outputs), actions (R, N, 1, ...); inputs are then all
+        situations that were met, and targets say what came of them (`beyond.control.Lived`).
+        """
+        return batch
 
     @property
     def buffers(self) -> Buffers:

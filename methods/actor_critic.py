@@ -1,4 +1,4 @@
-"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016), for one step.
+"""Advantage actor-critic (Barto, Sutton & Anderson, 1983; Mnih et al., 2016).
 
 The actor is the network, whose outputs z make a policy pi; the critic is a linear unit on the
 network's last hidden activations h, which learns what reward to expect at an input. An action is
@@ -12,15 +12,17 @@ judged by what it earned beyond that.
     dh  = W^T dz + value_weight u dv                               for the hidden layers; W on top
     g   = the chain rule, applied to -dz / B, -dv / B and -dh / B  handed to the optimizer, both
 
+In an environment K episodes are played from each start; every situation met is an input with one
+action, whose reward r is all that is earned from it on, later steps discounted.
+
 An output layer without hidden layers below it shares nothing: there h are the inputs, embedded
 where they are symbols.
 
-Departures: every episode ends after one action, so the temporal difference r + gamma v(x') - v(x)
-has no second term; a batch of inputs in turn instead of parallel environments; any optimizer, one
-for both.
+Departures: r is summed to the end of the episode, so the temporal difference r + gamma v(x') - v(x)
+has no second term; whole episodes in place of stretches of them; any optimizer, one for both.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass, and 4 operations for each activation in h; rewards are counted
-apart.
+apart. In an environment one more forward pass, to act.
 Check: over every action by enumeration the actor's mean update is the policy gradient whatever the
 critic says, and the critic finds the mean reward (tests/methods/test_actor_critic.py).
 Source: IEEE Transactions on Systems, Man, and Cybernetics 13, 834-846,
@@ -70,7 +72,8 @@ class ActorCritic(Acting):
             state["extras"][:, :-1],
             state["extras"][:, -1:],
         )
-        (*_, hidden), tapes = forward(trunk, params, batch.inputs, rng)
+        met = self.situations(state, batch, problem, rng)
+        (*_, hidden), tapes = forward(trunk, params, met.inputs, rng)
         outputs, head_tape = head.forward(params, hidden, rng)
         features = hidden.flatten(2)  # (R, B, n_features)
         n_inputs = features.shape[1]
@@ -78,10 +81,10 @@ class ActorCritic(Acting):
         values = problem.matmul(features, value_weights.unsqueeze(2)) + value_bias.unsqueeze(1)
 
         policy = self.policy(problem, outputs)
-        actions = policy.sample(self.n_actions, rng)
-        advantages = problem.reward(actions, batch) - values  # (R, B, K)
+        actions, earned = self.act(problem, met, policy, rng)
+        advantages = earned.rewards - values  # (R, B, K)
         ascent = (
-            policy.score(actions, advantages / self.n_actions)
+            policy.score(actions, advantages / advantages.shape[2])
             + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         )
         actor_error = -ascent / n_inputs

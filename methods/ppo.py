@@ -13,17 +13,21 @@ for.
         dz    = (1/K) sum_{k not cut} rho_k A_k d log pi(a_k | z) / dz + c dH/dz  its derivative
         g     = the chain rule, applied to -dz / B at the outputs                 to the optimizer
 
+In an environment K episodes are played from each start; every situation met is an input with one
+action, whose reward is all that is earned from it on, later steps discounted.
+
     cut       A_k > 0 and rho_k > 1 + e, or A_k < 0 and rho_k < 1 - e: min is the constant branch
     baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, before the step;
-              leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
+              leave_one_out: b_k = sum_{j != k} r_j / (K - 1); over the start's other episodes, from
+              the same time on, in an environment
 
 Policies pi are as for REINFORCE: softmax for classes, Gaussian of a fixed width for values.
 
-Departures: every episode ends after one action, so there is no advantage to sum over time; a
-baseline of the rewards themselves in place of a learnt value function, so that against REINFORCE
-nothing but reuse and clip is new.
+Departures: whole episodes in place of stretches of them; a baseline of the rewards themselves in
+place of a learnt value function, so that against REINFORCE nothing but reuse and clip is new.
 Needs: weight transport, global loss, stored activations, backward locking.
-Cost: n_epochs + 1 forward and n_epochs backward passes; rewards are counted apart.
+Cost: n_epochs + 1 forward and n_epochs backward passes; rewards are counted apart. In an
+environment one more forward pass, to act.
 Check: the first update without a cut is REINFORCE's, and every update's gradient equals automatic
 differentiation of L (tests/methods/test_ppo.py).
 Source: arXiv:1707.06347, equation 7.
@@ -37,7 +41,7 @@ from torch import Tensor
 from beyond.contracts import Batch
 from beyond.kits.descent import State
 from beyond.kits.passes import row_numbers
-from beyond.kits.policies import Comparing
+from beyond.kits.policies import Comparing, Earned
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Choice
@@ -69,16 +73,16 @@ class PPO(Comparing):
     normalise_advantages: bool = False
 
     def step(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> State:
-        policy = self.policy(problem, problem.outputs(state["params"], batch.inputs))
-        actions = policy.sample(self.n_actions, rng)
-        rewards = problem.reward(actions, batch)  # (R, B, K)
-        earned = actions, policy.log_probability(actions), self.advantages(state, rewards)
-        state = {**state, **self.heard(state, rewards)}
-        replicas = row_numbers(rewards)
+        met = self.situations(state, batch, problem, rng)
+        policy = self.policy(problem, problem.outputs(state["params"], met.inputs))
+        actions, earned = self.act(problem, met, policy, rng)
+        known = actions, policy.log_probability(actions), self.advantages(state, earned)
+        state = {**state, **self.heard(state, earned)}
+        replicas = row_numbers(earned.rewards)
         for _ in range(self.n_epochs):
-            for part in rng.permutation(batch.inputs.shape[1]).chunk(self.n_minibatches, 1):
+            for part in rng.permutation(met.inputs.shape[1]).chunk(self.n_minibatches, 1):
                 minibatch = Batch(
-                    batch.inputs[replicas, part], [values[replicas, part] for values in earned]
+                    met.inputs[replicas, part], [values[replicas, part] for values in known]
                 )
                 state = self.descend(state, self.direction(state, minibatch, problem, rng), problem)
         return state
@@ -92,12 +96,12 @@ class PPO(Comparing):
         limited = ratio.clamp(1 - self.clip, 1 + self.clip)
         # the branch of the minimum that still has a slope
         kept = ratio * advantages <= limited * advantages
-        ascent = policy.score(actions, kept * ratio * advantages / self.n_actions)
+        ascent = policy.score(actions, kept * ratio * advantages / advantages.shape[2])
         ascent = ascent + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         return problem.backward(tape, -ascent / outputs.shape[1])
 
-    def advantages(self, state: State, rewards: Tensor) -> Tensor:
-        advantages = super().advantages(state, rewards)
+    def advantages(self, state: State, earned: Earned) -> Tensor:
+        advantages = super().advantages(state, earned)
         if not self.normalise_advantages:
             return advantages
         spread, mean = torch.std_mean(advantages, (1, 2), correction=0, keepdim=True)

@@ -1,8 +1,9 @@
 """REINFORCE (Williams, 1992), with the baseline of Kool, van Hoof & Welling (2019) as a choice.
 
 The task as a bandit: an input x comes, the network's outputs z make a policy pi, K actions are
-drawn from it and each earns a reward. Nobody says which action would have been right. For each
-input
+drawn from it and each earns a reward. Nobody says which action would have been right. In an
+environment K episodes are played from each start, and every situation met in them is an input with
+one action, whose reward is all that is earned from it on, later steps discounted. For each input
 
     a_k ~ pi(. | z)                                          k = 1 .. K
     A_k = r_k - b_k                                          reward above the baseline
@@ -12,7 +13,8 @@ input
     classes   pi = softmax(z)       d log pi / dz = one_hot(a) - pi    dH/dz = -pi (log pi + H)
     values    pi = N(z, std^2 I)    d log pi / dz = (a - z) / std^2    dH/dz = 0
     baseline  none: b_k = 0;  running_mean: b <- decay b + (1 - decay) mean r, before the step;
-              leave_one_out: b_k = sum_{j != k} r_j / (K - 1)
+              leave_one_out: b_k = sum_{j != k} r_j / (K - 1); over the start's other episodes, from
+              the same time on, in an environment
 
 Departures: units of the output layer alone are stochastic, the hidden ones are carried through by
 the chain rule (the source combines the two likewise); a batch of inputs instead of one; any
@@ -20,7 +22,7 @@ optimizer instead of a plain step; the entropy term (Williams & Peng, 1991, Conn
 241-268), without which whole classes are never named again.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass whatever K is, for the derivative is linear in the error at the
-outputs; rewards are counted apart.
+outputs; rewards are counted apart. In an environment one more forward pass, to act.
 Check: the estimate, averaged over every action by enumeration, equals the gradient of the expected
 reward by automatic differentiation (tests/methods/test_reinforce.py).
 Source: Machine Learning 8, 229-256, doi:10.1007/BF00992696; leave-one-out: Buy 4 REINFORCE samples,
@@ -42,14 +44,14 @@ class Reinforce(Comparing):
     """Make actions that earned more than expected likelier."""
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Direction:
-        outputs, tape = problem.forward(state["params"], batch.inputs, rng)
+        met = self.situations(state, batch, problem, rng)
+        outputs, tape = problem.forward(state["params"], met.inputs, rng)
         policy = self.policy(problem, outputs)
-        actions = policy.sample(self.n_actions, rng)
-        rewards = problem.reward(actions, batch)  # (R, B, K)
-        advantages = self.advantages(state, rewards)
+        actions, earned = self.act(problem, met, policy, rng)
+        advantages = self.advantages(state, earned)  # (R, B, K)
         ascent = (
-            policy.score(actions, advantages / self.n_actions)
+            policy.score(actions, advantages / advantages.shape[2])
             + each(self.entropy_bonus, outputs) * policy.entropy_gradient()
         )
         gradient = problem.backward(tape, -ascent / outputs.shape[1])
-        return gradient, self.heard(state, rewards)
+        return gradient, self.heard(state, earned)

@@ -50,7 +50,7 @@ from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent, Direction, State
 from beyond.kits.passes import stretch
 from beyond.kits.plasticity import Plasticity, Window
-from beyond.kits.policies import Baseline, LeaveOneOut, Softmax
+from beyond.kits.policies import Baseline, Earned, LeaveOneOut, Softmax
 from beyond.kits.spiking import (
     Code,
     Neurons,
@@ -126,7 +126,7 @@ class SpikingSTDP(Descent):
         policy = Softmax(self._read(currents))
         actions = policy.sample(1, rng)  # (R, B * K, 1)
         rewards = problem.reward(actions.view(len(actions), -1, self.n_trials), batch)  # (R, B, K)
-        advantages = rewards - self.baseline.expected(rewards, state["mean_reward"])
+        advantages = rewards - self.baseline.expected(Earned.by(rewards), state["mean_reward"])
         modulation = advantages.flatten(1) / (advantages.shape[1] * self.n_trials)  # (R, B * K)
         fired = torch.zeros_like(policy.probabilities).scatter_(-1, actions, 1.0)  # (R, B * K, n)
         noise = self.output_noise

@@ -158,7 +158,7 @@ CASES = {
         budget=seconds budget.seconds=inf -> budget.seconds must be finite and > 0, got inf
         budget=examples budget.examples=nan -> budget.examples must be > 0, got nan
         budget=steps budget.steps=ten -> budget.steps must be a number > 0, got 'ten'
-        +budget.dollars=3 -> budget must be one of epochs, examples, flops, steps, seconds; got 'dollars'
+        +budget.dollars=3 -> budget must be one of epochs, examples, flops, rewards, steps, seconds; got 'dollars'
         """
     ),
     "run": cases(

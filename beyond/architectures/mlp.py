@@ -76,6 +76,8 @@ def suited(n_examples: int) -> MLP:
     return MLP(hidden=(32,) if few else (64,) if n_examples < 30_000 else (64, 64))
 
 
+# what acts in an environment, as in Huang et al. (2022) and most who publish on them
+POLICY = MLP(hidden=(64, 64), activation="tanh")
 CHOICES = {
     "linear": (MLP(hidden=()), "No hidden layer: the control that tells what depth is worth."),
     "deep": (

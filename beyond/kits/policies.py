@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import log, pi
 from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from beyond.contracts import Signal, TargetKind
+from beyond.contracts import Batch, Signal, TargetKind
+from beyond.control import Lived
 from beyond.errors import require
 from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
 from beyond.search import Choice, LogUniform
-from beyond.settings import BelowOne, NonNegative, OneOrEach, Positive, PositiveInt, settings
+from beyond.settings import (
+    BelowOne,
+    NonNegative,
+    OneOrEach,
+    Positive,
+    PositiveInt,
+    UnitInterval,
+    settings,
+)
 from beyond.streams import Stream
+
+
+@dataclass(frozen=True)
+class Earned:
+    """What actions (R, B, K) earned, and what comparable ones did.
+
+    Attributes
+    ----------
+    rewards : Tensor of shape (R, B, K)
+        In an environment, all that an action and those after it earned.
+    others : callable
+        Mean reward of the other actions at the same input: (R, B, K), or what broadcasts to it.
+    """
+
+    rewards: Tensor
+    others: Callable[[], Tensor]
+
+    @classmethod
+    def by(cls, rewards: Tensor) -> Earned:
+        """K actions at each of B inputs."""
+
+        def others() -> Tensor:
+            return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
+
+        return cls(rewards, others)
 
 
 @settings(kw_only=True)
@@ -29,8 +64,8 @@ class Baseline(ABC):
     n_needed: ClassVar[int] = 1  # actions at an input
 
     @abstractmethod
-    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-        """Return it for rewards (R, B, K), of which `mean_reward` (R,) is remembered."""
+    def expected(self, earned: Earned, mean_reward: Tensor) -> Tensor | float:
+        """Return it for what was earned; of earlier steps, `mean_reward` (R,) is remembered."""
 
     def after(self, mean_reward: Tensor, rewards: Tensor) -> Tensor:
         """Return what is remembered of the rewards of this step too, (R,)."""
@@ -48,7 +83,7 @@ class NoBaseline(Baseline):
 
     name: ClassVar[str] = "none"
 
-    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+    def expected(self, earned: Earned, mean_reward: Tensor) -> Tensor | float:
         return 0.0
 
 
@@ -66,7 +101,7 @@ class RunningMean(Baseline):
 
     decay: BelowOne = 0.9
 
-    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
+    def expected(self, earned: Earned, mean_reward: Tensor) -> Tensor | float:
         return mean_reward[:, None, None]
 
     def after(self, mean_reward: Tensor, rewards: Tensor) -> Tensor:
@@ -75,13 +110,16 @@ class RunningMean(Baseline):
 
 @settings(kw_only=True)
 class LeaveOneOut(Baseline):
-    """The mean reward of the other K - 1 actions at the same input."""
+    """The mean reward of the other K - 1 actions at the same input.
+
+    In an environment: of the other K - 1 episodes from the same start, from the same time on.
+    """
 
     name: ClassVar[str] = "leave_one_out"
     n_needed: ClassVar[int] = 2
 
-    def expected(self, rewards: Tensor, mean_reward: Tensor) -> Tensor | float:
-        return (rewards.sum(-1, keepdim=True) - rewards) / (rewards.shape[-1] - 1)
+    def expected(self, earned: Earned, mean_reward: Tensor) -> Tensor | float:
+        return earned.others()
 
 
 CHOICES = {made.name: (made, "") for made in (RunningMean(), LeaveOneOut(), NoBaseline())}
@@ -94,7 +132,10 @@ class Acting(Descent):
     Parameters
     ----------
     n_actions : int, >= 1
-        Actions drawn, and rewards heard, for each input.
+        Actions drawn, and rewards heard, for each input; in an environment, episodes from each
+        start.
+    discount : float in [0, 1]
+        Of what later steps of an episode earn, for each step; one action by itself has none.
     entropy_bonus : float, >= 0
         Reward for a nat of the policy's entropy; for values the entropy is constant and it changes
         nothing.
@@ -108,6 +149,26 @@ class Acting(Descent):
     n_actions: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 1
     entropy_bonus: Annotated[OneOrEach[NonNegative], LogUniform(1e-3, 1.0)] = 0.1
     action_std: Annotated[Positive, LogUniform(0.05, 2.0)] = 0.5
+    discount: Annotated[UnitInterval, Choice(0.9, 0.97, 0.99, 1.0)] = 0.99
+
+    def situations(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Batch:
+        """What is to be acted in: the batch, or what episodes lead to by the policy's actions."""
+
+        def choose(outputs: Tensor) -> Tensor:
+            return self.policy(problem, outputs).sample(1, rng)
+
+        return problem.situations(state["params"], batch, choose, self.n_actions)
+
+    def act(
+        self, problem: Problem, met: Batch, policy: Softmax | Gaussian, rng: Stream
+    ) -> tuple[Tensor, Earned]:
+        """Actions (R, B, K, ...) in situations, and what they earned; K = 1 in episodes."""
+        if isinstance(met.targets, Lived):
+            lived = met.targets
+            returns = lived.returns(self.discount)
+            return lived.actions, Earned(returns, lambda: lived.others(self.discount))
+        actions = policy.sample(self.n_actions, rng)
+        return actions, Earned.by(problem.reward(actions, met))
 
     def policy(self, problem: Problem, outputs: Tensor) -> Softmax | Gaussian:
         """Policy over classes by these logits, or values around these, (R, B, n_outputs)."""
@@ -134,13 +195,13 @@ class Comparing(Acting):
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Any]:
         return {"mean_reward": params.new_zeros(len(params))}
 
-    def advantages(self, state: State, rewards: Tensor) -> Tensor:
+    def advantages(self, state: State, earned: Earned) -> Tensor:
         """Return how much each reward (R, B, K) is above its baseline."""
-        return rewards - self.baseline.expected(rewards, state["mean_reward"])
+        return earned.rewards - self.baseline.expected(earned, state["mean_reward"])
 
-    def heard(self, state: State, rewards: Tensor) -> dict[str, Tensor]:
+    def heard(self, state: State, earned: Earned) -> dict[str, Tensor]:
         """Entries of the state after these rewards."""
-        return {"mean_reward": self.baseline.after(state["mean_reward"], rewards)}
+        return {"mean_reward": self.baseline.after(state["mean_reward"], earned.rewards)}
 
 
 def draw_classes(probabilities: Tensor, n_draws: int, rng: Stream) -> Tensor:

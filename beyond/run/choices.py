@@ -55,6 +55,10 @@ def standing() -> dict[str, dict[str, Choice]]:
                 "Examples through the network: forward + 2 backward.",
             ),
             "flops": (Budget("flops", 1e9), "Floating-point operations of the network's passes."),
+            "rewards": (
+                Budget("rewards", 100_000),
+                "Rewards heard, one an action: of an environment, its steps.",
+            ),
             "steps": (Budget("steps", 1000), "Changes of the weights; in evolution, generations."),
             "seconds": (
                 Budget("seconds", 10),
@@ -82,7 +86,8 @@ def named(group: str) -> dict[str, Choice]:
             declared = _class_in(module)
             made = declared if any(_required(declared)) else declared()
             named_by_task = group == "task" and not isinstance(made, type)
-            found[made.spec.name if named_by_task else file] = (made, "")
+            name = made.spec.name if named_by_task else getattr(declared, "CHOICE", file)
+            found[name] = (made, "")
         further: dict[str, Choice] = getattr(module, "CHOICES", {})
         found |= {name: choice for name, choice in further.items() if belongs(group, choice[0])}
     return found

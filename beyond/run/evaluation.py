@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import nan
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Splits, Task
+from beyond.control import ControlProblem, door, greedy
 from beyond.hardware import within_memory
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
@@ -74,7 +76,7 @@ class Evaluation:
         self.seeds = seeds
         self.splits = splits
         self.also = also
-        self.problem = Problem(network, task.spec, signal=method.signal)
+        self.problem = door(network, task.spec, signal=method.signal)
         self._kept: dict[tuple[str, int], list[Batch]] = {}  # chunks, by split and size
 
     def n_examples(self, split: str) -> int:
@@ -89,26 +91,29 @@ class Evaluation:
         """Scores and costs on the test split; the predictions of some replicas, for their runs."""
         spec, n_examples = self.task.spec, self.n_examples("test")
         ledger = Ledger()
-        meter = Problem(self.network, spec, ledger, self.method.signal)
+        meter = door(self.network, spec, ledger, self.method.signal)
         outputs, targets = self._answers(self.method, state, "test", meter)
         scores = self.task.score(outputs, targets)
         for name, other in self.also.items():
             further = self.task.score(*self._answers(other, state, "test", self.problem))
             scores |= {f"{name}_{metric}": values for metric, values in further.items()}
         none = outputs.new_zeros(len(self.seeds))
-        activity = [(meter.activity.get(name, none) / n_examples).tolist() for name in ACTIVITY]
-        flops = ledger.flops / n_examples
+        n_answers = ledger.rewards or n_examples  # an episode that is played has many
+        activity = [(meter.activity.get(name, none) / n_answers).tolist() for name in ACTIVITY]
+        flops = ledger.flops / n_answers
         inference = [
             dict(zip(INFERENCE, (flops, *counts), strict=True))
             for counts in zip(*activity, strict=True)
         ]
         ids = self._expanded(self.splits.ids("test", self._places("test")))
-        if targets.ndim == outputs.ndim:  # values
+        if spec.world is not None:
+            targets = torch.full_like(outputs, nan)  # there are none
+        elif targets.ndim == outputs.ndim:  # values
             outputs, targets = self.splits.in_units(outputs), self.splits.in_units(targets)
         told = ids, targets, outputs
         tables = {
             r: columns(
-                spec.target_kind, run_ids[r], self.seeds[r], *(part[r].cpu() for part in told)
+                spec.scored_kind, run_ids[r], self.seeds[r], *(part[r].cpu() for part in told)
             )
             for r in replicas
         }
@@ -117,7 +122,10 @@ class Evaluation:
     def _answers(
         self, method: Method, state: Any, split: str, problem: Problem
     ) -> tuple[Tensor, Tensor]:
-        """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split."""
+        """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split.
+
+        Where the task is to act, these are the returns (R, B, 1) of episodes, and their starts.
+        """
 
         def answers(size: int) -> list[tuple[Tensor, Tensor]]:
             if problem.ledger is not None:  # a meter counts one attempt
@@ -135,11 +143,26 @@ class Evaluation:
 
     def _predict(self, method: Method, state: Any, batch: Batch, problem: Problem) -> Tensor:
         """Outputs (R, B, n_outputs) for a batch, whose tensors may have one replica for all."""
+        if isinstance(problem, ControlProblem):
+            return self._played(method, state, batch, problem)
         shown = batch.support
         support = None
         if shown is not None:
             support = Batch(self._expanded(shown.inputs), self._expanded(shown.targets))
         return method.predict(state, problem, Batch(self._expanded(batch.inputs), None, support))
+
+    def _played(self, method: Method, state: Any, batch: Batch, problem: ControlProblem) -> Tensor:
+        """Returns (1, B, 1) of episodes in which the likeliest action is taken, from each start."""
+        kind = self.task.spec.target_kind
+
+        def act(observations: Tensor, alive: Tensor) -> Tensor:
+            shown = Batch(observations[alive].unsqueeze(0), None)
+            (chosen,) = greedy(kind, method.predict(state, problem, shown))
+            whole = chosen.new_zeros(len(alive), *chosen.shape[1:])
+            whole[alive] = chosen
+            return whole
+
+        return problem.returns(act, batch.targets)
 
     def _expanded(self, values: Tensor) -> Tensor:
         return values.expand(len(self.seeds), *values.shape[1:])

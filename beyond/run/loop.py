@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import nan
 from typing import Any
 
+import numpy as np
+
 from beyond import catalog
+from beyond.contracts import TargetKind
 from beyond.errors import STRANGE, InputError, UnsupportedError, said
 from beyond.hardware import out_of_memory, placed
 from beyond.ledger import Ledger
@@ -63,6 +66,34 @@ class Progress:
     selected: dict[int, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What the last of a run's `Progress` has of its replicas, see there."""
+
+    runs: list[Row]
+    predictions: Columns
+    selected: dict[int, Any]
+
+    @classmethod
+    def joined(cls, kind: TargetKind, parts: Sequence[Ended]) -> Ended:
+        """Of all replicas, from parts."""
+        runs = [row for part in parts for row in part.runs]
+        predictions = joined(kind, [part.predictions for part in parts if part.predictions])
+        return cls(runs, predictions, {r: s for part in parts for r, s in part.selected.items()})
+
+    def plain(self) -> dict[str, Any]:
+        """As a snapshot may hold it."""
+        lists = {name: (str(v.dtype), v.tolist()) for name, v in self.predictions.items()}
+        return {**vars(self), "predictions": lists}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Ended:
+        """Undo `plain`."""
+        lists = plain["predictions"].items()
+        columns = {name: np.array(values, dtype) for name, (dtype, values) in lists}
+        return cls(**{**plain, "predictions": columns})
+
+
 def never() -> bool:
     """Nobody asks to stop."""
     return False
@@ -88,6 +119,9 @@ def train(
     InputError
         If a setting that only shows with the data is out of its range.
     """
+    if setup.task.spec.world is not None and len(setup.seeds) > 1:
+        yield from _in_turn(setup, snapshot, stop)
+        return
     run: _Run | None = None
     try:
         run = _Run(setup, stop)
@@ -113,6 +147,35 @@ def train(
             return
         run.selection.end("failed", reason)
     yield run.finish()
+
+
+def _in_turn(
+    setup: Setup, snapshot: dict[str, Any] | None, stop: Callable[[], bool]
+) -> Iterator[Progress]:
+    """Train one replica after the other: episodes differ in length, and so do replicas in cost."""
+    ended = [Ended.of(plain) for plain in snapshot["ended"]] if snapshot else list[Ended]()
+    going = snapshot["replica"] if snapshot else None
+    n_replicas = len(setup.seeds)
+    while len(ended) < n_replicas:
+        replica = len(ended)
+        for progress in train(setup.alone(replica), going, stop):
+            if progress.runs:
+                selected = {replica + place: state for place, state in progress.selected.items()}
+                ended.append(Ended(progress.runs, progress.predictions, selected))
+            going = None if progress.runs else progress.snapshot
+            kept = {"ended": [one.plain() for one in ended], "replica": going}
+            progress = replace(
+                progress,
+                spent=(replica + progress.spent) / n_replicas,
+                **vars(Ended([], {}, {})),
+                snapshot=kept,
+            )
+            if len(ended) == n_replicas:
+                whole = Ended.joined(setup.task.spec.scored_kind, ended)
+                progress = replace(progress, **vars(whole), snapshot={})
+            yield progress
+        if len(ended) == replica:
+            return  # stopped
 
 
 def _failure(error: BaseException) -> str:
@@ -283,7 +346,7 @@ class _Run:
                     setup, replica, outcome, training, ledger, pretraining, evaluation, inference
                 )
             )
-        written = joined(setup.task.spec.target_kind, predictions)
+        written = joined(setup.task.spec.scored_kind, predictions)
         selected = self.selection.selected()
         return Progress(training.spent(), nan, curves, [], runs, {}, written, selected=selected)
 

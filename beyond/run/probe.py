@@ -49,7 +49,7 @@ class Probe:
             "train", stream.permutation(splits.size("train"))[:, : indices.shape[1]].to(device)
         )
         self.problem = Problem(network, spec)
-        self._network = network
+        self._network, self._world = network, spec.world
         # None: a wrapped module
         self._layered = network if isinstance(network, LayeredNetwork) else None
         self._segments = self.problem.layers if self._layered else ()
@@ -125,15 +125,15 @@ class Probe:
         train: Batch,
     ) -> list[dict[str, Any]]:
         """Measure some of the replicas, on their part of the fixed batches."""
-        gradient, tape = _gradient(problem, params, probe)
-        train_gradient, _ = _gradient(problem, params, train)
+        gradient, tape = self._gradient(problem, params, probe)
+        train_gradient, _ = self._gradient(problem, params, train)
         unknown = params.new_full((len(params),), float("nan"))
         none = torch.full_like(params, float("nan"))
         update = none if before is None else params - before
-        descent = none if before is None else _gradient(problem, before, probe)[0].neg_()
-        seen = (
-            none if before is None or batch is None else _gradient(problem, before, batch)[0].neg_()
-        )
+        descent = none if before is None else self._gradient(problem, before, probe)[0].neg_()
+        seen = none
+        if before is not None and batch is not None:
+            seen = self._gradient(problem, before, batch)[0].neg_()
         vectors = (gradient, train_gradient, params, update, descent, seen)
         forward = self.problem.carriers(params) if carriers else {}
         aligned = {
@@ -183,7 +183,7 @@ class Probe:
             if index in ends:
                 norms.append(_example_norms(values))
         # of one example, not of the mean
-        error = self.problem.error(values, batch.targets) * batch.inputs.shape[1]
+        error = self._error(self.problem, values, batch) * batch.inputs.shape[1]
         errors: list[Tensor] = []
         for index in range(len(layers) - 1, ends[0] - 1, -1):
             if index in ends:
@@ -199,6 +199,16 @@ class Probe:
             for depth, value in zip(last.values(), values, strict=True):
                 signals[name][depth - 1] = value
         return signals
+
+    def _gradient(self, problem: Problem, params: Tensor, batch: Batch) -> tuple[Tensor, Tape]:
+        outputs, tape = problem.forward(params, batch.inputs)
+        return problem.backward(tape, self._error(problem, outputs, batch)), tape
+
+    def _error(self, problem: Problem, outputs: Tensor, batch: Batch) -> Tensor:
+        """Derivative of the loss at the outputs; NaN where a task is to act, which has none."""
+        if self._world is not None:
+            return torch.full_like(outputs, float("nan"))
+        return problem.error(outputs, batch.targets)
 
     def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.
@@ -224,11 +234,6 @@ class Probe:
             ).float()
             found = found.where(~finite, quantiles)
         return dict(zip(JACOBIAN, found.unbind(1), strict=True))
-
-
-def _gradient(problem: Problem, params: Tensor, batch: Batch) -> tuple[Tensor, Tape]:
-    outputs, tape = problem.forward(params, batch.inputs)
-    return problem.backward(tape, problem.error(outputs, batch.targets)), tape
 
 
 def _replicas(batch: Batch, some: slice) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,11 @@ class Setup:
     also: Mapping[str, Method] = field(default_factory=dict)
     hardware: Hardware = HOST
     stopping: Stopping | None = None
+
+    def alone(self, replica: int) -> Setup:
+        """Return the same for one replica."""
+        identities = self.identities[replica : replica + 1]
+        return replace(self, seeds=[self.seeds[replica]], identities=identities)
 
     @property
     def run_ids(self) -> list[str]:

@@ -84,7 +84,8 @@ def _family(cell: Cell) -> str:
     """What cells of one stack have in common; for a cell that is trained alone, its run_id."""
     arm, run = cell.arm, cell.run
     clocked = arm.budget.currency == "seconds" or run.time_limit is not None
-    if not run.stacked or clocked:  # others would be on its clock
+    in_turn = arm.task.spec.world is not None  # episodes differ in length, and so in cost
+    if not run.stacked or clocked or in_turn:  # others would be on its clock
         return cell.run_id
     shared = [
         *(family(arm.method), arm.task, family(arm.architecture), arm.budget, arm.start),

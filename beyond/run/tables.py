@@ -328,7 +328,11 @@ def _runs() -> tuple[Column, ...]:
         *(column for level in levels for column in level),
         Column("budget", "float64", "its currency", "what a replica might spend", "rows"),
         Column(
-            "budget_currency", "text", "name", "epochs, examples, flops, steps or seconds", "rows"
+            "budget_currency",
+            "text",
+            "name",
+            "epochs, examples, flops, rewards, steps or seconds",
+            "rows",
         ),
         Column("unspent", "float64", "share", "of the budget that was left", "training"),
         *_spent("at the end"),

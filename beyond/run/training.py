@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from beyond.contracts import Batch, Splits
+from beyond.control import door
 from beyond.data.sampler import Sampler
+from beyond.errors import UnsupportedError
 from beyond.hardware import moved
 from beyond.ledger import Ledger
 from beyond.network.trainable import NO_BUFFERS, Buffers
-from beyond.problem import Problem, seal
+from beyond.problem import SEALED, seal
 from beyond.run.setup import Setup
 from beyond.streams import Stream
 
@@ -56,10 +58,10 @@ class Training:
         self.setup = setup
         method, task, network, seeds = setup.method, setup.task, setup.network, setup.seeds
         self.ledger = Ledger()
-        self.problem = Problem(network, task.spec, self.ledger, method.signal)
+        self.problem = door(network, task.spec, self.ledger, method.signal)
         self.splits = splits
         n_train = splits.size("train")
-        n_examples = n_train * task.spec.n_scored
+        n_examples = n_train * task.spec.n_passed
         self.epoch_flops = n_examples * (network.forward_flops + network.backward_flops())
         order = Stream(streams.order, seeds)
         size = n_train if method.batch_size is None else min(method.batch_size, n_train)
@@ -78,6 +80,12 @@ class Training:
 
         `buffers` belong to these weights, where they are not those that the network starts with.
         """
+        spec, signal = self.setup.task.spec, self.setup.method.signal
+        if spec.world is not None and signal not in SEALED:
+            raise UnsupportedError(
+                f"{spec.name} tells returns and rewards alone: it has no targets, and no "
+                f"derivative, where the signal is {signal}"
+            )
         self.rng = Stream(self.streams.rule, self.setup.seeds, self.setup.hardware)
         self.state = self.setup.method.init(self.problem.holding(buffers), weights, self.rng)
         seeds = len(self.setup.seeds)

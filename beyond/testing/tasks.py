@@ -59,9 +59,8 @@ def is_coherent(task: Task) -> str:
     require(list(spec.levels) == sorted(set(spec.levels)), f"levels must rise, got {spec.levels}")
     batch = whole(task, "test")
     network = spec.network.build(spec)
-    scores = task.score(
-        network.outputs(network.init(Stream("init", [0])), batch.inputs), batch.targets
-    )
+    outputs = network.outputs(network.init(Stream("init", [0])), batch.inputs)
+    scores = task.score(outputs if spec.world is None else _played(task, "test"), batch.targets)
     require(spec.score in scores, f"the score must be one of {', '.join(scores)}; got {spec.score}")
     require(spec.score.endswith("_score"), f"the score that ranks must be up, got {spec.score}")
     for name, value in scores.items():
@@ -75,7 +74,8 @@ def has_the_sizes(task: Task, split: str) -> str:
     """A batch has the shapes and types of the specification."""
     spec = task.spec
     batch = task.at(SEEDS).batch(split, drawn(task, split))
-    classes = spec.target_kind is TargetKind.CLASSES
+    # a class, or the start of an episode
+    numbered = spec.target_kind is TargetKind.CLASSES or spec.world is not None
     sizes = [(batch, BATCH_SIZE)]
     if spec.episode is not None:
         assert batch.support is not None
@@ -91,7 +91,7 @@ def has_the_sizes(task: Task, split: str) -> str:
             ),
             "targets": (
                 (3, size, *spec.target_shape),
-                torch.int64 if classes else torch.float32,
+                torch.int64 if numbered else torch.float32,
             ),
         }
         for name, (shape, dtype) in wanted.items():
@@ -112,7 +112,7 @@ def is_in_range(task: Task, split: str) -> str:
             low, high = part.inputs.min().item(), part.inputs.max().item()
             ok = 0 <= low <= high < spec.n_symbols
             require(ok, f"symbols lie in [{low}, {high}], not in [0, {spec.n_symbols})")
-        if spec.target_kind is TargetKind.CLASSES:
+        if spec.target_kind is TargetKind.CLASSES and spec.world is None:
             found = part.targets.unique().tolist()
             missing = sorted(set(range(spec.n_outputs)) - set(found))
             require(not missing, f"no example is of class {', '.join(map(str, missing))}")
@@ -188,6 +188,8 @@ def has_one_checksum(task: Task) -> str:
 def scores_the_right_way(task: Task) -> str:
     """The right answer scores better than a random one, and the easiest level is above chance."""
     spec, targets = task.spec, whole(task, "test").targets
+    if spec.world is not None:
+        return _scores_returns(task)
     classes = spec.target_kind is TargetKind.CLASSES
     right = {
         TargetKind.CLASSES: lambda: 20 * one_hot(targets, spec.n_outputs).float(),
@@ -212,6 +214,61 @@ def scores_the_right_way(task: Task) -> str:
     easy = spec.levels[0]
     require(easy > chance, f"a constant answer has {chance:.3g}, the easiest level is {easy:g}")
     return f"{spec.score}: right {best[spec.score].item():.3g}, constant {chance:.3g}"
+
+
+def _scores_returns(task: Task) -> str:
+    """What earns more scores better, and the easiest level is above that of one action alone."""
+    spec, earned = task.spec, _played(task, "validation")
+    targets = whole(task, "validation").targets
+    more, less = (task.score(earned + change, targets)[spec.score].item() for change in (1, -1))
+    require(more > less, f"{spec.score} is {more:.3g} for more, {less:.3g} for less")
+    same, easy = task.score(earned, targets)[spec.score].item(), spec.levels[0]
+    require(easy > same, f"one action alone earns {same:.3g}, the easiest level is {easy:g}")
+    return f"{spec.score}: one action alone {same:.3g}"
+
+
+def _played(task: Task, split: str) -> Tensor:
+    """Returns (1, B, 1) of a split's episodes in which every output is 0."""
+    spec, (starts,) = task.spec, whole(task, split).targets
+    assert spec.world is not None
+    lanes, earned = spec.world.begin(starts), torch.zeros(len(starts))
+    n_outputs = () if spec.target_kind is TargetKind.CLASSES else (spec.n_outputs,)
+    kind = torch.int64 if spec.target_kind is TargetKind.CLASSES else torch.float32
+    while lanes.alive.any():
+        earned += lanes.step(torch.zeros(len(starts), *n_outputs, dtype=kind))
+    return earned.view(1, -1, 1)
+
+
+def plays_alike(task: Task) -> str:
+    """Where it is to be acted in: a start and actions decide an episode, beside any others."""
+    spec = task.spec
+    if spec.world is None:
+        return ""
+    starts, rng = whole(task, "test").targets[0][:3], Stream("test", [0])
+    together = spec.world.begin(starts)
+    shown, earned, alive = [together.observations], [], [together.alive]
+    taken = []
+    while together.alive.any() and len(taken) < 50:
+        if spec.target_kind is TargetKind.CLASSES:
+            (actions,) = rng.integers(spec.n_outputs, len(starts))
+        else:
+            (actions,) = rng.uniform(len(starts), spec.n_outputs)
+        taken.append(actions)
+        earned.append(together.step(actions))
+        shown.append(together.observations)
+        alive.append(together.alive)
+        silent = earned[-1][~alive[-2]]
+        require(bool((silent == 0).all()), "an episode that has ended still earns")
+        require(bool((alive[-2] | ~alive[-1]).all()), "an episode that has ended goes on")
+    for lane, start in enumerate(starts):
+        alone = spec.world.begin(start.view(1))
+        for time, actions in enumerate(taken):
+            where = f"episode {lane}, step {time}"
+            require_close(alone.observations[0], shown[time][lane], where, 1e-5, 1e-5)
+            rewards = alone.step(actions[lane : lane + 1])
+            require_close(rewards[0], earned[time][lane], where, 1e-5, 1e-5)
+            require(bool(alone.alive[0] == alive[time + 1][lane]), f"{where}: ends otherwise")
+    return f"{len(taken)} steps of {len(starts)} episodes"
 
 
 def works_elsewhere(task: Task) -> str:
@@ -259,6 +316,7 @@ ALL = (
     draws_by_seed,
     has_one_checksum,
     scores_the_right_way,
+    plays_alike,
     works_elsewhere,
     can_be_thinned,
 )

@@ -27,7 +27,8 @@ FAULTS = [
 ]
 
 ALL = catalog.complete("task")
-EPISODES = [name for name in ALL if catalog.load("task", name).spec.episode]
+SPECS = {name: catalog.load("task", name).spec for name in ALL}
+EPISODES = [name for name, spec in SPECS.items() if spec.episode or spec.world]
 TASKS = [name for name in ALL if name not in EPISODES]
 DIGITS, DIABETES = "beyond/image-digits-v0", "beyond/regression-diabetes-v0"
 SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}

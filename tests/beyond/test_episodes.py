@@ -41,7 +41,7 @@ FAULTS = [
     # an episode counts as one example: in an epoch, in a run's sizes, in a prediction's cost
     (
         "beyond/run/training.py",
-        "n_examples = n_train * task.spec.n_scored",
+        "n_examples = n_train * task.spec.n_passed",
         "n_examples = n_train",
     ),
     (
@@ -51,12 +51,12 @@ FAULTS = [
     ),
     (
         "beyond/run/evaluation.py",
-        "flops = ledger.flops / n_examples",
+        "flops = ledger.flops / n_answers",
         'flops = ledger.flops / self.splits.size("test")',
     ),
     (
         "beyond/run/evaluation.py",
-        "meter.activity.get(name, none) / n_examples",
+        "meter.activity.get(name, none) / n_answers",
         'meter.activity.get(name, none) / self.splits.size("test")',
     ),
 ]

@@ -20,7 +20,12 @@ FAULTS = [
         "network=architecture.build",
         "network=cells[0].arm.architecture.build",
     ),
-    ("beyond/run/stack.py", "if not run.stacked or clocked:", "if not run.stacked:"),
+    (
+        "beyond/run/stack.py",
+        "if not run.stacked or clocked or in_turn:",
+        "if not run.stacked or in_turn:",
+    ),
+    ("beyond/run/stack.py", "or clocked or in_turn:", "or clocked:"),
     ("beyond/run/stack.py", "if begun else [cell for cell", "if False else [cell for cell"),
     ("beyond/run/stack.py", "n_replicas * n_weights <= WEIGHTS", "n_weights <= WEIGHTS"),
     ("beyond/run/stack.py", "n_replicas <= REPLICAS", "n_replicas < REPLICAS"),
@@ -133,9 +138,15 @@ def test_cells_that_differ_in_more_are_not(make, other):
 
 
 @pytest.mark.parametrize(
-    "alone", [{"stacked": False}, {"time_limit": 60.0}, {"budget": ("seconds", 1.0)}]
+    "alone",
+    [
+        {"stacked": False},
+        {"time_limit": 60.0},
+        {"budget": ("seconds", 1.0)},
+        {"task": catalog.read("task", "control/cartpole")},
+    ],
 )
-def test_cells_on_a_clock_of_their_own_or_so_asked_are_trained_alone(make, alone):
+def test_cells_on_a_clock_or_in_episodes_or_so_asked_are_trained_alone(make, alone):
     cells = [make(learning_rate=rate, **alone) for rate in (0.1, 0.2)]
     assert stack.stacks(cells) == [[cell] for cell in cells]
 

@@ -28,8 +28,8 @@ FAULTS = [
     # a sign
     (
         "methods/actor_critic.py",
-        "problem.reward(actions, batch) - values ",
-        "problem.reward(actions, batch) + values ",
+        "earned.rewards - values ",
+        "earned.rewards + values ",
     ),
     # A setting is ignored.
     (

@@ -22,8 +22,8 @@ FAULTS = [
     # a sign
     (
         "methods/q_learning.py",
-        "values.gather(2, actions) - problem",
-        "values.gather(2, actions) + problem",
+        "values.gather(2, actions) - earned",
+        "values.gather(2, actions) + earned",
     ),
     # A sum over actions instead of the mean.
     ("methods/q_learning.py", "surprise / surprise[0].numel()", "surprise / surprise.shape[1]"),
@@ -82,7 +82,7 @@ def test_values_become_the_mean_reward_of_each_action(exploration, make_problem,
 def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
     method = QLearning(n_actions=20_000, epsilon=0.8, final_epsilon=0.2, n_decay_steps=10)
     values = Stream("values", [0, 1]).normal(3, 4)
-    actions = method._explore(values, n_steps, Stream("step", [0, 1]))
+    actions = method._explore(values, method.n_actions, n_steps, Stream("step", [0, 1]))
     for row, of_input in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
         expected = torch.full((4,), epsilon / 4, dtype=torch.float64)
         expected[of_input.argmax()] += 1 - epsilon
@@ -92,7 +92,11 @@ def test_epsilon_greedy_explores_as_often_as_it_says(n_steps, epsilon):
 def test_of_equal_values_one_is_drawn():
     method = QLearning(epsilon=0.0, final_epsilon=0.0)
     values = torch.tensor([0.5, -1.0, 0.5, 0.5]).expand(2, 3000, 4)
-    drawn = method._explore(values, 0, Stream("step", [0, 1])).flatten().bincount(minlength=4)
+    drawn = (
+        method._explore(values, method.n_actions, 0, Stream("step", [0, 1]))
+        .flatten()
+        .bincount(minlength=4)
+    )
     assert drawn[1] == 0
     assert chisquare(drawn[[0, 2, 3]]).pvalue > 1e-4
 
@@ -100,7 +104,7 @@ def test_of_equal_values_one_is_drawn():
 def test_softmax_explores_by_temperature():
     method = QLearning(n_actions=20_000, exploration="softmax", temperature=0.5)
     values = Stream("values", [0, 1]).normal(3, 4)
-    actions = method._explore(values, 0, Stream("step", [0, 1]))
+    actions = method._explore(values, method.n_actions, 0, Stream("step", [0, 1]))
     for row, of_input in zip(actions.flatten(0, 1), values.flatten(0, 1), strict=True):
         expected = 20_000 * (of_input.double() / 0.5).softmax(0)
         assert chisquare(row.bincount(minlength=4), expected).pvalue > 1e-4

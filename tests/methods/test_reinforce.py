@@ -29,10 +29,10 @@ FAULTS = [
     # A baseline that sees its action.
     (
         "beyond/kits/policies.py",
-        "return rewards - self.baseline.expected(",
-        "return rewards + self.baseline.expected(",
+        "return earned.rewards - self.baseline.expected(",
+        "return earned.rewards + self.baseline.expected(",
     ),
-    ("methods/reinforce.py", "advantages / self.n_actions", "advantages"),
+    ("methods/reinforce.py", "advantages / advantages.shape[2]", "advantages"),
     # The running mean forgets at once.
     (
         "beyond/kits/policies.py",

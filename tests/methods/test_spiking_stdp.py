@@ -276,7 +276,6 @@ def test_it_learns_digits(plasticity):
         task.spec.network.build(task.spec),
         [0, 1, 2],
         Budget("epochs", 500),
-        {"method": "spiking_stdp"},
     )
     rows = [row for progress in train(setup) for row in progress.curves]
     scores = [

@@ -232,7 +232,6 @@ def test_it_comes_near_backpropagation_on_digits():
         task.spec.network.build(task.spec),
         [0, 1, 2],
         Budget("epochs", 1000),
-        {"method": "spiking_surrogate"},
     )
     rows = [row for progress in train(setup) for row in progress.curves]
     scores = [
