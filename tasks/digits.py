@@ -16,8 +16,8 @@ Source task `glyphs`: the same ten digits printed, 2,520 images from the outline
             matplotlib, each digit of each face twelve times with another slant, rotation, width,
             height and place, made into pixels as UCI made theirs. The faces' licences ship beside
             them. Measured here: three nearest neighbours among the printed digits name 0.67 of the
-            handwritten ones. With `half` the task is the digits 5 to 9 (896 images),
-            its source `other_half` those from 0 to 4 (901).
+            handwritten ones. With `half=upper` the task is the digits 5 to 9 (896 images), its
+            source `other_half` those from 0 to 4 (901); with `half=lower` the other way round.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,8 +31,9 @@ from torch import Tensor
 
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data.arrays import ArrayTask, Examples, select_classes
+from beyond.data.arrays import Examples
 from beyond.data.augment import jitter
+from beyond.data.halves import HalvedTask
 from beyond.settings import NonNegative, settings
 from beyond.streams import Stream
 
@@ -42,13 +43,11 @@ GLYPH_SEED = 0
 
 
 @settings(kw_only=True)
-class Digits(ArrayTask):
+class Digits(HalvedTask):
     """Name the digit in an image of 8x8 pixels.
 
     Parameters
     ----------
-    half : bool
-        Name the digits 5 to 9 alone; those from 0 to 4 are then what to learn from first.
     shift : int, in [0, 7]
         Training images are moved by up to this many pixels along each axis; background enters.
     noise_std : float, >= 0
@@ -57,7 +56,6 @@ class Digits(ArrayTask):
 
     PACKAGES: ClassVar = ("scikit-learn", "matplotlib")
 
-    half: bool = False
     shift: Annotated[int, Interval(ge=0, le=7)] = 0
     noise_std: NonNegative = 0.0
 
@@ -66,19 +64,17 @@ class Digits(ArrayTask):
         return TaskSpec(
             name="image/digits",
             input_shape=(1, 8, 8),
-            n_outputs=5 if self.half else 10,
+            n_outputs=len(self.labels),
             target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(32,)),
             score="accuracy_score",
             levels=(0.80, 0.90, 0.95),
         )
 
-    def examples(self) -> Examples:
-        return select_classes(_digits(), range(5, 10)) if self.half else _digits()
+    def everything(self) -> Examples:
+        return _digits()
 
-    def related(self) -> Mapping[str, Callable[[], Examples]]:
-        if self.half:
-            return {"other_half": lambda: select_classes(_digits(), range(5))}
+    def others(self) -> Mapping[str, Callable[[], Examples]]:
         return {"glyphs": glyphs}
 
     def augment(self, inputs: Tensor, rng: Stream) -> Tensor:

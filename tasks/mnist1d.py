@@ -19,14 +19,13 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             trained by backpropagation reaches 0.59 on the validation split; two hidden layers of 64
             reach 0.62, of 100 0.63.
 
-Source task None for all ten digits. With `half` the task is the digits 5 to 9 (2,500), where
-            logistic regression reaches 0.475 and backpropagation 0.69, and its source `other_half`
-            those from 0 to 4 (2,500).
+Source task None for all ten digits. With `half=upper` the task is the digits 5 to 9 (2,500),
+            where logistic regression reaches 0.475 and backpropagation 0.69, and its source
+            `other_half` those from 0 to 4 (2,500); with `half=lower` it is the other way round.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -35,8 +34,9 @@ from torch import Tensor
 
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.data.arrays import ArrayTask, Examples, select_classes
+from beyond.data.arrays import Examples
 from beyond.data.augment import jitter
+from beyond.data.halves import HalvedTask
 from beyond.errors import require
 from beyond.settings import NonNegative, PositiveInt, settings
 from beyond.streams import Stream, global_generators
@@ -46,13 +46,11 @@ FRESH_SEED = 43  # of signals for validation alone
 
 
 @settings(kw_only=True)
-class MNIST1D(ArrayTask):
+class MNIST1D(HalvedTask):
     """Name the digit in a signal of 40 values.
 
     Parameters
     ----------
-    half : bool
-        Name the digits 5 to 9 alone; those from 0 to 4 are then what to learn from first.
     shuffle_features : bool
         The published control: one permutation of the 40 values, the same for every signal.
     shift : int, in [0, 39]
@@ -72,7 +70,6 @@ class MNIST1D(ArrayTask):
 
     PACKAGES: ClassVar = ("mnist1d",)
 
-    half: bool = False
     shuffle_features: bool = False
     shift: Annotated[int, Interval(ge=0, le=39)] = 0
     noise_std: NonNegative = 0.0
@@ -101,7 +98,7 @@ class MNIST1D(ArrayTask):
         return TaskSpec(
             name="image/mnist1d",
             input_shape=(40,),
-            n_outputs=len(self._labels),
+            n_outputs=len(self.labels),
             target_kind=TargetKind.CLASSES,
             network=MLP(hidden=(64,)),
             score="accuracy_score",
@@ -109,26 +106,14 @@ class MNIST1D(ArrayTask):
             levels=(0.50, 0.60, 0.65) if self.half else (0.35, 0.45, 0.55),
         )
 
-    def examples(self) -> Examples:
-        return self._signals(self._labels)
-
-    def related(self) -> Mapping[str, Callable[[], Examples]]:
-        return {"other_half": partial(self._signals, range(5))} if self.half else {}
-
-    def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
-        return jitter(inputs, rng, self.shift, (2,), None, self.noise_std)
-
-    @property
-    def _labels(self) -> range:
-        return range(5, 10) if self.half else range(10)
-
-    def _signals(self, labels: range) -> Examples:
-        raw = select_classes(
-            _published(self.n_samples, self.train_fraction, self.fresh_validation), labels
-        )
+    def everything(self) -> Examples:
+        raw = _published(self.n_samples, self.train_fraction, self.fresh_validation)
         return (
             replace(raw, inputs=raw.inputs[:, _shuffled_order()]) if self.shuffle_features else raw
         )
+
+    def augment(self, inputs: Tensor, rng: Stream) -> Tensor:
+        return jitter(inputs, rng, self.shift, (2,), None, self.noise_std)
 
 
 @cache

@@ -308,7 +308,7 @@ def test_the_data_is_the_same_whenever_it_is_built(name, task, elsewhere):
 def test_the_source_has_the_same_shapes_and_other_examples(array_task):
     tasks = [array_task]
     if hasattr(array_task, "half"):
-        tasks.append(dataclasses.replace(array_task, half=True))
+        tasks += [dataclasses.replace(array_task, half=half) for half in ("lower", "upper")]
     for task, name in ((one, name) for one in tasks for name in one.sources):
         source = task.source(name)
         ours, theirs = task.spec, source.spec

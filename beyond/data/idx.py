@@ -5,13 +5,15 @@ two zeros, 8 for bytes, number of axes | their lengths, 4 bytes each, big-endian
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 
-from beyond.data.arrays import ArrayTask, Examples
+from beyond.data.arrays import Examples
+from beyond.data.halves import HalvedTask
 from beyond.data.sources import File, Source
 from beyond.errors import InputError
 from beyond.settings import settings
@@ -21,14 +23,24 @@ N_TEST = 10_000
 
 
 @settings(kw_only=True)
-class IDXTask(ArrayTask):
-    """Name what is in an image of 28x28 pixels; its files are those of the first of `DATA`."""
+class IDXTask(HalvedTask):
+    """Name what is in an image of 28x28 pixels.
+
+    Its files are those of the first of `DATA`; the others are of tasks to learn from first.
+    """
 
     VALIDATION_FRACTION: ClassVar = 1 / 12  # 5,000
 
-    def examples(self) -> Examples:
-        images, classes = published(self.DATA[0])
-        return Examples(images.astype(np.float32), classes, N_TEST, scaling="whole")
+    def everything(self) -> Examples:
+        return _examples(self.DATA[0])
+
+    def others(self) -> Mapping[str, Callable[[], Examples]]:
+        return {source.name: partial(_examples, source) for source in self.DATA[1:]}
+
+
+def _examples(source: Source) -> Examples:
+    images, classes = published(source)
+    return Examples(images.astype(np.float32), classes, N_TEST, scaling="whole")
 
 
 def files(

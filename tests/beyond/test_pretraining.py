@@ -279,7 +279,7 @@ def test_transfer_helps_with_few_shots():
 def test_the_default_source_is_the_tasks_first():
     task = catalog.load("task", "image/digits")
     assert warm("default").on(task) == warm("glyphs")
-    half = catalog.load("task", "image/digits", half=True)
+    half = catalog.load("task", "image/digits", half="upper")
     assert warm("default").on(half) == warm("other_half")
 
     class Several(Digits):

@@ -65,7 +65,7 @@ def test_the_global_generators_stay_where_they_were():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_the_source_is_the_other_classes_with_features_in_the_same_order(shuffle):
-    task = catalog.load("task", "image/mnist1d", half=True, shuffle_features=shuffle)
+    task = catalog.load("task", "image/mnist1d", half="upper", shuffle_features=shuffle)
     whole = catalog.load("task", "image/mnist1d", shuffle_features=shuffle).examples()
     assert np.array_equal(
         task.source("other_half").examples().inputs, whole.inputs[whole.targets < 5]
@@ -115,7 +115,7 @@ def test_the_generator_makes_as_many_signals_as_asked():
     task = catalog.load("task", "image/mnist1d", n_samples=600, train_fraction=0.25)
     assert [task.at([0]).size(split) for split in SPLITS] == [128, 22, 450]
     assert np.bincount(task.examples().targets).tolist() == [60] * 10
-    part = catalog.load("task", "image/mnist1d", n_samples=600, fresh_validation=50, half=True)
+    part = catalog.load("task", "image/mnist1d", n_samples=600, fresh_validation=50, half="upper")
     assert (
         part.at([0]).size("validation") + part.source("other_half").at([0]).size("validation") == 50
     )
