@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from beyond import catalog
+from beyond.run.data import published
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -104,6 +105,12 @@ def test_a_command_that_is_named_is_installed():
         *SCRIPTS,
         "beyond-backprop",
     }
+
+
+def test_the_page_of_data_names_all_that_are_published_with_their_licences():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \| .* \|$", (DOCS / "data.md").read_text(), re.M)
+    known = {source.name: source.licence for source in published().values()}
+    assert {name: licence for name, licence in rows if name in known} == known
 
 
 def shown():
