@@ -118,6 +118,32 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     report(title, competitors, sequential_rounds)
 
 
+def images(n_steps: int, batch_size: int) -> None:
+    """(f) Backpropagation with Adam through LeNet, on noise of Fashion-MNIST's shape."""
+    task = catalog.load("task", "image/fashion_mnist")
+    method, network = adam(batch_size), catalog.load("network", "lenet").build(task.spec)
+    rng, problem = Stream("step", [0]), Problem(network, task.spec)
+    batches: list[tuple[Tensor, Tensor]] = [
+        (rng.normal(batch_size, *task.spec.input_shape), rng.integers(10, batch_size))
+        for _ in range(n_steps)
+    ]
+    start = method.init(problem, network.init(Stream("init", [0])), rng)
+
+    def ours() -> None:
+        state = start
+        for inputs, targets in batches:
+            state = method.step(state, Batch(inputs, targets), problem, rng)
+
+    report(
+        f"(f) {n_steps} Adam steps of LeNet, batch {batch_size}; no peer is to be below 0.95",
+        {
+            "ours": ours,
+            "torch, channels last": peers.lenet_steps(batches, torch.channels_last),
+            "torch, channels first": peers.lenet_steps(batches, torch.contiguous_format),
+        },
+    )
+
+
 def adam(batch_size: int) -> Method:
     """Backpropagation with Adam."""
     return catalog.load("method", "backprop", batch_size=batch_size)
@@ -177,9 +203,10 @@ def main() -> None:
         "c": lambda: steps(1, 100, 128, 15),
         "d": lambda: [steps(32, 20, 128, 9), steps(128, 10, 128, 5)],
         "e": lambda: [harness(), start_up()],
+        "f": lambda: [images(4, 32), images(2, 128)],
     }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=[], help="a to e; all if none is named")
+    parser.add_argument("parts", nargs="*", default=[], help="a to f; all if none is named")
     chosen = parser.parse_args().parts or list(parts)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

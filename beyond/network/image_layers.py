@@ -7,13 +7,13 @@ width, B).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 from beyond.errors import require
 from beyond.network.layers import Convolution, Layer, Role, Shape, Weights
@@ -31,41 +31,49 @@ class Conv2d(Convolution):
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Shape]]:
-        weight, groups = weights["weight"], len(x)
-        images = _examples_first(x)
-        kernels = weight.reshape(-1, *weight.shape[2:])
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        images, groups = _laid_out(_examples_first(x), len(x)), len(x)
+        kernels = _kernels(weights["weight"], groups)
         z = F.conv2d(
             images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups
         )
-        return _examples_last(z, len(weight)), (images, tuple(weight.shape))
+        return _examples_last(z, len(weights["weight"])), (images, kernels)
 
     def carry(
         self,
         weights: Weights,
-        cache: tuple[Tensor, Shape],
+        cache: tuple[Tensor, Tensor],
         dy: Tensor,
         carrier: Tensor | None = None,
     ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
-        images, _ = cache
-        dx = conv2d_input(
-            images.shape,
-            carrier.reshape(-1, *carrier.shape[2:]),
-            _examples_first(dy),
-            self.stride,
-            self.padding,
-            groups=len(dy),
-        )
+        dx, *_ = self._back(cache[0], _kernels(carrier, len(dy)), dy, (True, False, False))
         return _examples_last(dx, len(dy))
 
-    def gradients(self, cache: tuple[Tensor, Shape], dy: Tensor) -> dict[str, Tensor]:
-        images, shape = cache
-        dz = _examples_first(dy)
-        dw = conv2d_weight(
-            images, (shape[0] * shape[1], *shape[2:]), dz, self.stride, self.padding, groups=len(dy)
+    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
+        _, *learnt = self._back(*cache, dy, (False, True, True))
+        return self._by_copy(learnt, len(dy))
+
+    def backward(
+        self, weights: Weights, cache: tuple[Tensor, Tensor], dy: Tensor, *, onward: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        kernels = _kernels(weights["weight"], len(dy))
+        dx, *learnt = self._back(cache[0], kernels, dy, (onward, True, True))
+        return (_examples_last(dx, len(dy)) if onward else dy), self._by_copy(learnt, len(dy))
+
+    def _back(
+        self, images: Tensor, kernels: Tensor, dy: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> Sequence[Tensor]:
+        """Derivatives for images, kernels and biases, of which some are wanted."""
+        pair = [self.stride] * 2, [self.padding] * 2, [1, 1]
+        return torch.ops.aten.convolution_backward(
+            _laid_out(_examples_first(dy), len(dy)),
+            *(images, kernels, [len(kernels)], *pair, False, [0, 0], len(dy), wanted),
         )
-        return {"weight": dw.view(shape), "bias": dy.sum((2, 3, 4))}
+
+    def _by_copy(self, learnt: Sequence[Tensor], n_copies: int) -> dict[str, Tensor]:
+        dw, db = (values.unflatten(0, (n_copies, self.n_out)) for values in learnt)
+        return {"weight": dw, "bias": db}
 
 
 @dataclass(frozen=True)
@@ -92,17 +100,18 @@ class MaxPool2d(Pool2d):
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, tuple[Tensor, torch.Size]]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         images = _examples_first(x)
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
-        return _examples_last(y, len(x)), (indices, images.shape)
+        return _examples_last(y, len(x)), (images, indices)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        indices, shape = cache
-        dx = F.max_unpool2d(
-            _examples_first(dy), indices, [self.size, self.size], output_size=shape[2:]
+        images, indices = cache
+        sides = [self.size, self.size]
+        dx = torch.ops.aten.max_pool2d_with_indices_backward(
+            _examples_first(dy), images, sides, sides, [0, 0], [1, 1], False, indices
         )
         return _examples_last(dx, len(dy))
 
@@ -157,6 +166,20 @@ def _image(layer: Layer, shape: Shape) -> Shape:
         len(shape) == 3,
     )
     return shape
+
+
+def _laid_out(images: Tensor, groups: int) -> Tensor:
+    """Images, or kernels, with the channels of a place together where that is faster: one group."""
+    if groups > 1:
+        return images
+    places = images.movedim(1, -1)
+    # through a vector, for torch to see by the strides that a single channel is the last axis
+    return places.flatten(1).unflatten(1, places.shape[1:]).movedim(-1, 1)
+
+
+def _kernels(weight: Tensor, groups: int) -> Tensor:
+    """Kernels (G * n_out, n_in, kernel, kernel) of all copies, as torch has groups."""
+    return _laid_out(weight.flatten(0, 1), groups)
 
 
 def _examples_first(x: Tensor) -> Tensor:

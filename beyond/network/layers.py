@@ -314,7 +314,7 @@ class ReLU(Layer):
     def carry(
         self, weights: Weights, cache: Tensor, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        return dy * (cache > 0)
+        return torch.ops.aten.threshold_backward(dy, cache, 0)  # in one pass: dy where y > 0
 
     def off(self, cache: Tensor) -> Tensor:
         return cache <= 0

@@ -101,6 +101,12 @@ FAULTS = [
     ("beyond/network/attention_layers.py", ".triu(1)", ".triu(2)"),
     ("beyond/network/attention_layers.py", "(at_shares - common)", "at_shares"),
     ("beyond/network/attention_layers.py", "at_scores.mT @ queries", "at_scores @ queries"),
+    # images of one channel as torch has them: everything behind is slower
+    (
+        "beyond/network/image_layers.py",
+        "places.flatten(1).unflatten(1, places.shape[1:]).movedim(-1, 1)",
+        "images",
+    ),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
 ]
@@ -323,6 +329,17 @@ def test_the_chain_rule_is_automatic_differentiation(layer, shape, dtype):
     if dx is not None:
         torch.testing.assert_close(layer.carry(weights, cache, dy), dx, **TOLERANCE[dtype])
     torch.testing.assert_close(layer.gradients(cache, dy), gradients, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("n_in", [1, 3])
+def test_images_of_one_network_have_the_channels_of_a_place_together(n_in):
+    layer = Conv2d(4)
+    weights, x = draw(layer, (n_in, 6, 5))
+    one = {name: weight[:1] for name, weight in weights.items()}
+    y, cache = layer.forward(one, x[:1])
+    dx, _ = layer.backward(one, cache, y)
+    for images in (y, dx) if n_in > 1 else (y,):
+        assert images.movedim(-1, 0)[:, 0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_symbols_carry_no_error():
