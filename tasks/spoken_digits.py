@@ -17,7 +17,8 @@ Splits      1,320 train, 300 validation, 300 test: of 44, 10 and 10 voices. No v
 Chance      0.10.
 Reference   Measured here: logistic regression 0.950 on the test split, and 8 of the ten human
             clips. The default network trained by backpropagation for 20 epochs reaches 1.00 on the
-            validation and 0.97 on the test split (mean of 3 seeds), and 7 to 8 of the human clips.
+            validation and 0.97 on the test split (mean of 3 seeds), and 7 to 8 of the human clips;
+            in `layout=sequence` 24 gated recurrent units reach 0.95 on the test split (one seed).
 """
 
 import hashlib
@@ -109,6 +110,11 @@ class SpokenDigits(ArrayTask):
     @property
     def classes(self) -> Sequence[str]:
         return WORDS
+
+    def told(self) -> Sequence[str]:
+        n_trained = len(VOICES) - 2 * N_HELD
+        held = f"{N_HELD} others validate, {N_HELD} test"
+        return [f"{self.spec.name}: synthetic speech, {n_trained} voices train, {held}"]
 
     def examples(self) -> Examples:
         inputs, targets = _synthetic()

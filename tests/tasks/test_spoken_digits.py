@@ -39,6 +39,12 @@ def test_no_voice_is_in_two_splits(task):
     assert set.union(*of.values()) == set(VOICES)
 
 
+def test_it_is_called_synthetic_where_it_is_shown(task):
+    told = "speech/spoken_digits: synthetic speech, 44 voices train, 10 others validate, 10 test"
+    assert task.told() == [told]
+    assert "synthetic" in type(task).__doc__.partition("\n")[0]
+
+
 def test_each_voice_says_each_word_in_three_accents(task):
     said, digits = utterances(), task.examples().targets
     assert len({(one.word, one.voice) for one in said}) == len(said) == 1920
