@@ -106,6 +106,7 @@ def test_predictions_on_the_test_rows_are_the_runs(method, run):
         ("image/digits", {"split_seed": 1}),
         ("text/languages", {}),
         ("tabular/moons", {}),
+        ("regression/surfaces", {"predicts": "distribution", "n_samples": 400}),
     ],
 )
 def test_inputs_are_scaled_and_values_unscaled_as_each_seed_learnt_it(task, settings, run):
