@@ -155,7 +155,7 @@ def lenet_steps(
     batches: list[tuple[Tensor, Tensor]], layout: torch.memory_format
 ) -> Callable[[], object]:
     """A bare torch loop with fused Adam over LeNet, on batches (1, B, 1, 28, 28)."""
-    network = nn.Sequential(
+    network: Any = nn.Sequential(
         *(nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten()),

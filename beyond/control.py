@@ -164,6 +164,9 @@ class ControlProblem(Problem):
         )
         return Batch(torch.cat(met).unsqueeze(0), lived)
 
+    def lived(self, met: Batch) -> Lived:
+        return met.targets
+
     def returns(self, act: Act, starts: Tensor) -> Tensor:
         """Returns (1, B, 1) of an episode from each start (1, B): one that has trained is judged.
 

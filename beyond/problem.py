@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from copy import copy
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from beyond.network.layers import Role
 from beyond.network.segments import Charge, Segment
 from beyond.network.trainable import Block, Buffers, Network, Tape
 from beyond.streams import Stream
+
+if TYPE_CHECKING:
+    from beyond.control import Lived
 
 SEALED = frozenset({Signal.LOSS, Signal.REWARD})  # signals whose methods never see targets
 TOLD_DERIVATIVE = frozenset(Signal) - SEALED
@@ -198,6 +202,10 @@ class Problem:
         situations that were met, and targets say what came of them (`beyond.control.Lived`).
         """
         return batch
+
+    def lived(self, met: Batch) -> Lived | None:
+        """What came of the situations, where episodes were played; None for a batch of data."""
+        return None
 
     @property
     def buffers(self) -> Buffers:

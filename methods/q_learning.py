@@ -74,7 +74,7 @@ class QLearning(Descent):
     final_epsilon: UnitInterval = 0.1
     n_decay_steps: PositiveInt = 1000
     temperature: Annotated[Positive, LogUniform(0.01, 1.0)] = 0.1
-    discount: Annotated[UnitInterval, Choice(0.9, 0.97, 0.99, 1.0)] = 0.99
+    discount: UnitInterval = 0.99
 
     def require(self, problem: Problem) -> None:
         if problem.spec.target_kind is not TargetKind.CLASSES:
@@ -91,9 +91,9 @@ class QLearning(Descent):
 
         met = problem.situations(state["params"], batch, choose, self.n_actions)
         values, tape = problem.forward(state["params"], met.inputs, rng)  # (R, B, n_outputs)
-        if isinstance(met.targets, Lived):
-            actions = met.targets.actions
-            earned = self._foreseen(met.targets, state, problem)
+        lived = problem.lived(met)
+        if lived is not None:
+            actions, earned = lived.actions, self._foreseen(lived, state, problem)
         else:
             actions = self._explore(values, self.n_actions, state["n_steps"], rng)
             earned = problem.reward(actions, met)

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from beyond.contracts import Batch, Signal
 from beyond.kits.adaptation import Adaptive, gathered, in_lanes, require_episodes, spread
+from beyond.kits.descent import stepped
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import row_numbers
 from beyond.problem import Problem
@@ -97,8 +98,7 @@ class Reptile(Adaptive):
         for minibatch in minibatches:
             outputs, tape = lanes.forward(params, minibatch.inputs)
             gradient = lanes.backward(tape, lanes.error(outputs, minibatch.targets))
-            lanes.charge(self.optimizer.flops(memory))
-            params, memory = self.optimizer.update(gradient, memory, params)
+            params, memory = stepped(self.optimizer, gradient, memory, params, lanes)
         return params
 
     def _minibatches(self, n_examples: int, n_episodes: int, rng: Stream) -> Tensor:

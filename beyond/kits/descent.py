@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method
-from beyond.kits.optimizers import Adam, Optimizer
+from beyond.kits.optimizers import Adam, Optimizer, OptimizerState
 from beyond.problem import Problem
 from beyond.settings import BatchSize, settings
 from beyond.streams import Stream
@@ -91,8 +91,7 @@ class Descent(Method[State]):
         """Let the optimizer step along a direction for what is trained."""
         params, (first, last) = state["params"], self.trained(problem)
         before = _learnt(params[:, first:last], state)
-        problem.charge(self.optimizer.flops(state["optimizer"]))
-        learnt, optimizer = self.optimizer.update(direction, state["optimizer"], before)
+        learnt, optimizer = stepped(self.optimizer, direction, state["optimizer"], before, problem)
         state = {**state, "optimizer": optimizer}
         if "extras" in state:
             learnt, state["extras"] = learnt.tensor_split([last - first], 1)
@@ -106,6 +105,14 @@ class Descent(Method[State]):
     def left_alone(self, problem: Problem) -> Sequence[str]:
         first, last = self.trained(problem)
         return [block.name for block in problem.blocks if not first <= block.start < last]
+
+
+def stepped(
+    optimizer: Optimizer, gradient: Tensor, memory: OptimizerState, params: Tensor, problem: Problem
+) -> tuple[Tensor, OptimizerState]:
+    """Let an optimizer step, and charge its products: new weights and what it remembers."""
+    problem.charge(optimizer.flops(memory))
+    return optimizer.update(gradient, memory, params)
 
 
 def _learnt(weights: Tensor, state: Mapping[str, Any]) -> Tensor:

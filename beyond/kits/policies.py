@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Signal, TargetKind
-from beyond.control import Lived
 from beyond.errors import require
 from beyond.kits.descent import Descent, State
 from beyond.problem import Problem
@@ -149,7 +148,7 @@ class Acting(Descent):
     n_actions: Annotated[PositiveInt, Choice(1, 2, 4, 8)] = 1
     entropy_bonus: Annotated[OneOrEach[NonNegative], LogUniform(1e-3, 1.0)] = 0.1
     action_std: Annotated[Positive, LogUniform(0.05, 2.0)] = 0.5
-    discount: Annotated[UnitInterval, Choice(0.9, 0.97, 0.99, 1.0)] = 0.99
+    discount: UnitInterval = 0.99
 
     def situations(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Batch:
         """What is to be acted in: the batch, or what episodes lead to by the policy's actions."""
@@ -163,8 +162,8 @@ class Acting(Descent):
         self, problem: Problem, met: Batch, policy: Softmax | Gaussian, rng: Stream
     ) -> tuple[Tensor, Earned]:
         """Actions (R, B, K, ...) in situations, and what they earned; K = 1 in episodes."""
-        if isinstance(met.targets, Lived):
-            lived = met.targets
+        lived = problem.lived(met)
+        if lived is not None:
             returns = lived.returns(self.discount)
             return lived.actions, Earned(returns, lambda: lived.others(self.discount))
         actions = policy.sample(self.n_actions, rng)

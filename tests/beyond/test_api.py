@@ -405,6 +405,7 @@ def test_settings_are_copied_without_what_was_worked_out_of_them():
             "half",
             "shift",
             "noise_std",
+            "metrics",
         }
 
 

@@ -36,6 +36,8 @@ SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
 # What the checkers advise and these environments do not follow, and why.
 # not raw pixels, and small
 STANDARDISED = "It seems that your observation", "The minimal resolution for an image"
+SEQUENCE = ("Your observation  has an unconventional shape",)  # channels in time
+SHAPES = {2: SEQUENCE, 3: STANDARDISED}
 # actions have the target's units
 UNITS = "For Box action spaces, we recommend", "We recommend you to use a symmetric"
 
@@ -77,7 +79,7 @@ def test_the_examples_are_those_of_the_repetitions_split():
 def test_every_task_passes_the_checkers(check, task, load_task):
     load_task(task)
     env = gymnasium.make(environment(task)).unwrapped
-    expected = STANDARDISED if len(env.observation_space.shape) == 3 else ()
+    expected = SHAPES.get(len(env.observation_space.shape), ())
     expected += UNITS if isinstance(env.action_space, Box) else ()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -97,6 +99,8 @@ def test_spaces_hold_every_example_and_follow_the_specification(task, load_task)
         assert env.observation_space == MultiDiscrete(np.full(spec.input_shape, spec.n_symbols))
     if spec.target_kind is TargetKind.CLASSES:
         assert env.action_space == Discrete(spec.n_outputs)
+    elif spec.target_kind is TargetKind.DISTRIBUTIONS:
+        assert env.action_space.shape == (spec.n_outputs,)
     else:
         targets = examples(task, "train")[1]
         assert all(target in env.action_space for target in targets)

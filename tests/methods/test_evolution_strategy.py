@@ -49,6 +49,7 @@ def linear(slope, transform=lambda loss: loss):
     return SimpleNamespace(
         n_weights=len(slope),
         blocks=(block,),
+        matrices=(),
         population_loss=lambda population, _: transform((population * slope).sum(-1)),
         matmul=torch.matmul,
     )

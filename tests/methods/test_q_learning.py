@@ -63,7 +63,7 @@ def test_values_become_the_mean_reward_of_each_action(exploration, make_problem,
         "temperature": 1.0,
     }
     method = QLearning(SGD(learning_rate=0.1), n_actions=200, **explored)
-    given = make_problem(method, batch_size=3, network=MLP(hidden=()), half=True)
+    given = make_problem(method, batch_size=3, network=MLP(hidden=()), half="upper")
     inputs = Stream("inputs", [0, 1]).normal(3, *given.task.spec.input_shape)
     labels = torch.tensor(
         [[0] * 10, [0, 0, 0, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 3, 3, 3, 4, 4, 4]]

@@ -47,7 +47,7 @@ FAULTS = [
     ),
 ]
 # five classes: few enough to enumerate
-CLASSES = {"task": "image/digits", "half": True}
+CLASSES = {"task": "image/digits", "half": "upper"}
 VALUES = {"task": "regression/diabetes"}
 N_INPUTS = 2
 
