@@ -155,12 +155,12 @@ def lenet_steps(
     batches: list[tuple[Tensor, Tensor]], layout: torch.memory_format
 ) -> Callable[[], object]:
     """A bare torch loop with fused Adam over LeNet, on batches (1, B, 1, 28, 28)."""
-    network: Any = nn.Sequential(
+    network = nn.Sequential(
         *(nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten()),
         *(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
-    ).to(memory_format=layout)
+    ).to(memory_format=layout)  # pyright: ignore[reportCallIssue]  as torch documents it
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     visits = [(x[0].contiguous(memory_format=layout), y[0]) for x, y in batches]
 
