@@ -148,7 +148,10 @@ def verdicts(name, runs, sources):
     }
 
 
-@pytest.mark.parametrize("name", ["feedback_alignment", "equilibrium_propagation"])
+@pytest.mark.parametrize(
+    "name",
+    ["feedback_alignment", pytest.param("equilibrium_propagation", marks=pytest.mark.slow)],
+)
 def test_every_claim_of_the_fast_form_holds(name, tmp_path):
     with copied() as sources:
         assert set(verdicts(name, tmp_path, sources).values()) <= GOOD
