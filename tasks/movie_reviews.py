@@ -14,7 +14,9 @@ Splits      7,423 train, 1,590 validation, 1,590 test, stratified by class.
 Chance      0.506; R2 = 0.
 Reference   Measured here at `split_seed=0`, on the test split: logistic regression on TF-IDF of
             words 0.772; ridge regression on that of words and pairs R2 = 0.46. The default network
-            trained by backpropagation for 10 epochs reaches 0.748, and R2 = 0.34.
+            trained by backpropagation for 10 epochs reaches 0.748, and R2 = 0.34. With seeds 0 and
+            1, each with its split, after 6 epochs: `text_cnn` 0.747, `gru` and `lstm` of 32 units
+            with `readout=mean` 0.751 and 0.754.
 """
 
 from functools import cache

@@ -16,7 +16,8 @@ class TextCNN(Layered):
     """Maps of windows of several widths, each map's largest value over time, a linear read-out.
 
     CNN-rand of Kim, 2014 (arXiv 1408.5882), which has 300 features and 100 maps of each width, and
-    bounds the norm of the read-out's weights.
+    bounds the norm of the read-out's weights. Small initial weights, as its: those of "he" make
+    features of a symbol so large that few of them are learnt.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class TextCNN(Layered):
     activation: Activation = "relu"
     dropout: OneOrEach[BelowOne] = 0.5
     embedding: PositiveInt = 32
-    initialisation: InitialisationName = "he"
+    initialisation: InitialisationName = "gaussian"
     init_std: Positive = 0.1
 
     def __post_init__(self) -> None:
