@@ -45,8 +45,12 @@ class Outcomes:
 
 
 def recorded(tables: Tables) -> Iterator[tuple[str, Frame]]:
-    """Give each task that has predictions with those of its finished replicas, as scores count."""
-    finished = tables.predictions[tables.predictions["status"] == "finished"]
+    """Give each task that has predictions with those of its finished replicas, as scores count.
+
+    An episode that was played has a return, and no target that it could miss: it is none of them.
+    """
+    found = tables.predictions
+    finished = found[(found["status"] == "finished") & found["target"].notna()]
     for task in tables.tasks:
         predictions = finished[finished["task"] == task]
         if len(predictions):

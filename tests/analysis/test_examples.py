@@ -16,6 +16,7 @@ FAULTS = [
         "if len(np.unique(place)) > len(place)",
     ),
     ("analysis/examples.py", '== "finished"', '!= "skipped"'),
+    ("analysis/examples.py", ' & found["target"].notna()', ""),
     ("analysis/examples.py", "mean(errors) == 0)", "1.0)"),
     ("analysis/examples.py", "scores = density.sum(-1)", "scores = np.exp(density.sum(-1))"),
 ]
@@ -49,6 +50,14 @@ def test_the_score_of_a_predicted_distribution_is_its_log_density(study):
     for seed, replica in table.groupby("seed"):
         scores = found.scores[0, found.seeds.tolist().index(seed)]
         assert np.nanmean(scores) == pytest.approx(replica["log_density"].mean(), rel=1e-5)
+
+
+def test_returns_of_episodes_miss_no_target(study):
+    table = study.predict(study.cell("genetic", "regression/friedman"))
+    (path,) = study.folder.glob("*/predictions.parquet")
+    table.assign(target=np.float32(np.nan)).to_parquet(path, index=False)
+    assert len(load(study.folder).predictions)
+    assert list(recorded(load(study.folder))) == []
 
 
 def test_the_score_of_a_replica_is_the_mean_over_its_examples(study):
