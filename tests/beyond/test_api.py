@@ -561,7 +561,7 @@ def test_where_a_worker_is_killed_the_others_go_on_and_it_is_tried_again(script,
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_ctrl_c_leaves_states_and_the_same_call_goes_on(n_jobs, script, tmp_path):
-    started = script(40, n_jobs)
+    started = script(150, n_jobs)
     deadline = time.monotonic() + 600
     while sum("spent" in log.read_text() for log in tmp_path.glob("runs/adhoc/*/log.txt")) < n_jobs:
         assert time.monotonic() < deadline
@@ -573,7 +573,7 @@ def test_ctrl_c_leaves_states_and_the_same_call_goes_on(n_jobs, script, tmp_path
     assert "the same call goes on" in told
     begun = [path.parent for path in tmp_path.glob("runs/*/*/state.pt")]
     assert len(begun) == n_jobs
-    out, told = script(40, n_jobs).communicate(timeout=600)
+    out, told = script(150, n_jobs).communicate(timeout=600)
     assert out == "finished finished\n"
     for folder in begun:
         log = (folder / "log.txt").read_text().splitlines()
