@@ -117,10 +117,7 @@ class ControlProblem(Problem):
             shown = observations.unflatten(0, (len(weights), n_starts))
             playing = alive.view(len(weights), n_starts).any(1)
             outputs = self._network.outputs(weights[playing], shown[playing])
-            actions = greedy(kind, outputs)
-            whole = actions.new_zeros(len(weights), *actions.shape[1:])
-            whole[playing] = actions
-            return whole.flatten(0, 1)
+            return spread(greedy(kind, outputs), playing).flatten(0, 1)
 
         lanes = starts.unsqueeze(1).expand(-1, n_candidates, -1).flatten()
         returns = torch.zeros(len(lanes), device=population.device)
@@ -140,10 +137,7 @@ class ControlProblem(Problem):
 
         def act(observations: Tensor, alive: Tensor) -> Tensor:
             outputs = self._network.outputs(params, observations[alive].unsqueeze(0))
-            chosen = choose(outputs)[0, :, 0]
-            whole = chosen.new_zeros(len(alive), *chosen.shape[1:])
-            whole[alive] = chosen
-            return whole
+            return spread(choose(outputs)[0, :, 0], alive)
 
         met, taken, rewards, alive, following, terminated = [], [], [], [], [], []
         for moment in self._played(lanes, act, forward=True):
@@ -209,6 +203,13 @@ class ControlProblem(Problem):
 def greedy(kind: TargetKind, outputs: Tensor) -> Tensor:
     """Action for each of outputs (..., n_outputs): the one of largest output, or the outputs."""
     return outputs.argmax(-1) if kind is TargetKind.CLASSES else outputs
+
+
+def spread(actions: Tensor, chosen: Tensor) -> Tensor:
+    """Actions of all, (L, ...), from those of the ones that are `chosen`, (L,); zeros elsewhere."""
+    whole = actions.new_zeros(len(chosen), *actions.shape[1:])
+    whole[chosen] = actions
+    return whole
 
 
 def door(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from beyond.contracts import Batch, Method, Splits, Task
-from beyond.control import ControlProblem, door, greedy
+from beyond.control import ControlProblem, door, greedy, spread
 from beyond.hardware import within_memory
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
@@ -157,10 +157,8 @@ class Evaluation:
 
         def act(observations: Tensor, alive: Tensor) -> Tensor:
             shown = Batch(observations[alive].unsqueeze(0), None)
-            (chosen,) = greedy(kind, method.predict(state, problem, shown))
-            whole = chosen.new_zeros(len(alive), *chosen.shape[1:])
-            whole[alive] = chosen
-            return whole
+            (actions,) = greedy(kind, method.predict(state, problem, shown))
+            return spread(actions, alive)
 
         return problem.returns(act, batch.targets)
 
