@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from beyond.contracts import TaskSpec
 from beyond.network.layers import Layer
-from beyond.network.parts import (
-    InitialisationName,
-    Layered,
-    Readout,
-    read_out,
-    sequence_entry,
-)
+from beyond.network.parts import Recurrent
 from beyond.network.recurrent_layers import LSTM
-from beyond.settings import Positive, PositiveInt, settings
+from beyond.settings import settings
 
 
 @settings
-class LongShortTerm(Layered):
-    """Units with a memory cell and three gates, then a linear read-out of their states.
+class LongShortTerm(Recurrent):
+    """Units with a memory cell and three gates, then a linear read-out of their states."""
 
-    All of a recurrent layer's weights take its number of units for their fan.
-
-    Parameters
-    ----------
-    hidden : int, >= 1
-        Units in each direction.
-    bidirectional : bool
-        Whether as many units read the sequence from its end.
-    readout : {"all", "last", "mean", "max"}
-        What is read of the states: those at every time, the ones that each direction ends with, or
-        each unit's mean or largest over time.
-    embedding : int, >= 1
-        Features per symbol, where inputs are symbols.
-    """
-
-    hidden: PositiveInt = 32
-    bidirectional: bool = False
-    readout: Readout = "last"
-    embedding: PositiveInt = 8
-    initialisation: InitialisationName = "uniform"
-    init_std: Positive = 0.1
+    KIND: ClassVar = "lstm"
 
     @property
-    def name(self) -> str:
-        """`lstm-32`."""
-        return f"lstm-{self.hidden}"
-
-    def stack(self, spec: TaskSpec) -> list[Layer]:
-        return [
-            *sequence_entry(spec, self.embedding),
-            LSTM(self.hidden, self.bidirectional),
-            *read_out(self.readout, spec.n_outputs, self.bidirectional),
-        ]
+    def units(self) -> Layer:
+        return LSTM(self.hidden, self.bidirectional)
 
 
 # to a rule it is what `gru` is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
 from beyond.errors import require
@@ -26,7 +26,7 @@ from beyond.network.sequence_layers import (
     MeanOverTime,
     Places,
 )
-from beyond.settings import OneOf
+from beyond.settings import OneOf, Positive, PositiveInt, settings
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
@@ -70,6 +70,52 @@ class Layered(ABC):
             f"inputs of {self.name}", "numbers, as its first layer embeds none", "symbols", embedded
         )
         return LayeredNetwork(layers, spec.input_shape, drawn)
+
+
+@settings
+class Recurrent(Layered):
+    """Recurrent units, then a linear read-out of their states.
+
+    All of a recurrent layer's weights take its number of units for their fan.
+
+    Parameters
+    ----------
+    hidden : int, >= 1
+        Units in each direction.
+    bidirectional : bool
+        Whether as many units read the sequence from its end.
+    readout : {"all", "last", "mean", "max"}
+        What is read of the states: those at every time, the ones that each direction ends with, or
+        each unit's mean or largest over time.
+    embedding : int, >= 1
+        Features per symbol, where inputs are symbols.
+    """
+
+    KIND: ClassVar[str]
+
+    hidden: PositiveInt = 32
+    bidirectional: bool = False
+    readout: Readout = "last"
+    embedding: PositiveInt = 8
+    initialisation: InitialisationName = "uniform"
+    init_std: Positive = 0.1
+
+    @property
+    def name(self) -> str:
+        """`gru-6`: the kind of units, and how many."""
+        return f"{self.KIND}-{self.hidden}"
+
+    @property
+    @abstractmethod
+    def units(self) -> Layer:
+        """The recurrent layer."""
+
+    def stack(self, spec: TaskSpec) -> list[Layer]:
+        return [
+            *sequence_entry(spec, self.embedding),
+            self.units,
+            *read_out(self.readout, spec.n_outputs, self.bidirectional),
+        ]
 
 
 def vector_entry(spec: TaskSpec, embedding: int) -> list[Layer]:
