@@ -127,8 +127,10 @@ def train(
         run = _Run(setup, stop)
         if snapshot is not None:
             run.restore(snapshot)
-        if not run.started:
-            yield from run.start()
+        begins = not run.started
+        yield from run.start()
+        run.warm_up()  # a step that is refused comes before any row
+        if begins:
             yield run.checkpoint(0)
         for index in run.advance():
             yield run.checkpoint(index)
@@ -230,7 +232,12 @@ class _Run:
         return self.training.state is not None and self.pretraining.done
 
     def start(self) -> Iterator[Progress]:
-        """Let the method start from the shared initial weights, or from what they learn first."""
+        """Let the method start from the shared initial weights, or from what they learn first.
+
+        One that goes on has started.
+        """
+        if self.started:
+            return
         setup, training, pretraining = self.setup, self.training, self.pretraining
         drawn = setup.network.init(Stream("init", setup.seeds))
         initial = drawn.to(setup.hardware.place, setup.hardware.dtype)
@@ -257,13 +264,15 @@ class _Run:
         """Whether there is something left to spend, and it would change anything."""
         return self.selection.going and not self.training.done
 
+    def warm_up(self) -> None:
+        """Take the next step for trial, where there is one."""
+        if self.under_way:
+            self.training.warm_up()
+
     def advance(self) -> Iterator[int]:
         """Step; yield how many points of the grid are passed when that grows, and at the end."""
         training = self.training
         reason = "the method was done before its first step"
-        if self.under_way:
-            self.pause()
-            training.warm_up()
         while self.under_way and not training.late:
             self.pause()
             refused = training.advance()

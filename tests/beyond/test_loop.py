@@ -62,8 +62,15 @@ FAULTS = [
     ),
     (
         "beyond/run/loop.py",
-        "            self.pause()\n            training.warm_up()",
+        "            self.training.warm_up()",
         "            pass",
+    ),
+    # rows come before what only the first step refuses
+    (
+        "beyond/run/loop.py",
+        "        run.warm_up()  # a step that is refused comes before any row\n"
+        "        if begins:\n            yield run.checkpoint(0)\n",
+        "        if begins:\n            yield run.checkpoint(0)\n        run.warm_up()\n",
     ),
     # goes on with the batches after those that it was to see again; with the first of what was
     # looked up, for ever
@@ -287,6 +294,16 @@ class Unable(Descent):
 
 class Misconfigured(Descent):
     def init(self, problem, params, rng):
+        raise InputError("n_hands must be > 0, got 0")
+
+
+class UnableToStep(Descent):
+    def step(self, state, batch, problem, rng):
+        raise UnsupportedError("no hands")
+
+
+class MisconfiguredInStep(Descent):
+    def step(self, state, batch, problem, rng):
         raise InputError("n_hands must be > 0, got 0")
 
 
@@ -694,6 +711,13 @@ def test_a_fault_before_the_first_step_is_a_row_too():
 def test_what_cannot_serve_or_is_out_of_range_raises(kind, error):
     with pytest.raises(error, match="hands"):
         run(setup(kind()))
+
+
+@pytest.mark.parametrize("kind", [UnableToStep, MisconfiguredInStep])
+def test_what_only_the_first_step_refuses_has_no_row(kind):
+    told = train(setup(kind()))
+    with pytest.raises((UnsupportedError, InputError), match="hands"):
+        next(told)
 
 
 def test_a_skipped_method_has_a_row_a_seed_and_a_reason():
