@@ -17,8 +17,17 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             trained by backpropagation for 10 epochs reaches 0.748, and R2 = 0.34. With seeds 0 and
             1, each with its split, after 6 epochs: `text_cnn` 0.747, `gru` and `lstm` of 32 units
             with `readout=mean` 0.751 and 0.754.
+
+Source task `class` for `target=rating`: whether each of the same sentences is rated above 0, as the
+            number 1 or 0, by least squares. It is split as the ratings are, and learns from their
+            whole training part, also where `train_size` keeps few ratings of it: no sentence that
+            validates or tests is read before. Words have the symbols that the ratings' task gives
+            them. Measured here, the test R2 of `fine_tuning` and of `backprop`, mean of seeds 0 to
+            2 after 10 epochs: of 100 ratings 0.12 and -0.03, of 500 0.26 and 0.00, of all 0.34 and
+            0.39.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -26,6 +35,7 @@ import numpy as np
 
 from beyond.architectures.bag import Bag
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.data.arrays import Examples
 from beyond.data.sources import File, Source
 from beyond.data.words import Texts, WordsTask
 from beyond.settings import settings
@@ -82,7 +92,20 @@ class MovieReviews(WordsTask):
 
     def texts(self) -> tuple[Texts, np.ndarray]:
         texts, ratings = _rated()
-        return texts, (ratings > 0).astype(np.int64) if self.target == "class" else ratings[:, None]
+        return texts, _good(ratings) if self.target == "class" else ratings[:, None]
+
+    def related(self) -> Mapping[str, Callable[[], Examples]]:
+        return {} if self.target == "class" else {"class": self._classes}
+
+    def _classes(self) -> Examples:
+        """All rows in their order, so that they are split alike, with the class as a value."""
+        texts, ratings = _rated()
+        return self.encoded(texts, _good(ratings)[:, None].astype(float), self.train_size)
+
+
+def _good(ratings: np.ndarray) -> np.ndarray:
+    """Class of each rating."""
+    return (ratings > 0).astype(np.int64)
 
 
 @cache

@@ -93,11 +93,14 @@ class Symbols(Column):
         Entries of the alphabet, with NOTHING and UNKNOWN.
     rare, most : int
         See the head of this file.
+    n_read : int, optional
+        Words are learnt from so many of the training rows, the first ones; None: from all.
     """
 
     n_places: int
     rare: int
     most: int
+    n_read: int | None = None
 
     @property
     def known(self) -> np.ndarray:
@@ -106,7 +109,7 @@ class Symbols(Column):
 
     def fitted(self, rows: Tensor, scaling: Scaling, shared: bool) -> Served:
         """As each replica reads them that has read its training rows (S, n)."""
-        read = torch.stack([self._read(self.values[part]) for part in rows])
+        read = torch.stack([self._read(self.values[part[: self.n_read]]) for part in rows])
         return Read(self.values, symbols=read)
 
     def _read(self, values: Tensor) -> Tensor:

@@ -44,9 +44,13 @@ class WordsTask(ArrayTask):
 
     def examples(self) -> Examples:
         texts, targets = self.texts()
+        return self.encoded(texts, targets)
+
+    def encoded(self, texts: Texts, targets: np.ndarray, n_read: int | None = None) -> Examples:
+        """Return texts with their targets; of training rows, the first `n_read` teach words."""
         encoded, kept = _encoded(texts, self.length)
         values = torch.from_numpy(encoded.values[kept])
-        symbols = Symbols(values, FIRST + len(encoded.alphabet), self.rare, self.most)
+        symbols = Symbols(values, FIRST + len(encoded.alphabet), self.rare, self.most, n_read)
         return Examples(values.numpy(), targets[kept], scaling="none", column=symbols)
 
     def encode(self, inputs: Sequence[str]) -> np.ndarray:

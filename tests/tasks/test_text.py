@@ -22,7 +22,11 @@ FAULTS = [
     ("beyond/data/texts.py", "FIRST + min(how.most, n_known),", "FIRST + how.most,"),
     ("beyond/data/texts.py", "for word in text[:length])", "for word in text)"),
     # the vocabulary is that of all texts
-    ("beyond/data/texts.py", "self._read(self.values[part]) for", "self._read(self.values) for"),
+    (
+        "beyond/data/texts.py",
+        "self._read(self.values[part[: self.n_read]]) for",
+        "self._read(self.values) for",
+    ),
     # every replica reads as the first does
     (
         "beyond/data/texts.py",
