@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from math import ceil, floor, log10
 from pathlib import Path
 from secrets import token_hex
@@ -28,26 +27,14 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from analysis.looks import INK, Look
 from analysis.report_tables import folded
 from analysis.statistics import Array
 from analysis.trajectories import Band
 
 WIDTH = 10.0  # inches; a report shows them as 1000 pixels
 DPI = 130
-INK, FAINT = "#222222", "#666666"
-BACKGROUND = "#bbbbbb"  # of what is drawn for comparison; no arm is grey
-# Seaborn's "colorblind" without grey, brown and the two that are too pale for thin lines on white,
-# and with a darker vermilion; indigo and wine are dark instead, so that all stay apart in every
-# kind of colour blindness.
-_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#c44200", "#cc78bc", "#301a75", "#56b4e9", "#6e1330")
-_LINES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (1.2, 1.2)),
-    (0, (5, 1.5, 1.2, 1.5)),
-    (0, (8, 2, 1, 1.5, 1, 1.5)),
-)
-_MARKERS = "osD^vP<>p"  # 9 of one size, so that colour and marker together repeat after 8 x 9
+FAINT = "#666666"
 LINE_HEIGHT = 0.165  # inches, of the small text
 _LETTER = 0.073  # inches, mean width of a letter of the small text
 _STYLE: dict[Any, Any] = {
@@ -64,24 +51,6 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "beyond",
     "svg.fonttype": "none",
 }
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an arm is drawn, in every figure of a report."""
-
-    colour: str
-    line: Any
-    marker: str
-
-
-def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Give each arm a look: colour and line are distinct for 40 arms, colour and marker for 72."""
-    n = len(_COLOURS)
-    return {
-        arm: Look(_COLOURS[i % n], _LINES[i // n % len(_LINES)], _MARKERS[i % len(_MARKERS)])
-        for i, arm in enumerate(arms)
-    }
 
 
 @contextmanager
@@ -216,17 +185,14 @@ def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) 
 def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int] = ()) -> None:
     """Draw a mean, marks at some points, and a cross where a replica was lost, then faint."""
     if len(x) == 1:
-        axes.plot(x, band.mean, color=look.colour, marker=look.marker or "o", ms=6, ls="")
+        axes.plot(x, band.mean, **look.mark(6), ls="")
         return
     line = {"color": look.colour, "ls": look.line, "lw": 1.4}
     whole = band.lost == 0
     axes.plot(
         x[whole],
         band.mean[whole],
-        **line,
-        marker=look.marker,
-        ms=4,
-        mew=0.3,
+        **look.mark(4) | line,
         markevery=list(marked),
     )
     if not whole.all():

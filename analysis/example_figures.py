@@ -14,7 +14,8 @@ from matplotlib.textpath import TextPath
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from analysis.canvas import FAINT, INK, WIDTH, Look, draw_ticks, ink, panels, wrapped
+from analysis.canvas import FAINT, WIDTH, draw_ticks, ink, panels, wrapped
+from analysis.looks import INK, Look
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame
 from analysis.training_figures import Picture

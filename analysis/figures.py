@@ -14,8 +14,9 @@ from analysis import canvas
 from analysis import example_figures as examples
 from analysis import result_figures as results
 from analysis import training_figures as training
-from analysis.canvas import Look, save
-from analysis.tables import TableError, Tables
+from analysis.canvas import save
+from analysis.looks import Look, looks
+from analysis.tables import TableError
 from analysis.training_figures import Picture
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def draw(study: Study, folder: Path) -> list[Drawn]:
             )
             drawn.append(Drawn(task, picture.name, picture.alt, png, paths))
 
-    looks = canvas.looks(_neighbours(study.tables))
+    look = looks(study.tables.runs)
     with canvas.style():
         keep("", results.overview(study.summary()))
         for task in study.tasks:
             for figure in FIGURES.values():
-                keep(task, figure(study, task, looks))
+                keep(task, figure(study, task, look))
     return drawn
 
 
@@ -145,8 +146,8 @@ class Plots:
 
     def _of_task(self, name: str, task: str | None) -> list[Axes]:
         chosen = self._study.task(task)
-        looks = canvas.looks(_neighbours(self._study.tables))
-        return self._shown(lambda: FIGURES[name](self._study, chosen, looks), f"{name} of {chosen}")
+        look = looks(self._study.tables.runs)
+        return self._shown(lambda: FIGURES[name](self._study, chosen, look), f"{name} of {chosen}")
 
     def _shown(self, figure: Callable[[], Picture | None], what: str) -> list[Axes]:
         with canvas.style(), canvas.by_pyplot():
@@ -154,21 +155,6 @@ class Plots:
         if picture is None:
             raise TableError(f"there is nothing to draw for {what}")
         return picture.figure.axes
-
-
-def _neighbours(tables: Tables) -> list[str]:
-    """Order arms so that those that may share a panel stand together: their colours differ.
-
-    Those that were skipped on every task are last: they are drawn nowhere.
-    """
-    skipped = tables.runs["status"] == "skipped"
-    arms = (
-        tables.runs.assign(skipped=skipped)
-        .groupby("arm")
-        .agg(skipped=("skipped", "all"), signal=("signal", "first"))
-    )
-    order = ["skipped", "signal", "arm"] if len(arms) > training.MANY else ["skipped", "arm"]
-    return [str(arm) for arm in arms.sort_values(order).index]
 
 
 def _slug(name: str) -> str:

@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from analysis import canvas
-from analysis.canvas import INK, looks, panels, save, style
+from analysis.canvas import panels, save, style
 from analysis.claims import NotRunError, evaluate
+from analysis.looks import INK, distinct
 from analysis.statistics import INTERVAL, mean_interval
 
 
@@ -36,7 +37,7 @@ def draw(
 
 def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
     """Quantities against a number or a name: marks with intervals measured, crosses not."""
-    look_of = looks([series["name"] for series in spec["series"]])
+    look_of = distinct([series["name"] for series in spec["series"]])
     entries = [
         (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name)
         for name, look in look_of.items()
@@ -90,7 +91,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
 
 def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
     """How values scatter over seeds, as a density, and the normal law that they should follow."""
-    look_of = looks([series["name"] for series in spec["series"]])
+    look_of = distinct([series["name"] for series in spec["series"]])
     entries = [
         (Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in look_of.items()
     ]

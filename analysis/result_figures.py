@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -12,11 +13,9 @@ from matplotlib.axes import Axes
 
 from analysis.canvas import (
     FAINT,
-    INK,
     LINE_HEIGHT,
     WIDTH,
     CostAxis,
-    Look,
     draw_ticks,
     ink,
     off_axis,
@@ -25,6 +24,7 @@ from analysis.canvas import (
     score_ticks,
     wrapped,
 )
+from analysis.looks import INK, Look
 from analysis.report_tables import interval, ranks, score_text
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better, several
@@ -74,10 +74,10 @@ def final_scores(
         heights = _spread(place, len(order))[replica["seed"].map(order).to_numpy(int)]
         for panel in axes if arm in better else axes[:1]:
             for chosen, mark in (
-                (finished, {"marker": looks[arm].marker, "ms": 4.5, "mew": 0}),
-                (~finished, {"marker": "x", "ms": 6, "mew": 1.6}),
+                (finished, looks[arm].mark(4)),
+                (~finished, {"color": colour, "marker": "x", "ms": 6, "mew": 1.6}),
             ):
-                panel.plot(values[arm][chosen], heights[chosen], color=colour, ls="", **mark)
+                panel.plot(values[arm][chosen], heights[chosen], ls="", **mark)
             panel.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)
             panel.plot(mean, place, marker="|", ms=11, mew=2, color=INK, zorder=3)
         text = f"{interval(mean, low, high)}   {'-' if np.isnan(first) else rank}"
@@ -168,10 +168,9 @@ def _draw_costs(
     panel.axvspan(axis.high + 0.06 * axis.decades, axis.right, color="#eeeeee", lw=0, zorder=0)
     for place, (arm, values) in enumerate(costs.items()):
         hit, heights, look = np.isfinite(values), _spread(place, len(values)), looks[arm]
-        mark = {"marker": look.marker, "ms": 4, "ls": "", "color": look.colour}
-        panel.plot(axis.place(values[hit]), heights[hit], mew=0, **mark)
+        panel.plot(axis.place(values[hit]), heights[hit], ls="", **look.mark(4))
         if not hit.all():
-            panel.plot(lane, place, mfc="none", **mark)
+            panel.plot(lane, place, ls="", **replace(look, filling="none").mark(4))
     known = np.isfinite(medians)
     panel.plot(
         axis.place(medians[known]),

@@ -129,7 +129,7 @@ class Tables:
     @property
     def tasks(self) -> list[str]:
         """Names, sorted; numbers in them by their size."""
-        return sorted(self.runs["task"].unique(), key=_with_numbers)
+        return sorted(self.runs["task"].unique(), key=with_numbers)
 
     @property
     def arms(self) -> list[str]:
@@ -459,7 +459,7 @@ def _settings(variant: str) -> list[str]:
     return [part for part in re.split(r", (?![^\[({]*[\])}])", variant) if part]
 
 
-def _with_numbers(name: str) -> list[str | float]:
+def with_numbers(name: str) -> list[str | float]:
     """Sort `a, 100 steps` after `a, 20 steps`: texts and numbers take turns."""
     parts = re.split(r"((?:(?<==)-)?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", name)
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]

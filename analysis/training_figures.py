@@ -16,17 +16,15 @@ from matplotlib.patches import Patch
 
 from analysis import canvas
 from analysis.canvas import (
-    BACKGROUND,
     FAINT,
-    INK,
     CostAxis,
-    Look,
     draw_band,
     draw_bars,
     draw_mean,
     panels,
     short,
 )
+from analysis.looks import INK, SIGNALS, Look
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame, Tables
 from analysis.trajectories import (
@@ -53,14 +51,7 @@ MANY = 12  # arms that one panel can show
 ASIDE = 0.05, 0.3  # of a doubling: between the bars of two arms, and of all, at most
 FEWEST_APART = 5  # points of one arm between two of its bars
 _BARS = "Bar, at every mark"
-_BACKGROUND = Look(BACKGROUND, "-", "")
-_SIGNALS = {
-    "gradient": "the gradient",
-    "error": "the error at the outputs",
-    "targets": "the targets",
-    "loss": "losses alone",
-    "reward": "rewards alone",
-}
+_BACKGROUND = Look(INK, "-", "")
 
 
 @dataclass(frozen=True)
@@ -320,10 +311,10 @@ def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, l
         return [("", arms, "")]
     runs = tables.runs[tables.runs["task"] == task]
     signal = dict(zip(runs["arm"], runs["signal"], strict=True))
-    told = sorted(set(signal.values()), key=lambda name: ([*_SIGNALS, name].index(name), name))
+    told = sorted(set(signal.values()), key=lambda name: ([*SIGNALS, name].index(name), name))
     groups = {name: [arm for arm in arms if signal[arm] == name] for name in told}
     return [
-        (f"told {_SIGNALS.get(name, name)}", members, "" if "backprop" in members else "backprop")
+        (f"told {SIGNALS.get(name, name)}", members, "" if "backprop" in members else "backprop")
         for name, members in groups.items()
         if members
     ]
@@ -348,7 +339,7 @@ def _rows(
         return figure, [axes]
     note += "\nA row for the arms that are told the same signal."
     if any(background for *_, background in crowds):
-        note += " Grey: backprop's mean, for comparison."
+        note += " Black: backprop's mean, for comparison."
     figure, axes = panels(
         n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout
     )
@@ -425,7 +416,7 @@ def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band")
 
 def _legend(looks: dict[str, Look], arms: Iterable[str]) -> list[tuple[Any, str]]:
     return [
-        (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=4.5), arm)
+        (Line2D([], [], ls=look.line, **look.mark(4.5)), arm)
         for arm, look in ((arm, looks[arm]) for arm in arms)
     ]
 

@@ -17,6 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis import canvas
+from analysis.looks import CONTROL, INK
 from beyond.catalog import CONF, read
 from beyond.installed import imported
 from beyond.run.choices import meanings
@@ -125,8 +126,8 @@ def standing(name: str) -> str:
         for axes, (task, rows) in zip(panels, tasks.items(), strict=True):
             arms = _by(rows, "arm")
             others = [float(row["mean"]) for row in rows]
-            axes.plot(others, [0] * len(others), "|", color=canvas.BACKGROUND, markersize=14)
-            for arm, colour, height in (("backprop", canvas.INK, -0.4), (name, "#c44200", 0.4)):
+            axes.plot(others, [0] * len(others), "|", color=CONTROL, markersize=14)
+            for arm, colour, height in (("backprop", INK, -0.4), (name, "#c44200", 0.4)):
                 mean, low, high = (float(arms[arm][0][key]) for key in ("mean", "low", "high"))
                 axes.plot([low, high], [height, height], color=colour, linewidth=2)
                 axes.plot(mean, height, "|", color=colour, markersize=10, markeredgewidth=2.5)

@@ -103,7 +103,10 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["method=backprp"], "unknown method 'backprp'; known: backprop, actor_critic, "),
         (["keep_weigths=true"], "unknown key 'keep_weigths'; known: keep_weights, baseline, "),
         (["task=nope"], "unknown task 'nope'; known: arrays, control/acrobot, "),
-        (["+study=nope"], "unknown study 'nope'; known: comparison, coverage, everything, fields, quick"),
+        (
+            ["+study=nope"],
+            "unknown study 'nope'; known: comparison, coverage, everything, fields, quick",
+        ),
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
         (["method=null"], "method must be one of actor_critic, "),

@@ -6,8 +6,8 @@ from sklearn.metrics import cohen_kappa_score, recall_score
 
 from analysis import example_columns as shown
 from analysis import example_figures as figures
-from analysis.canvas import looks
 from analysis.example_tables import example_tables
+from analysis.looks import distinct as looks
 from analysis.tables import load
 
 FAULTS = [

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.spatial.distance import pdist
 
-from analysis import canvas, figures
+from analysis import canvas
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.figures import _slug
+from analysis.looks import INK, Look, distinct
+from analysis.looks import looks as looks_of
 from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import load
@@ -23,10 +24,8 @@ FAULTS = [
     ("analysis/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
     ("analysis/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
-    ("analysis/canvas.py", '"#6e1330")', '"#ca9161")'),
     ("analysis/canvas.py", "(luminance + 0.05) > (luminance", "(luminance + 0.2) > (luminance"),
     ("analysis/canvas.py", "> inch * _apart(name, known)", "> 0"),
-    ("analysis/figures.py", '("skipped", "all")', '("skipped", "any")'),
     ("analysis/result_figures.py", "plot([low, high]", "plot([mean, high]"),
     ("analysis/result_figures.py", "for arm in arms), ends]", "for arm in arms)]"),
     ("analysis/training_figures.py", "(band.low < limits[0])", "(band.high < limits[0])"),
@@ -42,17 +41,11 @@ def tables(small):
 
 @pytest.fixture
 def looks(tables):
-    return canvas.looks(tables.arms)
+    return looks_of(tables.runs)
 
 
 def texts(figure):
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-
-
-def test_many_arms_look_different():
-    looks = canvas.looks([f"arm {i}" for i in range(72)]).values()
-    assert len({(look.colour, look.line) for look in [*looks][:40]}) == 40
-    assert len({(look.colour, look.marker) for look in looks}) == 72
 
 
 def test_settings_of_the_user_are_put_back():
@@ -126,7 +119,7 @@ def test_an_arm_that_spends_nothing_is_a_level_line(study):
     curves = pd.read_parquet(cell / "curves.parquet")
     curves[curves["checkpoint"] == 0].to_parquet(cell / "curves.parquet")
     tables = load(study.folder)
-    figure = training.convergence(tables, "image/digits", canvas.looks(tables.arms)).figure
+    figure = training.convergence(tables, "image/digits", looks_of(tables.runs)).figure
     levels = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 1]]
     start = curves[(curves["checkpoint"] == 0) & (curves["split"] == "validation")]
     mean = start.loc[start["metric"] == "accuracy_score", "value"].mean()
@@ -180,46 +173,9 @@ def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, l
     marked = []
     for place in range(6):
         axes = mpl.figure.Figure().add_subplot()
-        canvas.draw_bars(axes, one.cost, one, canvas.Look("#000000", "-", "o"), place, 6)
+        canvas.draw_bars(axes, one.cost, one, Look("#000000", "-", "o"), place, 6)
         marked.append({x for x, _, _ in bars(axes)["#000000"]})
     assert sorted(x for points in marked for x in points) == list(range(20))
-
-
-def test_colours_stay_apart_for_every_kind_of_colour_blindness():
-    """Distances in CIELAB after the simulation of Machado, Oliveira & Fernandes (2009), in full."""
-    full, protan, deutan, tritan = np.array(
-        [
-            [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-            [
-                [0.152286, 1.052583, -0.204868],
-                [0.114503, 0.786281, 0.099216],
-                [-0.003882, -0.048116, 1.051998],
-            ],
-            [
-                [0.367322, 0.860646, -0.227968],
-                [0.280085, 0.672501, 0.047413],
-                [-0.01182, 0.04294, 0.968881],
-            ],
-            [
-                [1.255528, -0.076749, -0.178779],
-                [-0.078411, 0.930809, 0.147602],
-                [0.004733, 0.691367, 0.3039],
-            ],
-        ]
-    )
-    names = [look.colour for look in canvas.looks([str(i) for i in range(8)]).values()] + [
-        canvas.BACKGROUND
-    ]
-    rgb = np.array([mpl.colors.to_rgb(name) for name in names])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-    )
-    for kind in (full, protan, deutan, tritan):
-        seen = (linear @ kind.T).clip(0, 1) @ to_xyz.T / to_xyz.sum(1)
-        x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116).T
-        lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
-        assert pdist(lab).min() > 12
 
 
 def test_text_stands_out_from_its_background():
@@ -238,7 +194,7 @@ def test_pale_colours_and_white_are_kept_in_a_png(tmp_path):
     figure, (axes,) = canvas.panels(1, 1, 2, "a title", "a note")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.axhspan(0.2, 0.8, color="#bbbbbb", alpha=0.18, lw=0)
-    for index, look in enumerate(canvas.looks([str(i) for i in range(8)]).values()):
+    for index, look in enumerate(distinct([str(i) for i in range(8)]).values()):
         axes.axhspan(
             0.2 + index * 0.01, 0.8, color=look.colour, alpha=0.18, lw=0, xmin=0.5 + 0.05 * index
         )
@@ -295,27 +251,6 @@ def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, look
         assert len(figure.legends) == 0
 
 
-def test_arms_that_may_share_a_panel_differ_in_colour(tables, monkeypatch):
-    monkeypatch.setattr(training, "MANY", 2)
-    order = figures._neighbours(tables)
-    signals = dict(zip(tables.runs["arm"], tables.runs["signal"], strict=True))
-    assert sorted(order) == tables.arms
-    skipped = ["forward_forward"]  # drawn nowhere, so that it takes no colour from those that are
-    assert order[-1:] == skipped
-    assert [signals[arm] for arm in order[:-1]] == sorted(signals[arm] for arm in order[:-1])
-
-
-def test_an_arm_that_is_skipped_on_one_task_alone_keeps_its_place(study):
-    for method, task in (
-        ("backprop", "image/digits"),
-        ("genetic", "regression/friedman"),
-        ("reinforce", "image/digits"),
-    ):
-        study.cell(method, task)
-    study.cell("genetic", "image/digits", status="skipped")
-    assert figures._neighbours(load(study.folder)) == ["backprop", "genetic", "reinforce"]
-
-
 def test_final_scores_are_sorted_and_complete(tables, looks):
     figure = results.final_scores(tables, summary(tables, rankings(tables)), TASK, looks).figure
     (axes,) = figure.axes
@@ -335,7 +270,7 @@ def test_intervals_drawn_are_those_of_the_table_and_lie_on_the_axis(tables, look
     table = summary(tables, rankings(tables))
     (axes,) = results.final_scores(tables, table, TASK, looks).figure.axes
     finished = table[(table["task"] == TASK) & (table["n_seeds"] > 0)]
-    ink = [line for line in axes.lines if line.get_color() == canvas.INK]
+    ink = [line for line in axes.lines if line.get_color() == INK]
     intervals = [tuple(line.get_xdata()) for line in ink if line.get_marker() == "None"]
     assert intervals == list(finished[["low", "high"]].itertuples(index=False, name=None))
     means = [line.get_xdata()[0] for line in ink if line.get_marker() == "|"]
@@ -355,7 +290,7 @@ def test_the_better_half_is_shown_closer_where_the_others_leave_it_no_room(study
         scores = [0.97, 0.96, 0.3, 0.1][place] + 0.002 * np.arange(len(runs))
         runs.assign(best_test_score=scores).to_parquet(cell / "runs.parquet")
     tables = load(study.folder)
-    table, looks = summary(tables, rankings(tables)), canvas.looks(tables.arms)
+    table, looks = summary(tables, rankings(tables)), looks_of(tables.runs)
     whole, closer = results.final_scores(tables, table, "image/digits", looks).figure.axes
     assert whole.get_xlim()[0] < 0.1
     assert 0.9 < closer.get_xlim()[0] < 0.96
@@ -434,7 +369,7 @@ def test_a_task_without_any_result_has_no_figures(study):
     study.cell("genetic", status="skipped")
     tables = load(study.folder)
     looks, table, task = (
-        canvas.looks(tables.arms),
+        looks_of(tables.runs),
         summary(tables, rankings(tables)),
         "image/digits",
     )
