@@ -73,10 +73,7 @@ class Problem:
     ) -> tuple[Tensor, Tape]:
         """Outputs and the tape to go back on; with an `rng` in training, see `Network.forward`."""
         self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
-        self._network.require_room(inputs.shape[1] * len(params))
-        outputs, tape = self._network.forward(params, inputs, rng)
-        self._network = self._network.holding(tape.buffers)
-        return outputs, tape
+        return self._run(self._network, params, inputs, rng)
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
         """Derivative (R, B, n_outputs) of the loss, the mean over the batch, at the outputs."""
@@ -349,8 +346,19 @@ class Problem:
     def _segments(self, networks: Sequence[LayeredNetwork], charge: Charge) -> list[Segment]:
         segments: list[Segment] = []
         for network in networks:
-            segments.append(Segment(network, segments[-1].stop if segments else 0, charge))
+            start = segments[-1].stop if segments else 0
+            segments.append(Segment(network, start, charge, self._run))
         return segments
+
+    def _run(
+        self, network: Network, params: Tensor, inputs: Tensor, rng: Stream | None
+    ) -> tuple[Tensor, Tape]:
+        """Pass the network, or a part of it, with the buffers that there are, and keep them."""
+        network.require_room(inputs.shape[1] * len(params))
+        outputs, tape = network.holding(self.buffers).forward(params, inputs, rng)
+        if tape.buffers:
+            self._network = self._network.holding({**self.buffers, **tape.buffers})
+        return outputs, tape
 
     def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
         """Charge part of a network: examples count by its share in a whole pass's operations."""

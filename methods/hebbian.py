@@ -30,6 +30,7 @@ Source: Journal of Mathematical Biology 15, 267-273, doi:10.1007/BF00275687; Neu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -48,7 +49,7 @@ from beyond.settings import BelowOne, OneOrEach, Positive, settings
 from beyond.streams import Stream
 
 LEARNING = frozenset({Role.DENSE, Role.CONVOLUTION})
-STILL = WEIGHTLESS | {Role.EMBEDDING, Role.NORMALISATION}
+STILL = WEIGHTLESS | {Role.EMBEDDING, Role.NORMALISATION, Role.BATCH}
 
 
 @settings
@@ -111,10 +112,14 @@ class Hebbian(Descent):
     def _learn(
         self, block: Tensor, segment: Segment, x: Tensor, z: Tensor, tape: Tape, problem: Problem
     ) -> Tensor:
-        """Return a layer's new weights (R, k n_in + k); a convolution's examples are patches."""
+        """Return a layer's new weights (R, k n_in + k), or (R, k n_in) of one without biases.
+
+        A convolution's examples are patches.
+        """
         n_units, tiny = segment.output_shape[0], torch.finfo(block.dtype).tiny
-        # (R, k, n_in), (R, k)
-        weight, bias = block[:, :-n_units].unflatten(1, (n_units, -1)), block[:, -n_units:]
+        n_weights = prod(segment.layers[0].parameters(segment.input_shape)["weight"])
+        weight, bias = block.tensor_split([n_weights], 1)
+        weight = weight.unflatten(1, (n_units, -1))  # (R, k, n_in), beside (R, k) or (R, 0)
         # mean |x'|^2, (R, 1, 1)
         power = weight.shape[2] * x.var(1, correction=0).flatten(1).mean(1).view(-1, 1, 1)
         size = power.clamp_min(tiny).sqrt()
@@ -125,7 +130,7 @@ class Hebbian(Descent):
             """Mean of activity x'^T over examples: centring one factor centres the other."""
             scaled = (activity - activity.mean(1, keepdim=True)) / sums.shape[1]
             images = scaled.unflatten(1, (z.shape[1], -1)).movedim(-1, 2).reshape(z.shape)
-            return segment.gradient(tape, images)[:, :-n_units].unflatten(1, (n_units, -1))
+            return segment.gradient(tape, images)[:, :n_weights].unflatten(1, (n_units, -1))
 
         if self.rule == "oja":
             correlations = problem.matmul(centred.mT, centred) / sums.shape[1]  # (R, k, k)
@@ -137,7 +142,7 @@ class Hebbian(Descent):
             decay = (wins * centred).mean(1).unsqueeze(-1) * weight
             change = (correlate(wins) - decay) / (share * size)
         weight = weight + each(self.hebbian_rate, change) * change
-        bias = bias - each(self.hebbian_rate, bias) * sums.mean(1)
+        bias = bias - each(self.hebbian_rate, bias) * sums.mean(1)[:, : bias.shape[1]]
         return torch.cat([weight.flatten(1), bias], 1)
 
 

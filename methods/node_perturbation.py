@@ -35,7 +35,7 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.directions import mean_along
 from beyond.kits.optimizers import Adam, Optimizer
 from beyond.kits.passes import gradients
-from beyond.network.layers import TRANSPARENT
+from beyond.network.layers import TRANSPARENT, Role
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Choice, LogUniform
@@ -63,8 +63,9 @@ class NodePerturbation(Descent):
     noise_std: Annotated[OneOrEach[Positive], LogUniform(0.001, 0.3)] = 0.01
 
     def require(self, problem: Problem) -> None:
+        known = TRANSPARENT | {Role.BATCH}  # whose statistics no noise changes
         problem.require_roles(
-            "node_perturbation", TRANSPARENT, "the noise must reach its units before they answer"
+            "node_perturbation", known, "the noise must reach its units before they answer"
         )
 
     def direction(self, state: State, batch: Batch, problem: Problem, rng: Stream) -> Tensor:

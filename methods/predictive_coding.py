@@ -70,11 +70,11 @@ class PredictiveCoding(Descent):
     inference_rate: Annotated[OneOrEach[UpToOne], LogUniform(0.01, 1.0)] = 0.1
 
     def require(self, problem: Problem) -> None:
-        known = set(Role) - ({Role.NOISE} if self.predictions == "free" else set())
+        anew = {Role.NOISE, Role.BATCH} if self.predictions == "free" else set[Role]()
         problem.require_roles(
             "predictive_coding",
-            known,
-            "predictions that follow the values cannot draw at each move",
+            set(Role) - anew,
+            "predictions that follow the values cannot draw, or take a batch's mean, at each move",
         )
 
     def left_alone(self, problem: Problem) -> Sequence[str]:

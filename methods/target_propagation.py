@@ -64,7 +64,9 @@ class TargetPropagation(Descent):
 
     def require(self, problem: Problem) -> None:
         problem.require_roles(
-            "target_propagation", TRANSPARENT, "an inverse needs the activation behind it"
+            "target_propagation",
+            TRANSPARENT,
+            "an inverse needs the activation behind it, of one example",
         )
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:

@@ -13,7 +13,7 @@ from beyond.network.parts import (
     InitialisationName,
     Layered,
     Norm,
-    normalising,
+    normalised,
     trial,
 )
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
@@ -29,8 +29,8 @@ class CNN(Layered):
         Of each convolution.
     activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
     pool : {"max", "average"}
-    norm : {"none", "group"}
-        Behind each convolution.
+    norm : {"none", "group", "batch"}
+        Behind each convolution, which has no bias where a batch is normalised.
     n_groups : int, >= 1
         Of channels that are normalised together; each convolution has a multiple of it.
     dropout : float in [0, 1)
@@ -58,7 +58,7 @@ class CNN(Layered):
             # Pooling first makes a cheaper activation; for max pooling and a monotone activation
             # the two commute.
             layers += [
-                *(Conv2d(n_channels, 3, padding=1), *normalising(self.norm, self.n_groups)),
+                *normalised(Conv2d(n_channels, 3, padding=1), self.norm, self.n_groups),
                 *(pool(2), ACTIVATIONS[self.activation]()),
                 *([Dropout(self.dropout)] if self.dropout else []),
             ]
@@ -72,4 +72,7 @@ def suited(shape: tuple[int, ...]) -> Architecture:
     return CNN((8, 16)) if smallest >= 8 else CNN((8,)) if smallest >= 4 else MLP()
 
 
-TRIALS = {"cnn": trial(CNN((2, 3)), (1, 6, 6))}
+TRIALS = {
+    "cnn": trial(CNN((2, 3)), (1, 6, 6)),
+    "batch norm": trial(CNN((2,), norm="batch"), (1, 4, 4)),
+}

@@ -12,7 +12,7 @@ from beyond.network.parts import (
     InitialisationName,
     Layered,
     Norm,
-    normalising,
+    normalised,
 )
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
@@ -23,8 +23,8 @@ class ResNet(Layered):
 
     As He et al., 2016 (arXiv 1512.03385, section 4.2) have it for small images: a block is two
     convolutions of 3x3, and every stage but the first begins with a stride of 2. Where the number
-    of channels changes, the shortcut is a convolution of 1x1. Two things differ: groups of channels
-    are normalised instead of batches, and convolutions have biases.
+    of channels changes, the shortcut is a convolution of 1x1. By default groups of channels are
+    normalised, and convolutions have biases; `norm=batch` is the source's, without.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ResNet(Layered):
     blocks : int, >= 1
         Of each stage: `widths=(16,32,64) blocks=3` is the source's of 20 layers.
     activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
-    norm : {"none", "group"}
+    norm : {"none", "group", "batch"}
         Behind each convolution.
     n_groups : int, >= 1
         Of channels that are normalised together, a divisor of each width.
@@ -78,8 +78,7 @@ class ResNet(Layered):
 
     def _convolution(self, width: int, stride: int = 1, kernel: int = 3) -> list[Layer]:
         """A convolution that keeps an image's size, but for its stride, and its normalisation."""
-        convolution = Conv2d(width, kernel, stride, kernel // 2)
-        return [convolution, *normalising(self.norm, self.n_groups)]
+        return normalised(Conv2d(width, kernel, stride, kernel // 2), self.norm, self.n_groups)
 
 
 # to a rule it is what `cnn`, `text cnn` and `layer norm` are

@@ -10,6 +10,7 @@ from beyond.errors import InputError, UnsupportedError, require, require_one_of
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
 from beyond.network.layers import (
     ACTIVATIONS,
+    BatchNorm,
     Dropout,
     Embedding,
     Flatten,
@@ -47,6 +48,7 @@ WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass
     "last": LastTime,
     "layernorm": LayerNorm,
     "groupnorm": GroupNorm,
+    "batchnorm": BatchNorm,
     "dropout": Dropout,
     **ACTIVATIONS,
 }
@@ -59,12 +61,13 @@ class Sequential(Layered):
     """Layers one after the other, each a word and its numbers.
 
     `linear 64` has 64 units, `linear` as many as the task has outputs; `conv 16 3 1 1` has 16
-    channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time;
+    channels, a kernel of 3, a stride of 1 and a padding of 1, and so has `conv1d` along time, with
+    `false` behind these no bias;
     `pool 2` and `avgpool 2` take squares of 2, `imagemean` all of an image; `embedding 8` makes 8
     features of a symbol, which `channels 8` lays along time for `conv1d`, `rnn 32`, `gru 32` and
     `lstm 32`, whose times `timemean`, `timemax` and `last` make one; then `dropout 0.5`,
-    `layernorm`, `groupnorm 8`, `flatten`, and the activations `relu`, `leaky_relu 0.01`, `gelu`,
-    `silu`, `tanh`, `sigmoid` and `identity`.
+    `layernorm`, `groupnorm 8`, `batchnorm`, `flatten`, and the activations `relu`,
+    `leaky_relu 0.01`, `gelu`, `silu`, `tanh`, `sigmoid` and `identity`.
 
     Parameters
     ----------

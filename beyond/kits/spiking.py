@@ -177,7 +177,7 @@ def is_spiking(segment: Segment) -> bool:
 
 def check(problem: Problem, rule: str, code: str) -> None:
     """Refuse activations that neurons cannot replace, and a code of no use for the inputs."""
-    problem.require_roles(rule, TRANSPARENT, "neurons cannot take its activations' place")
+    problem.require_roles(rule, TRANSPARENT, "neurons cannot take its, or its activations', place")
     if not any(is_spiking(segment) for segment in problem.layers):
         raise UnsupportedError(f"{rule} has no place for neurons: this network has no activations")
     if code != "direct" and problem.spec.n_symbols:

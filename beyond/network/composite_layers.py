@@ -8,7 +8,7 @@ the first layer of the second.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +44,10 @@ class Composite(Layer, ABC):
         """Shape of one example at the input of each layer within."""
 
     @property
+    def fewest(self) -> int:
+        return max(layer.fewest for layer in self.layers)
+
+    @property
     def roles(self) -> frozenset[Role]:
         return frozenset({self.role}).union(*(layer.roles for layer in self.layers))
 
@@ -63,6 +67,14 @@ class Composite(Layer, ABC):
 
     def kept(self, shape: Shape) -> int:
         return sum(layer.kept(below) for layer, below in self._placed(shape))
+
+    def buffers(self, shape: Shape) -> dict[str, Tensor]:
+        found = [layer.buffers(below) for layer, below in self._placed(shape)]
+        return _named(found)
+
+    def changed(self, cache: Passed) -> dict[str, Tensor]:
+        passed = zip(self.layers, cache.caches, strict=True)
+        return _named([layer.changed(kept) for layer, kept in passed])
 
     def gradients(self, cache: Passed, dy: Tensor) -> dict[str, Tensor]:
         return self.backward(cache.weights, cache, dy, onward=False)[1]
@@ -235,6 +247,15 @@ class Concatenation(Branches):
 def residual(*layers: Layer, shortcut: Layer | None = None) -> Sum:
     """Return a branch of layers plus a shortcut, by default the input (He et al., 2016)."""
     return Sum((Chain(layers), shortcut or Identity()))
+
+
+def _named(of_layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What layers within have, by the names that it has from outside."""
+    return {
+        f"{index}.{name}": value
+        for index, found in enumerate(of_layers)
+        for name, value in found.items()
+    }
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:

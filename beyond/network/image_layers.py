@@ -34,9 +34,8 @@ class Conv2d(Convolution):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         images, groups = _laid_out(_examples_first(x), len(x)), len(x)
         kernels = _kernels(weights["weight"], groups)
-        z = F.conv2d(
-            images, kernels, weights["bias"].flatten(), self.stride, self.padding, groups=groups
-        )
+        bias = weights["bias"].flatten() if self.bias else None
+        z = F.conv2d(images, kernels, bias, self.stride, self.padding, groups=groups)
         return _examples_last(z, len(weights["weight"])), (images, kernels)
 
     def carry(
@@ -51,14 +50,14 @@ class Conv2d(Convolution):
         return _examples_last(dx, len(dy))
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
-        _, *learnt = self._back(*cache, dy, (False, True, True))
+        _, *learnt = self._back(*cache, dy, (False, True, self.bias))
         return self._by_copy(learnt, len(dy))
 
     def backward(
         self, weights: Weights, cache: tuple[Tensor, Tensor], dy: Tensor, *, onward: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         kernels = _kernels(weights["weight"], len(dy))
-        dx, *learnt = self._back(cache[0], kernels, dy, (onward, True, True))
+        dx, *learnt = self._back(cache[0], kernels, dy, (onward, True, self.bias))
         return (_examples_last(dx, len(dy)) if onward else dy), self._by_copy(learnt, len(dy))
 
     def _back(
@@ -72,8 +71,8 @@ class Conv2d(Convolution):
         )
 
     def _by_copy(self, learnt: Sequence[Tensor], n_copies: int) -> dict[str, Tensor]:
-        dw, db = (values.unflatten(0, (n_copies, self.n_out)) for values in learnt)
-        return {"weight": dw, "bias": db}
+        named = zip(("weight", "bias")[: 1 + self.bias], learnt, strict=False)
+        return {name: values.unflatten(0, (n_copies, self.n_out)) for name, values in named}
 
 
 @dataclass(frozen=True)

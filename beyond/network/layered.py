@@ -17,10 +17,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from beyond.hardware import Hardware
+from beyond.hardware import Hardware, moved
 from beyond.network.initialisations import DRAW_BIASES, Initialisation
 from beyond.network.layers import Layer, Role, Weights
-from beyond.network.trainable import Block, Network, Tape
+from beyond.network.trainable import NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream
 
 
@@ -35,13 +35,20 @@ class LayeredNetwork(Network):
     initialisation : Initialisation
         Draws the weights; gains start at one, and biases at zero unless the initialisation draws
         them too.
+    first : int
+        Index of the first layer in the whole network, whose buffers are named by that.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], input_shape: tuple[int, ...], initialisation: Initialisation
+        self,
+        layers: Sequence[Layer],
+        input_shape: tuple[int, ...],
+        initialisation: Initialisation,
+        first: int = 0,
     ) -> None:
         self.layers = tuple(layers)
         self.initialisation = initialisation
+        self.first = first
         self.shapes = [input_shape]
         blocks: list[Block] = []
         start = 0
@@ -57,6 +64,12 @@ class LayeredNetwork(Network):
             self.shapes.append(layer.output_shape(self.shapes[-1]))
         self.blocks = tuple(blocks)
         self.n_weights = start
+        self.fewest = max(layer.fewest for layer in self.layers)
+        self._starts = [
+            (index, name, values)
+            for index, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False))
+            for name, values in layer.buffers(shape).items()
+        ]
         self._places = [
             (block.layer, name, shape) for block in blocks for name, shape in block.shapes.items()
         ]
@@ -105,11 +118,39 @@ class LayeredNetwork(Network):
     ) -> tuple[Tensor, Tape]:
         x = self.hardware.narrowed(inputs.movedim(1, -1))
         weights = self.unflatten(self.hardware.narrowed(params))
+        held = (self.buffers or self.fresh_buffers(1)) if self._starts else NO_BUFFERS
+        for index, name, _ in self._starts:
+            weights[index] = {**weights[index], name: held[self._buffer(index, name)]}
         caches: list[Any] = []
         for layer, layer_weights in zip(self.layers, weights, strict=True):
             x, cache = layer.forward(layer_weights, x, rng)
             caches.append(cache)
-        return self.hardware.widened(x.movedim(-1, 1)), Tape(weights, caches)
+        tape = Tape(weights, caches, self._after(caches, len(params)) if rng else NO_BUFFERS)
+        return self.hardware.widened(x.movedim(-1, 1)), tape
+
+    def _after(self, caches: Sequence[Any], n_rows: int) -> Buffers:
+        """Buffers after a pass in training; empty for another number of rows than they have."""
+        if not self._starts or {len(values) for values in self.buffers.values()} != {n_rows}:
+            return NO_BUFFERS
+        return {
+            self._buffer(index, name): values
+            for index, (layer, cache) in enumerate(zip(self.layers, caches, strict=True))
+            for name, values in layer.changed(cache).items()
+        }
+
+    def _buffer(self, index: int, name: str) -> str:
+        """Name of a layer's buffer in the whole network, as torch has it."""
+        return f"{self.first + index}.{name}"
+
+    def fresh_buffers(self, n_replicas: int) -> Buffers:
+        return {
+            self._buffer(index, name): moved(
+                values.expand(n_replicas, *values.shape).clone(),
+                self.hardware.place,
+                self.hardware.dtype,
+            )
+            for index, name, values in self._starts
+        }
 
     def backward(
         self,
@@ -204,9 +245,9 @@ class LayeredNetwork(Network):
 
     def _cut(self, cuts: list[int]) -> list[LayeredNetwork]:
         return [
-            LayeredNetwork(self.layers[first:last], self.shapes[first], self.initialisation).on(
-                self.hardware
-            )
+            LayeredNetwork(
+                self.layers[first:last], self.shapes[first], self.initialisation, self.first + first
+            ).on(self.hardware)
             for first, last in pairwise([*cuts, len(self.layers)])
         ]
 

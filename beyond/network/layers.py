@@ -70,6 +70,7 @@ class Role(StrEnum):
     ATTENTION = "attention"  # times weigh one another
     OFFSET = "offset"  # learnt numbers, added
     NORMALISATION = "normalisation"
+    BATCH = "batch normalisation"  # in training, examples change what others are made
     ACTIVATION = "activation"  # one unit, one value: neurons
     POOLING = "pooling"
     RESHAPING = "reshaping"  # values as they are, perhaps in another shape
@@ -117,6 +118,22 @@ class Layer(ABC):
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         """Names and shapes of one copy's parameters."""
         return {}
+
+    def buffers(self, shape: Shape) -> dict[str, Tensor]:
+        """Return, by name, what passes in training change and no rule does, as it is at first.
+
+        Passes find it among the weights, a row for each replica.
+        """
+        return {}
+
+    def changed(self, cache: Any) -> dict[str, Tensor]:
+        """Return the buffers as a pass in training leaves them."""
+        return {}
+
+    @property
+    def fewest(self) -> int:
+        """Examples that a pass in training takes at least."""
+        return 1
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         """Numbers of inputs to and outputs from one unit, for initialisation."""
@@ -498,6 +515,14 @@ class Residual(Layer):
         return self.activation.off(cache[1])
 
 
+class Normalised(NamedTuple):
+    """What a normalisation leaves: its values, what they were multiplied by, the buffers after."""
+
+    values: Tensor
+    scale: Tensor
+    running: dict[str, Tensor]
+
+
 class Normalisation(Layer, ABC):
     """(x - mean) / sqrt(variance + epsilon), then weight * . + bias, of each channel, (G, n).
 
@@ -520,30 +545,32 @@ class Normalisation(Layer, ABC):
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Normalised]:
         values, axes = self.over(single(x))
         centred = values - values.mean(axes, keepdim=True)
         scale = (centred.square().mean(axes, keepdim=True) + self.epsilon).rsqrt()
         normal = (centred * scale).reshape(x.shape)
-        y = normal.unflatten(0, (len(x), 1)) * _along(weights["weight"], x).unflatten(
-            0, (len(x), -1)
-        )
-        y = y.flatten(0, 1) + _along(weights["bias"], x)
-        return y.to(x.dtype), (normal, scale)
+        return self.stretched(weights, normal).to(x.dtype), Normalised(normal, scale, {})
+
+    def stretched(self, weights: Weights, normal: Tensor) -> Tensor:
+        """Return weight * . + bias, of each copy."""
+        n_rows = len(normal)
+        gain = _along(weights["weight"], normal).unflatten(0, (n_rows, -1))
+        y = normal.unflatten(0, (n_rows, 1)) * gain
+        return y.flatten(0, 1) + _along(weights["bias"], normal)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        normal, scale = cache
+        normal, scale, _ = cache
         dn = single(dy) * _along(weights["weight"] if carrier is None else carrier, dy)
         (dn, axes), (at, _) = self.over(dn), self.over(normal)
         shared = dn.mean(axes, keepdim=True) + at * (dn * at).mean(axes, keepdim=True)
         return (scale * (dn - shared)).reshape(dy.shape).to(dy.dtype)
 
-    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
-        normal, _ = cache
+    def gradients(self, cache: Normalised, dy: Tensor) -> dict[str, Tensor]:
         others = tuple(range(2, dy.dim()))
-        return {"weight": (dy * normal).sum(others), "bias": dy.sum(others)}
+        return {"weight": (dy * cache.values).sum(others), "bias": dy.sum(others)}
 
 
 @dataclass(frozen=True)
@@ -579,6 +606,68 @@ class GroupNorm(Normalisation):
         return x.unflatten(1, (self.n_groups, -1)), tuple(range(2, x.dim()))
 
 
+@dataclass(frozen=True)
+class BatchNorm(Normalisation):
+    """Normalisation over all places of all examples of a batch (Ioffe & Szegedy, 2015), as torch's.
+
+    So it is in training. Other passes take the mean and the variance that those left behind,
+
+        running_mean <- running_mean + momentum (mean of the batch - running_mean)
+        running_var  <- running_var + momentum (variance, of N values with N - 1 - running_var)
+
+    from 0 and 1 on, so that an answer does not depend on who else is asked about.
+    """
+
+    role = Role.BATCH
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("momentum", "in (0, 1]", self.momentum, 0 < self.momentum <= 1)
+
+    @property
+    def fewest(self) -> int:
+        return 2
+
+    def buffers(self, shape: Shape) -> dict[str, Tensor]:
+        return {"running_mean": torch.zeros(shape[:1]), "running_var": torch.ones(shape[:1])}
+
+    def changed(self, cache: Normalised) -> dict[str, Tensor]:
+        return cache.running
+
+    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        return x, tuple(range(2, x.dim()))
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, Normalised]:
+        names, (values, axes) = ("running_mean", "running_var"), self.over(single(x))
+        held = [weights[name] for name in names]
+        moments = [of.repeat_interleave(len(x) // len(of), 0) for of in held]
+        running: dict[str, Tensor] = {}
+        if rng is not None:
+            before, n_values = moments, prod(x.shape[2:])
+            variance, mean = torch.var_mean(values, axes, correction=0)
+            unbiased = variance * (n_values / max(1, n_values - 1))
+            found = zip(names, before, (mean.detach(), unbiased.detach()), strict=True)
+            running = {name: old.lerp(new, self.momentum) for name, old, new in found}
+            moments = [mean, variance]
+        mean, variance = (_along(of, x) for of in moments)
+        scale = (variance + self.epsilon).rsqrt()
+        normal = (values - mean) * scale
+        return self.stretched(weights, normal).to(x.dtype), Normalised(normal, scale, running)
+
+    def carry(
+        self, weights: Weights, cache: Normalised, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        if cache.running:
+            return super().carry(weights, cache, dy, carrier)
+        gain = weights["weight"] if carrier is None else carrier
+        return (single(dy) * _along(gain, dy) * cache.scale).to(dy.dtype)
+
+
 def _along(values: Tensor, x: Tensor) -> Tensor:
     """A number a channel, (G, n), to go with (G, n, ..., B)."""
     return values.view(*values.shape, *[1] * (x.dim() - 2))
@@ -606,7 +695,7 @@ def _vector(layer: Layer, shape: Shape) -> Shape:
 class Convolution(Layer, ABC):
     """One map of every window of `kernel` places along each axis but the channels', `stride` apart.
 
-    Its weight has the shape (G, n_out, n_in, kernel, ...), its bias (G, n_out).
+    Its weight has the shape (G, n_out, n_in, kernel, ...), its bias, if any, (G, n_out).
     """
 
     role = Role.CONVOLUTION
@@ -616,6 +705,7 @@ class Convolution(Layer, ABC):
     kernel: int = 3
     stride: int = 1
     padding: int = 0
+    bias: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_out", "kernel", "stride"):
@@ -635,7 +725,8 @@ class Convolution(Layer, ABC):
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         window = [self.kernel] * len(self.sides(shape))
-        return {"weight": (self.n_out, shape[0], *window), "bias": (self.n_out,)}
+        bias = {"bias": (self.n_out,)} if self.bias else {}
+        return {"weight": (self.n_out, shape[0], *window), **bias}
 
     def fans(self, shape: Shape) -> tuple[int, int]:
         window = self.kernel ** len(self.sides(shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
@@ -12,6 +13,7 @@ from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import (
     ACTIVATIONS,
+    BatchNorm,
     Embedding,
     Flatten,
     GroupNorm,
@@ -30,7 +32,7 @@ from beyond.settings import OneOf, Positive, PositiveInt, settings
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
-Norm = Literal["none", "group"]
+Norm = Literal["none", "group", "batch"]
 Readout = Literal["all", "last", "mean", "max"]
 InitialisationName = Annotated[str, OneOf([*INITIALISATIONS, *SCALED])]
 
@@ -140,9 +142,10 @@ def token_entry(spec: TaskSpec, width: int, patch: int) -> list[Layer]:
     return entry if spec.n_symbols else [*entry, Conv1d(width, 1)]
 
 
-def normalising(norm: Norm, n_groups: int) -> list[Layer]:
-    """Normalisation of images, or none."""
-    return {"none": [], "group": [GroupNorm(n_groups=n_groups)]}[norm]
+def normalised(convolution: Conv2d, norm: Norm, n_groups: int) -> list[Layer]:
+    """A convolution, and the normalisation behind it: of a batch it takes off any bias."""
+    behind = {"none": [], "group": [GroupNorm(n_groups=n_groups)], "batch": [BatchNorm()]}
+    return [replace(convolution, bias=norm != "batch"), *behind[norm]]
 
 
 def read_out(of: Readout, n_outputs: int, bidirectional: bool = False) -> list[Layer]:

@@ -13,6 +13,7 @@ from beyond.network.trainable import Tape
 from beyond.streams import Stream
 
 Charge = Callable[[int, int, str], None]
+Run = Callable[[LayeredNetwork, Tensor, Tensor, Stream | None], tuple[Tensor, Tape]]
 
 
 class Segment:
@@ -27,6 +28,8 @@ class Segment:
     charge : callable
         Told the examples, the operations per example, and the direction of a pass: "forward" or
         "backward".
+    run : callable
+        Makes a pass forward, of a network with its weights (G, m), inputs and `rng`.
 
     Attributes
     ----------
@@ -40,9 +43,10 @@ class Segment:
         Of one example.
     """
 
-    def __init__(self, network: LayeredNetwork, start: int, charge: Charge) -> None:
+    def __init__(self, network: LayeredNetwork, start: int, charge: Charge, run: Run) -> None:
         self._network = network
         self._charge = charge
+        self._run = run
         self.start, self.stop = start, start + network.n_weights
         self.layers: tuple[Layer, ...] = network.layers
         drawn = next((block.layer for block in network.blocks if block.drawn), 0)
@@ -60,13 +64,12 @@ class Segment:
             The whole network's weights.
         inputs : Tensor of shape (R, B, *input_shape)
         rng : Stream, optional
-            With it dropout is in training.
+            With it the pass is in training, see `Network.forward`.
         """
         self._charge(
             inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward"
         )
-        self._network.require_room(inputs.shape[1] * len(params))
-        return self._network.forward(params[:, self.start : self.stop], inputs, rng)
+        return self._run(self._network, params[:, self.start : self.stop], inputs, rng)
 
     def gradient(self, tape: Tape, error: Tensor, in_time: bool = True) -> Tensor:
         """Derivative (G, stop - start) for its weights, from the error (G, B, *output_shape).

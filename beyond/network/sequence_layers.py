@@ -190,7 +190,8 @@ class Conv1d(Convolution):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Windows]:
-        weight, bias = weights["weight"], weights["bias"].unsqueeze(-1)
+        weight = weights["weight"]
+        bias = weights["bias"].unsqueeze(-1) if self.bias else weight.new_zeros(1, 1, 1)
         padded = F.pad(x, (0, 0, self.padding, self.padding))
         windows = padded.unfold(2, self.kernel, self.stride)  # (R, n_in, n_times, B, kernel)
         # (R, n_in * kernel, n_times * B)
@@ -217,7 +218,8 @@ class Conv1d(Convolution):
 
     def gradients(self, cache: Windows, dy: Tensor) -> dict[str, Tensor]:
         dw = dy.flatten(2) @ cache.columns.mT
-        return {"weight": dw.view(cache.weight_shape), "bias": dy.sum((2, 3))}
+        bias = {"bias": dy.sum((2, 3))} if self.bias else {}
+        return {"weight": dw.view(cache.weight_shape), **bias}
 
 
 def sequence(layer: Layer, shape: Shape) -> Shape:

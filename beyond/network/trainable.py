@@ -164,17 +164,21 @@ class Network(ABC):
         return self.blocks[-n_blocks].start
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
-        """Weights (n,) by name, copied, as torch has them: `1.weight` is of layer 1, from 0."""
+        """Weights (n,) by name, copied, as torch has them: `1.weight` is of layer 1, from 0.
+
+        The first replica's buffers are among them.
+        """
         named = {
             f"{block.layer}.{name}": shape
             for block in self.blocks
             for name, shape in block.shapes.items()
         }
         parts = weights.split([prod(shape) for shape in named.values()])
-        return {
-            name: part.view(shape).clone()
-            for (name, shape), part in zip(named.items(), parts, strict=True)
+        held = {name: values[0] for name, values in self.buffers.items()}
+        learnt = {
+            name: part.view(shape) for (name, shape), part in zip(named.items(), parts, strict=True)
         }
+        return {name: values.clone() for name, values in (learnt | held).items()}
 
     def module(self, weights: Tensor) -> nn.Module:
         """Return a torch module with weights (n,), for evaluation; `UnsupportedError` if none."""

@@ -59,7 +59,7 @@ TASKS = (
 SEEDS = [0, 1]  # of a combination
 # Torch, differentiating a convolution's backward pass, multiplies in the first layer for a
 # derivative nobody asked for.
-WASTEFUL = {("maml", "", "cnn"), ("meta_sgd", "", "cnn")}
+WASTEFUL = {(rule, "", kind) for rule in ("maml", "meta_sgd") for kind in ("cnn", "batch norm")}
 # Kinds of networks that a rule may meet otherwise than others; that each kind works on another
 # device is asked of networks.
 ELSEWHERE = ("mlp", "values", "symbols", "cnn", "module with buffers")

@@ -101,8 +101,8 @@ FAULTS = [
     ("beyond/hardware.py", "if self.max_memory is not None and size >", "if False and size >"),
     ("beyond/run/training.py", "(self.state_bytes * seeds, what)", "(self.state_bytes, what)"),
     (
-        "beyond/network/segments.py",
-        "        self._network.require_room(inputs.shape[1] * len(params))\n",
+        "beyond/problem.py",
+        "        network.require_room(inputs.shape[1] * len(params))\n",
         "",
     ),
     ("beyond/run/loop.py", "    if out_of_memory(error):\n", "    if False:\n"),

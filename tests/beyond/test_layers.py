@@ -63,8 +63,8 @@ FAULTS = [
     ("beyond/network/layers.py", "(self.n_groups, -1)), tuple", "(1, -1)), tuple"),
     (
         "beyond/network/layers.py",
-        "tuple(range(2, x.dim()))\n\n\ndef _along",
-        "(2,)\n\n\ndef _along",
+        "(self.n_groups, -1)), tuple(range(2, x.dim()))",
+        "(self.n_groups, -1)), (2,)",
     ),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
@@ -170,7 +170,9 @@ TORCH = {
     Chain: lambda layer, w, x: reduce(lambda y, run: run(y), within(layer, w), x),
     Sum: lambda layer, w, x: sum(run(x) for run in within(layer, w)),
     Concatenation: lambda layer, w, x: torch.cat([run(x) for run in within(layer, w)], 1),
-    Conv1d: lambda layer, w, x: F.conv1d(x, w["weight"], w["bias"], layer.stride, layer.padding),
+    Conv1d: lambda layer, w, x: F.conv1d(
+        x, w["weight"], w.get("bias"), layer.stride, layer.padding
+    ),
     **dict.fromkeys((RNN, GRU, LSTM), torch_recurrence),
     Channels: lambda layer, _, x: x.view(len(x), -1, layer.n_channels).mT,
     Attention: torch_attention,
@@ -185,7 +187,9 @@ TORCH = {
         if layer.bidirectional
         else x[:, :, -1]
     ),
-    Conv2d: lambda layer, w, x: F.conv2d(x, w["weight"], w["bias"], layer.stride, layer.padding),
+    Conv2d: lambda layer, w, x: F.conv2d(
+        x, w["weight"], w.get("bias"), layer.stride, layer.padding
+    ),
     MaxPool2d: lambda layer, _, x: F.max_pool2d(x, layer.size),
     AvgPool2d: lambda layer, _, x: F.avg_pool2d(x, layer.size),
     LayerNorm: lambda layer, w, x: F.layer_norm(
@@ -220,6 +224,8 @@ WEIGHTED = [
     (Conv2d(3, 2, stride=2), (2, 5, 7)),
     (Conv2d(2, 3, stride=2, padding=1), (1, 6, 9)),
     (Conv2d(2, 4, stride=3, padding=2), (2, 9, 5)),
+    (Conv2d(3, 3, padding=1, bias=False), (2, 5, 4)),
+    (Conv1d(3, 3, bias=False), (2, 7)),
     (Conv1d(4), (2, 7)),
     (Conv1d(3, 5, stride=2, padding=1), (1, 8)),
     (Conv1d(1, 1), (3, 2)),

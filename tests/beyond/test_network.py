@@ -421,7 +421,7 @@ def test_names_tell_the_widths(architecture, name):
         (lambda: Recurrent(embedding=0), "embedding must be an integer >= 1, got 0"),
         (lambda: Recurrent(init_std=0.0), "init_std must be > 0, got 0.0"),
         (lambda: CNN((0,)), r"channels must be a list, each an integer >= 1, got \(0,\)"),
-        (lambda: CNN(norm="layer"), "norm must be one of none, group; got 'layer'"),
+        (lambda: CNN(norm="layer"), "norm must be one of none, group, batch; got 'layer'"),
         (lambda: CNN(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: Mixer(place_units=0), "place_units must be an integer >= 1, got 0"),
         (

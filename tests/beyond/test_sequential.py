@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from beyond import catalog
+from beyond.architectures.cnn import CNN
 from beyond.architectures.mlp import MLP
 from beyond.architectures.rnn import Elman
 from beyond.architectures.sequential import WORDS, Sequential
@@ -43,6 +44,11 @@ def network(*layers, spec=IMAGE):
             WORD,
         ),
         (("flatten", "linear 4", "layernorm", "relu", "linear"), MLP((4,), layer_norm=True), IMAGE),
+        (
+            ("conv 4 3 1 1 false", "batchnorm", "pool 2", "relu", "flatten", "linear"),
+            CNN((4,), norm="batch"),
+            IMAGE,
+        ),
     ],
 )
 def test_written_out_it_is_the_network_of_the_architecture(written, architecture, spec):
@@ -110,11 +116,11 @@ BAD = {
     ),
     "no number": (
         ("conv", "linear"),
-        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got 'conv'",
+        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding] [bias]`, got 'conv'",
     ),
     "no whole number": (
         ("conv 2.5",),
-        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding]`, got",
+        "network.layers[0] must be as `conv n_out [kernel] [stride] [padding] [bias]`, got",
     ),
     "a number too many": (("relu 3",), "network.layers[0] must be as `relu`, got 'relu 3'"),
     "neither true nor false": (
