@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from analysis import canvas
 from analysis import example_figures as examples
+from analysis import frontier_figure as frontier
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.canvas import save
@@ -50,6 +51,7 @@ class Drawn:
 
 # By name: how each figure of a task is drawn. They stand on the page in this order.
 FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
+    "pareto": lambda study, task, looks: frontier.pareto(study.tables, task, looks),
     "final_scores": lambda study, task, looks: results.final_scores(
         study.tables, study.summary(), task, looks
     ),
@@ -103,6 +105,10 @@ class Plots:
     def overview(self) -> list[Axes]:
         """Rank of every arm on every task."""
         return self._shown(lambda: results.overview(self._study.summary()), "overview")
+
+    def pareto(self, task: str | None = None) -> list[Axes]:
+        """Test score against operations, with the Pareto front."""
+        return self._of_task("pareto", task)
 
     def final_scores(self, task: str | None = None) -> list[Axes]:
         """Test score of every replica, with means and intervals."""

@@ -1,0 +1,138 @@
+"""The first picture: costs with pre-training, the Pareto front, levels, names that do not collide."""
+
+from itertools import combinations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+from analysis import canvas, labels
+from analysis.frontier import front, levels, points
+from analysis.frontier_figure import pareto
+from analysis.looks import looks
+from analysis.tables import load
+
+FAULTS = [
+    ("analysis/frontier.py", "scores[order] > best[:-1]", "scores[order] >= best[:-1]"),
+    ("analysis/frontier.py", "(same & kept).any(axis=1)", "kept"),
+    ("analysis/frontier.py", '["flops_to_best"].to_numpy(float) + before', '["flops_to_best"]'),
+    ("analysis/frontier.py", 'sign * table["score"])\n', 'table["score"])\n'),
+    ("analysis/frontier.py", 'counts.groupby("seed").max()', 'counts.groupby("seed").min()'),
+    ("analysis/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
+    ("analysis/labels.py", "boxes.append(found[chosen])", "pass"),
+]
+TASK = "image/digits"
+
+
+def test_the_front_is_what_an_enumeration_finds(rng):
+    for _ in range(200):
+        n = int(rng.integers(1, 9))
+        costs, scores = rng.integers(0, 4, n).astype(float), rng.integers(0, 4, n).astype(float)
+        beaten = [
+            any(
+                costs[j] <= costs[i]
+                and scores[j] >= scores[i]
+                and (costs[j] < costs[i] or scores[j] > scores[i])
+                for j in range(n)
+            )
+            for i in range(n)
+        ]
+        assert front(costs, scores).tolist() == [not lost for lost in beaten]
+
+
+def test_costs_run_to_the_selected_checkpoint_and_have_pre_training_in_them(study):
+    for method in ("backprop", "last_layer", "genetic"):
+        study.cell(method)
+    tables = load(study.folder)
+    rows = points(tables, TASK).set_index("arm")
+    runs = tables.runs.set_index("arm")
+    for arm in rows.index:
+        spent = runs.loc[arm, "flops_to_best"] + runs.loc[arm, "pretraining_flops"]
+        assert rows.loc[arm, "flops"] == pytest.approx(spent.mean())
+        assert rows.loc[arm, "flops_low"] <= spent.mean() <= rows.loc[arm, "flops_high"]
+    assert rows.loc["last_layer", "before"] == 1e8
+    assert rows["score"].is_monotonic_decreasing
+
+
+def test_of_a_score_that_goes_down_the_least_is_on_the_front(study):
+    for method in ("backprop", "genetic"):
+        cell = study.folder / study.cell(method)
+        runs = pd.read_parquet(cell / "runs.parquet")
+        score = {"backprop": 2.0, "genetic": 1.0}[method]
+        runs = runs.assign(headline_metric="some_loss", best_test_score=score, flops_to_best=5)
+        runs.to_parquet(cell / "runs.parquet")
+    rows = points(load(study.folder), TASK)
+    assert rows[["arm", "is_front"]].to_numpy().tolist() == [["genetic", True], ["backprop", False]]
+
+
+def test_levels_are_those_that_the_tables_know(study):
+    study.cell("backprop")
+    assert levels(load(study.folder), TASK) == {"ceiling": 1}
+    made = study.predict(study.cell("genetic"))
+    shares = made.groupby("seed")["target"].agg(
+        lambda codes: codes.value_counts().max() / len(codes)
+    )
+    assert levels(load(study.folder), TASK)["chance"] == pytest.approx(shares.mean())
+    study.cell("constant")
+    study.cell("backprop", network="linear", default_network=False)
+    tables = load(study.folder)
+    found, means = levels(tables, TASK), tables.runs.groupby("arm")["best_test_score"].mean()
+    assert found["chance"] == pytest.approx(means["constant"])
+    assert found["linear"] == pytest.approx(means["backprop (linear)"])
+    study.cell("backprop", "regression/friedman")
+    assert levels(load(study.folder), "regression/friedman") == {"chance": 0, "ceiling": 1}
+
+
+def test_names_are_moved_no_more_than_they_must(rng):
+    for _ in range(20):
+        wanted = rng.uniform(0, 1, 5)
+        placed, order = labels.spread(wanted, 0.15, 0, 1), np.argsort(wanted)
+        gaps = np.diff(placed[order])
+        assert gaps.min() > 0.15 - 1e-9
+        assert 0 <= placed.min() <= placed.max() <= 1
+        constraints = [
+            {"type": "ineq", "fun": lambda at, i=i: at[i + 1] - at[i] - 0.15} for i in range(4)
+        ]
+        best = minimize(
+            lambda at, aim=wanted[order]: ((at - aim) ** 2).sum(),
+            np.linspace(0, 1, 5),
+            bounds=[(0, 1)] * 5,
+            constraints=constraints,
+        )
+        assert ((placed - wanted) ** 2).sum() == pytest.approx(best.fun, abs=1e-5)
+    crowded = labels.spread(np.zeros(5), 0.5, 0, 1)
+    assert crowded.tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_every_arm_is_named_once_and_no_name_is_on_another(study, rng):
+    for index in range(12):
+        variant = f"method.rate={index}"
+        cell = study.folder / study.cell("genetic", variant=variant)
+        runs = pd.read_parquet(cell / "runs.parquet")
+        score = (0.3 if index > 7 else 0.9) + 0.005 * rng.standard_normal(len(runs))
+        runs.assign(best_test_score=score).to_parquet(cell / "runs.parquet")
+    study.cell("constant")
+    tables = load(study.folder)
+    with canvas.style():
+        figure = pareto(tables, TASK, looks(tables.runs)).figure
+        figure.canvas.draw()
+    whole, closer = figure.axes
+    assert closer.get_ylim()[0] > 0.8
+    for panel in figure.axes:
+        names = [text for text in panel.texts if text.get_text() in tables.arms]
+        boxes = [text.get_window_extent() for text in names]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        inside = panel.get_window_extent().padded(1)
+        assert all(inside.contains(*box.min) and inside.contains(*box.max) for box in boxes)
+    found = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert sorted(name for name in found if name in tables.arms) == tables.arms
+    assert "chance" in " ".join(text.get_text() for text in whole.texts)
+
+
+def test_names_are_dark_enough_to_read():
+    for colour in ("#279ed6", "#8a8a8a", "#000000"):
+        rgb = np.array(mpl.colors.to_rgb(labels.readable(colour)))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) > 4.45
