@@ -31,13 +31,16 @@ def width(name: str, size: float = SIZE) -> float:
 @cache
 def readable(colour: str) -> str:
     """Darken a colour until text in it stands out from white as WCAG 2 asks, 4.5 to 1."""
-    rgb = np.array(to_rgb(colour))
+    rgb: Array = np.array(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     most = 1.05 / 4.5 - 0.05
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     scale = most / max(most, luminance)
     dark = linear * scale
-    return to_hex(np.where(dark <= 0.0031308, 12.92 * dark, 1.055 * dark ** (1 / 2.4) - 0.055))
+    red, green, blue = np.where(
+        dark <= 0.0031308, 12.92 * dark, 1.055 * dark ** (1 / 2.4) - 0.055
+    ).tolist()
+    return to_hex((red, green, blue))
 
 
 def spread(wanted: ArrayLike, room: float, low: float, high: float) -> Array:
@@ -116,7 +119,9 @@ def around(
 def _meet(boxes: Array, others: Array) -> NDArray[np.bool_]:
     """Say which boxes (n, 4) come near which others (m, 4)."""
     above = (boxes[:, None, :2] - _APART / 2 < others[None, :, 2:]).all(axis=-1)
-    return above & (boxes[:, None, 2:] + _APART / 2 > others[None, :, :2]).all(axis=-1)
+    return np.logical_and(
+        above, (boxes[:, None, 2:] + _APART / 2 > others[None, :, :2]).all(axis=-1)
+    )
 
 
 def extent(axes: Axes) -> tuple[float, float]:
@@ -167,7 +172,8 @@ def name_points(
             ends = np.stack([spot, near]) / size
             axes.plot(*ends.T, color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes, zorder=1)
         axes.text(
-            *(corner / size),
+            corner[0] / size[0],
+            corner[1] / size[1],
             name,
             transform=axes.transAxes,
             fontsize=SIZE,
@@ -176,31 +182,3 @@ def name_points(
             zorder=4,
         )
     return left_out
-
-
-def name_ends(
-    axes: Axes, x: ArrayLike, y: ArrayLike, names: list[str], colours: list[str], gap: float = 0.3
-) -> None:
-    """Write the names of lines right of the panel, none on another, a thin line to each end.
-
-    Parameters
-    ----------
-    x, y : array of shape (n,)
-        Where the lines end.
-    gap : float
-        Inches between panel and names.
-    """
-    spots, (wide, high) = inches(axes, x, y), extent(axes)
-    heights = spread(spots[:, 1].clip(0, high), 1.25 * SIZE / 72, 0, high)
-    for (across, up), name, colour, height in zip(spots, names, colours, heights, strict=True):
-        ends = np.array([[across, up], [wide, up], [wide + gap - 0.03, height]]) / (wide, high)
-        axes.plot(*ends.T, color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes, clip_on=False)
-        axes.text(
-            (wide + gap) / wide,
-            height / high,
-            name,
-            transform=axes.transAxes,
-            fontsize=SIZE,
-            color=readable(colour),
-            va="center",
-        )
