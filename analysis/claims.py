@@ -15,13 +15,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
-from analysis.statistics import RESOLUTION, mean_interval
+from analysis.statistics import LEVEL, RESOLUTION, at_least, mean_interval
 from analysis.tables import TableError
 
 DIGITS = 4  # of what was measured, or as many more as show what decided
-HOW = ("read", "recalled", "exact", "measured")
-VERDICTS = ("reproduced", "relation holds", "not reproduced", "not run")
+HOW = ("read", "recalled", "exact", "measured", "expected")
+VERDICTS = (
+    "reproduced",
+    "relation holds",
+    "not reproduced",
+    "as expected",
+    "not as expected",
+    "not run",
+)
 # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 Value = Any
 
@@ -66,6 +74,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "distance": lambda ratio, cosine: np.sqrt(
         (ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)
     ),
+    # 1 where a value is a level or more, 0 elsewhere: its mean is a share of seeds
+    "reached": lambda value, level: 1.0 * at_least(value, level),
     "min": lambda *values: reduce(np.minimum, values),
     "max": lambda *values: reduce(np.maximum, values),
     "mean": _over_seeds(np.mean),
@@ -85,7 +95,7 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, and the expression that would make it so.
+    """What a paper says, or we expect, and the expression that would make it so.
 
     Attributes
     ----------
@@ -96,9 +106,9 @@ class Claim:
         The number as printed in the source; empty for a relation.
     reimplemented : str
         What a re-implementation outside of this project measured; never shown as published.
-    how : {"read", "recalled", "exact", "measured"}
-        How the number is known: read in the source, from memory only, by theory, or measured
-        elsewhere by a re-implementation.
+    how : {"read", "recalled", "exact", "measured", "expected"}
+        How the number is known: read in the source, from memory only, by theory, measured
+        elsewhere by a re-implementation, or not: it was expected before it was measured.
     source : str
         Where it stands.
     why : str
@@ -131,6 +141,14 @@ class Claim:
                 f"claim {claim.id}: only a number that was read in its source is shown as published"
             )
         return claim
+
+    def verdict(self, holds: bool) -> str:
+        """One of `VERDICTS`, for a claim whose expressions are true or not."""
+        if self.how == "expected":
+            return "as expected" if holds else "not as expected"
+        if not holds:
+            return "not reproduced"
+        return "reproduced" if self.published else "relation holds"
 
 
 @dataclass(frozen=True)
@@ -166,11 +184,18 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
         for shown, (value, digits) in sides.items()
     ]
     n_seeds = min(map(len, shared.values()))
-    if not all(ok for ok, *_ in parts):
-        return Judged(claim, "not reproduced", "; ".join(measured), n_seeds)
-    return Judged(
-        claim, "reproduced" if claim.published else "relation holds", "; ".join(measured), n_seeds
-    )
+    verdict = claim.verdict(all(ok for ok, *_ in parts))
+    return Judged(claim, verdict, "; ".join(measured), n_seeds)
+
+
+def told(expression: str, quantities: Mapping[str, pd.Series]) -> str:
+    """Write what an expression comes to, its mean over seeds, with interval; or `not run`."""
+    try:
+        value = float(np.mean(evaluate(expression, quantities)))
+    except NotRunError:
+        return "not run"
+    seeds = _shared([quantities[name] for name in names(expression)])
+    return f"{value:.{DIGITS}g}{_interval(expression, value, quantities, seeds, DIGITS)}"
 
 
 def names(expression: str) -> list[str]:
@@ -298,7 +323,8 @@ def _interval(
     """Write the interval over paired seeds; empty if fewer than two, infinite, of order statistics.
 
     It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what
-    is found without one seed, around what was found: of a mean, these are the seeds' values.
+    is found without one seed, around what was found: of a mean, these are the seeds' values. Where
+    they say which seeds have reached a level, it is Clopper and Pearson's (1934) of their share.
     """
     node, n = _parse(expression), len(seeds)
     called = {
@@ -317,5 +343,10 @@ def _interval(
         pseudo = value + (n - 1) * (left_out.mean() - left_out)
     if not np.isfinite(pseudo).all():
         return ""
-    low, high = map(float, mean_interval(pseudo))
+    reached = pseudo.round(9)
+    if "reached" in called and np.isin(reached, (0, 1)).all():
+        share = binomtest(int(reached.sum()), n).proportion_ci(LEVEL)
+        low, high = float(share.low), float(share.high)
+    else:
+        low, high = map(float, mean_interval(pseudo))
     return f" [{low:.{digits}g}, {high:.{digits}g}]"

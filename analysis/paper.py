@@ -1,7 +1,7 @@
-"""A paper's page: what was published beside what was measured, judged; from the tables alone.
+"""A page of claims: what was published or expected, beside what was measured; from tables alone.
 
-`beyond +paper=NAME` runs the experiment and writes the page; `beyond-verify PAGE` recomputes every
-number on it.
+`beyond +paper=NAME` repeats what others published, `beyond +study=NAME` what we ask, and each
+writes the page; `beyond-verify PAGE` recomputes every number on it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.claims import VERDICTS, Claim, Judged, judge, names
+from analysis.claims import VERDICTS, Claim, Judged, judge, names, told
 from analysis.crossings import crossing
 from analysis.statistics import at_least
 from analysis.tables import Frame, TableError, Tables, load, noted, reason
+from analysis.tuning import as_tuned
 
 BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     "<": lambda column, bound: ~at_least(column, bound),
@@ -37,8 +38,10 @@ INTRODUCTION = (
     "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
 )
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
-REQUIRED = ("name", "scale", "title", "citation", "measure", "claims")
+REQUIRED = ("name", "scale", "title", "measure", "claims")
+ABOUT = ("citation", "question")  # a page has one: whose result it is, or what we ask
 QUANTITY = ("where", "take")
+_EXPRESSION = re.compile(r"\{([^{}]+)\}")
 TAKEN = ("table", "column", "reduce")
 
 
@@ -69,7 +72,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     from analysis.paper_figures import draw
     from analysis.paper_page import markdown
 
-    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
+    paper, tables = read(folder)
     quantities = measure(paper, tables)
     judged = judge_all(paper, quantities)
     out = folder / "page"
@@ -77,6 +80,12 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     page = out / "index.md"
     canvas.write(page, markdown(paper, tables, quantities, judged, figures))
     return paper, judged, page
+
+
+def read(folder: Path) -> tuple[dict[str, Any], Tables]:
+    """Return a paper's settings and the tables of its runs; as tuned, if it says `as_tuned`."""
+    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
+    return paper, as_tuned(folder, tables) if paper.get("as_tuned") else tables
 
 
 def publish_index(folder: str | Path) -> None:
@@ -106,17 +115,22 @@ def collect(folder: Path, out: Path) -> None:
 def _write_index(
     index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]
 ) -> None:
-    """Write and print a table of papers, their verdicts and pages."""
+    """Write and print a table of pages and their verdicts, of those that their claims can have."""
     from analysis import canvas
 
-    lines = [f"| paper | scale | {' | '.join(VERDICTS)} |", "|---" * 6 + "|"]
+    claims = [one.claim for _, judged, _ in pages for one in judged]
+    possible = {claim.verdict(holds) for claim in claims for holds in (True, False)} | {"not run"}
+    verdicts = [verdict for verdict in VERDICTS if verdict in possible]
+    asked = any("question" in paper for paper, *_ in pages)
+    title, kind = ("Studies", "study") if asked else ("Published results", "paper")
+    lines = [f"| {kind} | scale | {' | '.join(verdicts)} |", "|---" * (2 + len(verdicts)) + "|"]
     for paper, judged, page in pages:
         counts = " | ".join(
-            str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS
+            str(sum(one.verdict == verdict for one in judged)) for verdict in verdicts
         )
         where = page.relative_to(index.parent)
         lines.append(f"| [{paper['title']}]({where}) | {paper['scale']} | {counts} |")
-    canvas.write(index, "\n".join(["# Published results", "", *INTRODUCTION, "", *lines, ""]))
+    canvas.write(index, "\n".join([f"# {title}", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 
 
@@ -171,6 +185,9 @@ def require_sound(
         an expression that names or does what it may not.
     """
     _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
+    if len(about := [key for key in ABOUT if key in paper]) != 1:
+        got = " and ".join(about) or "neither"
+        raise TableError(f"paper must have one of {', '.join(ABOUT)}; got {got}")
     for name, entry in paper["measure"].items():
         _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
     layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
@@ -215,6 +232,14 @@ def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collect
         raise TableError(f"{what}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
 
 
+def answers(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[str]:
+    """Return what a page answers, each `{expression}` filled with its mean and interval."""
+    return [
+        _EXPRESSION.sub(lambda found: told(found[1], quantities), line)
+        for line in paper.get("answers", ())
+    ]
+
+
 def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:
     """Judge the claims of a paper, in their order."""
     return [judge(claim, quantities) for claim in claims_of(paper)]
@@ -226,7 +251,11 @@ def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
     used = {
         f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims
     }
-    used |= {f"figure {figure['title']!r}": _drawn(figure) for figure in paper.get("figures", ())}
+    used |= {f"figure {figure['title']!r}": drawn(figure) for figure in paper.get("figures", ())}
+    used |= {
+        f"answer {line!r}": list(chain.from_iterable(map(names, _EXPRESSION.findall(line))))
+        for line in paper.get("answers", ())
+    }
     known = set(quantities_of(paper))
     for user, wanted in used.items():
         if unknown := sorted(set(wanted) - known):
@@ -234,15 +263,23 @@ def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
     return claims
 
 
-def _drawn(figure: Mapping[str, Any]) -> list[str]:
+def drawn(figure: Mapping[str, Any]) -> list[str]:
     """Quantities that a figure names."""
-    points = [name for series in figure["series"] for name in series.get("points", {}).values()]
-    return points + [
-        name
-        for series in figure["series"]
-        if "values" in series
-        for name in names(series["values"])
-    ]
+    told_of = [series["values"] for series in figure.get("series", ()) if "values" in series]
+    told_of += chain.from_iterable(row.values() for row in map_of(figure).values())
+    points = (series.get("points", {}).values() for series in figure.get("series", ()))
+    return [*chain.from_iterable(points), *chain.from_iterable(map(names, told_of))]
+
+
+def map_of(figure: Mapping[str, Any]) -> dict[Any, dict[Any, str]]:
+    """Expressions of a map by row and column: `map` with their names in `{row}` and `{column}`."""
+    return {
+        row: {
+            column: str(_filled(figure["map"], {"row": row, "column": column}))
+            for column in figure["columns"]
+        }
+        for row in figure.get("rows", ())
+    }
 
 
 def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
@@ -355,9 +392,13 @@ def differences(page: Path, folder: Path) -> list[str]:
             f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "
             "folder"
         )
-    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
+    paper, tables = read(folder)
     quantities = measure(paper, tables)
-    expected = [*claim_rows(judge_all(paper, quantities)), *measured_rows(quantities)]
+    expected = [
+        *claim_rows(judge_all(paper, quantities)),
+        *measured_rows(quantities),
+        *(f"- {line}" for line in answers(paper, quantities)),
+    ]
     printed = set(page.read_text(encoding="utf-8").splitlines())
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
     rows = {

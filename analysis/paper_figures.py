@@ -1,8 +1,8 @@
-"""A paper's figures, redrawn from what was measured: curves along an axis, scatter over seeds."""
+"""A page's figures, from what was measured: curves along an axis, maps, scatter over seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import norm
@@ -18,6 +19,7 @@ from analysis import canvas
 from analysis.canvas import panels, save, style
 from analysis.claims import NotRunError, evaluate
 from analysis.looks import INK, distinct
+from analysis.paper import map_of
 from analysis.statistics import INTERVAL, mean_interval
 
 
@@ -29,10 +31,54 @@ def draw(
     with style():
         for index, figure in enumerate(paper.get("figures", ()), 1):
             name = f"figure-{index}"
-            kind = _histogram if "values" in figure["series"][0] else _curves
-            save(kind(figure, quantities), out / name)
+            save(_kind(figure)(figure, quantities), out / name)
             drawn.append((name, figure["title"]))
     return drawn
+
+
+def _kind(spec: Mapping[str, Any]) -> Callable[..., Figure]:
+    if "map" in spec:
+        return _map
+    return _histogram if "values" in spec["series"][0] else _curves
+
+
+def _map(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
+    """Means over seeds by row and column, as colours with their numbers; what was not run is left.
+
+    With `scale: log` equal steps of colour are equal factors.
+    """
+    cells = {
+        row: {column: _mean(expression, quantities) for column, expression in columns.items()}
+        for row, columns in map_of(spec).items()
+    }
+    frame = pd.DataFrame.from_dict(cells, orient="index")
+    height = 0.34 * len(frame) + 0.2
+    figure, (axes,) = panels(1, 1, height, spec["title"], "Numbers: mean over seeds.", left=1.6)
+    shown = frame.to_numpy(float)
+    logarithmic = spec.get("scale") == "log"
+    shown = shown[np.isfinite(shown) & ((shown > 0) | (not logarithmic))]
+    low, high = spec.get("limits", (shown.min(initial=1), shown.max(initial=1)))
+    sns.heatmap(
+        frame,
+        ax=axes,
+        annot=True,
+        fmt=".2g",
+        annot_kws={"fontsize": 8},
+        cmap="cividis",
+        norm=(LogNorm if logarithmic else Normalize)(low, high, clip=True),
+        linewidths=0.5,
+        cbar_kws={"label": spec["value"], "pad": 0.02},
+    )
+    axes.set(xlabel=spec["x"], ylabel=spec["y"])
+    axes.tick_params(length=0, labelrotation=0)
+    return figure
+
+
+def _mean(expression: str, quantities: Mapping[str, pd.Series]) -> float:
+    try:
+        return float(np.mean(evaluate(expression, quantities)))
+    except NotRunError:
+        return float("nan")
 
 
 def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
@@ -50,7 +96,8 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     places = {
         name: float(index if categories else _number(name)) for index, name in enumerate(along)
     }
-    figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.", entries)
+    seeds = " Dots: seeds." if categories else ""
+    figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.{seeds}", entries)
     for index, series in enumerate(spec["series"]):
         look = look_of[series["name"]]
         # so that no mark hides another
@@ -77,6 +124,9 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
                 lw=1.4 + under,
                 capsize=3,
             )
+        for place, values in shown.items() if categories else ():
+            beside = places[place] + aside + np.linspace(0.1, 0.3, len(values))
+            axes.plot(beside, values, ".", color=look.colour, ms=3, alpha=0.6)
         for place, value in series.get("reference", {}).items():
             # as in the legend
             axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import VERDICTS, Judged
+from analysis.paper import answers
 from analysis.statistics import INTERVAL, mean_interval
 from analysis.tables import Tables
 
@@ -18,6 +19,7 @@ HOW = {
     "recalled": "from memory, so only the relation is checked",
     "exact": "theory",
     "measured": "measured by a re-implementation",
+    "expected": "expected beforehand",
 }
 
 
@@ -32,18 +34,25 @@ def markdown(
     manifests = list(tables.manifests.values())
     commits = ", ".join(sorted({str(manifest.get("commit", ""))[:12] for manifest in manifests}))
     wall = sum(float(manifest.get("wall_seconds", 0)) for manifest in manifests)
-    command = f"beyond +paper={paper['name']}" + (
+    group, about = ("study", "question") if "question" in paper else ("paper", "citation")
+    command = f"beyond +{group}={paper['name']}" + (
         "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
+    )
+    differing, none = (
+        ("What differs from the source", ["Nothing known."])
+        if "citation" in paper
+        else ("Limits", [])
     )
     lines = [
         f"# {paper['title']}",
         "",
-        paper["citation"],
+        paper[about],
         "",
         f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work "
         "on one core each.",
         "",
         *_stale(tables),
+        *_section("What was found", answers(paper, quantities)),
         _counted(judged),
         "",
         "| claim | published | how it is known | measured [95 % interval] | seeds | verdict |",
@@ -54,7 +63,7 @@ def markdown(
         "",
         *itertools.chain.from_iterable((f"![{alt}]({name}.png)", "") for name, alt in figures),
         *_section("What is not reproduced, and why", paper.get("findings", ())),
-        *_section("What differs from the source", paper.get("departures", ["Nothing known."])),
+        *_section(differing, paper.get("departures", none)),
         "## Quantities",
         "",
         f"Means over seeds, each with its {INTERVAL}, from the run tables.",

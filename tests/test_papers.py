@@ -1,4 +1,4 @@
-"""Every published result's settings, untrained: cells can be built, and answer its quantities."""
+"""Every page's settings, untrained: cells can be built, and answer its quantities."""
 
 from collections import Counter
 from itertools import chain
@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from analysis import paper
-from beyond.catalog import CONF, known_settings, names
+from beyond.catalog import CONF, known_settings, names, read
 from beyond.errors import MissingDataError
 from beyond.run.cell import prepare
 from beyond.run.main import SCALES, register_resolvers
@@ -30,9 +30,15 @@ def composed(*overrides):
         return compose("config", list(overrides), return_hydra_config=True)
 
 
-def cells(name, scale):
-    """What a manifest would say of each cell of a paper, except its results."""
-    chosen = [f"+paper={name}", f"scale={scale}"]
+def pages():
+    """Every choice with a page of claims: published results, and the studies that have one."""
+    asked = [name for name in names("study") if "paper" in read("study", name)]
+    return [f"+paper={name}" for name in names("paper")] + [f"+study={name}" for name in asked]
+
+
+def cells(page, scale):
+    """What a manifest would say of each cell of a page, except its results."""
+    chosen = [page, f"scale={scale}"]
     sweeper = OmegaConf.to_container(composed(*chosen).hydra.sweeper, resolve=True)
     parser = OverridesParser.create()
     for task in sweeper.get("tasks") or [""]:
@@ -58,15 +64,15 @@ def twice(manifests):
     return [key for key, n in count.items() if n > 1]
 
 
-@pytest.mark.parametrize("name", names("paper"))
-def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(name):
+@pytest.mark.parametrize("page", pages())
+def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(page):
     try:
-        by_scale = [list(cells(name, scale)) for scale in SCALES]
+        by_scale = [list(cells(page, scale)) for scale in SCALES]
     except MissingDataError as error:
         pytest.skip(str(error))
     assert [twice(one) for one in by_scale] == [[], []]
     manifests = list(chain.from_iterable(by_scale))
-    settings = OmegaConf.to_container(composed(f"+paper={name}").paper, resolve=True)
+    settings = OmegaConf.to_container(composed(page).paper, resolve=True)
     columns = {name: [column.name for column in table.columns] for name, table in TABLES.items()}
     labels = dict.fromkeys((column.name for column in IDENTITY), ())
     paper.require_sound(settings, columns, labels | known_settings())

@@ -7,8 +7,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import paper
+from analysis import paper, statistics
 from analysis.tables import TableError
+
+FAULTS = [
+    ("analysis/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
+    ("analysis/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
+     '"reached": lambda value, level: 1.0 * at_least(level, value)'),
+    ("analysis/paper.py", 'told(found[1], quantities), line)', 'told(found[1], {}), line)'),
+    ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
+    ("analysis/paper.py", "if len(about := [key for key in ABOUT if key in paper]) != 1",
+     "if len(about := [key for key in ABOUT if key in paper]) > 1"),
+]  # fmt: skip
 
 PAPER = yaml.safe_load(
     """
@@ -288,3 +298,62 @@ def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
     found = paper.measure({"measure": measure}, tables)
     (judged,) = paper.judge_all({"measure": measure, "claims": [claim]}, found)
     assert (judged.verdict, judged.n_seeds) == ("relation holds", 5)
+
+
+ASKED = {
+    **{key: value for key, value in PAPER.items() if key not in ("citation", "findings")},
+    "question": "Which is better, and by how much?",
+    "claims": [
+        {"id": "Q.a", "says": "better", "holds": "backprop_test > genetic_test",
+         "how": "expected", "source": "experience"},
+        {"id": "Q.b", "says": "worse", "holds": "backprop_test < genetic_test",
+         "how": "expected", "source": "nothing"},
+    ],
+    "answers": [
+        "By {backprop_test - genetic_test} points; {pepita_test}.",
+        "Of its repetitions {mean(reached(backprop_test, 0))} are at 0 or more.",
+    ],
+    "figures": [
+        {"title": "Scores", "x": "of", "y": "method", "value": "test accuracy, %", "scale": "log",
+         "map": "{row}_{column}", "rows": ["backprop", "pepita"], "columns": ["test"]},
+    ],
+}  # fmt: skip
+
+
+def test_a_study_answers_a_question_in_sentences_with_intervals(runs):
+    (runs / paper.SETTINGS).write_text(json.dumps(ASKED))
+    _, judged, page = paper.write(runs)
+    assert [one.verdict for one in judged] == ["as expected", "not as expected"]
+    text = page.read_text()
+    assert "Which is better, and by how much?\n\n`beyond +study=toy` at commit" in text
+    quantities = paper.measure(ASKED, paper.load(runs))
+    gap = quantities["backprop_test"] - quantities["genetic_test"]
+    low, high = statistics.mean_interval(gap.to_numpy())
+    assert f"- By {gap.mean():.4g} [{low:.4g}, {high:.4g}] points; not run.\n" in text
+    # Clopper and Pearson: all of five, and 0.025 = low^5
+    assert f"- Of its repetitions 1 [{0.025**0.2:.4g}, 1] are at 0 or more.\n" in text
+    assert "## Limits\n\n- a port\n" in text
+    assert (page.parent / "figure-1.png").exists()
+    assert paper.differences(page, runs) == []
+    page.write_text(text.replace("- By ", "- By about "))
+    assert [line.split(": ", 1)[0] for line in paper.differences(page, runs)] == [
+        "recomputed, not on the page"
+    ]
+
+
+def test_a_map_has_an_expression_for_each_row_and_column():
+    (figure,) = ASKED["figures"]
+    assert paper.map_of(figure) == {
+        "backprop": {"test": "backprop_test"},
+        "pepita": {"test": "pepita_test"},
+    }
+    wrong = {**ASKED, "figures": [{**figure, "rows": ["backpop"]}]}
+    with pytest.raises(TableError, match=r"figure 'Scores' names .*: backpop_test"):
+        paper.claims_of(wrong)
+
+
+@pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
+def test_a_page_is_about_a_source_or_a_question(about):
+    settings = {key: value for key, value in ASKED.items() if key != "question"} | about
+    with pytest.raises(TableError, match="paper must have one of citation, question; got"):
+        paper.require_sound(settings, {"runs": ["final_test_score"]}, {"method": ()})

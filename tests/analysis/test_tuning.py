@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import release, tuning
+from analysis import paper, release, tuning
 from analysis.statistics import stream
 from analysis.study import Study
 from analysis.tables import COSTS, RESULT, TableError
 
 FAULTS = [
+    ("analysis/paper.py", 'if paper.get("as_tuned") else tables', "if False else tables"),
     ("analysis/tuning.py", "comb(i - 1, k - 1) / comb(n, k)", "comb(i - 1, k) / comb(n, k)"),
     ("analysis/tuning.py", "for i in range(1, n + 1)", "for i in range(n, 0, -1)"),
     ("analysis/tuning.py", "shared = np.bincount(group, chance) / np.bincount(group)", "shared = np.bincount(group, chance)"),
@@ -264,6 +265,16 @@ def test_as_tuned_each_arm_has_the_settings_that_were_chosen_under_its_plain_nam
     assert any("0 arms of 2 kept the defaults" in line for line in study.caveats())
     assert study.report() == study.folder / "as-tuned/index.html"
     assert "--as-tuned" in study.report().read_text()
+
+
+def test_a_page_of_claims_measures_what_was_tuned_if_it_says_so(tuned):
+    folder = tuned().folder
+    entry = {"where": {}, "take": {"column": "best_test_score", "arm": "backprop"}}
+    page = {"name": "toy", "scale": "fast", "title": "Toy", "question": "?", "claims": []}
+    for as_tuned, expected in ((False, 0.42), (True, 0.52)):
+        settings = {**page, "measure": {"score": entry}, "as_tuned": as_tuned}
+        (folder / "paper.json").write_text(json.dumps(settings))
+        assert paper.measure(*paper.read(folder))["score"].mean() == pytest.approx(expected)
 
 
 def test_as_tuned_an_arm_whose_defaults_were_best_keeps_them(tuned):
