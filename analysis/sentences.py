@@ -38,7 +38,7 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     task, best = rows["task"].iloc[0], rows.iloc[0]
     runs = _ran(tables, task)
     n = order.ties.n if order.arms else int(best["n_seeds"])
-    over = f"Over {n} repetition{'s' if n != 1 else ''}{_of_split(runs)}{_on_examples(runs)}, "
+    over = f"Over {n} repetition{'s' if n != 1 else ''}{of_split(runs)}{on_examples(runs)}, "
     sentences = [over + _first(rows, order)]
     old = set(chain.from_iterable(_stale(tables, task).values()))
     if old and old != set(runs["arm"]):
@@ -106,7 +106,7 @@ def counted(n: int) -> str:
     return _NUMERALS[n] if n < len(_NUMERALS) else str(n)
 
 
-def _of_split(runs: Frame) -> str:
+def of_split(runs: Frame) -> str:
     """Say what the repetitions share: nothing, or one split of the data."""
     kinds = sorted(set(runs["split"]) - {""})
     match kinds:
@@ -123,7 +123,8 @@ def _of_split(runs: Frame) -> str:
     return " on several kinds of split" if kinds else ""
 
 
-def _on_examples(runs: Frame) -> str:
+def on_examples(runs: Frame) -> str:
+    """Say how many examples the repetitions are tested on; nothing where it is not known."""
     counts = runs["n_test"].dropna()
     return f" ({_span(counts)} test examples)" if len(counts) else ""
 

@@ -141,6 +141,12 @@ class Study:
         """Return tables of what test examples tell, by name; see `example_tables`."""
         return self._examples
 
+    def opening(self) -> str:
+        """Say what the study found: who leads, who is at chance, at what cost, how sure."""
+        from analysis.opening import opening
+
+        return opening(self.tables, self._summary, self.rankings)
+
     def headline(self, task: str | None = None) -> str:
         """Say which arm comes first on a task, if one does, over what.
 
