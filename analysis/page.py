@@ -52,6 +52,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         study=tables.study,
         arms=tables.arms,
         figures={figure.name: _figure(figure) for figure in drawn if not figure.task},
+        opening=study.opening(),
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
         warnings=study.caveats(),

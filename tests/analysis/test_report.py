@@ -43,6 +43,7 @@ def test_the_page_has_every_section(report):
     ):
         assert re.search(rf"<h[23]>{heading}</h[23]>", page), heading
     for fact in (
+        "best mean test scores: backprop on image/digits",
         "forward_forward needs a classification task",
         "a loss is not finite",
         "0123abc",
