@@ -16,12 +16,12 @@ classes are. No error passes from one layer to another.
     With N the rows of H P^T - row mean, each divided by its length r, S(H P^T) = N N^T and
     d match / d N = 4 (S(H P^T) - S(Y)) N / B^2,       d / d (H P^T) = (d/dN - N (N . d/dN)) / r
 
-Departures: no batch normalisation; V_l has no bias, and sees every place, where the source takes
-means over some; a convolution P_l has a bias; a sequence has places too, and a layer whose values
-are flattened before the next one has none; the output layer's loss is not weighted by 1 - beta;
-values: half the squared error, and the rows of Y are the standardised targets as they are, for one
-value centred over itself is nothing (so that with one value S(Y) says whether two targets lie on
-the same side of the mean).
+Departures: batch normalisation where the network has it, as with `network.norm=batch`; V_l has no
+bias, and sees every place, where the source takes means over some; a convolution P_l has a bias; a
+sequence has places too, and a layer whose values are flattened before the next one has none; the
+output layer's loss is not weighted by 1 - beta; values: half the squared error, and the rows of Y
+are the standardised targets as they are, for one value centred over itself is nothing (so that with
+one value S(Y) says whether two targets lie on the same side of the mean).
 Needs: weight transport.
 Cost: 1 forward pass and the weights' half of a backward pass, three products with each V_l and P_l,
 and two with S.

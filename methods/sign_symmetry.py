@@ -12,8 +12,9 @@ The error travels back through matrices that share nothing with the forward weig
                fixed (frSF):     M_l = |V_l|, V_l drawn once
 
 Departures: cross-entropy for classes; magnitudes follow the initial distribution of this network,
-whatever it is; no batch normalisation and no rescaling of the gradient; in recurrent layers, of
-which the sources have none, the error goes back in time through such a matrix as well.
+whatever it is; batch normalisation where the network has it, and no rescaling of the gradient; in
+recurrent layers, of which the sources have none, the error goes back in time through such a matrix
+as well.
 Needs: weight transport, global loss, stored activations, backward locking.
 Cost: 1 forward and 1 backward pass of the batch.
 Check: with M_l = |W_l| it is backpropagation, convolutions and recurrence included; every carried

@@ -7,12 +7,13 @@ from typing import Literal
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Architecture, TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layers import ACTIVATIONS, Dropout, Flatten, Layer, Linear
+from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
 from beyond.network.parts import (
     Activation,
     InitialisationName,
     Layered,
     Norm,
+    dropping,
     normalised,
     trial,
 )
@@ -60,7 +61,7 @@ class CNN(Layered):
             layers += [
                 *normalised(Conv2d(n_channels, 3, padding=1), self.norm, self.n_groups),
                 *(pool(2), ACTIVATIONS[self.activation]()),
-                *([Dropout(self.dropout)] if self.dropout else []),
+                *dropping(self.dropout),
             ]
         layers += [Flatten(), Linear(spec.n_outputs)]
         return layers

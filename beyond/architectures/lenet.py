@@ -7,8 +7,8 @@ from typing import Literal
 from beyond.contracts import TaskSpec
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
-from beyond.network.parts import Activation, InitialisationName, Layered
-from beyond.settings import Positive, settings
+from beyond.network.parts import Activation, InitialisationName, Layered, dropping
+from beyond.settings import BelowOne, OneOrEach, Positive, settings
 
 
 @settings
@@ -19,13 +19,16 @@ class LeNet(Layered):
 
     Parameters
     ----------
-    activation : {"relu", "tanh", "sigmoid"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
     pool : {"max", "average"}
         After the first two convolutions.
+    dropout : float in [0, 1)
+        Before the 84 units, and before the read-out, in training.
     """
 
     activation: Activation = "relu"
     pool: Literal["max", "average"] = "max"
+    dropout: OneOrEach[BelowOne] = 0.0
     initialisation: InitialisationName = "he"
     init_std: Positive = 0.1
 
@@ -40,8 +43,8 @@ class LeNet(Layered):
         return [
             *(Conv2d(6, 5, padding=2), pool(2), activation()),
             *(Conv2d(16, 5), pool(2), activation()),
-            *(Conv2d(120, 5), activation(), Flatten()),
-            *(Linear(84), activation(), Linear(spec.n_outputs)),
+            *(Conv2d(120, 5), activation(), Flatten(), *dropping(self.dropout)),
+            *(Linear(84), activation(), *dropping(self.dropout), Linear(spec.n_outputs)),
         ]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from beyond.contracts import TaskSpec
 from beyond.network.composite_layers import residual
-from beyond.network.layers import ACTIVATIONS, Dropout, Layer, LayerNorm
+from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm
 from beyond.network.parts import (
     Activation,
     InitialisationName,
     Layered,
+    dropping,
     read_out,
     token_entry,
 )
@@ -67,7 +68,7 @@ class Mixer(Layered):
 
     def _layers(self, n_units: int, n_out: int) -> list[Layer]:
         hidden = [Conv1d(n_units, 1), ACTIVATIONS[self.activation](), Conv1d(n_out, 1)]
-        return [*hidden, *([Dropout(self.dropout)] if self.dropout else [])]
+        return [*hidden, *dropping(self.dropout)]
 
 
 # its layers are those of `cnn1d`, `layer norm` and `text cnn`

@@ -6,8 +6,15 @@ from itertools import groupby
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import require
-from beyond.network.layers import ACTIVATIONS, Dropout, Layer, LayerNorm, Linear, Residual
-from beyond.network.parts import Activation, InitialisationName, Layered, trial, vector_entry
+from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm, Linear, Residual
+from beyond.network.parts import (
+    Activation,
+    InitialisationName,
+    Layered,
+    dropping,
+    trial,
+    vector_entry,
+)
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 
@@ -65,7 +72,7 @@ class MLP(Layered):
                 layers.append(Residual(linear, activation))
             else:
                 layers += [linear, *([LayerNorm()] if self.layer_norm else []), activation]
-            layers += [Dropout(self.dropout)] if self.dropout else []
+            layers += dropping(self.dropout)
         layers.append(Linear(spec.n_outputs))
         return layers
 

@@ -6,12 +6,13 @@ from beyond.contracts import TaskSpec
 from beyond.errors import require
 from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d, MeanOverImage
-from beyond.network.layers import ACTIVATIONS, Dropout, Layer, Linear
+from beyond.network.layers import ACTIVATIONS, Layer, Linear
 from beyond.network.parts import (
     Activation,
     InitialisationName,
     Layered,
     Norm,
+    dropping,
     normalised,
 )
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
@@ -73,8 +74,7 @@ class ResNet(Layered):
                 shortcut = Chain((*self._convolution(width, stride, 1),)) if projected else None
                 layers += [residual(*branch, shortcut=shortcut), activation()]
                 below = width
-        layers += [MeanOverImage(), *([Dropout(self.dropout)] if self.dropout else [])]
-        return [*layers, Linear(spec.n_outputs)]
+        return [*layers, MeanOverImage(), *dropping(self.dropout), Linear(spec.n_outputs)]
 
     def _convolution(self, width: int, stride: int = 1, kernel: int = 3) -> list[Layer]:
         """A convolution that keeps an image's size, but for its stride, and its normalisation."""

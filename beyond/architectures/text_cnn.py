@@ -5,8 +5,15 @@ from __future__ import annotations
 from beyond.contracts import TaskSpec
 from beyond.errors import require
 from beyond.network.composite_layers import Chain, Concatenation
-from beyond.network.layers import ACTIVATIONS, Dropout, Layer, Linear
-from beyond.network.parts import Activation, InitialisationName, Layered, sequence_entry, trial
+from beyond.network.layers import ACTIVATIONS, Layer, Linear
+from beyond.network.parts import (
+    Activation,
+    InitialisationName,
+    Layered,
+    dropping,
+    sequence_entry,
+    trial,
+)
 from beyond.network.sequence_layers import Conv1d, MaxOverTime
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
@@ -55,8 +62,7 @@ class TextCNN(Layered):
             for kernel in self.kernels
         ]
         layers = [*sequence_entry(spec, self.embedding), Concatenation(tuple(branches))]
-        layers += [Dropout(self.dropout)] if self.dropout else []
-        return [*layers, Linear(spec.n_outputs)]
+        return [*layers, *dropping(self.dropout), Linear(spec.n_outputs)]
 
 
 TRIALS = {"text cnn": trial(TextCNN((2, 3), 2, dropout=0.0, embedding=3), (4,), n_symbols=7)}

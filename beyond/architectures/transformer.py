@@ -7,11 +7,12 @@ from typing import Literal
 from beyond.contracts import TaskSpec
 from beyond.network.attention_layers import Attention, Positions
 from beyond.network.composite_layers import residual
-from beyond.network.layers import ACTIVATIONS, Dropout, Layer, LayerNorm
+from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm
 from beyond.network.parts import (
     Activation,
     InitialisationName,
     Layered,
+    dropping,
     read_out,
     token_entry,
     trial,
@@ -67,7 +68,7 @@ class Transformer(Layered):
         return f"{kind}-{self.depth}x{self.width}"
 
     def stack(self, spec: TaskSpec) -> list[Layer]:
-        drop = [Dropout(self.dropout)] if self.dropout else []
+        drop = dropping(self.dropout)
         layers = [*token_entry(spec, self.width, self.patch), Positions()]
         for _ in range(self.depth):
             layers += [

@@ -14,6 +14,7 @@ from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import (
     ACTIVATIONS,
     BatchNorm,
+    Dropout,
     Embedding,
     Flatten,
     GroupNorm,
@@ -28,7 +29,7 @@ from beyond.network.sequence_layers import (
     MeanOverTime,
     Places,
 )
-from beyond.settings import OneOf, Positive, PositiveInt, settings
+from beyond.settings import BelowOne, OneOf, OneOrEach, Positive, PositiveInt, settings
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
@@ -89,6 +90,8 @@ class Recurrent(Layered):
     readout : {"all", "last", "mean", "max"}
         What is read of the states: those at every time, the ones that each direction ends with, or
         each unit's mean or largest over time.
+    dropout : float in [0, 1)
+        Of what is read, in training.
     embedding : int, >= 1
         Features per symbol, where inputs are symbols.
     """
@@ -98,6 +101,7 @@ class Recurrent(Layered):
     hidden: PositiveInt = 32
     bidirectional: bool = False
     readout: Readout = "last"
+    dropout: OneOrEach[BelowOne] = 0.0
     embedding: PositiveInt = 8
     initialisation: InitialisationName = "uniform"
     init_std: Positive = 0.1
@@ -116,7 +120,7 @@ class Recurrent(Layered):
         return [
             *sequence_entry(spec, self.embedding),
             self.units,
-            *read_out(self.readout, spec.n_outputs, self.bidirectional),
+            *read_out(self.readout, spec.n_outputs, self.bidirectional, self.dropout),
         ]
 
 
@@ -148,10 +152,20 @@ def normalised(convolution: Conv2d, norm: Norm, n_groups: int) -> list[Layer]:
     return [replace(convolution, bias=norm != "batch"), *behind[norm]]
 
 
-def read_out(of: Readout, n_outputs: int, bidirectional: bool = False) -> list[Layer]:
+def dropping(rate: float | tuple[float, ...]) -> list[Layer]:
+    """Dropout, or none."""
+    return [Dropout(rate)] if rate else []
+
+
+def read_out(
+    of: Readout,
+    n_outputs: int,
+    bidirectional: bool = False,
+    dropout: float | tuple[float, ...] = 0.0,
+) -> list[Layer]:
     """Layers from a sequence to the outputs: a linear map of all times, or of what is left of them.
 
-    The last is what each direction ends with.
+    The last is what each direction ends with. Dropout is of what is mapped.
     """
     left = {
         "all": Flatten(),
@@ -159,7 +173,7 @@ def read_out(of: Readout, n_outputs: int, bidirectional: bool = False) -> list[L
         "mean": MeanOverTime(),
         "max": MaxOverTime(),
     }
-    return [left[of], Linear(n_outputs)]
+    return [left[of], *dropping(dropout), Linear(n_outputs)]
 
 
 def trial(

@@ -12,6 +12,7 @@ from beyond.architectures.bag import Bag
 from beyond.architectures.cnn import CNN
 from beyond.architectures.cnn1d import CNN1d
 from beyond.architectures.gru import Recurrent
+from beyond.architectures.lenet import LeNet
 from beyond.architectures.lstm import LongShortTerm
 from beyond.architectures.mixer import Mixer
 from beyond.architectures.mlp import MLP
@@ -27,6 +28,7 @@ from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network.parts import Layered
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
+from beyond.problem import Problem
 from beyond.streams import Stream
 
 FAULTS = [
@@ -43,6 +45,9 @@ FAULTS = [
     ),
     # the chain within a layer is paid for twice
     ("beyond/network/composite_layers.py", "carry + gradients - both)", "0)"),
+    # what is read is whole
+    ("beyond/network/parts.py", "[left[of], *dropping(dropout), ", "[left[of], "),
+    ("beyond/architectures/lenet.py", "Flatten(), *dropping(self.dropout)", "Flatten()"),
 ]
 SEEDS = [3, 8, 5]
 
@@ -233,6 +238,33 @@ def test_dropout_draws_only_in_training(make_spec):
     calm = network.outputs(params, inputs)
     assert torch.equal(network.forward(params, inputs)[0], calm)
     assert not torch.equal(network.forward(params, inputs, Stream("step", SEEDS))[0], calm)
+
+
+@pytest.mark.parametrize("kind", [Elman, Recurrent, LongShortTerm])
+@pytest.mark.parametrize("readout", ["all", "last", "mean", "max"])
+def test_dropout_of_a_recurrent_network_is_of_what_is_read(kind, readout, make_spec, close):
+    """A linear read-out of masked features, whose mask is what the stream draws."""
+    spec, rate = make_spec(), 0.4
+    network = kind(3, readout=readout, dropout=rate).build(spec)
+    params, inputs = network.init(Stream("init", SEEDS)), Stream("data", SEEDS).normal(4, 6)
+    features = inputs
+    for segment in Problem(network, spec).layers[:-2]:
+        features, _ = segment.forward(params, features)
+    drawn = Stream("step", SEEDS).uniform(features.shape[2], 4)  # (R, n_features, B)
+    masked = features.mT * (drawn >= rate) / (1 - rate)
+    head = network.unflatten(params)[-1]
+    expected = head["weight"] @ masked + head["bias"].unsqueeze(2)
+    close(network.forward(params, inputs, Stream("step", SEEDS))[0], expected.mT)
+    plain = kind(3, readout=readout).build(spec)
+    assert torch.equal(network.outputs(params, inputs), plain.outputs(params, inputs))
+
+
+def test_dropout_of_lenet_is_before_each_fully_connected_layer(make_spec):
+    spec = make_spec((1, 28, 28))
+    of = [type(layer).__name__ for layer in LeNet(dropout=0.5).build(spec).layers]
+    assert [place for place, name in enumerate(of) if name == "Dropout"] == [9, 12]
+    assert [of[place + 1] for place in (9, 12)] == ["Linear", "Linear"]
+    assert len(LeNet().build(spec).layers) == len(of) - 2
 
 
 def test_a_seeds_weights_are_the_same_stacked_or_alone(case):
