@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 State = TypeVar("State", bound=Mapping[str, Any])
 SPLITS = ("train", "validation", "test")
+TRAIN_SCORED = 10_000  # examples of the training split that are scored, at most
 
 
 class Signal(StrEnum):

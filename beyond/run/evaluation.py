@@ -1,4 +1,9 @@
-"""What a state is worth: scores on whole splits, the cost of a prediction, the test answers."""
+"""What a state is worth: scores on the splits, the cost of a prediction, the test answers.
+
+Validation and test splits are scored whole. Of a large training split, some examples are, drawn
+once: to pass all at each checkpoint takes longer than to learn from them
+(docs/decisions/0030-scores-of-training.md).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from beyond.contracts import Batch, Method, Splits, Task
+from beyond.contracts import TRAIN_SCORED, Batch, Method, Splits, Task
 from beyond.control import ControlProblem, door, greedy, spread
 from beyond.hardware import within_memory
 from beyond.ledger import Ledger
 from beyond.network.trainable import Network
 from beyond.problem import Problem
 from beyond.run.predictions import Columns, columns
+from beyond.streams import Stream
 
 ACTIVITY = ("spikes", "accumulates")  # what `Problem.count` may be told
 INFERENCE = tuple(f"inference_{name}" for name in ("flops", *ACTIVITY))
@@ -84,7 +90,7 @@ class Evaluation:
         return self.splits.size(split) * self.task.spec.n_scored
 
     def scores(self, state: Any, split: str) -> dict[str, Tensor]:
-        """Scores (R,) on a whole split."""
+        """Scores (R,) on a split; on at most `TRAIN_SCORED` examples of the training split."""
         return self.task.score(*self._answers(self.method, state, split, self.problem))
 
     def test(self, state: Any, replicas: Sequence[int], run_ids: Sequence[str]) -> Tested:
@@ -122,7 +128,7 @@ class Evaluation:
     def _answers(
         self, method: Method, state: Any, split: str, problem: Problem
     ) -> tuple[Tensor, Tensor]:
-        """Outputs (R, B, n_outputs) and targets (R, B, ...) of a whole split.
+        """Outputs (R, B, n_outputs) and targets (R, B, ...) of what is scored of a split.
 
         Where the task is to act, these are the returns (R, B, 1) of episodes, and their starts.
         """
@@ -166,12 +172,15 @@ class Evaluation:
         return values.expand(len(self.seeds), *values.shape[1:])
 
     def _places(self, split: str) -> Tensor:
-        """Places (1, B) of all examples of a split."""
-        device = self.network.hardware.place
-        return torch.arange(self.splits.size(split), device=device).unsqueeze(0)
+        """Places (1, B) of what is scored of a split, the same for every method and seed."""
+        size, most = self.splits.size(split), max(1, TRAIN_SCORED // self.task.spec.n_scored)
+        places = torch.arange(size).unsqueeze(0)
+        if split == "train" and size > most:
+            places = Stream("train score", [0]).permutation(size)[:, :most].sort(1).values
+        return places.to(self.network.hardware.place)
 
     def _chunks(self, split: str, n_at_once: int) -> Iterable[Batch]:
-        """Cut a split into parts of about so many examples, or queries of episodes."""
+        """Cut what is scored into parts of about so many examples, or queries of episodes."""
         if (split, n_at_once) in self._kept:
             return self._kept[split, n_at_once]
         size, n_examples = self.splits.size(split), self.n_examples(split)

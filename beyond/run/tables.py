@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beyond.contracts import SPLITS, Signal
+from beyond.contracts import SPLITS, TRAIN_SCORED, Signal
 from beyond.run.outcome import LEVELS, STATUSES
 
 
@@ -183,7 +183,13 @@ def _curves() -> tuple[Column, ...]:
             "before it",
             "evaluation",
         ),
-        Column("value", "float64", "the metric's", "over the whole split", "evaluation"),
+        Column(
+            "value",
+            "float64",
+            "the metric's",
+            f"over the whole split; train: over at most {TRAIN_SCORED:,} examples, drawn once",
+            "evaluation",
+        ),
     )
 
 

@@ -119,6 +119,10 @@ FAULTS = [
         "if self._kept:\n            return next(iter(self._kept.values()))",
     ),
     ("beyond/run/evaluation.py", "at_once(KEPT, 1):", "at_once(1, 1):"),
+    # what validates is thinned too; nothing is; the examples are the first ones
+    ("beyond/run/evaluation.py", 'if split == "train" and size > most:', "if size > most:"),
+    ("beyond/run/evaluation.py", 'if split == "train" and size > most:', "if False:"),
+    ("beyond/run/evaluation.py", ".permutation(size)[:, :most]", ".permutation(most)"),
     # inputs are varied by the draws of another purpose; after an interruption by the first draws
     (
         "beyond/run/training.py",
@@ -957,6 +961,43 @@ def test_what_is_scored_is_looked_up_once_where_it_is_small(kept, n_looks, monke
     assert all(first[name].equal(again[name]) for name in first)
     assert looks["train"] == n_looks
     assert_same(run(of)[0], whole)
+
+
+def test_of_a_large_training_split_the_same_examples_are_scored_for_all(monkeypatch):
+    """By hand: the scores of the rows that were looked up, among the outputs of all."""
+    monkeypatch.setattr(evaluation, "TRAIN_SCORED", 8)
+    of = setup()
+    splits, looks = of.task.at(of.seeds), []
+    look = type(splits).batch
+
+    def watched(self, split, at):
+        looks.append((split, at))
+        return look(self, split, at)
+
+    state = {"params": of.network.init(Stream("init", of.seeds))}
+    scored = {}
+    for seeds in (of.seeds, of.seeds[1:]):
+        alone = {"params": state["params"][-len(seeds) :]}
+        there = of.task.at(seeds)
+        judge = evaluation.Evaluation(of.method, of.task, of.network, seeds, there, {})
+        with monkeypatch.context() as patched:
+            patched.setattr(type(splits), "batch", watched)
+            scored[len(seeds)] = {
+                split: judge.scores(alone, split) for split in ("train", "validation")
+            }
+        assert judge.n_examples("train") == splits.size("train") > 8
+    (_, places), _, (_, again), _ = looks
+    assert torch.equal(places, again)
+    assert places.unique().numel() == 8
+    assert 2 * places.max() > splits.size("train") > places.max()
+    for split, at in (("train", places[0]), ("validation", slice(None))):
+        batch = whole(of, split)
+        expected = of.task.score(
+            of.network.outputs(state["params"], batch.inputs)[:, at], batch.targets[:, at]
+        )
+        for name, values in expected.items():
+            torch.testing.assert_close(scored[3][split][name], values)
+            torch.testing.assert_close(scored[2][split][name], values[1:])
 
 
 def test_cost_to_a_target_is_that_of_the_first_checkpoint_that_reaches_it():
