@@ -272,13 +272,16 @@ def drawn(figure: Mapping[str, Any]) -> list[str]:
 
 
 def map_of(figure: Mapping[str, Any]) -> dict[Any, dict[Any, str]]:
-    """Expressions of a map by row and column: `map` with their names in `{row}` and `{column}`."""
+    """Expressions of a map by row and column: `map` with those in place of `{row}`, `{column}`.
+
+    Rows and columns are named by their values, or `{label: value}`.
+    """
     return {
         row: {
-            column: str(_filled(figure["map"], {"row": row, "column": column}))
-            for column in figure["columns"]
+            column: str(_filled(figure["map"], {"row": first, "column": second}))
+            for column, second in _labelled(figure["columns"])
         }
-        for row in figure.get("rows", ())
+        for row, first in _labelled(figure.get("rows", ()))
     }
 
 

@@ -1,6 +1,7 @@
 """Every page's settings, untrained: cells can be built, and answer its quantities."""
 
 from collections import Counter
+from functools import cache
 from itertools import chain
 
 import pytest
@@ -15,7 +16,7 @@ from beyond.errors import MissingDataError
 from beyond.run.cell import prepare
 from beyond.run.main import SCALES, register_resolvers
 from beyond.run.tables import IDENTITY, TABLES
-from hydra_plugins.beyond_cells.configuration import read_cell
+from hydra_plugins.beyond_cells.configuration import read_cell, with_settings, without_hydra
 
 FAULTS = [
     # settings of the first choice alone
@@ -41,12 +42,20 @@ def cells(page, scale):
     chosen = [page, f"scale={scale}"]
     sweeper = OmegaConf.to_container(composed(*chosen).hydra.sweeper, resolve=True)
     parser = OverridesParser.create()
+
+    @cache
+    def shared(*choices):
+        config = composed(*chosen, *choices)
+        return without_hydra(config), config.hydra.runtime.choices["method"]
+
     for task in sweeper.get("tasks") or [""]:
         for arm in sweeper["arms"]:
             for cell in BasicSweeper.split_arguments(
                 parser.parse_overrides(f"{task} {arm}".split()), None
             )[0]:
-                made = read_cell(composed(*chosen, *cell))
+                settings = [entry for entry in cell if "." in entry.partition("=")[0]]
+                config, method = shared(*(entry for entry in cell if entry not in settings))
+                made = read_cell(with_settings(config, settings), method, cell)
                 yield {
                     "settings": made.settings,
                     "identity": prepare(made).identities[0],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
@@ -22,6 +25,18 @@ def without_hydra(config: DictConfig) -> DictConfig:
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     OmegaConf.set_struct(ours, True)  # an unknown key is refused, as in the whole
     return ours
+
+
+def with_settings(config: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """Return a copy in which settings inside of choices, `network.hidden=[64]`, are as typed.
+
+    A hundred times faster than to have Hydra choose again.
+    """
+    config = deepcopy(config)
+    ConfigLoaderImpl._apply_overrides_to_config(
+        OverridesParser.create().parse_overrides(list(typed)), config
+    )
+    return config
 
 
 def read_cell(

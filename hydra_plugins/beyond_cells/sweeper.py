@@ -12,7 +12,6 @@ from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -26,7 +25,7 @@ from beyond.files import expanded, write_whole_text
 from beyond.run import memo
 from beyond.run.explain import explain, opened
 from beyond.run.notes import REPORT, holding
-from hydra_plugins.beyond_cells.configuration import read_cell, without_hydra
+from hydra_plugins.beyond_cells.configuration import read_cell, with_settings, without_hydra
 from hydra_plugins.beyond_cells.grammar import requoted
 
 if TYPE_CHECKING:
@@ -194,11 +193,8 @@ class CellSweeper(BasicSweeper):
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 choices = [entry for entry in overrides if entry not in settings]
                 shared, method = compose(*choices)
-                config = deepcopy(shared)
                 ours = [entry for entry in settings if not _key(entry).startswith("hydra.")]
-                ConfigLoaderImpl._apply_overrides_to_config(
-                    OverridesParser.create().parse_overrides(ours), config
-                )
+                config = with_settings(shared, ours)
                 cell = read_cell(config, method, overrides, lambda line: told.update({line: None}))
             except (HydraException, OmegaConfBaseException) as error:
                 raise InputError(explain(error, [*sys.argv[1:], *overrides])) from error
