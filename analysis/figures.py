@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from analysis import canvas
 from analysis import example_figures as examples
 from analysis import frontier_figure as frontier
+from analysis import learning_figures as learning
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.canvas import save
 from analysis.looks import Look, looks
-from analysis.tables import TableError
+from analysis.tables import COSTS, TableError
 from analysis.training_figures import Picture
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
     "final_scores": lambda study, task, looks: results.final_scores(
         study.tables, study.summary(), task, looks
     ),
-    "convergence": lambda study, task, looks: training.convergence(study.tables, task, looks),
+    **{
+        f"convergence_{cost}": lambda study, task, looks, cost=cost: learning.convergence(
+            study.tables, task, looks, cost
+        )
+        for cost in COSTS
+    },
     "cost_to_target": lambda study, task, looks: results.cost_to_target(
         study.tables, study.cost_to_target(), task, looks
     ),
-    "generalisation_gap": lambda study, task, looks: training.generalisation_gap(
+    "generalisation_gap": lambda study, task, looks: learning.generalisation_gap(
         study.tables, task, looks
     ),
     "gradient_norms": lambda study, task, _: training.gradient_norms(study.tables, task),
@@ -114,9 +120,11 @@ class Plots:
         """Test score of every replica, with means and intervals."""
         return self._of_task("final_scores", task)
 
-    def convergence(self, task: str | None = None) -> list[Axes]:
-        """Validation score against each cost."""
-        return self._of_task("convergence", task)
+    def convergence(self, task: str | None = None, cost: str = "epochs") -> list[Axes]:
+        """Validation score against a cost: epochs, examples, flops or seconds."""
+        if cost not in COSTS:
+            raise TableError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}")
+        return self._of_task(f"convergence_{cost}", task)
 
     def cost_to_target(self, task: str | None = None) -> list[Axes]:
         """Cost until the validation score meets each level."""

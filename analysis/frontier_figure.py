@@ -15,7 +15,7 @@ from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame, Tables, higher_is_better
 from analysis.training_figures import Picture, seeds
 
-_LEVELS = {"chance": "chance", "linear": "linear network", "ceiling": "the most there is"}
+LEVEL_NAMES = {"chance": "chance", "linear": "linear network", "ceiling": "ceiling"}
 _REACH = 0.5  # of what the scores take: a ceiling that is further above them is not drawn
 _CLOSER = 1 / 3  # of the axis: where the better half takes less, it is drawn again by itself
 
@@ -32,7 +32,7 @@ def pareto(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
         del known["ceiling"]  # it would leave half of the panel empty
     limits = score_limits(np.append(ends.ravel(), [*known.values()]), score)
     closer = score_limits(ends[: ceil(len(rows) / 2)].ravel(), score)
-    crowded = len(rows) > 4 and closer[1] - closer[0] < (limits[1] - limits[0]) * _CLOSER
+    crowded = len(rows) > 3 and closer[1] - closer[0] < (limits[1] - limits[0]) * _CLOSER
     views = {"": limits}
     if crowded:
         views = {"all arms; those of the better half are named below": limits, "closer": closer}
@@ -121,11 +121,11 @@ def _draw_levels(axes: Axes, known: dict[str, float]) -> Array:
     known = {name: value for name, value in known.items() if low <= value <= high}
     heights = (np.array([*known.values()]) - low) / (high - low) * tall
     line = 1.2 * SIZE / 72
-    feet = spread(heights + 0.02, line, 0, tall - line)
+    feet = spread(heights + 0.02 + line / 2, line, 0, tall) - line / 2
     boxes = []
     for (name, value), up, foot in zip(known.items(), heights, feet, strict=True):
         axes.axhline(value, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
-        text, right = f"{_LEVELS[name]} {value:.3g}", wide - 0.05
+        text, right = f"{LEVEL_NAMES[name]} {value:.3g}", wide - 0.05
         place = {"transform": axes.transAxes, "fontsize": SIZE, "color": FAINT, "ha": "right"}
         axes.text(right / wide, foot / tall, text, va="bottom", **place)
         boxes.append((right - width(text), min(foot, up), wide, foot + line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.statistics import Array
 
 SIZE = 8.0  # points, of a name
+GAP = 0.3  # inches between a panel and the names at the ends of its lines
 _APART = 0.035  # inches around a name that are kept free
 _AWAY = (0.0, 0.06, 0.13, 0.22, 0.33, 0.46, 0.62, 0.8, 1.0, 1.3, 1.6)  # inches from a mark
 _TURNS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -43,23 +45,32 @@ def readable(colour: str) -> str:
     return to_hex((red, green, blue))
 
 
-def spread(wanted: ArrayLike, room: float, low: float, high: float) -> Array:
-    """Positions as near as can be to the wanted ones, in their order, at least `room` apart.
+def spread(wanted: ArrayLike, room: ArrayLike, low: float, high: float) -> Array:
+    """Middles as near as can be to the wanted ones, in their order, so that none meets another.
 
     The sum of squared distances is least: isotonic regression of what is left after each has been
-    moved by its share of the room (Best & Chakravarti, 1990). Where there is not enough room they
-    stand evenly.
+    moved by the room of those below (Best & Chakravarti, 1990). Where there is not enough room they
+    share what there is.
 
     Parameters
     ----------
     wanted : array of shape (n,)
+    room : float or array of shape (n,)
+        That each takes.
     low, high : float
         Between which they stand.
+
+    Returns
+    -------
+    array of shape (n,)
     """
     wanted = np.asarray(wanted, float)
-    n = len(wanted)
-    room = min(room, (high - low) / max(n - 1, 1))
-    order, steps = np.argsort(wanted, kind="stable"), room * np.arange(n)
+    if not len(wanted):
+        return wanted
+    order = np.argsort(wanted, kind="stable")
+    rooms = np.broadcast_to(np.asarray(room, float), wanted.shape)[order]
+    rooms = rooms * min(1.0, (high - low) / rooms.sum())
+    steps = np.concatenate([[0], np.cumsum((rooms[1:] + rooms[:-1]) / 2)])
     blocks: list[tuple[float, int]] = []  # mean and size of those that move together
     for value in wanted[order] - steps:
         mean, size = float(value), 1
@@ -68,8 +79,9 @@ def spread(wanted: ArrayLike, room: float, low: float, high: float) -> Array:
             mean, size = (mean * size + other * more) / (size + more), size + more
         blocks.append((mean, size))
     level = np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
-    placed = np.empty(n)
-    placed[order] = np.clip(level, low, high - steps[-1] if n else high) + steps
+    last = max(low + rooms[0] / 2, high - rooms[-1] / 2 - steps[-1])  # rounding may turn the two
+    placed = np.empty(len(wanted))
+    placed[order] = np.clip(level, low + rooms[0] / 2, last) + steps
     return placed
 
 
@@ -182,3 +194,49 @@ def name_points(
             zorder=4,
         )
     return left_out
+
+
+def end_margin(names: Iterable[str], gap: float = GAP) -> float:
+    """Inches right of a panel that names at the ends of its lines take."""
+    lines = (line for name in names for line in name.split("\n"))
+    return gap + max(map(width, lines), default=0.0) + 0.1
+
+
+def end_height(names: Iterable[str]) -> float:
+    """Inches that a panel must be high for names at the ends of its lines."""
+    return sum(map(_room, names))
+
+
+def name_ends(
+    axes: Axes, x: ArrayLike, y: ArrayLike, names: list[str], colours: list[str], gap: float = GAP
+) -> None:
+    """Write the names of lines right of the panel, none on another, a thin line to each end.
+
+    Parameters
+    ----------
+    x, y : array of shape (n,)
+        Where the lines end.
+    gap : float
+        Inches between panel and names.
+    """
+    spots, (wide, high) = inches(axes, x, y), extent(axes)
+    heights = spread(spots[:, 1].clip(0, high), [_room(name) for name in names], 0, high)
+    for (across, up), name, colour, height in zip(spots, names, colours, heights, strict=True):
+        up = float(np.clip(up, 0, high))
+        ends = np.array([[across, up], [wide, up], [wide + gap - 0.03, height]]) / (wide, high)
+        axes.plot(*ends.T, color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes, clip_on=False)
+        axes.text(
+            (wide + gap) / wide,
+            height / high,
+            name,
+            transform=axes.transAxes,
+            fontsize=SIZE,
+            color=readable(colour),
+            va="center",
+            linespacing=1.05,
+        )
+
+
+def _room(name: str) -> float:
+    """Inches that a name of some lines takes."""
+    return 1.25 * SIZE / 72 * (name.count("\n") + 1)

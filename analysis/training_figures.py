@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import seaborn as sns
@@ -31,15 +31,13 @@ from analysis.trajectories import (
     GRADIENT_RANGE,
     Band,
     alignment,
-    gap_bands,
     gradient_bands,
-    score_bands,
 )
 
 VANISHING, EXPLODING = 1e-4, 1e2  # gradient norms
 _ZONES = ("#dbe9f6", "#fbe0d8")  # of vanishing and exploding gradients
 _COSINES = (-1, -0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5, 1)  # ticks, evenly spaced by `_stretch`
-_COSTS = {
+COST_NAMES = {
     "epochs": "backprop epochs (compute of one pass over the training set)",
     "flops": "FLOPs",
     "examples": "examples (forward + 2 backward)",
@@ -50,8 +48,16 @@ _COSTS = {
 MANY = 12  # arms that one panel can show
 ASIDE = 0.05, 0.3  # of a doubling: between the bars of two arms, and of all, at most
 FEWEST_APART = 5  # points of one arm between two of its bars
-_BARS = "Bar, at every mark"
-_BACKGROUND = Look(INK, "-", "")
+BARS = "Bar, at every mark"
+BACKDROP = Look(INK, "-", "")
+
+
+class Crowd(NamedTuple):
+    """Arms that share a panel, its title, and the arm in the background, `backprop`, or none."""
+
+    title: str
+    arms: list[str]
+    background: str
 
 
 @dataclass(frozen=True)
@@ -63,68 +69,13 @@ class Picture:
     figure: Figure
 
 
-def convergence(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Validation score against each cost; of many arms, a row for each signal against two costs."""
-    score = tables.score(task)
-    bands = score_bands(tables, task, "epochs")
-    if not bands:
-        return None
-    # a moment's seconds are no training
-    level = {arm: band for arm, band in bands.items() if len(band.cost) == 1}
-    costs = {cost: score_bands(tables, task, cost) | level for cost in _COSTS}
-    limits = canvas.score_limits(_shown(bands), score)
-    note = _note("Line: mean validation score", bands.values(), _beyond(bands, limits), _BARS)
-    crowds = _crowds(tables, task, bands)
-    shown = list(costs) if len(crowds) == 1 else ["epochs", "seconds"]
-    figure, rows = _rows(crowds, len(shown), 2.5, f"{task}: convergence", note, looks)
-    for row, (_, arms, background) in zip(rows, crowds, strict=True):
-        for index, (panel, cost) in enumerate(zip(row, shown, strict=True)):
-            axis = CostAxis(_joined(band.cost for band in costs[cost].values()))
-            _draw_arms(panel, axis, costs[cost], looks, arms, background)
-            axis.dress(panel)
-            panel.set_xlabel(_COSTS[cost])
-            panel.set_ylim(limits)
-            canvas.draw_ticks(panel, "y", canvas.score_ticks(limits), named=index % 2 == 0)
-            if index % 2 == 0:
-                panel.set_ylabel(f"validation {score}")
-    against = ", ".join(shown)
-    alt = f"Line chart: validation {score} on {task} of {len(bands)} arms against {against}."
-    return Picture("convergence", alt, figure)
-
-
-def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
-    """Training minus validation score; where arms are many, a row for each signal."""
-    score = tables.score(task)
-    bands = gap_bands(tables, task, "epochs")
-    if not bands:
-        return None
-    limits = canvas.score_limits(_shown(bands), f"gap of {score}")
-    note = _note("Line: mean gap", bands.values(), _beyond(bands, limits), _BARS)
-    axis = CostAxis(_joined(band.cost for band in bands.values()))
-    crowds = _crowds(tables, task, bands)
-    height = 3.2 if len(crowds) == 1 else 2.0
-    figure, rows = _rows(crowds, 1, height, f"{task}: generalisation gap", note, looks)
-    for (axes,), (_, arms, background) in zip(rows, crowds, strict=True):
-        axes.axhline(0, color=INK, lw=0.8)
-        _draw_arms(axes, axis, bands, looks, arms, background)
-        axis.dress(axes)
-        axes.set_xlabel(_COSTS["epochs"])
-        axes.set(ylim=limits, ylabel=f"train - validation {score}")
-        canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
-    alt = (
-        f"Line chart: training minus validation {score} on {task} of {len(bands)} arms against "
-        "epochs."
-    )
-    return Picture("generalisation-gap", alt, figure)
-
-
 def gradient_norms(tables: Tables, task: str) -> Picture | None:
     """Norm of the true gradient at every layer, one panel per arm."""
     arms = gradient_bands(tables, task, "epochs")
     if not arms:
         return None
     every = [band for bands in arms.values() for band in bands.values()]
-    logs = _joined(band.mean for band in every)
+    logs = joined(band.mean for band in every)
     low, high = (
         min(np.log10(VANISHING) - 1, logs.min() - 0.3),
         max(np.log10(EXPLODING) + 1, logs.max() + 0.3),
@@ -137,7 +88,7 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         depth: palette[i]
         for depth, i in zip(depths, np.linspace(0, 229, len(depths)).astype(int), strict=True)
     }
-    note = _note("Line: geometric mean of the norm", every)
+    note = note_of("Line: geometric mean of the norm", every)
     if (logs <= np.log10(GRADIENT_RANGE[0])).any():
         note += f"\nNorms below {short(GRADIENT_RANGE[0])}, zero among them, are drawn there."
     titles = [canvas.wrapped(arm, 2.2) for arm in arms]
@@ -151,7 +102,7 @@ def gradient_norms(tables: Tables, task: str) -> Picture | None:
         gaps=(0.15, 0.15),
         headed=_lines_of(titles),
     )
-    axis = CostAxis(_joined(band.cost for band in every))
+    axis = CostAxis(joined(band.cost for band in every))
     for index, (panel, bands) in enumerate(zip(axes, arms.values(), strict=True)):
         panel.axhspan(low, np.log10(VANISHING), color=_ZONES[0], lw=0, zorder=0)
         panel.axhspan(np.log10(EXPLODING), high, color=_ZONES[1], lw=0, zorder=0)
@@ -187,10 +138,10 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         others = sorted(set(arms).difference(*(layer.bands for layer in layers)))
         arms = [arm for arm in arms if arm not in others]
         more += f"\nNot drawn, for their network is another: {', '.join(others)}." if others else ""
-    crowds = _crowds(tables, task, arms)
+    crowds = crowds_of(tables, task, arms)
     every = [band for layer in layers for band in layer.bands.values()]
     line = "Line: mean cosine, on an axis that is stretched near zero (square root)"
-    note = _note(line, every, more, _BARS)
+    note = note_of(line, every, more, BARS)
     several = len({layer.network for layer in layers}) > 1
     titles = [
         f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} "
@@ -209,10 +160,8 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         gaps=(0.25, 0.15),
         headed=_lines_of(titles),
     )
-    axis = CostAxis(_joined(band.cost for band in every))
-    values = _stretch(
-        _joined(array for band in every for array in (band.mean, band.low, band.high))
-    )
+    axis = CostAxis(joined(band.cost for band in every))
+    values = _stretch(joined(array for band in every for array in (band.mean, band.low, band.high)))
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
     for row, (_, drawn, background) in zip(rows, crowds, strict=True):
@@ -230,7 +179,7 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
                 )
                 for arm, band in layer.bands.items()
             }
-            _draw_arms(panel, axis, stretched, looks, drawn, background)
+            draw_arms(panel, axis, stretched, looks, drawn, background)
             panel.set_title(titles[index], loc="left")
             panel.set_ylim(low, high)
             axis.dress(panel, named=below)
@@ -260,7 +209,7 @@ def tuning(
         return None
     after = after[(after["task"] == task) & after["arm"].isin(bands)]
     defaults = after.drop_duplicates("arm").set_index("arm")["default"]
-    limits = canvas.score_limits(np.concatenate([_shown(bands), defaults.dropna()]), score)
+    limits = canvas.score_limits(np.concatenate([shown(bands), defaults.dropna()]), score)
     note = (
         "Line: mean over all choices of so many of the arm's trials of the best validation score "
         "among them. Bar, at every mark: in four of five choices it lies there; at all trials "
@@ -269,13 +218,13 @@ def tuning(
     counts = "-".join(map(str, sorted({int(after["n"].min()), int(after["n"].max())})))
     samplers = ", ".join(sorted(set(after["sampler"])))
     title = f"{task}: tuning, {counts} trials an arm, sampler {samplers}"
-    crowds = _crowds(tables, task, bands)
+    crowds = crowds_of(tables, task, bands)
     height = 3.2 if len(crowds) == 1 else 2.0
     figure, panels_of = _rows(crowds, 1, height, title, note, looks)
     ticks = sorted({float(k) for band in bands.values() for k in band.cost})
     for (axes,), (_, arms, background) in zip(panels_of, crowds, strict=True):
         if background in bands:
-            draw_mean(axes, np.log2(bands[background].cost), bands[background], _BACKGROUND)
+            draw_mean(axes, np.log2(bands[background].cost), bands[background], BACKDROP)
         drawn = [arm for arm in arms if arm in bands]
         for place, arm in enumerate(drawn):
             apart = min(ASIDE[0], ASIDE[1] / len(drawn))
@@ -301,27 +250,26 @@ def seeds(counts: Iterable[int]) -> str:
     )
 
 
-def _crowds(tables: Tables, task: str, arms: Iterable[str]) -> list[tuple[str, list[str], str]]:
-    """Arms that share a panel, its title, one in the background: all, or those told one signal.
-
-    The one in the background is `backprop`, where the panel does not have it anyway.
-    """
+def crowds_of(tables: Tables, task: str, arms: Iterable[str]) -> list[Crowd]:
+    """Arms that share a panel: all, or those told one signal."""
     arms = list(arms)
     if len(arms) <= MANY:
-        return [("", arms, "")]
+        return [Crowd("", arms, "")]
     runs = tables.runs[tables.runs["task"] == task]
     signal = dict(zip(runs["arm"], runs["signal"], strict=True))
     told = sorted(set(signal.values()), key=lambda name: ([*SIGNALS, name].index(name), name))
     groups = {name: [arm for arm in arms if signal[arm] == name] for name in told}
     return [
-        (f"told {SIGNALS.get(name, name)}", members, "" if "backprop" in members else "backprop")
+        Crowd(
+            f"told {SIGNALS.get(name, name)}", members, "" if "backprop" in members else "backprop"
+        )
         for name, members in groups.items()
         if members
     ]
 
 
 def _rows(
-    crowds: list[tuple[str, list[str], str]],
+    crowds: list[Crowd],
     n: int,
     height: float,
     title: str,
@@ -363,7 +311,7 @@ def _rows(
     return figure, rows
 
 
-def _draw_arms(
+def draw_arms(
     axes: Axes,
     axis: CostAxis,
     bands: dict[str, Band],
@@ -373,7 +321,7 @@ def _draw_arms(
 ) -> None:
     """Some arms along a cost, on an axis for all; an arm that never spent any is a level line."""
     if background in bands:
-        draw_mean(axes, axis.place(bands[background].cost), bands[background], _BACKGROUND)
+        draw_mean(axes, axis.place(bands[background].cost), bands[background], BACKDROP)
     drawn = [arm for arm in arms if arm in bands]
     for place, arm in enumerate(drawn):
         band, look = bands[arm], looks[arm]
@@ -382,17 +330,17 @@ def _draw_arms(
             axes.axhline(band.mean[0], color=look.colour, ls=look.line, lw=1)
 
 
-def _shown(bands: Mapping[str, Band]) -> Array:
+def shown(bands: Mapping[str, Band]) -> Array:
     """What an axis must hold: all means, and most ends of their intervals."""
     means, lows, highs = (
-        _joined(getattr(band, name) for band in bands.values()) for name in ("mean", "low", "high")
+        joined(getattr(band, name) for band in bands.values()) for name in ("mean", "low", "high")
     )
     known = np.isfinite(lows)
     ends = [np.quantile(lows[known], 0.05), np.quantile(highs[known], 0.95)] if known.any() else []
     return np.concatenate([means, ends])
 
 
-def _beyond(bands: Mapping[str, Band], limits: tuple[float, float]) -> str:
+def beyond(bands: Mapping[str, Band], limits: tuple[float, float]) -> str:
     """Say what lies off the axis."""
     note = canvas.off_axis(
         {arm: band.mean for arm, band in bands.items()}, limits, "points of the means"
@@ -403,7 +351,7 @@ def _beyond(bands: Mapping[str, Band], limits: tuple[float, float]) -> str:
     return note + ("\nSome intervals go on beyond the axis." if wide else "")
 
 
-def _note(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band") -> str:
+def note_of(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band") -> str:
     """Say what line and band or bars are, and what is missing."""
     bands = list(bands)
     text = (
@@ -446,5 +394,6 @@ def _lines_of(titles: Iterable[str]) -> int:
     return max(title.count("\n") + 1 for title in titles)
 
 
-def _joined(arrays: Iterable[Array]) -> Array:
+def joined(arrays: Iterable[Array]) -> Array:
+    """Put arrays end to end."""
     return np.concatenate(list(arrays))

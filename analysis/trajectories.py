@@ -73,9 +73,9 @@ def band(replicas: Frame, cost: str, limits: tuple[float, float] = UNBOUNDED) ->
     return Band(grid, mean, low, high, over.sum(axis=0), len(curves))
 
 
-def score_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
-    """Validation score by arm, along a cost."""
-    return _bands(_scores(tables, task, "validation"), cost, limits_of(tables.score(task)))
+def score_bands(tables: Tables, task: str, cost: str, split: str = "validation") -> dict[str, Band]:
+    """Score on a split by arm, along a cost."""
+    return _bands(_scores(tables, task, split), cost, limits_of(tables.score(task)))
 
 
 def gap_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:

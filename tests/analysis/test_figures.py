@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis import canvas
+from analysis import learning_figures as learning
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.figures import _slug
@@ -16,8 +17,8 @@ from analysis.looks import INK, Look, distinct
 from analysis.looks import looks as looks_of
 from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
-from analysis.tables import load
-from analysis.trajectories import Band, gap_bands
+from analysis.tables import COSTS, load
+from analysis.trajectories import Band, gap_bands, score_bands
 
 FAULTS = [
     ("analysis/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
@@ -29,6 +30,8 @@ FAULTS = [
     ("analysis/result_figures.py", "plot([low, high]", "plot([mean, high]"),
     ("analysis/result_figures.py", "for arm in arms), ends]", "for arm in arms)]"),
     ("analysis/training_figures.py", "(band.low < limits[0])", "(band.high < limits[0])"),
+    ("analysis/learning_figures.py", "return not low <= 0 <= high", "return True"),
+    ("analysis/learning_figures.py", "].median()", "].max()"),
 ]
 
 TASK = "regression/friedman"
@@ -96,21 +99,61 @@ def test_labels_break_where_they_may():
     assert canvas.wrapped("genetic [mutation_rate=0.01]", 1.6) == "genetic [mutation_\nrate=0.01]"
 
 
-def test_convergence_has_four_panels_on_one_score_axis(tables, looks):
-    figure = training.convergence(tables, TASK, looks).figure
-    limits = {panel.get_ylim() for panel in figure.axes}
-    assert len(figure.axes) == 4
-    assert len(limits) == 1
+def test_convergence_has_a_picture_for_each_currency_laid_out_alike(tables, looks):
+    pictures = [learning.convergence(tables, TASK, looks, cost) for cost in COSTS]
+    places = {tuple(panel.get_position().bounds) for p in pictures for panel in p.figure.axes}
+    limits = {panel.get_ylim() for picture in pictures for panel in picture.figure.axes}
+    assert len(places) == len(limits) == 1
     assert limits.pop()[0] > -0.6  # genetic starts at -3
-    shown = texts(figure)
-    for part in ("FLOPs", "seconds", "examples", "epochs"):
-        assert part in shown
-    for part in (
-        "95 % interval (Student's t, corrected for skewness) of the mean over 5 seeds",
-        "off the axis: genetic",
-        "a replica diverged",
+    assert [picture.name for picture in pictures] == [f"convergence-{cost}" for cost in COSTS]
+    for picture, label in zip(
+        pictures, ("backprop epochs", "examples", "FLOPs", "step seconds"), strict=True
     ):
-        assert part in shown
+        shown = texts(picture.figure)
+        for part in (
+            label,
+            "95 % interval (Student's t, corrected for skewness) of the mean over 5 seeds",
+            "off the axis: genetic",
+            "a replica diverged",
+            "Thin: training score.",
+        ):
+            assert part in shown
+        names = [text.get_text() for text in picture.figure.axes[0].texts]
+        assert [name for name in names if name in tables.arms] == [
+            "backprop",
+            "constant",
+            "genetic",
+            "reinforce",
+        ]
+
+
+def test_the_selected_checkpoint_is_ringed_where_the_mean_is_then(tables, looks):
+    (axes,) = learning.convergence(tables, TASK, looks, "flops").figure.axes
+    rings = {
+        line.get_markeredgecolor(): (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.lines
+        if line.get_markersize() == 8
+    }
+    band = score_bands(tables, TASK, "flops")["backprop"]
+    runs = tables.runs[(tables.runs["arm"] == "backprop") & (tables.runs["task"] == TASK)]
+    x, y = rings[looks["backprop"].colour]
+    assert 10**x == pytest.approx(runs["flops_to_best"].median())
+    assert y == pytest.approx(np.interp(x, np.log10(band.cost[1:]), band.mean[1:]))
+
+
+def test_a_gap_within_its_noise_is_not_drawn(study):
+    for method in ("backprop", "genetic"):
+        study.cell(method)
+    cell = study.folder / "genetic-image-digits-mlp--0"
+    curves = pd.read_parquet(cell / "curves.parquet")
+    noise = np.random.default_rng(1).standard_normal(len(curves))
+    curves.assign(value=0.5 + 0.01 * noise).to_parquet(cell / "curves.parquet")
+    tables = load(study.folder)
+    figure = learning.generalisation_gap(tables, "image/digits", looks_of(tables.runs)).figure
+    assert "its interval holds 0 at the end of training: genetic." in texts(figure)
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text() in tables.arms] == [
+        "backprop"
+    ]
 
 
 def test_an_arm_that_spends_nothing_is_a_level_line(study):
@@ -119,8 +162,10 @@ def test_an_arm_that_spends_nothing_is_a_level_line(study):
     curves = pd.read_parquet(cell / "curves.parquet")
     curves[curves["checkpoint"] == 0].to_parquet(cell / "curves.parquet")
     tables = load(study.folder)
-    figure = training.convergence(tables, "image/digits", looks_of(tables.runs)).figure
-    levels = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 1]]
+    figure = learning.convergence(tables, "image/digits", looks_of(tables.runs)).figure
+    grey = looks_of(tables.runs)["constant"].colour
+    across = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 1]]
+    levels = [line for line in across if line.get_color() == grey]
     start = curves[(curves["checkpoint"] == 0) & (curves["split"] == "validation")]
     mean = start.loc[start["metric"] == "accuracy_score", "value"].mean()
     assert [line.get_ydata()[0] for line in levels] == [pytest.approx(mean)]
@@ -130,12 +175,12 @@ def test_intervals_beyond_the_axis_are_said():
     one, nothing = np.ones(2), np.zeros(2)
     narrow = Band(one, one, one - 0.1, one + 0.1, nothing, 5)
     wide = Band(one, one, np.array([-9, 0.9]), np.array([0.95, 1.1]), nothing, 5)
-    assert training._beyond({"a": narrow}, (0, 2)) == ""
+    assert training.beyond({"a": narrow}, (0, 2)) == ""
     assert (
-        training._beyond({"a": narrow, "b": wide}, (0, 2))
+        training.beyond({"a": narrow, "b": wide}, (0, 2))
         == "\nSome intervals go on beyond the axis."
     )
-    assert training._beyond({"a": narrow}, (1.05, 2)).startswith(
+    assert training.beyond({"a": narrow}, (1.05, 2)).startswith(
         "2 of 2 points of the means lie off the axis: a."
     )
 
@@ -157,7 +202,7 @@ def bars(axes):
 
 def test_arms_that_share_a_panel_take_turns_at_showing_their_intervals(tables, looks):
     bands = gap_bands(tables, TASK, "epochs")
-    figure = training.generalisation_gap(tables, TASK, looks).figure
+    figure = learning.generalisation_gap(tables, TASK, looks).figure
     axis = canvas.CostAxis(np.concatenate([band.cost for band in bands.values()]))
     shown = bars(figure.axes[0])
     for arm, band in bands.items():
@@ -233,11 +278,7 @@ def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, look
     monkeypatch.setattr(training, "MANY", 2)
     signals = dict(zip(tables.runs["arm"], tables.runs["signal"], strict=True))
     told = [name for name in ("gradient", "loss", "reward") if name in signals.values()]
-    for draw, columns in (
-        (training.convergence, 2),
-        (training.generalisation_gap, 1),
-        (training.update_cosine, 3),
-    ):
+    for draw, columns in ((training.update_cosine, 3),):
         figure = draw(tables, TASK, looks).figure
         rows = [
             figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)
@@ -346,8 +387,8 @@ def test_no_legend_or_text_leaves_the_figure(tables, looks):
         for picture in (
             results.overview(table),
             results.final_scores(tables, table, TASK, looks),
-            training.convergence(tables, TASK, looks),
-            training.generalisation_gap(tables, TASK, looks),
+            learning.convergence(tables, TASK, looks),
+            learning.generalisation_gap(tables, TASK, looks),
             training.update_cosine(tables, TASK, looks),
             training.gradient_norms(tables, TASK),
             results.cost_to_target(tables, cost_to_target(tables), TASK, looks),
@@ -373,8 +414,8 @@ def test_a_task_without_any_result_has_no_figures(study):
         summary(tables, rankings(tables)),
         "image/digits",
     )
-    assert training.convergence(tables, task, looks) is None
-    assert training.generalisation_gap(tables, task, looks) is None
+    assert learning.convergence(tables, task, looks) is None
+    assert learning.generalisation_gap(tables, task, looks) is None
     assert training.gradient_norms(tables, task) is None
     assert training.update_cosine(tables, task, looks) is None
     assert results.final_scores(tables, table, task, looks) is None

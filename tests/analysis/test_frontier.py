@@ -88,22 +88,25 @@ def test_levels_are_those_that_the_tables_know(study):
 def test_names_are_moved_no_more_than_they_must(rng):
     for _ in range(20):
         wanted = rng.uniform(0, 1, 5)
-        placed, order = labels.spread(wanted, 0.15, 0, 1), np.argsort(wanted)
-        gaps = np.diff(placed[order])
-        assert gaps.min() > 0.15 - 1e-9
-        assert 0 <= placed.min() <= placed.max() <= 1
+        rooms = rng.uniform(0.1, 0.19, 5)
+        placed, order = labels.spread(wanted, rooms, 0, 1), np.argsort(wanted)
+        needed = (rooms[order][1:] + rooms[order][:-1]) / 2
+        assert (np.diff(placed[order]) > needed - 1e-9).all()
+        assert (placed - rooms / 2).min() > -1e-9
+        assert (placed + rooms / 2).max() < 1 + 1e-9
         constraints = [
-            {"type": "ineq", "fun": lambda at, i=i: at[i + 1] - at[i] - 0.15} for i in range(4)
+            {"type": "ineq", "fun": lambda at, i=i, gap=gap: at[i + 1] - at[i] - gap}
+            for i, gap in enumerate(needed)
         ]
         best = minimize(
             lambda at, aim=wanted[order]: ((at - aim) ** 2).sum(),
             np.linspace(0, 1, 5),
-            bounds=[(0, 1)] * 5,
+            bounds=[(room / 2, 1 - room / 2) for room in rooms[order]],
             constraints=constraints,
         )
         assert ((placed - wanted) ** 2).sum() == pytest.approx(best.fun, abs=1e-5)
     crowded = labels.spread(np.zeros(5), 0.5, 0, 1)
-    assert crowded.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    np.testing.assert_allclose(crowded, [0.1, 0.3, 0.5, 0.7, 0.9])
 
 
 def test_every_arm_is_named_once_and_no_name_is_on_another(study, rng):

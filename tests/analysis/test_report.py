@@ -18,7 +18,10 @@ def print_loaded(folder):
 FIGURES = (
     "final-scores",
     "pareto",
-    "convergence",
+    "convergence-epochs",
+    "convergence-flops",
+    "convergence-examples",
+    "convergence-seconds",
     "cost-to-target",
     "generalisation-gap",
     "gradient-norm",
@@ -90,7 +93,7 @@ def test_equal_tables_give_equal_bytes(study, tmp_path):
     study.cell("reinforce", seeds=range(3), status="diverged")
     first, second = (Study(study.folder).report(tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 1 + 2 * 8 + 2 * 4
+    assert len(files) == 1 + 2 * 11 + 2 * 4
     assert [
         path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
     ] == []

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 from analysis.figures import FIGURES
 from analysis.study import Study
-from analysis.tables import TableError
+from analysis.tables import COSTS, TableError
 
 FAULTS = [
     # a notebook shows the scores of all tasks below each
@@ -132,15 +132,22 @@ def test_figures_are_axes_that_pyplot_knows_and_the_users_style_stays(made):
 
 def test_every_figure_of_the_report_is_a_method(made):
     assert [name for name in dir(made.plot) if not name.startswith("_")] == sorted(
-        [*FIGURES, "overview"]
+        {*(name.partition("convergence_")[0] or "convergence" for name in FIGURES), "overview"}
     )
+    for cost in COSTS:
+        label = made.plot.convergence("image/digits", cost)[0].get_xlabel()
+        assert cost.lower()[:5] in label.lower()
+    with pytest.raises(TableError, match=r"^cost must be one of epochs, .*; got 'hours'$"):
+        made.plot.convergence("image/digits", "hours")
     assert made.plot.overview()[0].figure.number
     assert made.plot.final_scores("image/digits")
 
 
 def test_a_figure_without_data_says_so(study):
     study.cell("backprop", "image/digits", status="skipped")
-    with pytest.raises(TableError, match=r"^there is nothing to draw for convergence of image/"):
+    with pytest.raises(
+        TableError, match=r"^there is nothing to draw for convergence_epochs of image/"
+    ):
         Study(study.folder).plot.convergence()
 
 
