@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.statistics import at_least
 from analysis.tables import Frame, TableError
+from analysis.targets import between, first_reaching
 
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda values: values,
@@ -50,27 +51,13 @@ def crossing(
         raise TableError(
             f"a crossing needs one curve per seed; some have several rows at the same {at}"
         )
-    found = {}
-    for seed, curve in rows.sort_values(at).groupby("seed"):
-        found[seed] = _first(
-            curve[at].to_numpy(float), curve[column].to_numpy(float), level, SCALES[scale]
-        )
-    return pd.Series(found, dtype=float)
-
-
-def _first(
-    at: np.ndarray, values: np.ndarray, level: float, scale: Callable[[np.ndarray], np.ndarray]
-) -> float:
-    """Find where values first reach a level; `at` increases."""
-    beyond = at_least(values, level) if values[0] < level else at_least(level, values)
-    if not beyond.any():
-        return np.inf
-    after = int(beyond.argmax())
-    if after == 0:
-        return float(at[0])
-    ends = np.array([values[after - 1], level, values[after]])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shown = scale(ends)
-    low, middle, high = shown if np.isfinite(shown).all() else ends
-    share = min((middle - low) / (high - low), 1.0)  # an end may be below the level by its rounding
-    return float(at[after - 1] + (at[after] - at[after - 1]) * share)
+    ordered = rows.sort_values(["seed", at])
+    curve, seeds = pd.factorize(ordered["seed"])
+    values, spent = ordered[column].to_numpy(float), ordered[at].to_numpy(float)
+    begun = values[np.searchsorted(curve, curve)]  # where the row's curve begins
+    reached = np.where(begun < level, at_least(values, level), at_least(level, values))
+    which, before, after = first_reaching(curve, reached)
+    share = between(values[before], level, values[after], SCALES[scale])
+    found = np.full(len(seeds), np.inf)
+    found[which] = spent[before] + share * (spent[after] - spent[before])
+    return pd.Series(found, index=seeds, dtype=float)

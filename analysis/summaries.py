@@ -176,7 +176,9 @@ def cost_to_target(tables: Tables) -> Frame:
     """Median cost over seeds until the validation score meets each target; a miss is infinite.
 
     `reached` of `n` replicas met it. Skipped and untrained replicas are not counted, failed ones
-    are misses.
+    are misses. `how`: "interpolated" between checkpoints, with `bracket`, the median distance of
+    the two as a share of the later one's cost; or as of the first "checkpoint" that met it, where
+    there are no curves. See `targets` for what either is off by.
     """
     rows = []
     ran = tables.runs[~tables.runs["status"].isin(["skipped", "untrained"])]
@@ -189,8 +191,13 @@ def cost_to_target(tables: Tables) -> Frame:
             reached = int(np.isfinite(costs[:, 0]).sum())
             row = {"task": task, "arm": arm, "level": level, "target": target.iloc[0]}
             row |= {"n": len(replicas), "reached": reached}
-            rows.append(row | dict(zip(COSTS, np.median(costs, axis=0), strict=True)))
-    return pd.DataFrame(rows, columns=["task", "arm", "level", "target", "n", "reached", *COSTS])
+            row |= dict(zip(COSTS, np.median(costs, axis=0), strict=True))
+            brackets = replicas.loc[np.isfinite(costs[:, 0]), f"bracket_{level}"]
+            known = reached > 0 and brackets.notna().all()
+            how = ("interpolated" if known else "checkpoint") if reached else ""
+            rows.append(row | {"how": how, "bracket": brackets.median() if known else np.nan})
+    columns = ["task", "arm", "level", "target", "n", "reached", *COSTS, "how", "bracket"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def failures(tables: Tables) -> Frame:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.statistics import RESOLUTION
+from analysis.targets import between_checkpoints
 
 Noted = TypeVar("Noted", dict[str, Any], list[dict[str, Any]])
 Frame: TypeAlias = Any  # a pandas DataFrame: its types are unions that no checker can follow
@@ -40,7 +41,7 @@ _RUN_NUMBERS = (
     *_LEDGER,
     "rewards",
     *(f"{cost}_to_{moment}" for moment in _MOMENTS for cost in _LEDGER),
-    *(f"target_{level}" for level in LEVELS),
+    *(f"{what}_{level}" for what in ("target", "bracket") for level in LEVELS),
     "total_seconds",
     *(f"n_{split}" for split in ("train", "validation", "test")),
     "n_weights",
@@ -93,6 +94,8 @@ class Tables:
         One row per replica. Its `task` is what arms are compared on, see `_conditions`, and
         `task_name` the one recorded; its `arm` is what is compared, named so that it differs from
         every other on its task; `tuned` in it stands for the settings that were.
+        Cost to a level is between checkpoints, and `bracket_easy` their distance, where a curve was
+        recorded; see `targets`.
         `settings` are those in which all arms of its task differ from the
         defaults alike, `spent` is the share of its budget, `data` the checksum of its data,
         `release` where it was published, empty for the study's.
@@ -199,8 +202,8 @@ def load(folder: str | Path) -> Tables:
     recorded = recorded_runs(cells)
     checksums = {run: made.get("data_sha256") for run, made in by_run(manifests).items()}
     known = {"data": recorded["run_id"].map(checksums), "tuned": _tuned(folder, recorded)}
-    runs, repeated = once(labelled(recorded.assign(**known)))
     curves = _read(cells, "curves", _CURVES)
+    runs, repeated = once(labelled(_reaching(completed(recorded.assign(**known)), curves)))
     curves["examples"] = curves["forward"] + 2 * curves["backward"]
     key = ["run_id", "seed", "checkpoint"]
     costs = curves.drop_duplicates(key)[[*key, *COSTS]]
@@ -219,6 +222,13 @@ def load(folder: str | Path) -> Tables:
         repeated=repeated,
         stale=noted(folder / "stale.json", dict),
     ).labelled(runs)
+
+
+def _reaching(runs: Frame, curves: Frame) -> Frame:
+    """Take what it cost to reach each level from the curves, see `targets`; the rest as it is."""
+    sign = [1 if higher_is_better(score) else -1 for score in runs["headline_metric"]]
+    costs = [cost for cost in _LEDGER if cost in curves]
+    return between_checkpoints(runs, curves, sign, costs, LEVELS)
 
 
 def noted(path: Path, kind: type[Noted], keys: Sequence[str] = ()) -> Noted:

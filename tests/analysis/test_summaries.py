@@ -261,11 +261,14 @@ def test_cost_to_target_by_hand():
         made.runs[f"target_{level}"] = np.nan
     for cost in ("epochs", "examples", "flops", "seconds"):
         made.runs[f"{cost}_to_easy"] = [1.0, 3.0, 2.0, np.inf, 7.0, *[np.nan] * 3]
+    made.runs["bracket_easy"] = [0.1, 0.3, 0.2, *[np.nan] * 5]
     table = cost_to_target(made).set_index("arm")
     assert table["level"].tolist() == ["easy", "easy"]
     assert table.loc["a", ["n", "reached", "epochs"]].tolist() == [4, 3, 2.5]  # of 1, 2, 3, inf
     # of 7, inf; not those that took no step
     assert table.loc["b", ["n", "reached", "epochs"]].tolist() == [2, 1, np.inf]
+    assert table.loc["a", ["how", "bracket"]].tolist() == ["interpolated", 0.2]
+    assert table.loc["b", "how"] == "checkpoint"  # no curve of it tells more
 
 
 def test_failures_with_one_reason_are_told_together(small):
