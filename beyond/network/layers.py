@@ -35,6 +35,7 @@ from beyond.streams import Stream
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
 
+RUNNING = ("running_mean", "running_var")  # buffers of batch normalisation, as torch has them
 LOOP = "weight_hidden"  # of a recurrent layer: from its states to its sums a time later
 
 
@@ -632,7 +633,8 @@ class BatchNorm(Normalisation):
         return 2
 
     def buffers(self, shape: Shape) -> dict[str, Tensor]:
-        return {"running_mean": torch.zeros(shape[:1]), "running_var": torch.ones(shape[:1])}
+        starts = torch.zeros(shape[:1]), torch.ones(shape[:1])
+        return dict(zip(RUNNING, starts, strict=True))
 
     def changed(self, cache: Normalised) -> dict[str, Tensor]:
         return cache.running
@@ -643,15 +645,15 @@ class BatchNorm(Normalisation):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Normalised]:
-        names, (values, axes) = ("running_mean", "running_var"), self.over(single(x))
-        held = [weights[name] for name in names]
+        values, axes = self.over(single(x))
+        held = [weights[name] for name in RUNNING]
         moments = [of.repeat_interleave(len(x) // len(of), 0) for of in held]
         running: dict[str, Tensor] = {}
         if rng is not None:
             before, n_values = moments, prod(x.shape[2:])
             variance, mean = torch.var_mean(values, axes, correction=0)
             unbiased = variance * (n_values / max(1, n_values - 1))
-            found = zip(names, before, (mean.detach(), unbiased.detach()), strict=True)
+            found = zip(RUNNING, before, (mean.detach(), unbiased.detach()), strict=True)
             running = {name: old.lerp(new, self.momentum) for name, old, new in found}
             moments = [mean, variance]
         mean, variance = (_along(of, x) for of in moments)

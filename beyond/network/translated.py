@@ -14,6 +14,8 @@ from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import (
     GELU,
+    RUNNING,
+    BatchNorm,
     Dropout,
     Flatten,
     Identity,
@@ -44,10 +46,21 @@ class TranslatedNetwork(LayeredNetwork):
         return self._wrapped.init(rng, n_copies)
 
     def module(self, weights: Tensor) -> nn.Module:
-        return self._wrapped.module(weights)
+        return self._theirs.module(weights)
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
-        return self._wrapped.state_dict(weights)
+        return self._theirs.state_dict(weights)
+
+    @property
+    def _theirs(self) -> ModuleNetwork:
+        """The module, with our statistics by its names."""
+        names = [
+            f"{place}.{name}"
+            for place, part in self._wrapped.template.named_modules()
+            if type(part) in BATCH_NORMS
+            for name in RUNNING
+        ]
+        return self._wrapped.holding(dict(zip(names, self.buffers.values(), strict=False)))
 
 
 def translated(wrapped: ModuleNetwork, spec: TaskSpec) -> TranslatedNetwork | None:
@@ -86,11 +99,17 @@ def _layer(part: Any) -> Layer | None:
 
 
 def _dense(part: Any) -> bool:
-    """Whether a convolution is square, of all channels, with biases, padded by zeros if at all."""
-    if part.padding_mode != "zeros" or isinstance(part.padding, str) or part.bias is None:
+    """Whether a convolution is square, of all channels, padded by zeros if at all."""
+    if part.padding_mode != "zeros" or isinstance(part.padding, str):
         return False
     square = all(len(set(sides)) == 1 for sides in (part.kernel_size, part.stride, part.padding))
     return square and part.groups == 1 and set(part.dilation) == {1}
+
+
+def _running(part: Any) -> bool:
+    """Whether a batch is normalised with gains, and means over batches are kept that can move."""
+    kept = part.track_running_stats and part.momentum is not None and 0 < part.momentum <= 1
+    return part.affine and kept
 
 
 def _tiled(part: Any) -> bool:
@@ -101,11 +120,13 @@ def _tiled(part: Any) -> bool:
     return isinstance(side, int) and part.stride == side and plain and whole
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 COUNTERPARTS: dict[Any, tuple[Callable[[Any], Layer], Callable[[Any], bool]]] = {
     nn.Linear: (lambda part: Linear(part.out_features), lambda part: part.bias is not None),
     nn.Conv2d: (
         lambda part: Conv2d(
-            part.out_channels, part.kernel_size[0], part.stride[0], part.padding[0]
+            *(part.out_channels, part.kernel_size[0], part.stride[0], part.padding[0]),
+            bias=part.bias is not None,
         ),
         _dense,
     ),
@@ -115,6 +136,7 @@ COUNTERPARTS: dict[Any, tuple[Callable[[Any], Layer], Callable[[Any], bool]]] = 
         lambda part: LayerNorm(part.eps),
         lambda part: len(part.normalized_shape) == 1 and part.bias is not None,
     ),
+    **dict.fromkeys(BATCH_NORMS, (lambda part: BatchNorm(part.momentum, part.eps), _running)),
     nn.Flatten: (lambda _: Flatten(), lambda part: (part.start_dim, part.end_dim) == (1, -1)),
     nn.Dropout: (lambda part: Dropout(part.p), lambda part: part.p < 1),
     nn.ReLU: (lambda _: ReLU(), lambda _: True),

@@ -45,6 +45,11 @@ FAULTS = [
     ("beyond/network/translated.py", "LayerNorm(part.eps)", "LayerNorm()"),
     ("beyond/network/translated.py", "Dropout(part.p)", "Dropout(0.5)"),
     ("beyond/network/translated.py", "LeakyReLU(part.negative_slope)", "LeakyReLU()"),
+    ("beyond/network/translated.py", "BatchNorm(part.momentum, part.eps)", "BatchNorm()"),
+    ("beyond/network/translated.py", "bias=part.bias is not None", "bias=True"),
+    ("beyond/network/translated.py", "return part.affine and kept", "return True"),
+    # what is handed on has no statistics
+    ("beyond/network/translated.py", "return self._theirs.module", "return self._wrapped.module"),
     # another GELU is taken for the exact one
     ("beyond/network/translated.py", 'part.approximate == "none"', "True"),
     ("beyond/network/translated.py", "part.stride == side and plain", "plain"),
@@ -103,6 +108,41 @@ def test_outputs_weights_and_gradients_are_the_modules():
     assert ours.backward_flops() == wrapped.backward_flops()
 
 
+def normalised():
+    return nn.Sequential(
+        nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4, eps=0.1, momentum=0.3), nn.ReLU()
+        ),
+        nn.Flatten(),
+        nn.Linear(144, 5),
+        nn.BatchNorm1d(5),
+        nn.Linear(5, 3),
+    )
+
+
+def test_statistics_of_batches_are_the_modules():
+    wrapped, ours = twins(normalised)
+    params, data = ours.init(Stream("init", SEEDS)), Stream("data", SEEDS)
+    networks = [network.holding(network.fresh_buffers(3)) for network in (wrapped, ours)]
+    for _ in range(3):
+        inputs, error = data.normal(5, 2, 8, 8), data.normal(5, 3)
+        found = []
+        for place, network in enumerate(networks):
+            outputs, tape = network.forward(params, inputs, Stream("step", SEEDS))
+            found.append((outputs, network.backward(tape, error)))
+            networks[place] = network.holding(tape.buffers)
+        for theirs, mine in zip(*found, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    theirs, mine = (network.state_dict(params[0]) for network in networks)
+    counts = [name for name in theirs if name.endswith("num_batches_tracked")]
+    assert [name for name in theirs if name not in mine] == []
+    for name in theirs.keys() - set(counts):
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-4, atol=1e-5)
+    theirs, mine = (network.module(params[0])(inputs[0]) for network in networks)
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, networks[1].outputs(params, inputs)[0], rtol=1e-4, atol=1e-5)
+
+
 class Doubled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -143,6 +183,9 @@ OTHERS = {
     "grouped": head(lambda: nn.Conv2d(2, 2, 3, padding=1, groups=2)),
     "dilated": head(lambda: nn.Conv2d(2, 2, 3, padding=2, dilation=2)),
     "circular": head(lambda: nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")),
+    "a norm of all batches": head(lambda: nn.BatchNorm2d(2, momentum=None)),
+    "a norm without gains": head(lambda: nn.BatchNorm2d(2, affine=False)),
+    "a norm that keeps none": head(lambda: nn.BatchNorm2d(2, track_running_stats=False)),
     "padded by name": head(lambda: nn.Conv2d(2, 2, 3, padding="same")),
     "not square": head(lambda: nn.Conv2d(2, 2, (3, 1), padding=(1, 0))),
     "overlapping": head(lambda: nn.MaxPool2d(3, stride=1, padding=1)),
