@@ -300,9 +300,9 @@ def draw_ticks(
         axes.text(*at, name, transform=along, fontsize=8, **alignment)
 
 
-def score_ticks(limits: tuple[float, float]) -> dict[float, str]:
+def score_ticks(limits: tuple[float, float], most: int = 7) -> dict[float, str]:
     """Positions and names of round scores within limits."""
-    places = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(*limits)
+    places = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(*limits)
     return {place: f"{round(place, 10):g}" for place in places if limits[0] <= place <= limits[1]}
 
 

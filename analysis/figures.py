@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from matplotlib.axes import Axes
 
 from analysis import canvas
+from analysis import difference_figure as forest
 from analysis import example_figures as examples
 from analysis import frontier_figure as frontier
 from analysis import learning_figures as learning
@@ -55,6 +56,9 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
     "pareto": lambda study, task, looks: frontier.pareto(study.tables, task, looks),
     "final_scores": lambda study, task, looks: results.final_scores(
         study.tables, study.summary(), task, looks
+    ),
+    "differences": lambda study, task, looks: forest.differences(
+        study.tables, study.summary(), study.differences(), task, looks
     ),
     **{
         f"convergence_{cost}": lambda study, task, looks, cost=cost: learning.convergence(
@@ -119,6 +123,10 @@ class Plots:
     def final_scores(self, task: str | None = None) -> list[Axes]:
         """Test score of every replica, with means and intervals."""
         return self._of_task("final_scores", task)
+
+    def differences(self, task: str | None = None) -> list[Axes]:
+        """Test score less the reference's at the same seeds, and the tie groups."""
+        return self._of_task("differences", task)
 
     def convergence(self, task: str | None = None, cost: str = "epochs") -> list[Axes]:
         """Validation score against a cost: epochs, examples, flops or seconds."""

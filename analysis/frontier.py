@@ -12,6 +12,8 @@ from analysis.looks import is_linear
 from analysis.statistics import mean_interval
 from analysis.tables import RESULT, Frame, Tables, higher_is_better, limits_of
 
+LEVEL_NAMES = {"chance": "chance", "linear": "linear network", "ceiling": "ceiling"}
+
 
 def front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
     """Say which points no other beats: none is as cheap and as good, and cheaper or better.

@@ -8,14 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.canvas import FAINT, CostAxis, draw_ticks, panels, score_limits, score_ticks
-from analysis.frontier import levels, points
+from analysis.frontier import LEVEL_NAMES, levels, points
 from analysis.labels import SIZE, extent, inches, name_points, spread, width
 from analysis.looks import Look
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame, Tables, higher_is_better
 from analysis.training_figures import Picture, seeds
 
-LEVEL_NAMES = {"chance": "chance", "linear": "linear network", "ceiling": "ceiling"}
 _REACH = 0.5  # of what the scores take: a ceiling that is further above them is not drawn
 _CLOSER = 1 / 3  # of the axis: where the better half takes less, it is drawn again by itself
 

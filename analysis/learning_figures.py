@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import canvas
 from analysis.canvas import CostAxis, panels
-from analysis.frontier import levels
-from analysis.frontier_figure import LEVEL_NAMES
+from analysis.frontier import LEVEL_NAMES, levels
 from analysis.labels import end_height, end_margin, name_ends
 from analysis.looks import INK, Look
 from analysis.statistics import Array

@@ -24,6 +24,7 @@ from analysis.canvas import (
     score_ticks,
     wrapped,
 )
+from analysis.frontier import LEVEL_NAMES, levels
 from analysis.looks import INK, Look
 from analysis.report_tables import interval, ranks, score_text
 from analysis.statistics import INTERVAL, Array
@@ -60,11 +61,22 @@ def final_scores(
         f"{seeds(rows['n_seeds'])} that finished; then the rank interval, and letters shared by "
         f"arms that are not told apart.\n{off_axis(values, limits, 'seeds')}"
     )
+    known = {name: value for name, value in levels(tables, task).items() if name != "ceiling"}
+    if known:
+        lines = ", ".join(f"{LEVEL_NAMES[name]} {value:.3g}" for name, value in known.items())
+        note += f"\nDotted: {lines}."
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
-    left = _margin(arms)
+    left = margin(arms)
     title = f"{task}: test score at the best validation"
     figure, axes = panels(
-        len(views), 2, _height(arms, left), title, note, left=left, right=2.6, headed=len(views) - 1
+        len(views),
+        2,
+        height_of(arms, left),
+        title,
+        note,
+        left=left,
+        right=2.6,
+        headed=len(views) - 1,
     )
     order = {seed: index for index, seed in enumerate(sorted(replicas["seed"].unique()))}
     columns = (rows["mean"], rows["low"], rows["high"], rows["rank_first"], ranks(rows))
@@ -88,8 +100,10 @@ def final_scores(
             xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"),
         )
         panel.set_title(name, loc="left")
-        draw_ticks(panel, "x", score_ticks(view))
-        _draw_rows(panel, arms, left, named=panel is axes[0])
+        for level in (value for value in known.values() if view[0] <= value <= view[1]):
+            panel.axvline(level, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
+        draw_ticks(panel, "x", score_ticks(view, 7 if len(views) == 1 else 5))
+        draw_rows(panel, arms, left, named=panel is axes[0])
     alt = f"Dot plot: test {score} on {task}, every seed of {len(arms)} arms; {arms[0]} is on top."
     return Picture("final-scores", alt, figure)
 
@@ -108,7 +122,7 @@ def cost_to_target(
     ]
     levels = [level for level in LEVELS if level in set(of_task["level"])]
     runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] != "skipped")]
-    score, left = tables.score(task), _margin(arms)
+    score, left = tables.score(task), margin(arms)
     note = (
         f"Marks: {seeds(of_task['n'])}. Hollow: one mark for all that did not reach the target "
         "within the budget. Black: median, a miss counting as infinite. k/n: seeds that reached "
@@ -117,7 +131,7 @@ def cost_to_target(
     figure, axes = panels(
         len(levels) * len(_CURRENCIES),
         len(levels),
-        _height(arms, left),
+        height_of(arms, left),
         f"{task}: cost to reach a validation score",
         note,
         left=left,
@@ -152,7 +166,7 @@ def cost_to_target(
             sign = "≥" if higher_is_better(score) else "≤"
             panel.set_title(f"{level}: {score} {sign} {rows['target'].iloc[0]:g}", loc="left")
             panel.set_xlabel(label)
-            _draw_rows(panel, arms, left, named=level == levels[0])
+            draw_rows(panel, arms, left, named=level == levels[0])
     alt = (
         f"Dot plots: cost until the validation {score} on {task} meets {len(levels)} targets, "
         f"{len(arms)} arms."
@@ -200,14 +214,14 @@ def overview(summary: Frame) -> Picture | None:
     # in the page's order
     wide = wide[[task for task in dict.fromkeys(summary["task"]) if task in wide]]
     arms, tasks = [str(arm) for arm in wide.index], [str(task) for task in wide]
-    left, title = _margin(arms), "All tasks: mean test score, coloured by rank"
+    left, title = margin(arms), "All tasks: mean test score, coloured by rank"
     cell = (WIDTH - left) / len(tasks)  # inches
     note = (
         "Dark: the middle of the rank interval is near the task's first rank; bright: near its "
         "last. In brackets: the interval, and letters shared by arms that are not told apart. "
         "White: not ranked. Rows: by the mean of this place over the tasks that rank the arm."
     )
-    figure, (axes,) = panels(1, 1, _height(arms, left), title, note, left=left)
+    figure, (axes,) = panels(1, 1, height_of(arms, left), title, note, left=left)
     palette = sns.color_palette("crest_r", as_cmap=True).with_extremes(bad="white")
     sns.heatmap(
         wide,
@@ -227,7 +241,7 @@ def overview(summary: Frame) -> Picture | None:
         colour = str(ink(palette(middle))) if np.isfinite(middle) else INK
         axes.text(*at, text + (place if cell > 1.3 else ""), ha="center", va="center", color=colour)
     draw_ticks(axes, "x", {place + 0.5: wrapped(task, cell) for place, task in enumerate(tasks)})
-    _draw_rows(axes, arms, left, shift=0.5)
+    draw_rows(axes, arms, left, shift=0.5)
     axes.set(xlabel="", ylabel="", xlim=(0, len(tasks)))
     shown = f"{several(len(arms), 'arm')} on {several(len(tasks), 'task')}"
     alt = f"Heat map: mean test score and rank interval of {shown}."
@@ -247,18 +261,18 @@ def _spread(place: float, n: int) -> Array:
     return place + (np.linspace(-0.25, 0.25, n) if n > 1 else np.zeros(n))
 
 
-def _margin(arms: Sequence[str]) -> float:
+def margin(arms: Sequence[str]) -> float:
     """Inches for the longest of the names, which are wrapped beyond a third of the figure."""
     return min(0.3 + 0.075 * max(len(arm) for arm in arms), WIDTH / 3)
 
 
-def _height(arms: Sequence[str], left: float) -> float:
+def height_of(arms: Sequence[str], left: float) -> float:
     """Inches for a panel with one row per arm, tall enough for the longest name."""
     lines = max(wrapped(arm, left - 0.15).count("\n") + 1 for arm in arms)
     return len(arms) * max(0.27, LINE_HEIGHT * lines) + 0.1
 
 
-def _draw_rows(
+def draw_rows(
     axes: Axes, arms: Sequence[str], left: float, named: bool = True, shift: float = 0.0
 ) -> None:
     """One row per arm, the first on top."""

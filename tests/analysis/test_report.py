@@ -18,6 +18,7 @@ def print_loaded(folder):
 FIGURES = (
     "final-scores",
     "pareto",
+    "differences",
     "convergence-epochs",
     "convergence-flops",
     "convergence-examples",
@@ -93,7 +94,7 @@ def test_equal_tables_give_equal_bytes(study, tmp_path):
     study.cell("reinforce", seeds=range(3), status="diverged")
     first, second = (Study(study.folder).report(tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 1 + 2 * 11 + 2 * 4
+    assert len(files) == 1 + 2 * 12 + 2 * 4
     assert [
         path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
     ] == []
