@@ -360,7 +360,7 @@ def ink(colours: Array) -> NDArray[np.str_]:
 
 
 def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
-    """Write PNG and SVG, the same bytes for the same figure; return the PNG and the paths."""
+    """Write PNG and SVG, the same bytes for the same figure; return the SVG and the paths."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.set_dpi(DPI)
@@ -373,7 +373,7 @@ def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
     for path, buffer in zip(paths, (png, svg), strict=True):
         write(path, buffer.getvalue())
-    return png.getvalue(), paths
+    return svg.getvalue(), paths
 
 
 def write(path: Path, content: bytes | str) -> None:

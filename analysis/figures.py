@@ -21,6 +21,7 @@ from analysis.canvas import save
 from analysis.looks import Look, looks
 from analysis.tables import COSTS, TableError
 from analysis.training_figures import Picture
+from analysis.vectors import Block, Entry, Sheet, named
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -36,18 +37,17 @@ class Drawn:
     ----------
     task : str
         Empty for a figure of all tasks.
-    name, alt : str
+    name : str
         As in `training_figures.Picture`.
-    png : bytes
-        The image itself, to embed.
+    blocks : list of Block
+        Its panels for a page.
     paths : list of Path
         PNG and SVG.
     """
 
     task: str
     name: str
-    alt: str
-    png: bytes
+    blocks: list[Block]
     paths: list[Path]
 
 
@@ -81,16 +81,24 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
 }
 
 
-def draw(study: Study, folder: Path) -> list[Drawn]:
-    """Draw every figure for which there is data, as PNG and SVG in a folder."""
+def draw(study: Study, folder: Path, sheet: Sheet) -> tuple[list[Drawn], list[Entry]]:
+    """Draw every figure for which there is data, as PNG and SVG in a folder, and for a page.
+
+    Returns
+    -------
+    list of Drawn
+    list of Entry
+        A legend of all arms.
+    """
     drawn = []
 
     def keep(task: str, picture: Picture | None) -> None:
         if picture is not None:
-            png, paths = save(
-                picture.figure, folder / "-".join(filter(None, (_slug(task), picture.name)))
-            )
-            drawn.append(Drawn(task, picture.name, picture.alt, png, paths))
+            stem = folder / "-".join(filter(None, (_slug(task), picture.name)))
+            with named(picture.figure) as names:
+                svg, paths = save(picture.figure, stem)
+            blocks = sheet.blocks(picture.figure, svg, names, picture.alt)
+            drawn.append(Drawn(task, picture.name, blocks, paths))
 
     look = looks(study.tables.runs)
     with canvas.style():
@@ -98,7 +106,7 @@ def draw(study: Study, folder: Path) -> list[Drawn]:
         for task in study.tasks:
             for figure in FIGURES.values():
                 keep(task, figure(study, task, look))
-    return drawn
+        return drawn, sheet.key(look)
 
 
 class Plots:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,22 @@ from analysis import sentences
 from analysis.canvas import write as write_file
 from analysis.figures import Drawn, draw
 from analysis.statistics import INTERVAL
+from analysis.tables import COSTS
+from analysis.vectors import Sheet
 
 if TYPE_CHECKING:
     from analysis.study import Study
 
 _TEMPLATE = "report.html.j2"
+# By figure: the table of what it shows, where that is not the summary.
+_DATA = {
+    "differences": "paired_differences",
+    "cost-to-target": "cost_to_target",
+    "tuning": "tuning_trials",
+    "error-consistency": "error_consistency",
+    "calibration": "reliability",
+    "recall": "classes",
+}
 
 
 def write(study: Study, out: str | Path | None = None) -> Path:
@@ -41,17 +51,21 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
     for name, frame in frames.items():
         write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
-    drawn = draw(study, out / "figures")
+    sheet = Sheet(tables.arms)
+    drawn, key = draw(study, out / "figures", sheet)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["numeric"] = shown.numeric
     page = environment.get_template(_TEMPLATE).render(
+        sheet=sheet,
+        key=key,
         study=tables.study,
         arms=tables.arms,
-        figures={figure.name: _figure(figure) for figure in drawn if not figure.task},
+        figures=_figures(drawn, ""),
         opening=study.opening(),
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
@@ -81,6 +95,7 @@ def _section(study: Study, drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
         "task": task,
         "score": study.tables.score(task),
         "headline": study.headline(task),
+        "ties": shown.tie_groups(summary),
         "scores": shown.score_columns(summary),
         "costs": shown.cost_columns(summary),
         "differences": None if reference is None else shown.difference_columns(differences),
@@ -88,14 +103,32 @@ def _section(study: Study, drawn: Iterable[Drawn], task: str) -> dict[str, Any]:
         "targets": None if targets.empty else shown.target_columns(targets),
         "tuning": shown.tuning_columns(study.tuning(), task) if study.tuning() else None,
         "examples": examples.section(study.tables, study.examples(), task),
-        "figures": {figure.name: _figure(figure) for figure in drawn if figure.task == task},
+        "figures": _figures(drawn, task),
     }
 
 
-def _figure(drawn: Drawn) -> dict[str, str]:
-    image = "data:image/png;base64," + b64encode(drawn.png).decode()
-    vector = next(path.name for path in drawn.paths if path.suffix == ".svg")
-    return {"alt": drawn.alt, "image": image, "vector": vector}
+def _figures(drawn: Iterable[Drawn], task: str) -> dict[str, dict[str, Any]]:
+    """Figures of a task as the page shows them; those that differ in a cost alone are one."""
+    found: dict[str, list[Drawn]] = {}
+    for figure in drawn:
+        if figure.task == task:
+            name, _, cost = figure.name.rpartition("-")
+            found.setdefault(name if cost in COSTS else figure.name, []).append(figure)
+    return {name: _figure(name, figures) for name, figures in found.items()}
+
+
+def _figure(name: str, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    blocks = [block for figure in drawn for block in figure.blocks]
+    alongs = list(dict.fromkeys(panel.along for block in blocks for panel in block.panels))
+    stems = [figure.paths[0].stem for figure in drawn]
+    return {
+        "id": f"figure-{stems[0]}",
+        "blocks": blocks,
+        # where panels are against different things a reader chooses one
+        "alongs": alongs if len(alongs) > 1 else [],
+        "stems": stems,
+        "data": _DATA.get(name, "summary"),
+    }
 
 
 def _command(study: Study) -> str:

@@ -13,6 +13,9 @@ from analysis.statistics import INTERVAL
 from analysis.tables import COSTS, LEVELS, STATUSES, Frame
 
 NONE = "-"
+_NUMBER = re.compile(
+    r"-|not reached|<?\s*-?[\d,.]+(e[+-]\d+)?( %)?( \[.*\])?( \(\d+ of \d+\))?(/\d+)?"
+)
 _COST_NAMES = {
     "epochs": "epochs",
     "examples": "examples",
@@ -67,6 +70,24 @@ def ranks(summary: Frame) -> list[str]:
         rank_text(*row)
         for row in summary[["rank_first", "rank_last", "group", "rank_note"]].to_numpy()
     ]
+
+
+def tie_groups(summary: Frame) -> list[tuple[str, list[str]]]:
+    """Letters of one task, each with the arms that have it, the best first."""
+    letters = sorted(set("".join(summary["group"].dropna())))
+    of = zip(summary["arm"], summary["group"].fillna(""), strict=True)
+    members = list(of)
+    return [(letter, [arm for arm, group in members if letter in group]) for letter in letters]
+
+
+def numeric(shown: Frame) -> set[str]:
+    """Columns of a table as a reader sees it that hold numbers, with or without an interval."""
+    return {
+        name
+        for name in shown
+        if all(_NUMBER.fullmatch(str(cell)) for cell in shown[name])
+        and not all(cell == NONE for cell in shown[name])
+    }
 
 
 def means(summary: Frame) -> list[str]:

@@ -39,7 +39,7 @@ def test_a_study_with_predictions_has_a_section_a_task(study):
     for name in ("variance", *pairs, "calibration", "reliability", "classes", "confusion"):
         assert len(pd.read_csv(page.parent / "tables" / f"{name}.csv")) > 1
         assert f'href="tables/{name}.csv"' in text
-    assert all(len(alt) > 20 for alt in re.findall(r'alt="([^"]*)"', text))
+    assert all(len(alt) > 20 for alt in re.findall(r'role="img" aria-label="([^"]*)"', text))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,283 @@
+import re
+from colorsys import rgb_to_hsv
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from scipy.spatial.distance import pdist
+
+from analysis import canvas, vectors
+from analysis import learning_figures as learning
+from analysis import result_figures as results
+from analysis import training_figures as training
+from analysis.looks import _COLOURS as DISTINCT
+from analysis.looks import INK, SHADES, looks
+from analysis.ranking import rankings
+from analysis.summaries import cost_to_target, summary
+from analysis.tables import load
+
+FAULTS = [
+    ("analysis/vectors.py", "moved, mark = (points - here).ravel()", "moved, mark = points.ravel()"),
+    ("analysis/vectors.py", "here, last = start, \"z\"", "last = \"z\""),
+    ("analysis/vectors.py", "(there.y0 - here.y0) * height", "(here.y0 - there.y0) * height"),
+    ("analysis/vectors.py", "here.x0 - there.x0) * width", "there.x0 - here.x0) * width"),
+    ("analysis/vectors.py", "return found[min(found)]", "return found[max(found)]"),
+    ("analysis/vectors.py", "height - to * box.y1], [x1, height - to * box.y0]", "to * box.y0], [x1, to * box.y1]"),
+    ("analysis/vectors.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
+    ("analysis/vectors.py", 'f"c{self._clips}"', '"c1"'),
+    ("analysis/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
+]  # fmt: skip
+
+TASK = "regression/friedman"
+
+
+@pytest.fixture(scope="module")
+def tables(small):
+    return load(small)
+
+
+@pytest.fixture(scope="module")
+def sheet(tables):
+    return vectors.Sheet(tables.arms)
+
+
+@pytest.fixture(scope="module")
+def taken(tables, sheet, tmp_path_factory):
+    """Figures with what they show on a page, by name."""
+    look, folder = looks(tables.runs), tmp_path_factory.mktemp("figures")
+    table, found = summary(tables, rankings(tables)), {}
+    with canvas.style():
+        for picture in (
+            results.overview(table),
+            results.final_scores(tables, table, TASK, look),
+            learning.convergence(tables, TASK, look),
+            training.gradient_norms(tables, TASK),
+            results.cost_to_target(tables, cost_to_target(tables), TASK, look),
+        ):
+            with vectors.named(picture.figure) as names:
+                svg, _ = canvas.save(picture.figure, folder / picture.name)
+            shown = sheet.blocks(picture.figure, svg, names, picture.alt)
+            found[picture.name] = picture.figure, shown
+    return found
+
+
+def panels(shown):
+    return [panel for block in shown for panel in block.panels]
+
+
+def outline(d):
+    """Points of a path of lines, read as SVG 2 says: the tests' reader of paths."""
+    points, here, start = [], np.zeros(2), np.zeros(2)
+    for letter, numbers in re.findall(r"([MlhvzcqCQL])([^MlhvzcqCQL]*)", d):
+        if letter == "z":
+            here = start
+            continue
+        values = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", numbers)]
+        for x, y in np.reshape(values, (-1, 2)):
+            here = np.array([x, y]) + (0 if letter == "M" else here)
+            start = here if letter == "M" else start
+            points.append(here)
+    return np.array(points)
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_a_rounded_outline_is_nowhere_further_off_than_its_last_digit(rng, digits):
+    points = rng.normal(0, 100, (40, 2)).cumsum(axis=0)
+    points[20:22] = points[19] + 1e-3  # steps shorter than a digit
+    pieces = [f"{'L' if i % 13 else 'M'} {x:f} {y:f} " for i, (x, y) in enumerate(points)]
+    pieces[30:30] = ["z "]
+    read = outline(vectors.compact("\n".join(pieces), digits))
+    distances = np.abs(points[:, None] - read).max(axis=2).min(axis=1)
+    assert distances.max() <= 0.5 * 10**-digits + 1e-9
+    assert np.abs(read[-1] - points[-1]).max() <= 0.5 * 10**-digits + 1e-9
+
+
+def test_an_outline_that_is_closed_goes_on_from_its_start():
+    assert outline(vectors.compact("M 1 1 L 3 1 L 3 3 z L 1 5")).tolist()[-1] == [1, 5]
+    assert vectors.compact("M 0 0.04 L 0.5 -0.5") == "M0 0l.5-.5"
+
+
+def test_lines_are_where_matplotlib_put_them(taken):
+    figure, shown = taken["convergence-epochs"]
+    height = 72 * figure.get_figheight()
+    for axes, panel in zip(figure.axes, panels(shown), strict=True):
+        drawn = [outline(path.get("d")) for path in ElementTree.fromstring(panel.svg).iter("path")]
+        longest = max(axes.lines, key=lambda line: len(line.get_xdata()))
+        points = longest.get_transform().transform(longest.get_xydata()) * 72 / figure.dpi
+        points[:, 1] = height - points[:, 1]
+        inside = points[(points[:, 1] > 0) & (points[:, 1] < height)]
+        assert min(np.abs(inside[[0, -1]] - one[[0, -1]]).max() for one in drawn) < 0.06
+
+
+def test_ids_of_a_page_are_unique_and_what_is_referred_to_exists(taken, sheet):
+    every = [shown for _, shown in taken.values()]
+    page = sheet.marks() + "".join(panel.svg for shown in every for panel in panels(shown))
+    page += "".join(entry.swatch for shown in every for block in shown for entry in block.legend)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) > 20
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', page)) <= set(ids)
+    classes = set(re.findall(r'class="([^"]+)"', page))
+    assert classes == set(re.findall(r"^\.(\w+){", sheet.css(), re.MULTILINE))
+    for panel in (panel for _, shown in taken.values() for panel in panels(shown)):
+        ElementTree.fromstring(panel.svg)
+
+
+def test_a_panel_has_the_names_that_its_neighbour_shows_for_it(taken):
+    _, shown = taken["cost-to-target"]
+    for panel in panels(shown):
+        svg = ElementTree.fromstring(panel.svg)
+        texts = ["".join(text.itertext()) for text in svg.iter("text")]
+        assert {"backprop", "constant", "genetic", "reinforce"} <= set(texts)
+    _, shown = taken["gradient-norm"]
+    for panel in panels(shown):
+        assert panel.along == "backprop epochs"
+        assert ">gradient norm<" in panel.svg
+
+
+def test_borrowed_names_stand_as_far_from_a_panel_as_from_the_one_that_lent_them(tmp_path):
+    """Six panels in two rows: names on the left, below, and in the middle of the first row."""
+    with canvas.style():
+        figure, axes = canvas.panels(6, 3, 1.0, "a title", "", gaps=(0.4, 0.5))
+        for place, panel in enumerate(axes):
+            panel.set(xlim=(0, 1), ylim=(0, 1))
+            canvas.draw_ticks(panel, "x", {0.5: f"below {place % 3}"}, named=place >= 3)
+            canvas.draw_ticks(panel, "y", {0.2: f"beside {place}"}, named=place in (0, 1, 3))
+        with vectors.named(figure) as names:
+            svg, _ = canvas.save(figure, tmp_path / "figure")
+    shown = panels(vectors.Sheet([]).blocks(figure, svg, names, "Nothing."))
+    to, height, apart = 72 / figure.dpi, 72 * figure.get_figheight(), []
+    for place, (panel, one) in enumerate(zip(axes, shown, strict=True)):
+        lender = {2: 1, 4: 3, 5: 3}.get(place, place)
+        assert set(re.findall(r">(be\w+ \d)<", one.svg)) == {
+            f"below {place % 3}",
+            f"beside {lender}",
+        }
+        x, y = to * panel.transData.transform((0, 0))
+        known = [at - (x, height - y) for at, _ in texts(ElementTree.fromstring(one.svg))]
+        apart.append(sorted(map(tuple, known)))
+    np.testing.assert_allclose(apart, np.broadcast_to(apart[3], (6, 2, 2)), atol=0.11)
+
+
+def texts(svg):
+    """Places of the texts of a panel, with the classes of their groups."""
+    for group in svg:
+        at = re.findall(r"-?[\d.]+", group.get("transform", "")) or [0, 0]
+        for inner in group if group.get("transform") else [group]:
+            for text in inner.iter("text"):
+                place = np.array([text.get("x"), text.get("y")], float) + np.array(at, float)
+                yield place, inner.get("class")
+
+
+def test_no_text_of_a_panel_lies_outside_its_view_or_below_the_legible_size(taken, sheet):
+    sizes = dict(re.findall(r"^\.(\w+){.*?font-size:([\d.]+)px", sheet.css(), re.MULTILINE))
+    for panel in (panel for _, shown in taken.values() for panel in panels(shown)):
+        svg = ElementTree.fromstring(panel.svg)
+        x, y, width, height = map(float, svg.get("viewBox").split())
+        found = list(texts(svg))
+        assert len(found) > 5
+        for place, name in found:
+            assert ((place >= (x, y)) & (place <= (x + width, y + height))).all()
+            assert float(sizes[name]) * panel.least / width >= 9
+        assert panel.width >= panel.least > 0
+
+
+def test_note_and_legend_become_text(taken, tables, sheet):
+    _, (block,) = taken["gradient-norm"]
+    assert block.note.startswith("Line: geometric mean of the norm. Band: 95 % interval")
+    assert "gradient norm by layer" not in block.panels[0].svg  # the title is the page's
+    labels = [entry.label for entry in block.legend]
+    assert labels[:1] == ["depth 1: linear_1"]
+    assert labels[-1] == "exploding: > 100"
+    assert all("<path" in entry.swatch and entry.arm == "" for entry in block.legend)
+    assert not any(f">{label}<" in panel.svg for panel in block.panels for label in labels)
+
+
+def test_rows_with_legends_are_blocks(tables, sheet, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "MANY", 2)
+    with canvas.style():
+        picture = training.update_cosine(tables, TASK, looks(tables.runs))
+        with vectors.named(picture.figure) as names:
+            svg, _ = canvas.save(picture.figure, tmp_path / "figure")
+    blocks = sheet.blocks(picture.figure, svg, names, picture.alt)
+    assert [block.heading for block in blocks] == [
+        "told the gradient",
+        "told losses alone",
+        "told rewards alone",
+    ]
+    assert [[tables.arms[int(entry.arm)] for entry in block.legend] for block in blocks] == [
+        ["backprop"],
+        ["genetic"],
+        ["reinforce"],
+    ]
+    assert [bool(block.note) for block in blocks] == [False, False, True]
+    for block in blocks:
+        assert len(block.panels) == 3
+        assert all(panel.along == "backprop epochs" for panel in block.panels)
+
+
+def test_the_key_has_every_arm_with_its_mark(tables, sheet):
+    look = looks(tables.runs)
+    with canvas.style():
+        key = sheet.key(look)
+    assert [entry.label for entry in key] == list(look)
+    for entry in key:
+        assert tables.arms[int(entry.arm)] == entry.label
+        assert "<use" in entry.swatch
+
+
+def test_names_of_several_lines_end_where_the_panel_begins(study, tmp_path):
+    variant = "method.batch_size=16, method.momentum=0.5, network.hidden=[64, 64]"
+    study.cell("backprop", variant=variant)
+    study.cell("genetic")
+    tables = load(study.folder)
+    sheet = vectors.Sheet(tables.arms)
+    with canvas.style():
+        picture = results.final_scores(
+            tables, summary(tables, rankings(tables)), "image/digits", looks(tables.runs)
+        )
+        with vectors.named(picture.figure) as names:
+            svg, _ = canvas.save(picture.figure, tmp_path / "figure")
+    panel, *_ = panels(sheet.blocks(picture.figure, svg, names, picture.alt))
+    lines = re.findall(r'<g class="(\w+)" data-a="0">(.*?)</g>', panel.svg)
+    places = {float(x) for _, texts in lines for x in re.findall(r'<text x="([\d.]+)"', texts)}
+    assert sum(texts.count("<text") for _, texts in lines) >= 2
+    left = 72 * picture.figure.get_figwidth() * picture.figure.axes[0].get_position().x0
+    assert all(left - 12 < place < left for place in places)
+    assert all(
+        f".{name}{{" in sheet.css() and "text-anchor:end" in sheet.css() for name, _ in lines
+    )
+
+
+def test_gids_are_put_back(tables):
+    figure = learning.convergence(tables, TASK, looks(tables.runs)).figure
+    figure.axes[0].lines[0].set_gid("backprop")
+    with vectors.named(figure) as names:
+        assert list(names.arms.values()) == ["backprop"]
+    assert figure.axes[0].lines[0].get_gid() == "backprop"
+    assert figure.axes[0].get_gid() is None
+
+
+def contrast(one, other):
+    darker, brighter = sorted(vectors.luminance(to_rgb(colour)) for colour in (one, other))
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def test_every_colour_stands_out_from_a_dark_page_and_from_the_others():
+    shades = [shade for shades in SHADES.values() for shade in shades]
+    dark = [vectors.on_dark(shade) for shade in [*shades, *DISTINCT]]
+    assert min(contrast(shade, vectors.DARK_PAGE) for shade in dark) >= 3
+    apart = pdist([to_rgb(shade) for shade in dark[: len(shades)]])
+    assert apart.min() > 0.12
+    assert vectors.on_dark(INK) == vectors.DARK_INK
+    assert contrast(vectors.on_dark(canvas.FAINT), vectors.DARK_PAGE) > 4.5
+    assert vectors.on_dark("white") == vectors.DARK_PAGE
+    for zone in training._ZONES:
+        assert contrast(vectors.on_dark(zone), vectors.DARK_PAGE) < 1.6
+
+
+def test_a_shade_keeps_its_hue_on_a_dark_page():
+    """Hues by the standard library: OKLab's differ from HSV's, though not by a sixth of a turn."""
+    for shade in (shade for shades in SHADES.values() for shade in shades):
+        hue, other = (rgb_to_hsv(*to_rgb(colour))[0] for colour in (shade, vectors.on_dark(shade)))
+        assert abs((hue - other + 0.5) % 1 - 0.5) < 0.1
