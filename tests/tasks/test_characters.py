@@ -79,8 +79,13 @@ def ngram(inputs, symbols, weights):
 
 @pytest.mark.parametrize(
     ("weights", "bits", "accuracy"),
-    [((0, 2, 9), 2.86, 0.379), ((0, 2, 500, 7), 2.44, 0.481)],
-    ids=["three", "four"],
+    [
+        ((0, 2), 3.41, 0.286),
+        ((0, 2, 9), 2.86, 0.379),
+        ((0, 2, 500, 7), 2.44, 0.481),
+        pytest.param((0, 2, 500, 20, 7), 2.27, 0.532, marks=pytest.mark.slow),
+    ],
+    ids=["two", "three", "four", "five"],
 )
 def test_an_ngram_has_the_bits_of_the_datasheet(load_task, weights, bits, accuracy):
     raw = load_task("text/characters").examples()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestCentroid
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from beyond import catalog
 from beyond.data import idx
@@ -59,3 +60,16 @@ def test_nearest_centroid_scores_as_it_does_on_raw_pixels(task, arrays):
     reference = NearestCentroid().fit(*arrays(task, "train"))
     assert 0.67 <= reference.score(*arrays(task, "test")) <= 0.685
     assert 0.66 <= reference.score(*arrays(task, "validation")) <= 0.70
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize(
+    ("model", "score"),
+    [(KNeighborsClassifier(3), 0.813), (LogisticRegression(C=0.01, max_iter=200), 0.837)],
+    ids=["neighbours", "logistic"],
+)
+def test_references_of_10000_images_are_those_of_the_datasheet(model, score, load_task, arrays):
+    task = load_task("image/fashion_mnist", split_seed=0, train_size=10_000)
+    reference = model.fit(*arrays(task, "train"))
+    assert reference.score(*arrays(task, "test")) == pytest.approx(score, abs=0.005)

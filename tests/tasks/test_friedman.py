@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
+from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
@@ -59,6 +60,12 @@ def test_its_own_seed_draws_other_data(task):
     assert not np.isin(other.inputs, task.examples().inputs).any()
 
 
-def test_the_linear_reference_is_that_of_the_datasheet(task, arrays):
-    score = LinearRegression().fit(*arrays(task, "train")).score(*arrays(task, "test"))
-    assert score == pytest.approx(0.720, abs=0.005)
+@pytest.mark.parametrize(
+    ("model", "score"),
+    [(LinearRegression(), 0.720), (GradientBoostingRegressor(random_state=0), 0.908)],
+    ids=["linear", "trees"],
+)
+def test_the_references_are_those_of_the_datasheet(model, score, task, arrays):
+    inputs, targets = arrays(task, "train")
+    model.fit(inputs, targets.ravel())
+    assert model.score(*arrays(task, "test")) == pytest.approx(score, abs=0.005)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder
 from wordfreq import top_n_list
 
 from beyond import catalog
@@ -131,6 +132,14 @@ def test_the_references_are_those_of_the_datasheet(task, n_letters, score):
     test, truth = words(task, "test")
     model = LogisticRegression(max_iter=1000, C=0.5).fit(counts.fit_transform(train), labels)
     assert model.score(counts.transform(test), truth) == pytest.approx(score, abs=0.01)
+
+
+@pytest.mark.slow
+def test_letters_at_their_places_score_as_in_the_datasheet(task, arrays):
+    places = OneHotEncoder(handle_unknown="ignore")
+    (train, labels), (test, truth) = arrays(task, "train"), arrays(task, "test")
+    model = LogisticRegression(max_iter=1000, C=0.5).fit(places.fit_transform(train), labels)
+    assert model.score(places.transform(test), truth) == pytest.approx(0.573, abs=0.005)
 
 
 def test_dropped_letters_close_up(task):
