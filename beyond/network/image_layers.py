@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.errors import require
-from beyond.network.layers import Convolution, Layer, Role, Shape, Weights
+from beyond.network.layers import (
+    Convolution,
+    Layer,
+    Role,
+    Shape,
+    Weights,
+    examples_first,
+    examples_last,
+)
 from beyond.streams import Stream
 
 
@@ -32,11 +40,11 @@ class Conv2d(Convolution):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        images, groups = _laid_out(_examples_first(x), len(x)), len(x)
+        images, groups = _laid_out(examples_first(x), len(x)), len(x)
         kernels = _kernels(weights["weight"], groups)
         bias = weights["bias"].flatten() if self.bias else None
         z = F.conv2d(images, kernels, bias, self.stride, self.padding, groups=groups)
-        return _examples_last(z, len(weights["weight"])), (images, kernels)
+        return examples_last(z, len(weights["weight"])), (images, kernels)
 
     def carry(
         self,
@@ -47,7 +55,7 @@ class Conv2d(Convolution):
     ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
         dx, *_ = self._back(cache[0], _kernels(carrier, len(dy)), dy, (True, False, False))
-        return _examples_last(dx, len(dy))
+        return examples_last(dx, len(dy))
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         _, *learnt = self._back(*cache, dy, (False, True, self.bias))
@@ -58,7 +66,7 @@ class Conv2d(Convolution):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         kernels = _kernels(weights["weight"], len(dy))
         dx, *learnt = self._back(cache[0], kernels, dy, (onward, True, self.bias))
-        return (_examples_last(dx, len(dy)) if onward else dy), self._by_copy(learnt, len(dy))
+        return (examples_last(dx, len(dy)) if onward else dy), self._by_copy(learnt, len(dy))
 
     def _back(
         self, images: Tensor, kernels: Tensor, dy: Tensor, wanted: tuple[bool, bool, bool]
@@ -66,7 +74,7 @@ class Conv2d(Convolution):
         """Derivatives for images, kernels and biases, of which some are wanted."""
         pair = [self.stride] * 2, [self.padding] * 2, [1, 1]
         return torch.ops.aten.convolution_backward(
-            _laid_out(_examples_first(dy), len(dy)),
+            _laid_out(examples_first(dy), len(dy)),
             *(images, kernels, [len(kernels)], *pair, False, [0, 0], len(dy), wanted),
         )
 
@@ -100,9 +108,9 @@ class MaxPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        images = _examples_first(x)
+        images = examples_first(x)
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
-        return _examples_last(y, len(x)), (images, indices)
+        return examples_last(y, len(x)), (images, indices)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
@@ -110,9 +118,9 @@ class MaxPool2d(Pool2d):
         images, indices = cache
         sides = [self.size, self.size]
         dx = torch.ops.aten.max_pool2d_with_indices_backward(
-            _examples_first(dy), images, sides, sides, [0, 0], [1, 1], False, indices
+            examples_first(dy), images, sides, sides, [0, 0], [1, 1], False, indices
         )
-        return _examples_last(dx, len(dy))
+        return examples_last(dx, len(dy))
 
 
 @dataclass(frozen=True)
@@ -122,18 +130,18 @@ class AvgPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, torch.Size]:
-        images = _examples_first(x)
-        return _examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
+        images = examples_first(x)
+        return examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
 
     def carry(
         self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
         spread = (
-            _examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
+            examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
             / self.size**2
         )
         cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
-        return _examples_last(F.pad(spread, cut), len(dy))
+        return examples_last(F.pad(spread, cut), len(dy))
 
 
 @dataclass(frozen=True)
@@ -179,13 +187,3 @@ def _laid_out(images: Tensor, groups: int) -> Tensor:
 def _kernels(weight: Tensor, groups: int) -> Tensor:
     """Kernels (G * n_out, n_in, kernel, kernel) of all copies, as torch has groups."""
     return _laid_out(weight.flatten(0, 1), groups)
-
-
-def _examples_first(x: Tensor) -> Tensor:
-    """(G, channels, height, width, B) as (B, G * channels, height, width), as torch has groups."""
-    return x.movedim(-1, 0).flatten(1, 2)
-
-
-def _examples_last(x: Tensor, n_copies: int) -> Tensor:
-    """Undo `_examples_first`, as a view."""
-    return x.unflatten(1, (n_copies, -1)).movedim(0, -1)

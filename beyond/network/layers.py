@@ -17,7 +17,7 @@ sign-symmetry are one backward pass with different carriers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import pi, prod, sqrt
@@ -127,7 +127,7 @@ class Layer(ABC):
         """
         return {}
 
-    def changed(self, cache: Any) -> dict[str, Tensor]:
+    def changed(self, cache: Any) -> Mapping[str, Tensor]:
         """Return the buffers as a pass in training leaves them."""
         return {}
 
@@ -516,14 +516,6 @@ class Residual(Layer):
         return self.activation.off(cache[1])
 
 
-class Normalised(NamedTuple):
-    """What a normalisation leaves: its values, what they were multiplied by, the buffers after."""
-
-    values: Tensor
-    scale: Tensor
-    running: dict[str, Tensor]
-
-
 class Normalisation(Layer, ABC):
     """(x - mean) / sqrt(variance + epsilon), then weight * . + bias, of each channel, (G, n).
 
@@ -546,32 +538,30 @@ class Normalisation(Layer, ABC):
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, Normalised]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         values, axes = self.over(single(x))
         centred = values - values.mean(axes, keepdim=True)
         scale = (centred.square().mean(axes, keepdim=True) + self.epsilon).rsqrt()
         normal = (centred * scale).reshape(x.shape)
-        return self.stretched(weights, normal).to(x.dtype), Normalised(normal, scale, {})
-
-    def stretched(self, weights: Weights, normal: Tensor) -> Tensor:
-        """Return weight * . + bias, of each copy."""
-        n_rows = len(normal)
-        gain = _along(weights["weight"], normal).unflatten(0, (n_rows, -1))
-        y = normal.unflatten(0, (n_rows, 1)) * gain
-        return y.flatten(0, 1) + _along(weights["bias"], normal)
+        y = normal.unflatten(0, (len(x), 1)) * _along(weights["weight"], x).unflatten(
+            0, (len(x), -1)
+        )
+        y = y.flatten(0, 1) + _along(weights["bias"], x)
+        return y.to(x.dtype), (normal, scale)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        normal, scale, _ = cache
+        normal, scale = cache
         dn = single(dy) * _along(weights["weight"] if carrier is None else carrier, dy)
         (dn, axes), (at, _) = self.over(dn), self.over(normal)
         shared = dn.mean(axes, keepdim=True) + at * (dn * at).mean(axes, keepdim=True)
         return (scale * (dn - shared)).reshape(dy.shape).to(dy.dtype)
 
-    def gradients(self, cache: Normalised, dy: Tensor) -> dict[str, Tensor]:
+    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
+        normal, _ = cache
         others = tuple(range(2, dy.dim()))
-        return {"weight": (dy * cache.values).sum(others), "bias": dy.sum(others)}
+        return {"weight": (dy * normal).sum(others), "bias": dy.sum(others)}
 
 
 @dataclass(frozen=True)
@@ -607,8 +597,19 @@ class GroupNorm(Normalisation):
         return x.unflatten(1, (self.n_groups, -1)), tuple(range(2, x.dim()))
 
 
+class Batched(NamedTuple):
+    """What batch normalisation leaves: inputs, by what they were normalised, and the buffers after.
+
+    `moments` are torch's: the running ones that were taken, or what was found in training.
+    """
+
+    inputs: Tensor
+    moments: Sequence[Tensor | None]
+    running: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
-class BatchNorm(Normalisation):
+class BatchNorm(Layer):
     """Normalisation over all places of all examples of a batch (Ioffe & Szegedy, 2015), as torch's.
 
     So it is in training. Other passes take the mean and the variance that those left behind,
@@ -625,49 +626,90 @@ class BatchNorm(Normalisation):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
         require("momentum", "in (0, 1]", self.momentum, 0 < self.momentum <= 1)
 
     @property
     def fewest(self) -> int:
         return 2
 
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": shape[:1], "bias": shape[:1]}
+
     def buffers(self, shape: Shape) -> dict[str, Tensor]:
-        starts = torch.zeros(shape[:1]), torch.ones(shape[:1])
-        return dict(zip(RUNNING, starts, strict=True))
+        return {RUNNING[0]: torch.zeros(shape[:1]), RUNNING[1]: torch.ones(shape[:1])}
 
-    def changed(self, cache: Normalised) -> dict[str, Tensor]:
+    def changed(self, cache: Batched) -> Mapping[str, Tensor]:
         return cache.running
-
-    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        return x, tuple(range(2, x.dim()))
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, Normalised]:
-        values, axes = self.over(single(x))
-        held = [weights[name] for name in RUNNING]
-        moments = [of.repeat_interleave(len(x) // len(of), 0) for of in held]
-        running: dict[str, Tensor] = {}
-        if rng is not None:
-            before, n_values = moments, prod(x.shape[2:])
-            variance, mean = torch.var_mean(values, axes, correction=0)
-            unbiased = variance * (n_values / max(1, n_values - 1))
-            found = zip(RUNNING, before, (mean.detach(), unbiased.detach()), strict=True)
-            running = {name: old.lerp(new, self.momentum) for name, old, new in found}
-            moments = [mean, variance]
-        mean, variance = (_along(of, x) for of in moments)
-        scale = (variance + self.epsilon).rsqrt()
-        normal = (values - mean) * scale
-        return self.stretched(weights, normal).to(x.dtype), Normalised(normal, scale, running)
+    ) -> tuple[Tensor, Batched]:
+        gain, bias = single(weights["weight"]), single(weights["bias"])
+        held = [_for_each(gain, weights[name].to(gain.dtype)) for name in RUNNING]
+        inputs = examples_first(_for_each(gain, single(x)))
+        mean, variance = [of.flatten() for of in held] if rng is None else (None, None)
+        learnt = gain.flatten(), bias.flatten()
+        y, *found = torch.native_batch_norm(
+            inputs, *learnt, mean, variance, rng is not None, 0.0, self.epsilon
+        )
+        y = examples_last(y, len(gain)).to(x.dtype)
+        if rng is None:
+            return y, Batched(inputs, (mean, variance, None, None), {})
+        n_values = prod(x.shape[2:])
+        mean, scale = (of.detach().view(gain.shape) for of in found)
+        unbiased = (scale**-2 - self.epsilon) * (n_values / max(1, n_values - 1))
+        after = [
+            of.lerp(new, self.momentum) for of, new in zip(held, (mean, unbiased), strict=True)
+        ]
+        running: dict[str, Tensor] = dict(zip(RUNNING, after, strict=True))
+        return y, Batched(inputs, (None, None, *found), running)
 
     def carry(
-        self, weights: Weights, cache: Normalised, dy: Tensor, carrier: Tensor | None = None
+        self, weights: Weights, cache: Batched, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        if cache.running:
-            return super().carry(weights, cache, dy, carrier)
         gain = weights["weight"] if carrier is None else carrier
-        return (single(dy) * _along(gain, dy) * cache.scale).to(dy.dtype)
+        return self._back(gain, cache, dy, (True, False, False))[0]
+
+    def gradients(self, cache: Batched, dy: Tensor) -> dict[str, Tensor]:
+        return self._by_copy(self._back(None, cache, dy, (False, True, True)), dy)
+
+    def backward(
+        self, weights: Weights, cache: Batched, dy: Tensor, *, onward: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        found = self._back(weights["weight"], cache, dy, (onward, True, True))
+        return (found[0] if onward else dy), self._by_copy(found, dy)
+
+    def _back(
+        self, gain: Tensor | None, cache: Batched, dy: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> Sequence[Tensor]:
+        """Derivatives for inputs, gains and biases, of which some are wanted."""
+        gains = None if gain is None else single(gain).flatten()
+        dx, *learnt = torch.ops.aten.native_batch_norm_backward(
+            *(examples_first(single(dy)), cache.inputs, gains),
+            *(*cache.moments, bool(cache.running), self.epsilon, wanted),
+        )
+        return examples_last(dx, len(dy)).to(dy.dtype) if wanted[0] else dy, *learnt
+
+    def _by_copy(self, found: Sequence[Tensor], dy: Tensor) -> dict[str, Tensor]:
+        named = zip(("weight", "bias"), found[1:], strict=True)
+        return {name: values.view(dy.shape[:2]) for name, values in named}
+
+
+def examples_first(x: Tensor) -> Tensor:
+    """(G, channels, height, width, B) as (B, G * channels, height, width), as torch has groups."""
+    return x.movedim(-1, 0).flatten(1, 2)
+
+
+def examples_last(x: Tensor, n_copies: int) -> Tensor:
+    """Undo `examples_first`, as a view."""
+    return x.unflatten(1, (n_copies, -1)).movedim(0, -1)
+
+
+def _for_each(copies: Tensor, values: Tensor) -> Tensor:
+    """Values (R, ...) for each of the copies (G, ...) of a replica's."""
+    n_copies = len(copies) // len(values)
+    return values.repeat_interleave(n_copies, 0) if n_copies > 1 else values
 
 
 def _along(values: Tensor, x: Tensor) -> Tensor:

@@ -25,13 +25,13 @@ from beyond.streams import Stream
 FAULTS = [
     # the variance that is remembered is that of these values; statistics that never move
     ("beyond/network/layers.py", "(n_values / max(1, n_values - 1))", "1.0"),
-    ("beyond/network/layers.py", "old.lerp(new, self.momentum)", "old"),
+    ("beyond/network/layers.py", "of.lerp(new, self.momentum)", "of"),
     # an answer depends on who else is asked about; in training it does not
-    ("beyond/network/layers.py", "        if rng is not None:\n            before,", "        if True:\n            before,"),
-    # constants are differentiated as if they were the batch's
-    ("beyond/network/layers.py", "        if cache.running:\n", "        if True:\n"),
+    ("beyond/network/layers.py", "rng is not None, 0.0,", "True, 0.0,"),
+    # what goes back is not multiplied by the gain
+    ("beyond/network/layers.py", "gains = None if gain is None else single(gain).flatten()", "gains = None"),
     # each candidate has the statistics of another replica
-    ("beyond/network/layers.py", "of.repeat_interleave(len(x) // len(of), 0)", "of.repeat(len(x) // len(of), 1)"),
+    ("beyond/network/layers.py", "values.repeat_interleave(n_copies, 0) if", "values.repeat(n_copies, *[1] * (values.dim() - 1)) if"),
     # a part of the network has another part's statistics; those of parts replace all
     ("beyond/network/layered.py", "f\"{self.first + index}.{name}\"", "f\"{index}.{name}\""),
     ("beyond/problem.py", "{**self.buffers, **tape.buffers}", "tape.buffers"),
@@ -78,6 +78,21 @@ def test_passes_and_statistics_are_torchs(shape, dtype, close):
             close(gradients["bias"][row], module.bias.grad, rtol=1e-5, atol=1e-5)
             close(held["running_mean"][row], module.running_mean, rtol=1e-5, atol=1e-5)
             close(held["running_var"][row], module.running_var, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_copies_share_inputs_and_statistics_of_their_replica(training, close):
+    layer, rng = BatchNorm(), Stream("step", [0, 1, 2])
+    x, weights = rng.normal(3, 4, 5), {"weight": rng.normal(2, 3), "bias": rng.normal(2, 3)}
+    weights = {name: values.flatten(0, 1) for name, values in weights.items()}
+    held = {"running_mean": rng.normal(3), "running_var": rng.uniform(3) + 0.5}
+    y, _ = layer.forward({**weights, **held}, x, rng if training else None)
+    for copy in range(6):
+        row = slice(copy // 2, copy // 2 + 1)
+        alone = {name: values[copy : copy + 1] for name, values in weights.items()}
+        alone |= {name: values[row] for name, values in held.items()}
+        expected, _ = layer.forward(alone, x[row], rng if training else None)
+        close(y[copy : copy + 1], expected)
 
 
 def convolution(below, width, stride=1, kernel=3):
