@@ -170,7 +170,7 @@ def wrapped(label: str, inches: float) -> str:
 def draw_band(axes: Axes, x: Array, band: Band, look: Look) -> None:
     """Draw a mean and its interval as a band, for a panel of few lines: bands cover one another."""
     if len(x) > 1:
-        axes.fill_between(x, band.low, band.high, color=look.colour, alpha=0.18, lw=0)
+        axes.fill_between(x, band.low, band.high, **look.paint, alpha=0.18, lw=0)
     draw_mean(axes, x, band, look)
 
 
@@ -178,7 +178,7 @@ def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) 
     """Draw a mean and, at every n-th point from `place` on, its interval: n arms take turns."""
     whole = np.flatnonzero(band.lost == 0)
     marked = whole[place % max(1, len(whole)) :: n]
-    axes.vlines(x[marked], band.low[marked], band.high[marked], colors=look.colour, lw=1, alpha=0.8)
+    axes.vlines(x[marked], band.low[marked], band.high[marked], **look.paint, lw=1, alpha=0.8)
     draw_mean(axes, x, band, look, marked.tolist())
 
 
@@ -187,7 +187,7 @@ def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int
     if len(x) == 1:
         axes.plot(x, band.mean, **look.mark(6), ls="")
         return
-    line = {"color": look.colour, "ls": look.line, "lw": 1.4}
+    line = look.paint | {"ls": look.line, "lw": 1.4}
     whole = band.lost == 0
     axes.plot(
         x[whole],
@@ -198,9 +198,7 @@ def draw_mean(axes: Axes, x: Array, band: Band, look: Look, marked: Sequence[int
     if not whole.all():
         last = max(int(np.argmin(whole)) - 1, 0)
         axes.plot(x[last:], band.mean[last:], **line, alpha=0.35)
-        axes.plot(
-            x[last], band.mean[last], color=look.colour, marker="x", ms=7, mew=2, ls="", zorder=4
-        )
+        axes.plot(x[last], band.mean[last], **look.paint, marker="x", ms=7, mew=2, ls="", zorder=4)
 
 
 class CostAxis:

@@ -75,7 +75,7 @@ def differences(
             if arm in ends and (panel is axes[0] or arm in better):
                 mean, low, high = ends[arm]
                 look = replace(looks[arm], filling="full")
-                panel.plot([low, high], [place] * 2, color=look.colour, lw=1.5, zorder=2)
+                panel.plot([low, high], [place] * 2, **look.paint, lw=1.5, zorder=2)
                 (mark,) = panel.plot(mean, place, ls="", zorder=3, **look.mark(6))
                 if not rows.loc[arm, "p_corrected"] < 1 - LEVEL:
                     mark.set_markerfacecolor("white")

@@ -166,7 +166,7 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
     )
     counts = table.groupby("arm")["n"].sum()
     for index, (panel, arm) in enumerate(zip(axes, arms, strict=True)):
-        rows, colour = drawn[drawn["arm"] == arm], looks[arm].colour
+        rows, paint = drawn[drawn["arm"] == arm], looks[arm].paint
         panel.bar(
             rows["bin"] / 10 + 0.05, rows["n"] / counts[arm], width=0.09, color="#dddddd", lw=0
         )
@@ -175,14 +175,14 @@ def reliability(found: Mapping[str, Frame], task: str, looks: dict[str, Look]) -
             rows["confidence"],
             rows["accuracy_low"],
             rows["accuracy_high"],
-            color=colour,
+            **paint,
             alpha=0.25,
             lw=0,
         )
         panel.plot(
             rows["confidence"],
             rows["accuracy"],
-            color=colour,
+            **paint,
             marker="o",
             ms=3,
             lw=1.2,

@@ -96,7 +96,7 @@ def _draw_points(axes: Axes, axis: CostAxis, rows: Frame, looks: dict[str, Look]
         look, x = looks[row["arm"]], axis.place(np.array([row["flops"]]))[0]
         if np.isfinite(row["score_low"]):
             left, right = axis.place(np.array([row["flops_low"], row["flops_high"]]))
-            line = {"color": look.colour, "lw": 1, "alpha": 0.5, "zorder": 2}
+            line = look.paint | {"lw": 1, "alpha": 0.5, "zorder": 2}
             axes.plot([left, right], [row["score"]] * 2, **line)
             axes.plot([x, x], [row["score_low"], row["score_high"]], **line)
             boxes += [(left, row["score"], right, row["score"])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -182,7 +183,7 @@ def name_points(
         near = np.clip(spot, corner, corner + np.array([width(name), SIZE / 72]))
         if np.hypot(*(near - spot)) > 3 * (_MARK + _APART):
             ends = np.stack([spot, near]) / size
-            axes.plot(*ends.T, color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes, zorder=1)
+            axes.plot(*ends.T, **_leader(axes, name, colour), zorder=1)
         axes.text(
             corner[0] / size[0],
             corner[1] / size[1],
@@ -224,7 +225,7 @@ def name_ends(
     for (across, up), name, colour, height in zip(spots, names, colours, heights, strict=True):
         up = float(np.clip(up, 0, high))
         ends = np.array([[across, up], [wide, up], [wide + gap - 0.03, height]]) / (wide, high)
-        axes.plot(*ends.T, color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes, clip_on=False)
+        axes.plot(*ends.T, **_leader(axes, name, colour), clip_on=False)
         axes.text(
             (wide + gap) / wide,
             height / high,
@@ -235,6 +236,12 @@ def name_ends(
             va="center",
             linespacing=1.05,
         )
+
+
+def _leader(axes: Axes, name: str, colour: str) -> dict[str, Any]:
+    """Settings of the thin line from a mark to its name."""
+    fine = {"lw": 0.5, "alpha": 0.6, "transform": axes.transAxes}
+    return {"color": colour, "gid": name} | fine
 
 
 def _room(name: str) -> float:

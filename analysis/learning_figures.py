@@ -63,7 +63,7 @@ def convergence(
     for axes, crowd in zip(rows, crowds, strict=True):
         for arm in (arm for arm in crowd.arms if arm in train):
             place = axis.place(train[arm].cost)
-            axes.plot(place, train[arm].mean, color=looks[arm].colour, lw=0.8, alpha=0.6)
+            axes.plot(place, train[arm].mean, **looks[arm].paint, lw=0.8, alpha=0.6)
         draw_arms(axes, axis, bands, looks, crowd.arms, crowd.background)
         for arm in (arm for arm in crowd.arms if arm in chosen and arm not in level):
             _ring(axes, axis, bands[arm], chosen[arm], looks[arm])
@@ -189,4 +189,4 @@ def _ring(axes: Axes, axis: CostAxis, band: Band, cost: float, look: Look) -> No
     known = np.isfinite(band.mean)
     place: Array = axis.place(np.array([cost]))
     height = np.interp(place, axis.place(band.cost[known]), band.mean[known])
-    axes.plot(place, height, "o", ms=8, mfc="none", mec=look.colour, mew=1.3, zorder=4)
+    axes.plot(place, height, "o", ms=8, mfc="none", mew=1.3, zorder=4, **look.paint)

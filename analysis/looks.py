@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -76,11 +76,16 @@ class Look:
     line: Any
     marker: str
     filling: str = "full"
+    arm: str = ""
+
+    @property
+    def paint(self) -> dict[str, Any]:
+        """Settings of matplotlib's for all that is drawn of it; pages know it by the gid."""
+        return {"color": self.colour, "gid": self.arm or None}
 
     def mark(self, size: float) -> dict[str, Any]:
         """Settings of matplotlib's for a mark of a size in points."""
-        return {
-            "color": self.colour,
+        return self.paint | {
             "marker": self.marker,
             "fillstyle": self.filling,
             "markerfacecoloralt": "white",
@@ -103,7 +108,8 @@ def looks(runs: Frame) -> dict[str, Look]:
     turns = Counter[tuple[str, bool]]()
     for row in sorted(arms, key=lambda row: with_numbers(row["arm"])):  # the plain arm is first
         method, linear = row["method"], is_linear(row)
-        found[row["arm"]] = _look(method, row["signal"], linear, turns[method, linear])
+        look = _look(method, row["signal"], linear, turns[method, linear])
+        found[row["arm"]] = replace(look, arm=row["arm"])
         turns[method, linear] += 1
     return found
 

@@ -82,12 +82,12 @@ def final_scores(
     columns = (rows["mean"], rows["low"], rows["high"], rows["rank_first"], ranks(rows))
     for place, (arm, mean, low, high, first, rank) in enumerate(zip(arms, *columns, strict=True)):
         replica = replicas[replicas["arm"] == arm]
-        finished, colour = (replica["status"] == "finished").to_numpy(), looks[arm].colour
+        finished, look = (replica["status"] == "finished").to_numpy(), looks[arm]
         heights = _spread(place, len(order))[replica["seed"].map(order).to_numpy(int)]
         for panel in axes if arm in better else axes[:1]:
             for chosen, mark in (
-                (finished, looks[arm].mark(4)),
-                (~finished, {"color": colour, "marker": "x", "ms": 6, "mew": 1.6}),
+                (finished, look.mark(4)),
+                (~finished, look.paint | {"marker": "x", "ms": 6, "mew": 1.6}),
             ):
                 panel.plot(values[arm][chosen], heights[chosen], ls="", **mark)
             panel.plot([low, high], [place, place], color=INK, lw=1.3, zorder=3)

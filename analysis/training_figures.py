@@ -49,7 +49,7 @@ MANY = 12  # arms that one panel can show
 ASIDE = 0.05, 0.3  # of a doubling: between the bars of two arms, and of all, at most
 FEWEST_APART = 5  # points of one arm between two of its bars
 BARS = "Bar, at every mark"
-BACKDROP = Look(INK, "-", "")
+BACKDROP = Look(INK, "-", "", arm="backprop")
 
 
 class Crowd(NamedTuple):
@@ -230,9 +230,9 @@ def tuning(
             apart = min(ASIDE[0], ASIDE[1] / len(drawn))
             aside = apart * (place - (len(drawn) - 1) / 2)
             at, band, look = np.log2(bands[arm].cost) + aside, bands[arm], looks[arm]
-            axes.vlines(at, band.low, band.high, colors=look.colour, lw=1, alpha=0.8)
+            axes.vlines(at, band.low, band.high, **look.paint, lw=1, alpha=0.8)
             draw_mean(axes, at, band, look, range(len(at)))
-            axes.axhline(defaults[arm], color=look.colour, ls=":", lw=0.8, zorder=1)
+            axes.axhline(defaults[arm], **look.paint, ls=":", lw=0.8, zorder=1)
         axes.set(xlim=(-0.2, np.log2(ticks[-1]) + 0.2), ylim=limits, xlabel="trials")
         canvas.draw_ticks(axes, "x", {float(np.log2(k)): f"{k:g}" for k in ticks})
         axes.set_ylabel(f"best validation {score}")
@@ -327,7 +327,7 @@ def draw_arms(
         band, look = bands[arm], looks[arm]
         draw_bars(axes, axis.place(band.cost), band, look, place, max(len(drawn), FEWEST_APART))
         if len(band.cost) == 1:
-            axes.axhline(band.mean[0], color=look.colour, ls=look.line, lw=1)
+            axes.axhline(band.mean[0], **look.paint, ls=look.line, lw=1)
 
 
 def shown(bands: Mapping[str, Band]) -> Array:

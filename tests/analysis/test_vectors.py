@@ -12,7 +12,7 @@ from analysis import learning_figures as learning
 from analysis import result_figures as results
 from analysis import training_figures as training
 from analysis.looks import _COLOURS as DISTINCT
-from analysis.looks import INK, SHADES, looks
+from analysis.looks import CONTROL, INK, SHADES, looks
 from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import load
@@ -27,6 +27,7 @@ FAULTS = [
     ("analysis/vectors.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
     ("analysis/vectors.py", 'f"c{self._clips}"', '"c1"'),
     ("analysis/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
+    ("analysis/looks.py", "replace(look, arm=row[\"arm\"])", "look"),
 ]  # fmt: skip
 
 TASK = "regression/friedman"
@@ -249,12 +250,27 @@ def test_names_of_several_lines_end_where_the_panel_begins(study, tmp_path):
     )
 
 
+def test_what_is_drawn_of_an_arm_is_known_to_be_its(taken, tables):
+    """All that has an arm's colour, where no other has it, is tagged with the arm on the page."""
+    look = looks(tables.runs)
+    assert {name: one.arm for name, one in look.items()} == {name: name for name in look}
+    own = {one.colour: one.arm for one in look.values() if one.colour not in (INK, CONTROL)}
+    for name, (figure, shown) in taken.items():
+        drawn = [line for axes in figure.axes for line in axes.lines]
+        known = [line.get_gid() for line in drawn if line.get_color() in own]
+        assert known == [own[line.get_color()] for line in drawn if line.get_color() in own], name
+        svgs = "".join(panel.svg for panel in panels(shown))
+        found = {tables.arms[int(place)] for place in re.findall(r'data-a="(\d+)"', svgs)}
+        if name not in ("overview", "gradient-norm"):
+            assert set(own.values()) & {"genetic", "reinforce"} <= set(known) <= found
+
+
 def test_gids_are_put_back(tables):
     figure = learning.convergence(tables, TASK, looks(tables.runs)).figure
-    figure.axes[0].lines[0].set_gid("backprop")
+    before = [line.get_gid() for line in figure.axes[0].lines]
     with vectors.named(figure) as names:
-        assert list(names.arms.values()) == ["backprop"]
-    assert figure.axes[0].lines[0].get_gid() == "backprop"
+        assert {"backprop", "genetic"} <= set(names.arms.values())
+    assert [line.get_gid() for line in figure.axes[0].lines] == before
     assert figure.axes[0].get_gid() is None
 
 
