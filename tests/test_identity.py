@@ -63,7 +63,7 @@ FAULTS = [
         "for seed in todo.seeds if seed not in taken]",
         "for seed in todo.seeds]",
     ),
-    ("hydra_plugins/beyond_cells/sweeper.py", "= deepcopy(shared)", "= shared"),
+    ("hydra_plugins/beyond_cells/configuration.py", "    config = deepcopy(config)\n", ""),
     (
         "hydra_plugins/beyond_cells/sweeper.py",
         "lost = {\n            key for key in pairs if key in asked",

@@ -45,8 +45,8 @@ FAULTS = [
     # a relation counts as a number that was reproduced
     (
         "analysis/claims.py",
-        '"reproduced" if claim.published',
-        '"reproduced" if claim.how != "recalled"',
+        '"reproduced" if self.published',
+        '"reproduced" if self.how != "recalled"',
     ),
 ]
 
