@@ -167,13 +167,6 @@ def wrapped(label: str, inches: float) -> str:
     return folded(label, max(12, int(inches / _LETTER)))
 
 
-def draw_band(axes: Axes, x: Array, band: Band, look: Look) -> None:
-    """Draw a mean and its interval as a band, for a panel of few lines: bands cover one another."""
-    if len(x) > 1:
-        axes.fill_between(x, band.low, band.high, **look.paint, alpha=0.18, lw=0)
-    draw_mean(axes, x, band, look)
-
-
 def draw_bars(axes: Axes, x: Array, band: Band, look: Look, place: int, n: int) -> None:
     """Draw a mean and, at every n-th point from `place` on, its interval: n arms take turns."""
     whole = np.flatnonzero(band.lost == 0)

@@ -14,6 +14,7 @@ from analysis import canvas
 from analysis import difference_figure as forest
 from analysis import example_figures as examples
 from analysis import frontier_figure as frontier
+from analysis import gradient_figures as gradients
 from analysis import learning_figures as learning
 from analysis import result_figures as results
 from analysis import training_figures as training
@@ -72,7 +73,11 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
     "generalisation_gap": lambda study, task, looks: learning.generalisation_gap(
         study.tables, task, looks
     ),
-    "gradient_norms": lambda study, task, _: training.gradient_norms(study.tables, task),
+    "gradient_norms": lambda study, task, _: gradients.gradient_norms(study.tables, task),
+    "gradient_norms_training": lambda study, task, _: gradients.gradient_norms(
+        study.tables, task, "train_gradient_norm"
+    ),
+    "gradient_ratios": lambda study, task, _: gradients.gradient_ratios(study.tables, task),
     "update_cosine": lambda study, task, looks: training.update_cosine(study.tables, task, looks),
     "tuning": lambda study, task, looks: training.tuning(study.tables, study.tuning(), task, looks),
     "error_consistency": lambda study, task, _: examples.error_consistency(study.examples(), task),
@@ -150,9 +155,16 @@ class Plots:
         """Training minus validation score: overfitting."""
         return self._of_task("generalisation_gap", task)
 
-    def gradient_norms(self, task: str | None = None) -> list[Axes]:
-        """Norm of the true gradient at every layer: vanishing, exploding."""
-        return self._of_task("gradient_norms", task)
+    def gradient_norms(self, task: str | None = None, on: str = "validation") -> list[Axes]:
+        """Norm of the true gradient at every layer: vanishing, exploding; or on="training"."""
+        suffixes = {"validation": "", "training": "_training"}
+        if on not in suffixes:
+            raise TableError(f"on must be one of {', '.join(suffixes)}; got {on!r}")
+        return self._of_task(f"gradient_norms{suffixes[on]}", task)
+
+    def gradient_ratios(self, task: str | None = None) -> list[Axes]:
+        """Norm of the true gradient at every layer over the last layer's."""
+        return self._of_task("gradient_ratios", task)
 
     def update_cosine(self, task: str | None = None) -> list[Axes]:
         """Cosine of each arm's updates with the direction of steepest descent."""

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil, floor
 from typing import Any, NamedTuple
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from analysis import canvas
 from analysis.canvas import (
     FAINT,
     CostAxis,
-    draw_band,
     draw_bars,
     draw_mean,
     panels,
-    short,
 )
 from analysis.looks import INK, SIGNALS, Look
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame, Tables
-from analysis.trajectories import (
-    GRADIENT_RANGE,
-    Band,
-    alignment,
-    gradient_bands,
-)
+from analysis.trajectories import WINDOW, Band, LayerAlignment, alignment
 
-VANISHING, EXPLODING = 1e-4, 1e2  # gradient norms
-_ZONES = ("#dbe9f6", "#fbe0d8")  # of vanishing and exploding gradients
+_SURE = 4.0  # standard errors from which a mean over all checkpoints counts as above 0
 _COSINES = (-1, -0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5, 1)  # ticks, evenly spaced by `_stretch`
 COST_NAMES = {
     "epochs": "backprop epochs (compute of one pass over the training set)",
@@ -69,60 +58,6 @@ class Picture:
     figure: Figure
 
 
-def gradient_norms(tables: Tables, task: str) -> Picture | None:
-    """Norm of the true gradient at every layer, one panel per arm."""
-    arms = gradient_bands(tables, task, "epochs")
-    if not arms:
-        return None
-    every = [band for bands in arms.values() for band in bands.values()]
-    logs = joined(band.mean for band in every)
-    low, high = (
-        min(np.log10(VANISHING) - 1, logs.min() - 0.3),
-        max(np.log10(EXPLODING) + 1, logs.max() + 0.3),
-    )
-    ticks = range(ceil(low), floor(high) + 1, max(1, round((high - low) / 6)))
-    depths = sorted({depth for bands in arms.values() for depth in bands})
-    # the brightest would be lost on white
-    palette = sns.color_palette("viridis", 256).as_hex()[:230]
-    shades = {
-        depth: palette[i]
-        for depth, i in zip(depths, np.linspace(0, 229, len(depths)).astype(int), strict=True)
-    }
-    note = note_of("Line: geometric mean of the norm", every)
-    if (logs <= np.log10(GRADIENT_RANGE[0])).any():
-        note += f"\nNorms below {short(GRADIENT_RANGE[0])}, zero among them, are drawn there."
-    titles = [canvas.wrapped(arm, 2.2) for arm in arms]
-    figure, axes = panels(
-        len(arms),
-        4,
-        1.6,
-        f"{task}: gradient norm by layer",
-        note,
-        _depth_legend(tables, task, shades),
-        gaps=(0.15, 0.15),
-        headed=_lines_of(titles),
-    )
-    axis = CostAxis(joined(band.cost for band in every))
-    for index, (panel, bands) in enumerate(zip(axes, arms.values(), strict=True)):
-        panel.axhspan(low, np.log10(VANISHING), color=_ZONES[0], lw=0, zorder=0)
-        panel.axhspan(np.log10(EXPLODING), high, color=_ZONES[1], lw=0, zorder=0)
-        for depth, band in bands.items():
-            draw_band(panel, axis.place(band.cost), band, Look(shades[depth], "-", ""))
-        panel.set_title(titles[index], loc="left")
-        panel.set_ylim(low, high)
-        axis.dress(panel, named=index + 4 >= len(arms))
-        canvas.draw_ticks(
-            panel, "y", {tick: short(10.0**tick) for tick in ticks}, named=index % 4 == 0
-        )
-        panel.set_xlabel("backprop epochs" if index + 4 >= len(arms) else "")
-        panel.set_ylabel("gradient norm" if index % 4 == 0 else "")
-    alt = (
-        f"Small multiples: gradient norm of each layer on {task} against epochs, a panel for each "
-        "arm."
-    )
-    return Picture("gradient-norm", alt, figure)
-
-
 def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     """Cosine between update and negative true gradient by layer; of many arms, a row per signal."""
     layers = alignment(tables, task, "epochs")
@@ -130,7 +65,11 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         return None
     arms = sorted({arm for layer in layers for arm in layer.bands})
     idle = sorted(set(tables.layers.loc[tables.layers["task"] == task, "arm"]).difference(arms))
-    more = "Grey stripe: the null, where the mean of random directions stays in 95 % of cases."
+    more = (
+        f"Each is averaged over {WINDOW} checkpoints. Grey stripe: where such a mean of random "
+        "directions stays in 95 % of cases."
+    )
+    more += _within(layers)
     more += f"\nNo update was measured: {', '.join(idle)}." if idle else ""
     if len(arms) > MANY:
         main = max(layers, key=lambda layer: len(layer.bands)).network
@@ -145,7 +84,7 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     several = len({layer.network for layer in layers}) > 1
     titles = [
         f"{f'{layer.network}, ' if several else ''}{layer.layer}: {layer.n_weights:,} "
-        f"weights\nnull: ±{layer.null:.2g}"
+        f"weights\nnull: ±{layer.smallest:.2g}"
         for layer in layers
     ]
     columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)
@@ -167,10 +106,11 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     for row, (_, drawn, background) in zip(rows, crowds, strict=True):
         last = row is rows[-1]
         for index, (panel, layer) in enumerate(zip(row, layers, strict=True)):
-            null, below = _stretch(layer.null), index + columns >= len(layers) and last
-            panel.axhspan(-null, null, color="#ececec", lw=0, zorder=0)
+            below = index + columns >= len(layers) and last
+            at, null = axis.place(layer.at), _stretch(layer.null)
+            panel.fill_between(at, -null, null, color="#ececec", lw=0, zorder=0)
             for level in (-null, null):
-                panel.axhline(level, color=FAINT, ls="--", lw=1)
+                panel.plot(at, level, color=FAINT, ls="--", lw=1)
             panel.axhline(0, color=INK, lw=0.8)
             stretched = {
                 arm: replace(
@@ -191,6 +131,23 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         f"layers, {len(arms)} arms."
     )
     return Picture("update-cosine", alt, figure)
+
+
+def _within(layers: Iterable[LayerAlignment]) -> str:
+    """Name arms that are never above the stripe, and descend nonetheless, over all of training."""
+    found = dict[str, float]()
+    for layer in layers:
+        for arm, band in layer.bands.items():
+            above = band.mean > np.interp(band.cost, layer.at, layer.null)
+            if layer.errors[arm] > _SURE and not above.any():
+                found[arm] = max(layer.errors[arm], found.get(arm, 0.0))
+    if not found:
+        return ""
+    told = ", ".join(f"{arm} ({errors:.0f})" for arm, errors in sorted(found.items()))
+    return (
+        "\nNowhere above the stripe of some layer, but above 0 over all checkpoints, by so many "
+        f"standard errors of random directions: {told}."
+    )
 
 
 def tuning(
@@ -366,22 +323,6 @@ def _legend(looks: dict[str, Look], arms: Iterable[str]) -> list[tuple[Any, str]
     return [
         (Line2D([], [], ls=look.line, **look.mark(4.5)), arm)
         for arm, look in ((arm, looks[arm]) for arm in arms)
-    ]
-
-
-def _depth_legend(tables: Tables, task: str, shades: dict[int, str]) -> list[tuple[Any, str]]:
-    """Up to ten depths with the names of the layers there, and the two zones."""
-    layers = tables.layers[tables.layers["task"] == task].drop_duplicates(["depth", "layer"])
-    names = layers.groupby("depth")["layer"].agg(" / ".join)
-    depths = list(shades)
-    shown = [depths[i] for i in np.unique(np.linspace(0, len(depths) - 1, 10).round().astype(int))]
-    return [
-        *(
-            (Line2D([], [], color=shades[depth], lw=2), f"depth {depth}: {names[depth]}")
-            for depth in shown
-        ),
-        (Patch(color=_ZONES[0]), f"vanishing: < {short(VANISHING)}"),
-        (Patch(color=_ZONES[1]), f"exploding: > {short(EXPLODING)}"),
     ]
 
 

@@ -10,6 +10,7 @@ from analysis.statistics import UNBOUNDED, Array, mean_interval
 from analysis.tables import Frame, Tables, limits_of
 
 MAX_POINTS = 100
+WINDOW = 5  # checkpoints over which cosines are averaged
 GRADIENT_RANGE = (1e-12, 1e12)  # norms outside, zero among them, count as these
 
 
@@ -88,10 +89,20 @@ def gap_bands(tables: Tables, task: str, cost: str) -> dict[str, Band]:
     return _bands(both.assign(value=both["value_train"] - both["value_validation"]), cost)
 
 
-def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, Band]]:
-    """log10 of the gradient norm by arm and depth along a cost: its mean is the geometric one."""
+def gradient_bands(
+    tables: Tables, task: str, cost: str, norm: str = "gradient_norm"
+) -> dict[str, dict[int, Band]]:
+    """log10 of a gradient's norm by arm and depth along a cost: its mean is the geometric one.
+
+    Parameters
+    ----------
+    norm : str
+        Column of the layers table; no arm where the table has none such.
+    """
     rows = tables.layers[tables.layers["task"] == task]
-    logs = np.log10(rows["gradient_norm"].clip(*GRADIENT_RANGE))
+    if norm not in rows:
+        return {}
+    logs = np.log10(rows[norm].clip(*GRADIENT_RANGE))
     rows = rows.assign(value=logs).dropna(subset=["value", cost])
     return {
         str(arm): {
@@ -103,30 +114,68 @@ def gradient_bands(tables: Tables, task: str, cost: str) -> dict[str, dict[int, 
 
 @dataclass(frozen=True)
 class LayerAlignment:
-    """Update cosine by arm at one layer of one network.
+    """Update cosine by arm at one layer of one network, smoothed over `WINDOW` checkpoints.
 
-    `null` is what the mean over the seeds of an arm, the most there are, stays within in 95 % of
-    cases if every direction is random: a single cosine in d dimensions has mean 0 and variance 1 /
-    d.
+    Attributes
+    ----------
+    network, layer : str
+    n_weights : int
+        d: a single cosine of a random direction has mean 0 and variance 1 / d.
+    bands : dict of str to Band
+        By arm. Cosines of a seed are averaged over the checkpoints around each, fewer at the ends.
+    at, null : arrays of shape (n_points,)
+        Along the cost: what the mean over the seeds of an arm, of all that with the fewest, stays
+        within in 95 % of cases if every direction is random: 1.96 / sqrt(n d), and less as more
+        checkpoints are averaged.
+    errors : dict of str to float
+        By arm: mean cosine over all seeds and checkpoints, in standard errors of random directions.
     """
 
     network: str
     layer: str
     n_weights: int
-    null: float
     bands: dict[str, Band]
+    at: Array
+    null: Array
+    errors: dict[str, float]
+
+    @property
+    def smallest(self) -> float:
+        """The null where most checkpoints are averaged."""
+        return float(self.null.min())
 
 
 def alignment(tables: Tables, task: str, cost: str) -> list[LayerAlignment]:
     """Update cosine at each layer, from the input on; rows without an update are left out."""
     rows = tables.layers[tables.layers["task"] == task]
     rows = rows.assign(value=rows["update_cosine"]).dropna(subset=["value", cost])
-    panels = []
-    for (network, _, layer), rows_of_layer in rows.groupby(["network", "depth", "layer"]):
-        d, bands = int(rows_of_layer["n_weights"].iloc[0]), _bands(rows_of_layer, cost)
-        null = float(1.96 / np.sqrt(d * max(band.n for band in bands.values())))
-        panels.append(LayerAlignment(str(network), str(layer), d, null, bands))
-    return panels
+    layers = []
+    for (network, _, layer), of_layer in rows.groupby(["network", "depth", "layer"]):
+        d, smooth = int(of_layer["n_weights"].iloc[0]), _smoothed(of_layer)
+        bands = _bands(smooth, cost)
+        fewest = min(bands, key=lambda arm: bands[arm].n)
+        shares = band(smooth[smooth["arm"] == fewest].assign(value=1 / smooth["count"]), cost)
+        null = 1.96 * np.sqrt(shares.mean / (shares.n * d))
+        total = of_layer.groupby("arm")["value"].agg(["sum", "size"])
+        errors = total["sum"] / np.sqrt(total["size"] / d)
+        layers.append(
+            LayerAlignment(str(network), str(layer), d, bands, shares.cost, null, errors.to_dict())
+        )
+    return layers
+
+
+def _smoothed(rows: Frame) -> Frame:
+    """Average the values of each arm's seed over the `WINDOW` rows around each, of `count` rows."""
+    rows = rows.sort_values(["arm", "seed", "checkpoint"], kind="stable")
+    replica = rows.groupby(["arm", "seed"], sort=False).ngroup().to_numpy()
+    starts = np.flatnonzero(np.diff(replica, prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    place, reach = np.arange(len(rows)), WINDOW // 2
+    first = np.maximum(place - reach, starts[replica])
+    last = np.minimum(place + reach + 1, ends[replica])
+    sums = np.concatenate([[0.0], np.cumsum(rows["value"].to_numpy(float))])
+    count = last - first
+    return rows.assign(value=(sums[last] - sums[first]) / count, count=count)
 
 
 def _scores(tables: Tables, task: str, split: str) -> Frame:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis import canvas
+from analysis import gradient_figures as gradients
 from analysis import learning_figures as learning
 from analysis import result_figures as results
 from analysis import training_figures as training
@@ -18,7 +19,7 @@ from analysis.looks import looks as looks_of
 from analysis.ranking import rankings
 from analysis.summaries import cost_to_target, summary
 from analysis.tables import COSTS, load
-from analysis.trajectories import Band, gap_bands, score_bands
+from analysis.trajectories import WINDOW, Band, gap_bands, gradient_bands, score_bands
 
 FAULTS = [
     ("analysis/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
@@ -32,6 +33,8 @@ FAULTS = [
     ("analysis/training_figures.py", "(band.low < limits[0])", "(band.high < limits[0])"),
     ("analysis/learning_figures.py", "return not low <= 0 <= high", "return True"),
     ("analysis/learning_figures.py", "].median()", "].max()"),
+    ("analysis/gradient_figures.py", "band.mean - at", "band.mean"),
+    ("analysis/training_figures.py", "and not above.any()", ""),
 ]
 
 TASK = "regression/friedman"
@@ -252,24 +255,71 @@ def test_pale_colours_and_white_are_kept_in_a_png(tmp_path):
     assert np.abs(pixels[len(pixels) - y, x] - expected).max() <= 2
 
 
-def test_gradient_panels_share_an_axis_with_both_zones(tables):
-    figure = training.gradient_norms(tables, TASK).figure
+def test_gradient_maps_have_a_row_for_each_layer_and_one_scale(tables):
+    figure = gradients.gradient_norms(tables, TASK).figure
     assert len(figure.axes) == 4  # the skipped arm has none
-    low, high = figure.axes[-1].get_ylim()
-    assert low < -4
-    assert high > 2
-    shown = texts(figure)
-    assert "vanishing: < 10⁻⁴" in shown
-    assert "exploding: > 100" in shown
-    assert "depth 3: linear_3" in shown
-    assert "network" not in shown  # the whole of it is no layer
+    (shown,) = figure.axes[0].images
+    values = shown.get_array()
+    assert len(values) == 3  # the whole of the network is no layer
+    bands = gradient_bands(tables, TASK, "epochs")["backprop"]
+    np.testing.assert_allclose(values[:, 0], [bands[depth].mean[0] for depth in (1, 2, 3)])
+    np.testing.assert_allclose(values[:, -1], [bands[depth].mean[-1] for depth in (1, 2, 3)])
+    assert len({(axes.images[0].norm.vmin, axes.images[0].norm.vmax) for axes in figure.axes}) == 1
+    ratios = gradients.gradient_ratios(tables, TASK).figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(ratios, values - values[2])
+    assert gradients.gradient_norms(tables, TASK, "train_gradient_norm") is None  # not recorded
+
+
+def test_gradients_that_vanish_and_explode_are_named(study):
+    cell = study.folder / study.cell("backprop")
+    layers = pd.read_parquet(cell / "layers.parquet")
+    norms = {1: 1e-5, 2: 1.0, 3: 1e3}
+    layers = layers.assign(gradient_norm=layers["depth"].map(norms), train_gradient_norm=1.0)
+    layers.to_parquet(cell / "layers.parquet")
+    tables = load(study.folder)
+    figure = gradients.gradient_norms(tables, "image/digits").figure
+    image = figure.axes[0].images[0]
+    below, _, above = image.cmap(image.norm(image.get_array()[:, 0]))
+    assert (mpl.colors.to_hex(below), mpl.colors.to_hex(above)) == gradients._ENDS
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [
+        "vanishing: < 10⁻⁴",
+        "10⁻⁴",
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+        "10",
+        "100",
+        "exploding: > 100",
+    ]
+    train = gradients.gradient_norms(tables, "image/digits", "train_gradient_norm")
+    assert (train.name, train.figure.legends[0].get_texts()[0].get_text()) == (
+        "train-gradient-norm",
+        "1",
+    )
+
+
+def test_an_arm_that_descends_within_the_stripe_is_named(study, rng):
+    cell = study.folder / study.cell("genetic")
+    layers = pd.read_parquet(cell / "layers.parquet")
+    of_mean = 0.9 * 1.96 / np.sqrt(5 * WINDOW * layers["n_weights"])
+    layers.assign(update_cosine=of_mean.where(layers["checkpoint"] > 0)).to_parquet(
+        cell / "layers.parquet"
+    )
+    tables = load(study.folder)
+    shown = texts(training.update_cosine(tables, "image/digits", looks_of(tables.runs)).figure)
+    errors = 0.9 * 1.96 * np.sqrt(31 / WINDOW)
+    assert f"standard errors of random directions: genetic ({errors:.0f})." in shown.replace(
+        "\n", " "
+    )
 
 
 def test_cosine_panels_name_their_null_line_and_the_arms_left_out(tables, looks):
     figure = training.update_cosine(tables, TASK, looks).figure
     shown = texts(figure)
     assert len(figure.axes) == 3
-    assert "650 weights\nnull: ±0.034" in shown
+    assert "650 weights\nnull: ±0.015" in shown
     assert "No update was measured: constant." in shown
     assert "2,036 weights" not in shown  # of the whole network, which is no layer
 
@@ -390,7 +440,7 @@ def test_no_legend_or_text_leaves_the_figure(tables, looks):
             learning.convergence(tables, TASK, looks),
             learning.generalisation_gap(tables, TASK, looks),
             training.update_cosine(tables, TASK, looks),
-            training.gradient_norms(tables, TASK),
+            gradients.gradient_norms(tables, TASK),
             results.cost_to_target(tables, cost_to_target(tables), TASK, looks),
         ):
             figure = picture.figure
@@ -416,7 +466,7 @@ def test_a_task_without_any_result_has_no_figures(study):
     )
     assert learning.convergence(tables, task, looks) is None
     assert learning.generalisation_gap(tables, task, looks) is None
-    assert training.gradient_norms(tables, task) is None
+    assert gradients.gradient_norms(tables, task) is None
     assert training.update_cosine(tables, task, looks) is None
     assert results.final_scores(tables, table, task, looks) is None
     assert results.cost_to_target(tables, cost_to_target(tables), task, looks) is None

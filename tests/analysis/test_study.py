@@ -1,6 +1,7 @@
 """A study as an object says what its report says."""
 
 import io
+import re
 
 import matplotlib as mpl
 import pandas as pd
@@ -132,11 +133,14 @@ def test_figures_are_axes_that_pyplot_knows_and_the_users_style_stays(made):
 
 def test_every_figure_of_the_report_is_a_method(made):
     assert [name for name in dir(made.plot) if not name.startswith("_")] == sorted(
-        {*(name.partition("convergence_")[0] or "convergence" for name in FIGURES), "overview"}
+        {re.sub(r"_(epochs|examples|flops|seconds|training)$", "", name) for name in FIGURES}
+        | {"overview"}
     )
     for cost in COSTS:
         label = made.plot.convergence("image/digits", cost)[0].get_xlabel()
         assert cost.lower()[:5] in label.lower()
+    with pytest.raises(TableError, match=r"^on must be one of validation, training; got 'test'$"):
+        made.plot.gradient_norms("image/digits", "test")
     with pytest.raises(TableError, match=r"^cost must be one of epochs, .*; got 'hours'$"):
         made.plot.convergence("image/digits", "hours")
     assert made.plot.overview()[0].figure.number

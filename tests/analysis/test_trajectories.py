@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from scipy import stats
 from analysis.tables import load
 from analysis.trajectories import (
     MAX_POINTS,
+    WINDOW,
     alignment,
     band,
     forward_fill,
@@ -15,7 +18,14 @@ from analysis.trajectories import (
 )
 
 FAULTS = [
-    ("analysis/trajectories.py", "1.96 / np.sqrt(d * max(", "1.96 / np.sqrt(d * min("),
+    ("analysis/trajectories.py", "shares.mean / (shares.n * d)", "shares.mean / d"),
+    ("analysis/trajectories.py", "assign(value=1 / smooth[", "assign(value=0 * smooth["),
+    (
+        "analysis/trajectories.py",
+        "np.minimum(place + reach + 1, ends[replica])",
+        "np.minimum(place + reach + 1, len(rows))",
+    ),
+    ("analysis/trajectories.py", 'total["size"] / d)', 'total["size"])'),
 ]
 
 
@@ -93,7 +103,7 @@ def test_gradients_are_averaged_geometrically(study):
     np.testing.assert_allclose(bands[2].mean, -12)  # of zero: the lower end
 
 
-def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study, rng):
+def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study):
     study.cell("backprop")
     study.cell("constant")
     study.cell("genetic", network="cnn", default_network=False)
@@ -102,17 +112,41 @@ def test_alignment_has_a_panel_a_layer_and_leaves_out_arms_without_updates(study
         (network, f"linear_{depth}") for network in ("cnn", "mlp") for depth in (1, 2, 3)
     ]
     assert [list(layer.bands) for layer in layers[::3]] == [["genetic (cnn)"], ["backprop"]]
-    assert layers[0].null == pytest.approx(1.96 / np.sqrt(5 * 650))
     assert layers[0].bands["genetic (cnn)"].cost[0] > 0  # no update at the start
-    draws = rng.standard_normal((5, 10_000, 650))
-    # over five seeds of random directions
-    means = (draws[..., 0] / np.linalg.norm(draws, axis=-1)).mean(0)
-    assert (np.abs(means) < layers[0].null).mean() == pytest.approx(0.95, abs=0.01)
 
 
-def test_chance_is_that_of_the_arm_with_the_most_seeds(study):
+def test_the_null_is_that_of_the_arm_with_the_fewest_seeds(study):
     study.cell("backprop", seeds=range(5))
     study.cell("genetic", seeds=range(3))
     (layer, *_) = alignment(load(study.folder), "image/digits", "epochs")
     assert {arm: band.n for arm, band in layer.bands.items()} == {"backprop": 5, "genetic": 3}
-    assert layer.null == pytest.approx(1.96 / np.sqrt(5 * layer.n_weights))
+    # fewer checkpoints are averaged at the ends
+    counts = np.array([3, 4, *[WINDOW] * (len(layer.null) - 4), 4, 3])
+    np.testing.assert_allclose(layer.null, 1.96 / np.sqrt(3 * counts * layer.n_weights))
+
+
+def test_cosines_are_averaged_over_the_checkpoints_around_each_of_one_seed(study):
+    cell = study.folder / study.cell("backprop", seeds=range(3))
+    layers = pd.read_parquet(cell / "layers.parquet")
+    layers["update_cosine"] = layers["seed"] + layers["checkpoint"].where(layers["checkpoint"] > 0)
+    layers.to_parquet(cell / "layers.parquet")
+    (layer, *_) = alignment(load(study.folder), "image/digits", "epochs")
+    n = layers["checkpoint"].max()
+    expected = [1 + np.mean(range(max(1, k - 2), min(n, k + 2) + 1)) for k in range(1, n + 1)]
+    np.testing.assert_allclose(layer.bands["backprop"].mean, expected)
+
+
+def test_random_directions_stay_within_the_null_and_have_errors_of_one(study, rng):
+    study.cell("genetic", seeds=range(5))
+    tables = load(study.folder)
+    inside, errors = [], []
+    for _ in range(30):
+        draws = rng.standard_normal((len(tables.layers), 20))
+        cosines = pd.Series(draws[:, 0] / np.linalg.norm(draws, axis=1))
+        cosines = cosines.where(tables.layers["checkpoint"] > 0)
+        layers = tables.layers.assign(n_weights=20, update_cosine=cosines)
+        for layer in alignment(replace(tables, layers=layers), "image/digits", "epochs"):
+            inside.append(np.abs(layer.bands["genetic"].mean) < layer.null)
+            errors.append(layer.errors["genetic"])
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+    assert np.std(errors) == pytest.approx(1, abs=0.2)
