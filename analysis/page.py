@@ -45,6 +45,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         "paired_differences": study.differences(),
         "cost_to_target": study.cost_to_target(),
         "failures": study.failures(),
+        **study.overall(),
         **study.tuning(),
     }
     for name, frame in (frames | found).items():

@@ -293,14 +293,14 @@ def _flat(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def latex(name: str, frame: Frame) -> str:
-    """Format a table of all tasks for a paper (booktabs); the same columns as on the page."""
+    """Format a table of a study for a paper (booktabs); the same columns as on the page."""
     if frame.empty:
         return "% nothing to show\n"
     columns = {"summary": score_columns, "paired_differences": difference_columns}.get(
         name, _rounded
     )
-    shown = columns(frame.drop(columns="task"))
-    shown.insert(0, "task", frame["task"])
+    tasks = frame[["task"]] if "task" in frame else frame[[]]
+    shown = pd.concat([tasks, columns(frame.drop(columns=list(tasks)))], axis=1)
     header, *body = (
         " & ".join(map(_escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()]
     )

@@ -147,6 +147,15 @@ class Study:
 
         return opening(self.tables, self._summary, self.rankings)
 
+    def overall(self) -> dict[str, Frame]:
+        """Return tables that compare arms over tasks, targets and currencies, by name.
+
+        `interquartile_means` and `improvements` (see `aggregates`), `profiles` and `profile_scores`
+        of cost to target (`profiles`), `mean_to_target` (`certainty`), `rank_stability`
+        (`stability`).
+        """
+        return self._overall
+
     def headline(self, task: str | None = None) -> str:
         """Say which arm comes first on a task, if one does, over what.
 
@@ -298,6 +307,23 @@ class Study:
             "tuning_trials": after_trials(self._trials),
             "tuning_sensitivity": sensitivity(self._trials),
             "tuning_costs": costs(self._trials),
+        }
+
+    @cached_property
+    def _overall(self) -> dict[str, Frame]:
+        from analysis.aggregates import improvements, interquartile_means
+        from analysis.certainty import mean_to_target
+        from analysis.profiles import profile_scores, profiles
+        from analysis.stability import rank_stability
+
+        targets = self._cost_to_target
+        return {
+            "interquartile_means": interquartile_means(self.tables),
+            "improvements": improvements(self.tables),
+            "profiles": profiles(self.tables, targets),
+            "profile_scores": profile_scores(self.tables, targets),
+            "mean_to_target": mean_to_target(self.tables),
+            "rank_stability": rank_stability(self.tables, self.rankings),
         }
 
     @cached_property

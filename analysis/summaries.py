@@ -180,24 +180,28 @@ def cost_to_target(tables: Tables) -> Frame:
     the two as a share of the later one's cost; or as of the first "checkpoint" that met it, where
     there are no curves. See `targets` for what either is off by.
     """
-    rows = []
     ran = tables.runs[~tables.runs["status"].isin(["skipped", "untrained"])]
-    for (task, arm), replicas in ran.groupby(["task", "arm"]):
-        for level in LEVELS:
-            target = replicas[f"target_{level}"].dropna()
-            if target.empty:
-                continue
-            costs = replicas[[f"{cost}_to_{level}" for cost in COSTS]].fillna(np.inf).to_numpy()
-            reached = int(np.isfinite(costs[:, 0]).sum())
-            row = {"task": task, "arm": arm, "level": level, "target": target.iloc[0]}
-            row |= {"n": len(replicas), "reached": reached}
-            row |= dict(zip(COSTS, np.median(costs, axis=0), strict=True))
-            brackets = replicas.loc[np.isfinite(costs[:, 0]), f"bracket_{level}"]
-            known = reached > 0 and brackets.notna().all()
-            how = ("interpolated" if known else "checkpoint") if reached else ""
-            rows.append(row | {"how": how, "bracket": brackets.median() if known else np.nan})
-    columns = ["task", "arm", "level", "target", "n", "reached", *COSTS, "how", "bracket"]
-    return pd.DataFrame(rows, columns=columns)
+    key = ["task", "arm"]
+    columns = [*key, "level", "target", "n", "reached", *COSTS, "how", "bracket"]
+    parts = [pd.DataFrame(columns=[*columns, "place"])]
+    for place, level in enumerate(LEVELS):
+        if ran[f"target_{level}"].isna().all():
+            continue
+        names = {f"{cost}_to_{level}": cost for cost in COSTS}
+        costs = ran[list(names)].rename(columns=names).fillna(np.inf)
+        hit = np.isfinite(costs[COSTS[0]])
+        bracket = ran[f"bracket_{level}"].where(hit)
+        asked = ran[key].assign(target=ran[f"target_{level}"], reached=hit, bracket=bracket)
+        arms = asked.assign(unknown=hit & bracket.isna(), n=1, **costs).groupby(key)
+        counts = arms[["n", "reached", "unknown"]].sum()
+        part = arms["target"].first().to_frame().assign(level=level, place=place)
+        part = part.join(counts).join(arms[[*COSTS, "bracket"]].median())
+        told = np.where(part["unknown"] > 0, "checkpoint", "interpolated")
+        part["how"] = np.where(part["reached"] > 0, told, "")
+        part["bracket"] = part["bracket"].where(part["unknown"] == 0)
+        parts.append(part.dropna(subset="target").reset_index())
+    found = pd.concat(parts[1:] or parts).sort_values([*key, "place"], ignore_index=True)
+    return found[columns]
 
 
 def failures(tables: Tables) -> Frame:

@@ -111,3 +111,39 @@ def between_checkpoints(
         width[which] = np.divide(late - early, late, out=np.zeros(len(late)), where=late > 0)
         made[f"bracket_{level}"] = width
     return runs.assign(**made)
+
+
+def on_grid(runs: Any, curves: Any, columns: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
+    """Lay out validation scores of replicas, and what they had cost, by checkpoint.
+
+    A checkpoint that a long step skips, or that comes after the end, has what the last one has.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per replica, with `run_id` and `seed`.
+    curves : DataFrame
+        With the `headline_metric` of its replica.
+    columns : sequence of str
+        Costs.
+
+    Returns
+    -------
+    table : array of shape (n_replicas, n_checkpoints, 1 + n_costs)
+        Score first; NaN where a replica has no curve.
+    ended : bool array of shape (n_replicas, n_checkpoints)
+        Which come after the end.
+    """
+    key = ["run_id", "seed"]
+    shown = (curves["split"] == "validation") & (curves["metric"] == curves["headline_metric"])
+    rows = curves.loc[shown, [*key, "checkpoint", "value", *columns]].merge(
+        runs[key].assign(row=np.arange(len(runs))), on=key
+    )
+    points, place = np.unique(rows["checkpoint"], return_inverse=True)
+    table = np.full((len(runs), len(points), 1 + len(columns)), np.nan)
+    table[rows["row"], place] = rows[["value", *columns]].to_numpy(float)
+    index = np.arange(len(points))
+    known = np.where(np.isfinite(table[..., 0]), index, -1)
+    last = np.maximum.accumulate(known, axis=1)
+    ended = index > known.max(axis=1, initial=-1)[:, None]
+    return np.take_along_axis(table, np.maximum(last, 0)[..., None], axis=1), ended

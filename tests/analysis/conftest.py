@@ -251,5 +251,37 @@ def report(small, tmp_path_factory):
 
 
 @pytest.fixture
+def tables_of():
+    """Return what makes tables of test scores: by task and arm those of its seeds, or a status.
+
+    Further columns of the runs are named; `curves` holds rows of curves.
+    """
+    from analysis.tables import COSTS, LEVELS, Tables
+
+    def make(scores, metric="accuracy_score", curves=None, **columns):
+        rows = []
+        for task, arms in scores.items():
+            for arm, values in arms.items():
+                for seed, value in enumerate(values):
+                    lost = isinstance(value, str)
+                    score = np.nan if lost else value
+                    row = {"run_id": f"{task}/{arm}", "task": task, "arm": arm, "method": arm}
+                    row |= {"seed": seed, "status": value if lost else "finished"}
+                    row |= {"best_test_score": score, "best_validation_score": score}
+                    rows.append(row)
+        runs = pd.DataFrame(rows).assign(
+            **{"headline_metric": metric, "network": "mlp", "default_network": True, "spent": 1.0},
+            **{f"{name}_{level}": np.nan for level in LEVELS for name in ("target", "bracket")},
+            **{f"{cost}_to_{level}": np.nan for level in LEVELS for cost in COSTS},
+            **{f"pretraining_{cost}": 0.0 for cost in COSTS},
+        )
+        keys = ["run_id", "seed", "checkpoint", "split", "metric", "value", "headline_metric"]
+        curves = pd.DataFrame(columns=keys) if curves is None else curves
+        return Tables("s", curves, pd.DataFrame(), pd.DataFrame(), runs.assign(**columns), {})
+
+    return make
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -53,6 +53,7 @@ def test_its_tables_are_those_of_the_report(made, tmp_path):
         "paired_differences": made.differences(),
         "cost_to_target": made.cost_to_target(),
         "failures": made.failures(),
+        **made.overall(),
     }.items():
         written = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
         read = pd.read_csv(io.StringIO(frame.to_csv(index=False)))

@@ -16,7 +16,7 @@ FAULTS = [
     ("analysis/targets.py", "(curve[after - 1] == curve[after])", "(after > 0)"),
     ("analysis/targets.py", "np.unique(curve[hits], return_index=True)", "np.unique(curve[hits][::-1], return_index=True)"),
     ("analysis/targets.py", 'values, spent = up * rows["value"]', 'values, spent = rows["value"]'),
-    ("analysis/targets.py", 'curves["split"] == "validation"', 'curves["split"] == "train"'),
+    ("analysis/targets.py", 'rows = curves[curves["split"] == "validation"]', 'rows = curves[curves["split"] == "train"]'),
     ("analysis/targets.py", '.sort_values(["row", "checkpoint"])', '.sort_values(["row"])'),
     ("analysis/targets.py", "np.where(measured, np.inf, runs[name]", "np.where(True, np.inf, runs[name]"),
     ("analysis/targets.py", "np.divide(late - early, late,", "np.divide(late - early, late + early,"),
