@@ -17,6 +17,7 @@ from analysis import frontier_figure as frontier
 from analysis import gradient_figures as gradients
 from analysis import learning_figures as learning
 from analysis import result_figures as results
+from analysis import sweep_figure as swept
 from analysis import training_figures as training
 from analysis.canvas import save
 from analysis.looks import Look, looks
@@ -67,6 +68,7 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
         )
         for cost in COSTS
     },
+    "settings": lambda study, task, looks: swept.settings(study.tables, task, looks),
     "cost_to_target": lambda study, task, looks: results.cost_to_target(
         study.tables, study.cost_to_target(), task, looks
     ),
@@ -146,6 +148,10 @@ class Plots:
         if cost not in COSTS:
             raise TableError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}")
         return self._of_task(f"convergence_{cost}", task)
+
+    def settings(self, task: str | None = None) -> list[Axes]:
+        """Test score against each setting that the study gave several numbers."""
+        return self._of_task("settings", task)
 
     def cost_to_target(self, task: str | None = None) -> list[Axes]:
         """Cost until the validation score meets each level."""

@@ -377,7 +377,7 @@ def _conditions(runs: Frame) -> pd.Series:
     task's settings, the budget, the split and the data are the same. What a table does not know
     sets nothing apart.
     """
-    shared = set.intersection(*(set(_settings(variant)) for variant in runs["variant"]))
+    shared = set.intersection(*(set(settings_of(variant)) for variant in runs["variant"]))
     name: pd.Series = runs["task"]
     for values in decisive(runs, shared).values():
         apart = (values.groupby(name).transform("nunique") > 1) & values.notna() & (values != "")
@@ -401,7 +401,7 @@ def decisive(runs: Frame, shared: Collection[str] = frozenset()) -> dict[str, An
     of_task = runs["variant"].map(
         lambda variant: ", ".join(
             part.removeprefix("task.")
-            for part in _settings(variant)
+            for part in settings_of(variant)
             if part.startswith("task.") and part not in shared
         )
     )
@@ -422,7 +422,7 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     arm = runs["method"].where(
         runs["default_network"], runs["method"] + " (" + runs["network"] + ")"
     )
-    settings = {variant: _settings(variant) for variant in runs["variant"].unique()}
+    settings = {variant: settings_of(variant) for variant in runs["variant"].unique()}
     of_condition = {
         part
         for parts in settings.values()
@@ -464,7 +464,7 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     )
 
 
-def _settings(variant: str) -> list[str]:
+def settings_of(variant: str) -> list[str]:
     """Take `name=value, name=[1, 2]` apart, at the commas outside of brackets."""
     return [part for part in re.split(r", (?![^\[({]*[\])}])", variant) if part]
 
