@@ -158,6 +158,7 @@ class Sheet:
         svg = io.BytesIO()
         with named(figure) as names:
             figure.savefig(svg, format="svg")
+        figure.canvas.draw()  # puts the legend where its marks are measured
         return _Taken(self, figure, svg.getvalue(), names, "").entries(figure.legends)
 
     def css(self) -> str:

@@ -28,6 +28,7 @@ FAULTS = [
     ("analysis/vectors.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
     ("analysis/vectors.py", 'f"c{self._clips}"', '"c1"'),
     ("analysis/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
+    ("analysis/vectors.py", "figure.canvas.draw()", "figure"),
     ("analysis/looks.py", "replace(look, arm=row[\"arm\"])", "look"),
 ]  # fmt: skip
 
@@ -224,7 +225,11 @@ def test_the_key_has_every_arm_with_its_mark(tables, sheet):
     assert [entry.label for entry in key] == list(look)
     for entry in key:
         assert tables.arms[int(entry.arm)] == entry.label
-        assert "<use" in entry.swatch
+        swatch = ElementTree.fromstring(entry.swatch)
+        x, y, width, height = map(float, swatch.get("viewBox").split())
+        marks = [(float(mark.get("x")), float(mark.get("y"))) for mark in swatch.iter("use")]
+        assert marks
+        assert all(x < at < x + width and y < up < y + height for at, up in marks)
 
 
 def test_names_of_several_lines_end_where_the_panel_begins(study, tmp_path):
