@@ -4,7 +4,8 @@ Two forward passes and no backward pass: one of images that carry their label, o
 that carry a wrong one. Each layer learns to be active in the first and quiet in the second.
 
     h_0   = x + label_scale p_c                           h_l = f(W_l hat_{l-1} + b_l)
-    p_c   = a random unit vector in the space of inputs for each class c, orthogonal to the others
+    p_c   = a random unit vector for each class c, orthogonal to the others, in the space of inputs
+            or (label_place: border) of the pixels along the edge of an image
     G_l   = mean of h_l^2 over the layer's units          goodness
     hat_l = h_l / sqrt(mean of h_l^2)                     passed on: its length says nothing
     loss_l = softplus(theta - G_l) with the true label, softplus(G_l - theta) with a wrong one
@@ -13,8 +14,9 @@ that carry a wrong one. Each layer learns to be active in the first and quiet in
     prediction: the label with which the goodness, summed over the layers, is largest; every label
     is tried
 
-Departures: the label is added to the whole input, as Scodellaro et al. (2023) add a pattern, where
-the source overwrites the blank border of an image: other inputs have none to spare; goodness is the
+Departures: the label is added to the whole input, as Scodellaro et al. (2023) add a pattern so that
+filters see it everywhere, or to the border of an image, where the source overwrites pixels of its
+blank border, one for each class: borders are not all blank, and nothing is lost; goodness is the
 mean of squares, not their sum, so that theta does not depend on a layer's width; the input itself
 is not normalised; the task's network is a stack of hidden layers and an output layer: the output
 layer takes no part and stays as it was drawn; the first hidden layer's goodness counts in a
@@ -72,6 +74,8 @@ class ForwardForward(Descent):
         never exceed 1.
     label_scale : float, > 0
         Length of what a label adds to the inputs.
+    label_place : {"whole", "border"}
+        Inputs that a label is added to: all, or the outermost pixels of an image.
     negatives : {"uniform", "hard"}
         Which wrong label: any, or rather one that the network takes for right.
     """
@@ -81,6 +85,7 @@ class ForwardForward(Descent):
     optimizer: Optimizer = Adam(learning_rate=0.01)
     threshold: Annotated[OneOrEach[Positive], LogUniform(0.1, 4.0)] = 0.5
     label_scale: Annotated[OneOrEach[Positive], LogUniform(1.0, 16.0)] = 4.0
+    label_place: Literal["whole", "border"] = "whole"
     negatives: Annotated[Literal["uniform", "hard"], Choice()] = "uniform"
 
     def require(self, problem: Problem) -> None:
@@ -93,12 +98,24 @@ class ForwardForward(Descent):
             raise UnsupportedError(
                 "forward_forward needs real-valued inputs with at least one feature for each class"
             )
+        if self.label_place == "border" and len(spec.input_shape) != 3:
+            raise UnsupportedError(
+                "forward_forward finds a border on images alone; label_place=whole adds a label to "
+                "all inputs"
+            )
+        if self._places(spec.input_shape).sum() < spec.n_outputs:
+            raise UnsupportedError(
+                f"forward_forward needs a pixel of the border for each of {spec.n_outputs} classes"
+            )
         if len(problem.stages) < 2:
             raise UnsupportedError("forward_forward trains hidden layers; this network has none")
 
     def remembered(self, problem: Problem, params: Tensor, rng: Stream) -> Mapping[str, Tensor]:
         spec = problem.spec
-        labels = orthogonal(rng.normal(spec.n_outputs, prod(spec.input_shape)), 0, 0)
+        places = self._places(spec.input_shape).flatten().to(rng.device)
+        patterns = orthogonal(rng.normal(spec.n_outputs, int(places.sum())), 0, 0)
+        labels = patterns.new_zeros(*patterns.shape[:2], len(places))
+        labels[:, :, places] = patterns
         return {"labels": labels}  # p, (R, n_outputs, features); never changed
 
     def trained(self, problem: Problem) -> tuple[int, int]:
@@ -128,6 +145,13 @@ class ForwardForward(Descent):
             hidden = _hidden(problem, state["params"], shown)
             outputs.append(sum((_goodness(h) for _, h, _ in hidden), shown.new_zeros(())))
         return torch.stack(outputs, -1)
+
+    def _places(self, input_shape: tuple[int, ...]) -> Tensor:
+        """Return which inputs, bool of their shape, a label is added to."""
+        places = torch.ones(input_shape, dtype=torch.bool)
+        if self.label_place == "border":
+            places[..., 1:-1, 1:-1] = False
+        return places
 
     def _with_labels(self, inputs: Tensor, labels: Tensor, state: State) -> Tensor:
         """Inputs (R, B, ...) with their labels (R, B) added to them."""

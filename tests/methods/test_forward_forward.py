@@ -20,6 +20,13 @@ FAULTS = [
         "        h = h * stretch((_goodness(h) + SMALLEST).rsqrt(), h)\n",
         "",
     ),
+    # A label is told inside the border, or along two of its edges.
+    (
+        "methods/forward_forward.py",
+        "places[..., 1:-1, 1:-1] = False",
+        "places[..., 1:, 1:] = False",
+    ),
+    ("methods/forward_forward.py", 'if self.label_place == "border":', "if False:"),
 ]
 NETWORKS = [MLP(hidden=(12, 9)), MLP(hidden=(8,), activation="tanh"), CNN(channels=(3, 4))]
 
@@ -140,6 +147,18 @@ def test_a_label_takes_no_input_away(task, n_classes, n_features, make_problem, 
     )
 
 
+def test_a_label_on_the_border_leaves_the_image_inside_as_it_is(make_problem, close):
+    given, method, state = start(make_problem, None, label_place="border", label_scale=3.0)
+    inside = given.batch.inputs[..., 1:-1, 1:-1]
+    labels = (given.batch.targets + 1) % 10
+    shown = method._with_labels(given.batch.inputs, labels, state)
+    assert torch.equal(shown[..., 1:-1, 1:-1], inside)
+    told = (shown - given.batch.inputs).flatten(2)
+    assert told.any(1).sum(1).tolist() == [64 - 36] * 2  # every pixel of the border takes part
+    same = (labels.unsqueeze(2) == labels.unsqueeze(1)).float()
+    close(told @ told.mT, 9 * same, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_prediction_tries_every_label(network, make_problem, close):
     given, method, state = start(make_problem, network, label_scale=1.5)
@@ -176,15 +195,16 @@ def test_wrong_labels_are_wrong_and_drawn_as_said(negatives, make_problem, close
 
 
 @pytest.mark.parametrize(
-    ("task", "network", "reason"),
+    ("task", "network", "settings", "reason"),
     [
-        ("regression/diabetes", None, "asks for values"),
-        ("text/languages", None, "real-valued inputs"),
-        ("image/digits", MLP(hidden=()), "this network has none"),
+        ("regression/diabetes", None, {}, "asks for values"),
+        ("text/languages", None, {}, "real-valued inputs"),
+        ("image/digits", MLP(hidden=()), {}, "this network has none"),
+        ("image/mnist1d", None, {"label_place": "border"}, "a border on images alone"),
     ],
 )
-def test_what_it_cannot_serve(task, network, reason, make_problem):
-    method = ForwardForward()
+def test_what_it_cannot_serve(task, network, settings, reason, make_problem):
+    method = ForwardForward(**settings)
     given = make_problem(method, task, network=network)
     with pytest.raises(UnsupportedError, match=reason):
         method.init(given.problem, given.params, given.rng)
