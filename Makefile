@@ -107,6 +107,7 @@ release:  ## publish the rows of runs/everything, for `beyond-compare FOLDER --a
 bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one run
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.sweeps small large
+	$(BIN)/python -m benchmarks.pictures
 
 clean:  ## remove the environments; runs stay
 	rm -rf $(VENV) .venv-3.*
