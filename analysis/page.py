@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 _TEMPLATE = "report.html.j2"
 # By figure: the table of what it shows, where that is not the summary.
 _DATA = {
+    "final-scores": "scores",
     "differences": "paired_differences",
-    "cost-to-target": "cost_to_target",
+    "convergence": "curves",
+    "cost-to-target": "scores",
+    "generalisation-gap": "curves",
+    "gradient-ratio": "layers",
+    "gradient-norm": "layers",
+    "update-cosine": "layers",
     "tuning": "tuning_trials",
     "error-consistency": "error_consistency",
     "calibration": "reliability",
@@ -48,7 +54,8 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         **study.overall(),
         **study.tuning(),
     }
-    for name, frame in (frames | found).items():
+    raw = shown.drawn(tables)
+    for name, frame in (frames | found | raw).items():
         write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
     for name, frame in frames.items():
         write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
@@ -79,6 +86,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         command=_command(study),
         tables=sorted(frames),
         example_tables=sorted(found),
+        raw_tables=sorted(raw),
     )
     index = out / "index.html"
     write_file(index, page)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import INTERVAL
-from analysis.tables import COSTS, LEVELS, STATUSES, Frame
+from analysis.tables import COSTS, LEVELS, RESULT, STATUSES, Frame, Tables
 
 NONE = "-"
 _NUMBER = re.compile(
@@ -70,6 +70,22 @@ def ranks(summary: Frame) -> list[str]:
         rank_text(*row)
         for row in summary[["rank_first", "rank_last", "group", "rank_note"]].to_numpy()
     ]
+
+
+def drawn(tables: Tables) -> dict[str, Frame]:
+    """Rows that figures of replicas and of training are drawn from, with the names of arms."""
+    seed = ["task", "arm", "seed"]
+    curves = tables.curves[tables.curves["metric"] == tables.curves["headline_metric"]]
+    targets = [f"{cost}_to_{level}" for level in LEVELS for cost in COSTS]
+    reached = [name for name in targets if name in tables.runs]
+    along = [*seed, "checkpoint", *COSTS]
+    return {
+        "scores": tables.runs[[*seed, "status", RESULT, *reached]],
+        "curves": curves[[*along, "split", "metric", "value"]],
+        "layers": tables.layers[
+            [*along, "network", "depth", "layer", "n_weights", "gradient_norm", "update_cosine"]
+        ],
+    }
 
 
 def tie_groups(summary: Frame) -> list[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ from analysis.study import Study
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/page.py", "(frames | found).items()", "frames.items()"),
+    ("analysis/page.py", "(frames | found | raw).items()", "(frames | raw).items()"),
     (
         "analysis/example_columns.py",
         'apart = splits & {"own", "source test", "source pools"}',

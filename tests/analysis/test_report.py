@@ -98,12 +98,31 @@ def test_figures_and_tables_are_files(report):
     assert not list(report.parent.rglob("*.part"))
 
 
+def test_the_data_of_each_figure_lie_beside_it(report):
+    """Means of what a figure links to are those of the summary, which it draws."""
+    page, tables = report.read_text(), report.parent / "tables"
+    linked = dict(re.findall(r'(?s)<figure id="figure-([^"]+)">.*?Data: <a href="([^"]+)"', page))
+    assert linked["image-digits-final-scores"] == "tables/scores.csv"
+    assert linked["image-digits-convergence-epochs"] == "tables/curves.csv"
+    assert linked["image-digits-update-cosine"] == "tables/layers.csv"
+    assert all((report.parent / path).is_file() for path in linked.values())
+    key = ["task", "arm"]
+    scores, summary = (pd.read_csv(tables / f"{name}.csv") for name in ("scores", "summary"))
+    means = scores[scores["status"] == "finished"].groupby(key)["best_test_score"].mean()
+    shown = summary.set_index(key)["mean"].dropna()
+    pd.testing.assert_series_equal(means, shown.sort_index(), check_names=False)
+    curves, layers = (pd.read_csv(tables / f"{name}.csv") for name in ("curves", "layers"))
+    assert set(curves["split"]) >= {"train", "validation"}
+    for rows in (curves, layers):
+        assert {"epochs", "examples", "flops", "seconds", "checkpoint", "seed"} <= set(rows)
+
+
 def test_equal_tables_give_equal_bytes(study, tmp_path):
     study.cell("backprop", seeds=range(3))
     study.cell("reinforce", seeds=range(3), status="diverged")
     first, second = (Study(study.folder).report(tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 1 + 2 * 13 + 2 * 10
+    assert len(files) == 1 + 2 * 13 + 2 * 10 + 3
     assert [
         path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
     ] == []
