@@ -151,14 +151,13 @@ class Sheet:
 
     def key(self, looks: Mapping[str, Look]) -> list[Entry]:
         """Return a legend of all arms."""
-        figure = Figure((4, 0.2 * len(looks)))
+        figure = Figure((4, 0.2 * len(looks)), dpi=72)  # an SVG's, or the legend is laid out anew
         FigureCanvasAgg(figure)
         marks = [Line2D([], [], ls=look.line, **look.mark(4.5)) for look in looks.values()]
         figure.legend(marks, list(looks), handlelength=2.6)
         svg = io.BytesIO()
         with named(figure) as names:
             figure.savefig(svg, format="svg")
-        figure.canvas.draw()  # puts the legend where its marks are measured
         return _Taken(self, figure, svg.getvalue(), names, "").entries(figure.legends)
 
     def css(self) -> str:
