@@ -98,8 +98,9 @@ docs-serve: $(VENV)/.installed-docs  ## show the site while it is written
 notebooks: $(VENV)/.installed-test  ## run docs/notebooks and keep what they show
 	$(BIN)/python -m tests.notebooks
 
-pages:  ## copy the pages of published results from runs/papers to docs/papers
+pages:  ## copy the pages of what was run: from runs/papers to docs/papers, from runs/studies to docs/studies
 	$(BIN)/python -m analysis.paper runs/papers docs/papers
+	$(BIN)/python -m analysis.paper runs/studies docs/studies
 
 release:  ## publish the rows of runs/everything, for `beyond-compare FOLDER --against gallery`
 	$(BIN)/python -m analysis.release gallery runs/everything

@@ -22,14 +22,10 @@ from analysis.tables import TableError
 
 DIGITS = 4  # of what was measured, or as many more as show what decided
 HOW = ("read", "recalled", "exact", "measured", "expected")
-VERDICTS = (
-    "reproduced",
-    "relation holds",
-    "not reproduced",
-    "as expected",
-    "not as expected",
-    "not run",
-)
+VERDICTS = {  # of what a page has: claims of others, or what we ask
+    "paper": ("reproduced", "relation holds", "not reproduced", "not run"),
+    "study": ("as expected", "not as expected", "relation holds", "not reproduced", "not run"),
+}
 # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 Value = Any
 
@@ -143,7 +139,7 @@ class Claim:
         return claim
 
     def verdict(self, holds: bool) -> str:
-        """One of `VERDICTS`, for a claim whose expressions are true or not."""
+        """Return the verdict on a claim whose expressions are true, or not."""
         if self.how == "expected":
             return "as expected" if holds else "not as expected"
         if not holds:

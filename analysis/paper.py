@@ -88,17 +88,24 @@ def read(folder: Path) -> tuple[dict[str, Any], Tables]:
     return paper, as_tuned(folder, tables) if paper.get("as_tuned") else tables
 
 
+def kind_of(paper: Mapping[str, Any]) -> str:
+    """Say what a page is chosen by: "paper", the result of others, or "study", what we ask."""
+    return "study" if "question" in paper else "paper"
+
+
 def publish_index(folder: str | Path) -> None:
-    """Write `index.md` over the papers run below a folder: a row per paper and scale, verdicts."""
+    """Write `index.md` over the pages below a folder: a row per page and scale, verdicts."""
     folder = Path(folder)
-    _write_index(
-        folder / "index.md",
-        [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))],
-    )
+    found = [write(settings.parent) for settings in sorted(folder.glob(f"*/{SETTINGS}"))]
+    if found:
+        _write_index(folder / "index.md", found)
 
 
 def collect(folder: Path, out: Path) -> None:
-    """Copy the pages of the papers run below a folder, not their tables; of two scales the full."""
+    """Copy the pages below a folder, not their tables; of two scales the full.
+
+    The index keeps the rows of pages that are there and not in the folder.
+    """
     chosen: dict[str, Path] = {}
     for settings in sorted(folder.glob(f"*/{SETTINGS}")):  # NAME-fast, then NAME-full
         chosen[noted(settings, dict, REQUIRED)["name"]] = settings.parent
@@ -109,27 +116,34 @@ def collect(folder: Path, out: Path) -> None:
         for path in (page, *page.parent.glob("*.png")):
             shutil.copy(path, out / name)
         pages.append((paper, judged, out / name / page.name))
-    _write_index(out / "README.md", pages)
+    if pages:
+        _write_index(out / "README.md", pages)
 
 
 def _write_index(
     index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]
 ) -> None:
-    """Write and print a table of pages and their verdicts, of those that their claims can have."""
+    """Write and print a table of pages and their verdicts; rows of other pages stay."""
     from analysis import canvas
 
-    claims = [one.claim for _, judged, _ in pages for one in judged]
-    possible = {claim.verdict(holds) for claim in claims for holds in (True, False)} | {"not run"}
-    verdicts = [verdict for verdict in VERDICTS if verdict in possible]
-    asked = any("question" in paper for paper, *_ in pages)
-    title, kind = ("Studies", "study") if asked else ("Published results", "paper")
-    lines = [f"| {kind} | scale | {' | '.join(verdicts)} |", "|---" * (2 + len(verdicts)) + "|"]
+    kind = kind_of(pages[0][0])
+    head = [
+        f"| {kind} | scale | {' | '.join(VERDICTS[kind])} |",
+        "|---" * (2 + len(VERDICTS[kind])) + "|",
+    ]
+    rows: dict[str, str] = {}
+    for line in index.read_text(encoding="utf-8").splitlines() if index.exists() else ():
+        page = re.search(r"\]\(([^()]*)\) \|", line)
+        if page and (index.parent / page[1]).exists():
+            rows[page[1]] = line
     for paper, judged, page in pages:
         counts = " | ".join(
-            str(sum(one.verdict == verdict for one in judged)) for verdict in verdicts
+            str(sum(one.verdict == verdict for one in judged)) for verdict in VERDICTS[kind]
         )
-        where = page.relative_to(index.parent)
-        lines.append(f"| [{paper['title']}]({where}) | {paper['scale']} | {counts} |")
+        where = page.relative_to(index.parent).as_posix()
+        rows[where] = f"| [{paper['title']}]({where}) | {paper['scale']} | {counts} |"
+    title = {"paper": "Published results", "study": "Studies"}[kind]
+    lines = [*head, *(rows[where] for where in sorted(rows))]
     canvas.write(index, "\n".join([f"# {title}", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 

@@ -82,57 +82,66 @@ def _mean(expression: str, quantities: Mapping[str, pd.Series]) -> float:
 
 
 def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
-    """Quantities against a number or a name: marks with intervals measured, crosses not."""
-    look_of = distinct([series["name"] for series in spec["series"]])
+    """Quantities against a number or by name: marks with intervals measured, crosses not.
+
+    Names are rows, from the top, with a dot for every seed.
+    """
+    series = spec["series"]
+    look_of = distinct([one["name"] for one in series])
     entries = [
         (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name)
         for name, look in look_of.items()
     ]
-    if any("reference" in series for series in spec["series"]):
+    if any("reference" in one for one in series):
         name = spec.get("reference", "published")
         entries.append((Line2D([], [], color=INK, ls="", marker="x", ms=7, mew=1.6), name))
-    along = list(dict.fromkeys(place for series in spec["series"] for place in series["points"]))
-    categories = any(isinstance(_number(name), str) for name in along)
-    places = {
-        name: float(index if categories else _number(name)) for index, name in enumerate(along)
-    }
-    seeds = " Dots: seeds." if categories else ""
-    figure, axes = _panel(spec, f"Marks: mean over seeds and {INTERVAL}.{seeds}", entries)
-    for index, series in enumerate(spec["series"]):
-        look = look_of[series["name"]]
+    along = list(dict.fromkeys(place for one in series for place in one["points"]))
+    named = any(isinstance(_number(name), str) for name in along)
+    places = {name: float(index if named else _number(name)) for index, name in enumerate(along)}
+    note = f"Marks: mean over seeds and {INTERVAL}.{' Dots: seeds.' if named else ''}"
+    rows = max(3.4, (0.3 + 0.12 * (len(series) - 1)) * len(along) + 0.3) if named else 3.4
+    figure, axes = _panel(spec, note, entries, height=rows, named=named)
+    for index, one in enumerate(series):
+        look = look_of[one["name"]]
         # so that no mark hides another
-        aside = 0.12 * (index - (len(spec["series"]) - 1) / 2) if categories else 0.0
+        aside = 0.16 * (index - (len(series) - 1) / 2) if named else 0.0
         # wider, so that what later ones cover looks out
-        under = 1.6 * (1 - (index + 1) / len(spec["series"]))
+        under = 1.6 * (1 - (index + 1) / len(series))
         shown = {
             place: quantities[key]
-            for place, key in series["points"].items()
+            for place, key in one["points"].items()
             if len(quantities.get(key, ()))
         }
         if shown:
+            at = np.array([places[place] + aside for place in shown])
             mean = np.array([values.mean() for values in shown.values()])
             bounds = np.array([mean_interval(values.to_numpy()) for values in shown.values()])
             bars = np.nan_to_num([mean - bounds[:, 0], bounds[:, 1] - mean]).clip(0)
             axes.errorbar(
-                [places[place] + aside for place in shown],
-                mean,
-                bars,
+                *((mean, at) if named else (at, mean)),
+                xerr=bars if named else None,
+                yerr=None if named else bars,
                 color=look.colour,
                 marker=look.marker,
-                ls="" if categories else look.line,
+                ls="" if named else look.line,
                 ms=5 + under,
                 lw=1.4 + under,
                 capsize=3,
             )
-        for place, values in shown.items() if categories else ():
-            beside = places[place] + aside + np.linspace(0.1, 0.3, len(values))
-            axes.plot(beside, values, ".", color=look.colour, ms=3, alpha=0.6)
-        for place, value in series.get("reference", {}).items():
+        for place, values in shown.items() if named else ():
+            below = places[place] + aside + np.linspace(0.12, 0.3, len(values))
+            axes.plot(values, below, ".", color=look.colour, ms=3, alpha=0.6)
+        for place, value in one.get("reference", {}).items():
             # as in the legend
-            axes.plot(places[place] + aside, value, "x", color=INK, ms=7, mew=1.6, zorder=5)
-    if categories:
-        axes.set_xticks(list(places.values()), [canvas.wrapped(name, 1.4) for name in along])
-    elif spec.get("x_scale") == "log":
+            point = (places[place] + aside, value)
+            axes.plot(*(point[::-1] if named else point), "x", color=INK, ms=7, mew=1.6, zorder=5)
+    if named:
+        axes.set_yticks(list(places.values()), along)
+        axes.set_ylim(len(along) - 0.4, -0.6)
+        if spec.get("y_scale") == "log":
+            canvas.log_axis(axes, "x")
+        return figure
+    if spec.get("x_scale") == "log":
         canvas.log_axis(axes, "x", sorted(places.values()))
     if spec.get("y_scale") == "log":
         canvas.log_axis(axes, "y")
@@ -162,12 +171,19 @@ def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
 
 
 def _panel(
-    spec: Mapping[str, Any], note: str, entries: Sequence[tuple[Any, str]]
+    spec: Mapping[str, Any],
+    note: str,
+    entries: Sequence[tuple[Any, str]],
+    height: float = 3.4,
+    named: bool = False,
 ) -> tuple[Figure, Axes]:
-    """One titled panel that scales to what is drawn on it."""
-    figure, (axes,) = panels(1, 1, 3.4, spec["title"], note, entries, left=0.9)
+    """One titled panel that scales to what is drawn on it; with names, these are its rows."""
+    entries = entries if len(entries) > 1 else ()  # one needs no legend
+    left = 2.2 if named else 0.9
+    figure, (axes,) = panels(1, 1, height, spec["title"], note, entries, left=left)
     axes.set_autoscale_on(True)
-    axes.set(xlabel=spec["x"], ylabel=spec["y"])
+    x, y = (spec["y"], spec["x"]) if named else (spec["x"], spec["y"])
+    axes.set(xlabel=x, ylabel=y)
     axes.grid(visible=True, color="#e6e6e6", lw=0.7)
     return figure, axes
 

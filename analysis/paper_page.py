@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import VERDICTS, Judged
-from analysis.paper import answers
+from analysis.paper import answers, kind_of
 from analysis.statistics import INTERVAL, mean_interval
 from analysis.tables import Tables
 
@@ -34,8 +35,8 @@ def markdown(
     manifests = list(tables.manifests.values())
     commits = ", ".join(sorted({str(manifest.get("commit", ""))[:12] for manifest in manifests}))
     wall = sum(float(manifest.get("wall_seconds", 0)) for manifest in manifests)
-    group, about = ("study", "question") if "question" in paper else ("paper", "citation")
-    command = f"beyond +{group}={paper['name']}" + (
+    kind, about = kind_of(paper), "question" if "question" in paper else "citation"
+    command = f"beyond +{kind}={paper['name']}" + (
         "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
     )
     differing, none = (
@@ -53,7 +54,7 @@ def markdown(
         "",
         *_stale(tables),
         *_section("What was found", answers(paper, quantities)),
-        _counted(judged),
+        _counted(judged, kind),
         "",
         "| claim | published | how it is known | measured [95 % interval] | seeds | verdict |",
         "|---|---|---|---|---|---|",
@@ -90,11 +91,11 @@ def _stale(tables: Tables) -> list[str]:
     ]
 
 
-def _counted(judged: Sequence[Judged]) -> str:
+def _counted(judged: Sequence[Judged], kind: str) -> str:
     """How many claims have each verdict."""
-    verdicts = [one.verdict for one in judged]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
-    return f"{len(judged)} claims: {', '.join(counts)}."
+    counts = Counter(one.verdict for one in judged)
+    told = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS[kind] if counts[verdict]]
+    return f"{len(judged)} claims: {', '.join(told)}."
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from analysis import paper, statistics
 from analysis.tables import TableError
 
 FAULTS = [
+    ("analysis/paper.py", "if page and (index.parent / page[1]).exists():", "if page:"),
+    ("analysis/paper.py", "            rows[page[1]] = line\n", "            pass\n"),
     ("analysis/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
     ("analysis/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
      '"reached": lambda value, level: 1.0 * at_least(level, value)'),
@@ -270,6 +272,31 @@ def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs,
         "| [A toy result](toy/index.md) | full | 1 | 1 | 0 | 1 |"
         in (tmp_path / "out" / "README.md").read_text()
     )
+
+
+def test_an_index_keeps_the_rows_of_pages_that_were_run_elsewhere(runs, tmp_path):
+    out = tmp_path / "out"
+    (out / "other").mkdir(parents=True)
+    (out / "other" / "index.md").write_text("# Another\n")
+    there, gone = (
+        f"| [A page]({name}/index.md) | full | 0 | 2 | 0 | 0 |" for name in ("other", "x")
+    )
+    (out / "README.md").write_text(f"# Published results\n\n{there}\n{gone}\n")
+    paper.collect(runs.parent, out)
+    rows = [line for line in (out / "README.md").read_text().splitlines() if "index.md" in line]
+    assert rows == [there, "| [A toy result](toy/index.md) | fast | 1 | 1 | 0 | 1 |"]
+    before = (out / "README.md").read_bytes()
+    paper.collect(tmp_path / "nothing", out)
+    assert (out / "README.md").read_bytes() == before
+
+
+def test_studies_have_an_index_with_their_verdicts(runs, tmp_path):
+    (runs / paper.SETTINGS).write_text(json.dumps(ASKED))
+    paper.collect(runs.parent, tmp_path / "out")
+    title, *_, head, _, row = (tmp_path / "out" / "README.md").read_text().splitlines()
+    assert title == "# Studies"
+    assert head.startswith("| study | scale | as expected | not as expected | relation holds |")
+    assert row == "| [A toy result](toy/index.md) | fast | 1 | 1 | 0 | 0 | 0 |"
 
 
 def test_a_claim_compares_across_budgets_what_the_report_does_not(study):

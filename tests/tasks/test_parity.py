@@ -1,4 +1,5 @@
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def test_strings_are_uniform_and_none_is_in_two_splits(task, arrays):
     assert set(np.unique(strings)) == {-1.0, 1.0}
     assert len(np.unique(strings, axis=0)) == 10_000
     assert np.abs(strings.mean(0)).max() < 4 / np.sqrt(10_000)  # standard errors
+
+
+@pytest.mark.parametrize(("n_relevant", "right"), [(1, 1.0), (2, 0.75), (3, 0.75), (4, 0.6875)])
+def test_the_best_threshold_on_the_sum_is_right_as_often_as_the_datasheet_says(n_relevant, right):
+    raw = catalog.load(
+        "task", "synthetic/parity", n_bits=6, n_relevant=n_relevant, n_samples=64
+    ).examples()
+    sums = raw.inputs[:, :n_relevant].sum(1)
+    found = [((sums > at) == raw.targets).mean() for at in range(-n_relevant - 1, n_relevant + 1)]
+    assert max(*found, *(1 - share for share in found)) == right
+    assert right == 0.5 + comb(n_relevant - 1, (n_relevant - 1) // 2) / 2**n_relevant
 
 
 def test_the_references_are_those_of_the_datasheet(task, arrays):
