@@ -10,7 +10,7 @@ from beyond.contracts import Batch, SealedTargets, TaskSpec
 from beyond.network.trainable import Network
 from beyond.problem import Problem
 
-STEP = 1e-5  # of weights of order one: truncation and rounding err by about 1e-10
+STEP = 1e-6  # of weights of order one: rounding errs by about 1e-9, and a kink is rarely so near
 
 
 def slopes(network: Network, spec: TaskSpec, params: Tensor, along: Tensor, batch: Batch) -> Tensor:
