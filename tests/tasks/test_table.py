@@ -576,6 +576,11 @@ BAD = {
         {},
         "line 2: 4 fields instead of 3",
     ),
+    "rows longer than the header, and full": (
+        header("a", "b", "y", rows=("1,2,x,5", "3,4,z,6")),
+        {},
+        "line 2: 4 fields instead of 3",
+    ),
     "a quote that is not closed": (
         header("a", "b", "y", rows=("1,2,x", '1,"2,x', "1,2,x")),
         {},
