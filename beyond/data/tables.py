@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,9 +68,9 @@ def _read(reading: Reading, changed: Stamp) -> Frame:  # noqa: ARG001
             frame = pd.read_csv(
                 file, sep=delimiter, encoding=reading.encoding, low_memory=False, **markers
             )
-            # it takes what is over as an index, and what is not there as missing
-            if not isinstance(frame.index, pd.RangeIndex) or frame.iloc[:, -1].isna().any():
-                _check_fields(reading, delimiter)
+            # it takes what is over in the first row as an index, and what is not there as missing
+            lacks = bool(frame.iloc[:, -1].isna().any())
+            _check_fields(reading, delimiter, None if lacks else 2)
         elif suffix == ".parquet":
             from pyarrow.parquet import read_schema
 
@@ -146,13 +147,14 @@ def _rows(reading: Reading, delimiter: str) -> Iterator[Any]:
         csv.field_size_limit(limit)
 
 
-def _check_fields(reading: Reading, delimiter: str) -> None:
-    """Refuse a line of more or fewer fields than the header has; blank ones are none."""
+def _check_fields(reading: Reading, delimiter: str, n_lines: int | None) -> None:
+    """Refuse one of so many lines, or of all, of more or fewer fields than the header has.
+
+    Blank lines are none.
+    """
     with _rows(reading, delimiter) as rows:
         n_fields = 0
-        for row in rows:
-            if not "".join(row).strip():
-                continue
+        for row in islice((row for row in rows if "".join(row).strip()), n_lines):
             n_fields = n_fields or len(row)
             if len(row) != n_fields:
                 told = f"{counted(len(row), 'field')} instead of {n_fields}"
