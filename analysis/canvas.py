@@ -24,7 +24,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.looks import INK, Look
@@ -328,6 +327,11 @@ def score_limits(values: Array, score: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def level_line(axes: Axes, value: float) -> None:
+    """A level that scores are held against, behind all else."""
+    axes.axhline(value, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
+
+
 def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str) -> str:
     """Say how many values lie outside, and of which arms; empty if none does."""
     outside = {
@@ -339,15 +343,6 @@ def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str
         return ""
     count, total = sum(outside.values()), sum(map(len, values.values()))
     return f"{count} of {total} {what} lie off the axis: {', '.join(arms)}."
-
-
-def ink(colours: Array) -> NDArray[np.str_]:
-    """Choose for each colour, (..., 3 or more), dark or white text, by WCAG 2's contrast."""
-    rgb = np.asarray(colours, float)[..., :3]
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ (0.2126, 0.7152, 0.0722)
-    dark = 0.0160  # the luminance of INK
-    return np.where(1.05 / (luminance + 0.05) > (luminance + 0.05) / (dark + 0.05), "white", INK)
 
 
 def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:

@@ -14,7 +14,8 @@ from matplotlib.textpath import TextPath
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from analysis.canvas import FAINT, WIDTH, draw_ticks, ink, panels, wrapped
+from analysis.canvas import FAINT, WIDTH, draw_ticks, panels, wrapped
+from analysis.colours import ink
 from analysis.looks import INK, Look
 from analysis.statistics import INTERVAL, Array
 from analysis.tables import Frame

@@ -7,7 +7,15 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.canvas import FAINT, CostAxis, draw_ticks, panels, score_limits, score_ticks
+from analysis.canvas import (
+    FAINT,
+    CostAxis,
+    draw_ticks,
+    level_line,
+    panels,
+    score_limits,
+    score_ticks,
+)
 from analysis.frontier import LEVEL_NAMES, levels, points
 from analysis.labels import SIZE, extent, inches, name_points, spread, width
 from analysis.looks import Look
@@ -123,7 +131,7 @@ def _draw_levels(axes: Axes, known: dict[str, float]) -> Array:
     feet = spread(heights + 0.02 + line / 2, line, 0, tall) - line / 2
     boxes = []
     for (name, value), up, foot in zip(known.items(), heights, feet, strict=True):
-        axes.axhline(value, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
+        level_line(axes, value)
         text, right = f"{LEVEL_NAMES[name]} {value:.3g}", wide - 0.05
         place = {"transform": axes.transAxes, "fontsize": SIZE, "color": FAINT, "ha": "right"}
         axes.text(right / wide, foot / tall, text, va="bottom", **place)

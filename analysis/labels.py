@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.colours import readable
 from analysis.statistics import Array
 
 SIZE = 8.0  # points, of a name
@@ -29,21 +29,6 @@ def width(name: str, size: float = SIZE) -> float:
     """Inches that a line of text takes."""
     font = FontProperties(family="DejaVu Sans", size=size)
     return text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] / 72
-
-
-@cache
-def readable(colour: str) -> str:
-    """Darken a colour until text in it stands out from white as WCAG 2 asks, 4.5 to 1."""
-    rgb: Array = np.array(to_rgb(colour))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    most = 1.05 / 4.5 - 0.05
-    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
-    scale = most / max(most, luminance)
-    dark = linear * scale
-    red, green, blue = np.where(
-        dark <= 0.0031308, 12.92 * dark, 1.055 * dark ** (1 / 2.4) - 0.055
-    ).tolist()
-    return to_hex((red, green, blue))
 
 
 def spread(wanted: ArrayLike, room: ArrayLike, low: float, high: float) -> Array:
@@ -184,15 +169,8 @@ def name_points(
         if np.hypot(*(near - spot)) > 3 * (_MARK + _APART):
             ends = np.stack([spot, near]) / size
             axes.plot(*ends.T, **_leader(axes, name, colour), zorder=1)
-        axes.text(
-            corner[0] / size[0],
-            corner[1] / size[1],
-            name,
-            transform=axes.transAxes,
-            fontsize=SIZE,
-            color=readable(colour),
-            va="bottom",
-            zorder=4,
+        _write(
+            axes, (corner[0] / size[0], corner[1] / size[1]), name, colour, va="bottom", zorder=4
         )
     return left_out
 
@@ -226,16 +204,14 @@ def name_ends(
         up = float(np.clip(up, 0, high))
         ends = np.array([[across, up], [wide, up], [wide + gap - 0.03, height]]) / (wide, high)
         axes.plot(*ends.T, **_leader(axes, name, colour), clip_on=False)
-        axes.text(
-            (wide + gap) / wide,
-            height / high,
-            name,
-            transform=axes.transAxes,
-            fontsize=SIZE,
-            color=readable(colour),
-            va="center",
-            linespacing=1.05,
-        )
+        place = ((wide + gap) / wide, height / high)
+        _write(axes, place, name, colour, va="center", linespacing=1.05)
+
+
+def _write(axes: Axes, place: tuple[float, float], name: str, colour: str, **how: Any) -> None:
+    """Write a name, at a place in shares of the panel."""
+    settings = {"transform": axes.transAxes, "fontsize": SIZE, "color": readable(colour)}
+    axes.text(*place, name, **settings, **how)
 
 
 def _leader(axes: Axes, name: str, colour: str) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def _name(
     ]
     y = [bands[arm].mean[-1] for arm in drawn]
     for value in known.values():
-        axes.axhline(value, color=canvas.FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
+        canvas.level_line(axes, value)
     name_ends(
         axes,
         [*x, *[axis.right] * len(known)],

@@ -17,13 +17,13 @@ from analysis.canvas import (
     WIDTH,
     CostAxis,
     draw_ticks,
-    ink,
     off_axis,
     panels,
     score_limits,
     score_ticks,
     wrapped,
 )
+from analysis.colours import ink
 from analysis.frontier import LEVEL_NAMES, levels
 from analysis.looks import INK, Look
 from analysis.report_tables import interval, ranks, score_text

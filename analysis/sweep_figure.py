@@ -65,7 +65,7 @@ def settings(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | Non
         draw_ticks(panel, "x", _apart(at, values))
         draw_ticks(panel, "y", score_ticks(limits))
         for value in known.values():
-            panel.axhline(value, color=canvas.FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
+            canvas.level_line(panel, value)
         drawn = []
         for turn, one in enumerate(curves):
             look = looks[one.arms[0]]

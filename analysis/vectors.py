@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,36 +22,18 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from analysis.colours import on_dark
 from analysis.looks import Look
-from analysis.statistics import Array
 
 PIXELS = 4 / 3  # CSS pixels in a point
 SMALLEST = 9.1  # CSS pixels: no text of a panel is shown smaller
-DARK_PAGE, DARK_INK = "#17181a", "#e8e8e6"  # as in report.css
-INK = 0x22 / 255  # the darkest grey of `canvas`
-PALE = 0.65  # luminance from which a colour tints an area of the page
-_TURNED = 1.05, 0.75, 0.52  # offset, slope and least of a lightness on a dark page
-_TO_LMS = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
-)
-_TO_LAB = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
 _PAD = 3.0  # points around a panel
 _DEFAULTS = {
     "stroke-dashoffset": "0",
@@ -199,36 +180,6 @@ class Sheet:
         """Return an id that nothing else has."""
         self._clips += 1
         return f"c{self._clips}"
-
-
-def on_dark(colour: str) -> str:
-    """Return a colour's counterpart on a dark page.
-
-    Greys are mixtures of ink and paper and stay such, and pale colours tint the page. Of others the
-    lightness in OKLab (Ottosson, 2020) is turned round, dark ones above all: hue and the distances
-    between shades stay, and each stands out.
-    """
-    rgb, page = np.array(to_rgb(colour)), np.array(to_rgb(DARK_PAGE))
-    if np.ptp(rgb) < 0.03:
-        share = min(1.0, (1 - rgb.mean()) / (1 - INK))
-        return to_hex(tuple(page + share * (np.array(to_rgb(DARK_INK)) - page)))
-    if luminance(rgb) > PALE:
-        return to_hex(tuple((page + 0.1 * (rgb - page) + 1.5 * (rgb - rgb.mean())).clip(0, 1)))
-    lab = np.cbrt(_linear(rgb) @ _TO_LMS.T) @ _TO_LAB.T
-    lab[0] = max(_TURNED[0] - _TURNED[1] * lab[0], _TURNED[2])
-    linear = (np.linalg.solve(_TO_LAB, lab) ** 3) @ np.linalg.inv(_TO_LMS).T
-    linear = linear.clip(0, 1)
-    turned = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return to_hex(tuple(turned.clip(0, 1)))
-
-
-def luminance(rgb: Any) -> float:
-    """Relative luminance of a colour, as WCAG 2 defines it."""
-    return float(_linear(np.asarray(rgb, float)) @ (0.2126, 0.7152, 0.0722))
-
-
-def _linear(rgb: Array) -> Array:
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import canvas
+from analysis import canvas, colours
 from analysis import gradient_figures as gradients
 from analysis import learning_figures as learning
 from analysis import result_figures as results
@@ -26,7 +26,7 @@ FAULTS = [
     ("analysis/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
     ("analysis/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
-    ("analysis/canvas.py", "(luminance + 0.05) > (luminance", "(luminance + 0.2) > (luminance"),
+    ("analysis/colours.py", "(bright + 0.05) > (bright", "(bright + 0.2) > (bright"),
     ("analysis/canvas.py", "> inch * _apart(name, known)", "> 0"),
     ("analysis/result_figures.py", "plot([low, high]", "plot([mean, high]"),
     ("analysis/result_figures.py", "for arm in arms), ends]", "for arm in arms)]"),
@@ -230,7 +230,7 @@ def test_text_stands_out_from_its_background():
     shades = np.stack([np.linspace(0, 1, 101)] * 3, axis=-1)
     linear = np.where(shades <= 0.04045, shades / 12.92, ((shades + 0.055) / 1.055) ** 2.4)[:, 0]
     dark = ((34 / 255 + 0.055) / 1.055) ** 2.4
-    white = canvas.ink(shades) == "white"
+    white = colours.ink(shades) == "white"
     assert (np.diff(white.astype(int)) <= 0).all()  # white on the dark ones
     contrast = np.where(white, 1.05 / (linear + 0.05), (linear + 0.05) / (dark + 0.05))
     other = np.where(white, (linear + 0.05) / (dark + 0.05), 1.05 / (linear + 0.05))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from analysis import canvas, labels
+from analysis import canvas, colours, labels
 from analysis.frontier import front, levels, points
 from analysis.frontier_figure import pareto
 from analysis.looks import looks
@@ -136,6 +136,6 @@ def test_every_arm_is_named_once_and_no_name_is_on_another(study, rng):
 
 def test_names_are_dark_enough_to_read():
     for colour in ("#279ed6", "#8a8a8a", "#000000"):
-        rgb = np.array(mpl.colors.to_rgb(labels.readable(colour)))
+        rgb = np.array(mpl.colors.to_rgb(colours.readable(colour)))
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         assert 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) > 4.45

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from scipy.spatial.distance import pdist
 
-from analysis import canvas, vectors
+from analysis import canvas, colours, vectors
 from analysis import gradient_figures as gradients
 from analysis import learning_figures as learning
 from analysis import result_figures as results
@@ -25,7 +25,7 @@ FAULTS = [
     ("analysis/vectors.py", "here.x0 - there.x0) * width", "there.x0 - here.x0) * width"),
     ("analysis/vectors.py", "return found[min(found)]", "return found[max(found)]"),
     ("analysis/vectors.py", "height - to * box.y1], [x1, height - to * box.y0]", "to * box.y0], [x1, to * box.y1]"),
-    ("analysis/vectors.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
+    ("analysis/colours.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
     ("analysis/vectors.py", 'f"c{self._clips}"', '"c1"'),
     ("analysis/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
     ("analysis/vectors.py", ", dpi=72)", ")"),
@@ -282,25 +282,25 @@ def test_gids_are_put_back(tables):
 
 
 def contrast(one, other):
-    darker, brighter = sorted(vectors.luminance(to_rgb(colour)) for colour in (one, other))
+    darker, brighter = sorted(colours.luminance(to_rgb(colour)) for colour in (one, other))
     return (brighter + 0.05) / (darker + 0.05)
 
 
 def test_every_colour_stands_out_from_a_dark_page_and_from_the_others():
     shades = [shade for shades in SHADES.values() for shade in shades]
-    dark = [vectors.on_dark(shade) for shade in [*shades, *DISTINCT]]
-    assert min(contrast(shade, vectors.DARK_PAGE) for shade in dark) >= 3
+    dark = [colours.on_dark(shade) for shade in [*shades, *DISTINCT]]
+    assert min(contrast(shade, colours.DARK_PAGE) for shade in dark) >= 3
     apart = pdist([to_rgb(shade) for shade in dark[: len(shades)]])
     assert apart.min() > 0.12
-    assert vectors.on_dark(INK) == vectors.DARK_INK
-    assert contrast(vectors.on_dark(canvas.FAINT), vectors.DARK_PAGE) > 4.5
-    assert vectors.on_dark("white") == vectors.DARK_PAGE
+    assert colours.on_dark(INK) == colours.DARK_INK
+    assert contrast(colours.on_dark(canvas.FAINT), colours.DARK_PAGE) > 4.5
+    assert colours.on_dark("white") == colours.DARK_PAGE
     for zone in ("#dbe9f6", "#fbe0d8"):
-        assert contrast(vectors.on_dark(zone), vectors.DARK_PAGE) < 1.6
+        assert contrast(colours.on_dark(zone), colours.DARK_PAGE) < 1.6
 
 
 def test_a_shade_keeps_its_hue_on_a_dark_page():
     """Hues by the standard library: OKLab's differ from HSV's, though not by a sixth of a turn."""
     for shade in (shade for shades in SHADES.values() for shade in shades):
-        hue, other = (rgb_to_hsv(*to_rgb(colour))[0] for colour in (shade, vectors.on_dark(shade)))
+        hue, other = (rgb_to_hsv(*to_rgb(colour))[0] for colour in (shade, colours.on_dark(shade)))
         assert abs((hue - other + 0.5) % 1 - 0.5) < 0.1
