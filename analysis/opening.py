@@ -162,10 +162,10 @@ def _at_chance(found: _Found) -> str:
     chance = f"chance ({score_text(found.chance)})"
     above = [arm for arm in found.learners if arm not in found.at_chance]
     if not found.at_chance:
-        return f"Every arm does better than {chance}."
+        return f"Every arm is shown to do better than {chance}."
     if len(above) < min(4, len(found.at_chance)):
-        return f"Only {listed(above)} {_do(above)} better than {chance}."
-    return f"{_first_up(listed(found.at_chance))} {_do(found.at_chance)} no better than {chance}."
+        return f"Only {listed(above)} {_are(above, '')} better than {chance}."
+    return f"{_first_up(listed(found.at_chance))} {_are(found.at_chance)} better than {chance}."
 
 
 def _cost(tables: Tables, found: _Found) -> str:
@@ -263,7 +263,7 @@ def _never(found: Sequence[_Found]) -> str:
         for name in ("learners", "at_chance")
     )
     never = sorted(arm for arm, count in lost.items() if count == tried[arm] > 1)
-    return f"{_first_up(listed(never))} {_do(never)} no better than chance on any." if never else ""
+    return f"{_first_up(listed(never))} {_are(never)} better than chance on any." if never else ""
 
 
 def _repeated(tables: Tables) -> str:
@@ -299,8 +299,9 @@ def operations(flops: float) -> str:
     return f"{flops:,.0f} FLOPs"
 
 
-def _do(names: Sequence[str]) -> str:
-    return "does" if len(names) == 1 else "do"
+def _are(names: Sequence[str], no: str = " not") -> str:
+    """Say that a few repetitions show what these do, or do not: others may."""
+    return f"{'is' if len(names) == 1 else 'are'}{no} shown to do"
 
 
 def _first_up(text: str) -> str:

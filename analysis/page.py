@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from analysis.study import Study
 
 _TEMPLATE = "report.html.j2"
-# By figure: the table of what it shows, where that is not the summary.
-_DATA = {
+_DATA = {  # by figure: the table of what it shows
+    "overview": "summary",
+    "pareto": "summary",
+    "settings": "summary",
     "final-scores": "scores",
     "differences": "paired_differences",
     "convergence": "curves",
@@ -30,6 +32,7 @@ _DATA = {
     "generalisation-gap": "curves",
     "gradient-ratio": "layers",
     "gradient-norm": "layers",
+    "train-gradient-norm": "layers",
     "update-cosine": "layers",
     "tuning": "tuning_trials",
     "error-consistency": "error_consistency",
@@ -136,7 +139,7 @@ def _figure(name: str, drawn: Sequence[Drawn]) -> dict[str, Any]:
         # where panels are against different things a reader chooses one
         "alongs": alongs if len(alongs) > 1 else [],
         "stems": stems,
-        "data": _DATA.get(name, "summary"),
+        "data": _DATA[name],
     }
 
 

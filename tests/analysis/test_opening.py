@@ -108,19 +108,19 @@ def test_those_at_chance_are_named(study):
     levels = {"backprop": 0.9, "genetic": 0.1, "reinforce": 0.6, "constant": 0.1}
     for method, level in levels.items():
         scores(study, study.cell(method, seeds=range(8)), level)
-    assert "genetic does no better than chance (0.100)." in said(study)
+    assert "genetic is not shown to do better than chance (0.100)." in said(study)
     scores(study, "genetic-image-digits-mlp--0", 0.3)
-    assert "Every arm does better than chance (0.100)." in said(study)
+    assert "Every arm is shown to do better than chance (0.100)." in said(study)
     scores(study, "reinforce-image-digits-mlp--0", 0.1)
     scores(study, "genetic-image-digits-mlp--0", 0.1)
-    assert "Only backprop does better than chance (0.100)." in said(study)
+    assert "Only backprop is shown to do better than chance (0.100)." in said(study)
 
 
 def test_chance_is_held_against_intervals_where_no_arm_answers_by_it(study):
     scores(study, study.cell("backprop", "regression/friedman", seeds=range(8)), 0.5)
     scores(study, study.cell("genetic", "regression/friedman", seeds=range(8)), 0.01, spread=0.1)
     text = said(study)
-    assert "genetic does no better than chance (0.000)." in text
+    assert "genetic is not shown to do better than chance (0.000)." in text
     assert "test R² of 0.500" in text
 
 
@@ -150,7 +150,7 @@ def test_several_tasks_are_told_together(study):
         "Of 5 arms, backprop leads, or is not told apart from the leader, on all three tasks. The "
         "best mean test scores: backprop on image/digits (accuracy 0.900 [0.898, 0.902], "
     )
-    assert " genetic does no better than chance on any." in text
+    assert " genetic is not shown to do better than chance on any." in text
     assert text.endswith("Eight repetitions of each arm, tested on 270 examples.")
     for method in ("backprop", "reinforce", "genetic"):
         scores(study, f"{method}-text-languages-mlp--0".replace("/", "-"), 0.1, spread=0.02)
