@@ -39,7 +39,7 @@ INTRODUCTION = (
 )
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
 REQUIRED = ("name", "scale", "title", "measure", "claims")
-ABOUT = ("citation", "question")  # a page has one: whose result it is, or what we ask
+ABOUT = {"citation": "paper", "question": "study"}  # what a page has one of, and what it then is
 QUANTITY = ("where", "take")
 _EXPRESSION = re.compile(r"\{([^{}]+)\}")
 TAKEN = ("table", "column", "reduce")
@@ -85,12 +85,17 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
 def read(folder: Path) -> tuple[dict[str, Any], Tables]:
     """Return a paper's settings and the tables of its runs; as tuned, if it says `as_tuned`."""
     paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
+    about(paper)  # one that is of neither kind is refused
     return paper, as_tuned(folder, tables) if paper.get("as_tuned") else tables
 
 
-def kind_of(paper: Mapping[str, Any]) -> str:
-    """Say what a page is chosen by: "paper", the result of others, or "study", what we ask."""
-    return "study" if "question" in paper else "paper"
+def about(paper: Mapping[str, Any]) -> str:
+    """Return what tells whose result a page is, "citation", or what we ask, "question"."""
+    found = [key for key in ABOUT if key in paper]
+    if len(found) != 1:
+        got = " and ".join(found) or "neither"
+        raise TableError(f"paper must have one of {', '.join(ABOUT)}; got {got}")
+    return found[0]
 
 
 def publish_index(folder: str | Path) -> None:
@@ -126,7 +131,7 @@ def _write_index(
     """Write and print a table of pages and their verdicts; rows of other pages stay."""
     from analysis import canvas
 
-    kind = kind_of(pages[0][0])
+    kind = ABOUT[about(pages[0][0])]
     head = [
         f"| {kind} | scale | {' | '.join(VERDICTS[kind])} |",
         "|---" * (2 + len(VERDICTS[kind])) + "|",
@@ -199,9 +204,7 @@ def require_sound(
         an expression that names or does what it may not.
     """
     _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
-    if len(about := [key for key in ABOUT if key in paper]) != 1:
-        got = " and ".join(about) or "neither"
-        raise TableError(f"paper must have one of {', '.join(ABOUT)}; got {got}")
+    about(paper)
     for name, entry in paper["measure"].items():
         _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
     layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import VERDICTS, Judged
-from analysis.paper import answers, kind_of
+from analysis.paper import ABOUT, about, answers
 from analysis.statistics import INTERVAL, mean_interval
 from analysis.tables import Tables
 
@@ -35,19 +35,20 @@ def markdown(
     manifests = list(tables.manifests.values())
     commits = ", ".join(sorted({str(manifest.get("commit", ""))[:12] for manifest in manifests}))
     wall = sum(float(manifest.get("wall_seconds", 0)) for manifest in manifests)
-    kind, about = kind_of(paper), "question" if "question" in paper else "citation"
+    asked = about(paper)
+    kind = ABOUT[asked]
     command = f"beyond +{kind}={paper['name']}" + (
         "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
     )
     differing, none = (
         ("What differs from the source", ["Nothing known."])
-        if "citation" in paper
+        if asked == "citation"
         else ("Limits", [])
     )
     lines = [
         f"# {paper['title']}",
         "",
-        paper[about],
+        paper[asked],
         "",
         f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work "
         "on one core each.",

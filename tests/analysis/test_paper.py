@@ -18,8 +18,8 @@ FAULTS = [
      '"reached": lambda value, level: 1.0 * at_least(level, value)'),
     ("analysis/paper.py", 'told(found[1], quantities), line)', 'told(found[1], {}), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
-    ("analysis/paper.py", "if len(about := [key for key in ABOUT if key in paper]) != 1",
-     "if len(about := [key for key in ABOUT if key in paper]) > 1"),
+    ("analysis/paper.py", "if len(found) != 1:", "if len(found) > 1:"),
+    ("analysis/paper.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
 ]  # fmt: skip
 
 PAPER = yaml.safe_load(
@@ -384,3 +384,11 @@ def test_a_page_is_about_a_source_or_a_question(about):
     settings = {key: value for key, value in ASKED.items() if key != "question"} | about
     with pytest.raises(TableError, match="paper must have one of citation, question; got"):
         paper.require_sound(settings, {"runs": ["final_test_score"]}, {"method": ()})
+
+
+@pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
+def test_runs_of_neither_a_source_nor_a_question_are_one_line(runs, about):
+    settings = {key: value for key, value in ASKED.items() if key != "question"} | about
+    (runs / paper.SETTINGS).write_text(json.dumps(settings))
+    with pytest.raises(TableError, match="paper must have one of citation, question; got"):
+        paper.read(runs)
