@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import mean_interval
+from analysis.statistics.inference import mean_interval
 from analysis.tables import RESULT, Frame, TableError, Tables, limits_of, load, reason
 
 SIZE = 10  # seeds a group

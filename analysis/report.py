@@ -84,7 +84,7 @@ def print_summary(study: Study) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from analysis.report_tables import printed_columns
+    from analysis.words.columns import printed_columns
 
     console, summary = Console(), study.summary()
     for task in study.tasks:

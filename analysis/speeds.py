@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.release import read
+from analysis.summaries.tuning import TRIALS
 from analysis.tables import Frame, TableError, by_run, completed, finished, recorded_runs
-from analysis.tuning import TRIALS
 
 CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
 _ALIKE = ("method", "task", "network", "variant")

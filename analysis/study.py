@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.tables import Frame, TableError, Tables, load, several
 
 if TYPE_CHECKING:
-    from analysis.figures import Plots
-    from analysis.ranking import Ranking
+    from analysis.figures.plots import Plots
+    from analysis.summaries.ranking import Ranking
 
 
 class Study:
@@ -75,12 +75,12 @@ class Study:
         self.tables: Tables = load(self.folder)
         self._all = self.tables
         if as_tuned:
-            from analysis.tuning import as_tuned as without_defaults
+            from analysis.summaries.tuning import as_tuned as without_defaults
 
             self.tables = without_defaults(self.folder, self.tables)
         if against is not None:
-            from analysis.matching import beside
             from analysis.release import read
+            from analysis.words.matching import beside
 
             self.tables = beside(self.tables, read(against))
         if reference is not None:
@@ -143,7 +143,7 @@ class Study:
 
     def opening(self) -> str:
         """Say what the study found: who leads, who is at chance, at what cost, how sure."""
-        from analysis.opening import opening
+        from analysis.words.opening import opening
 
         return opening(self.tables, self._summary, self.rankings)
 
@@ -164,7 +164,7 @@ class Study:
         task : str, optional
             One of `tasks`; may be left out where there is one, or one was asked for.
         """
-        from analysis.sentences import headline
+        from analysis.words.sentences import headline
 
         task = self.task(task)
         rows = self._summary[self._summary["task"] == task]
@@ -180,8 +180,8 @@ class Study:
 
     def caveats(self) -> list[str]:
         """Say what weakens the comparison, a line each."""
-        from analysis.sentences import warnings
-        from analysis.tuning import faults
+        from analysis.summaries.tuning import faults
+        from analysis.words.sentences import warnings
 
         return [*warnings(self.tables), *faults(self._trials)]
 
@@ -225,7 +225,7 @@ class Study:
     @property
     def plot(self) -> Plots:
         """The report's figures, each a method: `study.plot.convergence()`."""
-        from analysis.figures import Plots
+        from analysis.figures.plots import Plots
 
         return Plots(self)
 
@@ -240,7 +240,7 @@ class Study:
         Path
             The page.
         """
-        from analysis.page import write
+        from analysis.page.study import write
 
         return write(self, out)
 
@@ -262,43 +262,43 @@ class Study:
     @cached_property
     def rankings(self) -> dict[str, Ranking]:
         """Who is ranked on each task, and what is known of the order."""
-        from analysis.ranking import rankings
+        from analysis.summaries.ranking import rankings
 
         return rankings(self.tables)
 
     @cached_property
     def _summary(self) -> Frame:
-        from analysis.summaries import summary
+        from analysis.summaries.results import summary
 
         return summary(self.tables, self.rankings)
 
     @cached_property
     def _differences(self) -> Frame:
-        from analysis.summaries import paired_differences
+        from analysis.summaries.results import paired_differences
 
         return paired_differences(self.tables, self.rankings, self.reference)
 
     @cached_property
     def _cost_to_target(self) -> Frame:
-        from analysis.summaries import cost_to_target
+        from analysis.summaries.results import cost_to_target
 
         return cost_to_target(self.tables)
 
     @cached_property
     def _failures(self) -> Frame:
-        from analysis.summaries import failures
+        from analysis.summaries.results import failures
 
         return failures(self.tables)
 
     @cached_property
     def _trials(self) -> Frame:
-        from analysis.tuning import trials
+        from analysis.summaries.tuning import trials
 
         return trials(self.folder, self._all)
 
     @cached_property
     def _tuning(self) -> dict[str, Frame]:
-        from analysis.tuning import after_trials, costs, gains, sensitivity
+        from analysis.summaries.tuning import after_trials, costs, gains, sensitivity
 
         if self._trials.empty:
             return {}
@@ -311,10 +311,10 @@ class Study:
 
     @cached_property
     def _overall(self) -> dict[str, Frame]:
-        from analysis.aggregates import improvements, interquartile_means
-        from analysis.certainty import mean_to_target
-        from analysis.profiles import profile_scores, profiles
-        from analysis.stability import rank_stability
+        from analysis.summaries.aggregates import improvements, interquartile_means
+        from analysis.summaries.certainty import mean_to_target
+        from analysis.summaries.profiles import profile_scores, profiles
+        from analysis.summaries.stability import rank_stability
 
         targets = self._cost_to_target
         return {
@@ -328,7 +328,7 @@ class Study:
 
     @cached_property
     def _examples(self) -> dict[str, Frame]:
-        from analysis.example_tables import example_tables
+        from analysis.summaries.example_tables import example_tables
 
         return example_tables(self.tables, self.reference)
 
@@ -342,7 +342,7 @@ class Study:
         """What a notebook shows: for each task the headline and the scores, then caveats."""
         from html import escape
 
-        from analysis.report_tables import score_columns
+        from analysis.words.columns import score_columns
 
         parts = []
         for task in self.tasks:

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.statistics import RESOLUTION
-from analysis.targets import between_checkpoints
+from analysis.statistics.inference import RESOLUTION
+from analysis.statistics.targets import between_checkpoints
 
 Noted = TypeVar("Noted", dict[str, Any], list[dict[str, Any]])
 Frame: TypeAlias = Any  # a pandas DataFrame: its types are unions that no checker can follow
@@ -415,12 +415,13 @@ def decisive(runs: Frame, shared: Collection[str] = frozenset()) -> dict[str, An
 
 
 def _named(runs: Frame, conditions: pd.Series) -> Frame:
-    """Name the arms of one task: method, network, and settings that not all of its arms share.
+    """Name the arms of one task: method, and network and settings that not all of its arms share.
 
     A network's name stands for the settings that all who have it share.
     """
+    one_network = len(set(runs["network"])) == 1
     arm = runs["method"].where(
-        runs["default_network"], runs["method"] + " (" + runs["network"] + ")"
+        runs["default_network"] | one_network, runs["method"] + " (" + runs["network"] + ")"
     )
     settings = {variant: settings_of(variant) for variant in runs["variant"].unique()}
     of_condition = {
@@ -467,6 +468,11 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
 def settings_of(variant: str) -> list[str]:
     """Take `name=value, name=[1, 2]` apart, at the commas outside of brackets."""
     return [part for part in re.split(r", (?![^\[({]*[\])}])", variant) if part]
+
+
+def is_linear(row: Mapping[str, Any]) -> bool:
+    """Say whether a run has a linear network where its task's default is another: a control."""
+    return row["network"] == "linear" and not row["default_network"]
 
 
 def with_numbers(name: str) -> list[str | float]:

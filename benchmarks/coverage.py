@@ -1,8 +1,8 @@
 """How often a printed interval holds the mean: `python -m benchmarks.coverage`.
 
 Each cell of the table is a share of simulated groups of repetitions. `used` is the interval of
-every page (`analysis.statistics.mean_interval`), beside the plain Student's t and the percentile
-bootstrap. A line is marked where `used` lies outside of 93 to 97 %.
+every page (`analysis.statistics.inference.mean_interval`), beside the plain Student's t and the
+percentile bootstrap. A line is marked where `used` lies outside of 93 to 97 %.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
-from analysis.statistics import LEVEL, Array, mean_interval
+from analysis.statistics.inference import LEVEL, Array, mean_interval
 
 Draw = Callable[[Generator, tuple[int, int]], Array]
 

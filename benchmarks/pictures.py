@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.canvas import draw_bars
-from analysis.looks import distinct
-from analysis.trajectories import band
+from analysis.figures.canvas import draw_bars
+from analysis.figures.looks import distinct
+from analysis.summaries.trajectories import band
 
 METHODS, SEEDS, POINTS = 10, 20, 1000
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis import canvas
-from analysis.looks import CONTROL, INK
+from analysis.figures import canvas
+from analysis.figures.looks import CONTROL, INK
 from beyond.catalog import CONF, read
 from beyond.installed import imported
 from beyond.run.choices import meanings

@@ -75,7 +75,7 @@ def test_a_wheel_has_every_file_of_the_packages_and_the_configuration(wheel):
         f"beyond/{p.relative_to(ROOT).as_posix()}" for p in ROOT.glob("conf/**/*.yaml")
     }
     assert {
-        "analysis/report.html.j2",
+        "analysis/page/report.html.j2",
         "methods/py.typed",
         "beyond/conf/paper/mnist1d.yaml",
     } <= names

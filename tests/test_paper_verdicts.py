@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis import paper
+from analysis.summaries import quantities
+from analysis.tables import load
 from tests.mutants import Fault, copied, named_in
 
 GOOD = {"reproduced", "relation holds"}
@@ -141,10 +142,10 @@ def verdicts(name, runs, sources):
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
     folder = runs / "papers" / f"{name}-fast"
-    chosen = json.loads((folder / paper.SETTINGS).read_text())
+    chosen = json.loads((folder / quantities.SETTINGS).read_text())
     return {
         one.claim.id: one.verdict
-        for one in paper.judge_all(chosen, paper.measure(chosen, paper.load(folder)))
+        for one in quantities.judge_all(chosen, quantities.measure(chosen, load(folder)))
     }
 
 

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from analysis import paper
+from analysis.summaries import quantities
 from beyond.catalog import CONF, known_settings, names, read
 from beyond.errors import MissingDataError
 from beyond.run.cell import prepare
@@ -87,7 +88,7 @@ def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(page):
     paper.require_sound(settings, columns, labels | known_settings())
     missing = [
         quantity
-        for quantity, entry in paper.quantities_of(settings).items()
-        if not any(paper.matches(manifest, entry["where"]) for manifest in manifests)
+        for quantity, entry in quantities.quantities_of(settings).items()
+        if not any(quantities.matches(manifest, entry["where"]) for manifest in manifests)
     ]
     assert missing == []

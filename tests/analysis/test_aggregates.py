@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.aggregates import (
+from analysis.statistics.inference import stream
+from analysis.summaries.aggregates import (
     improvements,
     interquartile_means,
     iqm,
@@ -14,27 +15,26 @@ from analysis.aggregates import (
     resampled,
     scale,
 )
-from analysis.statistics import stream
 
 FAULTS = [
-    ("analysis/aggregates.py", "cut = n // 4", "cut = (n + 3) // 4"),
+    ("analysis/summaries/aggregates.py", "cut = n // 4", "cut = (n + 3) // 4"),
     # strata: tasks are mixed
-    ("analysis/aggregates.py", "[values[rng.integers(0, len(values), (draws, len(values)))] for values in strata]", "[np.hstack(strata)[rng.integers(0, len(np.hstack(strata)), (draws, len(values)))] for values in strata]"),
+    ("analysis/summaries/aggregates.py", "[values[rng.integers(0, len(values), (draws, len(values)))] for values in strata]", "[np.hstack(strata)[rng.integers(0, len(np.hstack(strata)), (draws, len(values)))] for values in strata]"),
     # direction
-    ("analysis/aggregates.py", "sign = 1 if higher_is_better(tables.score(task)) else -1", "sign = 1"),
-    ("analysis/aggregates.py", "known.get(\"ceiling\", hard.iloc[0] if len(hard) else np.nan)", "known.get(\"ceiling\", 1.0)"),
+    ("analysis/summaries/aggregates.py", "sign = 1 if higher_is_better(tables.score(task)) else -1", "sign = 1"),
+    ("analysis/summaries/aggregates.py", "known.get(\"ceiling\", hard.iloc[0] if len(hard) else np.nan)", "known.get(\"ceiling\", 1.0)"),
     # ties
-    ("analysis/aggregates.py", "+ 0.5 * (scores[:, :, None, None] == scores)", "+ 0.0 * (scores[:, :, None, None] == scores)"),
-    ("analysis/aggregates.py", "value=merged((sign * runs[RESULT]).where(done, -np.inf))", "value=(sign * runs[RESULT]).where(done, -np.inf)"),
+    ("analysis/summaries/aggregates.py", "+ 0.5 * (scores[:, :, None, None] == scores)", "+ 0.0 * (scores[:, :, None, None] == scores)"),
+    ("analysis/summaries/aggregates.py", "value=merged((sign * runs[RESULT]).where(done, -np.inf))", "value=(sign * runs[RESULT]).where(done, -np.inf)"),
     # missing rows
-    ("analysis/aggregates.py", ".where(best != chance)).where(done, 0.0)", ".where(best != chance)).where(done, np.nan)"),
-    ("analysis/aggregates.py", "drawn += np.where(there[:, None], resamples, 0)", "drawn += resamples"),
-    ("analysis/aggregates.py", "n = np.maximum(known, 1)", "n = np.maximum(len(tables.tasks), 1) + 0 * known"),
-    ("analysis/aggregates.py", 'runs = tables.runs[tables.runs["status"] != "skipped"]\n    scales', "runs = tables.runs\n    scales"),
+    ("analysis/summaries/aggregates.py", ".where(best != chance)).where(done, 0.0)", ".where(best != chance)).where(done, np.nan)"),
+    ("analysis/summaries/aggregates.py", "drawn += np.where(there[:, None], resamples, 0)", "drawn += resamples"),
+    ("analysis/summaries/aggregates.py", "n = np.maximum(known, 1)", "n = np.maximum(len(tables.tasks), 1) + 0 * known"),
+    ("analysis/summaries/aggregates.py", 'runs = tables.runs[tables.runs["status"] != "skipped"]\n    scales', "runs = tables.runs\n    scales"),
     # pairing of resamples with an arm
-    ("analysis/aggregates.py", 'rng = stream("improvement", task, arm)', 'rng = stream("improvement", task, str(place))'),
-    ("analysis/aggregates.py", 'stream("iqm", str(arm))', 'stream("iqm", str(len(rows)))'),
-    ("analysis/aggregates.py", '"dbj,dbj->bd", ahead, weights[:, place + 1 :]', '"dbj,dbj->bd", ahead, weights[:, :-1][:, place:]'),
+    ("analysis/summaries/aggregates.py", 'rng = stream("improvement", task, arm)', 'rng = stream("improvement", task, str(place))'),
+    ("analysis/summaries/aggregates.py", 'stream("iqm", str(arm))', 'stream("iqm", str(len(rows)))'),
+    ("analysis/summaries/aggregates.py", '"dbj,dbj->bd", ahead, weights[:, place + 1 :]', '"dbj,dbj->bd", ahead, weights[:, :-1][:, place:]'),
 ]  # fmt: skip
 
 # five runs of two arms on three tasks
@@ -59,7 +59,7 @@ def improvement(values, others):
 @pytest.fixture
 def plain(monkeypatch):
     """Scores as they are: a scale from 0 to 1."""
-    monkeypatch.setattr("analysis.aggregates.scale", lambda _tables, _task: (0.0, 1.0))
+    monkeypatch.setattr("analysis.summaries.aggregates.scale", lambda _tables, _task: (0.0, 1.0))
 
 
 def both(tables_of, **more):

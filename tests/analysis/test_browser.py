@@ -9,12 +9,12 @@ sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 FAULTS = [
-    ("analysis/report.js", "? order(b, a) : order(a, b)", "? order(a, b) : order(b, a)"),
-    ("analysis/report.js", "field.value.trim().toLowerCase()", "field.value.trim()"),
-    ("analysis/report.js", "panel.hidden = panel.dataset.along !== along", "panel.hidden = false"),
-    ("analysis/report.js", "if (!off.delete(arm)) off.add(arm);", "off.add(arm);"),
-    ("analysis/report.css", "min-width: var(--least);", ""),
-    ("analysis/report.css", "--faint: #5c5c5c;", "--faint: #aaaaaa;"),
+    ("analysis/page/report.js", "? order(b, a) : order(a, b)", "? order(a, b) : order(b, a)"),
+    ("analysis/page/report.js", "field.value.trim().toLowerCase()", "field.value.trim()"),
+    ("analysis/page/report.js", "panel.hidden = panel.dataset.along !== along", "panel.hidden = false"),
+    ("analysis/page/report.js", "if (!off.delete(arm)) off.add(arm);", "off.add(arm);"),
+    ("analysis/page/report.css", "min-width: var(--least);", ""),
+    ("analysis/page/report.css", "--faint: #5c5c5c;", "--faint: #aaaaaa;"),
 ]  # fmt: skip
 
 WIDTHS = {"phone": 390, "desk": 1440}

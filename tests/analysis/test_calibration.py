@@ -4,7 +4,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from analysis.calibration import (
+from analysis.summaries.calibration import (
     bins,
     by_class,
     calibration,
@@ -14,24 +14,40 @@ from analysis.calibration import (
 )
 
 FAULTS = [
-    ("analysis/calibration.py", 'count(predictions, "prediction")', 'count(predictions, "target")'),
-    ("analysis/calibration.py", 'groupby(["arm", "target"]', 'groupby(["arm", "prediction"]'),
     (
-        "analysis/calibration.py",
+        "analysis/summaries/calibration.py",
+        'count(predictions, "prediction")',
+        'count(predictions, "target")',
+    ),
+    (
+        "analysis/summaries/calibration.py",
+        'groupby(["arm", "target"]',
+        'groupby(["arm", "prediction"]',
+    ),
+    (
+        "analysis/summaries/calibration.py",
         "np.abs((np.asarray(right, float) - confidence) @ member)",
         "np.abs(np.asarray(right, float) - confidence) @ member",
     ),
     (
-        "analysis/calibration.py",
+        "analysis/summaries/calibration.py",
         'np.asarray(confidence).astype(np.float16), side="left")',
         'np.asarray(confidence).astype(np.float16), side="right")',
     ),
-    ("analysis/calibration.py", "/ n_bins).astype(np.float16)", "/ n_bins)"),
-    ("analysis/calibration.py", "< confidence).astype(float)", "< 0.5).astype(float)"),
-    ("analysis/calibration.py", "confidence, chance).mean()", "confidence, chance).max()"),
-    ("analysis/calibration.py", "found / called.where(called > 0)", "found / called.clip(1)"),
+    ("analysis/summaries/calibration.py", "/ n_bins).astype(np.float16)", "/ n_bins)"),
+    ("analysis/summaries/calibration.py", "< confidence).astype(float)", "< 0.5).astype(float)"),
     (
-        "analysis/calibration.py",
+        "analysis/summaries/calibration.py",
+        "confidence, chance).mean()",
+        "confidence, chance).max()",
+    ),
+    (
+        "analysis/summaries/calibration.py",
+        "found / called.where(called > 0)",
+        "found / called.clip(1)",
+    ),
+    (
+        "analysis/summaries/calibration.py",
         'np.union1d(predictions["target"], predictions["prediction"])',
         'np.unique(predictions["target"])',
     ),

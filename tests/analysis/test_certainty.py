@@ -5,26 +5,26 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.certainty import bound, margin, mean_to_target
-from analysis.statistics import at_least
+from analysis.statistics.inference import at_least
+from analysis.summaries.certainty import bound, margin, mean_to_target
 
 FAULTS = [
-    ("analysis/certainty.py", "np.asarray(c, float) / np.sqrt(n)", "np.asarray(c, float)"),
-    ("analysis/certainty.py", "student.ppf(LEVEL,", "student.ppf((1 + LEVEL) / 2,"),
-    ("analysis/certainty.py", "bound(mean, n, margins)", "bound(mean, n**2, margins)"),
-    ("analysis/certainty.py", "squares / np.maximum(n - 1, 1)", "squares / n"),
+    ("analysis/summaries/certainty.py", "np.asarray(c, float) / np.sqrt(n)", "np.asarray(c, float)"),
+    ("analysis/summaries/certainty.py", "student.ppf(LEVEL,", "student.ppf((1 + LEVEL) / 2,"),
+    ("analysis/summaries/certainty.py", "bound(mean, n, margins)", "bound(mean, n**2, margins)"),
+    ("analysis/summaries/certainty.py", "squares / np.maximum(n - 1, 1)", "squares / n"),
     # direction
-    ("analysis/certainty.py", "1.0 if higher_is_better(score) else -1.0", "1.0"),
+    ("analysis/summaries/certainty.py", "1.0 if higher_is_better(score) else -1.0", "1.0"),
     # missing rows: a run that was lost, one that ended, one that did not begin
-    ("analysis/certainty.py", "table[ended & (", "table[False & ("),
-    ("analysis/certainty.py", '(runs["status"] != "finished").to_numpy()', '(runs["status"] != "").to_numpy()'),
-    ("analysis/certainty.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
-    ("analysis/certainty.py", "np.isfinite(target) & measured", "np.isfinite(target)"),
+    ("analysis/summaries/certainty.py", "table[ended & (", "table[False & ("),
+    ("analysis/summaries/certainty.py", '(runs["status"] != "finished").to_numpy()', '(runs["status"] != "").to_numpy()'),
+    ("analysis/summaries/certainty.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
+    ("analysis/summaries/certainty.py", "np.isfinite(target) & measured", "np.isfinite(target)"),
     # the grid
-    ("analysis/certainty.py", "share = np.where(np.isfinite(past[before]), share, 1.0)", "share = np.where(np.isfinite(past[before]), 0 * share, 1.0)"),
-    ("analysis/targets.py", "np.take_along_axis(table, np.maximum(last, 0)[..., None], axis=1)", "table"),
+    ("analysis/summaries/certainty.py", "share = np.where(np.isfinite(past[before]), share, 1.0)", "share = np.where(np.isfinite(past[before]), 0 * share, 1.0)"),
+    ("analysis/statistics/targets.py", "np.take_along_axis(table, np.maximum(last, 0)[..., None], axis=1)", "table"),
     # pairing of arms with their curves
-    ("analysis/certainty.py", 'runs = runs.sort_values(["task", "arm", "seed"], ignore_index=True)', "runs = runs[::-1].reset_index(drop=True)"),
+    ("analysis/summaries/certainty.py", 'runs = runs.sort_values(["task", "arm", "seed"], ignore_index=True)', "runs = runs[::-1].reset_index(drop=True)"),
 ]  # fmt: skip
 
 

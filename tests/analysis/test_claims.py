@@ -5,46 +5,58 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.claims import Claim, NotRunError, evaluate, judge
-from analysis.statistics import mean_interval
+from analysis.statistics.inference import mean_interval
+from analysis.summaries.claims import Claim, NotRunError, evaluate, judge
 from analysis.tables import TableError
 
 FAULTS = [
-    ("analysis/claims.py", "for n in range(DIGITS, 17)", "for n in range(DIGITS, DIGITS + 1)"),
     (
-        "analysis/claims.py",
+        "analysis/summaries/claims.py",
+        "for n in range(DIGITS, 17)",
+        "for n in range(DIGITS, DIGITS + 1)",
+    ),
+    (
+        "analysis/summaries/claims.py",
         "if known else value\n        for value, known in zip(values, measured",
         "\n        for value, known in zip(values, measured",
     ),
-    ("analysis/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
-    ("analysis/claims.py", '"std": _over_seeds(np.std, ddof=1)', '"std": _over_seeds(np.std)'),
+    ("analysis/summaries/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     (
-        "analysis/claims.py",
+        "analysis/summaries/claims.py",
+        '"std": _over_seeds(np.std, ddof=1)',
+        '"std": _over_seeds(np.std)',
+    ),
+    (
+        "analysis/summaries/claims.py",
         "ast.LtE: lambda gap, slack: gap <= slack",
         "ast.LtE: lambda gap, slack: gap < -slack",
     ),
     (
-        "analysis/claims.py",
+        "analysis/summaries/claims.py",
         "ast.Gt: lambda gap, slack: gap > slack",
         "ast.Gt: lambda gap, slack: gap > 0",
     ),
-    ("analysis/claims.py", "slack[place] + slack[place + 1]", "slack[place]"),
-    ("analysis/claims.py", "np.isfinite(change)]).sum()", "np.isfinite(change)]).max(initial=0)"),
-    ("analysis/claims.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
+    ("analysis/summaries/claims.py", "slack[place] + slack[place + 1]", "slack[place]"),
+    (
+        "analysis/summaries/claims.py",
+        "np.isfinite(change)]).sum()",
+        "np.isfinite(change)]).max(initial=0)",
+    ),
+    ("analysis/summaries/claims.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
     # the long tail on the other side, and an interval around something else
-    ("analysis/claims.py", "value + (n - 1) *", "value - (n - 1) *"),
-    ("analysis/claims.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
-    ("analysis/claims.py", "n_seeds = min(map(len", "n_seeds = max(map(len"),
+    ("analysis/summaries/claims.py", "value + (n - 1) *", "value - (n - 1) *"),
+    ("analysis/summaries/claims.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
+    ("analysis/summaries/claims.py", "n_seeds = min(map(len", "n_seeds = max(map(len"),
     # seeds are paired by their place
     (
-        "analysis/claims.py",
+        "analysis/summaries/claims.py",
         "value.loc[seeds] if isinstance(value, pd.Series) else value for value in values]",
         "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in "
         "values]",
     ),
     # a relation counts as a number that was reproduced
     (
-        "analysis/claims.py",
+        "analysis/summaries/claims.py",
         '"reproduced" if self.published',
         '"reproduced" if self.how != "recalled"',
     ),

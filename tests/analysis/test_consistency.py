@@ -4,15 +4,23 @@ from scipy.stats import pearsonr
 from scipy.stats import t as student
 from sklearn.metrics import cohen_kappa_score
 
-from analysis.consistency import beside_own, other_seeds, same_seed
+from analysis.statistics.consistency import beside_own, other_seeds, same_seed
 
 FAULTS = [
-    ("analysis/consistency.py", "(n * both - p * q) * share", "(n * both - p * p) * share"),
-    ("analysis/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
-    ("analysis/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
-    ("analysis/consistency.py", "* (n - 1) / n)", "/ n)"),
-    ("analysis/consistency.py", "within_without[None]) / 2", "within_without[None]) / 4"),
-    ("analysis/consistency.py", "known @ (b**2).T", "known @ b.T"),
+    (
+        "analysis/statistics/consistency.py",
+        "(n * both - p * q) * share",
+        "(n * both - p * p) * share",
+    ),
+    ("analysis/statistics/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
+    ("analysis/statistics/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
+    ("analysis/statistics/consistency.py", "* (n - 1) / n)", "/ n)"),
+    (
+        "analysis/statistics/consistency.py",
+        "within_without[None]) / 2",
+        "within_without[None]) / 4",
+    ),
+    ("analysis/statistics/consistency.py", "known @ (b**2).T", "known @ b.T"),
 ]
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis.coverage import coverage, publish, share
-from analysis.statistics import mean_interval
+from analysis.statistics.inference import mean_interval
 from analysis.tables import load
 
 FAULTS = [

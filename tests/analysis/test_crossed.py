@@ -7,40 +7,48 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
 
-from analysis.crossed import components, shares, two_way
-from analysis.statistics import mean_interval
+from analysis.statistics.crossed import components, shares, two_way
+from analysis.statistics.inference import mean_interval
 
 FAULTS = [
-    ("analysis/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
+    ("analysis/statistics/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
     (
-        "analysis/crossed.py",
+        "analysis/statistics/crossed.py",
         "[n - n_examples, 0, n - n_examples]",
         "[n - n_seeds, 0, n - n_examples]",
     ),
-    ("analysis/crossed.py", "if np.allclose(np.dot(which, told), which) else np.nan", ""),
-    ("analysis/crossed.py", "found.example * (known.sum(0) ** 2).sum() / n**2", "0"),
-    ("analysis/statistics.py", "second * n / (n - 1)", "second"),
-    ("analysis/crossed.py", "skew_by_seed + skew_by_example", "skew_by_seed - skew_by_example"),
-    ("analysis/crossed.py", "    if by_seed > 0:\n", "    if False:\n"),
-    ("analysis/crossed.py", "- (spread - found.seed)", ""),
-    ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_seed)"),
-    ("analysis/crossed.py", "known), by_seed, by_example)", "known), by_example)"),
     (
-        "analysis/crossed.py",
+        "analysis/statistics/crossed.py",
+        "if np.allclose(np.dot(which, told), which) else np.nan",
+        "",
+    ),
+    ("analysis/statistics/crossed.py", "found.example * (known.sum(0) ** 2).sum() / n**2", "0"),
+    ("analysis/statistics/inference.py", "second * n / (n - 1)", "second"),
+    (
+        "analysis/statistics/crossed.py",
+        "skew_by_seed + skew_by_example",
+        "skew_by_seed - skew_by_example",
+    ),
+    ("analysis/statistics/crossed.py", "    if by_seed > 0:\n", "    if False:\n"),
+    ("analysis/statistics/crossed.py", "- (spread - found.seed)", ""),
+    ("analysis/statistics/crossed.py", "known), by_seed, by_example)", "known), by_seed)"),
+    ("analysis/statistics/crossed.py", "known), by_seed, by_example)", "known), by_example)"),
+    (
+        "analysis/statistics/crossed.py",
         "scores - mean, 0) / n",
         "scores - np.nanmean(scores, 1).mean(), 0) / n",
     ),
     (
-        "analysis/crossed.py",
+        "analysis/statistics/crossed.py",
         "found.seed * (known.sum(1) ** 2).sum() / n**2",
         "found.seed / len(known)",
     ),
     (
-        "analysis/crossed.py",
+        "analysis/statistics/crossed.py",
         "return of_seeds + found.rest / n",
         "return of_seeds + found.residual / n",
     ),
-    ("analysis/crossed.py", "max(freedom, 1), level)]", "freedom, level)]"),
+    ("analysis/statistics/crossed.py", "max(freedom, 1), level)]", "freedom, level)]"),
 ]
 
 

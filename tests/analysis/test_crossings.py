@@ -4,17 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.crossings import crossing
+from analysis.summaries.crossings import crossing
 from analysis.tables import TableError
 
 FAULTS = [
     (
-        "analysis/crossings.py",
+        "analysis/summaries/crossings.py",
         "np.where(begun < level, at_least(values, level), at_least(level, values))",
         "at_least(values, level)",
     ),
-    ("analysis/crossings.py", 'rows.sort_values(["seed", at])', 'rows.sort_values(["seed"])'),
-    ("analysis/targets.py", "np.where(np.isfinite(shown).all(axis=0), shown, ends)", "shown"),
+    (
+        "analysis/summaries/crossings.py",
+        'rows.sort_values(["seed", at])',
+        'rows.sort_values(["seed"])',
+    ),
+    (
+        "analysis/statistics/targets.py",
+        "np.where(np.isfinite(shown).all(axis=0), shown, ends)",
+        "shown",
+    ),
 ]
 
 # ten checkpoints a decade, as the loop takes them

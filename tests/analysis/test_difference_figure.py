@@ -5,20 +5,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.canvas import FAINT
-from analysis.difference_figure import _groups, differences
-from analysis.looks import looks
+from analysis.figures.canvas import FAINT
+from analysis.figures.differences import _groups, differences
+from analysis.figures.looks import looks
 from analysis.study import Study
 
 FAULTS = [
-    ("analysis/difference_figure.py", "[low, high], [place] * 2", "[mean, high], [place] * 2"),
+    ("analysis/figures/differences.py", "[low, high], [place] * 2", "[mean, high], [place] * 2"),
     (
-        "analysis/difference_figure.py",
+        "analysis/figures/differences.py",
         'if not rows.loc[arm, "p_corrected"] < 1 - LEVEL',
         "if False",
     ),
-    ("analysis/difference_figure.py", "or len({*text}) < len(text)", ""),
-    ("analysis/difference_figure.py", "if len(group) > 1]", "if group]"),
+    ("analysis/figures/differences.py", "or len({*text}) < len(text)", ""),
+    ("analysis/figures/differences.py", "if len(group) > 1]", "if group]"),
 ]
 TASK = "image/digits"
 

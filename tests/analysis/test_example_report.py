@@ -4,15 +4,15 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from analysis.example_columns import section
-from analysis.example_tables import example_tables
 from analysis.study import Study
+from analysis.summaries.example_tables import example_tables
 from analysis.tables import load
+from analysis.words.example_columns import section
 
 FAULTS = [
-    ("analysis/page.py", "(frames | found | raw).items()", "(frames | raw).items()"),
+    ("analysis/page/study.py", "(frames | found | raw).items()", "(frames | raw).items()"),
     (
-        "analysis/example_columns.py",
+        "analysis/words/example_columns.py",
         'apart = splits & {"own", "source test", "source pools"}',
         "apart = not splits",
     ),

@@ -4,34 +4,42 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, recall_score
 
-from analysis import example_columns as shown
-from analysis import example_figures as figures
-from analysis.example_tables import example_tables
-from analysis.looks import distinct as looks
+from analysis.figures import examples as figures
+from analysis.figures.looks import distinct as looks
+from analysis.summaries.example_tables import example_tables
 from analysis.tables import load
+from analysis.words import example_columns as shown
 
 FAULTS = [
     # the names of one arm's classes, whatever the others' are
     ("analysis/tables.py", "if len(told) == 1 else []", "if told else []"),
-    ("analysis/example_tables.py", "names[int(code)] if names", "names[-1 - int(code)] if names"),
-    ("analysis/example_tables.py", "two_way(scores - found.scores[at])", "two_way(scores)"),
-    ("analysis/example_tables.py", '("same", same, 1, {})', '("same", same, 2, {})'),
     (
-        "analysis/example_tables.py",
+        "analysis/summaries/example_tables.py",
+        "names[int(code)] if names",
+        "names[-1 - int(code)] if names",
+    ),
+    (
+        "analysis/summaries/example_tables.py",
+        "two_way(scores - found.scores[at])",
+        "two_way(scores)",
+    ),
+    ("analysis/summaries/example_tables.py", '("same", same, 1, {})', '("same", same, 2, {})'),
+    (
+        "analysis/summaries/example_tables.py",
         'stream("calibration", task, str(arm))',
         'stream("calibration", task, str(len(predictions)))',
     ),
     (
-        "analysis/example_figures.py",
+        "analysis/figures/examples.py",
         "below = np.tri(len(arms), k=-1, dtype=bool)",
         "below = np.tri(len(arms), dtype=bool)",
     ),
     (
-        "analysis/example_figures.py",
+        "analysis/figures/examples.py",
         "distance = 1 - np.nan_to_num(value)",
         "distance = 1 + np.nan_to_num(value)",
     ),
-    ("analysis/example_columns.py", '(known["low"] > 0).sum()', '(known["high"] > 0).sum()'),
+    ("analysis/words/example_columns.py", '(known["low"] > 0).sum()', '(known["high"] > 0).sum()'),
 ]
 
 

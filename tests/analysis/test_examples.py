@@ -5,20 +5,28 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
-from analysis.examples import outcomes, r2_parts, recorded
+from analysis.summaries.examples import outcomes, r2_parts, recorded
 from analysis.tables import TableError, load
 
 FAULTS = [
-    ("analysis/examples.py", "(1 - r2) * deviations - errors", "(1 - r2) * spread - errors"),
     (
-        "analysis/examples.py",
+        "analysis/summaries/examples.py",
+        "(1 - r2) * deviations - errors",
+        "(1 - r2) * spread - errors",
+    ),
+    (
+        "analysis/summaries/examples.py",
         "if len(np.unique(place)) < len(place)",
         "if len(np.unique(place)) > len(place)",
     ),
-    ("analysis/examples.py", '== "finished"', '!= "skipped"'),
-    ("analysis/examples.py", ' & found["target"].notna()', ""),
-    ("analysis/examples.py", "mean(errors) == 0)", "1.0)"),
-    ("analysis/examples.py", "scores = density.sum(-1)", "scores = np.exp(density.sum(-1))"),
+    ("analysis/summaries/examples.py", '== "finished"', '!= "skipped"'),
+    ("analysis/summaries/examples.py", ' & found["target"].notna()', ""),
+    ("analysis/summaries/examples.py", "mean(errors) == 0)", "1.0)"),
+    (
+        "analysis/summaries/examples.py",
+        "scores = density.sum(-1)",
+        "scores = np.exp(density.sum(-1))",
+    ),
 ]
 
 

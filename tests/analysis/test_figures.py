@@ -8,33 +8,29 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import canvas, colours
-from analysis import gradient_figures as gradients
-from analysis import learning_figures as learning
-from analysis import result_figures as results
-from analysis import training_figures as training
-from analysis.figures import _slug
-from analysis.looks import INK, Look, distinct
-from analysis.looks import looks as looks_of
-from analysis.ranking import rankings
-from analysis.summaries import cost_to_target, summary
+from analysis.figures import canvas, colours, gradients, learning, results, training
+from analysis.figures.looks import INK, Look, distinct
+from analysis.figures.looks import looks as looks_of
+from analysis.figures.plots import _slug
+from analysis.summaries.ranking import rankings
+from analysis.summaries.results import cost_to_target, summary
+from analysis.summaries.trajectories import WINDOW, Band, gap_bands, gradient_bands, score_bands
 from analysis.tables import COSTS, load
-from analysis.trajectories import WINDOW, Band, gap_bands, gradient_bands, score_bands
 
 FAULTS = [
-    ("analysis/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
-    ("analysis/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
-    ("analysis/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
-    ("analysis/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
-    ("analysis/colours.py", "(bright + 0.05) > (bright", "(bright + 0.2) > (bright"),
-    ("analysis/canvas.py", "> inch * _apart(name, known)", "> 0"),
-    ("analysis/result_figures.py", "plot([low, high]", "plot([mean, high]"),
-    ("analysis/result_figures.py", "for arm in arms), ends]", "for arm in arms)]"),
-    ("analysis/training_figures.py", "(band.low < limits[0])", "(band.high < limits[0])"),
-    ("analysis/learning_figures.py", "return not low <= 0 <= high", "return True"),
-    ("analysis/learning_figures.py", "].median()", "].max()"),
-    ("analysis/gradient_figures.py", "band.mean - at", "band.mean"),
-    ("analysis/training_figures.py", "and not above.any()", ""),
+    ("analysis/figures/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
+    ("analysis/figures/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
+    ("analysis/figures/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
+    ("analysis/figures/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
+    ("analysis/figures/colours.py", "(bright + 0.05) > (bright", "(bright + 0.2) > (bright"),
+    ("analysis/figures/canvas.py", "> inch * _apart(name, known)", "> 0"),
+    ("analysis/figures/results.py", "plot([low, high]", "plot([mean, high]"),
+    ("analysis/figures/results.py", "for arm in arms), ends]", "for arm in arms)]"),
+    ("analysis/figures/training.py", "(band.low < limits[0])", "(band.high < limits[0])"),
+    ("analysis/figures/learning.py", "return not low <= 0 <= high", "return True"),
+    ("analysis/figures/learning.py", "].median()", "].max()"),
+    ("analysis/figures/gradients.py", "band.mean - at", "band.mean"),
+    ("analysis/figures/training.py", "and not above.any()", ""),
 ]
 
 TASK = "regression/friedman"

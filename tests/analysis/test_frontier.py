@@ -8,20 +8,28 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from analysis import canvas, colours, labels
-from analysis.frontier import front, levels, points
-from analysis.frontier_figure import pareto
-from analysis.looks import looks
+from analysis.figures import canvas, colours, labels
+from analysis.figures.frontier import pareto
+from analysis.figures.looks import looks
+from analysis.summaries.frontier import front, levels, points
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/frontier.py", "scores[order] > best[:-1]", "scores[order] >= best[:-1]"),
-    ("analysis/frontier.py", "(same & kept).any(axis=1)", "kept"),
-    ("analysis/frontier.py", '["flops_to_best"].to_numpy(float) + before', '["flops_to_best"]'),
-    ("analysis/frontier.py", 'sign * table["score"])\n', 'table["score"])\n'),
-    ("analysis/frontier.py", 'counts.groupby("seed").max()', 'counts.groupby("seed").min()'),
-    ("analysis/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
-    ("analysis/labels.py", "boxes.append(found[chosen])", "pass"),
+    ("analysis/summaries/frontier.py", "scores[order] > best[:-1]", "scores[order] >= best[:-1]"),
+    ("analysis/summaries/frontier.py", "(same & kept).any(axis=1)", "kept"),
+    (
+        "analysis/summaries/frontier.py",
+        '["flops_to_best"].to_numpy(float) + before',
+        '["flops_to_best"]',
+    ),
+    ("analysis/summaries/frontier.py", 'sign * table["score"])\n', 'table["score"])\n'),
+    (
+        "analysis/summaries/frontier.py",
+        'counts.groupby("seed").max()',
+        'counts.groupby("seed").min()',
+    ),
+    ("analysis/figures/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
+    ("analysis/figures/labels.py", "boxes.append(found[chosen])", "pass"),
 ]
 TASK = "image/digits"
 

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from numpy import cos, radians, sin
 
-from analysis import looks
+from analysis.figures import looks
 from beyond.catalog import CONF, load
 
 FAULTS = [
-    ("analysis/looks.py", "(place + place // len(MARKERS))", "(place)"),
-    ("analysis/looks.py", "FILLINGS[turn % len(FILLINGS)]", "FILLINGS[0]"),
-    ("analysis/looks.py", "return INK, 0, MARKERS[0]", "return CONTROL, 0, MARKERS[0]"),
-    ("analysis/looks.py", 'and not row["default_network"]', ""),
-    ("analysis/looks.py", '"#6e1330")', '"#ca9161")'),
+    ("analysis/figures/looks.py", "(place + place // len(MARKERS))", "(place)"),
+    ("analysis/figures/looks.py", "FILLINGS[turn % len(FILLINGS)]", "FILLINGS[0]"),
+    ("analysis/figures/looks.py", "return INK, 0, MARKERS[0]", "return CONTROL, 0, MARKERS[0]"),
+    ("analysis/tables.py", 'and not row["default_network"]', ""),
+    ("analysis/figures/looks.py", '"#6e1330")', '"#ca9161")'),
 ]
 
 # Machado, Oliveira & Fernandes (2009), severity 1: full vision, protan, deutan, tritan

@@ -14,19 +14,27 @@ from analysis.tables import PUBLISHED, TableError
 FAULTS = [
     # an arm would be paired with its published copy as one arm of ten seeds
     ("analysis/tables.py", 'arm.where(runs["release"] == "", arm + PUBLISHED)', "arm"),
-    ("analysis/matching.py", "if not names}\n        told", "}\n        told"),
-    ("analysis/matching.py", '"score": runs["headline_metric"],', '"score": runs["task"],'),
-    ("analysis/matching.py", '.where(runs["default_network"])', ""),
-    ("analysis/matching.py", 'if name != "_target_"', ""),
-    ("analysis/matching.py", 'if not (by_name and name == "settings")', ""),
-    ("analysis/matching.py", "        out[there.index[~shared]] = True", "        pass"),
-    ("analysis/matching.py", "if not shared.any():", "if False:"),
-    ("analysis/matching.py", 'rows.loc[~published & begun, "seed"]', 'rows.loc[begun, "seed"]'),
-    ("analysis/matching.py", "else len(names) == least", "else True"),
-    ("analysis/matching.py", "here[name] != there[name]", "here[name] == there[name]"),
-    ("analysis/matching.py", "both = sorted(here.keys() & there.keys())", "both = sorted(here)"),
-    ("analysis/sentences.py", 'made.get("run_id") not in published', "True"),
-    ("analysis/sentences.py", "[*tables.repeated, *tables.notes]", "tables.repeated"),
+    ("analysis/words/matching.py", "if not names}\n        told", "}\n        told"),
+    ("analysis/words/matching.py", '"score": runs["headline_metric"],', '"score": runs["task"],'),
+    ("analysis/words/matching.py", '.where(runs["default_network"])', ""),
+    ("analysis/words/matching.py", 'if name != "_target_"', ""),
+    ("analysis/words/matching.py", 'if not (by_name and name == "settings")', ""),
+    ("analysis/words/matching.py", "        out[there.index[~shared]] = True", "        pass"),
+    ("analysis/words/matching.py", "if not shared.any():", "if False:"),
+    (
+        "analysis/words/matching.py",
+        'rows.loc[~published & begun, "seed"]',
+        'rows.loc[begun, "seed"]',
+    ),
+    ("analysis/words/matching.py", "else len(names) == least", "else True"),
+    ("analysis/words/matching.py", "here[name] != there[name]", "here[name] == there[name]"),
+    (
+        "analysis/words/matching.py",
+        "both = sorted(here.keys() & there.keys())",
+        "both = sorted(here)",
+    ),
+    ("analysis/words/sentences.py", 'made.get("run_id") not in published', "True"),
+    ("analysis/words/sentences.py", "[*tables.repeated, *tables.notes]", "tables.repeated"),
 ]
 METHODS = ("backprop", "constant", "genetic", "reinforce")
 

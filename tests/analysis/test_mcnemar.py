@@ -5,21 +5,25 @@ import pytest
 from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as independent
 
-from analysis.mcnemar import mcnemar, over_seeds, sign_flip_counts
-from analysis.statistics import holm
+from analysis.statistics.inference import holm
+from analysis.statistics.mcnemar import mcnemar, over_seeds, sign_flip_counts
 
 FAULTS = [
-    ("analysis/mcnemar.py", "binomial[::size]", "binomial[: count + 1]"),
-    ("analysis/mcnemar.py", "        return np.nan\n", "        return 1.0\n"),
-    ("analysis/mcnemar.py", "differences.sum(0)[shared.any(0)]", "differences.sum(0)"),
+    ("analysis/statistics/mcnemar.py", "binomial[::size]", "binomial[: count + 1]"),
+    ("analysis/statistics/mcnemar.py", "        return np.nan\n", "        return 1.0\n"),
+    ("analysis/statistics/mcnemar.py", "differences.sum(0)[shared.any(0)]", "differences.sum(0)"),
     (
-        "analysis/mcnemar.py",
+        "analysis/statistics/mcnemar.py",
         "p_seeds=sign_flip_counts(differences.sum(1)[shared.any(1)])",
         "p_seeds=sign_flip_counts(differences.ravel())",
     ),
-    ("analysis/mcnemar.py", "first=int((one & ~two).sum())", "first=int((one | ~two).sum())"),
-    ("analysis/mcnemar.py", "seed.p < 0.05", "seed.p < 0.5"),
-    ("analysis/mcnemar.py", "min(1.0, chances", "max(0.0, chances"),
+    (
+        "analysis/statistics/mcnemar.py",
+        "first=int((one & ~two).sum())",
+        "first=int((one | ~two).sum())",
+    ),
+    ("analysis/statistics/mcnemar.py", "seed.p < 0.05", "seed.p < 0.5"),
+    ("analysis/statistics/mcnemar.py", "min(1.0, chances", "max(0.0, chances"),
 ]
 
 

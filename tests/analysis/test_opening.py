@@ -6,21 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.opening import operations, spoken
 from analysis.study import Study
+from analysis.words.opening import operations, spoken
 
 FAULTS = [
     (
-        "analysis/opening.py",
+        "analysis/words/opening.py",
         "if not better[known.order[0], place]]",
         "if better[known.order[0], place]]",
     ),
-    ("analysis/opening.py", 'row["low"] > chance if up', 'row["mean"] > chance if up'),
-    ("analysis/opening.py", "if arm not in constant]", "]"),
-    ("analysis/opening.py", 'rivals["flops"].min() < leader["flops"]', "True"),
-    ("analysis/opening.py", 'leader["before"] > 0', 'leader["before"] > 1e12'),
-    ("analysis/opening.py", "count == tried[arm] > 1", "count == tried[arm]"),
-    ("analysis/opening.py", "len(self.at_chance) == len(self.learners)", "True"),
+    ("analysis/words/opening.py", 'row["low"] > chance if up', 'row["mean"] > chance if up'),
+    ("analysis/words/opening.py", "if arm not in constant]", "]"),
+    ("analysis/words/opening.py", 'rivals["flops"].min() < leader["flops"]', "True"),
+    ("analysis/words/opening.py", 'leader["before"] > 0', 'leader["before"] > 1e12'),
+    ("analysis/words/opening.py", "count == tried[arm] > 1", "count == tried[arm]"),
+    ("analysis/words/opening.py", "len(self.at_chance) == len(self.learners)", "True"),
 ]
 TASK = "image/digits"
 

@@ -7,19 +7,21 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import paper, statistics
-from analysis.tables import TableError
+from analysis import paper
+from analysis.statistics import inference as statistics
+from analysis.summaries import quantities
+from analysis.tables import TableError, load
 
 FAULTS = [
     ("analysis/paper.py", "if page and (index.parent / page[1]).exists():", "if page:"),
     ("analysis/paper.py", "            rows[page[1]] = line\n", "            pass\n"),
-    ("analysis/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
-    ("analysis/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
+    ("analysis/summaries/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
+    ("analysis/summaries/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
      '"reached": lambda value, level: 1.0 * at_least(level, value)'),
-    ("analysis/paper.py", 'told(found[1], quantities), line)', 'told(found[1], {}), line)'),
+    ("analysis/summaries/quantities.py", 'told(found[1], quantities), line)', 'told(found[1], {}), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
-    ("analysis/paper.py", "if len(found) != 1:", "if len(found) > 1:"),
-    ("analysis/paper.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
+    ("analysis/summaries/quantities.py", "if len(found) != 1:", "if len(found) > 1:"),
+    ("analysis/summaries/quantities.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
 ]  # fmt: skip
 
 PAPER = yaml.safe_load(
@@ -83,19 +85,19 @@ def runs(study):
         manifest = study.folder / run_id.replace("/", "-") / "manifest.json"
         settings = {**json.loads(manifest.read_text()), "identity": {"method": method}}
         manifest.write_text(json.dumps(settings))
-    (study.folder / paper.SETTINGS).write_text(json.dumps(PAPER))
+    (study.folder / quantities.SETTINGS).write_text(json.dumps(PAPER))
     return study.folder
 
 
 def test_quantities_are_columns_by_seed(runs):
-    quantities = paper.measure(PAPER, paper.load(runs))
+    measured = quantities.measure(PAPER, load(runs))
     tests = {f"{m}_test" for m in ("backprop", "genetic", "pepita")}
     curves = {"gradient_1", "gradient_2", "lowest", "last", "epochs_to_80", "error"}
-    assert set(quantities) == tests | curves
-    assert list(quantities["backprop_test"].index) == [0, 1, 2, 3, 4]
-    assert quantities["backprop_test"].mean() == pytest.approx(90, abs=3)
-    assert quantities["pepita_test"].empty
-    assert (quantities["lowest"] < quantities["last"]).all()
+    assert set(measured) == tests | curves
+    assert list(measured["backprop_test"].index) == [0, 1, 2, 3, 4]
+    assert measured["backprop_test"].mean() == pytest.approx(90, abs=3)
+    assert measured["pepita_test"].empty
+    assert (measured["lowest"] < measured["last"]).all()
 
 
 def test_a_page_says_which_of_its_cells_are_stale(runs):
@@ -117,7 +119,7 @@ def test_labels_name_a_quantity_and_values_fill_the_rest():
         "where": {"method": "{method}", "optimizer.learning_rate": "{rate}"},
         "take": "final_test_score",
     }
-    found = paper.quantities_of({"measure": {"{method}_{rate}": entry}})
+    found = quantities.quantities_of({"measure": {"{method}_{rate}": entry}})
     assert {
         name: quantity["where"]["optimizer.learning_rate"] for name, quantity in found.items()
     } == {
@@ -141,7 +143,7 @@ def test_labels_name_a_quantity_and_values_fill_the_rest():
 )
 def test_a_name_that_is_not_measured_is_refused(part, message):
     with pytest.raises(TableError, match=message):
-        paper.claims_of({**PAPER, **part})
+        quantities.claims_of({**PAPER, **part})
 
 
 def test_a_claim_that_nothing_measures_is_not_run(runs):
@@ -153,7 +155,7 @@ def test_a_claim_that_nothing_measures_is_not_run(runs):
         "source": "memory",
         "why": "no such task",
     }
-    (runs / paper.SETTINGS).write_text(
+    (runs / quantities.SETTINGS).write_text(
         json.dumps({**PAPER, "claims": [*PAPER["claims"], beyond_us]})
     )
     _, judged, page = paper.write(runs)
@@ -166,13 +168,13 @@ def test_a_quantity_may_be_of_the_whole_network(runs):
         "where": {"method": "backprop"},
         "take": {"table": "networks", "column": "n_weights", "checkpoint": "last"},
     }
-    found = paper.measure({"measure": {"whole": entry}}, paper.load(runs))["whole"]
+    found = quantities.measure({"measure": {"whole": entry}}, load(runs))["whole"]
     assert found.to_dict() == dict.fromkeys(range(5), 2036)
 
 
 def test_a_row_is_chosen_by_a_bound(runs):
-    tables = paper.load(runs)
-    found = paper.measure(PAPER, tables)["epochs_to_80"]
+    tables = load(runs)
+    found = quantities.measure(PAPER, tables)["epochs_to_80"]
     curves = tables.curves[tables.curves["run_id"].str.startswith("backprop")]
     curves = curves[(curves["split"] == "train") & (curves["metric"] == "accuracy_score")]
     for seed, epochs in found.items():
@@ -182,8 +184,8 @@ def test_a_row_is_chosen_by_a_bound(runs):
 
 
 def test_a_quantity_is_scaled_and_moved(runs):
-    quantities = paper.measure(PAPER, paper.load(runs))
-    assert (quantities["error"] + quantities["backprop_test"]).to_numpy() == pytest.approx(100)
+    measured = quantities.measure(PAPER, load(runs))
+    assert (measured["error"] + measured["backprop_test"]).to_numpy() == pytest.approx(100)
 
 
 def test_the_page_has_verdicts_figure_departures_and_provenance(runs):
@@ -208,7 +210,7 @@ def test_the_page_has_verdicts_figure_departures_and_provenance(runs):
 
 def test_a_wrong_constant_turns_the_verdict(runs):
     wrong = json.loads(json.dumps(PAPER).replace(">= 20", ">= 60"))
-    (runs / paper.SETTINGS).write_text(json.dumps(wrong))
+    (runs / quantities.SETTINGS).write_text(json.dumps(wrong))
     assert paper.write(runs)[1][0].verdict == "not reproduced"
 
 
@@ -244,7 +246,7 @@ def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
         },
     }
     with pytest.raises(TableError, match="more than one row per seed"):
-        paper.measure(loose, paper.load(runs))
+        quantities.measure(loose, load(runs))
 
 
 def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
@@ -261,7 +263,7 @@ def test_the_index_counts_the_verdicts_of_every_paper(runs, capsys):
 def test_pages_are_collected_without_tables_and_of_two_scales_the_full_one(runs, tmp_path):
     full = runs.parent / "toy-full"
     shutil.copytree(runs, full)
-    (full / paper.SETTINGS).write_text(json.dumps({**PAPER, "scale": "full"}))
+    (full / quantities.SETTINGS).write_text(json.dumps({**PAPER, "scale": "full"}))
     paper.collect(runs.parent, tmp_path / "out")
     found = sorted(
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")
@@ -291,7 +293,7 @@ def test_an_index_keeps_the_rows_of_pages_that_were_run_elsewhere(runs, tmp_path
 
 
 def test_studies_have_an_index_with_their_verdicts(runs, tmp_path):
-    (runs / paper.SETTINGS).write_text(json.dumps(ASKED))
+    (runs / quantities.SETTINGS).write_text(json.dumps(ASKED))
     paper.collect(runs.parent, tmp_path / "out")
     title, *_, head, _, row = (tmp_path / "out" / "README.md").read_text().splitlines()
     assert title == "# Studies"
@@ -320,10 +322,10 @@ def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
         "how": "exact",
         "source": "here",
     }
-    tables = paper.load(study.folder)
+    tables = load(study.folder)
     assert len(tables.tasks) == 2
-    found = paper.measure({"measure": measure}, tables)
-    (judged,) = paper.judge_all({"measure": measure, "claims": [claim]}, found)
+    found = quantities.measure({"measure": measure}, tables)
+    (judged,) = quantities.judge_all({"measure": measure, "claims": [claim]}, found)
     assert (judged.verdict, judged.n_seeds) == ("relation holds", 5)
 
 
@@ -348,13 +350,13 @@ ASKED = {
 
 
 def test_a_study_answers_a_question_in_sentences_with_intervals(runs):
-    (runs / paper.SETTINGS).write_text(json.dumps(ASKED))
+    (runs / quantities.SETTINGS).write_text(json.dumps(ASKED))
     _, judged, page = paper.write(runs)
     assert [one.verdict for one in judged] == ["as expected", "not as expected"]
     text = page.read_text()
     assert "Which is better, and by how much?\n\n`beyond +study=toy` at commit" in text
-    quantities = paper.measure(ASKED, paper.load(runs))
-    gap = quantities["backprop_test"] - quantities["genetic_test"]
+    measured = quantities.measure(ASKED, load(runs))
+    gap = measured["backprop_test"] - measured["genetic_test"]
     low, high = statistics.mean_interval(gap.to_numpy())
     assert f"- By {gap.mean():.4g} [{low:.4g}, {high:.4g}] points; not run.\n" in text
     # Clopper and Pearson: all of five, and 0.025 = low^5
@@ -370,13 +372,13 @@ def test_a_study_answers_a_question_in_sentences_with_intervals(runs):
 
 def test_a_map_has_an_expression_for_each_row_and_column():
     (figure,) = ASKED["figures"]
-    assert paper.map_of(figure) == {
+    assert quantities.map_of(figure) == {
         "backprop": {"test": "backprop_test"},
         "pepita": {"test": "pepita_test"},
     }
     wrong = {**ASKED, "figures": [{**figure, "rows": ["backpop"]}]}
     with pytest.raises(TableError, match=r"figure 'Scores' names .*: backpop_test"):
-        paper.claims_of(wrong)
+        quantities.claims_of(wrong)
 
 
 @pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
@@ -389,6 +391,6 @@ def test_a_page_is_about_a_source_or_a_question(about):
 @pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
 def test_runs_of_neither_a_source_nor_a_question_are_one_line(runs, about):
     settings = {key: value for key, value in ASKED.items() if key != "question"} | about
-    (runs / paper.SETTINGS).write_text(json.dumps(settings))
+    (runs / quantities.SETTINGS).write_text(json.dumps(settings))
     with pytest.raises(TableError, match="paper must have one of citation, question; got"):
-        paper.read(runs)
+        quantities.read(runs)

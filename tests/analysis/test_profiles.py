@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from analysis.profiles import log_score, problems, profile_scores, profiles, ratios, score
-from analysis.summaries import cost_to_target
+from analysis.summaries.profiles import log_score, problems, profile_scores, profiles, ratios, score
+from analysis.summaries.results import cost_to_target
 
 FAULTS = [
-    ("analysis/profiles.py", "least = costs.min(axis=0, initial=np.inf)", "least = costs.max(axis=0, initial=0)"),
+    ("analysis/summaries/profiles.py", "least = costs.min(axis=0, initial=np.inf)", "least = costs.max(axis=0, initial=0)"),
     # pairing: the least over problems, not over arms
-    ("analysis/profiles.py", "least = costs.min(axis=0, initial=np.inf)", "least = costs.min(axis=1, initial=np.inf)[:, None]"),
+    ("analysis/summaries/profiles.py", "least = costs.min(axis=0, initial=np.inf)", "least = costs.min(axis=1, initial=np.inf)[:, None]"),
     # a tie for the cheapest
-    ("analysis/profiles.py", "np.where(at_least(least, costs), 1.0, found)", "found"),
-    ("analysis/profiles.py", "np.isfinite(row)]), return_counts", "row > 1]), return_counts"),
+    ("analysis/summaries/profiles.py", "np.where(at_least(least, costs), 1.0, found)", "found"),
+    ("analysis/summaries/profiles.py", "np.isfinite(row)]), return_counts", "row > 1]), return_counts"),
     # missing rows
-    ("analysis/profiles.py", "return wide.fillna(np.inf)", "return wide.dropna(axis=1)"),
-    ("analysis/profiles.py", "np.cumsum(counts) / len(row)", "np.cumsum(counts) / counts.sum()"),
-    ("analysis/profiles.py", "(within - 1), 0, 1).mean(axis=-1)", "(within - 1), None, None).mean(axis=-1)"),
-    ("analysis/profiles.py", "(within - 1), 0, 1)", "within, 0, 1)"),
-    ("analysis/profiles.py", "np.clip(1 - np.log(", "np.clip(1 - np.log10("),
-    ("analysis/profiles.py", "spent = targets[cost] + before", "spent = targets[cost] + 0 * before"),
+    ("analysis/summaries/profiles.py", "return wide.fillna(np.inf)", "return wide.dropna(axis=1)"),
+    ("analysis/summaries/profiles.py", "np.cumsum(counts) / len(row)", "np.cumsum(counts) / counts.sum()"),
+    ("analysis/summaries/profiles.py", "(within - 1), 0, 1).mean(axis=-1)", "(within - 1), None, None).mean(axis=-1)"),
+    ("analysis/summaries/profiles.py", "(within - 1), 0, 1)", "within, 0, 1)"),
+    ("analysis/summaries/profiles.py", "np.clip(1 - np.log(", "np.clip(1 - np.log10("),
+    ("analysis/summaries/profiles.py", "spent = targets[cost] + before", "spent = targets[cost] + 0 * before"),
 ]  # fmt: skip
 
 COSTS = np.array([[10.0, 4.0, np.inf], [20.0, 2.0, 7.0], [40.0, np.inf, np.inf]])

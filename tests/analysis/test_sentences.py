@@ -4,47 +4,51 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from analysis import sentences
-from analysis.ranking import rankings
-from analysis.summaries import reference_arm, summary
+from analysis.summaries.ranking import rankings
+from analysis.summaries.results import reference_arm, summary
 from analysis.tables import load
+from analysis.words import sentences
 
 TASK = "image/digits"
 
 FAULTS = [
-    ("analysis/sentences.py", 'summary["n_seeds"] > 0]', 'summary["n_seeds"] > 1]'),
-    ("analysis/sentences.py", "to = order.arms[known.order[0]]", "to = order.arms[0]"),
-    ("analysis/sentences.py", "len(known.rivals) > 1", "len(known.rivals) > 2"),
-    ("analysis/sentences.py", "others = len(order.arms) - 1", "others = len(rows) - 1"),
+    ("analysis/words/sentences.py", 'summary["n_seeds"] > 0]', 'summary["n_seeds"] > 1]'),
+    ("analysis/words/sentences.py", "to = order.arms[known.order[0]]", "to = order.arms[0]"),
+    ("analysis/words/sentences.py", "len(known.rivals) > 1", "len(known.rivals) > 2"),
+    ("analysis/words/sentences.py", "others = len(order.arms) - 1", "others = len(rows) - 1"),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         'order.ties.n if order.arms else int(best["n_seeds"])',
         'int(best["n_seeds"])',
     ),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         'finished = runs[runs["status"] == "finished"]',
         "finished = runs",
     ),
-    ("analysis/sentences.py", "if len(ran) < MIN_SEEDS)", "if len(ran) <= MIN_SEEDS)"),
+    ("analysis/words/sentences.py", "if len(ran) < MIN_SEEDS)", "if len(ran) <= MIN_SEEDS)"),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         'return runs["status"] != "skipped"',
         'return runs["status"] == "finished"',
     ),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         "if not np.isfinite(order.ties.critical)",
         "if not np.isfinite(order.ties.smallest_gap)",
     ),
-    ("analysis/sentences.py", '["pretraining_epochs"]) > 0', '["pretraining_epochs"]) > 1'),
+    ("analysis/words/sentences.py", '["pretraining_epochs"]) > 0', '["pretraining_epochs"]) > 1'),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         'tables.runs.loc[_began(tables.runs), "split"]',
         'tables.runs["split"]',
     ),
-    ("analysis/ranking.py", "max(reversed(enough)", "max(enough"),
-    ("analysis/ranking.py", "table.shape[1] >= MIN_SEEDS and", "table.shape[1] > MIN_SEEDS and"),
+    ("analysis/summaries/ranking.py", "max(reversed(enough)", "max(enough"),
+    (
+        "analysis/summaries/ranking.py",
+        "table.shape[1] >= MIN_SEEDS and",
+        "table.shape[1] > MIN_SEEDS and",
+    ),
 ]
 
 

@@ -5,29 +5,29 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.ranking import rankings
-from analysis.stability import kendall, orders, rank_stability
+from analysis.summaries.ranking import rankings
+from analysis.summaries.stability import kendall, orders, rank_stability
 
 FAULTS = [
-    ("analysis/stability.py", "both = (short @ np.swapaxes(short, -1, -2))", "both = np.abs(short @ np.swapaxes(short, -1, -2))"),
+    ("analysis/summaries/stability.py", "both = (short @ np.swapaxes(short, -1, -2))", "both = np.abs(short @ np.swapaxes(short, -1, -2))"),
     # ties: tau-a
-    ("analysis/stability.py", "return both / np.sqrt(told[..., :, None] * told[..., None, :])", "return both / short.shape[-1]"),
-    ("analysis/stability.py", "> RESOLUTION * np.maximum(np.abs(one), np.abs(other))", "> 0"),
-    ("analysis/stability.py", "apart |= np.isinf(one) != np.isinf(other)", "apart |= np.isinf(one) | np.isinf(other)"),
+    ("analysis/summaries/stability.py", "return both / np.sqrt(told[..., :, None] * told[..., None, :])", "return both / short.shape[-1]"),
+    ("analysis/summaries/stability.py", "> RESOLUTION * np.maximum(np.abs(one), np.abs(other))", "> 0"),
+    ("analysis/summaries/stability.py", "apart |= np.isinf(one) != np.isinf(other)", "apart |= np.isinf(one) | np.isinf(other)"),
     # direction
-    ("analysis/stability.py", 'to {level}", -spent', 'to {level}", spent'),
-    ("analysis/stability.py", 'yield "test score", sign * scores', 'yield "test score", scores'),
-    ("analysis/stability.py", "np.maximum.accumulate(sign * table[..., 0], axis=1)", "np.maximum.accumulate(table[..., 0], axis=1)"),
+    ("analysis/summaries/stability.py", 'to {level}", -spent', 'to {level}", spent'),
+    ("analysis/summaries/stability.py", 'yield "test score", sign * scores', 'yield "test score", scores'),
+    ("analysis/summaries/stability.py", "np.maximum.accumulate(sign * table[..., 0], axis=1)", "np.maximum.accumulate(table[..., 0], axis=1)"),
     # pairing of rows with their arm and seed
-    ("analysis/stability.py", '.loc[arms].dropna(axis=1)', '.iloc[::-1].dropna(axis=1)'),
-    ("analysis/stability.py", 'runs = runs.set_index(["arm", "seed"]).loc[replicas]', 'runs = runs.set_index(["arm", "seed"]).iloc[::-1]'),
+    ("analysis/summaries/stability.py", '.loc[arms].dropna(axis=1)', '.iloc[::-1].dropna(axis=1)'),
+    ("analysis/summaries/stability.py", 'runs = runs.set_index(["arm", "seed"]).loc[replicas]', 'runs = runs.set_index(["arm", "seed"]).iloc[::-1]'),
     # the grid
-    ("analysis/stability.py", "after = np.minimum((paid < amount).sum(axis=1), last)", "after = np.full(len(paid), last)"),
-    ("analysis/stability.py", "best[row, before] + share * (best[row, after] - best[row, before])", "best[row, before]"),
+    ("analysis/summaries/stability.py", "after = np.minimum((paid < amount).sum(axis=1), last)", "after = np.full(len(paid), last)"),
+    ("analysis/summaries/stability.py", "best[row, before] + share * (best[row, after] - best[row, before])", "best[row, before]"),
     # missing values: a miss is infinite, and its median
-    ("analysis/stability.py", 'fillna(np.inf).to_numpy', 'fillna(0).to_numpy'),
-    ("analysis/stability.py", '-spent.reshape(scores.shape), _median', '-spent.reshape(scores.shape), _mean'),
-    ("analysis/stability.py", 'spends = ~(runs["spent"] < 0.5)', 'spends = runs["spent"] >= 0'),
+    ("analysis/summaries/stability.py", 'fillna(np.inf).to_numpy', 'fillna(0).to_numpy'),
+    ("analysis/summaries/stability.py", '-spent.reshape(scores.shape), _median', '-spent.reshape(scores.shape), _mean'),
+    ("analysis/summaries/stability.py", 'spends = ~(runs["spent"] < 0.5)', 'spends = runs["spent"] >= 0'),
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import (
+from analysis.statistics.inference import (
     at_least,
     average_ranks,
     cumulants_of_mean,
@@ -19,37 +19,45 @@ from analysis.statistics import (
 )
 
 FAULTS = [
-    ("analysis/statistics.py", "(t**2 + 0.5) / 3", "(t**2 + 0.5) / 6"),
+    ("analysis/statistics/inference.py", "(t**2 + 0.5) / 3", "(t**2 + 0.5) / 6"),
     (
-        "analysis/statistics.py",
+        "analysis/statistics/inference.py",
         "t + np.maximum(-longer, 0), t + np.maximum(longer, 0)",
         "t + longer, t - longer",
     ),
-    ("analysis/statistics.py", "third * n**2", "third * n"),
+    ("analysis/statistics/inference.py", "third * n**2", "third * n"),
     # one-sided
-    ("analysis/statistics.py", "float(2 * above.sum() / 2.0**n)", "float(above.sum() / 2.0**n)"),
+    (
+        "analysis/statistics/inference.py",
+        "float(2 * above.sum() / 2.0**n)",
+        "float(above.sum() / 2.0**n)",
+    ),
     # Bonferroni's correction instead of Holm's
-    ("analysis/statistics.py", "np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
+    (
+        "analysis/statistics/inference.py",
+        "np.arange(len(order), 0, -1)",
+        "np.full(len(order), len(order))",
+    ),
     # rounding counts as variation
     (
-        "analysis/statistics.py",
+        "analysis/statistics/inference.py",
         "deviation if deviation > off.max() else np.nan",
         "deviation if deviation else np.nan",
     ),
     (
-        "analysis/statistics.py",
+        "analysis/statistics/inference.py",
         "deviation if deviation > off.max() else",
         "deviation if deviation > off.sum() else",
     ),
-    ("analysis/statistics.py", "resolution=off.max())", "resolution=off.min())"),
-    ("analysis/statistics.py", "np.sqrt(variance * (n - 1)) >", "np.sqrt(variance) >"),
+    ("analysis/statistics/inference.py", "resolution=off.max())", "resolution=off.min())"),
+    ("analysis/statistics/inference.py", "np.sqrt(variance * (n - 1)) >", "np.sqrt(variance) >"),
     (
-        "analysis/statistics.py",
+        "analysis/statistics/inference.py",
         "np.broadcast_to(resolution, known.shape)[known]",
         "np.max(resolution)",
     ),
     # two sums are off by as much as either
-    ("analysis/statistics.py", "slack=2 * off.sum()", "slack=off.sum()"),
+    ("analysis/statistics/inference.py", "slack=2 * off.sum()", "slack=off.sum()"),
 ]
 
 EXAMPLES = 270

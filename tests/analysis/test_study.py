@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from analysis.figures import FIGURES
+from analysis.figures.plots import FIGURES
 from analysis.study import Study
 from analysis.tables import COSTS, TableError
 
@@ -28,9 +28,13 @@ FAULTS = [
     # what else the folder has is in the way
     ("analysis/study.py", "found = list(asked.unique()) or self.tasks", "found = self.tasks"),
     ("analysis/study.py", "if reference is not None:", "if False:"),
-    ("analysis/figures.py", "with canvas.style(), canvas.by_pyplot():", "with canvas.style():"),
-    ("analysis/canvas.py", "        _new_figure.reset(token)", "        pass"),
-    ("analysis/canvas.py", "    mpl.interactive(shown_at_once)", ""),
+    (
+        "analysis/figures/plots.py",
+        "with canvas.style(), canvas.by_pyplot():",
+        "with canvas.style():",
+    ),
+    ("analysis/figures/canvas.py", "        _new_figure.reset(token)", "        pass"),
+    ("analysis/figures/canvas.py", "    mpl.interactive(shown_at_once)", ""),
 ]
 
 

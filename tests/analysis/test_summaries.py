@@ -2,25 +2,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import summaries
-from analysis.ranking import rankings
-from analysis.statistics import mean_interval
-from analysis.summaries import cost_to_target, failures, reference_arm, spans
+from analysis.statistics.inference import mean_interval
+from analysis.summaries import results as summaries
+from analysis.summaries.ranking import rankings
+from analysis.summaries.results import cost_to_target, failures, reference_arm, spans
 from analysis.tables import TableError, Tables, load
 from beyond.run.display import spans as of_a_run
 
 FAULTS = [
     # who took no step missed the target
-    ("analysis/summaries.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
-    ("analysis/summaries.py", 'if preferred in set(replicas["arm"])', "if False"),
+    ("analysis/summaries/results.py", 'isin(["skipped", "untrained"])', 'isin(["skipped"])'),
+    ("analysis/summaries/results.py", 'if preferred in set(replicas["arm"])', "if False"),
     (
-        "analysis/summaries.py",
+        "analysis/summaries/results.py",
         "ascending = not higher_is_better(tables.score(task))",
         "ascending = False",
     ),
-    ("analysis/summaries.py", "sign * (sign * values).max()", "values.max()"),
+    ("analysis/summaries/results.py", "sign * (sign * values).max()", "values.max()"),
     # a failed replica is no miss
-    ("analysis/summaries.py", "rename(columns=names).fillna(np.inf)", "rename(columns=names)"),
+    (
+        "analysis/summaries/results.py",
+        "rename(columns=names).fillna(np.inf)",
+        "rename(columns=names)",
+    ),
 ]
 
 

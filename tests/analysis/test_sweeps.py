@@ -6,18 +6,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from analysis import canvas
-from analysis.looks import looks
-from analysis.sweep_figure import settings
-from analysis.sweeps import sweeps
+from analysis.figures import canvas
+from analysis.figures.looks import looks
+from analysis.figures.sweeps import settings
+from analysis.summaries.sweeps import sweeps
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/sweeps.py", "if len(arms) >= FEWEST", "if len(arms) > FEWEST"),
-    ("analysis/sweeps.py", 'rows["best_validation_score"].mean()', "rows[RESULT].mean()"),
-    ("analysis/sweeps.py", 'part.partition("=")[0] != name', "True"),
-    ("analysis/sweeps.py", "sorted(arms)", "list(arms)"),
-    ("analysis/sweep_figure.py", "x[one.best], one.mean[one.best]", "x[0], one.mean[0]"),
+    ("analysis/summaries/sweeps.py", "if len(arms) >= FEWEST", "if len(arms) > FEWEST"),
+    ("analysis/summaries/sweeps.py", 'rows["best_validation_score"].mean()', "rows[RESULT].mean()"),
+    ("analysis/summaries/sweeps.py", 'part.partition("=")[0] != name', "True"),
+    ("analysis/summaries/sweeps.py", "sorted(arms)", "list(arms)"),
+    ("analysis/figures/sweeps.py", "x[one.best], one.mean[one.best]", "x[0], one.mean[0]"),
 ]
 TASK = "image/digits"
 

@@ -8,6 +8,7 @@ import pytest
 from analysis.tables import TableError, higher_is_better, limits_of, load
 
 FAULTS = [
+    ("analysis/tables.py", 'runs["default_network"] | one_network', 'runs["default_network"]'),
     ("analysis/tables.py", '        "settings": of_task,\n', ""),
     ("analysis/tables.py", '"budget": amounts.where(runs["budget"].notna()),', ""),
     ("analysis/tables.py", "and part not in shared", ""),
@@ -95,7 +96,7 @@ def test_arms_are_named_by_what_differs(study):
             "backprop [optimizer=adam]",
             "genetic [method.population_size=9]",
         ],
-        "text/languages": ["genetic (cnn) [a=1]", "genetic (cnn) [a=2]"],
+        "text/languages": ["genetic [a=1]", "genetic [a=2]"],
     }
 
 

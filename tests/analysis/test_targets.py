@@ -4,22 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.summaries import cost_to_target
+from analysis.statistics.targets import between, between_checkpoints, first_reaching
+from analysis.summaries.results import cost_to_target
 from analysis.tables import COSTS, LEVELS, load
-from analysis.targets import between, between_checkpoints, first_reaching
 from beyond.run.loop import GRID
 
 FAULTS = [
-    ("analysis/targets.py", "share = (middle - low) / (high - low)", "share = 0 * middle"),
+    ("analysis/statistics/targets.py", "share = (middle - low) / (high - low)", "share = 0 * middle"),
     # the first checkpoint, as it was recorded
-    ("analysis/targets.py", "share = (middle - low) / (high - low)", "share = 1 + 0 * middle"),
-    ("analysis/targets.py", "(curve[after - 1] == curve[after])", "(after > 0)"),
-    ("analysis/targets.py", "np.unique(curve[hits], return_index=True)", "np.unique(curve[hits][::-1], return_index=True)"),
-    ("analysis/targets.py", 'values, spent = up * rows["value"]', 'values, spent = rows["value"]'),
-    ("analysis/targets.py", 'rows = curves[curves["split"] == "validation"]', 'rows = curves[curves["split"] == "train"]'),
-    ("analysis/targets.py", '.sort_values(["row", "checkpoint"])', '.sort_values(["row"])'),
-    ("analysis/targets.py", "np.where(measured, np.inf, runs[name]", "np.where(True, np.inf, runs[name]"),
-    ("analysis/targets.py", "np.divide(late - early, late,", "np.divide(late - early, late + early,"),
+    ("analysis/statistics/targets.py", "share = (middle - low) / (high - low)", "share = 1 + 0 * middle"),
+    ("analysis/statistics/targets.py", "(curve[after - 1] == curve[after])", "(after > 0)"),
+    ("analysis/statistics/targets.py", "np.unique(curve[hits], return_index=True)", "np.unique(curve[hits][::-1], return_index=True)"),
+    ("analysis/statistics/targets.py", 'values, spent = up * rows["value"]', 'values, spent = rows["value"]'),
+    ("analysis/statistics/targets.py", 'rows = curves[curves["split"] == "validation"]', 'rows = curves[curves["split"] == "train"]'),
+    ("analysis/statistics/targets.py", '.sort_values(["row", "checkpoint"])', '.sort_values(["row"])'),
+    ("analysis/statistics/targets.py", "np.where(measured, np.inf, runs[name]", "np.where(True, np.inf, runs[name]"),
+    ("analysis/statistics/targets.py", "np.divide(late - early, late,", "np.divide(late - early, late + early,"),
     ("analysis/tables.py", "if higher_is_better(score) else -1 for score in", "if True else -1 for score in"),
 ]  # fmt: skip
 

@@ -6,37 +6,45 @@ from scipy import stats
 from scipy.stats import chi2
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics import paired, sign_flip_p
-from analysis.ties import family_p, letters, power, smallest_gap, ties
+from analysis.statistics.inference import paired, sign_flip_p
+from analysis.statistics.ties import family_p, letters, power, smallest_gap, ties
 
 FAULTS = [
-    ("analysis/ties.py", "error = _error(differences[between])", "error = _error(differences)"),
-    ("analysis/ties.py", "or order[1:2]", "or order[1:]"),
+    (
+        "analysis/statistics/ties.py",
+        "error = _error(differences[between])",
+        "error = _error(differences)",
+    ),
+    ("analysis/statistics/ties.py", "or order[1:2]", "or order[1:]"),
     # equal sums are told apart by rounding
-    ("analysis/ties.py", "tolerance = np.maximum(slack * scale, 1e-12)", "tolerance = 0 * scale"),
+    (
+        "analysis/statistics/ties.py",
+        "tolerance = np.maximum(slack * scale, 1e-12)",
+        "tolerance = 0 * scale",
+    ),
     # not corrected for the other pairs
     (
-        "analysis/ties.py",
+        "analysis/statistics/ties.py",
         "(largest >= observed[order]).mean(axis=0)",
         "(cosines[:, order] >= observed[order]).mean(axis=0)",
     ),
     # a gap from differences that do not vary
     (
-        "analysis/ties.py",
+        "analysis/statistics/ties.py",
         "if error > off.max(initial=0) else np.inf",
         "if np.isfinite(critical) else np.inf",
     ),
-    ("analysis/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
-    ("analysis/ties.py", "differences[np.abs(differences) <= off] = 0", "pass"),
-    ("analysis/ties.py", "[-allowed - 1], 1.0)", "[-allowed], 1.0)"),
+    ("analysis/statistics/ties.py", "last=k - better.sum(axis=1)", "last=k - better.sum(axis=0)"),
+    ("analysis/statistics/ties.py", "differences[np.abs(differences) <= off] = 0", "pass"),
+    ("analysis/statistics/ties.py", "[-allowed - 1], 1.0)", "[-allowed], 1.0)"),
     (
-        "analysis/ties.py",
+        "analysis/statistics/ties.py",
         "p[order] = np.maximum.accumulate((largest >= observed[order]).mean(axis=0))",
         "p[order] = (largest >= observed[order]).mean(axis=0)",
     ),
     # as if the standard error were known
     (
-        "analysis/ties.py",
+        "analysis/statistics/ties.py",
         "ndtr(gap - critical * deviation) + ndtr(-gap - critical * deviation)",
         "ndtr(gap - critical) + ndtr(-gap - critical)",
     ),
@@ -141,7 +149,7 @@ def test_rank_intervals_by_hand(rng):
 
 def test_what_follows_is_known(rng):
     """Better than an arm that is better than a third: better than the third, whatever its test."""
-    from analysis.ties import _implied
+    from analysis.statistics.ties import _implied
 
     better = np.zeros((4, 4), bool)
     better[0, 1] = better[1, 2] = better[2, 3] = True
@@ -199,7 +207,7 @@ def test_the_smallest_gap_has_its_power():
 def test_drawn_patterns_are_near_all_of_them(rng, monkeypatch):
     scores = rng.standard_normal((3, 12)) + np.array([0.8, 0.4, 0])[:, None]
     exact = ties(scores, rng)
-    monkeypatch.setattr("analysis.ties.EXACT", 3)
+    monkeypatch.setattr("analysis.statistics.ties.EXACT", 3)
     drawn = ties(scores, rng)
     np.testing.assert_allclose(drawn.p, exact.p, atol=0.015)
     assert drawn.critical == pytest.approx(exact.critical, rel=0.05)

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.tables import load
-from analysis.trajectories import (
+from analysis.summaries.trajectories import (
     MAX_POINTS,
     WINDOW,
     alignment,
@@ -16,16 +15,17 @@ from analysis.trajectories import (
     gradient_bands,
     score_bands,
 )
+from analysis.tables import load
 
 FAULTS = [
-    ("analysis/trajectories.py", "shares.mean / (shares.n * d)", "shares.mean / d"),
-    ("analysis/trajectories.py", "assign(value=1 / smooth[", "assign(value=0 * smooth["),
+    ("analysis/summaries/trajectories.py", "shares.mean / (shares.n * d)", "shares.mean / d"),
+    ("analysis/summaries/trajectories.py", "assign(value=1 / smooth[", "assign(value=0 * smooth["),
     (
-        "analysis/trajectories.py",
+        "analysis/summaries/trajectories.py",
         "np.minimum(place + reach + 1, ends[replica])",
         "np.minimum(place + reach + 1, len(rows))",
     ),
-    ("analysis/trajectories.py", 'total["size"] / d)', 'total["size"])'),
+    ("analysis/summaries/trajectories.py", 'total["size"] / d)', 'total["size"])'),
 ]
 
 

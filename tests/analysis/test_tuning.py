@@ -7,37 +7,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import paper, release, tuning
-from analysis.statistics import stream
+from analysis import release
+from analysis.statistics.inference import stream
 from analysis.study import Study
+from analysis.summaries import quantities, tuning
 from analysis.tables import COSTS, RESULT, TableError
 
 FAULTS = [
-    ("analysis/paper.py", 'if paper.get("as_tuned") else tables', "if False else tables"),
-    ("analysis/tuning.py", "comb(i - 1, k - 1) / comb(n, k)", "comb(i - 1, k) / comb(n, k)"),
-    ("analysis/tuning.py", "for i in range(1, n + 1)", "for i in range(n, 0, -1)"),
-    ("analysis/tuning.py", "shared = np.bincount(group, chance) / np.bincount(group)", "shared = np.bincount(group, chance)"),
-    ("analysis/tuning.py", "np.cumsum(weights(len(ascending), k)) >= quantile", "np.cumsum(weights(len(ascending), k)) > 1 - quantile"),
-    ("analysis/tuning.py", '"validation": sign * runs["best_validation_score"]', '"validation": sign * runs["best_test_score"]'),
-    ("analysis/tuning.py", 'runs["seed"].isin(told["seeds"])', 'runs["seed"] >= 0'),
-    ("analysis/tuning.py", 'table["validation"].fillna(worst)', 'table["validation"].fillna(0.99)'),
-    ("analysis/tuning.py", "paired(sign * tuned, sign * default,", "paired(sign * default, sign * tuned,"),
-    ("analysis/tuning.py", "(1 - squares[0]) * (n - 1) / (n - 1 - terms)", "(1 - squares[0])"),
-    ("analysis/tuning.py", 'table.loc[table["trial"] == 0, "value"]', 'table["value"]'),
-    ("analysis/training_figures.py", "            axes.vlines(at, band.low, band.high,", "            axes.vlines(at[:1], band.low[:1], band.high[:1],"),
-    ("analysis/tuning.py", "n < max(FEWEST, terms + 3)", "n < FEWEST"),
-    ("analysis/tuning.py", "max(0.0, float(share))", "float(share)"),
-    ("analysis/tuning.py", "isinstance(value, str | bool | None) for", "isinstance(value, str) for"),
-    ("analysis/tuning.py", 'table.groupby("task")["validation"]', 'table.groupby("arm")["validation"]'),
-    ("analysis/tuning.py", 'higher_is_better(str(runs["headline_metric"].iloc[0])) else -1', "True else -1"),
-    ("analysis/tuning.py", "{cost: float(runs[cost].sum()) for", "{cost: float(runs[cost].mean()) for"),
-    ("analysis/tuning.py", 'if len(runs) < len(told["seeds"]):', "if not len(runs):"),
-    ("analysis/tuning.py", '            "samplers": tuned.groupby("arm")["sampler"].agg(_listed),\n', ""),
-    ("analysis/tuning.py", '            "tuning seeds": tuned.groupby("arm")["seeds"].agg(_listed),\n', ""),
-    ("analysis/tuning.py", "if len(told.unique()) > 1:", "if False:"),
-    ("analysis/tuning.py", "if len(machines) > 1:", "if False:"),
-    ("analysis/tuning.py", 'runs[~runs["of"].isin(replaced)]', 'runs[runs["of"] != ""]'),
-    ("analysis/tuning.py", 'if default != tuned}', 'if default}'),
+    ("analysis/summaries/quantities.py", 'if paper.get("as_tuned") else tables', "if False else tables"),
+    ("analysis/summaries/tuning.py", "comb(i - 1, k - 1) / comb(n, k)", "comb(i - 1, k) / comb(n, k)"),
+    ("analysis/summaries/tuning.py", "for i in range(1, n + 1)", "for i in range(n, 0, -1)"),
+    ("analysis/summaries/tuning.py", "shared = np.bincount(group, chance) / np.bincount(group)", "shared = np.bincount(group, chance)"),
+    ("analysis/summaries/tuning.py", "np.cumsum(weights(len(ascending), k)) >= quantile", "np.cumsum(weights(len(ascending), k)) > 1 - quantile"),
+    ("analysis/summaries/tuning.py", '"validation": sign * runs["best_validation_score"]', '"validation": sign * runs["best_test_score"]'),
+    ("analysis/summaries/tuning.py", 'runs["seed"].isin(told["seeds"])', 'runs["seed"] >= 0'),
+    ("analysis/summaries/tuning.py", 'table["validation"].fillna(worst)', 'table["validation"].fillna(0.99)'),
+    ("analysis/summaries/tuning.py", "paired(sign * tuned, sign * default,", "paired(sign * default, sign * tuned,"),
+    ("analysis/summaries/tuning.py", "(1 - squares[0]) * (n - 1) / (n - 1 - terms)", "(1 - squares[0])"),
+    ("analysis/summaries/tuning.py", 'table.loc[table["trial"] == 0, "value"]', 'table["value"]'),
+    ("analysis/figures/training.py", "            axes.vlines(at, band.low, band.high,", "            axes.vlines(at[:1], band.low[:1], band.high[:1],"),
+    ("analysis/summaries/tuning.py", "n < max(FEWEST, terms + 3)", "n < FEWEST"),
+    ("analysis/summaries/tuning.py", "max(0.0, float(share))", "float(share)"),
+    ("analysis/summaries/tuning.py", "isinstance(value, str | bool | None) for", "isinstance(value, str) for"),
+    ("analysis/summaries/tuning.py", 'table.groupby("task")["validation"]', 'table.groupby("arm")["validation"]'),
+    ("analysis/summaries/tuning.py", 'higher_is_better(str(runs["headline_metric"].iloc[0])) else -1', "True else -1"),
+    ("analysis/summaries/tuning.py", "{cost: float(runs[cost].sum()) for", "{cost: float(runs[cost].mean()) for"),
+    ("analysis/summaries/tuning.py", 'if len(runs) < len(told["seeds"]):', "if not len(runs):"),
+    ("analysis/summaries/tuning.py", '            "samplers": tuned.groupby("arm")["sampler"].agg(_listed),\n', ""),
+    ("analysis/summaries/tuning.py", '            "tuning seeds": tuned.groupby("arm")["seeds"].agg(_listed),\n', ""),
+    ("analysis/summaries/tuning.py", "if len(told.unique()) > 1:", "if False:"),
+    ("analysis/summaries/tuning.py", "if len(machines) > 1:", "if False:"),
+    ("analysis/summaries/tuning.py", 'runs[~runs["of"].isin(replaced)]', 'runs[runs["of"] != ""]'),
+    ("analysis/summaries/tuning.py", 'if default != tuned}', 'if default}'),
     ("analysis/study.py", "gains(self.folder, self._all)", "gains(self.folder, self.tables)"),
     ("analysis/tables.py", 'if row["tuned"] != row["default"]', "if True"),
 ]  # fmt: skip
@@ -274,7 +275,9 @@ def test_a_page_of_claims_measures_what_was_tuned_if_it_says_so(tuned):
     for as_tuned, expected in ((False, 0.42), (True, 0.52)):
         settings = {**page, "measure": {"score": entry}, "as_tuned": as_tuned}
         (folder / "paper.json").write_text(json.dumps(settings))
-        assert paper.measure(*paper.read(folder))["score"].mean() == pytest.approx(expected)
+        assert quantities.measure(*quantities.read(folder))["score"].mean() == pytest.approx(
+            expected
+        )
 
 
 def test_as_tuned_an_arm_whose_defaults_were_best_keeps_them(tuned):

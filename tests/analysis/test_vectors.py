@@ -7,29 +7,25 @@ import pytest
 from matplotlib.colors import to_rgb
 from scipy.spatial.distance import pdist
 
-from analysis import canvas, colours, vectors
-from analysis import gradient_figures as gradients
-from analysis import learning_figures as learning
-from analysis import result_figures as results
-from analysis import training_figures as training
-from analysis.looks import _COLOURS as DISTINCT
-from analysis.looks import CONTROL, INK, SHADES, looks
-from analysis.ranking import rankings
-from analysis.summaries import cost_to_target, summary
+from analysis.figures import canvas, colours, gradients, learning, results, training, vectors
+from analysis.figures.looks import _COLOURS as DISTINCT
+from analysis.figures.looks import CONTROL, INK, SHADES, looks
+from analysis.summaries.ranking import rankings
+from analysis.summaries.results import cost_to_target, summary
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/vectors.py", "moved, mark = (points - here).ravel()", "moved, mark = points.ravel()"),
-    ("analysis/vectors.py", "here, last = start, \"z\"", "last = \"z\""),
-    ("analysis/vectors.py", "(there.y0 - here.y0) * height", "(here.y0 - there.y0) * height"),
-    ("analysis/vectors.py", "here.x0 - there.x0) * width", "there.x0 - here.x0) * width"),
-    ("analysis/vectors.py", "return found[min(found)]", "return found[max(found)]"),
-    ("analysis/vectors.py", "height - to * box.y1], [x1, height - to * box.y0]", "to * box.y0], [x1, to * box.y1]"),
-    ("analysis/colours.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
-    ("analysis/vectors.py", 'f"c{self._clips}"', '"c1"'),
-    ("analysis/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
-    ("analysis/vectors.py", ", dpi=72)", ")"),
-    ("analysis/looks.py", "replace(look, arm=row[\"arm\"])", "look"),
+    ("analysis/figures/vectors.py", "moved, mark = (points - here).ravel()", "moved, mark = points.ravel()"),
+    ("analysis/figures/vectors.py", "here, last = start, \"z\"", "last = \"z\""),
+    ("analysis/figures/vectors.py", "(there.y0 - here.y0) * height", "(here.y0 - there.y0) * height"),
+    ("analysis/figures/vectors.py", "here.x0 - there.x0) * width", "there.x0 - here.x0) * width"),
+    ("analysis/figures/vectors.py", "return found[min(found)]", "return found[max(found)]"),
+    ("analysis/figures/vectors.py", "height - to * box.y1], [x1, height - to * box.y0]", "to * box.y0], [x1, to * box.y1]"),
+    ("analysis/figures/colours.py", "_TURNED[0] - _TURNED[1] * lab[0]", "lab[0]"),
+    ("analysis/figures/vectors.py", 'f"c{self._clips}"', '"c1"'),
+    ("analysis/figures/vectors.py", "x, anchor = box.x1,", "x, anchor = box.x0,"),
+    ("analysis/figures/vectors.py", ", dpi=72)", ")"),
+    ("analysis/figures/looks.py", "replace(look, arm=row[\"arm\"])", "look"),
 ]  # fmt: skip
 
 TASK = "regression/friedman"

@@ -69,7 +69,7 @@ FAULTS = [
     ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
     (
-        "analysis/sentences.py",
+        "analysis/words/sentences.py",
         '(("processor", "cores"), "kinds of machine")',
         '(("threads", "cores"), "kinds of machine")',
     ),
