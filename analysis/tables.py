@@ -113,6 +113,8 @@ class Tables:
         By run_id: files, or "its data", that had changed since when `beyond` last looked.
     notes : tuple of str
         What else weakens the comparison; a line each.
+    landscape : DataFrame
+        One row per place on a line or a plane of weights, as recorded; empty where none was.
     """
 
     study: str
@@ -128,6 +130,7 @@ class Tables:
     repeated: tuple[str, ...] = ()
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    landscape: Frame = field(default_factory=lambda: pd.DataFrame(columns=["run_id"]))
 
     @property
     def tasks(self) -> list[str]:
@@ -221,6 +224,7 @@ def load(folder: str | Path) -> Tables:
         unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
         repeated=repeated,
         stale=noted(folder / "stale.json", dict),
+        landscape=_read([folder], "landscape", ("run_id", "other_run_id", "seed")),
     ).labelled(runs)
 
 

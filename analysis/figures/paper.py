@@ -20,7 +20,7 @@ from analysis.figures.canvas import panels, save, style
 from analysis.figures.looks import INK, distinct
 from analysis.statistics.inference import INTERVAL, mean_interval
 from analysis.summaries.claims import NotRunError, evaluate
-from analysis.summaries.quantities import map_of
+from analysis.summaries.quantities import map_of, points_of
 
 
 def draw(
@@ -95,7 +95,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     if any("reference" in one for one in series):
         name = spec.get("reference", "published")
         entries.append((Line2D([], [], color=INK, ls="", marker="x", ms=7, mew=1.6), name))
-    along = list(dict.fromkeys(place for one in series for place in one["points"]))
+    along = list(dict.fromkeys(place for one in series for place in points_of(spec, one)))
     named = any(isinstance(_number(name), str) for name in along)
     places = {name: float(index if named else _number(name)) for index, name in enumerate(along)}
     note = f"Marks: mean over seeds and {INTERVAL}.{' Dots: seeds.' if named else ''}"
@@ -109,7 +109,7 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
         under = 1.6 * (1 - (index + 1) / len(series))
         shown = {
             place: quantities[key]
-            for place, key in one["points"].items()
+            for place, key in points_of(spec, one).items()
             if len(quantities.get(key, ()))
         }
         if shown:

@@ -110,8 +110,22 @@ def drawn(figure: Mapping[str, Any]) -> list[str]:
     """Quantities that a figure names."""
     told_of = [series["values"] for series in figure.get("series", ()) if "values" in series]
     told_of += chain.from_iterable(row.values() for row in map_of(figure).values())
-    points = (series.get("points", {}).values() for series in figure.get("series", ()))
+    series = figure.get("series", ())
+    points = (points_of(figure, one).values() for one in series if "points" in one)
     return [*chain.from_iterable(points), *chain.from_iterable(map(names, told_of))]
+
+
+def points_of(figure: Mapping[str, Any], series: Mapping[str, Any]) -> dict[Any, str]:
+    """Quantities of a series by place: `points`, or a pattern with those of `along` as `{along}`.
+
+    Places are named as rows of a map are.
+    """
+    points = series["points"]
+    if not isinstance(points, str):
+        return dict(points)
+    return {
+        place: str(_filled(points, {"along": value})) for place, value in _labelled(figure["along"])
+    }
 
 
 def map_of(figure: Mapping[str, Any]) -> dict[Any, dict[Any, str]]:
@@ -139,7 +153,11 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     column, reduced = spec.pop("column", "value"), spec.pop("reduce", None)
     rows = table[table["run_id"].isin(cells)]
     for name, wanted in spec.items():
-        rows = rows[_wanted(rows[name], wanted)]
+        if isinstance(wanted, Mapping):  # another run, by its settings as ours
+            others = [cell for cell, made in tables.manifests.items() if matches(made, wanted)]
+            rows = rows[rows[name].isin(others)]
+        else:
+            rows = rows[_wanted(rows[name], wanted)]
     if rows.empty:
         return pd.Series(dtype=float)
     if isinstance(reduced, Mapping):

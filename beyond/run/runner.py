@@ -84,7 +84,7 @@ def run_cell(cell: Cell, keep_skipped: bool, shown: bool, quiet: bool = False) -
 
 
 @contextmanager
-def _arithmetic(threads: int, hardware: Hardware) -> Iterator[None]:
+def arithmetic(threads: int, hardware: Hardware) -> Iterator[None]:
     """Compute with so many threads, without denormal numbers; then as before."""
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)  # memorised data drives gradients denormal, which is slow
@@ -151,7 +151,7 @@ def train_stack(
     first, several = cells[0], len(cells) > 1
     with ExitStack() as stack:
         noted = stack.enter_context(noting())
-        stack.enter_context(_arithmetic(first.run.threads, first.arm.hardware))
+        stack.enter_context(arithmetic(first.run.threads, first.arm.hardware))
         folders = [stack.enter_context(_held(cell, console, patience)) for cell in cells]
         state = folders[0]
         if several:

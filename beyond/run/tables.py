@@ -415,6 +415,61 @@ def _predictions() -> tuple[Column, ...]:
     return tuple(Column(*column, "predictions") for column in written)
 
 
+def _landscape() -> tuple[Column, ...]:
+    written = (
+        (
+            "run_id",
+            "text",
+            "name",
+            "the run whose solution, the selected weights, is at x = 1 of `start`, at x = 0 of "
+            "`pair`, and in the middle of `plane`",
+        ),
+        ("seed", "int64", "", "of its replica"),
+        (
+            "path",
+            "text",
+            "name",
+            "`start`: from the initial weights to a solution; `pair`: to another, of another arm "
+            "at this seed, or of this arm at its next seed (after the last the first); `plane`: "
+            "two random directions, drawn from the seed, in which each unit's incoming weights are "
+            "as long as the solution's, and biases and gains stay",
+        ),
+        (
+            "matched",
+            "bool",
+            "",
+            "whether hidden units of one solution of a pair are in the order that agrees best with "
+            "the other's; where there are dense layers alone",
+        ),
+        ("other_run_id", "text", "name", "of a pair, the run at x = 1; else empty"),
+        ("other_seed", "int64", "", "of a pair, the replica at x = 1; else -1"),
+        ("x", "float64", "", "the place on the line, from 0 to 1; on a plane along its first side"),
+        ("y", "float64", "", "along the second side of a plane; 0 on a line"),
+        (
+            "loss",
+            "float64",
+            "the loss's",
+            "of the network there, on the same training examples of the seed for all: as many as "
+            "`landscape.n_examples`; no dropout",
+        ),
+        (
+            "excess",
+            "float64",
+            "the loss's",
+            "loss less the straight line between the two ends; the largest is the barrier",
+        ),
+        ("rise", "float64", "the loss's", "loss less the smallest on the line up to there"),
+        ("distance", "float64", "", "norm of the difference from the weights at x = 0, y = 0"),
+        (
+            "sharpness",
+            "float64",
+            "",
+            "largest eigenvalue of the Hessian of the loss; at both ends of `start` alone",
+        ),
+    )
+    return tuple(Column(*column, "survey") for column in written)
+
+
 TABLES: Mapping[str, Table] = {
     "curves": Table("a replica, checkpoint, split and metric", _curves()),
     "layers": Table("a replica, checkpoint and block, and one for the whole network", _layers()),
@@ -423,11 +478,13 @@ TABLES: Mapping[str, Table] = {
         "a replica, test example and output, at the best checkpoint", _predictions()
     ),
 }
+LANDSCAPE = Table("a place on a line or a plane of weights", _landscape())
 HEAD = """# Tables
 
 A run's folder has four tables, in parquet, and `manifest.json`, which says how they came to be;
-with `keep_weights=true` also `weights.pt`, which `beyond.run.trained` reads. A table without rows
-may be without columns. What cannot be known is missing (NaN or null): `update_norm` before the
+with `keep_weights=true` also `weights.pt`, which `beyond.run.trained` reads. A study's folder has
+a fifth table, `landscape`, where that is [asked for](command-line.md#landscapes). A table without
+rows may be without columns. What cannot be known is missing (NaN or null): `update_norm` before the
 first step, the signals of a network without access to its layers.
 
 One rule of names: a column that is named for a quantity holds its values; the name of a metric
@@ -440,7 +497,7 @@ column names the module of `beyond/run` that writes it. This page is made from
 def markdown() -> str:
     """Return the page `docs/tables.md`: for each table a row a column."""
     lines = [HEAD]
-    for name, table in TABLES.items():
+    for name, table in {**TABLES, "landscape": LANDSCAPE}.items():
         lines += [
             f"## {name}",
             "",

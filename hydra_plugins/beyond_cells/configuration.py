@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:
     from beyond.run.cell import Cell
 
-# settings of a published result, and of a tuning: they choose cells and are no part of one
-APART = ("paper", "scale", "tune")
+# settings of a page, a tuning and a landscape: they choose, or follow, cells and are no part of one
+APART = ("paper", "scale", "tune", "landscape")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from beyond.run.cell import Cell
     from beyond.run.outlook import Outlook
     from beyond.run.schedule import Schedule
+    from beyond.run.survey import Survey
     from beyond.run.tuning import Tuned
     from beyond.run.worker import Worker
 
@@ -103,8 +104,11 @@ class CellSweeper(BasicSweeper):
             publish = find("hydra.sweeper.publish", self.publish)
             _processes(self.config.hydra.launcher)  # refused before any work
             paper = self._paper()
+            survey = self._survey()
             every = self._combinations(arguments)
-            first = list(self._read(every)) if tuned else self._read(every)
+            first = list(self._read(every)) if tuned or survey else self._read(every)
+            if survey:
+                survey.require((one.cell.arm, one.cell.run.keep_weights) for one in first)
         asked, n_cells = iter(first), len(every)
         if tuned:
             both = self._tuned(list(asked))
@@ -116,6 +120,9 @@ class CellSweeper(BasicSweeper):
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
+        if survey:
+            with ticking(console, lambda: f"{folder}: measuring the loss between solutions"):
+                survey.record(folder)
         writing = ticking(console, lambda: f"{folder}: writing the report", False)
         with writing, holding(folder, REPORT), memo.printed() as shown:
             report = memo.tables_of(memo.contents(folder))
@@ -142,15 +149,26 @@ class CellSweeper(BasicSweeper):
         self._require_sound(paper)
         return paper
 
+    def _survey(self) -> Survey | None:
+        """Return what is recorded of the loss around solutions, if that is asked for."""
+        assert self.config is not None
+        if "landscape" not in self.config:
+            return None
+        from beyond.run.survey import Survey
+
+        settings: Any = OmegaConf.to_container(self.config.landscape, resolve=True)
+        return Survey(**settings)
+
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
-        from beyond.run.tables import IDENTITY, TABLES
+        from beyond.run.tables import IDENTITY, LANDSCAPE, TABLES
 
         home, _ = require_declared("hydra.sweeper.check", self.check)
         published = require_declared("hydra.sweeper.publish", self.publish)[0] == home
         require("hydra.sweeper.publish", f"{home}.publish for a paper", self.publish, published)
         columns = {
-            name: [column.name for column in table.columns] for name, table in TABLES.items()
+            name: [column.name for column in table.columns]
+            for name, table in {**TABLES, "landscape": LANDSCAPE}.items()
         }
         labels: dict[str, Collection[str]] = {column.name: () for column in IDENTITY}
         require_sound = find("hydra.sweeper.check", self.check)
@@ -319,6 +337,8 @@ class PlanSweeper(CellSweeper):
         n_processes = self.n_workers or _processes(self.config.hydra.launcher)
         outlook = Outlook(self.folder, Speeds(recorded(self.folder)), n_processes)
         asked = list(self._read(every))
+        if survey := self._survey():
+            survey.require((one.cell.arm, one.cell.run.keep_weights) for one in asked)
         if "tune" in self.config:
             asked += self._trials(asked, outlook)
         made = ((one.cell, one.method) for one in asked)

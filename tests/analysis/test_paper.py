@@ -22,6 +22,8 @@ FAULTS = [
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
     ("analysis/summaries/quantities.py", "if len(found) != 1:", "if len(found) > 1:"),
     ("analysis/summaries/quantities.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
+    ("analysis/summaries/quantities.py", "rows[rows[name].isin(others)]", "rows[~rows[name].isin(others)]"),
+    ("analysis/summaries/quantities.py", 'str(_filled(points, {"along": value}))', 'str(_filled(points, {"along": place}))'),
 ]  # fmt: skip
 
 PAPER = yaml.safe_load(
@@ -98,6 +100,53 @@ def test_quantities_are_columns_by_seed(runs):
     assert measured["backprop_test"].mean() == pytest.approx(90, abs=3)
     assert measured["pepita_test"].empty
     assert (measured["lowest"] < measured["last"]).all()
+
+
+def test_a_quantity_may_be_of_pairs_of_runs_each_by_its_settings(runs):
+    ids = sorted(path.parent.name for path in runs.glob("*/manifest.json"))
+    rows = [
+        {
+            "run_id": ids[a],
+            "seed": seed,
+            "other_run_id": ids[b],
+            "x": x,
+            "loss": 100 * a + 10 * b + x,
+        }
+        for a, b in ((0, 1), (1, 0), (0, 0))
+        for seed in (0, 1)
+        for x in (0.0, 0.5, 1.0)
+    ]
+    pd.DataFrame(rows).to_parquet(runs / "landscape.parquet")
+    pattern = {
+        "{one}_{other}_{place}": {
+            "for": {
+                "one": {"b": {"method": "backprop"}, "g": {"method": "genetic"}},
+                "other": {"b": {"method": "backprop"}, "g": {"method": "genetic"}},
+                "place": {"start": 0.0, "end": 1.0},
+            },
+            "where": "{one}",
+            "take": {
+                "table": "landscape",
+                "column": "loss",
+                "other_run_id": "{other}",
+                "x": "{place}",
+            },
+        }
+    }
+    found = quantities.measure({"measure": pattern}, load(runs))
+    means = {name: values.mean() for name, values in found.items() if len(values) == 2}
+    assert means == {
+        "b_g_start": 10, "b_g_end": 11, "g_b_start": 100, "g_b_end": 101, "b_b_start": 0, "b_b_end": 1,
+    }  # fmt: skip
+    assert found["g_g_start"].empty
+
+
+def test_points_may_be_a_pattern_over_places():
+    figure = {"title": "t", "along": {0.5: 50, 1.0: 100}}
+    series = {"name": "s", "points": "loss_{along}"}
+    assert quantities.points_of(figure, series) == {0.5: "loss_50", 1.0: "loss_100"}
+    assert quantities.points_of({**figure, "along": [1, 2]}, series) == {1: "loss_1", 2: "loss_2"}
+    assert quantities.drawn({**figure, "series": [series]}) == ["loss_50", "loss_100"]
 
 
 def test_a_page_says_which_of_its_cells_are_stale(runs):
