@@ -15,7 +15,7 @@ from analysis.statistics.inference import INTERVAL
 from analysis.tables import COSTS
 from analysis.words import columns as shown
 from analysis.words import example_columns as examples
-from analysis.words import sentences
+from analysis.words import overall_columns, sentences
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -49,12 +49,13 @@ def write(study: Study, out: str | Path | None = None) -> Path:
     ]
     out = study.folder / ("-".join(shown_as) or "report") if out is None else Path(out)
     tables, found = study.tables, study.examples()
+    overall, references = study.overall(), map(study.reference_on, tables.tasks)
     frames = {
         "summary": study.summary(),
         "paired_differences": study.differences(),
         "cost_to_target": study.cost_to_target(),
         "failures": study.failures(),
-        **study.overall(),
+        **overall,
         **study.tuning(),
     }
     raw = shown.drawn(tables)
@@ -78,6 +79,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         arms=tables.arms,
         figures=_figures(drawn, ""),
         opening=study.opening(),
+        overall=overall_columns.section(overall, tables.tasks, next(filter(None, references), "")),
         compared=sentences.compared(tables),
         covered=sentences.covered(tables),
         warnings=study.caveats(),

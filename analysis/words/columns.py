@@ -289,6 +289,11 @@ def provenance(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, st
         for key, value in _flat(manifest):
             values.setdefault(key, []).append(value)
     lines = [("cells", str(len(manifests)))]
+    took = [
+        manifest["wall_seconds"] for manifest in manifests.values() if "wall_seconds" in manifest
+    ]
+    if took:
+        lines.append(("hours of all cells", number(sum(took) / 3600)))
     for key, every in sorted(values.items()):
         distinct = sorted(set(every))
         shown = f"{len(distinct)} values: " if len(distinct) > 1 else ""

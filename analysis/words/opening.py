@@ -13,7 +13,7 @@ from analysis.summaries.frontier import levels, points
 from analysis.summaries.ranking import Ranking
 from analysis.tables import Frame, Tables, higher_is_better, several
 from analysis.words.columns import interval, number, score_text
-from analysis.words.sentences import counted, listed, of_split, on_examples
+from analysis.words.sentences import counted, listed, of_split, on_examples, tested_on
 
 _SPOKEN = {"r2": "R²"}  # other scores by their names, without what tells their direction
 _AMOUNTS = ((1e15, "quadrillion"), (1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
@@ -212,7 +212,7 @@ def _of_several(tables: Tables, found: Sequence[_Found], n_arms: int) -> list[st
     learnt = [one for one in found if one.is_told and not one.is_chance]
     chance = [one.task for one in found if one.is_chance]
     return [
-        _tally(learnt, len(tables.tasks), n_arms),
+        _tally(learnt, len(tables.tasks), n_arms, any(one.is_told for one in found)),
         _leaders(tables, found),
         f"No arm is shown to do better than chance on {listed(chance)}." if chance else "",
         _never(found),
@@ -220,10 +220,12 @@ def _of_several(tables: Tables, found: Sequence[_Found], n_arms: int) -> list[st
     ]
 
 
-def _tally(learnt: Sequence[_Found], n_tasks: int, n_arms: int) -> str:
-    """Who is first, or not told apart from the first, on how many tasks."""
+def _tally(learnt: Sequence[_Found], n_tasks: int, n_arms: int, is_able: bool) -> str:
+    """Who is first, or not told apart from the first, on how many tasks, if any can be."""
     if not learnt:
-        return f"On none of the {counted(n_tasks)} tasks are arms told apart."
+        return f"On none of the {counted(n_tasks)} tasks are arms told apart" + (
+            "." if is_able else ": for that, these are too few repetitions."
+        )
     counts = Counter(arm for one in learnt for arm in (one.leader, *one.rivals))
     most = max(counts.values())
     top = sorted(arm for arm, count in counts.items() if count == most)
@@ -276,7 +278,11 @@ def _repeated(tables: Tables) -> str:
     sizes = ran["n_test"].dropna()
     if len(sizes):
         low, high = sizes.min(), sizes.max()
-        text += f", tested on {low:,.0f}" + (f" to {high:,.0f}" if high > low else "") + " examples"
+        text += (
+            f", tested on {low:,.0f}"
+            + (f" to {high:,.0f} " if high > low else " ")
+            + tested_on(ran)
+        )
     unranked = ran.groupby(["task", "arm"])["status"].agg(
         lambda status: (status != "finished").any()
     )

@@ -17,6 +17,7 @@ from analysis.tables import Frame, Tables, by_run, higher_is_better, several
 from analysis.words.columns import NONE, count, interval, number, score_text, share
 
 _UNITS = {"processor": "", "cores": " cores", "threads": " threads"}
+RETURN = "return_score"  # what an environment is scored by
 UNSPENT = 0.05  # share of a budget that may be left without a word
 _NUMERALS = (
     *("zero", "one", "two", "three", "four", "five", "six"),
@@ -43,7 +44,8 @@ def headline(tables: Tables, summary: Frame, order: Ranking, reference: str | No
     old = set(chain.from_iterable(_stale(tables, task).values()))
     if old and old != set(runs["arm"]):
         sentences.append("Some arms were made by older code or data than others (see Caveats).")
-    if reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
+    is_told = np.isfinite(order.ties.critical)
+    if is_told and reference in order.arms and order.ties.last[order.arms.index(reference)] > 1:
         place, better = order.arms.index(reference), order.ties.better
         above, below = int(better[:, place].sum()), int(better[place].sum())
         tied = len(order.arms) - 1 - above - below
@@ -72,7 +74,7 @@ def _first(rows: Frame, order: Ranking) -> str:
     if len(order.arms) < 2:
         return f"{highest}; {'nothing else' if order.arms else 'nothing'} is ranked."
     if not np.isfinite(order.ties.critical):
-        return f"{highest}; so few repetitions tell no two arms apart, whatever their scores."
+        return f"{highest}; so few repetitions tell no two arms apart."
     if len(front) > 1:
         names = listed([prepared(row) for row in front.to_dict("records")])
         return (
@@ -111,7 +113,7 @@ def of_split(runs: Frame) -> str:
     kinds = sorted(set(runs["split"]) - {""})
     match kinds:
         case ["own"]:
-            return ", each with its own split"
+            return f", each with its own {'episodes' if _played(runs).all() else 'split'}"
         case ["source test"]:
             return ", all on the test split that the source fixes"
         case ["source pools"]:
@@ -126,7 +128,17 @@ def of_split(runs: Frame) -> str:
 def on_examples(runs: Frame) -> str:
     """Say how many examples the repetitions are tested on; nothing where it is not known."""
     counts = runs["n_test"].dropna()
-    return f" ({_span(counts)} test examples)" if len(counts) else ""
+    return f" ({_span(counts)} test {tested_on(runs)})" if len(counts) else ""
+
+
+def tested_on(runs: Frame) -> str:
+    """Say what runs are tested on: examples, or episodes of an environment, or both."""
+    kinds = {"episodes" if played else "examples" for played in _played(runs)}
+    return " or ".join(sorted(kinds, reverse=True))
+
+
+def _played(runs: Frame) -> pd.Series:
+    return runs["headline_metric"] == RETURN
 
 
 def _span(values: pd.Series) -> str:
