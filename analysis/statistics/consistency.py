@@ -82,14 +82,12 @@ def other_seeds(errors: ArrayLike, classes: bool) -> Matrix:
     """
     errors = np.asarray(errors, float)
     n_arms, n_seeds, _ = errors.shape
-    totals, of_seed = np.zeros((5, n_arms, n_arms)), np.zeros((5, n_arms, n_arms, n_seeds))
-    seeds, every = np.arange(n_seeds), errors.reshape(n_arms * n_seeds, -1)
-    for arm, rows in enumerate(errors):  # one arm at a time: all pairs of all networks are many
-        sums = _sums(rows, every, classes).reshape(5, n_seeds, n_arms, n_seeds)
-        sums[:, seeds, :, seeds] = 0
-        totals[:, arm] = sums.sum((1, 3))
-        of_seed[:, arm] = np.moveaxis(sums.sum(3), 1, -1) + sums.sum(1)
-    return _matrix(totals, of_seed, classes)
+    every = errors.reshape(n_arms * n_seeds, -1)
+    sums = _sums(every, every, classes).reshape(5, n_arms, n_seeds, n_arms, n_seeds)
+    seeds = np.arange(n_seeds)
+    sums[:, :, seeds, :, seeds] = 0
+    of_seed = np.moveaxis(sums.sum(4), 2, -1) + sums.sum(2)
+    return _matrix(sums.sum((2, 4)), of_seed, classes)
 
 
 def _sums(first: Array, second: Array, classes: bool) -> Array:

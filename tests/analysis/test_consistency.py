@@ -13,7 +13,7 @@ FAULTS = [
         "(n * both - p * p) * share",
     ),
     ("analysis/statistics/consistency.py", "scale / 2, n - scale", "scale, n - scale"),
-    ("analysis/statistics/consistency.py", "sums[:, seeds, :, seeds] = 0", "pass"),
+    ("analysis/statistics/consistency.py", "sums[:, :, seeds, :, seeds] = 0", "pass"),
     ("analysis/statistics/consistency.py", "* (n - 1) / n)", "/ n)"),
     (
         "analysis/statistics/consistency.py",
