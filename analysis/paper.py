@@ -6,13 +6,11 @@ writes the page; `beyond-verify PAGE` recomputes every number on it.
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from os.path import realpath  # Path.resolve raises for links in a circle
 from pathlib import Path
 from typing import Any
 
@@ -201,31 +199,6 @@ def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collect
         raise TableError(f"{what} must have {', '.join(missing)}")
     if unknown := [str(key) for key in entry if key not in known]:
         raise TableError(f"{what}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-
-
-def verify(arguments: Sequence[str] | None = None) -> None:
-    """Console script `beyond-verify`: recompute a page's numbers; exit status 1 if any differs."""
-    parser = argparse.ArgumentParser(
-        "beyond-verify", description="Recompute every measured number on a paper's page."
-    )
-    parser.add_argument(
-        "page", type=Path, help="the page, such as runs/papers/mnist1d/page/index.md"
-    )
-    parser.add_argument(
-        "--runs", type=Path, help="the folder of the runs (default: the folder above the page's)"
-    )
-    chosen = parser.parse_args(arguments)
-    try:
-        beside = Path(realpath(chosen.page)).parent.parent
-        differing = differences(chosen.page, chosen.runs or beside)
-    except (TableError, OSError) as error:
-        sys.exit(f"beyond-verify: {reason(error)}")
-    for line in differing:
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.write(
-        f"{len(differing)} differ\n" if differing else "every number agrees with the tables\n"
-    )
-    sys.exit(bool(differing))
 
 
 def differences(page: Path, folder: Path) -> list[str]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -18,12 +20,38 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script `beyond-report`: a bad folder is one line and exit status 1."""
-    parser = _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
-    publish(**vars(parser.parse_args(arguments)))
+    publish(**vars(_reporting().parse_args(arguments)))
 
 
 def compare(arguments: Sequence[str] | None = None) -> None:
     """Console script `beyond-compare`: the report, with published arms beside the study's."""
+    publish(**vars(_comparing().parse_args(arguments)))
+
+
+def chosen(command: Sequence[str]) -> dict[str, Any]:
+    """Read what a command of either script makes a study with, besides its folder.
+
+    Raises
+    ------
+    ValueError
+        If it has an option that the script does not know.
+    """
+    script, *arguments = command
+    parser = {"beyond-report": _reporting, "beyond-compare": _comparing}[script]()
+    told = StringIO()
+    try:
+        with redirect_stderr(told):
+            options = vars(parser.parse_args(arguments))
+    except SystemExit:
+        raise ValueError(told.getvalue().strip().rpartition("error: ")[2]) from None
+    return {name: value for name, value in options.items() if name not in ("folder", "out")}
+
+
+def _reporting() -> argparse.ArgumentParser:
+    return _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
+
+
+def _comparing() -> argparse.ArgumentParser:
     from analysis.release import known
 
     parser = _parser(
@@ -38,7 +66,7 @@ def compare(arguments: Sequence[str] | None = None) -> None:
         required=True,
         help=f"what was published ({names}), or the path of a .parquet file of published rows",
     )
-    publish(**vars(parser.parse_args(arguments)))
+    return parser
 
 
 def _parser(script: str, description: str, out: str) -> argparse.ArgumentParser:

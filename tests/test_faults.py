@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import paper, report
+from analysis import report, verify
 from beyond.files import write_whole
 from beyond.run import data, runner
 from beyond.run.lock import held
@@ -129,7 +129,7 @@ def call(beyond, monkeypatch, capsys):
     scripts = {
         "beyond-report": report.main,
         "beyond-compare": report.compare,
-        "beyond-verify": paper.verify,
+        "beyond-verify": verify.main,
         "beyond-data": data.main,
     }
 
@@ -235,6 +235,7 @@ PLACES = cases(
     beyond-verify missing -> beyond-verify: no runs of a paper in
     beyond-verify loop -> beyond-verify: no runs of a paper in
     beyond-verify page --runs runs/adhoc -> beyond-verify: no runs of a paper in runs/adhoc: expected
+    beyond-verify missing.html -> beyond-verify: No such file or directory: 'missing.html'
     beyond-data check task=arrays task.path=missing.npz -> beyond-data: task.path: No such file or directory: 'missing.npz'
     beyond-data check task=arrays task.path=folder.npz -> beyond-data: task.path must be a file, got 'folder.npz'
     beyond-data check task=table task.path=folder.csv task.target=y -> beyond-data: task.path must be a file, got 'folder.csv'

@@ -41,7 +41,7 @@ def report() -> None:
 
 def verify() -> None:
     """Console script `beyond-verify`."""
-    _run("beyond-verify", "analysis.paper", "verify")
+    _run("beyond-verify", "analysis.verify")
 
 
 def _run(script: str, module: str, name: str = "main") -> None:

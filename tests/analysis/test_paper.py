@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import paper
+from analysis import paper, verify
 from analysis.statistics import inference as statistics
 from analysis.summaries import quantities
 from analysis.tables import TableError, load
@@ -275,7 +275,7 @@ def test_a_number_changed_on_the_page_is_found(runs):
     )
     assert len(paper.differences(page, runs)) == 2
     with pytest.raises(SystemExit) as stopped:
-        paper.verify([str(page)])
+        verify.main([str(page)])
     assert stopped.value.code == 1
 
 
@@ -284,7 +284,7 @@ def test_a_page_without_its_runs_is_one_line(tmp_path):
     with pytest.raises(
         SystemExit, match=r"no runs of a paper in .*paper\.json; --runs names their folder$"
     ):
-        paper.verify([str(page)])
+        verify.main([str(page)])
 
 
 def test_a_quantity_of_several_rows_a_seed_is_refused(runs):
