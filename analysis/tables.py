@@ -27,7 +27,7 @@ STATUSES = ("finished", "diverged", "failed", "untrained", "skipped")
 RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
 PUBLISHED = " (published)"  # ends the name of an arm that a release holds
 
-_LEDGER = ("epochs", "forward", "backward", "flops", "steps", "seconds")
+_LEDGER = ("epochs", "forward", "backward", "flops", "bytes_moved", "steps", "seconds")
 _MOMENTS = ("best", "easy", "medium", "hard")
 RUN_TEXT = ("run_id", "study", "method", "signal", "task", "network", "status", "headline_metric")
 _RUN_NUMBERS = (
@@ -56,7 +56,7 @@ _RUN_WORDS = (  # "" if missing
 )
 _CURVES = (
     *("run_id", "task", "seed", "checkpoint"),
-    *(cost for cost in _LEDGER if cost != "steps"),
+    *(cost for cost in _LEDGER if cost not in ("steps", "bytes_moved")),  # old tables lack these
     *("split", "metric", "value"),
 )
 _PREDICTIONS = (

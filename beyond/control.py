@@ -121,7 +121,7 @@ class ControlProblem(Problem):
 
         lanes = starts.unsqueeze(1).expand(-1, n_candidates, -1).flatten()
         returns = torch.zeros(len(lanes), device=population.device)
-        for moment in self._played(lanes, act, forward=True):
+        for moment in self._played(lanes, act, len(weights)):
             returns += moment.rewards
         return -returns.view(*population.shape[:2], n_starts).mean(2).to(population.dtype)
 
@@ -140,7 +140,7 @@ class ControlProblem(Problem):
             return spread(choose(outputs)[0, :, 0], alive)
 
         met, taken, rewards, alive, following, terminated = [], [], [], [], [], []
-        for moment in self._played(lanes, act, forward=True):
+        for moment in self._played(lanes, act, n_networks=1):
             now = moment.alive
             met.append(moment.observations[now])
             taken.append(moment.actions[now])
@@ -168,12 +168,15 @@ class ControlProblem(Problem):
         """
         (lanes,) = starts
         returns = torch.zeros(len(lanes), device=starts.device)
-        for moment in self._played(lanes, act, forward=False):
+        for moment in self._played(lanes, act, n_networks=0):
             returns += moment.rewards
         return returns.view(1, -1, 1)
 
-    def _played(self, starts: Tensor, act: Act, forward: bool) -> Iterator[Moment]:
-        """Play episodes to their ends, a step of all at a time; charge each step that is taken."""
+    def _played(self, starts: Tensor, act: Act, n_networks: int) -> Iterator[Moment]:
+        """Play episodes to their ends, a step of all at a time; charge each step that is taken.
+
+        `n_networks` play as many of them each, one after the other; of 0 passes are not charged.
+        """
         lanes = self._world.begin(starts)
         while lanes.alive.any():
             observations, alive = self._shown(lanes), lanes.alive
@@ -182,8 +185,10 @@ class ControlProblem(Problem):
             n_steps = int(alive.sum())
             if self.ledger is not None:
                 self.ledger.charge(rewards=n_steps)
-            if forward:
-                self._charge_forward(n_steps)
+            if self.ledger is not None and n_networks:
+                n_playing = int(alive.view(n_networks, -1).any(1).sum())
+                work = self._network.forward_work(n_steps, n_playing)
+                self.ledger.charge(forward=n_steps, **vars(work))
             yield Moment(observations, alive, actions, rewards, lanes)
 
     def _shown(self, lanes: Lanes) -> Tensor:

@@ -14,6 +14,27 @@ from beyond.errors import InputError, require, require_one_of
 from beyond.settings import OneOf, Positive, checked, settings
 
 
+@dataclass(frozen=True)
+class Work:
+    """What passes cost, or products.
+
+    Bytes are of the numbers read and written, each as often as somebody wants it: a pass forward
+    reads the weights once for each copy of them, and for each example what enters each layer, and
+    writes what leaves it; one that carries an error back moves as much, and so does one that makes
+    gradients, through the layers that have weights. A product reads its factors and is written.
+    What a layer keeps to itself, and what may stay in a cache, is not known here.
+    """
+
+    flops: int = 0
+    bytes_moved: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flops + other.flops, self.bytes_moved + other.bytes_moved)
+
+    def __mul__(self, times: int) -> Work:
+        return Work(self.flops * times, self.bytes_moved * times)
+
+
 @dataclass
 class Ledger:
     """Costs of one replica so far.
@@ -27,6 +48,9 @@ class Ledger:
     flops : int
         Floating-point operations of those passes, by the layers' counts, and of the products of
         matrices that a method makes itself.
+    bytes_moved : int
+        Bytes that those read and write, see `Work`, and twice those of what steps change in a
+        method's state: read, and written.
     rewards : int
         Rewards asked for, one per action: of an environment, its steps.
     steps : int
@@ -39,17 +63,24 @@ class Ledger:
     forward: float = 0.0
     backward: float = 0.0
     flops: int = 0
+    bytes_moved: int = 0
     rewards: int = 0
     steps: int = 0
     seconds: float = 0.0
 
     def charge(
-        self, forward: float = 0, backward: float = 0, flops: int = 0, rewards: int = 0
+        self,
+        forward: float = 0,
+        backward: float = 0,
+        flops: int = 0,
+        bytes_moved: int = 0,
+        rewards: int = 0,
     ) -> None:
         """Add the cost of passes, or of answers."""
         self.forward += forward
         self.backward += backward
         self.flops += flops
+        self.bytes_moved += bytes_moved
         self.rewards += rewards
 
     def copy(self) -> Ledger:

@@ -18,7 +18,7 @@ from beyond import losses
 from beyond.contracts import Batch, SealedTargets, Signal, TaskSpec
 from beyond.errors import UnsupportedError
 from beyond.hardware import within_memory
-from beyond.ledger import Ledger
+from beyond.ledger import Ledger, Work
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Role
 from beyond.network.segments import Charge, Segment
@@ -65,14 +65,14 @@ class Problem:
 
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Outputs (R, B, n_outputs) for weights (R, n), or (R * P, n): a forward pass for each."""
-        self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
+        self._charge_forward(inputs.shape[1], len(params) // len(inputs))
         return self._network.outputs(params, inputs)
 
     def forward(
         self, params: Tensor, inputs: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, Tape]:
         """Outputs and the tape to go back on; with an `rng` in training, see `Network.forward`."""
-        self._charge_forward(inputs.shape[1] * len(params) // len(inputs))
+        self._charge_forward(inputs.shape[1], len(params) // len(inputs))
         return self._run(self._network, params, inputs, rng)
 
     def error(self, outputs: Tensor, targets: Tensor | SealedTargets) -> Tensor:
@@ -129,11 +129,11 @@ class Problem:
             )
 
         batch_size, network = batch.inputs.shape[1], self._network
-        self._charge_forward(batch_size)
-        self._charge_backward(batch_size * tangents.shape[1], 0)
+        self._charge_forward(batch_size, 1)
+        self._charge_backward(batch_size, 0, tangents.shape[1])
         # Torch multiplies the first weights by the inputs' tangent too, which is zero: once for all
         # tangents.
-        self.charge(batch_size * (2 * network.forward_flops - network.backward_flops()))
+        self.charge(Work(batch_size * (2 * network.forward_flops - network.backward_flops())))
         with network.forward_mode():
             return vmap(lambda tangent: jvp(loss, (params,), (tangent,))[1], 1, 1)(tangents)
 
@@ -150,7 +150,7 @@ class Problem:
         """
         targets = self._unseal(batch.targets, TOLD_LOSS, "the loss")
         n_candidates, batch_size = population.shape[1], batch.inputs.shape[1]
-        self._charge_forward(n_candidates * batch_size)
+        self._charge_forward(batch_size, n_candidates)
         return within_memory(
             min(self._network.chunk_size(batch_size), len(population) * n_candidates),
             lambda size: self._population_loss(population, batch.inputs, targets, size),
@@ -286,7 +286,7 @@ class Problem:
     def segments_of(self, networks: Sequence[LayeredNetwork]) -> Sequence[Segment]:
         """Networks that a method makes for itself, whose weights are end to end in one vector."""
         there = [network.on(self._network.hardware) for network in networks]
-        return self._segments(there, lambda n_examples, flops, _: self.charge(n_examples * flops))
+        return self._segments(there, lambda work, _: self.charge(work))
 
     def require_roles(
         self, rule: str, known: Collection[Role], lack: str, n_layers: int | None = None
@@ -308,20 +308,22 @@ class Problem:
         """Product of a method's matrices, (R, ..., m, k) and (R, ..., k, n), each 2 m k n."""
         hardware = self._network.hardware
         product = hardware.widened(hardware.narrowed(a) @ hardware.narrowed(b))
-        self.charge(2 * a.shape[-1] * product[0].numel())
+        numbers = a[0].numel() + b[0].numel() + product[0].numel()
+        self.charge(Work(2 * a.shape[-1] * product[0].numel(), numbers * hardware.itemsize))
         return product
 
-    def charge(self, flops: int) -> None:
+    def charge(self, work: Work) -> None:
         """Charge products that torch makes out of sight; all others go through `matmul`.
 
         The one such place is automatic differentiation through an inner loop.
         """
         if self.ledger is not None:
-            self.ledger.charge(flops=flops * self._n_lanes)
+            self.ledger.charge(**vars(work * self._n_lanes))
 
-    def pass_flops(self, start: int = 0) -> tuple[int, int]:
-        """Operations per example of a pass forward, and of one back to the block at `start`."""
-        return self._network.forward_flops, self._network.backward_flops(start)
+    def pass_work(self, n_examples: int, start: int = 0) -> tuple[Work, Work]:
+        """Cost of passing examples forward, and of passing them back to the block at `start`."""
+        network = self._network
+        return network.forward_work(n_examples), network.backward_work(n_examples, start)
 
     def count(self, **activity: Tensor) -> None:
         """Add to a prediction's measures, (R,): `spikes`, `accumulates` (additions they cause)."""
@@ -360,27 +362,29 @@ class Problem:
             self._network = self._network.holding({**self.buffers, **tape.buffers})
         return outputs, tape
 
-    def _charge_part(self, n_examples: int, flops: int, direction: str) -> None:
+    def _charge_part(self, work: Work, direction: str) -> None:
         """Charge part of a network: examples count by its share in a whole pass's operations."""
         if self.ledger is None:
             return
-        total = n_examples * flops * self._n_lanes
+        work *= self._n_lanes
         if direction == "forward":
-            self.ledger.charge(forward=total / self._network.forward_flops, flops=total)
+            share = {"forward": work.flops / self._network.forward_flops}
         else:
-            self.ledger.charge(backward=total / self._network.backward_flops(), flops=total)
+            share = {"backward": work.flops / self._network.backward_flops()}
+        self.ledger.charge(**share, **vars(work))
 
-    def _charge_forward(self, n_examples: int) -> None:
+    def _charge_forward(self, n_examples: int, n_copies: int) -> None:
+        """Charge a pass of so many examples through each of so many copies of the weights."""
         if self.ledger is not None:
-            n_examples *= self._n_lanes
-            self.ledger.charge(forward=n_examples, flops=n_examples * self._network.forward_flops)
+            copies = n_copies * self._n_lanes
+            work = self._network.forward_work(n_examples * copies, copies)
+            self.ledger.charge(forward=n_examples * copies, **vars(work))
 
-    def _charge_backward(self, n_examples: int, start: int) -> None:
+    def _charge_backward(self, n_examples: int, start: int, n_copies: int = 1) -> None:
         if self.ledger is not None:
-            n_examples *= self._n_lanes
-            self.ledger.charge(
-                backward=n_examples, flops=n_examples * self._network.backward_flops(start)
-            )
+            copies = n_copies * self._n_lanes
+            work = self._network.backward_work(n_examples * copies, start, copies)
+            self.ledger.charge(backward=n_examples * copies, **vars(work))
 
     def _unseal(
         self, targets: Tensor | SealedTargets, allowed: Set[Signal], question: str

@@ -1,9 +1,9 @@
 """Does the order of arms depend on what is counted? Kendall's tau between rankings of one task.
 
 Rankings are by test score; by the best validation score so far at equal examples, operations,
-steps or seconds, at all that every arm has spent of them, a tenth and a hundredth; and by the
-median cost until each level, in each of these currencies. tau-b counts pairs of arms in the same
-order less those in the other, over the root of the pairs that either ranking tells apart.
+bytes, steps or seconds, at all that every arm has spent of them, a tenth and a hundredth; and by
+the median cost until each level, in each of these currencies. tau-b counts pairs of arms in the
+same order less those in the other, over the root of the pairs that either ranking tells apart.
 
 Source: Kendall (1945), The treatment of ties in ranking problems, Biometrika 33, 239.
 """
@@ -24,7 +24,7 @@ from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
 
 Centre = Callable[[Array], Array]
 
-CURRENCIES = ("examples", "flops", "steps", "seconds")
+CURRENCIES = ("examples", "flops", "bytes_moved", "steps", "seconds")
 PARTS = (1.0, 0.1, 0.01)  # of what every arm has spent
 DRAWS = 200  # resamples of seeds
 _COLUMNS = ["task", "first", "second", "n_arms", "tau", "low", "high"]
@@ -115,7 +115,8 @@ def _at_equal_cost(tables: Tables, runs: Frame, sign: int) -> Iterator[tuple[str
 
     An arm that ended of itself, before half of its budget, keeps what it had.
     """
-    costs = [cost for cost in CURRENCIES if cost in tables.curves]
+    known = tables.curves.columns[tables.curves.notna().all()]  # not of all, where some are old
+    costs = [cost for cost in CURRENCIES if cost in known]
     table, _ = on_grid(runs.reset_index(), tables.curves, costs)
     if not table.size or not np.isfinite(table).all():
         return

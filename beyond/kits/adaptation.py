@@ -156,12 +156,13 @@ class InnerLoop:
         if not self.n_steps:
             return (gradient, *(torch.zeros_like(origin) for origin in origins[1:]))
         stages = problem.stages
-        forward, backward = problem.pass_flops()
-        flops = self.n_steps * (4 * backward - 2 * forward)
+        n_support = support.inputs.shape[1]
+        forward, backward = problem.pass_work(n_support)
+        work = (backward * 4 + forward * -2) * self.n_steps
         if self.last_layer and len(stages) > 1:
-            _, head = problem.pass_flops(stages[-1].start)  # one product
-            flops = self.n_steps * 4 * head + backward - 2 * head
-        problem.charge(support.inputs.shape[1] * flops)
+            _, head = problem.pass_work(n_support, stages[-1].start)  # one product
+            work = head * (4 * self.n_steps - 2) + backward
+        problem.charge(work)
         return torch.autograd.grad(adapted, origins, gradient)
 
     def gradients(

@@ -111,7 +111,7 @@ def stepped(
     optimizer: Optimizer, gradient: Tensor, memory: OptimizerState, params: Tensor, problem: Problem
 ) -> tuple[Tensor, OptimizerState]:
     """Let an optimizer step, and charge its products: new weights and what it remembers."""
-    problem.charge(optimizer.flops(memory))
+    problem.charge(optimizer.work(memory))
     return optimizer.update(gradient, memory, params)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from beyond.errors import require
+from beyond.ledger import Work
 from beyond.replicas import Number, add, add_product, add_quotient, each, numbers
 from beyond.search import LogUniform
 from beyond.settings import (
@@ -107,9 +108,9 @@ class Optimizer(ABC):
     ) -> tuple[Tensor, OptimizerState]:
         """Return new weights and what is remembered; `state["n_steps"]` counts this step too."""
 
-    def flops(self, state: OptimizerState) -> int:
-        """Operations of the products of matrices in an update of one replica; by default none."""
-        return 0
+    def work(self, state: OptimizerState) -> Work:
+        """Cost of the products of matrices in an update of one replica; by default none."""
+        return Work()
 
     def scheduled(self, n_steps: int) -> Number:
         """Return what the learning rate is multiplied by in the step after so many."""
@@ -348,10 +349,14 @@ class Muon(AdamW):
             momenta.append(mean)
         return torch.cat(parts, 1), {**memory, "momenta": momenta}
 
-    def flops(self, state: OptimizerState) -> int:
+    def work(self, state: OptimizerState) -> Work:
         shapes = [sorted(shape) for _, *shape in state["matrices"]]
-        products = sum(2 * few * few * (2 * many + few) for few, many in shapes)
-        return self.n_iterations * products
+        flops = sum(2 * few * few * (2 * many + few) for few, many in shapes)
+        moved = sum(
+            few * (4 * many + 5 * few) * held.element_size()
+            for (few, many), held in zip(shapes, state["momenta"], strict=True)
+        )
+        return Work(flops, moved) * self.n_iterations
 
 
 def orthogonal(matrices: Tensor, n_iterations: int) -> Tensor:

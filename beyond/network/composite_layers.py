@@ -65,6 +65,9 @@ class Composite(Layer, ABC):
             for name, size in part.layer.parameters(part.shape).items()
         }
 
+    def within(self, shape: Shape) -> list[tuple[Layer, Shape]]:
+        return [one for layer, below in self._placed(shape) for one in layer.within(below)]
+
     def kept(self, shape: Shape) -> int:
         return sum(layer.kept(below) for layer, below in self._placed(shape))
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from beyond.hardware import Hardware, moved
+from beyond.ledger import Work
 from beyond.network.initialisations import DRAW_BIASES, Initialisation
-from beyond.network.layers import Layer, Role, Weights
+from beyond.network.layers import Layer, Role, Touched, Weights, total, touched_back
 from beyond.network.trainable import NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream
 
@@ -80,6 +81,16 @@ class LayeredNetwork(Network):
         self._backward_flops = {
             block.start: costs[block.layer].gradients
             + sum(cost.both for cost in costs[block.layer + 1 :])
+            for block in self.blocks
+        }
+        touched = [
+            (index, part.touched(at))
+            for index, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False))
+            for part, at in layer.within(shape)
+        ]
+        self.forward_touched = total([one for _, one in touched])
+        self._backward_touched = {
+            block.start: touched_back([one for index, one in touched if index >= block.layer])
             for block in self.blocks
         }
         self._kept = sum(
@@ -211,6 +222,13 @@ class LayeredNetwork(Network):
 
     def backward_flops(self, start: int = 0) -> int:
         return self._backward_flops[start]
+
+    def backward_touched(self, start: int = 0) -> Touched:
+        return self._backward_touched[start]
+
+    def carry_work(self, n_examples: int) -> Work:
+        """Cost of `carry`, of so many examples: it touches what a pass forward does."""
+        return self._work(self.carry_flops, self.forward_touched, n_examples)
 
     def carriers(self, params: Tensor) -> dict[int, Tensor]:
         """By depth, views of drawn weights that carry the error back: not of the first block."""

@@ -56,6 +56,13 @@ class Flops(NamedTuple):
         return self.carry + self.gradients - self.shared
 
 
+class Touched(NamedTuple):
+    """Numbers that a pass reads and writes: for each example, and for each copy of the weights."""
+
+    values: int = 0
+    weights: int = 0
+
+
 class Role(StrEnum):
     """What a layer is, for rules that must know: they refuse what they have no rule for."""
 
@@ -82,6 +89,7 @@ class Role(StrEnum):
 # outputs are weighted sums of inputs
 SUMS = frozenset({Role.DENSE, Role.CONVOLUTION, Role.GROUPED, Role.EMBEDDING})
 WEIGHTLESS = frozenset({Role.ACTIVATION, Role.POOLING, Role.RESHAPING, Role.NOISE})
+UNMOVED = frozenset({Role.RESHAPING, Role.NOISE})  # outputs are inputs, but in training
 # no unit hides within a layer: what enters each is to be seen
 TRANSPARENT = SUMS | WEIGHTLESS | {Role.NORMALISATION}
 # an error passes back through matrices that others can take the place of
@@ -152,6 +160,15 @@ class Layer(ABC):
     def flops(self, shape: Shape) -> Flops:
         """Cost per example."""
         return Flops()
+
+    def within(self, shape: Shape) -> list[tuple[Layer, Shape]]:
+        """Layers that are not made of layers, and the shape of one example at the input of each."""
+        return [(self, shape)]
+
+    def touched(self, shape: Shape) -> Touched:
+        """Count what a pass forward reads and writes, of a layer that is not made of layers."""
+        values = 0 if self.role in UNMOVED else prod(shape) + self.kept(shape)
+        return Touched(values, sum(map(prod, self.parameters(shape).values())))
 
     def kept(self, shape: Shape) -> int:
         """Count the numbers per example that it makes: its outputs, and those of layers within."""
@@ -494,6 +511,9 @@ class Residual(Layer):
     def flops(self, shape: Shape) -> Flops:
         return self.inner.flops(shape)
 
+    def within(self, shape: Shape) -> list[tuple[Layer, Shape]]:
+        return [(self.inner, shape), (self.activation, shape)]
+
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
@@ -715,6 +735,20 @@ def _for_each(copies: Tensor, values: Tensor) -> Tensor:
 def _along(values: Tensor, x: Tensor) -> Tensor:
     """A number a channel, (G, n), to go with (G, n, ..., B)."""
     return values.view(*values.shape, *[1] * (x.dim() - 2))
+
+
+def total(touched: Sequence[Touched]) -> Touched:
+    """Add up over layers."""
+    return Touched(sum(one.values for one in touched), sum(one.weights for one in touched))
+
+
+def touched_back(touched: Sequence[Touched]) -> Touched:
+    """Count what a pass back reads and writes, from what each layer's pass forward does.
+
+    It stops at the first layer that has weights: gradients of all that do, errors through the rest.
+    """
+    first = next((place for place, one in enumerate(touched) if one.weights), len(touched))
+    return total([*touched[first + 1 :], *(one for one in touched if one.weights)])
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {

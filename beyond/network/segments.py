@@ -7,12 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from beyond.ledger import Work
 from beyond.network.layered import LayeredNetwork
 from beyond.network.layers import Layer, Role
 from beyond.network.trainable import Tape
 from beyond.streams import Stream
 
-Charge = Callable[[int, int, str], None]
+Charge = Callable[[Work, str], None]
 Run = Callable[[LayeredNetwork, Tensor, Tensor, Stream | None], tuple[Tensor, Tape]]
 
 
@@ -26,8 +27,7 @@ class Segment:
     start : int
         Where their weights begin in the whole network's flat vector.
     charge : callable
-        Told the examples, the operations per example, and the direction of a pass: "forward" or
-        "backward".
+        Told the cost of a pass, and its direction: "forward" or "backward".
     run : callable
         Makes a pass forward, of a network with its weights (G, m), inputs and `rng`.
 
@@ -66,9 +66,9 @@ class Segment:
         rng : Stream, optional
             With it the pass is in training, see `Network.forward`.
         """
-        self._charge(
-            inputs.shape[1] * len(params) // len(inputs), self._network.forward_flops, "forward"
-        )
+        n_copies = len(params) // len(inputs)
+        work = self._network.forward_work(inputs.shape[1] * n_copies, n_copies)
+        self._charge(work, "forward")
         return self._run(self._network, params[:, self.start : self.stop], inputs, rng)
 
     def gradient(self, tape: Tape, error: Tensor, in_time: bool = True) -> Tensor:
@@ -79,7 +79,7 @@ class Segment:
         """
         if self.start == self.stop:
             return error.new_empty(len(error), 0)
-        self._charge(error.shape[1], self._network.backward_flops(), "backward")
+        self._charge(self._network.backward_work(error.shape[1]), "backward")
         recurrent = [] if in_time else [block for block in self._network.blocks if block.loop]
         cut = {
             block.depth: torch.zeros_like(tape.weights[block.layer][block.loop])
@@ -92,5 +92,5 @@ class Segment:
 
         `carrier` replaces the weights of the segment's first layer that has any.
         """
-        self._charge(error.shape[1], self._network.carry_flops, "backward")
+        self._charge(self._network.carry_work(error.shape[1]), "backward")
         return self._network.carry(tape, error, None if carrier is None else {1: carrier})

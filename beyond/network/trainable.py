@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from beyond.errors import UnsupportedError
 from beyond.hardware import HOST, Hardware
-from beyond.network.layers import LOOP, Weights
+from beyond.ledger import Work
+from beyond.network.layers import LOOP, Touched, Weights
 from beyond.streams import Stream
 
 Buffers = Mapping[str, Tensor]
@@ -77,6 +78,8 @@ class Network(ABC):
     n_weights : int
     forward_flops : int
         Floating-point operations of a forward pass, per example.
+    forward_touched : Touched
+        Numbers that one reads and writes.
     buffers : mapping of str to Tensor of shape (R, ...)
         What passes in training change and no rule does, a row for each replica: the running
         statistics of batch normalisation. Empty where nobody holds any: passes then see those that
@@ -90,6 +93,7 @@ class Network(ABC):
     blocks: tuple[Block, ...]
     n_weights: int
     forward_flops: int
+    forward_touched: Touched
     buffers: Buffers = NO_BUFFERS
     fewest: int = 1
     hardware: Hardware = HOST
@@ -117,6 +121,10 @@ class Network(ABC):
         """Cost per example of `backward` from the end to the block that begins at `start`."""
 
     @abstractmethod
+    def backward_touched(self, start: int = 0) -> Touched:
+        """Numbers that such a pass reads and writes."""
+
+    @abstractmethod
     def chunk_size(self, batch_size: int) -> int:
         """How many candidates to evaluate at once so that their activations stay in the cache."""
 
@@ -131,6 +139,19 @@ class Network(ABC):
         twin = copy(self)
         twin.buffers = buffers
         return twin
+
+    def forward_work(self, n_examples: int, n_copies: int = 1) -> Work:
+        """Cost of passing so many examples forward, all copies of the weights together."""
+        return self._work(self.forward_flops, self.forward_touched, n_examples, n_copies)
+
+    def backward_work(self, n_examples: int, start: int = 0, n_copies: int = 1) -> Work:
+        """Cost of passing so many back, to the block that begins at `start`."""
+        flops, touched = self.backward_flops(start), self.backward_touched(start)
+        return self._work(flops, touched, n_examples, n_copies)
+
+    def _work(self, flops: int, touched: Touched, n_examples: int, n_copies: int = 1) -> Work:
+        numbers = n_examples * touched.values + n_copies * touched.weights
+        return Work(n_examples * flops, numbers * self.hardware.itemsize)
 
     @property
     def example_bytes(self) -> int:

@@ -19,12 +19,13 @@ from torch.backends import mha, mkldnn
 from torch.func import functional_call, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from beyond.contracts import TaskSpec
 from beyond.errors import STRANGE, InputError, require
 from beyond.hardware import Hardware, moved
+from beyond.network.layers import Touched, total, touched_back
 from beyond.network.trainable import NO_BUFFERS, Block, Buffers, Network, Tape
 from beyond.streams import Stream, global_generators
 
@@ -123,6 +124,10 @@ class ModuleNetwork(Network):
         """Cost per example; the whole module is passed, whatever `start`."""
         return self._backward_flops
 
+    def backward_touched(self, start: int = 0) -> Touched:
+        """Numbers that a pass back reads and writes, whatever `start`."""
+        return self._backward_touched
+
     def chunk_size(self, batch_size: int) -> int:
         return max(1, self.hardware.chunk_bytes // (2 * self.example_bytes * batch_size))
 
@@ -202,13 +207,18 @@ class ModuleNetwork(Network):
                 outputs, _ = self._call(weights, {}, x, training=False)
             allowed = f"a module whose outputs have shape (B, {spec.n_outputs})"
             require("factory", allowed, tuple(outputs.shape), outputs.shape == (1, spec.n_outputs))
-            with _plain_kernels(), FlopCounterMode(display=False) as forward:
+            with (
+                _plain_kernels(),
+                FlopCounterMode(display=False) as forward,
+                _touched(self.template) as touched,
+            ):
                 outputs, _ = self._call(weights, {}, x, training=False)
             with _plain_kernels(), FlopCounterMode(display=False) as backward:
                 outputs.sum().backward()
         self.forward_flops, self._backward_flops = (
             counter.get_total_flops() for counter in (forward, backward)
         )
+        self.forward_touched, self._backward_touched = total(touched), touched_back(touched)
         self._fused = usual.get_total_flops() < self.forward_flops
         require(
             "factory",
@@ -325,6 +335,38 @@ def _plain_kernels() -> Iterator[None]:
                 yield
         finally:
             mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _touched(module: nn.Module) -> Iterator[list[Touched]]:
+    """List what each layer reads and writes as one example passes: modules that have no children.
+
+    So does one that has weights of its own; what is calculated between them is not seen, and what
+    returns its input, perhaps in another shape, moves nothing.
+    """
+    found: list[Touched] = []
+
+    def note(layer: nn.Module, given: Any, made: Any) -> None:
+        before, after = (
+            [x for x in tree_leaves(of) if isinstance(x, Tensor)] for of in (given, made)
+        )
+        same = {x.untyped_storage().data_ptr() for x in before}
+        moves = any(x.untyped_storage().data_ptr() not in same for x in after)
+        values = sum(x.numel() for x in (*before, *after)) if moves else 0
+        weights = sum(weight.numel() for weight in layer.parameters(recurse=False))
+        found.append(Touched(values, weights))
+
+    layers = [
+        part
+        for part in module.modules()
+        if not any(part.children()) or any(True for _ in part.parameters(recurse=False))
+    ]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _templates(factory: Callable[[], Any], arguments: str) -> tuple[nn.Module, nn.Module]:

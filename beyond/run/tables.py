@@ -76,6 +76,13 @@ COSTS = (
         "FLOPs",
         "floating-point operations of all passes, and of a rule's products",
     ),
+    (
+        "bytes_moved",
+        "int64",
+        "bytes",
+        "read and written by those, of weights and at both ends of each layer, and of a rule's "
+        "state by each step that changes it",
+    ),
     ("rewards", "int64", "rewards", "rewards asked for, one per action"),
     ("steps", "int64", "steps", "changes of the weights"),
     (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -143,8 +143,19 @@ class Training:
             self.ledger.restore(before)
             raise
         self.ledger.seconds += (perf_counter() - clock) / len(self.setup.seeds)
+        self.ledger.charge(bytes_moved=2 * self._changed(state))
         self.ledger.steps += 1
         return state
+
+    def _changed(self, state: Any) -> int:
+        """Bytes of what a step has changed of a replica's state: a tensor that is new."""
+        before = {id(tensor) for tensor in tensors(self.state)}
+        return self._bytes(tensor for tensor in tensors(state) if id(tensor) not in before)
+
+    def _bytes(self, held: Iterable[Tensor]) -> int:
+        """Bytes of tensors, for a replica."""
+        total = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        return total // len(self.setup.seeds)
 
     @property
     def done(self) -> bool:
@@ -173,8 +184,7 @@ class Training:
     @property
     def state_bytes(self) -> int:
         """Bytes of the tensors that the method holds for a replica between steps."""
-        held = sum(tensor.numel() * tensor.element_size() for tensor in tensors(self.state))
-        return held // len(self.setup.seeds)
+        return self._bytes(tensors(self.state))
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""

@@ -9,6 +9,11 @@ from analysis.summaries.ranking import rankings
 from analysis.summaries.stability import kendall, orders, rank_stability
 
 FAULTS = [
+    (
+        "analysis/summaries/stability.py",
+        "for cost in CURRENCIES if cost in known",
+        "for cost in CURRENCIES",
+    ),
     ("analysis/summaries/stability.py", "both = (short @ np.swapaxes(short, -1, -2))", "both = np.abs(short @ np.swapaxes(short, -1, -2))"),
     # ties: tau-a
     ("analysis/summaries/stability.py", "return both / np.sqrt(told[..., :, None] * told[..., None, :])", "return both / short.shape[-1]"),
@@ -148,3 +153,13 @@ def test_arms_that_are_not_ranked_have_no_part(tables_of):
     assert table(made)["n_arms"].unique().tolist() == [3]
     one = tables_of({"t": {"a": [0.1] * 3}})
     assert rank_stability(one, rankings(one)).empty
+
+
+def test_a_currency_that_older_tables_lack_ranks_nothing_and_spoils_nothing(tables_of):
+    made = study(tables_of)
+    whole = table(made)
+    made.curves["bytes_moved"] = made.curves["flops"].where(made.curves["run_id"] != "t/d")
+    pd.testing.assert_frame_equal(table(made), whole)
+    made.curves["bytes_moved"] = made.curves["flops"]
+    at = "validation score at all of the bytes_moved that every arm has spent"
+    assert table(made)["tau"]["test score", at] == 1

@@ -36,7 +36,9 @@ FAULTS = [
         "rest = tries.mean(2, keepdim=True).expand_as(tries)",
     ),
     ("beyond/control.py", "return -returns.view", "return returns.view"),
-    ("beyond/control.py", "self._charge_forward(n_steps)", "self._charge_forward(len(starts))"),
+    ("beyond/control.py", "charge(forward=n_steps, ", "charge(forward=len(starts), "),
+    # a network is read again for each that plays it
+    ("beyond/control.py", "alive.view(n_networks, -1).any(1).sum()", "alive.sum()"),
     ("beyond/control.py", "self.ledger.charge(rewards=n_steps)", "self.ledger.charge(rewards=1)"),
     ("methods/q_learning.py", "promised * ~lived.terminated", "promised"),
     ("methods/q_learning.py", "lived.following).amax", "lived.following).amin"),
@@ -192,6 +194,7 @@ def test_the_loss_of_candidates_is_minus_their_return_from_the_same_starts():
         assert loss.item() == pytest.approx(-earned)
     assert ledger.rewards == ledger.forward == 6 * 3 * 2
     assert ledger.flops == 36 * network.forward_flops
+    assert ledger.bytes_moved == network.forward_work(36, 6 * 2).bytes_moved
 
 
 def test_q_learning_finds_the_values_of_the_corridor():

@@ -32,7 +32,7 @@ FAULTS = [
         "if not first < block.start < last]",
     ),
     ("beyond/kits/descent.py", "(start - first, n_rows, n_columns)", "(start, n_rows, n_columns)"),
-    ("beyond/kits/descent.py", "problem.charge(optimizer.flops(memory))", "pass"),
+    ("beyond/kits/descent.py", "problem.charge(optimizer.work(memory))", "pass"),
 ]
 SEEDS = [0, 1]
 

@@ -42,8 +42,8 @@ def test_charges_add_up_and_a_copy_is_apart():
     ledger = Ledger()
     ledger.charge(forward=3, flops=10)
     before = ledger.copy()
-    ledger.charge(backward=2, flops=5)
-    assert ledger == Ledger(forward=3, backward=2, flops=15)
+    ledger.charge(backward=2, flops=5, bytes_moved=7)
+    assert ledger == Ledger(forward=3, backward=2, flops=15, bytes_moved=7)
     assert before == Ledger(forward=3, flops=10)
     ledger.seconds, ledger.steps = 1.5, 2
     ledger.charge(rewards=4)

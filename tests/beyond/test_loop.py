@@ -145,8 +145,8 @@ FAULTS = [
     ("beyond/run/training.py", "tensor.numel() * tensor.element_size()", "tensor.numel() * 4"),
     (
         "beyond/run/training.py",
-        "return held // len(self.setup.seeds)",
-        "return held",
+        "return total // len(self.setup.seeds)",
+        "return total",
     ),
 ]
 
@@ -1167,3 +1167,6 @@ def test_what_a_method_holds_between_steps_is_a_replicas_bytes():
     of = setup(Remembering(), steps=3)
     rows = run(of)[0]["runs"]
     assert set(rows["state_bytes"]) == {4 * of.network.n_weights + 8 * 5 + 2}
+    work = of.network.forward_work(8) + of.network.backward_work(8)
+    changed = 4 * of.network.n_weights  # what is held stays as it is
+    assert set(rows["bytes_moved"]) == {3 * (work.bytes_moved + 2 * changed)}

@@ -113,6 +113,8 @@ def test_blocks_and_flops_are_the_stacked_networks(twins):
     assert wrapped.suffix(1) == stacked.suffix(1)
     assert wrapped.forward_flops == stacked.forward_flops
     assert wrapped.backward_flops() == stacked.backward_flops()
+    assert wrapped.forward_touched == stacked.forward_touched
+    assert wrapped.backward_touched() == stacked.backward_touched()
 
 
 def test_flops_are_those_torch_counts_in_the_stacked_passes(twins):

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beyond import hardware, losses
 from beyond.contracts import Batch, Signal, TargetKind
-from beyond.ledger import Ledger
+from beyond.ledger import Ledger, Work
 from beyond.problem import Problem, seal
 from beyond.streams import Stream
 
@@ -21,8 +21,8 @@ FAULTS = [
     ),
     (
         "beyond/problem.py",
-        "self.ledger.charge(flops=flops * self._n_lanes)",
-        "self.ledger.charge(flops=flops)",
+        "self.ledger.charge(**vars(work * self._n_lanes))",
+        "self.ledger.charge(**vars(work))",
     ),
 ]
 
@@ -288,9 +288,9 @@ def test_losses_of_examples_average_to_the_loss(target, ask, close):
 
 def test_own_products_and_counts_are_added_up(ask):
     at = ask()
-    at.problem.charge(7)
-    at.problem.lanes(3).charge(2)
-    assert at.problem.ledger == Ledger(flops=13)
+    at.problem.charge(Work(7, 4))
+    at.problem.lanes(3).charge(Work(2, 1))
+    assert at.problem.ledger == Ledger(flops=13, bytes_moved=7)
     for _ in range(2):
         at.problem.count(spikes=torch.tensor([1.0, 2.0, 3.0]))
     assert at.problem.activity["spikes"].tolist() == [2.0, 4.0, 6.0]

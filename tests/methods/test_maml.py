@@ -26,7 +26,7 @@ FAULTS = [
     ),
     # Adapted as in training, whatever is asked for.
     ("methods/maml.py", "self._inner(self.n_adaptation_steps)", "self._inner(self.n_inner_steps)"),
-    ("beyond/kits/adaptation.py", "4 * backward - 2 * forward", "4 * backward"),
+    ("beyond/kits/adaptation.py", "backward * 4 + forward * -2", "backward * 4"),
 ]
 
 TINY = {
