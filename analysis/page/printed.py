@@ -61,7 +61,7 @@ def parts(name: str, content: bytes) -> list[Part]:
         return [part for part in page.parts if part.texts]
     if name.endswith(".csv"):
         return [Part(name, "CSV files", list(_cells(content.decode(errors="replace"))))]
-    if name.endswith(".tex"):
+    if name.endswith((".tex", ".bib")):
         lines = content.decode(errors="replace").splitlines()
         return [Part(name, "LaTeX files", [(f"line {n}", line) for n, line in enumerate(lines, 1)])]
     return [Part(name, "others", [("", f"checksum {hashlib.sha256(content).hexdigest()[:12]}")])]

@@ -16,6 +16,7 @@ from analysis.tables import COSTS
 from analysis.words import columns as shown
 from analysis.words import example_columns as examples
 from analysis.words import overall_columns, sentences
+from analysis.words.citations import bibliography
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -63,6 +64,8 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         write_file(out / "tables" / f"{name}.csv", frame.to_csv(index=False))
     for name, frame in frames.items():
         write_file(out / "tables" / f"{name}.tex", shown.latex(name, frame))
+    sources = bibliography(tables.manifests.values())
+    write_file(out / "tables" / "citations.bib", sources)
     sheet = Sheet(tables.arms)
     drawn, key = draw(study, out / "figures", sheet)
     environment = jinja2.Environment(

@@ -323,7 +323,7 @@ def latex(name: str, frame: Frame) -> str:
     tasks = frame[["task"]] if "task" in frame else frame[[]]
     shown = pd.concat([tasks, columns(frame.drop(columns=list(tasks)))], axis=1)
     header, *body = (
-        " & ".join(map(_escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()]
+        " & ".join(map(escaped, row)) + r" \\" for row in [list(shown), *shown.to_numpy()]
     )
     head = f"\\begin{{tabular}}{{{'l' * shown.shape[1]}}}"
     said = f"% Brackets: {INTERVAL}."
@@ -337,7 +337,8 @@ def _rounded(frame: Frame) -> Frame:
     return frame.apply(lambda column: column.map(number if column.dtype.kind == "f" else str))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Write a text so that LaTeX shows it as it is."""
     replacements = {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",

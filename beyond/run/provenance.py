@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from inspect import getfile, getsourcelines
+from inspect import getdoc, getfile, getsourcelines
 from pathlib import Path
 from textwrap import dedent
 from types import FunctionType
@@ -32,6 +32,8 @@ OURS = ("beyond", "methods", "tasks")
 DATA = "its data"  # beside files, what decides a result
 LOOP = "beyond.run.loop"  # what trains; not imported, since to look at a study needs no torch
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "deap", "gymnasium", "hydra-core")
+# a file's paragraph on its source: `Source: ...` of a method, `Source      ...` of a task
+CITED = re.compile(r"^Source(?:: | {2,})(.*?)(?=^[A-Z][a-z]+(?:: | {2,})|^$|\Z)", re.M | re.S)
 # a value that says where to import something from, `package.module:function`
 NAMED = re.compile(r"([\w.]+):[\w.]+")
 
@@ -121,6 +123,24 @@ def written(definition: Any) -> tuple[str, str, int]:
                     text = "\n".join(cell.splitlines()[above : node.end_lineno])
                     return text, f"cell {number}", above
         raise
+
+
+def cited(**built: object) -> dict[str, dict[str, str]]:
+    """What the files of these objects' classes say they are, and where it was published.
+
+    Returns
+    -------
+    dict of str to dict
+        By the names given: `title`, the first paragraph of the file's docstring, and `source`, that
+        on its source; empty where it has none.
+    """
+    told = {}
+    for name, one in built.items():
+        text = getdoc(sys.modules[_definition(one).__module__]) or ""
+        source = CITED.search(text)
+        parts = {"title": text.split("\n\n")[0], "source": source[1] if source else ""}
+        told[name] = {part: " ".join(said.split()) for part, said in parts.items()}
+    return told
 
 
 def packages(further: Iterable[str] = ()) -> dict[str, str]:

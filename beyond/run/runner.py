@@ -339,6 +339,7 @@ def _manifest(
         "split": rows[0]["split"],
         "source_digest": provenance.digest(cell.sources),
         "sources": cell.sources,
+        "cited": provenance.cited(method=cell.arm.method, task=cell.arm.task),
         "data_sha256": cell.data,
         "classes": list(setup.task.classes),
         "packages": provenance.packages(setup.task.PACKAGES),

@@ -304,4 +304,4 @@ def test_counts_are_whole(value, text):
 
 
 def test_names_are_escaped_for_latex():
-    assert shown._escaped(r"a_b & 5 % \ ^") == r"a\_b \& 5 \% \textbackslash{} \textasciicircum{}"
+    assert shown.escaped(r"a_b & 5 % \ ^") == r"a\_b \& 5 \% \textbackslash{} \textasciicircum{}"

@@ -19,6 +19,8 @@ from analysis.statistics.inference import (
 )
 
 FAULTS = [
+    # ties: equal scores share a place
+    ("analysis/statistics/inference.py", "((other == each).sum(1) - 1) / 2", "0"),
     ("analysis/statistics/inference.py", "(t**2 + 0.5) / 3", "(t**2 + 0.5) / 6"),
     (
         "analysis/statistics/inference.py",

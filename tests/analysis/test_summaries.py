@@ -25,6 +25,47 @@ FAULTS = [
         "rename(columns=names).fillna(np.inf)",
         "rename(columns=names)",
     ),
+    # direction: of ranks, of the order of rows, of what selection gained, of the reference
+    (
+        "analysis/summaries/ranking.py",
+        "(1 if higher_is_better(tables.score(task)) else -1)",
+        "(1 if tables.score(task) else -1)",
+    ),
+    ("analysis/summaries/results.py", 'merged(-sign * table["mean"])', 'merged(-table["mean"])'),
+    (
+        "analysis/summaries/results.py",
+        'sign * values, sign * done["final_test_score"]',
+        'values, done["final_test_score"]',
+    ),
+    (
+        "analysis/summaries/results.py",
+        "if higher_is_better(tables.score(task)) else validation.idxmin()",
+        "if tables.score(task) else validation.idxmin()",
+    ),
+    # pairing: by seed
+    (
+        "analysis/summaries/results.py",
+        "asdict(paired(wide[arm], wide[name],",
+        "asdict(paired(wide[arm].sort_values(), wide[name],",
+    ),
+    ("analysis/summaries/ranking.py", ".dropna(axis=1) for n in", ".fillna(0) for n in"),
+    # a missing row: of a replica that did not finish, or is not there
+    (
+        "analysis/summaries/results.py",
+        'done = replicas[(replicas["status"] == "finished") & np.isfinite(replicas[RESULT])]',
+        "done = replicas.fillna({RESULT: 0.0})",
+    ),
+    (
+        "analysis/summaries/ranking.py",
+        "if lost := [",
+        "if False and [",
+    ),
+    # the median over seeds, misses included
+    (
+        "analysis/summaries/results.py",
+        'arms[[*COSTS, "bracket"]].median()',
+        'arms[[*COSTS, "bracket"]].min()',
+    ),
 ]
 
 
@@ -239,6 +280,15 @@ def test_paired_differences_by_hand():
     assert table.loc["a", columns].tolist() == pytest.approx(expected)
     assert table.loc["b", ["n", "mean", "p_uncorrected"]].tolist() == pytest.approx([4, 0, 1])
     assert np.isnan(table.loc["b", "p_corrected"])  # not ranked
+
+
+def test_differences_are_of_the_same_seeds():
+    """An arm ahead by 0.01 at every seed is so for certain, however much the seeds differ."""
+    seeds = np.array([0.7, 0.5, 0.9, 0.6, 0.8])
+    table = paired_differences(tables(rows("backprop", seeds), rows("a", seeds + 0.01)))
+    (found,) = table.to_dict("records")
+    assert [found[name] for name in ("mean", "low", "high")] == pytest.approx([0.01] * 3)
+    assert found["p_uncorrected"] == pytest.approx(2 / 32)
 
 
 def test_the_reference_is_chosen_by_validation_if_backprop_did_not_run():

@@ -13,6 +13,8 @@ from beyond.run import provenance
 from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
+    ("beyond/run/provenance.py", 'r"^Source(?:: | {2,})', 'r"^Source(?:: | )'),
+    ("beyond/run/provenance.py", "(?=^[A-Z][a-z]+(?:: | {2,})|^$|", "(?="),
     # what stands in a list does not count
     ("beyond/run/provenance.py", "isinstance(value, list | tuple)", "isinstance(value, tuple)"),
     ("beyond/run/provenance.py", "return all(map(_is_plain, value))", "return True"),
@@ -266,3 +268,31 @@ def test_versions_are_of_what_decides_and_of_what_a_task_names():
     found = provenance.packages(["mnist1d"])
     assert {"python", "torch", "numpy", "mnist1d"} <= set(found)
     assert "mnist1d" not in provenance.packages()
+
+
+def test_what_a_file_says_of_its_source_is_its_paragraph_alone():
+    """Of every method and task that has one: it ends before the next heading."""
+    told = provenance.cited(
+        **{
+            f"{kind} {name}": catalog.load(kind, name)
+            for kind, name in (
+                *(
+                    ("method", name)
+                    for name in ("backprop", "genetic", "forward_forward", "constant")
+                ),
+                *(("task", name) for name in ("image/digits", "regression/friedman")),
+            )
+        }
+    )
+    assert told["method backprop"] == {
+        "title": "Backpropagation (Rumelhart, Hinton & Williams, 1986).",
+        "source": "Nature 323, 533-536, doi:10.1038/323533a0; random features: Advances in Neural "
+        "Information Processing Systems 21; fine-tuning: ibid. 27, arXiv:1411.1792.",
+    }
+    assert told["task image/digits"]["source"] == (
+        'The UCI "Optical Recognition of Handwritten Digits" test part, as shipped with '
+        "scikit-learn (`load_digits`)."
+    )
+    assert told["method constant"]["source"] == "the zero rule; there is no paper."
+    assert all(one["title"] and one["source"] for one in told.values())
+    assert provenance.cited(typed=SimpleNamespace())["typed"]["source"] == ""
