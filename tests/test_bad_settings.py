@@ -73,7 +73,7 @@ CASES = {
         network=mlp network.hidden=[16.5] -> hidden must be a list, each an integer >= 1, got [16.5]
         network=mlp network.layer_norm=no -> layer_norm must be true or false, got 'no'
         network=mlp network.dropout=1 -> dropout must be in [0, 1), got 1
-        network=mlp network.activation=swish -> activation must be one of relu, tanh, sigmoid, leaky_relu, gelu, silu, identity; got
+        network=mlp network.activation=swish -> activation must be one of relu, tanh, sigmoid, leaky_relu, gelu, silu, step, identity; got
         network=cnn network.pool=null -> pool must be one of max, average; got None
         network=cnn1d network.kernels=[5,3] -> kernels must be as many as channels, got (5, 3)
         network=bag -> inputs of bag-32 must be symbols, or channels along time, got (1, 8, 8)

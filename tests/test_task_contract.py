@@ -92,8 +92,11 @@ def asked(task, split, indices):
 
 
 def rows(task, split):
-    """Examples of a split as bytes: words as they are, not what a replica knows of them."""
-    shown = parts(task, whole(task, split))[::2]
+    """Examples of a split as bytes: words as they are, not what a replica knows of them.
+
+    Those of a world are its starts, as two of them may show the same.
+    """
+    shown = parts(task, whole(task, split))[task.spec.world is not None :: 2]
     if isinstance(task, ArrayTask) and (raw := task.examples()).column is not None:
         splits = task.at([0])
         numbers = splits.ids(split, torch.arange(splits.size(split)).unsqueeze(0))

@@ -21,7 +21,7 @@ class Bag(Layered):
     ----------
     hidden : tuple of int
         Widths of the hidden layers.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     embedding : int, >= 1
         Features per symbol, where inputs are symbols.
     """

@@ -28,7 +28,7 @@ class CNN(Layered):
     ----------
     channels : tuple of int
         Of each convolution.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     pool : {"max", "average"}
     norm : {"none", "group", "batch"}
         Behind each convolution, which has no bias where a batch is normalised.

@@ -20,7 +20,7 @@ class CNN1d(Layered):
         Of each convolution.
     stride, padding : int
         Of all of them.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     embedding : int, >= 1
         Features per symbol, where inputs are symbols.
     """

@@ -19,7 +19,7 @@ class LeNet(Layered):
 
     Parameters
     ----------
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     pool : {"max", "average"}
         After the first two convolutions.
     dropout : float in [0, 1)

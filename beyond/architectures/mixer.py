@@ -32,7 +32,7 @@ class Mixer(Layered):
         Blocks.
     place_units, channel_units : int, >= 1
         Hidden units of the layers along the places, and along the channels.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     patch : int, >= 1
         Side of an image's squares; what is left over is cut off.
     dropout : float in [0, 1)

@@ -33,7 +33,7 @@ class ResNet(Layered):
         Channels of each stage.
     blocks : int, >= 1
         Of each stage: `widths=(16,32,64) blocks=3` is the source's of 20 layers.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     norm : {"none", "group", "batch"}
         Behind each convolution.
     n_groups : int, >= 1

@@ -67,7 +67,7 @@ class Sequential(Layered):
     features of a symbol, which `channels 8` lays along time for `conv1d`, `rnn 32`, `gru 32` and
     `lstm 32`, whose times `timemean`, `timemax` and `last` make one; then `dropout 0.5`,
     `layernorm`, `groupnorm 8`, `batchnorm`, `flatten`, and the activations `relu`,
-    `leaky_relu 0.01`, `gelu`, `silu`, `tanh`, `sigmoid` and `identity`.
+    `leaky_relu 0.01`, `gelu`, `silu`, `tanh`, `sigmoid`, `step` and `identity`.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class TextCNN(Layered):
         Widths of the windows, at most the length of the sequence.
     maps : int, >= 1
         Of each width.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     dropout : float in [0, 1)
         Of the largest values, in training.
     embedding : int, >= 1

@@ -38,7 +38,7 @@ class Transformer(Layered):
         Blocks.
     expansion : int, >= 1
         Hidden units at each place, in widths.
-    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "identity"}
+    activation : {"relu", "tanh", "sigmoid", "leaky_relu", "gelu", "silu", "step", "identity"}
     causal : bool
         Whether a place sees none behind it: for the next symbol, with `readout=last`.
     readout : {"last", "mean"}

@@ -458,6 +458,24 @@ class SiLU(Layer):
 
 
 @dataclass(frozen=True)
+class Step(Layer):
+    """1 where x is positive, else 0 (McCulloch & Pitts, 1943); its derivative is 0, at 0 too."""
+
+    role = Role.ACTIVATION
+    bounded = True
+
+    def forward(
+        self, weights: Weights, x: Tensor, rng: Stream | None = None
+    ) -> tuple[Tensor, None]:
+        return (x > 0).to(x.dtype), None
+
+    def carry(
+        self, weights: Weights, cache: None, dy: Tensor, carrier: Tensor | None = None
+    ) -> Tensor:
+        return torch.zeros_like(dy)
+
+
+@dataclass(frozen=True)
 class Dropout(Layer):
     """In training, zero each value with probability `rate` and divide the rest by 1 - rate.
 
@@ -758,6 +776,7 @@ ACTIVATIONS: dict[str, type[Layer]] = {
     "leaky_relu": LeakyReLU,
     "gelu": GELU,
     "silu": SiLU,
+    "step": Step,
     "identity": Identity,
 }
 

@@ -25,6 +25,7 @@ from beyond.network.layers import (
     Residual,
     Sigmoid,
     SiLU,
+    Step,
     Tanh,
 )
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
@@ -48,6 +49,9 @@ FAULTS = [
         "gate * (1 + cache * (1 - gate))",
         "gate * (1 - cache * (1 - gate))",
     ),
+    # on too late, and a derivative where there is none
+    ("beyond/network/layers.py", "(x > 0).to(x.dtype), None", "(x > 0.1).to(x.dtype), None"),
+    ("beyond/network/layers.py", "return torch.zeros_like(dy)", "return dy"),
     # dropout that shrinks the mean
     ("beyond/network/layers.py", "/ each(1 - numbers(self.rate), drawn)", "* 1.0"),
     # the first replica's rate for all
@@ -206,6 +210,7 @@ TORCH = {
     LeakyReLU: lambda layer, __, x: F.leaky_relu(x, layer.slope),
     GELU: lambda _, __, x: F.gelu(x),
     SiLU: lambda _, __, x: F.silu(x),
+    Step: lambda _, __, x: x.sign().clamp(min=0),
 }
 WEIGHTED = [
     (Linear(4), (5,)),
