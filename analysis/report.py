@@ -1,6 +1,7 @@
 """The report of a study: one page, figures and tables, from the recorded tables alone.
 
-`beyond-report runs/comparison` writes it again. The same tables give the same bytes.
+`beyond-report runs/comparison` writes it again. The same tables give the same bytes. With `--watch`
+it is written whenever another cell has finished, until all that were planned have.
 `beyond-compare runs/comparison --against gallery` writes it with published arms beside the study's.
 """
 
@@ -8,14 +9,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.study import Study
+
+
+_PLACES = ("folder", "out", "watch")  # options that tell where and when, not what is shown
+PLANNED = "planned.json"  # beside a study's cells, the names of all that it is to have
+EVERY = 5.0  # seconds between two looks at a study that is watched
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,11 +51,14 @@ def chosen(command: Sequence[str]) -> dict[str, Any]:
             options = vars(parser.parse_args(arguments))
     except SystemExit:
         raise ValueError(told.getvalue().strip().rpartition("error: ")[2]) from None
-    return {name: value for name, value in options.items() if name not in ("folder", "out")}
+    return {name: value for name, value in options.items() if name not in _PLACES}
 
 
 def _reporting() -> argparse.ArgumentParser:
-    return _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
+    parser = _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
+    again = "make it again whenever a cell has finished, until all that were planned have"
+    parser.add_argument("--watch", action="store_true", help=again)
+    return parser
 
 
 def _comparing() -> argparse.ArgumentParser:
@@ -89,6 +99,7 @@ def publish(
     reference: str | None = None,
     against: str | None = None,
     as_tuned: bool = False,
+    watch: bool = False,
 ) -> None:
     """Write the report; print the study's summary and the path, or exit with one line."""
     from rich.console import Console
@@ -97,12 +108,34 @@ def publish(
     from analysis.tables import TableError, reason
 
     try:
+        for done in finishing(Path(folder)) if watch else ():
+            page = Study(folder, reference, against, as_tuned=as_tuned).report(out)
+            Console().print(f"Report of {done}: {page}", highlight=False, soft_wrap=True)
         study = Study(folder, reference, against, as_tuned=as_tuned)
         print_summary(study)  # the figures of a large study take a while
         page = study.report(out)
     except (TableError, OSError) as error:
         sys.exit(f"beyond-{'report' if against is None else 'compare'}: {reason(error)}")
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
+
+
+def finishing(folder: Path) -> Iterator[str]:
+    """Say whenever more of a study's planned cells have finished how many; end with the last.
+
+    One that is killed, and not begun again, is waited for.
+    """
+    from analysis.tables import noted
+
+    told = 0
+    while True:
+        planned = noted(folder / PLANNED, dict)
+        done = [name for name in planned if (folder / name / "manifest.json").is_file()]
+        if len(done) == len(planned):
+            return
+        if len(done) > told:
+            told = len(done)
+            yield f"{told} of {len(planned)} cells"
+        sleep(EVERY)
 
 
 def print_summary(study: Study) -> None:

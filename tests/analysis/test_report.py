@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -5,10 +6,16 @@ import sys
 import pandas as pd
 import pytest
 
-from analysis.report import main, print_summary, publish
+from analysis import report as report_command
+from analysis.report import finishing, main, print_summary, publish
 from analysis.study import Study
 from analysis.summaries import ranking
 from analysis.words import columns as shown
+
+FAULTS = [
+    ("analysis/report.py", "if len(done) > told:", "if done:"),
+    ("analysis/report.py", "if len(done) == len(planned):", "if done and not told:"),
+]
 
 
 def print_loaded(folder):
@@ -305,3 +312,38 @@ def test_counts_are_whole(value, text):
 
 def test_names_are_escaped_for_latex():
     assert shown.escaped(r"a_b & 5 % \ ^") == r"a\_b \& 5 \% \textbackslash{} \textasciicircum{}"
+
+
+def test_a_study_is_watched_until_its_last_planned_cell_has_finished(tmp_path, monkeypatch):
+    names = ["a-1", "b-1", "c-1"]
+    (tmp_path / "planned.json").write_text(json.dumps(dict.fromkeys(names, "label")))
+    ends, slept = [[], ["a-1"], [], [], ["b-1", "c-1"]], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        for name in ends[len(slept) - 1]:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "manifest.json").write_text("{}")
+
+    monkeypatch.setattr(report_command, "sleep", sleep)
+    assert list(finishing(tmp_path)) == ["1 of 3 cells"]
+    assert slept == [report_command.EVERY] * 5
+    assert list(finishing(tmp_path)) == []  # all have
+    assert list(finishing(tmp_path / "b-1")) == []  # none is planned
+
+
+def test_while_a_study_runs_its_report_is_made_again(study, monkeypatch, capsys):
+    first = study.cell("backprop")
+    second = "constant-image-digits-mlp--0"
+    planned = dict.fromkeys([name.replace("/", "-") for name in (first, second)], "label")
+    (study.folder / "planned.json").write_text(json.dumps(planned))
+    made = []
+    monkeypatch.setattr(
+        Study, "report", lambda self, _: made.append(self.arms) or self.folder / "index.html"
+    )
+    monkeypatch.setattr(report_command, "sleep", lambda _: study.cell("constant"))
+    main([str(study.folder), "--watch"])
+    assert made == [["backprop"], ["backprop", "constant"]]
+    told = capsys.readouterr().out
+    assert "Report of 1 of 2 cells: " in told
+    assert told.index("Report of 1 of 2") < told.index("Report: ")
