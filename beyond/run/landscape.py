@@ -106,8 +106,7 @@ def _power(product: Product, vectors: Tensor, shift: Tensor) -> tuple[Tensor, Te
 
 def excess(values: Tensor, places: Tensor) -> Tensor:
     """Losses (L, P) along lines, at places (P,) from 0 to 1, less the chord between their ends."""
-    first, last = values[:, :1], values[:, -1:]
-    return values - (first + places * (last - first))
+    return values - torch.lerp(values[:, :1], values[:, -1:], places)  # 0 at both ends, exactly
 
 
 def rise(values: Tensor) -> Tensor:

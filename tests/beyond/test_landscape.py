@@ -26,7 +26,7 @@ FAULTS = [
     ("beyond/run/landscape.py", "origins.split(n_at_once), axes", "origins.split(1), axes"),
     ("beyond/run/landscape.py", "shift = (-found).clamp(min=0)", "shift = torch.zeros_like(found)"),
     ("beyond/run/landscape.py", "return found - shift, vectors", "return found, vectors"),
-    ("beyond/run/landscape.py", "first + places * (last - first)", "first"),
+    ("beyond/run/landscape.py", "torch.lerp(values[:, :1], values[:, -1:], places)", "values[:, :1]"),
     ("beyond/run/landscape.py", "values.cummin(1).values", "values[:, :1]"),
     ("beyond/run/landscape.py", "if len(shape) > 1:", "if shape:"),
     ("beyond/run/landscape.py", "rows = weights[:, start:stop].unflatten(1, (shape[0], -1))", "rows = weights[:, start:stop].unflatten(1, (1, -1))"),

@@ -10,7 +10,7 @@ from beyond.contracts import Batch
 from beyond.errors import InputError, UnsupportedError
 from beyond.problem import Problem
 from beyond.run.cell import Cell
-from beyond.run.landscape import matched
+from beyond.run.landscape import Surface, matched
 from beyond.run.runner import run_cell
 from beyond.run.survey import TABLE, Survey
 from beyond.run.tables import LANDSCAPE
@@ -31,7 +31,7 @@ FAULTS = [
     ("beyond/run/survey.py", "return replace(self, last=last, is_matched=True)", "return replace(self, is_matched=True)"),
     ("hydra_plugins/beyond_cells/sweeper.py", "                survey.record(folder)", "                pass"),
 ]  # fmt: skip
-SETTINGS = Survey(n_points=3, n_across=3, radius=0.5)
+SETTINGS = Survey(n_examples=7, n_points=3, n_across=3, radius=0.5)
 SEEDS = [0, 4, 7]
 
 
@@ -53,13 +53,18 @@ def recorded(study):
     return pd.read_parquet(study / TABLE)
 
 
-def loss(cell, weights, seed=0):
-    """Of weights on the training examples: all, in another order."""
-    task = cell.arm.task
-    splits, network = task.at([seed]), cell.arm.architecture.build(task.spec)
+def examples(task, seed=0):
+    """All training examples, in another order."""
+    splits = task.at([seed])
     batch = splits.batch("train", torch.arange(splits.size("train"))[None])
-    batch = Batch(batch.inputs.double(), batch.targets)
-    return float(Problem(network, task.spec).loss(weights[None].double(), batch))
+    return Batch(batch.inputs.double(), batch.targets)
+
+
+def loss(cell, weights):
+    """Of weights on the training examples."""
+    task = cell.arm.task
+    problem = Problem(cell.arm.architecture.build(task.spec), task.spec)
+    return float(problem.loss(weights[None], examples(task)))
 
 
 def test_rows_are_of_the_weights_that_the_runs_keep(trained):
@@ -116,6 +121,11 @@ def test_rows_are_of_the_weights_that_the_runs_keep(trained):
     starts = sharp[sharp["x"] == 0].groupby("seed")["sharpness"].nunique()
     assert starts.tolist() == [1, 1, 1]  # the arms start from the same weights
     assert len(sharp) == 12
+    row = sharp[(sharp["x"] == 0) & (sharp["seed"] == 4)].iloc[0]
+    start = network.init(Stream("init", [4])).double()
+    surface = Surface(network, first.arm.task.spec, examples(first.arm.task, 4))
+    found = surface.sharpness(start, torch.ones_like(start))
+    assert row["sharpness"] == pytest.approx(float(found), rel=0.01)
 
 
 def test_it_is_recorded_once_and_anew_where_weights_or_settings_changed(trained):
@@ -136,6 +146,10 @@ def test_it_is_recorded_once_and_anew_where_weights_or_settings_changed(trained)
     table = recorded(study)
     pairs = table[(table["path"] == "pair") & ~table["matched"]]
     assert set(zip(pairs["seed"], pairs["other_seed"], strict=True)) == {(0, 1), (1, 2), (2, 0)}
+    # all seeds have one split, so all are measured on the same seven examples
+    ends = table[(table["path"] == "start") & (table["x"] == 1)].set_index("seed")["loss"]
+    theirs = pairs[pairs["x"] == 1].set_index("other_seed")["loss"]
+    np.testing.assert_allclose(theirs[ends.index], ends, rtol=1e-12)
 
 
 def test_networks_of_another_kind_are_no_pair_and_may_have_units_that_cannot_change_places(
