@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.statistics.inference import LEVEL, RESOLUTION, at_least, mean_interval
+from analysis.summaries.stability import kendall, orders
 from analysis.tables import TableError
 
 DIGITS = 4  # of what was measured, or as many more as show what decided
@@ -57,6 +58,32 @@ _COMPARISONS: dict[type, Callable[[float, float], bool]] = {
     ast.Gt: lambda gap, slack: gap > slack,
     ast.GtE: lambda gap, slack: gap >= -slack,
 }
+
+
+def _halves(values: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+    """Cut arguments into what goes along and what is set against it."""
+    n = len(values) // 2
+    if len(values) % 2 or n < 2:
+        raise TableError(f"slope and tau take two lists of two at least, got {len(values)} values")
+    return values[:n], values[n:]
+
+
+def _slope(*values: Value) -> Value:
+    """Least-squares slope of the second half of the values against the first, for each seed."""
+    x, y = _halves(values)
+    centre, level = sum(x) / len(x), sum(y) / len(y)
+    pairs = zip(x, y, strict=True)
+    return sum((a - centre) * (b - level) for a, b in pairs) / sum((a - centre) ** 2 for a in x)
+
+
+def _tau(*values: Value) -> Value:
+    """Kendall's tau-b between the orders of the first and the second half, for each seed."""
+    shown = [np.stack(np.broadcast_arrays(*half), -1) for half in _halves(values)]
+    found = kendall(np.stack([orders(half) for half in shown], -2))[..., 0, 1]
+    seeds = next((value.index for value in values if isinstance(value, pd.Series)), None)
+    return found if seeds is None else pd.Series(found, seeds)
+
+
 _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "abs": abs,
     "sqrt": np.sqrt,
@@ -72,6 +99,8 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     ),
     # 1 where a value is a level or more, 0 elsewhere: its mean is a share of seeds
     "reached": lambda value, level: 1.0 * at_least(value, level),
+    "slope": _slope,  # slope(x1, x2, ..., y1, y2, ...)
+    "tau": _tau,  # tau(a1, a2, ..., b1, b2, ...)
     "min": lambda *values: reduce(np.minimum, values),
     "max": lambda *values: reduce(np.maximum, values),
     "mean": _over_seeds(np.mean),

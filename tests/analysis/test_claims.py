@@ -10,6 +10,13 @@ from analysis.summaries.claims import Claim, NotRunError, evaluate, judge
 from analysis.tables import TableError
 
 FAULTS = [
+    # a line through the origin; half of a list against itself
+    ("analysis/summaries/claims.py", "(a - centre) * (b - level)", "a * (b - level)"),
+    (
+        "analysis/summaries/claims.py",
+        "return values[:n], values[n:]",
+        "return values[:n], values[:n]",
+    ),
     (
         "analysis/summaries/claims.py",
         "for n in range(DIGITS, 17)",
@@ -253,3 +260,39 @@ def test_a_number_that_was_not_read_is_never_published():
         claim("a > 1", how="guessed")
     with pytest.raises(TableError, match="unknown keys tolerance"):
         claim("a > 1", tolerance=3)
+
+
+def test_a_slope_is_the_least_squares_line_of_each_seed(rng):
+    x, y = rng.normal(size=(2, 4, 3))
+    found = {f"x{place}": pd.Series(row) for place, row in enumerate(x)}
+    found |= {f"y{place}": pd.Series(row) for place, row in enumerate(y)}
+    slopes = evaluate("slope(x0, x1, x2, x3, y0, y1, y2, y3)", found)
+    expected = [stats.linregress(x[:, seed], y[:, seed]).slope for seed in range(3)]
+    np.testing.assert_allclose(slopes, expected)
+    power = {"a": pd.Series([3.0, 5.0])}  # a x^-0.5
+    law = evaluate("slope(log(4), log(16), log(64), log(a / 2), log(a / 4), log(a / 8))", power)
+    np.testing.assert_allclose(law, -0.5)
+
+
+def test_tau_is_kendalls_of_each_seed_and_what_is_never_reached_is_tied(rng):
+    first, second = rng.integers(0, 4, (2, 5, 6)).astype(float)
+    first[0, :3] = first[1, :3] = np.inf
+    found = {f"a{place}": pd.Series(row) for place, row in enumerate(first)}
+    found |= {f"b{place}": pd.Series(row) for place, row in enumerate(second)}
+    taus = evaluate("tau(a0, a1, a2, a3, a4, b0, b1, b2, b3, b4)", found)
+    shown = np.where(np.isinf(first), 9, first)
+    expected = [stats.kendalltau(shown[:, s], second[:, s]).statistic for s in range(6)]
+    np.testing.assert_allclose(taus, expected)
+
+
+@pytest.mark.parametrize("expression", ["slope(a, a)", "tau(a, a, a)", "slope()"])
+def test_a_slope_and_tau_take_two_lists(expression):
+    with pytest.raises(TableError, match="slope and tau take two lists of two at least, got "):
+        evaluate(expression, {"a": pd.Series([1.0, 2.0])})
+
+
+def test_the_interval_of_a_slope_is_that_of_the_seeds_slopes():
+    y = {"a": pd.Series([1.0, 2.0, 4.0]), "b": pd.Series([2.0, 5.0, 4.5])}
+    low, high = mean_interval((y["b"] - y["a"]).to_numpy() / 2)
+    claim = Claim("c", "says", ("mean(slope(0, 2, a, b)) > 0",), "expected", "source")
+    assert f"[{low:.4g}, {high:.4g}]" in judge(claim, y).measured
