@@ -105,7 +105,7 @@ SEEDS = "seeds must be a count in [1, 2^20] or a list of distinct seeds in [0, 2
         (["task=nope"], "unknown task 'nope'; known: arrays, control/acrobot, "),
         (
             ["+study=nope"],
-            "unknown study 'nope'; known: capabilities, comparison, coverage, everything, fields, gradient_flow, local_minima, optimizers, overfitting, parity, quick, shots",
+            "unknown study 'nope'; known: capabilities, comparison, coverage, currencies, everything, fields, gradient_flow, local_minima, optimizers, overfitting, parity, quick, scaling, shots",
         ),
         (["+paper=nope"], "unknown paper 'nope'; known: deep_linear, double_descent, "),
         (["+paper=mnist1d", "scale=nope"], "scale must be one of fast, full; got 'nope'"),
