@@ -13,7 +13,7 @@ from beyond.run import provenance
 from beyond.run.provenance import changed, digest, sources
 
 FAULTS = [
-    ("beyond/run/provenance.py", 'r"^Source(?:: | {2,})', 'r"^Source(?:: | )'),
+    ("beyond/run/provenance.py", "source[1] if source", "source[0] if source"),
     ("beyond/run/provenance.py", "(?=^[A-Z][a-z]+(?:: | {2,})|^$|", "(?="),
     # what stands in a list does not count
     ("beyond/run/provenance.py", "isinstance(value, list | tuple)", "isinstance(value, tuple)"),
