@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.tables import (
+    FOLDERS,
     RUN_COLUMNS,
     RUN_TEXT,
     Frame,
     TableError,
+    Tables,
     by_run,
     completed,
     load,
@@ -42,6 +44,7 @@ class Release:
     Attributes
     ----------
     name : str
+        That of a folder ends in a slash.
     runs : DataFrame
         One row per replica, as recorded, with all columns of `tables.completed`; `run_id` begins
         with the name and a slash, `release` is the name.
@@ -60,18 +63,21 @@ def known() -> list[str]:
 
 
 def read(name: str) -> Release:
-    """Read what was published under a name, or a release of yours by the path of its file.
+    """Read what was published under a name, a release of yours by its file, or a study's folder.
 
     Raises
     ------
     TableError
-        In one line, if there is no such release, or the file is none.
+        In one line, if there is no such release, or the file or folder is none.
     """
+    if name not in known() and Path(name).is_dir():
+        return of_folder(Path(name))
     path = Path(name) if name.endswith(".parquet") else FOLDER / f"{name}.parquet"
     if not path.is_file():
         names = ", ".join(known()) or "none"
         raise TableError(
-            f"no published rows named {name}; known: {names}, or the path of a .parquet file"
+            f"no published rows named {name}; known: {names}, or the path of a .parquet file or a "
+            "study's folder"
         )
     try:
         table: Frame = pq.ParquetFile(path).read().to_pandas()
@@ -85,6 +91,17 @@ def read(name: str) -> Release:
     manifests = {run_id: json.loads(text) | {"run_id": run_id} for run_id, text in told.items()}
     runs = completed(table.drop(columns=_MANIFEST).assign(release=path.stem))
     return Release(path.stem, runs, manifests)
+
+
+def of_folder(folder: Path) -> Release:
+    """Take the rows of a study's folder as they would be published, and name them by the folder."""
+    tables = load(folder)
+    name = f"{folder.resolve().name}{FOLDERS}"
+    runs = _begun(tables)
+    runs = runs.assign(release=name, run_id=name + runs["run_id"])
+    made = {name + run: made for run, made in by_run(tables.manifests).items()}
+    manifests = {run: manifest | {"run_id": run} for run, manifest in made.items()}
+    return Release(name, completed(runs[list(RUN_COLUMNS)]), manifests)
 
 
 def write(name: str, folders: Sequence[Path], out: Path = FOLDER) -> Path:
@@ -117,10 +134,15 @@ def _rows(folder: Path) -> Frame:
             f"{folder} has runs of code or data that have changed since ({', '.join(stale)}): "
             "rerun=stale trains them again"
         )
-    runs = tables.runs[tables.runs["status"] != "skipped"]
     told = {run: _text(manifest) for run, manifest in by_run(tables.manifests).items()}
-    recorded = runs.assign(task=runs["task_name"])[list(RUN_COLUMNS)].drop(columns="release")
+    recorded = _begun(tables)[list(RUN_COLUMNS)].drop(columns="release")
     return recorded.assign(**{_MANIFEST: recorded["run_id"].map(told)})
+
+
+def _begun(tables: Tables) -> Frame:
+    """Replicas that began, each with its task as recorded."""
+    runs = tables.runs[tables.runs["status"] != "skipped"]
+    return runs.assign(task=runs["task_name"])
 
 
 def _text(manifest: Mapping[str, Any]) -> str:

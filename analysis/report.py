@@ -2,6 +2,7 @@
 
 `beyond-report runs/comparison` writes it again. The same tables give the same bytes. With `--watch`
 it is written whenever another cell has finished, until all that were planned have.
+`beyond-report runs/before runs/after` compares two folders, arm by arm at the same seeds.
 `beyond-compare runs/comparison --against gallery` writes it with published arms beside the study's.
 """
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compare(arguments: Sequence[str] | None = None) -> None:
     """Console script `beyond-compare`: the report, with published arms beside the study's."""
-    publish(**vars(_comparing().parse_args(arguments)))
+    publish(**vars(_comparing().parse_args(arguments)), script="beyond-compare")
 
 
 def chosen(command: Sequence[str]) -> dict[str, Any]:
@@ -56,6 +57,12 @@ def chosen(command: Sequence[str]) -> dict[str, Any]:
 
 def _reporting() -> argparse.ArgumentParser:
     parser = _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
+    parser.add_argument(
+        "against",
+        metavar="OTHER",
+        nargs="?",
+        help="a folder whose arms are put beside, and compared at the same seeds",
+    )
     again = "make it again whenever a cell has finished, until all that were planned have"
     parser.add_argument("--watch", action="store_true", help=again)
     return parser
@@ -100,6 +107,7 @@ def publish(
     against: str | None = None,
     as_tuned: bool = False,
     watch: bool = False,
+    script: str = "beyond-report",
 ) -> None:
     """Write the report; print the study's summary and the path, or exit with one line."""
     from rich.console import Console
@@ -115,7 +123,7 @@ def publish(
         print_summary(study)  # the figures of a large study take a while
         page = study.report(out)
     except (TableError, OSError) as error:
-        sys.exit(f"beyond-{'report' if against is None else 'compare'}: {reason(error)}")
+        sys.exit(f"{script}: {reason(error)}")
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 

@@ -129,6 +129,12 @@ class Study:
         """One row for each arm and task: score less the reference's, at the same seeds."""
         return self._differences
 
+    def between(self) -> Frame:
+        """One row for each arm that is there twice, see `compare`: the other's score less ours."""
+        from analysis.summaries.results import between
+
+        return between(self.tables)
+
     def cost_to_target(self) -> Frame:
         """One row for each arm, task and level: median cost until the validation score meets it."""
         return self._cost_to_target
@@ -203,7 +209,8 @@ class Study:
         Parameters
         ----------
         against : str
-            What was published, "gallery"; or the path of a file that `analysis.release` wrote.
+            What was published, "gallery"; or the path of a file that `analysis.release` wrote, or
+            of a study's folder, whose arms have its name behind.
         reference : str, optional
             As of `Study`: this study's, unless another is named.
 

@@ -26,6 +26,7 @@ LEVELS = ("easy", "medium", "hard")
 STATUSES = ("finished", "diverged", "failed", "untrained", "skipped")
 RESULT = "best_test_score"  # the test score at the checkpoint with the best validation score
 PUBLISHED = " (published)"  # ends the name of an arm that a release holds
+FOLDERS = "/"  # ends the name of a folder whose rows stand beside a study's
 
 _LEDGER = ("epochs", "forward", "backward", "flops", "bytes_moved", "steps", "seconds")
 _MOMENTS = ("best", "easy", "medium", "hard")
@@ -459,7 +460,7 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     ]
     inside = pd.Series(told, runs.index, dtype=object)
     arm = arm.where(inside == "", arm + " [" + inside + "]")
-    arm = arm.where(runs["release"] == "", arm + PUBLISHED)
+    arm = arm + runs["release"].map(ending)
     alike = {
         variant: ", ".join(sorted(shared | of_condition.intersection(parts)))
         for variant, parts in settings.items()
@@ -467,6 +468,16 @@ def _named(runs: Frame, conditions: pd.Series) -> Frame:
     return runs.assign(
         arm=arm, settings=runs["variant"].map(alike), task_name=runs["task"], task=conditions
     )
+
+
+def ending(release: str) -> str:
+    """What ends the name of an arm that another folder, or a release, holds; of a study's nothing.
+
+    `runs/before` ends it ` (before)`.
+    """
+    if release.endswith(FOLDERS):
+        return f" ({release.removesuffix(FOLDERS)})"
+    return PUBLISHED if release else ""
 
 
 def settings_of(variant: str) -> list[str]:

@@ -54,6 +54,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
     frames = {
         "summary": study.summary(),
         "paired_differences": study.differences(),
+        **({"between": study.between()} if study.against else {}),
         "cost_to_target": study.cost_to_target(),
         "failures": study.failures(),
         **overall,
@@ -154,5 +155,8 @@ def _command(study: Study) -> str:
     choice += "" if study.reference is None else f" --reference {study.reference!r}"
     folder = "/".join(study.folder.resolve().parts[-2:])
     if study.against is not None:
+        if Path(study.against).is_dir():
+            other = "/".join(Path(study.against).resolve().parts[-2:])
+            return f"beyond-report {folder} {other}{choice}"
         return f"beyond-compare {folder} --against {Path(study.against).name}{choice}"
     return f"beyond-report {folder}{choice}"

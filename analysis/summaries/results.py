@@ -13,7 +13,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.inference import mean_interval, merged, paired, stream
+from analysis.statistics.inference import holm, mean_interval, merged, paired, stream
 from analysis.summaries.ranking import Ranking
 from analysis.tables import (
     COSTS,
@@ -23,6 +23,7 @@ from analysis.tables import (
     Frame,
     TableError,
     Tables,
+    ending,
     higher_is_better,
     limits_of,
 )
@@ -170,6 +171,31 @@ def paired_differences(
         ascending = not higher_is_better(tables.score(task))
         parts.append(part.sort_values(["mean", "arm"], ascending=[ascending, True]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def between(tables: Tables) -> Frame:
+    """Each arm's score where it was published, or in another folder, minus the study's own.
+
+    At the same seeds, for every arm that is on a task twice. `p` is of the one pair, `p_holm`
+    corrected for all arms of the task.
+    """
+    done = tables.runs[tables.runs["status"] == "finished"]
+    columns = ["task", "arm", "beside", "n", "mean", "low", "high", "p", "p_holm"]
+    parts = [pd.DataFrame(columns=columns)]
+    for task in tables.tasks:
+        of_task = done[done["task"] == task]
+        wide = of_task.pivot_table(index="seed", columns="arm", values=RESULT)
+        others = of_task.loc[of_task["release"] != "", ["arm", "release"]].drop_duplicates()
+        rows = [
+            {"task": task, "arm": arm, "beside": other}
+            | asdict(paired(wide[other], wide[arm], stream(task, arm, "between")))
+            for other, release in others.sort_values("arm").to_numpy()
+            if (arm := other.removesuffix(ending(release))) in wide
+        ]
+        if rows:
+            part: Frame = pd.DataFrame(rows)
+            parts.append(part.assign(p_holm=holm(part["p"]))[columns])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def cost_to_target(tables: Tables) -> Frame:

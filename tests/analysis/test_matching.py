@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from analysis import release
 from analysis.report import compare
@@ -13,7 +14,7 @@ from analysis.tables import PUBLISHED, TableError
 
 FAULTS = [
     # an arm would be paired with its published copy as one arm of ten seeds
-    ("analysis/tables.py", 'arm.where(runs["release"] == "", arm + PUBLISHED)', "arm"),
+    ("analysis/tables.py", 'arm = arm + runs["release"].map(ending)', "pass"),
     ("analysis/words/matching.py", "if not names}\n        told", "}\n        told"),
     ("analysis/words/matching.py", '"score": runs["headline_metric"],', '"score": runs["task"],'),
     ("analysis/words/matching.py", '.where(runs["default_network"])', ""),
@@ -35,6 +36,15 @@ FAULTS = [
     ),
     ("analysis/words/sentences.py", 'made.get("run_id") not in published', "True"),
     ("analysis/words/sentences.py", "[*tables.repeated, *tables.notes]", "tables.repeated"),
+    # of two folders: which is which, at which seeds, and whether their names are told apart
+    (
+        "analysis/summaries/results.py",
+        "asdict(paired(wide[other], wide[arm],",
+        "asdict(paired(wide[arm], wide[other],",
+    ),
+    ("analysis/tables.py", 'return f" ({release.removesuffix(FOLDERS)})"', "return PUBLISHED"),
+    ("analysis/summaries/results.py", 'p_holm=holm(part["p"])', 'p_holm=part["p"]'),
+    ("analysis/release.py", 'run_id=name + runs["run_id"]', 'run_id=runs["run_id"]'),
 ]
 METHODS = ("backprop", "constant", "genetic", "reinforce")
 
@@ -291,3 +301,31 @@ def test_beyond_compare_refuses_in_one_line(study, gallery):
     ):
         with pytest.raises(SystemExit, match=rf"^beyond-compare: {line}[^\n]+$"):
             compare([str(study.folder), "--against", name])
+
+
+def test_two_folders_are_compared_arm_by_arm_at_the_same_seeds(study, tmp_path):
+    from tests.analysis.conftest import Study as Written
+
+    other = Written(tmp_path / "after", "after")
+    for method in ("backprop", "genetic"):
+        make(study, method, seeds=range(6))
+    make(study, "constant")
+    cells = [make(other, method) for method in ("backprop", "genetic")]
+    runs = pd.read_parquet(cells[0] / "runs.parquet")
+    gains = np.array([0.01, 0.02, 0.03, 0.02, 0.02])
+    runs["best_test_score"] += gains
+    runs.to_parquet(cells[0] / "runs.parquet")
+    made = Study(study.folder, against=str(other.folder))
+    assert made.arms == ["backprop", "backprop (after)", "constant", "genetic", "genetic (after)"]
+    table = made.between().set_index("arm")
+    assert list(table.index) == ["backprop", "genetic"]
+    assert table["beside"].tolist() == ["backprop (after)", "genetic (after)"]
+    assert table["n"].tolist() == [5, 5]  # the sixth is in one folder alone
+    assert table["mean"].tolist() == pytest.approx([gains.mean(), 0])
+    assert table["p"].tolist() == pytest.approx([2 / 32, 1])
+    assert table["p_holm"].tolist() == pytest.approx([4 / 32, 1])
+    half = student.ppf(0.975, 4) * gains.std(ddof=1) / np.sqrt(5)
+    assert table.loc["backprop", ["low", "high"]].tolist() == pytest.approx(
+        [gains.mean() - half, gains.mean() + half], abs=2e-3
+    )
+    assert Study(other.folder).between().empty

@@ -84,7 +84,7 @@ def test_a_name_that_nothing_has_is_one_line(monkeypatch, tmp_path, published):
     monkeypatch.setattr(release, "FOLDER", tmp_path)
     assert release.known() == ["small"]
     assert len(release.read("small").runs) == 40
-    line = r"^no published rows named none; known: small, or the path of a \.parquet file$"
+    line = r"^no published rows named none; known: small, or the path of a \.parquet file or "
     with pytest.raises(TableError, match=line):
         release.read("none")
 
