@@ -52,17 +52,21 @@ def _map(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure
         for row, columns in map_of(spec).items()
     }
     frame = pd.DataFrame.from_dict(cells, orient="index")
+    values = frame.to_numpy(float)
+    note = "Numbers: mean over seeds."
+    if (values == -np.inf).any():
+        note += " -∞: of what is nothing, or less than single precision holds."
     height = 0.34 * len(frame) + 0.2
-    figure, (axes,) = panels(1, 1, height, spec["title"], "Numbers: mean over seeds.", left=1.6)
-    shown = frame.to_numpy(float)
+    left = 0.6 + 0.085 * max(map(len, map(str, frame.index)))
+    figure, (axes,) = panels(1, 1, height, spec["title"], note, left=left)
     logarithmic = spec.get("scale") == "log"
-    shown = shown[np.isfinite(shown) & ((shown > 0) | (not logarithmic))]
+    shown = values[np.isfinite(values) & ((values > 0) | (not logarithmic))]
     low, high = spec.get("limits", (shown.min(initial=1), shown.max(initial=1)))
     sns.heatmap(
-        frame,
+        frame.replace(-np.inf, low),
         ax=axes,
-        annot=True,
-        fmt=".2g",
+        annot=frame.map(_short).to_numpy(),
+        fmt="",
         annot_kws={"fontsize": 8},
         cmap="cividis",
         norm=(LogNorm if logarithmic else Normalize)(low, high, clip=True),
@@ -74,9 +78,17 @@ def _map(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure
     return figure
 
 
+def _short(value: float) -> str:
+    """Write a number in few letters: 0.035, 12, 100, 3.4e+06, -∞."""
+    if np.isinf(value):
+        return f"{'-' if value < 0 else ''}∞"
+    return f"{value:.0f}" if 10 <= abs(value) < 10_000 else f"{value:.2g}"
+
+
 def _mean(expression: str, quantities: Mapping[str, pd.Series]) -> float:
     try:
-        return float(np.mean(evaluate(expression, quantities)))
+        with np.errstate(divide="ignore"):  # the logarithm of nothing is drawn as what it is
+            return float(np.mean(evaluate(expression, quantities)))
     except NotRunError:
         return float("nan")
 

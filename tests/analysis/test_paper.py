@@ -3,16 +3,21 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from analysis import paper, verify
+from analysis.figures.paper import _map as drawn_map
 from analysis.statistics import inference as statistics
 from analysis.summaries import quantities
 from analysis.tables import TableError, load
 
 FAULTS = [
+    ("analysis/figures/paper.py", "if 10 <= abs(value) < 10_000", "if 1e3 <= abs(value)"),
+    ("analysis/figures/paper.py", "0.6 + 0.085 * max(map(len, map(str, frame.index)))", "1.6"),
+    ("analysis/figures/paper.py", "frame.replace(-np.inf, low)", "frame"),
     ("analysis/paper.py", "if page and (index.parent / page[1]).exists():", "if page:"),
     ("analysis/paper.py", "            rows[page[1]] = line\n", "            pass\n"),
     ("analysis/summaries/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
@@ -428,6 +433,28 @@ def test_a_map_has_an_expression_for_each_row_and_column():
     wrong = {**ASKED, "figures": [{**figure, "rows": ["backpop"]}]}
     with pytest.raises(TableError, match=r"figure 'Scores' names .*: backpop_test"):
         quantities.claims_of(wrong)
+
+
+def test_a_map_writes_numbers_that_can_be_read_and_names_that_are_whole():
+    spec = {
+        **{"title": "Scores", "x": "depth", "y": "a rule", "value": "log10", "limits": [-3, 0]},
+        **{"map": "log10(mean({row}_{column}))", "columns": [1, 2]},
+        "rows": {"a name that is longer than most": "a", "b": "b"},
+    }
+    found = {
+        "a_1": pd.Series([1e100] * 2),
+        "a_2": pd.Series([0.0] * 2),
+        "b_1": pd.Series([0.1, 0.1]),
+    }
+    with np.errstate(divide="ignore"):
+        figure = drawn_map(spec, found | {"b_2": pd.Series(dtype=float)})
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["100", "-∞", "-1"]
+    assert "-∞: of what is nothing" in "".join(text.get_text() for text in figure.texts)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert min(box.x0 for box in boxes) > axes.yaxis.label.get_window_extent().x1
+    assert axes.yaxis.label.get_window_extent().x0 >= 0
 
 
 @pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
