@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os.path import realpath  # Path.resolve raises for links in a circle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,6 +82,8 @@ def of_report(page: Path, folder: Path) -> tuple[list[str], str]:
         If the page is no report, or nothing can be made from the runs.
     """
     command = _command(page)
+    if command["against"] is not None:
+        command |= {"against": _found(command["against"], folder)}
     differing: list[str] = []
     numbers, places = Counter[str](), Counter[str]()
     with TemporaryDirectory() as made:
@@ -105,7 +107,17 @@ def of_report(page: Path, folder: Path) -> tuple[list[str], str]:
     return differing, f"every number agrees with the tables: {', '.join(counts)}"
 
 
-def _command(page: Path) -> Mapping[str, Any]:
+def _found(against: str, folder: Path) -> str:
+    """Where that lies now which the runs were compared with: a page has the end of its path.
+
+    It is looked for here, and in the folders above the runs; what is nowhere is a published name.
+    """
+    above = realpath(folder)
+    places = [Path(against), *(parent / against for parent in list(Path(above).parents)[:2])]
+    return next((str(place) for place in places if place.exists()), against)
+
+
+def _command(page: Path) -> dict[str, Any]:
     """Return what a report was made with, from the command that it says makes it again."""
     found = _COMMAND.findall(page.read_bytes())
     if len(found) != 1:

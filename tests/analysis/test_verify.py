@@ -11,6 +11,7 @@ from analysis.study import Study as Results
 from tests.analysis.conftest import Study
 
 FAULTS = [
+    ("analysis/verify.py", "parent / against for parent", "parent for parent"),
     ("analysis/page/printed.py", "            if text != right:", "            if text > right:"),
     ("analysis/page/printed.py", "        elif data.strip():", "        elif data.isalpha():"),
     (
@@ -162,6 +163,21 @@ def test_a_number_changed_in_any_kind_of_place_is_found(made, tmp_path, capsys):
     assert lines[-1] == "8 differ"
     for wrong in ("0.123", "9.876", "5432", "7.654", "3.210", "6543", "checksum", "failures.csv"):
         assert [wrong in line for line in lines].count(True) == 1, (wrong, lines)
+
+
+def test_a_report_of_two_folders_is_verified_from_anywhere(tmp_path, monkeypatch, capsys):
+    for name in ("before", "after"):
+        written = Study(tmp_path / "runs" / name, name)
+        for method in ("backprop", "genetic"):
+            written.cell(method)
+    runs = tmp_path / "runs"
+    page = Results(runs / "before", against=str(runs / "after")).report()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(SystemExit) as ended:
+        verify.main([str(page)])
+    assert ended.value.code == 0, capsys.readouterr()
+    assert "every number agrees with the tables" in capsys.readouterr().out
 
 
 def test_a_page_that_is_no_report_is_refused(tmp_path):
