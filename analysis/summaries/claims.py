@@ -219,6 +219,8 @@ def told(expression: str, quantities: Mapping[str, pd.Series]) -> str:
         value = float(np.mean(evaluate(expression, quantities)))
     except NotRunError:
         return "not run"
+    if np.isposinf(value):
+        return "not reached"
     seeds = _shared([quantities[name] for name in names(expression)])
     return f"{value:.{DIGITS}g}{_interval(expression, value, quantities, seeds, DIGITS)}"
 
