@@ -170,7 +170,7 @@ def call(beyond, monkeypatch, capsys):
         plan follow=os.system -> follow must be in beyond, methods, tasks, analysis or a package that BEYOND_PLUGINS
         follow=methods.backprop.Backprop -> follow must be a class derived from beyond.run.live.Live, got 'methods.
         +tune=nope {STEPS[1]} budget=steps -> unknown tune 'nope'; known: equal
-        +study=nope {STEPS[1]} budget=steps -> unknown study 'nope'; known: comparison,
+        +study=nope {STEPS[1]} budget=steps -> unknown study 'nope'; known: capabilities, comparison,
         +study=quick method.nope=3 -> unknown key 'method.nope' of method
         +tune=equal tune.n_trials=0 -> n_trials must be an integer in [1, 4096], got 0
         +tune=equal tune.n_seeds=0 -> n_seeds must be an integer >= 1, got 0

@@ -129,7 +129,7 @@ def test_equal_tables_give_equal_bytes(study, tmp_path):
     study.cell("reinforce", seeds=range(3), status="diverged")
     first, second = (Study(study.folder).report(tmp_path / name).parent for name in ("one", "two"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 1 + 2 * 13 + 2 * 10 + 3
+    assert len(files) == 1 + 2 * 13 + 2 * 10 + 3 + 1
     assert [
         path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
     ] == []

@@ -258,7 +258,7 @@ def test_a_part_of_a_package_may_be_named(install):
 def test_a_study_is_a_file_too(add, beyond):
     text = "defaults: [{override /budget: quick}]\nhydra: {mode: MULTIRUN, sweeper: {arms: [method=constant]}}\n"
     add(**{"studies/both.yaml": text})
-    assert "known: both, comparison" in beyond("+study=boht")[1]
+    assert "known: both, capabilities, comparison" in beyond("+study=boht")[1]
     status, told, _ = beyond("+study=both", "seeds=2")
     assert status == 0, told
     assert "constant: finished" in told
