@@ -16,7 +16,7 @@ from beyond.catalog import CONF, known_settings, names, read
 from beyond.errors import MissingDataError
 from beyond.run.cell import prepare
 from beyond.run.main import SCALES, register_resolvers
-from beyond.run.tables import IDENTITY, LANDSCAPE, TABLES
+from beyond.run.tables import IDENTITY, RECORDED
 from hydra_plugins.beyond_cells.configuration import read_cell, with_settings, without_hydra
 
 FAULTS = [
@@ -83,8 +83,7 @@ def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(page):
     assert [twice(one) for one in by_scale] == [[], []]
     manifests = list(chain.from_iterable(by_scale))
     settings = OmegaConf.to_container(composed(page).paper, resolve=True)
-    tables = {**TABLES, "landscape": LANDSCAPE}
-    columns = {name: [column.name for column in table.columns] for name, table in tables.items()}
+    columns = {name: [column.name for column in table.columns] for name, table in RECORDED.items()}
     labels = dict.fromkeys((column.name for column in IDENTITY), ())
     paper.require_sound(settings, columns, labels | known_settings())
     missing = [

@@ -486,6 +486,7 @@ TABLES: Mapping[str, Table] = {
     ),
 }
 LANDSCAPE = Table("a place on a line or a plane of weights", _landscape())
+RECORDED = {**TABLES, "landscape": LANDSCAPE}  # of runs, and of a study
 HEAD = """# Tables
 
 A run's folder has four tables, in parquet, and `manifest.json`, which says how they came to be;
@@ -504,7 +505,7 @@ column names the module of `beyond/run` that writes it. This page is made from
 def markdown() -> str:
     """Return the page `docs/tables.md`: for each table a row a column."""
     lines = [HEAD]
-    for name, table in {**TABLES, "landscape": LANDSCAPE}.items():
+    for name, table in RECORDED.items():
         lines += [
             f"## {name}",
             "",

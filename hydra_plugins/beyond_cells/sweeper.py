@@ -161,14 +161,13 @@ class CellSweeper(BasicSweeper):
 
     def _require_sound(self, paper: Any) -> None:
         """Raise `InputError` for a paper that could not be published once it has run."""
-        from beyond.run.tables import IDENTITY, LANDSCAPE, TABLES
+        from beyond.run.tables import IDENTITY, RECORDED
 
         home, _ = require_declared("hydra.sweeper.check", self.check)
         published = require_declared("hydra.sweeper.publish", self.publish)[0] == home
         require("hydra.sweeper.publish", f"{home}.publish for a paper", self.publish, published)
         columns = {
-            name: [column.name for column in table.columns]
-            for name, table in {**TABLES, "landscape": LANDSCAPE}.items()
+            name: [column.name for column in table.columns] for name, table in RECORDED.items()
         }
         labels: dict[str, Collection[str]] = {column.name: () for column in IDENTITY}
         require_sound = find("hydra.sweeper.check", self.check)
