@@ -109,6 +109,7 @@ bench: $(VENV)/.installed-bench  ## speed beside the peers, as ratios within one
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.sweeps small large
 	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.loading
 
 clean:  ## remove the environments; runs stay
 	rm -rf $(VENV) .venv-3.*

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,8 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from analysis.cells import TableError, finished, stacked
 from analysis.statistics.inference import RESOLUTION
 from analysis.statistics.targets import between_checkpoints
 
@@ -60,10 +59,8 @@ _CURVES = (
     *(cost for cost in _LEDGER if cost not in ("steps", "bytes_moved")),  # old tables lack these
     *("split", "metric", "value"),
 )
-_PREDICTIONS = (
-    *("run_id", "seed", "example", "output"),
-    *("target", "prediction", "probability", "confidence", "brier"),
-)
+_NUMBERS = ("target", "prediction", "probability", "confidence", "brier")  # of predictions
+_PREDICTIONS = ("run_id", "seed", "example", "output", *_NUMBERS)
 _LATER = ("log_density",)  # NaN where a table is older
 _LABELS = ("task", "arm", "status")  # that predictions get from their replica
 _REPLICA = ["task", "arm", "seed"]
@@ -73,10 +70,6 @@ _LAYERS = (
 )
 # of the runs tables, what the analysis reads
 RUN_COLUMNS = (*RUN_TEXT, "seed", "default_network", *_RUN_WORDS, *_RUN_NUMBERS)
-
-
-class TableError(ValueError):
-    """The tables cannot be analysed. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -273,13 +266,7 @@ def reason(error: Exception) -> str:
     return str(error)
 
 
-def finished(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Folders of a study's finished cells, and their manifests."""
-    found = {path.parent: _manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
-    return {cell: manifest for cell, manifest in found.items() if manifest}
-
-
-def recorded_runs(cells: list[Path]) -> Frame:
+def recorded_runs(cells: Sequence[Path]) -> Frame:
     """Return the runs tables of cells as one, as they were recorded."""
     return _read(cells, "runs", (*RUN_TEXT, "seed"))
 
@@ -307,36 +294,34 @@ def _tuned(folder: Path, runs: Frame) -> pd.Series:
     return runs["run_id"].map(lambda run: settings.get(str(run).partition("-")[0], ""))
 
 
-def _read(cells: list[Path], name: str, required: Sequence[str]) -> Frame:
-    """Stack one table of all cells; a skipped cell may lack rows, columns or the file."""
-    parts = []
-    for path in (cell / f"{name}.parquet" for cell in cells):
-        if path.is_file():
-            try:
-                parts.append(pq.ParquetFile(path).read())
-            except pa.ArrowException as error:
-                raise TableError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
-    parts = [part for part in parts if part.num_rows]
-    if not parts:
-        return pd.DataFrame(columns=list(required))
-    table = pa.concat_tables(parts, promote_options="permissive").to_pandas()
-    if missing := [column for column in required if column not in table]:
+def _read(cells: Sequence[Path], name: str, required: Sequence[str]) -> Frame:
+    """Stack one table of all cells, which must have some columns; without rows it has no others."""
+    table = _required(stacked(cells, name), name, required)
+    return pd.DataFrame(columns=list(required)) if table is None else table.to_pandas()
+
+
+def _predictions(cells: Sequence[Path]) -> Frame:
+    """Read all predictions, classes and values, as float32: both are exact in one column of it."""
+    table = _required(stacked(cells, "predictions"), "predictions", _PREDICTIONS)
+    if table is None:
+        return pd.DataFrame(columns=[*_PREDICTIONS, *_LATER])
+    for column in (*_NUMBERS, *_LATER):
+        known = column in table.column_names
+        values = table[column].cast(pa.float32(), safe=False) if known else _unknown(table)
+        table = table.drop_columns([column] if known else []).append_column(column, values)
+    return table.select([*_PREDICTIONS, *_LATER]).to_pandas()
+
+
+def _unknown(table: pa.Table) -> pa.Array:
+    """Return a column for a table that is too old to have it."""
+    return pa.nulls(table.num_rows, pa.float32())
+
+
+def _required(table: pa.Table | None, name: str, required: Sequence[str]) -> pa.Table | None:
+    """Return a table, if there is one, that has these columns; raise `TableError` if it has not."""
+    if table and (missing := [column for column in required if column not in table.column_names]):
         raise TableError(f"the {name} tables lack the columns {', '.join(missing)}")
     return table
-
-
-def _predictions(cells: list[Path]) -> Frame:
-    """Read all predictions, classes and values, as float32: both are exact in one column of it."""
-    parts = []
-    for cell in cells:
-        part = _read([cell], "predictions", _PREDICTIONS)
-        if len(part):
-            absent = [column for column in _LATER if column not in part]
-            part = part.assign(**dict.fromkeys(absent, np.nan))
-            numbers = ("target", "prediction", "probability", "confidence", "brier", *_LATER)
-            columns = [*_PREDICTIONS, *_LATER]
-            parts.append(part[columns].astype(dict.fromkeys(numbers, np.float32)))
-    return pd.concat(parts) if parts else pd.DataFrame(columns=[*_PREDICTIONS, *_LATER])
 
 
 def by_run(manifests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -536,17 +521,3 @@ def _join_predictions(frame: Frame, runs: Frame) -> Frame:
     return frame[[*_PREDICTIONS, *_LATER]].merge(
         labels, on=["run_id", "seed"], how="inner", validate="many_to_one"
     )
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    """Read a cell's manifest; empty if it cannot be, or if a table is not the one that it names."""
-    try:
-        manifest = json.loads(path.read_bytes())
-        tables = manifest.get("tables", {}).items()
-        whole = all(
-            hashlib.sha256(path.with_name(f"{n}.parquet").read_bytes()).hexdigest() == digest
-            for n, digest in tables
-        )
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return manifest if whole else {}

@@ -189,11 +189,14 @@ class _Both:
 
 
 def contents(study: Path) -> dict[str, str]:
-    """Hash of each file of a study, by its path; "" where only that it is there counts."""
+    """Hash of each file of a study, by its path; "" where only that it is there counts.
+
+    What is hidden there is kept to be quick, and decides nothing.
+    """
     return {
         name: digest
         for name, digest in _contents([study], study).items()
-        if not name.startswith(FOLDER)
+        if not name.startswith(".")
     }
 
 
