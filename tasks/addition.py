@@ -16,9 +16,9 @@ Chance      R2 = 0, for predicting the mean: a mean squared error of 0.167, the 
             two uniform numbers, 1/6. Within 0.08 of the sum are 0.154 of the answers.
 Ceiling     R2 = 1: the sum follows from the inputs.
 Reference   Measured here at `split_seed=0`, on the test split: linear regression 0.089. The default
-            network, 16 gated recurrent units, trained by backpropagation has 0.990 on the
-            validation split after 6 epochs, with 0.94 of its answers within 0.08, and 0.999 after
-            15, with all of them.
+            network, 16 gated recurrent units, trained by backpropagation reaches 0.991 on the
+            validation split in 6 epochs, and 0.999 in 15 (means of 3 seeds); after the first, 0.94
+            of its answers are within 0.08, after the last all of them.
 
 A sequence is solved, in the first source, where the answer is within 0.04 of a target in [0, 1]:
 within 0.08 of this sum. `solved_score` is their share.

@@ -13,8 +13,8 @@ Splits      310 train, 66 validation, 66 test, at random. With so few to test on
 Chance      R2 = 0, for predicting the mean.
 Reference   Measured here at `split_seed=0`, on the test split: linear regression 0.362, ten nearest
             neighbours 0.354 (linear regression between 0.30 and 0.50 for `split_seed` 0 to 3). The
-            default network trained by backpropagation reaches 0.47 on the validation split, then
-            over-fits.
+            default network trained by backpropagation for 20 epochs reaches 0.47 on the validation
+            and 0.39 on the test split (means of 3 seeds), then over-fits.
 """
 
 from typing import ClassVar

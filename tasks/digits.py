@@ -9,8 +9,8 @@ Examples    1,797 images of 1x8x8; ten balanced classes of 174 to 183. A pixel c
 Splits      1,257 train, 270 validation, 270 test, stratified. The 13 writers are in all three.
 Chance      0.10.
 Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.967, three
-            nearest neighbours 0.993. The default network trained by backpropagation reaches 0.97 on
-            the validation split.
+            nearest neighbours 0.993. The default network trained by backpropagation for 20 epochs
+            reaches 0.970 on the validation and 0.977 on the test split (means of 3 seeds).
 
 Source task `glyphs`: the same ten digits printed, 2,520 images from the outlines of 21 faces in
             matplotlib, each digit of each face twelve times with another slant, rotation, width,

@@ -16,7 +16,7 @@ Chance      1 / n_inputs: 0.125.
 Ceiling     1.00, to the noise.
 Reference   Measured here: one linear layer, which has no code to find, 1.000 at `split_seed=0`, on
             the test split; the default network after 100 epochs of backpropagation, ten seeds,
-            1.000.
+            1.000 on both splits.
 """
 
 from typing import Annotated

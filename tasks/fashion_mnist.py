@@ -13,7 +13,7 @@ Published   Test accuracy of untrained people 0.835, of convolutional networks 0
             package's README).
 Reference   Measured here at `split_seed=0`, on the test split: nearest centroid 0.68; trained on
             10,000 images, three nearest neighbours 0.813 and logistic regression 0.837. The default
-            network trained by backpropagation for 20 epochs reaches 0.87.
+            network trained by backpropagation for 20 epochs reaches 0.869 (mean of 3 seeds).
 
 Source task None for all ten classes. With `half=upper` the task is the last five and its source
             `other_half` the first five; with `half=lower` the other way round.

@@ -12,8 +12,8 @@ Splits      1,400 train, 300 validation, 300 test, at random; the noise is in al
 Chance      R2 = 0, for predicting the mean.
 Ceiling     The noise's share of the variance, 1 / 24.83, leaves R2 = 0.960.
 Reference   Measured here at `split_seed=0`, on the test split: linear regression 0.720,
-            gradient-boosted trees 0.908. The default network trained by backpropagation reaches
-            0.93 on the validation split.
+            gradient-boosted trees 0.908. The default network trained by backpropagation for
+            100 epochs reaches 0.93 on the validation split (mean of 3 seeds).
 
 Source task `other_coefficients`: the same form with coefficients 20, 10, 5 and 10, and other draws.
 """

@@ -13,7 +13,8 @@ Examples    25,238 definitions, without their examples of use, of the eight topi
 Splits      17,666 train, 3,786 validation, 3,786 test, stratified by class.
 Chance      0.125.
 Reference   Measured here at `split_seed=0`, on the test split: logistic regression on TF-IDF of
-            words 0.85. The default network trained by backpropagation for 10 epochs reaches 0.80.
+            words 0.85. The default network trained by backpropagation for 10 epochs reaches
+            0.804 (mean of 3 seeds).
 """
 
 from functools import cache

@@ -16,7 +16,7 @@ Splits      6,240 train: DejaVu Sans, Sans Mono and Serif, each upright, oblique
 Chance      0.038.
 Reference   Measured here on the test split: nearest centroid 0.50, logistic regression 0.70, three
             nearest neighbours 0.78. The default network trained by backpropagation for 10 epochs
-            reaches 0.81.
+            reaches 0.809 (mean of 3 seeds).
 """
 
 from functools import cache

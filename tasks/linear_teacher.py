@@ -20,7 +20,7 @@ Chance      R2 = 0, for predicting the mean.
 Ceiling     R2 = 1: there is no noise, unless `label_noise` adds some.
 Reference   Least squares finds the map: R2 = 1. Measured here: the default network, whose hidden
             units are rectified, reaches 0.95 on the validation split when trained by
-            backpropagation for 100 epochs.
+            backpropagation for 100 epochs (mean of 3 seeds).
 """
 
 from functools import cached_property

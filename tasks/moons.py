@@ -11,8 +11,8 @@ Examples    1,000 (or `n_samples`) x 2, half of each class. The unit is a circle
 Splits      700 train, 150 validation, 150 test, stratified; the noise is in all three.
 Chance      0.50.
 Reference   Measured here at `split_seed=0`, on the test split: logistic regression 0.860, five
-            nearest neighbours 1.000. The default network trained by backpropagation reaches 1.00 on
-            the validation split.
+            nearest neighbours 1.000. The default network trained by backpropagation for 100
+            epochs reaches 1.00 on the validation split (mean of 3 seeds).
 """
 
 from typing import Annotated, ClassVar
