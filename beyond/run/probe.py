@@ -65,14 +65,16 @@ class Probe:
         """For the network and each block, norms (R,) at `params`, and of the update since `before`.
 
         The whole network comes first, as the layer "network" of depth 0; what only a block has is
-        NaN there.
+        NaN there, and what only the network has for a block.
 
         `gradient_norm` is that of the gradient of the loss on validation examples,
         `train_gradient_norm` on training examples: the second may vanish where the first does not.
 
         `update_cosine` is the cosine between the update and the negative true gradient at `before`;
         it and `update_norm` are NaN without an update. `batch_cosine` is that with the negative
-        gradient on the batch that the update was made from: 1 for gradient descent.
+        gradient on the batch that the update was made from: 1 for gradient descent. `batch_loss` is
+        the loss of `params` on that batch: of a candidate that was chosen for it, its fitness, less
+        than on fresh examples by the winner's curse.
         `transport_cosine` is that between the block's weights and the tensor that carries the error
         back in their place; NaN without one.
 
@@ -146,6 +148,7 @@ class Probe:
                 "depth": 0,
                 **_directions(*vectors),
                 **dict.fromkeys(("transport_cosine", "dead_fraction", *SIGNALS), unknown),
+                "batch_loss": self._loss(problem, params, batch),
                 **self._jacobian(params, probe),
             }
         ]
@@ -160,7 +163,7 @@ class Probe:
                     "transport_cosine": aligned.get(block.depth, unknown),
                     "dead_fraction": unknown if isinstance(dead_fraction, float) else dead_fraction,
                     **{name: values[block.depth - 1] for name, values in signals.items()},
-                    **dict.fromkeys(JACOBIAN, unknown),
+                    **dict.fromkeys(("batch_loss", *JACOBIAN), unknown),
                 }
             )
         return rows
@@ -209,6 +212,12 @@ class Probe:
         if self._world is not None:
             return torch.full_like(outputs, float("nan"))
         return problem.error(outputs, batch.targets)
+
+    def _loss(self, problem: Problem, params: Tensor, batch: Batch | None) -> Tensor:
+        """Mean loss (R,) on a batch; NaN without one, or where a task is to act."""
+        if batch is None or self._world is not None:
+            return params.new_full((len(params),), float("nan"))
+        return problem.loss(params, batch)
 
     def _jacobian(self, params: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Singular values (R,) of the derivative of the outputs by the inputs at the first example.

@@ -251,6 +251,12 @@ def _layers() -> tuple[Column, ...]:
         ),
         ("first_error_norm", "float64", "", "the same, of the first example alone"),
         (
+            "batch_loss",
+            "float64",
+            "",
+            "loss on the step's batch after it, of the whole network; NaN of a block",
+        ),
+        (
             "jacobian_largest",
             "float64",
             "",

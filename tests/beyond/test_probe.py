@@ -19,8 +19,10 @@ from beyond.run.probe import JACOBIAN, SIGNALS, Probe, cosine
 from beyond.streams import Stream
 from methods.backprop import Backprop
 from methods.feedback_alignment import FeedbackAlignment
+from methods.genetic import Genetic
 
 FAULTS = [
+    ("beyond/run/probe.py", "_loss(problem, params, batch)", "_loss(problem, params, train)"),
     # what a layer of layers hands on is its first block's
     (
         "beyond/run/probe.py",
@@ -166,6 +168,24 @@ def test_the_network_comes_first_as_all_blocks_in_one_vector(name, make_probe, c
     assert all(
         whole[column].isnan().all() for column in ("transport_cosine", "dead_fraction", *SIGNALS)
     )
+
+
+def test_the_fitness_of_the_chosen_is_their_loss_on_the_batch_that_chose_them(close):
+    task = catalog.load("task", "image/digits")
+    network, seeds = task.spec.network.build(task.spec), [0, 1]
+    splits = task.at(seeds)
+    batch = splits.batch("train", Stream("data", seeds).integers(splits.size("train"), 16))
+    method = Genetic(population_size=16, solution="best")
+    problem, rng = Problem(network, task.spec, signal=method.signal), Stream("step", seeds)
+    state = method.init(problem, network.init(Stream("init", seeds)), rng)
+    after = method.step(state, batch, problem, rng)
+    whole, *blocks = Probe(splits, task.spec, network, seeds).measure(
+        method.params(after), method.params(state), None, batch
+    )
+    close(whole["batch_loss"].double(), after["statistics"]["min"])
+    assert all(block["batch_loss"].isnan().all() for block in blocks)
+    without = Probe(splits, task.spec, network, seeds).measure(method.params(after), None)
+    assert without[0]["batch_loss"].isnan().all()
 
 
 def test_what_a_layer_of_layers_hands_on_is_its_last_blocks(make_probe, close):
