@@ -54,6 +54,6 @@ def test_a_network_reaches_what_the_datasheet_says(beyond, tmp_path, task, typed
     status, told, _ = beyond("method=backprop", f"task={task}", *network, *words, *seeds)
     assert status == 0, told
     (file,) = tmp_path.glob("runs/adhoc/*/runs.parquet")
-    score = pd.read_parquet(file)[f"best_{split}_score"].mean()
+    score = float(pd.read_parquet(file)[f"best_{split}_score"].mean())
     # another processor adds in another order, which a hundred epochs may make a hundredth
     assert score == pytest.approx(float(printed), abs=0.011)
