@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.summaries.claims import VERDICTS, Claim, Judged, judge
+from analysis.summaries.claims import VERDICTS, Claim, Judged, evaluate, judge
 from analysis.summaries.quantities import (
     ABOUT,
     REQUIRED,
@@ -25,6 +26,9 @@ from analysis.summaries.quantities import (
     about,
     answers,
     claims_of,
+    equals_of,
+    expressions_of,
+    followed_by,
     judge_all,
     measure,
     quantities_of,
@@ -38,6 +42,11 @@ INTRODUCTION = (
     "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
 )
 QUANTITY = ("where", "take")
+FOLLOWS = ("equals", "for", "over")
+FAMILY = ("each", "for", "over")
+TABLE = ("title", "rows", "columns", "cell")
+MAP = ("title", "x", "y", "value", "rows", "columns", "map")
+CURVES = ("title", "x", "y", "series")
 TAKEN = ("table", "column", "reduce")
 
 
@@ -158,10 +167,15 @@ def require_sound(
     _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
     about(paper)
     for name, entry in paper["measure"].items():
-        _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
+        if isinstance(entry, Mapping) and "equals" in entry:
+            _require_keys(f"measure.{name}", entry, FOLLOWS[:1], FOLLOWS)
+        else:
+            _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
     layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
     known = {**columns, "layers": layers, "networks": layers}
     for name, entry in quantities_of(paper).items():
+        if "equals" in entry:
+            continue
         if not isinstance(entry["where"], Mapping):
             raise TableError(f"measure.{name}: where must be a mapping, got {entry['where']!r}")
         for path in entry["where"]:
@@ -182,14 +196,39 @@ def require_sound(
             ("id", "says", "holds", "how", "source"),
             Claim.__dataclass_fields__,
         )
-    example = {name: pd.Series([0.1, 0.2, 0.3, 0.4]) for name in quantities_of(paper)}
-    for claim in claims_of(paper):
-        try:
-            # of these numbers, not of those to come
-            with suppress(ArithmeticError), np.errstate(all="ignore"):
-                judge(claim, example)
-        except (TypeError, KeyError, TableError) as error:
-            raise TableError(f"claim {claim.id}: {error}") from error
+        for part in claim["holds"] if isinstance(claim["holds"], list) else [claim["holds"]]:
+            if not isinstance(part, str):
+                _require_keys(f"claim {claim['id']}: holds", part, FAMILY[:1], FAMILY)
+    for table in paper.get("tables", ()):
+        _require_keys(f"table {table.get('title')!r}", table, TABLE, (*TABLE, "about"))
+    for figure in paper.get("figures", ()):
+        required = MAP if "map" in figure else CURVES
+        _require_keys(f"figure {figure.get('title')!r}", figure, required, figure)
+    measured = {
+        name: pd.Series([0.1, 0.2, 0.3, 0.4])
+        for name, entry in quantities_of(paper).items()
+        if "equals" not in entry
+    }
+    claims = claims_of(paper)
+    # of these numbers, not of those to come
+    with np.errstate(all="ignore"):
+        example, equals = followed_by(paper, measured), equals_of(paper)
+        for claim in claims:
+            with _naming(f"claim {claim.id}"), suppress(ArithmeticError):
+                judge(claim, example, equals)
+        for user, expressions in expressions_of(paper).items():
+            for expression in expressions:
+                with _naming(user), suppress(ArithmeticError):
+                    evaluate(expression, example)
+
+
+@contextmanager
+def _naming(user: str) -> Iterator[None]:
+    """Say whose expression does what it may not."""
+    try:
+        yield
+    except (TypeError, KeyError, TableError) as error:
+        raise TableError(f"{user}: {error}") from error
 
 
 def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collection[str]) -> None:
@@ -203,7 +242,7 @@ def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collect
 
 def differences(page: Path, folder: Path) -> list[str]:
     """Rows of the page's tables that the runs do not bear out."""
-    from analysis.page.paper import claim_rows, measured_rows
+    from analysis.page.paper import claim_rows, measured_rows, tables_of
 
     if not (folder / SETTINGS).exists():
         raise TableError(
@@ -215,15 +254,12 @@ def differences(page: Path, folder: Path) -> list[str]:
     expected = [
         *claim_rows(judge_all(paper, quantities)),
         *measured_rows(quantities),
+        *chain.from_iterable(tables_of(paper, quantities)),
         *(f"- {line}" for line in answers(paper, quantities)),
     ]
     printed = set(page.read_text(encoding="utf-8").splitlines())
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
-    rows = {
-        line
-        for line in printed
-        if line.startswith("| ") and not line.startswith(("| claim", "| quantity"))
-    }
+    rows = {line for line in printed if line.startswith("| ")}
     return lost + [
         f"on the page, not recomputed: {row}" for row in sorted(rows.difference(expected))
     ]

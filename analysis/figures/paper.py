@@ -49,7 +49,7 @@ def _map(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure
     """
     cells = {
         row: {column: _mean(expression, quantities) for column, expression in columns.items()}
-        for row, columns in map_of(spec).items()
+        for row, columns in map_of(spec, "map").items()
     }
     frame = pd.DataFrame.from_dict(cells, orient="index")
     values = frame.to_numpy(float)

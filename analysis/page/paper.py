@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.statistics.inference import INTERVAL, mean_interval
 from analysis.summaries.claims import VERDICTS, Judged
-from analysis.summaries.quantities import ABOUT, about, answers
+from analysis.summaries.quantities import ABOUT, about, answers, tabled
 from analysis.tables import Tables
 
 HOW = {
@@ -54,11 +54,9 @@ def markdown(
         "on one core each.",
         "",
         *_stale(tables),
-        *_section("What was found", answers(paper, quantities)),
+        *_found(paper, quantities),
         _counted(judged, kind),
         "",
-        "| claim | published | how it is known | measured [95 % interval] | seeds | verdict |",
-        "|---|---|---|---|---|---|",
         *claim_rows(judged),
         "",
         *map(_criterion, judged),
@@ -66,12 +64,11 @@ def markdown(
         *itertools.chain.from_iterable((f"![{alt}]({name}.png)", "") for name, alt in figures),
         *_section("What is not reproduced, and why", paper.get("findings", ())),
         *_section(differing, paper.get("departures", none)),
+        *_section("What the names mean", _meanings(paper)),
         "## Quantities",
         "",
         f"Means over seeds, each with its {INTERVAL}, from the run tables.",
         "",
-        "| quantity | mean [95 % interval] | seeds |",
-        "|---|---|---|",
         *measured_rows(quantities),
         "",
     ]
@@ -104,35 +101,90 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *(f"- {line}" for line in lines), ""] if lines else []
 
 
+def _found(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[str]:
+    """Sentences and tables of what a page answers; nothing without either."""
+    lines = [f"- {line}" for line in answers(paper, quantities)]
+    tables = itertools.chain.from_iterable(tables_of(paper, quantities))
+    found = [*lines, *([""] if lines else []), *tables]
+    return ["## What was found", "", *found] if found else []
+
+
 def _criterion(one: Judged) -> str:
     """What would make a claim hold, and why that much."""
     claim = one.claim
-    expressions = " and ".join(f"`{expression}`" for expression in claim.holds)
-    condition = f"holds if {expressions}" if expressions else "is not measured"
+    alike = {
+        expression: family for family in claim.families for expression in family.members.values()
+    }
+    conditions = dict.fromkeys(
+        _for_each(alike[expression].pattern, alike[expression].ranges)
+        if expression in alike
+        else f"`{expression}`"
+        for expression in claim.holds
+    )
+    condition = f"holds if {' and '.join(conditions)}" if conditions else "is not measured"
     return f"- **{claim.id}** {condition}. {claim.why}"
 
 
+def _for_each(pattern: str, ranges: Mapping[str, Sequence[str]]) -> str:
+    """Write what a pattern is, and what the names in it run through."""
+    told = [f"{name} {', '.join(labels)}" for name, labels in ranges.items()]
+    return f"`{pattern}`{' for ' if told else ''}{'; '.join(told)}"
+
+
+def _meanings(paper: Mapping[str, Any]) -> list[str]:
+    """What those quantities are that follow from others."""
+    lines = []
+    for name, entry in paper["measure"].items():
+        if "equals" in entry:
+            given = {**entry.get("for", {}), **entry.get("over", {})}
+            ranges = {key: list(map(str, values)) for key, values in given.items()}
+            lines.append(f"`{name}` is {_for_each(entry['equals'], ranges)}")
+    return lines
+
+
+def tables_of(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[list[str]]:
+    """Lines of each of the page's tables, with mean and interval by row and column."""
+    found = []
+    for table, cells in tabled(paper, quantities):
+        columns = [str(column) for row in list(cells.values())[:1] for column in row]
+        lines = [
+            f"| {' | '.join(['', *columns])} |",
+            "|---" * (1 + len(columns)) + "|",
+            *(f"| {' | '.join([str(row), *one.values()])} |" for row, one in cells.items()),
+        ]
+        about_it = [table["about"], ""] if "about" in table else []
+        found.append([f"**{table['title']}**", "", *about_it, *lines, ""])
+    return found
+
+
 def claim_rows(judged: Sequence[Judged]) -> list[str]:
-    """One row per claim."""
+    """One row per claim below a heading, without a column that says nothing of any."""
     rows = []
     for one in judged:
         claim = one.claim
         found = f" {claim.reimplemented}" if claim.reimplemented else ""
-        known = f"{HOW[claim.how]}{found}: {claim.source}"
-        cells = [
-            f"{claim.id} {claim.says}",
-            claim.published or "-",
-            known,
-            one.measured or "-",
-            str(one.n_seeds or "-"),
-        ]
-        rows.append(f"| {' | '.join(cells)} | **{one.verdict}** |")
-    return rows
+        rows.append(
+            {
+                "claim": f"{claim.id} {claim.says}",
+                "published": claim.published or "-",
+                "how it is known": f"{HOW[claim.how]}{found}: {claim.source}",
+                "measured [95 % interval]": one.measured or "-",
+                "seeds": str(one.n_seeds or "-"),
+                "verdict": f"**{one.verdict}**",
+            }
+        )
+    named = rows[0] if rows else ()
+    columns = [column for column in named if any(row[column] != "-" for row in rows)]
+    return [
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *(f"| {' | '.join(row[column] for column in columns)} |" for row in rows),
+    ]
 
 
 def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
-    """One row per quantity that was run."""
-    rows = []
+    """One row per quantity that was run, below a heading."""
+    rows = ["| quantity | mean [95 % interval] | seeds |", "|---|---|---|"]
     for name, values in quantities.items():
         if len(values):
             low, high = mean_interval(values.to_numpy())

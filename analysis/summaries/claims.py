@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +29,14 @@ DIGITS = 4  # of what was measured, or as many more as show what decided
 HOW = ("read", "recalled", "exact", "measured", "expected")
 VERDICTS = {  # of what a page has: claims of others, or what we ask
     "paper": ("reproduced", "relation holds", "not reproduced", "not run"),
-    "study": ("as expected", "not as expected", "relation holds", "not reproduced", "not run"),
+    "study": (
+        "as expected",
+        "not as expected",
+        "relation holds",
+        "not reproduced",
+        "not judged (one seed)",
+        "not run",
+    ),
 }
 # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 Value = Any
@@ -112,10 +123,48 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
 }
 # leaving out one seed says nothing about how these scatter
 _NOT_SMOOTH = {"median", "smallest", "largest"}
+_OVER_SEEDS = {"mean", "var", "std", *_NOT_SMOOTH}
 
 
 class NotRunError(Exception):
     """A quantity that a claim names was not measured at this scale."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Expressions that are alike: what they are made from, and each with its label.
+
+    Attributes
+    ----------
+    pattern : str
+        `mean({rule}_at_100) < 3`.
+    members : mapping of str to str
+        Expressions by label, `genetic: mean(genetic_at_100) < 3`.
+    ranges : mapping of str to sequence of str
+        Labels of what each name in the pattern runs through.
+    """
+
+    pattern: str
+    members: Mapping[str, str]
+    ranges: Mapping[str, Sequence[str]]
+
+    def sides(self) -> dict[str, tuple[str, str]]:
+        """Pattern and label of each side that was made from one; no label if all members have it.
+
+        They are found by what was made.
+        """
+        # a place to fill is read as a name
+        patterns = [
+            re.sub(r"_0(\w+?)0_", r"{\1}", ast.unparse(side))
+            for side in _sides(re.sub(r"\{(\w+)\}", r"_0\g<1>0_", self.pattern))
+        ]
+        found: dict[str, tuple[str, str]] = {}
+        for label, expression in self.members.items():
+            for pattern, side in zip(patterns, _sides(expression), strict=True):
+                if "{" in pattern:
+                    shown = ast.unparse(side)
+                    found[shown] = (pattern, "" if shown in found else label)
+        return found
 
 
 @dataclass(frozen=True)
@@ -127,6 +176,8 @@ class Claim:
     id, says : str
     holds : tuple of str
         Expressions; all must be true. Empty where nothing here can measure it.
+    families : tuple of Family
+        Those of the expressions that are alike, which a page shows together.
     published : str
         The number as printed in the source; empty for a relation.
     reimplemented : str
@@ -148,6 +199,7 @@ class Claim:
     published: str = ""
     reimplemented: str = ""
     why: str = ""
+    families: tuple[Family, ...] = ()
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Claim:
@@ -180,7 +232,8 @@ class Claim:
 class Judged:
     """A claim with its verdict, and what each side that names quantities measured, with interval.
 
-    Numbers have four digits, or as many more as show what decided.
+    Numbers have four digits, or as many more as show what decided. What was expected of seeds is
+    not judged by one.
     """
 
     claim: Claim
@@ -189,10 +242,23 @@ class Judged:
     n_seeds: int
 
 
-def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
-    """Evaluate a claim; `not run` without expressions or where a quantity was not measured."""
+def judge(
+    claim: Claim,
+    quantities: Mapping[str, pd.Series],
+    equals: Mapping[str, ast.expr] = MappingProxyType({}),
+) -> Judged:
+    """Evaluate a claim; `not run` without expressions or where a quantity was not measured.
+
+    Parameters
+    ----------
+    claim : Claim
+    quantities : mapping of str to Series
+        Values by seed.
+    equals : mapping of str to expression
+        What those quantities equal that follow from others, as `defined` returns it.
+    """
     try:
-        parts = [_compare(expression, quantities) for expression in claim.holds]
+        parts = [_compare(expression, quantities, equals) for expression in claim.holds]
     except NotRunError:
         parts = []
     if not parts:
@@ -204,16 +270,36 @@ def judge(claim: Claim, quantities: Mapping[str, pd.Series]) -> Judged:
             for shown, value in values.items()
         }
     shared = {shown: _shared([quantities[name] for name in names(shown)]) for shown in sides}
-    measured = [
-        f"{shown} = {value:.{digits}g}{_interval(shown, value, quantities, shared[shown], digits)}"
+    written = {
+        shown: f"{value:.{digits}g}"
+        f"{_interval(shown, value, quantities, shared[shown], digits, equals)}"
         for shown, (value, digits) in sides.items()
-    ]
+    }
     n_seeds = min(map(len, shared.values()))
     verdict = claim.verdict(all(ok for ok, *_ in parts))
-    return Judged(claim, verdict, "; ".join(measured), n_seeds)
+    if claim.how == "expected" and n_seeds < 2:
+        verdict = "not judged (one seed)"
+    return Judged(claim, verdict, _together(claim, written), n_seeds)
 
 
-def told(expression: str, quantities: Mapping[str, pd.Series]) -> str:
+def _together(claim: Claim, written: Mapping[str, str]) -> str:
+    """Write what each side measured: of a family its pattern once, then each label's number."""
+    alike = dict(chain.from_iterable(family.sides().items() for family in claim.families))
+    told: dict[str, list[str]] = {}
+    for shown, number in written.items():
+        pattern, label = alike.get(shown, (shown, ""))
+        if label:
+            told.setdefault(f"{pattern}: ", []).append(f"{label} {number}")
+        else:
+            told[f"{pattern} = "] = [number]
+    return "; ".join(f"{head}{', '.join(numbers)}" for head, numbers in told.items())
+
+
+def told(
+    expression: str,
+    quantities: Mapping[str, pd.Series],
+    equals: Mapping[str, ast.expr] = MappingProxyType({}),
+) -> str:
     """Write what an expression comes to, its mean over seeds, with interval; or `not run`."""
     try:
         value = float(np.mean(evaluate(expression, quantities)))
@@ -222,7 +308,62 @@ def told(expression: str, quantities: Mapping[str, pd.Series]) -> str:
     if np.isposinf(value):
         return "not reached"
     seeds = _shared([quantities[name] for name in names(expression)])
-    return f"{value:.{DIGITS}g}{_interval(expression, value, quantities, seeds, DIGITS)}"
+    return f"{value:.{DIGITS}g}{_interval(expression, value, quantities, seeds, DIGITS, equals)}"
+
+
+def defined(expressions: Mapping[str, str]) -> dict[str, ast.expr]:
+    """Each expression in terms of what is measured, in an order in which each can be computed.
+
+    Parameters
+    ----------
+    expressions : mapping of str to str
+        What quantities equal, by name; they may name one another.
+
+    Raises
+    ------
+    TableError
+        For one that follows from itself, names no quantity, or takes a statistic over seeds: what a
+        claim takes the mean of must have a value of each.
+    """
+    needs = {name: names(expression) for name, expression in expressions.items()}
+    try:
+        order = [name for name in TopologicalSorter(needs).static_order() if name in needs]
+    except CycleError as error:
+        raise TableError(f"measure: {' -> '.join(error.args[1])} follow from themselves") from error
+    found: dict[str, ast.expr] = {}
+    for name in order:
+        node = _parse(expressions[name])
+        if over := sorted(_called(node) & _OVER_SEEDS):
+            raise TableError(f"measure.{name}: equals must be of each seed; got {over[0]}()")
+        if not needs[name]:
+            raise TableError(
+                f"measure.{name}: equals must name a quantity, got {expressions[name]}"
+            )
+        found[name] = _inlined(node, found)
+    return found
+
+
+class _Inlined(ast.NodeTransformer):
+    """Puts what quantities equal in the place of their names."""
+
+    def __init__(self, equals: Mapping[str, ast.expr]) -> None:
+        self.equals = equals
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.equals.get(node.id, node)
+
+
+def _inlined(node: ast.expr, equals: Mapping[str, ast.expr]) -> ast.expr:
+    return _Inlined(equals).visit(node)
+
+
+def _called(node: ast.expr) -> set[str]:
+    """Functions that an expression calls."""
+    return {
+        part.func.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
+    }
 
 
 def names(expression: str) -> list[str]:
@@ -239,16 +380,29 @@ def evaluate(expression: str, quantities: Mapping[str, pd.Series]) -> Value:
     return _value(_parse(expression), quantities)
 
 
-def _compare(
-    expression: str, quantities: Mapping[str, pd.Series]
-) -> tuple[bool, dict[str, float], int]:
-    """Say whether a comparison is true; the means of its measured sides; to how many digits."""
+def _comparison(expression: str) -> ast.Compare:
     node = _parse(expression)
     if not isinstance(node, ast.Compare):
         raise TableError(f"a claim must compare: {expression}")
-    sides = [node.left, *node.comparators]
+    return node
+
+
+def _sides(expression: str) -> list[ast.expr]:
+    """What a comparison compares."""
+    node = _comparison(expression)
+    return [node.left, *node.comparators]
+
+
+def _compare(
+    expression: str, quantities: Mapping[str, pd.Series], equals: Mapping[str, ast.expr]
+) -> tuple[bool, dict[str, float], int]:
+    """Say whether a comparison is true; the means of its measured sides; to how many digits."""
+    node, sides = _comparison(expression), _sides(expression)
     values = [float(np.mean(_value(side, quantities))) for side in sides]
-    slack = [_rounding(side, value, quantities) for side, value in zip(sides, values, strict=True)]
+    slack = [
+        _rounding(_inlined(_parse(ast.unparse(side)), equals), value, quantities)
+        for side, value in zip(sides, values, strict=True)
+    ]
     measured = [bool(names(ast.unparse(side))) for side in sides]
     truths = _truths(node.ops, values, slack)
     digits = next(
@@ -346,6 +500,7 @@ def _interval(
     quantities: Mapping[str, pd.Series],
     seeds: list[Any],
     digits: int,
+    equals: Mapping[str, ast.expr],
 ) -> str:
     """Write the interval over paired seeds; empty if fewer than two, infinite, of order statistics.
 
@@ -354,11 +509,7 @@ def _interval(
     they say which seeds have reached a level, it is Clopper and Pearson's (1934) of their share.
     """
     node, n = _parse(expression), len(seeds)
-    called = {
-        part.func.id
-        for part in ast.walk(node)
-        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
-    }
+    called = _called(_inlined(_parse(expression), equals))
     if n < 2 or called & _NOT_SMOOTH:
         return ""
     others = np.arange(n)[None].repeat(n, 0)[~np.eye(n, dtype=bool)].reshape(n, n - 1)

@@ -5,8 +5,9 @@ A quantity is a column of the tables of those cells whose settings are as `where
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ from typing import Any
 import pandas as pd
 
 from analysis.statistics.inference import at_least
-from analysis.summaries.claims import Claim, Judged, judge, names, told
+from analysis.summaries.claims import (
+    Claim,
+    Family,
+    Judged,
+    NotRunError,
+    defined,
+    evaluate,
+    judge,
+    names,
+    told,
+)
 from analysis.summaries.crossings import crossing
 from analysis.summaries.tuning import as_tuned
 from analysis.tables import Frame, TableError, Tables, load, noted
@@ -29,6 +40,7 @@ SETTINGS = "paper.json"  # the paper's part of the settings, written beside its 
 REQUIRED = ("name", "scale", "title", "measure", "claims")
 ABOUT = {"citation": "paper", "question": "study"}  # what a page has one of, and what it then is
 _EXPRESSION = re.compile(r"\{([^{}]+)\}")
+_SPREAD = re.compile(r"\*\[([^\[\]]*)\]")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Tables]:
@@ -49,7 +61,35 @@ def about(paper: Mapping[str, Any]) -> str:
 
 def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
     """Every quantity of a paper, a Series by seed; those that were not run are empty."""
-    return {name: _quantity(entry, tables) for name, entry in quantities_of(paper).items()}
+    entries = quantities_of(paper)
+    found = {
+        name: _quantity(entry, tables) for name, entry in entries.items() if "equals" not in entry
+    }
+    followed = followed_by(paper, found)
+    return {name: followed[name] for name in entries}
+
+
+def followed_by(
+    paper: Mapping[str, Any], measured: Mapping[str, pd.Series]
+) -> dict[str, pd.Series]:
+    """Return what was measured, and the quantities that equal an expression of it, by seed."""
+    found = dict(measured)
+    for name, expression in equals_of(paper).items():
+        try:
+            found[name] = evaluate(ast.unparse(expression), measured)
+        except NotRunError:
+            found[name] = pd.Series(dtype=float)
+    return found
+
+
+def equals_of(paper: Mapping[str, Any]) -> dict[str, ast.expr]:
+    """Return the expressions of those quantities that follow from others, of what is measured."""
+    entries = quantities_of(paper)
+    equals = {name: entry["equals"] for name, entry in entries.items() if "equals" in entry}
+    found = defined(equals)
+    for name, expression in equals.items():
+        _require_known(f"measure.{name}", names(expression), entries)
+    return found
 
 
 def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +100,47 @@ def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
     """
     entries: dict[str, Any] = {}
     for name, entry in paper["measure"].items():
-        ranges = entry.get("for", {})
-        for chosen in product(*map(_labelled, ranges.values())):
-            bound = dict(zip(ranges, chosen, strict=True))
-            labels, values = ({key: pair[side] for key, pair in bound.items()} for side in (0, 1))
-            entries[_filled(name, labels)] = _filled(entry, values)
+        for labels, values in _chosen(entry.get("for", {})):
+            made = _filled(entry, values)
+            if "equals" in entry:
+                made["equals"] = spread(made["equals"], entry.get("over", {}))
+            entries[_filled(name, labels)] = made
     return entries
+
+
+def family_of(entry: Mapping[str, Any]) -> Family:
+    """Expressions of a claim that are alike: `each`, for all that its `for` runs through."""
+    each, over = entry["each"], entry.get("over", {})
+    ranges = entry.get("for", {})
+    members = {
+        ", ".join(map(str, labels.values())): spread(str(_filled(each, values)), over)
+        for labels, values in _chosen(ranges)
+    }
+    shown = {
+        name: [str(label) for label, _ in _labelled(given)]
+        for name, given in [*ranges.items(), *over.items()]
+    }
+    return Family(each, members, shown)
+
+
+def spread(expression: str, over: Mapping[str, Any]) -> str:
+    """Write a list out, `*[{rule}_cost]`: an argument for all that the names in it run through."""
+
+    def written(found: re.Match[str]) -> str:
+        ranges = {name: given for name, given in over.items() if f"{{{name}}}" in found[1]}
+        return ", ".join(str(_filled(found[1], values)) for _, values in _chosen(ranges))
+
+    return _SPREAD.sub(written, expression)
+
+
+def _chosen(ranges: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Labels and values by name, one of each of what several names run through."""
+    found = []
+    for chosen in product(*map(_labelled, ranges.values())):
+        bound = dict(zip(ranges, chosen, strict=True))
+        labels, values = ({key: pair[side] for key, pair in bound.items()} for side in (0, 1))
+        found.append((labels, values))
+    return found
 
 
 def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
@@ -77,42 +152,86 @@ def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]
 
 def answers(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[str]:
     """Return what a page answers, each `{expression}` filled with its mean and interval."""
+    equals = equals_of(paper)
     return [
-        _EXPRESSION.sub(lambda found: told(found[1], quantities), line)
+        _EXPRESSION.sub(lambda found: told(found[1], quantities, equals), line)
         for line in paper.get("answers", ())
+    ]
+
+
+def tabled(
+    paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]
+) -> list[tuple[Mapping[str, Any], dict[Any, dict[Any, str]]]]:
+    """Return a page's tables, each with its cells by row and column: mean and interval."""
+    equals = equals_of(paper)
+    return [
+        (
+            table,
+            {
+                row: {
+                    column: told(expression, quantities, equals)
+                    for column, expression in cells.items()
+                }
+                for row, cells in map_of(table, "cell").items()
+            },
+        )
+        for table in paper.get("tables", ())
     ]
 
 
 def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> list[Judged]:
     """Judge the claims of a paper, in their order."""
-    return [judge(claim, quantities) for claim in claims_of(paper)]
+    equals = equals_of(paper)
+    return [judge(claim, quantities, equals) for claim in claims_of(paper)]
 
 
 def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
-    """Read a paper's claims; raise `TableError` if one, or a figure, names what is not measured."""
-    claims = [Claim.of(entry) for entry in paper["claims"]]
-    used = {
-        f"claim {claim.id}": list(chain.from_iterable(map(names, claim.holds))) for claim in claims
-    }
-    used |= {f"figure {figure['title']!r}": drawn(figure) for figure in paper.get("figures", ())}
-    used |= {
-        f"answer {line!r}": list(chain.from_iterable(map(names, _EXPRESSION.findall(line))))
-        for line in paper.get("answers", ())
-    }
-    known = set(quantities_of(paper))
-    for user, wanted in used.items():
-        if unknown := sorted(set(wanted) - known):
-            raise TableError(f"{user} names what the paper does not measure: {', '.join(unknown)}")
+    """Read a paper's claims; raise `TableError` if anything names what is not measured."""
+    claims = [_claim(entry) for entry in paper["claims"]]
+    used = {f"claim {claim.id}": claim.holds for claim in claims} | expressions_of(paper)
+    known = quantities_of(paper)
+    for user, expressions in used.items():
+        _require_known(user, chain.from_iterable(map(names, expressions)), known)
     return claims
 
 
+def expressions_of(paper: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return all expressions of figures, tables and answers, by what has them."""
+    used = {f"figure {figure['title']!r}": drawn(figure) for figure in paper.get("figures", ())}
+    used |= {
+        f"table {table['title']!r}": [
+            cell for row in map_of(table, "cell").values() for cell in row.values()
+        ]
+        for table in paper.get("tables", ())
+    }
+    return used | {
+        f"answer {line!r}": _EXPRESSION.findall(line) for line in paper.get("answers", ())
+    }
+
+
+def _require_known(user: str, wanted: Iterable[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(wanted).difference(known)):
+        raise TableError(f"{user} names what the paper does not measure: {', '.join(unknown)}")
+
+
+def _claim(entry: Mapping[str, Any]) -> Claim:
+    """Read a claim; what is alike among its expressions is written out, and kept together."""
+    given = entry["holds"]
+    parts = [given] if isinstance(given, (str, Mapping)) else given
+    families = [family_of(part) for part in parts if isinstance(part, Mapping)]
+    holds = chain.from_iterable(
+        family_of(part).members.values() if isinstance(part, Mapping) else [part] for part in parts
+    )
+    return Claim.of({**entry, "holds": list(holds), "families": tuple(families)})
+
+
 def drawn(figure: Mapping[str, Any]) -> list[str]:
-    """Quantities that a figure names."""
-    told_of = [series["values"] for series in figure.get("series", ()) if "values" in series]
-    told_of += chain.from_iterable(row.values() for row in map_of(figure).values())
+    """Expressions that a figure draws."""
     series = figure.get("series", ())
+    found = [one["values"] for one in series if "values" in one]
+    found += chain.from_iterable(row.values() for row in map_of(figure, "map").values())
     points = (points_of(figure, one).values() for one in series if "points" in one)
-    return [*chain.from_iterable(points), *chain.from_iterable(map(names, told_of))]
+    return [*chain.from_iterable(points), *found]
 
 
 def points_of(figure: Mapping[str, Any], series: Mapping[str, Any]) -> dict[Any, str]:
@@ -128,17 +247,18 @@ def points_of(figure: Mapping[str, Any], series: Mapping[str, Any]) -> dict[Any,
     }
 
 
-def map_of(figure: Mapping[str, Any]) -> dict[Any, dict[Any, str]]:
-    """Expressions of a map by row and column: `map` with those in place of `{row}`, `{column}`.
+def map_of(spec: Mapping[str, Any], key: str) -> dict[Any, dict[Any, str]]:
+    """Expressions by row and column of a figure's `map` or a table's `cell`.
 
-    Rows and columns are named by their values, or `{label: value}`.
+    Each row and column takes the place of `{row}` and `{column}`. They are named by their values,
+    or `{label: value}`.
     """
     return {
         row: {
-            column: str(_filled(figure["map"], {"row": first, "column": second}))
-            for column, second in _labelled(figure["columns"])
+            column: str(_filled(spec[key], {"row": first, "column": second}))
+            for column, second in _labelled(spec["columns"])
         }
-        for row, first in _labelled(figure.get("rows", ()))
+        for row, first in _labelled(spec.get("rows", ()))
     }
 
 
@@ -211,7 +331,7 @@ def _filled(template: Any, bound: Mapping[str, Any]) -> Any:
         return {
             _filled(key, bound): _filled(value, bound)
             for key, value in template.items()
-            if key != "for"
+            if key not in ("for", "over")
         }
     if isinstance(template, list):
         return [_filled(item, bound) for item in template]

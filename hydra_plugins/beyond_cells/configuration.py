@@ -19,10 +19,11 @@ APART = ("paper", "scale", "tune", "landscape")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """Settings that are ours: a fifth of all, which are copied for each cell."""
-    if "hydra" not in config:
+    """Settings of cells: a small part of all, which is copied for each of them."""
+    left_out = [key for key in ("hydra", "paper") if key in config]
+    if not left_out:
         return config
-    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key not in left_out])
     OmegaConf.set_struct(ours, True)  # an unknown key is refused, as in the whole
     return ours
 

@@ -210,7 +210,8 @@ class CellSweeper(BasicSweeper):
                 settings = [entry for entry in overrides if "." in _key(entry)]
                 choices = [entry for entry in overrides if entry not in settings]
                 shared, method = compose(*choices)
-                ours = [entry for entry in settings if not _key(entry).startswith("hydra.")]
+                others = ("hydra.", "paper.")  # of what cells do not have
+                ours = [entry for entry in settings if not _key(entry).startswith(others)]
                 config = with_settings(shared, ours)
                 cell = read_cell(config, method, overrides, lambda line: told.update({line: None}))
             except (HydraException, OmegaConfBaseException) as error:

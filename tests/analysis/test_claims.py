@@ -6,10 +6,27 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.inference import mean_interval
-from analysis.summaries.claims import Claim, NotRunError, evaluate, judge
+from analysis.summaries.claims import Claim, Family, NotRunError, defined, evaluate, judge, told
 from analysis.tables import TableError
 
 FAULTS = [
+    # of what follows from others, its part is rounded, not what that is made of
+    (
+        "analysis/summaries/claims.py",
+        "_rounding(_inlined(_parse(ast.unparse(side)), equals),",
+        "_rounding(side,",
+    ),
+    (
+        "analysis/summaries/claims.py",
+        "_called(_inlined(_parse(expression), equals))",
+        "_called(node)",
+    ),
+    (
+        "analysis/summaries/claims.py",
+        'if claim.how == "expected" and n_seeds < 2:',
+        "if n_seeds < 2:",
+    ),
+    ("analysis/summaries/claims.py", "found[name] = _inlined(node, found)", "found[name] = node"),
     # a line through the origin; half of a list against itself
     ("analysis/summaries/claims.py", "(a - centre) * (b - level)", "a * (b - level)"),
     (
@@ -296,3 +313,62 @@ def test_the_interval_of_a_slope_is_that_of_the_seeds_slopes():
     low, high = mean_interval((y["b"] - y["a"]).to_numpy() / 2)
     claim = Claim("c", "says", ("mean(slope(0, 2, a, b)) > 0",), "expected", "source")
     assert f"[{low:.4g}, {high:.4g}]" in judge(claim, y).measured
+
+
+def test_what_follows_from_others_is_rounded_as_they_are():
+    # a tenth in double and in single precision: their difference is rounding
+    found = {"x": pd.Series([0.1, 0.1]), "y": pd.Series(np.float32([0.1, 0.1])).astype(float)}
+    equals = defined({"gap": "x - y", "twice": "2 * gap"})
+    found |= {"gap": found["x"] - found["y"], "twice": 2 * (found["x"] - found["y"])}
+    assert found["gap"].abs().min() > 0
+    for holds in ("gap >= 0", "gap <= 0", "twice >= 0", "twice <= 0", "mean(twice) <= 0"):
+        assert judge(claim(holds), found, equals).verdict == "reproduced", holds
+    assert judge(claim("gap > 0"), found, equals).verdict == "not reproduced"
+
+
+def test_what_follows_from_others_has_the_interval_of_what_it_equals():
+    rng = np.random.default_rng(3)
+    found = {name: pd.Series(rng.uniform(1, 2, 6)) for name in "xy"}
+    equals = defined({"ratio": "x / y", "there": "reached(x, 1.5)"})
+    found |= {"ratio": found["x"] / found["y"], "there": 1.0 * (found["x"] >= 1.5)}
+    for short, full in (
+        ("mean(ratio)", "mean(x / y)"),
+        ("var(ratio)", "var(x / y)"),
+        ("mean(there)", "mean(reached(x, 1.5))"),  # Clopper and Pearson's of a share
+    ):
+        assert told(short, found, equals) == told(full, found, equals)
+
+
+@pytest.mark.parametrize(
+    ("expressions", "message"),
+    [
+        ({"a": "b + x", "b": "2 * a"}, "measure: .* follow from themselves"),
+        ({"a": "a + x"}, "measure: a -> a follow from themselves"),
+        ({"a": "x - mean(x)"}, r"measure.a: equals must be of each seed; got mean\(\)"),
+        ({"a": "2 + 3"}, r"measure.a: equals must name a quantity, got 2 \+ 3"),
+    ],
+)
+def test_what_has_no_value_of_each_seed_is_refused(expressions, message):
+    with pytest.raises(TableError, match=message):
+        defined(expressions)
+
+
+def test_a_family_is_told_once_with_a_number_for_each_label():
+    members = {"one": "mean(a_1 - b) < 3", "two": "mean(a_2 - b) < 3"}
+    family = Family("mean(a_{place} - b) < 3", members, {"place": ["one", "two"]})
+    of = claim(*members.values(), families=(family,))
+    found = {"a_1": pd.Series([3.0]), "a_2": pd.Series([4.0]), "b": pd.Series([1.0])}
+    judged = judge(of, found)
+    assert judged.measured == "mean(a_{place} - b): one 2, two 3"
+    assert judged.verdict == "not reproduced"
+    shared = Family("min(*[mean({x})]) < a_{n}", {"1": "min(mean(b)) < a_1"}, {})
+    assert shared.sides() == {"min(mean(b))": ("min(*[mean({x})])", "1"), "a_1": ("a_{n}", "1")}
+
+
+@pytest.mark.parametrize("how", ["expected", "exact"])
+def test_one_seed_says_nothing_of_what_was_expected(how):
+    of = claim("x > 1", how=how, published="")
+    one, two = ({"x": pd.Series([2.0] * n)} for n in (1, 2))
+    told = {"expected": "as expected", "exact": "relation holds"}[how]
+    assert judge(of, two).verdict == told
+    assert judge(of, one).verdict == ("not judged (one seed)" if how == "expected" else told)

@@ -15,6 +15,10 @@ from analysis.summaries import quantities
 from analysis.tables import TableError, load
 
 FAULTS = [
+    ("analysis/paper.py", "        *chain.from_iterable(tables_of(paper, quantities)),\n", ""),
+    ("analysis/summaries/quantities.py", 'if f"{{{name}}}" in found[1]}', "}"),
+    ("analysis/page/paper.py", 'if any(row[column] != "-" for row in rows)', 'if all(row[column] != "-" for row in rows)'),
+    ("analysis/summaries/quantities.py", "_require_known(user, chain.from_iterable(map(names, expressions)), known)", "pass"),
     ("analysis/figures/paper.py", "if 10 <= abs(value) < 10_000", "if 1e3 <= abs(value)"),
     ("analysis/figures/paper.py", "0.6 + 0.085 * max(map(len, map(str, frame.index)))", "1.6"),
     ("analysis/figures/paper.py", "frame.replace(-np.inf, low)", "frame"),
@@ -23,7 +27,7 @@ FAULTS = [
     ("analysis/summaries/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
     ("analysis/summaries/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
      '"reached": lambda value, level: 1.0 * at_least(level, value)'),
-    ("analysis/summaries/quantities.py", 'told(found[1], quantities), line)', 'told(found[1], {}), line)'),
+    ("analysis/summaries/quantities.py", 'told(found[1], quantities, equals), line)', 'told(found[1], {}, equals), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
     ("analysis/summaries/quantities.py", "if len(found) != 1:", "if len(found) > 1:"),
     ("analysis/summaries/quantities.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
@@ -352,7 +356,7 @@ def test_studies_have_an_index_with_their_verdicts(runs, tmp_path):
     title, *_, head, _, row = (tmp_path / "out" / "README.md").read_text().splitlines()
     assert title == "# Studies"
     assert head.startswith("| study | scale | as expected | not as expected | relation holds |")
-    assert row == "| [A toy result](toy/index.md) | fast | 1 | 1 | 0 | 0 | 0 |"
+    assert row == "| [A toy result](toy/index.md) | fast | 1 | 1 | 0 | 0 | 0 | 0 |"
 
 
 def test_a_claim_compares_across_budgets_what_the_report_does_not(study):
@@ -426,7 +430,7 @@ def test_a_study_answers_a_question_in_sentences_with_intervals(runs):
 
 def test_a_map_has_an_expression_for_each_row_and_column():
     (figure,) = ASKED["figures"]
-    assert quantities.map_of(figure) == {
+    assert quantities.map_of(figure, "map") == {
         "backprop": {"test": "backprop_test"},
         "pepita": {"test": "pepita_test"},
     }
@@ -470,3 +474,96 @@ def test_runs_of_neither_a_source_nor_a_question_are_one_line(runs, about):
     (runs / quantities.SETTINGS).write_text(json.dumps(settings))
     with pytest.raises(TableError, match="paper must have one of citation, question; got"):
         quantities.read(runs)
+
+
+FAMILIES = {
+    **ASKED,
+    "measure": {
+        "{method}_test": PAPER["measure"]["{method}_test"],
+        "{method}_over_genetic": {
+            "for": {"method": ["backprop", "genetic"]},
+            "equals": "{method}_test / genetic_test",
+        },
+        "best": {
+            "over": {"method": ["backprop", "genetic"], "unused": [1, 2]},
+            "equals": "max(*[{method}_test])",
+        },
+    },
+    "claims": [
+        {
+            **ASKED["claims"][0],
+            "holds": [
+                {"for": {"rule": {"BP": "backprop", "GA": "genetic"}}, "each": "{rule}_test > 0"},
+                "mean(best - backprop_test) >= 0",
+            ],
+        }
+    ],
+    "answers": ["Best {best}."],
+    "tables": [
+        {
+            "title": "Tests",
+            "about": "In %.",
+            "rows": {"backpropagation": "backprop", "PEPITA": "pepita"},
+            "columns": {"accuracy": "test"},
+            "cell": "mean({row}_{column})",
+        }
+    ],
+}
+
+
+def test_quantities_may_follow_from_others_and_a_claim_have_a_family(runs):
+    (runs / quantities.SETTINGS).write_text(json.dumps(FAMILIES))
+    measured = quantities.measure(FAMILIES, load(runs))
+    backprop, genetic = measured["backprop_test"], measured["genetic_test"]
+    pd.testing.assert_series_equal(measured["backprop_over_genetic"], backprop / genetic)
+    assert measured["best"].tolist() == np.maximum(backprop, genetic).tolist()
+    _, (judged,), page = paper.write(runs)
+    assert judged.claim.holds == (
+        "backprop_test > 0",
+        "genetic_test > 0",
+        "mean(best - backprop_test) >= 0",
+    )
+    assert judged.measured.startswith(f"{{rule}}_test: BP {backprop.mean():.4g} [")
+    assert f"], GA {genetic.mean():.4g} [" in judged.measured
+    text = page.read_text()
+    assert (
+        "holds if `{rule}_test > 0` for rule BP, GA and `mean(best - backprop_test) >= 0`." in text
+    )
+    assert (
+        "- `{method}_over_genetic` is `{method}_test / genetic_test` for method backprop, genetic"
+        in text
+    )
+    assert "| claim | how it is known |" in text  # nothing was published
+    low, high = statistics.mean_interval(backprop.to_numpy())
+    row = f"| backpropagation | {backprop.mean():.4g} [{low:.4g}, {high:.4g}] |"
+    assert (
+        f"**Tests**\n\nIn %.\n\n|  | accuracy |\n|---|---|\n{row}\n| PEPITA | not run |\n" in text
+    )
+    assert paper.differences(page, runs) == []
+    page.write_text(text.replace("| PEPITA | not run |", "| PEPITA | 99 |"))
+    assert [line.split(": ")[-1] for line in paper.differences(page, runs)] == [
+        "| PEPITA | not run |",
+        "| PEPITA | 99 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"tables": [{**FAMILIES["tables"][0], "cell": "{row}_tset"}]}, "table 'Tests' names .*: backprop_tset"),
+        ({"tables": [{**FAMILIES["tables"][0], "cell": "{row}_test[0]"}]}, "table 'Tests': not allowed"),
+        ({"tables": [{"title": "T", "rows": [1], "columns": [2]}]}, "table 'T' must have cell"),
+        ({"answers": ["{best[0]}"]}, "answer .*: not allowed in a claim"),
+        ({"figures": [{**ASKED["figures"][0], "map": "tau({row}_{column})"}]}, "figure 'Scores': slope and tau"),
+        ({"figures": [{"title": "M", "map": "best", "x": "", "y": "", "rows": [1], "columns": [2]}]},
+         "figure 'M' must have value"),
+        ({"measure": {**FAMILIES["measure"], "more": {"equals": "bset + 1"}}}, "measure.more names .*: bset"),
+        ({"measure": {**FAMILIES["measure"], "more": {"equals": "best", "times": 2}}}, "measure.more: unknown key 'times'"),
+        ({"claims": [{**ASKED["claims"][0], "holds": [{"every": "best > 1"}]}]}, "claim .*: holds must have each"),
+    ],
+)  # fmt: skip
+def test_each_part_of_a_page_is_refused_before_its_runs(part, message):
+    columns = {name: ["final_test_score"] for name in ("runs", "layers", "curves")}
+    paper.require_sound(FAMILIES, columns, {"method": ()})
+    with pytest.raises(TableError, match=message):
+        paper.require_sound({**FAMILIES, **part}, columns, {"method": ()})
