@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -289,6 +289,27 @@ class Splits(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class BestKnown:
+    """The best test score of something learnt of which a task's datasheet has a source.
+
+    Attributes
+    ----------
+    value : float
+    score : str
+        A key of `Task.score`'s answer, in its units.
+    source : str
+        What reached it, and who states so.
+    settings : mapping of str to object
+        Of the task where the source measured it; the others are the defaults.
+    """
+
+    value: float
+    score: str
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Task(Protocol):
     """Data, a loss (by its target kind) and scores with a stated direction.
 
@@ -296,9 +317,12 @@ class Task(Protocol):
     ----------
     PACKAGES : tuple of str
         Distributions that make or ship its data: another version may give other examples.
+    BEST_KNOWN : tuple of BestKnown
+        One for each of the settings for which a source states a score; by default none.
     """
 
     PACKAGES: ClassVar[tuple[str, ...]]
+    BEST_KNOWN: ClassVar[tuple[BestKnown, ...]]
 
     @property
     def spec(self) -> TaskSpec:

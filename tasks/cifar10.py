@@ -26,7 +26,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from beyond.architectures.cnn import CNN
-from beyond.contracts import TargetKind, TaskSpec
+from beyond.contracts import BestKnown, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
 from beyond.data.augment import jitter
 from beyond.data.sources import File, Source
@@ -65,6 +65,14 @@ class CIFAR10(ArrayTask):
 
     DATA: ClassVar = (PUBLISHED,)
     VALIDATION_FRACTION: ClassVar = 0.1
+    BEST_KNOWN: ClassVar = (
+        BestKnown(
+            0.9125,
+            "accuracy_score",
+            "the residual network of 20 layers of He et al. (2016), arXiv:1512.03385",
+            {"shift": 4, "flip_rate": 0.5},
+        ),
+    )
 
     shift: Annotated[int, Interval(ge=0, le=31)] = 0
     flip_rate: Annotated[float, Interval(ge=0, le=1)] = 0.0

@@ -33,7 +33,7 @@ from annotated_types import Ge, Interval, MultipleOf
 from torch import Tensor
 
 from beyond.architectures.mlp import MLP
-from beyond.contracts import TargetKind, TaskSpec
+from beyond.contracts import BestKnown, TargetKind, TaskSpec
 from beyond.data.arrays import Examples
 from beyond.data.augment import jitter
 from beyond.data.halves import HalvedTask
@@ -43,6 +43,7 @@ from beyond.streams import Stream, global_generators
 
 SEED = 42  # of the generator, and of the shuffled control in notebooks/mnist1d-classification.ipynb
 FRESH_SEED = 43  # of signals for validation alone
+PAPER = "of Greydanus & Kobak (2024), arXiv:2011.14439"
 
 
 @settings(kw_only=True)
@@ -69,6 +70,15 @@ class MNIST1D(HalvedTask):
     """
 
     PACKAGES: ClassVar = ("mnist1d",)
+    BEST_KNOWN: ClassVar = (
+        BestKnown(0.94, "accuracy_score", f"the convolutional network {PAPER}"),
+        BestKnown(
+            0.68,
+            "accuracy_score",
+            f"the fully connected network {PAPER}",
+            {"shuffle_features": True},
+        ),
+    )
 
     shuffle_features: bool = False
     shift: Annotated[int, Interval(ge=0, le=39)] = 0

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -279,6 +280,15 @@ def test_the_packages_that_make_the_data_are_named(task):
     assert {{"sklearn": "scikit-learn"}.get(name, name) for name in needed} == set(
         type(task).PACKAGES
     )
+
+
+def test_the_best_known_score_stands_in_the_datasheet(task):
+    """In the part on what was published; a score of the task, at settings that it has."""
+    for known in type(task).BEST_KNOWN:
+        said = sys.modules[type(task).__module__].__doc__.partition("\nPublished ")[2]
+        assert known.value in [float(number) for number in re.findall(r"-?\d+\.?\d*", said)]
+        assert known.score == task.spec.score
+        assert set(known.settings) <= {field.name for field in dataclasses.fields(task)}
 
 
 def test_nothing_but_the_training_part_decides_the_scale(array_task, name, monkeypatch):

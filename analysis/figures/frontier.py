@@ -17,13 +17,14 @@ from analysis.figures.canvas import (
     score_ticks,
 )
 from analysis.figures.labels import SIZE, extent, inches, name_points, spread, width
+from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import Look
 from analysis.figures.training import Picture, seeds
 from analysis.statistics.inference import INTERVAL, Array
-from analysis.summaries.frontier import LEVEL_NAMES, levels, points
+from analysis.summaries.frontier import levels, points
 from analysis.tables import Frame, Tables, higher_is_better
 
-_REACH = 0.5  # of what the scores take: a ceiling that is further above them is not drawn
+_REACH = 0.5  # of what the scores take: a level that is further above them is not drawn
 _CLOSER = 1 / 3  # of the axis: where the better half takes less, it is drawn again by itself
 
 
@@ -35,8 +36,10 @@ def pareto(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     score, known = tables.score(task), levels(tables, task)
     ends = rows[["score", "score_low", "score_high"]].to_numpy(float)
     top, bottom = np.nanmax(ends), min(np.nanmin(ends), known.get("chance", np.inf))
-    if known.get("ceiling", top) - top > _REACH * (top - bottom):
-        del known["ceiling"]  # it would leave half of the panel empty
+    for name in ("ceiling", "best"):
+        value = known.get(name, top)
+        if max(value - top, bottom - value) > _REACH * (top - bottom):
+            del known[name]  # it would leave half of the panel empty
     limits = score_limits(np.append(ends.ravel(), [*known.values()]), score)
     closer = score_limits(ends[: ceil(len(rows) / 2)].ravel(), score)
     crowded = len(rows) > 3 and closer[1] - closer[0] < (limits[1] - limits[0]) * _CLOSER
@@ -52,6 +55,7 @@ def pareto(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     if (rows["before"] > 0).any():
         told = ", ".join(rows.loc[rows["before"] > 0, "arm"])
         note += f"\nOperations of pre-training are counted in, of {told}."
+    note += levels_told(tables, task, limits)
     title = f"{task}: test score against compute"
     figure, axes = panels(
         len(views), 1, 4.0, title, note, gaps=(0, 0.5), headed=len(views) - 1, right=0.3
@@ -125,14 +129,14 @@ def _draw_front(axes: Axes, axis: CostAxis, rows: Frame) -> None:
 def _draw_levels(axes: Axes, known: dict[str, float]) -> Array:
     """A line for each level within the axis, with its name at the right end; boxes of the names."""
     (low, high), (wide, tall) = axes.get_ylim(), extent(axes)
-    known = {name: value for name, value in known.items() if low <= value <= high}
+    known = within(known, (low, high))
     heights = (np.array([*known.values()]) - low) / (high - low) * tall
     line = 1.2 * SIZE / 72
     feet = spread(heights + 0.02 + line / 2, line, 0, tall) - line / 2
     boxes = []
     for (name, value), up, foot in zip(known.items(), heights, feet, strict=True):
         level_line(axes, value)
-        text, right = f"{LEVEL_NAMES[name]} {value:.3g}", wide - 0.05
+        text, right = level_name(name, value), wide - 0.05
         place = {"transform": axes.transAxes, "fontsize": SIZE, "color": FAINT, "ha": "right"}
         axes.text(right / wide, foot / tall, text, va="bottom", **place)
         boxes.append((right - width(text), min(foot, up), wide, foot + line))

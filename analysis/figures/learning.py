@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.figures import canvas
 from analysis.figures.canvas import CostAxis, panels
 from analysis.figures.labels import end_height, end_margin, name_ends
+from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, Look
 from analysis.figures.training import (
     BARS,
@@ -47,16 +48,18 @@ def convergence(
     # a moment's seconds are no training
     level = {arm: band for arm, band in epochs.items() if len(band.cost) == 1}
     bands = score_bands(tables, task, cost) | level
-    crowds, known = crowds_of(tables, task, bands), levels(tables, task)
+    crowds = crowds_of(tables, task, bands)
     few = all(len(crowd.arms) <= FEW for crowd in crowds)
     train = score_bands(tables, task, cost, "train") if few else {}
     limits = canvas.score_limits(shown(epochs), score)
+    known = within(levels(tables, task), limits)
     more = "Ring: where the checkpoint was selected, the median over seeds."
     more += " Thin: training score." if train else ""
-    more += "\n" + beyond(epochs, limits)
+    more += f"\n{beyond(epochs, limits)}{levels_told(tables, task, limits)}"
     note = note_of("Line: mean validation score", epochs.values(), more, BARS)
     title = f"{task}: convergence, by {COST_NAMES[cost].partition(' (')[0]}"
-    names = _names(bands) | {value: _level(value, known) for value in known}
+    of_levels = {name: f"{level_name(name, value)} (test)" for name, value in known.items()}
+    names = _names(bands) | of_levels
     figure, rows = _rows(crowds, title, note, names)
     axis = CostAxis(joined(band.cost for band in bands.values()))
     chosen = _selected(tables, task, cost)
@@ -72,8 +75,7 @@ def convergence(
         axes.set_xlabel(COST_NAMES[cost])
         axes.set_ylabel(f"validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
-        within = {name: value for name, value in known.items() if limits[0] <= value <= limits[1]}
-        _name(axes, axis, bands, crowd, looks, names, within)
+        _name(axes, axis, bands, crowd, looks, names, known)
     alt = (
         f"Line chart: validation {score} on {task} of {len(bands)} arms against {COST_NAMES[cost]}."
     )
@@ -123,10 +125,6 @@ def _exceeds(band: Band) -> bool:
 
 def _names(arms: Iterable[str]) -> dict[str, str]:
     return {arm: canvas.wrapped(arm, _LONGEST) for arm in arms}
-
-
-def _level(name: str, known: Mapping[str, float]) -> str:
-    return f"{LEVEL_NAMES[name]} {known[name]:.3g} (test)"
 
 
 def _rows(

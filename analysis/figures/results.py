@@ -24,10 +24,11 @@ from analysis.figures.canvas import (
     wrapped,
 )
 from analysis.figures.colours import ink
+from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, Look
 from analysis.figures.training import Picture, seeds
 from analysis.statistics.inference import INTERVAL, Array
-from analysis.summaries.frontier import LEVEL_NAMES, levels
+from analysis.summaries.frontier import levels
 from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better, several
 from analysis.words.columns import interval, ranks, score_text
 
@@ -61,10 +62,10 @@ def final_scores(
         f"{seeds(rows['n_seeds'])} that finished; then the rank interval, and letters shared by "
         f"arms that are not told apart.\n{off_axis(values, limits, 'seeds')}"
     )
-    known = {name: value for name, value in levels(tables, task).items() if name != "ceiling"}
+    known = within(levels(tables, task), limits)
     if known:
-        lines = ", ".join(f"{LEVEL_NAMES[name]} {value:.3g}" for name, value in known.items())
-        note += f"\nDotted: {lines}."
+        note += f"\nDotted: {', '.join(level_name(name, value) for name, value in known.items())}."
+    note += levels_told(tables, task, limits)
     note += f"\nNo score: {', '.join(absent)}." if len(absent) else ""
     left = margin(arms)
     title = f"{task}: test score at the best validation"
@@ -100,7 +101,7 @@ def final_scores(
             xlabel=f"test {score}" + ("" if higher_is_better(score) else " (lower is better)"),
         )
         panel.set_title(name, loc="left")
-        for level in (value for value in known.values() if view[0] <= value <= view[1]):
+        for level in within(known, view).values():
             panel.axvline(level, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
         draw_ticks(panel, "x", score_ticks(view, 7 if len(views) == 1 else 5))
         draw_rows(panel, arms, left, named=panel is axes[0])

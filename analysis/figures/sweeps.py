@@ -9,10 +9,11 @@ import numpy as np
 from analysis.figures import canvas
 from analysis.figures.canvas import draw_ticks, panels, score_limits, score_ticks, short
 from analysis.figures.labels import end_height, end_margin, name_ends
+from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import LINES, Look
 from analysis.figures.training import Picture
 from analysis.statistics.inference import INTERVAL
-from analysis.summaries.frontier import LEVEL_NAMES, levels
+from analysis.summaries.frontier import levels
 from analysis.summaries.sweeps import sweeps
 from analysis.tables import Tables, higher_is_better
 
@@ -28,13 +29,9 @@ def settings(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | Non
     score = tables.score(task)
     ends = np.concatenate([values for one in found for values in (one.mean, one.low, one.high)])
     limits = score_limits(ends, score)
-    known = {
-        name: value
-        for name, value in levels(tables, task).items()
-        if limits[0] <= value <= limits[1] and name != "ceiling"
-    }
+    known = within(levels(tables, task), limits)
     names = {one.name: canvas.wrapped(one.name, _LONGEST) for one in found}
-    named = {name: f"{LEVEL_NAMES[name]} {value:.3g}" for name, value in known.items()}
+    of_levels = {name: level_name(name, value) for name, value in known.items()}
     swept = list(dict.fromkeys(one.setting for one in found))
     most = max(
         end_height([names[one.name] for one in found if one.setting == name]) for name in swept
@@ -42,14 +39,15 @@ def settings(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | Non
     note = (
         f"Mean over seeds and {INTERVAL}. Ring: the number with the best validation score, which "
         "is the one to choose; that it is best by the test score, too, is not said."
+        f"{levels_told(tables, task, limits)}"
     )
     figure, axes = panels(
         len(swept),
         1,
-        max(2.4, most + end_height(named.values())),
+        max(2.4, most + end_height(of_levels.values())),
         f"{task}: test score against settings",
         note,
-        right=end_margin([*names.values(), *named.values()]),
+        right=end_margin([*names.values(), *of_levels.values()]),
     )
     for panel, setting in zip(axes, swept, strict=True):
         curves = [one for one in found if one.setting == setting]
@@ -78,7 +76,7 @@ def settings(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | Non
             ring = {"ms": 10, "mfc": "none", "mew": 1.3, "zorder": 4}
             panel.plot(x[one.best], one.mean[one.best], "o", **look.paint | ring)
             drawn.append((x[-1], one.mean[-1], names[one.name], look.colour))
-        drawn += [(at[-1] + margin, known[name], named[name], canvas.FAINT) for name in known]
+        drawn += [(at[-1] + margin, known[name], of_levels[name], canvas.FAINT) for name in known]
         x, y, texts, colours = zip(*drawn, strict=True)
         name_ends(panel, x, y, list(texts), list(colours))
     alt = f"Line charts: test {score} on {task} against {', '.join(swept)}."

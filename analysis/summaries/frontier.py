@@ -4,14 +4,21 @@ the Pareto front; with the levels that a score is held against.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.statistics.inference import mean_interval
-from analysis.tables import RESULT, Frame, Tables, higher_is_better, is_linear, limits_of
+from analysis.tables import RESULT, Frame, Tables, by_run, higher_is_better, is_linear, limits_of
 
-LEVEL_NAMES = {"chance": "chance", "linear": "linear network", "ceiling": "ceiling"}
+LEVEL_NAMES = {
+    "chance": "chance",
+    "linear": "linear network",
+    "best": "best known",
+    "ceiling": "ceiling",
+}
 
 
 def front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
@@ -67,7 +74,7 @@ def levels(tables: Tables, task: str) -> dict[str, float]:
 
     `chance`: of the constant answer, as its arm has it; without that arm the share of the commonest
     class among the test examples, or an R2 of 0. `linear`: of backpropagation in a linear network.
-    `ceiling`: what no score exceeds.
+    `best`: the best known, see `best_known`. `ceiling`: what no score exceeds.
     """
     runs = tables.runs[(tables.runs["task"] == task) & (tables.runs["status"] == "finished")]
     linear = [is_linear(row) for row in runs[["network", "default_network"]].to_dict("records")]
@@ -76,9 +83,25 @@ def levels(tables: Tables, task: str) -> dict[str, float]:
         "chance": _chance(tables, task, runs),
         # of several, the best by validation, as a method's settings would be chosen
         "linear": _best(of_linear, higher_is_better(tables.score(task))),
+        "best": best_known(tables, task).get("value", np.nan),
         "ceiling": limits_of(tables.score(task))[1],
     }
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def best_known(tables: Tables, task: str) -> dict[str, Any]:
+    """Return the best score of which the task's datasheet had a source when it was run.
+
+    `value`, of the task's score, and `source`; of several the best. Nothing where none is recorded:
+    the source has measured the task with other settings, or there is none.
+    """
+    made = by_run(tables.manifests)
+    runs = tables.runs.loc[tables.runs["task"] == task, "run_id"].unique()
+    stated = [known for run in runs if (known := made.get(run, {}).get("best_known"))]
+    score = tables.score(task)
+    stated = [known for known in stated if known["score"] == score]
+    sign = 1 if higher_is_better(score) else -1
+    return max(stated, key=lambda known: sign * known["value"], default={})
 
 
 def _chance(tables: Tables, task: str, runs: Frame) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from beyond import losses, metrics
-from beyond.contracts import TargetKind
+from beyond.contracts import BestKnown, TargetKind
 from beyond.data.sources import Source
 from beyond.data.splits import split_seeds
 from beyond.errors import require
@@ -44,6 +44,7 @@ class DrawnTask(ABC):
     """
 
     PACKAGES: ClassVar[tuple[str, ...]] = ()
+    BEST_KNOWN: ClassVar[tuple[BestKnown, ...]] = ()
     DATA: ClassVar[tuple[Source, ...]] = ()
 
     split_seed: NonNegativeInt | None = None

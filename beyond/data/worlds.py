@@ -16,7 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyond.contracts import SPLITS, Architecture, Batch, Lanes, TargetKind, TaskSpec, World
+from beyond.contracts import (
+    SPLITS,
+    Architecture,
+    Batch,
+    BestKnown,
+    Lanes,
+    TargetKind,
+    TaskSpec,
+    World,
+)
 from beyond.data.drawn import digest
 from beyond.data.splits import pick, split_seeds
 from beyond.errors import InputError, require_one_of, said
@@ -237,6 +246,7 @@ class ControlTask:
     """
 
     PACKAGES: ClassVar[tuple[str, ...]] = ("gymnasium",)
+    BEST_KNOWN: ClassVar[tuple[BestKnown, ...]] = ()
     NETWORK: ClassVar[Architecture]
     SIZES: ClassVar[Mapping[str, int]] = {"train": 8, "validation": 32, "test": 100}
     split_seed: NonNegativeInt | None = None

@@ -241,6 +241,15 @@ def same(a: object, b: object) -> bool:
     return _text(a) == _text(b)
 
 
+def best_known(task: Task) -> dict[str, Any] | None:
+    """Value, score and source of the best that is known of a task with these very settings."""
+    usual = defaults(type(task))
+    for known in task.BEST_KNOWN:
+        if not differences(task, usual | dict(known.settings)):
+            return {"value": known.value, "score": known.score, "source": known.source}
+    return None
+
+
 def defaults(cls: type) -> dict[str, Any]:
     """Return the defaults of a dataclass's fields; a field without one is missing."""
     found: dict[str, Any] = {}

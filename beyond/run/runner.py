@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 from beyond.errors import BusyError, InputError, UnsupportedError
 from beyond.hardware import Hardware
 from beyond.run import provenance
+from beyond.run.arm import best_known
 from beyond.run.cell import Cell, prepare
 from beyond.run.display import bar, result, say, spans
 from beyond.run.interruption import noting
@@ -342,6 +343,7 @@ def _manifest(
         "cited": provenance.cited(method=cell.arm.method, task=cell.arm.task),
         "data_sha256": cell.data,
         "classes": list(setup.task.classes),
+        "best_known": best_known(setup.task),
         "packages": provenance.packages(setup.task.PACKAGES),
         "threads": cell.run.threads,
         "device": cell.arm.hardware.told,

@@ -1,17 +1,22 @@
 """The first picture: costs with pre-training, the Pareto front, levels, names that do not collide."""
 
+import json
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from scipy.optimize import minimize
 
 from analysis.figures import canvas, colours, labels
 from analysis.figures.frontier import pareto
+from analysis.figures.levels import levels_told
 from analysis.figures.looks import looks
-from analysis.summaries.frontier import front, levels, points
+from analysis.study import Study
+from analysis.summaries.frontier import best_known, front, levels, points
 from analysis.tables import load
 
 FAULTS = [
@@ -28,6 +33,9 @@ FAULTS = [
         'counts.groupby("seed").max()',
         'counts.groupby("seed").min()',
     ),
+    ("analysis/summaries/frontier.py", 'if known["score"] == score', "if score"),
+    ("analysis/summaries/frontier.py", 'sign * known["value"]', 'known["value"]'),
+    ("analysis/figures/levels.py", "not in within(known, limits)", "in within(known, limits)"),
     ("analysis/figures/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
     ("analysis/figures/labels.py", "boxes.append(found[chosen])", "pass"),
 ]
@@ -91,6 +99,45 @@ def test_levels_are_those_that_the_tables_know(study):
     assert found["linear"] == pytest.approx(means["backprop (linear)"])
     study.cell("backprop", "regression/friedman")
     assert levels(load(study.folder), "regression/friedman") == {"chance": 0, "ceiling": 1}
+
+
+def known(study, cell, value, score="accuracy_score"):
+    """Let a cell's manifest state a best known score."""
+    path = study.folder / cell / "manifest.json"
+    stated = {"value": value, "score": score, "source": "Someone (1990)"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"best_known": stated}))
+
+
+def test_the_best_known_score_is_of_the_tasks_metric_and_the_best_of_several(study):
+    cells = [study.cell(method) for method in ("backprop", "genetic", "reinforce")]
+    assert best_known(load(study.folder), TASK) == {}
+    for cell, *stated in zip(cells, (0.97, 0.98, 0.99), ("", "", "macro_f1_score"), strict=True):
+        known(study, cell, *filter(None, stated))
+    tables = load(study.folder)
+    assert best_known(tables, TASK)["value"] == levels(tables, TASK)["best"] == 0.98
+    loss = tables.runs.assign(headline_metric="some_loss")
+    for cell, value in zip(cells[:2], (0.2, 0.1), strict=True):
+        known(study, cell, value, "some_loss")
+    assert levels(replace(load(study.folder), runs=loss), TASK)["best"] == 0.1
+
+
+def test_every_figure_of_scores_has_the_levels_or_says_where_they_are(study):
+    study.cell("constant")
+    for rate in (0.1, 0.2, 0.3):
+        known(study, study.cell("backprop", variant=f"method.rate={rate}"), 0.97)
+    made = Study(study.folder)
+    for figure in ("pareto", "final_scores", "convergence", "settings"):
+        (first, *_) = axes = getattr(made.plot, figure)()
+        texts = [text.get_text() for text in (*first.figure.texts, *axes[0].texts)]
+        said = " ".join(" ".join(texts).split())
+        assert "best known 0.97" in said
+        assert "Best known: 0.97, Someone (1990)." in said
+        assert ("Off the axis: chance" in said) is (figure == "settings")
+        plt.close(first.figure)
+    assert levels_told(made.tables, TASK, (0.9, 0.95)).splitlines()[1:] == [
+        f"Off the axis: chance {levels(made.tables, TASK)['chance']:.3g}, best known 0.97.",
+        "Best known: 0.97, Someone (1990).",
+    ]
 
 
 def test_names_are_moved_no_more_than_they_must(rng):

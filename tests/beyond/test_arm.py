@@ -13,7 +13,7 @@ from beyond.architectures.module import Module
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
 from beyond.ledger import Budget
-from beyond.run.arm import Arm, defaults, differences, labels, plain, same, shown
+from beyond.run.arm import Arm, best_known, defaults, differences, labels, plain, same, shown
 from beyond.run.choices import named
 from methods.backprop import Backprop
 
@@ -34,7 +34,27 @@ FAULTS = [
         "(other is not MISSING and same(one, other))",
         "other is MISSING or same(one, other)",
     ),
+    ("beyond/run/arm.py", "usual | dict(known.settings)):", "usual):"),
+    ("beyond/run/arm.py", "if not differences(task, usual", "if usual or differences(task, usual"),
 ]
+
+
+def test_what_is_known_of_a_task_is_not_of_the_task_with_other_settings():
+    def value(name, **settings):
+        known = best_known(catalog.load("task", name, **settings))
+        return None if known is None else known["value"]
+
+    assert value("image/mnist1d") == 0.94
+    assert value("image/mnist1d", shuffle_features=True) == 0.68
+    assert value("image/mnist1d", shuffle_features=True, train_size=100) is None
+    assert (
+        value("image/mnist1d", half="upper")
+        is value("image/digits")
+        is value("image/cifar10")
+        is None
+    )
+    assert value("image/cifar10", shift=4, flip_rate=0.5) == 0.9125
+    assert best_known(catalog.load("task", "control/cartpole"))["score"] == "return_score"
 
 
 def test_equal_numbers_and_sequences_are_the_same():

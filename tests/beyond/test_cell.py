@@ -330,6 +330,7 @@ def test_the_manifest_says_where_the_tables_come_from(cell):
     assert manifest["identity"]["variant"] == "budget.epochs=1"
     assert manifest["cited"]["method"]["source"].startswith("Nature 323, 533-536, doi:10.1038/3235")
     assert manifest["cited"]["task"]["title"].endswith("(Alpaydin & Kaynak, 1998).")
+    assert manifest["best_known"] is None
 
 
 def test_a_method_that_cannot_serve_is_a_skipped_row_in_a_study(cell):
