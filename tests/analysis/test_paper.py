@@ -567,3 +567,10 @@ def test_each_part_of_a_page_is_refused_before_its_runs(part, message):
     paper.require_sound(FAMILIES, columns, {"method": ()})
     with pytest.raises(TableError, match=message):
         paper.require_sound({**FAMILIES, **part}, columns, {"method": ()})
+
+
+def test_a_list_is_written_out_over_the_names_in_it_alone():
+    over = {"a": [1, 2], "b": {"long": "z", "short": "w"}}
+    assert quantities.spread("tau(*[x_{a}], *[y_{a}_{b}], 0)", over) == (
+        "tau(x_1, x_2, y_1_z, y_1_w, y_2_z, y_2_w, 0)"
+    )
