@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.figures import canvas
-from analysis.figures.canvas import CostAxis, panels
-from analysis.figures.labels import end_height, end_margin, name_ends
+from analysis.figures.canvas import CostAxis
 from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, Look
 from analysis.figures.training import (
     BARS,
     COST_NAMES,
-    Crowd,
     Picture,
     beyond,
     crowds_of,
     draw_arms,
     joined,
+    line_ends,
+    name_lines,
     note_of,
+    rows_of,
+    short_names,
     shown,
 )
 from analysis.statistics.inference import Array
-from analysis.summaries.frontier import LEVEL_NAMES, levels
+from analysis.summaries.frontier import levels
 from analysis.summaries.trajectories import Band, gap_bands, score_bands
 from analysis.tables import RESULT, Tables
 
 FEW = 6  # arms of one panel, up to which their training scores are drawn, too
-_LONGEST = 2.3  # inches of a name at the end of a line; longer ones are wrapped
 
 
 def convergence(
@@ -59,11 +57,12 @@ def convergence(
     note = note_of("Line: mean validation score", epochs.values(), more, BARS)
     title = f"{task}: convergence, by {COST_NAMES[cost].partition(' (')[0]}"
     of_levels = {name: f"{level_name(name, value)} (test)" for name, value in known.items()}
-    names = _names(bands) | of_levels
-    figure, rows = _rows(crowds, title, note, names)
+    names = short_names(bands) | of_levels
+    height = 3.6 if len(crowds) == 1 else 2.0
+    figure, rows = rows_of(crowds, height, title, note, names, known)
     axis = CostAxis(joined(band.cost for band in bands.values()))
     chosen = _selected(tables, task, cost)
-    for axes, crowd in zip(rows, crowds, strict=True):
+    for (axes,), crowd in zip(rows, crowds, strict=True):
         for arm in (arm for arm in crowd.arms if arm in train):
             place = axis.place(train[arm].cost)
             axes.plot(place, train[arm].mean, **looks[arm].paint, lw=0.8, alpha=0.6)
@@ -75,7 +74,7 @@ def convergence(
         axes.set_xlabel(COST_NAMES[cost])
         axes.set_ylabel(f"validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
-        _name(axes, axis, bands, crowd, looks, names, known)
+        name_lines(axes, line_ends(axis, bands, crowd.arms), names, looks, known)
     alt = (
         f"Line chart: validation {score} on {task} of {len(bands)} arms against {COST_NAMES[cost]}."
     )
@@ -99,9 +98,10 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Pic
         more += f"Not drawn, for its interval holds 0 at the end of training: {quiet}."
     note = note_of("Line: mean gap", told.values(), more, BARS)
     axis = CostAxis(joined(band.cost for band in told.values()))
-    crowds, names = crowds_of(tables, task, told), _names(told)
-    figure, rows = _rows(crowds, f"{task}: generalisation gap", note, names)
-    for axes, crowd in zip(rows, crowds, strict=True):
+    crowds, names = crowds_of(tables, task, told), short_names(told)
+    height = 3.6 if len(crowds) == 1 else 2.0
+    figure, rows = rows_of(crowds, height, f"{task}: generalisation gap", note, names)
+    for (axes,), crowd in zip(rows, crowds, strict=True):
         axes.axhline(0, color=INK, lw=0.8)
         draw_arms(axes, axis, told, looks, crowd.arms, crowd.background)
         axes.set_ylim(limits)
@@ -109,7 +109,7 @@ def generalisation_gap(tables: Tables, task: str, looks: dict[str, Look]) -> Pic
         axes.set_xlabel(COST_NAMES["epochs"])
         axes.set_ylabel(f"train - validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
-        _name(axes, axis, told, crowd, looks, names, {})
+        name_lines(axes, line_ends(axis, told, crowd.arms), names, looks)
     alt = (
         f"Line chart: training minus validation {score} on {task} of {len(told)} arms against "
         "epochs."
@@ -121,58 +121,6 @@ def _exceeds(band: Band) -> bool:
     """Whether the last interval of a gap lies on one side of 0; so does one that is not known."""
     low, high = band.low[-1], band.high[-1]
     return not low <= 0 <= high
-
-
-def _names(arms: Iterable[str]) -> dict[str, str]:
-    return {arm: canvas.wrapped(arm, _LONGEST) for arm in arms}
-
-
-def _rows(
-    crowds: list[Crowd], title: str, note: str, names: Mapping[str, str]
-) -> tuple[Figure, list[Axes]]:
-    """A panel for each crowd, as high as the names right of it need."""
-    if len(crowds) > 1:
-        note += "\nA row for the arms that are told the same signal."
-        if any(crowd.background for crowd in crowds):
-            note += " Black: backprop's mean, for comparison."
-    levels_named = [name for key, name in names.items() if key in LEVEL_NAMES]
-    most = max(end_height([*(names[arm] for arm in crowd.arms), *levels_named]) for crowd in crowds)
-    height = max(3.6 if len(crowds) == 1 else 2.0, most)
-    right = end_margin(names.values())
-    figure, axes = panels(
-        len(crowds), 1, height, title, note, right=right, headed=int(len(crowds) > 1)
-    )
-    for panel, crowd in zip(axes, crowds, strict=True):
-        panel.set_title(crowd.title, loc="left")
-    return figure, axes
-
-
-def _name(
-    axes: Axes,
-    axis: CostAxis,
-    bands: Mapping[str, Band],
-    crowd: Crowd,
-    looks: dict[str, Look],
-    names: Mapping[str, str],
-    known: Mapping[str, float],
-) -> None:
-    """Names where the lines end, and lines for the levels with theirs."""
-    drawn = [arm for arm in crowd.arms if arm in bands]
-    one = [len(bands[arm].cost) == 1 for arm in drawn]  # a line across the panel
-    x = [
-        axis.right if level else axis.place(bands[arm].cost)[-1]
-        for arm, level in zip(drawn, one, strict=True)
-    ]
-    y = [bands[arm].mean[-1] for arm in drawn]
-    for value in known.values():
-        canvas.level_line(axes, value)
-    name_ends(
-        axes,
-        [*x, *[axis.right] * len(known)],
-        [*y, *known.values()],
-        [names[name] for name in (*drawn, *known)],
-        [*(looks[arm].colour for arm in drawn), *[canvas.FAINT] * len(known)],
-    )
 
 
 def _selected(tables: Tables, task: str, cost: str) -> dict[str, float]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis.figures import canvas
 from analysis.figures.canvas import (
     FAINT,
+    LINE_HEIGHT,
     CostAxis,
     draw_bars,
     draw_mean,
     panels,
 )
+from analysis.figures.labels import end_height, end_margin, extent, name_ends
+from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, SIGNALS, Look
 from analysis.statistics.inference import INTERVAL, Array
+from analysis.summaries.frontier import levels
 from analysis.summaries.trajectories import WINDOW, Band, LayerAlignment, alignment
 from analysis.tables import Frame, Tables
 
@@ -37,6 +41,7 @@ COST_NAMES = {
 MANY = 12  # arms that one panel can show
 ASIDE = 0.05, 0.3  # of a doubling: between the bars of two arms, and of all, at most
 FEWEST_APART = 5  # points of one arm between two of its bars
+_LONGEST = 2.3  # inches of a name at the end of a line; longer ones are wrapped
 BARS = "Bar, at every mark"
 BACKDROP = Look(INK, "-", "", arm="backprop")
 
@@ -87,14 +92,17 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         f"weights\nnull: ±{layer.smallest:.2g}"
         for layer in layers
     ]
-    columns = len(layers) if len(crowds) > 1 else (2 if len(layers) == 4 else 3)
-    figure, rows = _rows(
+    # networks have layers, and arms, of their kind: each layer has its names beside it
+    columns = 1 if several else (2 if len(layers) == 4 else 3)
+    columns = len(layers) if len(crowds) > 1 else min(columns, len(layers))
+    names = short_names(arms)
+    figure, rows = rows_of(
         crowds,
-        len(layers),
         2.3,
         f"{task}: update direction by layer",
         note,
-        looks,
+        names,
+        n=len(layers),
         columns=columns,
         gaps=(0.25, 0.15),
         headed=_lines_of(titles),
@@ -104,7 +112,7 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
     low, high = min(-0.15, np.nanmin(values) - 0.05), max(0.4, np.nanmax(values) + 0.05)
     ticks = {_stretch(tick): f"{tick:g}" for tick in _COSINES if low <= _stretch(tick) <= high}
     for row, (_, drawn, background) in zip(rows, crowds, strict=True):
-        last = row is rows[-1]
+        last, ends = row is rows[-1], dict[str, tuple[float, float]]()
         for index, (panel, layer) in enumerate(zip(row, layers, strict=True)):
             below = index + columns >= len(layers) and last
             at, null = axis.place(layer.at), _stretch(layer.null)
@@ -123,6 +131,10 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
             panel.set_title(titles[index], loc="left")
             panel.set_ylim(low, high)
             axis.dress(panel, named=below)
+            ends |= line_ends(axis, stretched, drawn)
+            if index % columns == columns - 1 or panel is row[-1]:
+                name_lines(panel, ends, names, looks)
+                ends = {}
             canvas.draw_ticks(panel, "y", ticks, named=index % columns == 0)
             panel.set_xlabel("backprop epochs" if below else "")
             panel.set_ylabel("cosine with steepest descent" if index % columns == 0 else "")
@@ -131,6 +143,20 @@ def update_cosine(tables: Tables, task: str, looks: dict[str, Look]) -> Picture 
         f"layers, {len(arms)} arms."
     )
     return Picture("update-cosine", alt, figure)
+
+
+def line_ends(
+    axis: CostAxis, bands: Mapping[str, Band], arms: Iterable[str]
+) -> dict[str, tuple[float, float]]:
+    """Where the lines of arms end, by arm: a single value's lies across the panel."""
+    found = {}
+    for arm in (arm for arm in arms if arm in bands):
+        known = np.flatnonzero(np.isfinite(bands[arm].mean))
+        if len(known):
+            cost = axis.place(bands[arm].cost)[known[-1]]
+            place = axis.right if len(bands[arm].cost) == 1 else cost
+            found[arm] = (float(place), float(bands[arm].mean[known[-1]]))
+    return found
 
 
 def _within(layers: Iterable[LayerAlignment]) -> str:
@@ -167,17 +193,21 @@ def tuning(
     after = after[(after["task"] == task) & after["arm"].isin(bands)]
     defaults = after.drop_duplicates("arm").set_index("arm")["default"]
     limits = canvas.score_limits(np.concatenate([shown(bands), defaults.dropna()]), score)
+    known = within(levels(tables, task), limits)
     note = (
         "Line: mean over all choices of so many of the arm's trials of the best validation score "
         "among them. Bar, at every mark: in four of five choices it lies there; at all trials "
         "there is one choice. Dotted: the defaults."
-    )
+    ) + levels_told(tables, task, limits)
     counts = "-".join(map(str, sorted({int(after["n"].min()), int(after["n"].max())})))
     samplers = ", ".join(sorted(set(after["sampler"])))
     title = f"{task}: tuning, {counts} trials an arm, sampler {samplers}"
     crowds = crowds_of(tables, task, bands)
+    names = short_names(bands) | {
+        name: f"{level_name(name, value)} (test)" for name, value in known.items()
+    }
     height = 3.2 if len(crowds) == 1 else 2.0
-    figure, panels_of = _rows(crowds, 1, height, title, note, looks)
+    figure, panels_of = rows_of(crowds, height, title, note, names, known)
     ticks = sorted({float(k) for band in bands.values() for k in band.cost})
     for (axes,), (_, arms, background) in zip(panels_of, crowds, strict=True):
         if background in bands:
@@ -194,6 +224,8 @@ def tuning(
         canvas.draw_ticks(axes, "x", {float(np.log2(k)): f"{k:g}" for k in ticks})
         axes.set_ylabel(f"best validation {score}")
         canvas.draw_ticks(axes, "y", canvas.score_ticks(limits))
+        ends = {arm: (np.log2(bands[arm].cost[-1]), bands[arm].mean[-1]) for arm in drawn}
+        name_lines(axes, ends, names, looks, known)
     alt = f"Line chart: expected best validation {score} on {task} of {len(bands)} arms by trials."
     return Picture("tuning", alt, figure)
 
@@ -225,47 +257,85 @@ def crowds_of(tables: Tables, task: str, arms: Iterable[str]) -> list[Crowd]:
     ]
 
 
-def _rows(
+def short_names(arms: Iterable[str]) -> dict[str, str]:
+    """Names of arms as they stand at the ends of lines."""
+    return {arm: canvas.wrapped(arm, _LONGEST) for arm in arms}
+
+
+def rows_of(
     crowds: list[Crowd],
-    n: int,
     height: float,
     title: str,
     note: str,
-    looks: dict[str, Look],
+    names: Mapping[str, str],
+    known: Collection[str] = (),
     *,
-    columns: int = 2,
+    n: int = 1,
+    columns: int = 1,
     headed: int = 0,
     **layout: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Make n panels for each crowd: one crowd has its legend below, several on the right."""
-    if len(crowds) == 1:
-        entries = _legend(looks, crowds[0][1])
-        figure, axes = panels(n, columns, height, title, note, entries, headed=headed, **layout)
-        return figure, [axes]
-    note += "\nA row for the arms that are told the same signal."
-    if any(background for *_, background in crowds):
-        note += " Black: backprop's mean, for comparison."
+    """Make n panels for each crowd, as high as the names right of a row need.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        Of arms and levels, as they stand at the ends of lines.
+    known : collection of str
+        Levels that each row names.
+    columns : int
+        Of one crowd; of several each has a row.
+    """
+    if len(crowds) > 1:
+        note += "\nA row for the arms that are told the same signal."
+        if any(crowd.background for crowd in crowds):
+            note += " Black: backprop's mean, for comparison."
+        columns, headed = n, headed + 1
+    most = max(end_height(names[name] for name in (*crowd.arms, *known)) for crowd in crowds)
     figure, axes = panels(
-        n * len(crowds), n, height, title, note, headed=headed, right=2.3, **layout
+        n * len(crowds),
+        columns,
+        max(height, most),
+        title,
+        note,
+        right=end_margin(names.values()),
+        headed=headed,
+        **layout,
     )
     rows = [axes[first : first + n] for first in range(0, len(axes), n)]
-    for row, (told, arms, _) in zip(rows, crowds, strict=True):
-        handles, labels = zip(*_legend(looks, arms), strict=True)
-        row[-1].legend(
-            handles,
-            [canvas.wrapped(label, 1.6) for label in labels],
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.03),
-            frameon=False,
-            handlelength=2.6,
-            labelspacing=0.3,
-            borderaxespad=0.2,
-            fontsize=8,
-            title=canvas.wrapped(told, 1.9),
-            title_fontproperties={"weight": "bold", "size": 8},
-            alignment="left",
-        )
+    for row, crowd in zip(rows, crowds, strict=True):
+        if n == 1:
+            row[0].set_title(crowd.title, loc="left")
+        elif crowd.title:
+            above = 1 + LINE_HEIGHT * (headed - 1) / extent(row[0])[1]
+            bold = {"weight": "bold"}
+            row[0].set_title(crowd.title, bold, "center", x=0, y=above, ha="left")
     return figure, rows
+
+
+def name_lines(
+    axes: Axes,
+    ends: Mapping[str, tuple[float, float]],
+    names: Mapping[str, str],
+    looks: Mapping[str, Look],
+    known: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Write the names of arms where their lines end; draw the levels, and name them too.
+
+    Parameters
+    ----------
+    ends : mapping of str to (float, float)
+        By arm.
+    known : mapping of str to float
+        Scores, by level.
+    """
+    for value in known.values():
+        canvas.level_line(axes, value)
+    right = axes.get_xlim()[1]
+    ends = {**ends, **{name: (right, value) for name, value in known.items()}}
+    x, y = np.array([*ends.values()], float).reshape(-1, 2).T
+    colours = [looks[name].colour if name in looks else FAINT for name in ends]
+    name_ends(axes, x, y, [names[name] for name in ends], colours)
 
 
 def draw_arms(
@@ -317,13 +387,6 @@ def note_of(line: str, bands: Iterable[Band], more: str = "", drawn: str = "Band
     if any(band.lost.any() for band in bands):
         text += "\nCross: a replica diverged or failed; the line continues, faint, over the others."
     return text
-
-
-def _legend(looks: dict[str, Look], arms: Iterable[str]) -> list[tuple[Any, str]]:
-    return [
-        (Line2D([], [], ls=look.line, **look.mark(4.5)), arm)
-        for arm, look in ((arm, looks[arm]) for arm in arms)
-    ]
 
 
 def _stretch(value: Any) -> Any:

@@ -125,7 +125,8 @@ class Sheet:
     def blocks(self, figure: Figure, svg: bytes, names: Names, alt: str) -> list[Block]:
         """Take a figure apart, as it was drawn, and as its SVG was written while `named`.
 
-        There is a block for each row of panels that has a legend, or one for all panels; the last
+        There is a block for each row of panels that has a heading, the title in the middle of its
+        first, or one for all panels; the last
         has the legend and the note of the figure.
         """
         return _Taken(self, figure, svg, names, alt).blocks()
@@ -225,30 +226,25 @@ class _Taken:
         """All panels and what is said of them; the title is the page's matter."""
         _, *notes = [" ".join(text.get_text().split()) for text in self.figure.texts] or [""]
         axes = self.figure.axes
-        apart = any(one.get_legend() for one in axes)
+        apart = any(one.title.get_text() for one in axes)
         blocks, place = list[Block](), 0
         for _, row in groupby(axes, lambda one: round(one.get_position().y1, 4) if apart else 0):
-            panels, legends = list[Panel](), list[Legend]()
+            panels, heading = list[Panel](), ""
             for one in row:
                 place += 1
                 panels.append(self._panel(one, place))
-                if (legend := one.get_legend()) is not None:
-                    legends.append(legend)
-            heading = " ".join(legend.get_title().get_text() for legend in legends)
-            blocks.append(Block(panels, " ".join(heading.split()), self.entries(legends)))
-        last = blocks.pop()
-        legend = [*last.legend, *self.entries(self.figure.legends)]
+                heading += one.title.get_text()
+            blocks.append(Block(panels, heading, []))
+        last, legend = blocks.pop(), self.entries(self.figure.legends)
         return [*blocks, Block(last.panels, last.heading, legend, " ".join(filter(None, notes)))]
 
     def _panel(self, axes: Axes, place: int) -> Panel:
         """One panel, with the names that it borrows from its neighbours."""
-        legend = axes.get_legend()
         picture = bool(axes.images) or any(isinstance(one, QuadMesh) for one in axes.collections)
-        leave = {legend} if picture else {legend, axes.patch}
-        if legend is not None:
-            legend.set_in_layout(False)  # it becomes text of the page
+        leave = {axes.title} if picture else {axes.title, axes.patch}
+        axes.title.set_in_layout(False)  # it becomes text of the page
         bounds = [self._points(axes.get_tightbbox())]
-        pieces = list(self._pieces(axes, {self.ids[id(one)] for one in leave if one}, picture))
+        pieces = list(self._pieces(axes, {self.ids[id(one)] for one in leave}, picture))
         body, sizes = _packed(pieces), [piece.size for piece in pieces]
         for side in ("x", "y"):
             lender = self._lender(axes, side)

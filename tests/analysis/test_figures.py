@@ -31,6 +31,12 @@ FAULTS = [
     ("analysis/figures/learning.py", "].median()", "].max()"),
     ("analysis/figures/gradients.py", "band.mean - at", "band.mean"),
     ("analysis/figures/training.py", "and not above.any()", ""),
+    (
+        "analysis/figures/training.py",
+        "if index % columns == columns - 1 or panel is row[-1]:",
+        "if row:",
+    ),
+    ("analysis/figures/training.py", "axis.place(bands[arm].cost)[known[-1]]", "axis.right"),
 ]
 
 TASK = "regression/friedman"
@@ -330,13 +336,23 @@ def test_where_arms_are_many_those_told_the_same_signal_share_a_row(tables, look
         rows = [
             figure.axes[first : first + columns] for first in range(0, len(figure.axes), columns)
         ]
-        legends = [[text.get_text() for text in row[-1].get_legend().get_texts()] for row in rows]
-        assert [row[-1].get_legend().get_title().get_text()[:5] for row in rows] == ["told "] * len(
-            told
-        )
-        shown = [{arm for arm in signals if arm in names} for names in legends]
-        assert [{signals[arm] for arm in arms} for arms in shown] == [{name} for name in told]
-        assert len(figure.legends) == 0
+        assert [row[0].get_title()[:5] for row in rows] == ["told "] * len(told)
+        shown = [[text.get_text() for panel in row for text in panel.texts] for row in rows]
+        named = [{arm for arm in signals if arm in names} for names in shown]
+        assert [{signals[arm] for arm in arms} for arms in named] == [{name} for name in told]
+        assert sum(arm in signals for names in shown for arm in names) == len(set().union(*named))
+        assert not any(panel.get_legend() for panel in figure.axes)
+
+
+def test_a_line_ends_where_its_last_value_is():
+    axis, nothing = canvas.CostAxis([1, 10, 100]), np.zeros(3)
+    arms = {"a": (0.1, 0.2, 0.3), "lost": (0.1, 0.2, np.nan), "never": [np.nan] * 3}
+    bands = {
+        arm: Band(np.array([1.0, 10, 100]), np.array(mean), nothing, nothing, nothing, 1)
+        for arm, mean in arms.items()
+    }
+    ends = training.line_ends(axis, bands, [*arms, "absent"])
+    assert ends == {"a": (2, 0.3), "lost": (1, 0.2)}
 
 
 def test_final_scores_are_sorted_and_complete(tables, looks):
