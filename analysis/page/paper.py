@@ -90,10 +90,12 @@ def _stale(tables: Tables) -> list[str]:
 
 
 def _counted(judged: Sequence[Judged], kind: str) -> str:
-    """How many claims have each verdict."""
+    """How many claims have each verdict, and when an expectation has one."""
     counts = Counter(one.verdict for one in judged)
     told = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS[kind] if counts[verdict]]
-    return f"{len(judged)} claims: {', '.join(told)}."
+    expected = any(one.claim.how == "expected" for one in judged)
+    undecided = f" What was expected is undecided where its {INTERVAL} has both answers."
+    return f"{len(judged)} claims: {', '.join(told)}.{undecided if expected else ''}"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain
+from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -32,9 +32,9 @@ VERDICTS = {  # of what a page has: claims of others, or what we ask
     "study": (
         "as expected",
         "not as expected",
+        "undecided",
         "relation holds",
         "not reproduced",
-        "not judged (one seed)",
         "not run",
     ),
 }
@@ -219,10 +219,10 @@ class Claim:
             )
         return claim
 
-    def verdict(self, holds: bool) -> str:
-        """Return the verdict on a claim whose expressions are true, or not."""
+    def verdict(self, holds: bool | None) -> str:
+        """Return the verdict on a claim whose expressions are true, or not, or may be either."""
         if self.how == "expected":
-            return "as expected" if holds else "not as expected"
+            return {True: "as expected", False: "not as expected", None: "undecided"}[holds]
         if not holds:
             return "not reproduced"
         return "reproduced" if self.published else "relation holds"
@@ -232,8 +232,9 @@ class Claim:
 class Judged:
     """A claim with its verdict, and what each side that names quantities measured, with interval.
 
-    Numbers have four digits, or as many more as show what decided. What was expected of seeds is
-    not judged by one.
+    Numbers have four digits, or as many more as show what decided. What others found holds or does
+    not as it was measured, for a tolerance allows for chance; what was expected only if it does so
+    all through its interval, and is undecided otherwise, as it is with one seed.
     """
 
     claim: Claim
@@ -276,10 +277,49 @@ def judge(
         for shown, (value, digits) in sides.items()
     }
     n_seeds = min(map(len, shared.values()))
-    verdict = claim.verdict(all(ok for ok, *_ in parts))
-    if claim.how == "expected" and n_seeds < 2:
-        verdict = "not judged (one seed)"
-    return Judged(claim, verdict, _together(claim, written), n_seeds)
+    holds: bool | None = all(ok for ok, *_ in parts)
+    if claim.how == "expected":
+        certain = [_certainly(expression, quantities, equals) for expression in claim.holds]
+        holds = None if None in certain and False not in certain else all(certain)
+    return Judged(claim, claim.verdict(holds), _together(claim, written), n_seeds)
+
+
+def _certainly(
+    expression: str, quantities: Mapping[str, pd.Series], equals: Mapping[str, ast.expr]
+) -> bool | None:
+    """Say whether comparisons hold all through the intervals of their gaps; None if in a part."""
+    node, sides = _comparison(expression), _sides(expression)
+    found: list[bool | None] = []
+    for kind, (left, right) in zip(node.ops, pairwise(sides), strict=True):
+        slack = sum(_slack(side, quantities, equals) for side in (left, right))
+        ends = _gap(left, right, quantities, equals)
+        truths = {_COMPARISONS[type(kind)](end, slack) for end in ends}
+        found.append(truths.pop() if len(truths) == 1 else None)
+    return None if None in found and False not in found else all(found)
+
+
+def _gap(
+    left: ast.expr,
+    right: ast.expr,
+    quantities: Mapping[str, pd.Series],
+    equals: Mapping[str, ast.expr],
+) -> tuple[float, float]:
+    """Limits of one side less the other, paired by seed; of what has no interval its value twice.
+
+    With one seed they are all numbers.
+    """
+    whole = ast.BinOp(left, ast.Sub(), right)
+    seeds = _shared([quantities[name] for name in names(ast.unparse(whole))])
+    if len(seeds) < 2:
+        return -np.inf, np.inf
+    # a share of seeds has another interval than a number less it
+    one = (
+        left if not names(ast.unparse(right)) else right if not names(ast.unparse(left)) else whole
+    )
+    value, gap = (float(np.mean(_value(node, quantities))) for node in (one, whole))
+    limits = _limits(ast.unparse(one), value, quantities, seeds, equals) or (value, value)
+    low, high = sorted(gap + (value - limit if one is right else limit - value) for limit in limits)
+    return low, high
 
 
 def _together(claim: Claim, written: Mapping[str, str]) -> str:
@@ -399,10 +439,7 @@ def _compare(
     """Say whether a comparison is true; the means of its measured sides; to how many digits."""
     node, sides = _comparison(expression), _sides(expression)
     values = [float(np.mean(_value(side, quantities))) for side in sides]
-    slack = [
-        _rounding(_inlined(_parse(ast.unparse(side)), equals), value, quantities)
-        for side, value in zip(sides, values, strict=True)
-    ]
+    slack = [_slack(side, quantities, equals) for side in sides]
     measured = [bool(names(ast.unparse(side))) for side in sides]
     truths = _truths(node.ops, values, slack)
     digits = next(
@@ -440,8 +477,12 @@ def _printed(values: Sequence[float], measured: Sequence[bool], digits: int) -> 
     ]
 
 
-def _rounding(node: ast.expr, value: float, quantities: Mapping[str, pd.Series]) -> float:
+def _slack(
+    side: ast.expr, quantities: Mapping[str, pd.Series], equals: Mapping[str, ast.expr]
+) -> float:
     """How far a side may be off because its quantities, one by one, were float32."""
+    node = _inlined(_parse(ast.unparse(side)), equals)
+    value = float(np.mean(_value(side, quantities)))
     moved = [
         float(np.mean(_value(node, {**quantities, name: quantities[name] * (1 + RESOLUTION)})))
         - value
@@ -502,7 +543,19 @@ def _interval(
     digits: int,
     equals: Mapping[str, ast.expr],
 ) -> str:
-    """Write the interval over paired seeds; empty if fewer than two, infinite, of order statistics.
+    """Write the interval over paired seeds; empty where there is none."""
+    limits = _limits(expression, value, quantities, seeds, equals)
+    return "" if limits is None else f" [{limits[0]:.{digits}g}, {limits[1]:.{digits}g}]"
+
+
+def _limits(
+    expression: str,
+    value: float,
+    quantities: Mapping[str, pd.Series],
+    seeds: list[Any],
+    equals: Mapping[str, ast.expr],
+) -> tuple[float, float] | None:
+    """Return the interval over paired seeds; None if fewer than two, infinite, of order statistics.
 
     It is that of the mean of the jackknife's pseudo-values, n times the whole less n - 1 times what
     is found without one seed, around what was found: of a mean, these are the seeds' values. Where
@@ -511,7 +564,7 @@ def _interval(
     node, n = _parse(expression), len(seeds)
     called = _called(_inlined(_parse(expression), equals))
     if n < 2 or called & _NOT_SMOOTH:
-        return ""
+        return None
     others = np.arange(n)[None].repeat(n, 0)[~np.eye(n, dtype=bool)].reshape(n, n - 1)
     without = {
         name: quantities[name].loc[seeds].to_numpy(float)[others] for name in names(expression)
@@ -520,11 +573,10 @@ def _interval(
         left_out = np.mean(_value(node, without), axis=1)
         pseudo = value + (n - 1) * (left_out.mean() - left_out)
     if not np.isfinite(pseudo).all():
-        return ""
+        return None
     reached = pseudo.round(9)
     if "reached" in called and np.isin(reached, (0, 1)).all():
         share = binomtest(int(reached.sum()), n).proportion_ci(LEVEL)
-        low, high = float(share.low), float(share.high)
-    else:
-        low, high = map(float, mean_interval(pseudo))
-    return f" [{low:.{digits}g}, {high:.{digits}g}]"
+        return float(share.low), float(share.high)
+    low, high = mean_interval(pseudo)
+    return float(low), float(high)

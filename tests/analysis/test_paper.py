@@ -355,7 +355,7 @@ def test_studies_have_an_index_with_their_verdicts(runs, tmp_path):
     paper.collect(runs.parent, tmp_path / "out")
     title, *_, head, _, row = (tmp_path / "out" / "README.md").read_text().splitlines()
     assert title == "# Studies"
-    assert head.startswith("| study | scale | as expected | not as expected | relation holds |")
+    assert head.startswith("| study | scale | as expected | not as expected | undecided |")
     assert row == "| [A toy result](toy/index.md) | fast | 1 | 1 | 0 | 0 | 0 | 0 |"
 
 
