@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,14 @@ class Release:
         with the name and a slash, `release` is the name.
     manifests : dict of str to dict
         By run_id.
+    tables : Tables, optional
+        Of a folder: curves, layers, networks and predictions, by run_id.
     """
 
     name: str
     runs: Frame
     manifests: dict[str, dict[str, Any]]
+    tables: Tables | None = None
 
 
 def known() -> list[str]:
@@ -101,7 +104,13 @@ def of_folder(folder: Path) -> Release:
     runs = runs.assign(release=name, run_id=name + runs["run_id"])
     made = {name + run: made for run, made in by_run(tables.manifests).items()}
     manifests = {run: manifest | {"run_id": run} for run, manifest in made.items()}
-    return Release(name, completed(runs[list(RUN_COLUMNS)]), manifests)
+    frames = {
+        part: frame.assign(run_id=name + frame["run_id"].astype(str))
+        for part in ("curves", "layers", "networks", "predictions")
+        for frame in [getattr(tables, part)]
+    }
+    recorded = replace(tables, **frames)
+    return Release(name, completed(runs[list(RUN_COLUMNS)]), manifests, recorded)
 
 
 def write(name: str, folders: Sequence[Path], out: Path = FOLDER) -> Path:

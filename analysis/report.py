@@ -2,7 +2,8 @@
 
 `beyond-report runs/comparison` writes it again. The same tables give the same bytes. With `--watch`
 it is written whenever another cell has finished, until all that were planned have.
-`beyond-report runs/before runs/after` compares two folders, arm by arm at the same seeds.
+`beyond-report runs/before runs/after` puts the arms of other folders beside a study's, and compares
+them, arm by arm at the same seeds.
 `beyond-compare runs/comparison --against gallery` writes it with published arms beside the study's.
 """
 
@@ -60,8 +61,8 @@ def _reporting() -> argparse.ArgumentParser:
     parser.add_argument(
         "against",
         metavar="OTHER",
-        nargs="?",
-        help="a folder whose arms are put beside, and compared at the same seeds",
+        nargs="*",
+        help="folders whose arms are put beside, and compared at the same seeds",
     )
     again = "make it again whenever a cell has finished, until all that were planned have"
     parser.add_argument("--watch", action="store_true", help=again)
@@ -81,6 +82,7 @@ def _comparing() -> argparse.ArgumentParser:
         "--against",
         metavar="NAME",
         required=True,
+        nargs="+",
         help=f"what was published ({names}), or the path of a .parquet file of published rows",
     )
     return parser
@@ -104,7 +106,7 @@ def publish(
     folder: str | Path,
     out: str | Path | None = None,
     reference: str | None = None,
-    against: str | None = None,
+    against: str | Sequence[str] = (),
     as_tuned: bool = False,
     watch: bool = False,
     script: str = "beyond-report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ class Study:
     reference : str, optional
         Name of the arm that others are compared with; None: `backprop`, or where there is none the
         best by validation.
-    against : str, optional
-        Name of what was published, to be put beside the study's arms: see `compare`.
+    against : str, or sequence of str
+        Names of what is to be put beside the study's arms: see `compare`.
     as_tuned : bool
         Leave out the defaults of each arm that was tuned, see `as_tuned`.
     asked : iterable of str
@@ -41,6 +41,8 @@ class Study:
     reference : str, optional
         As given.
     is_as_tuned : bool
+        As given.
+    against : tuple of str
         As given.
     tables : Tables
         As the analysis reads them: rows of all runs, with the names of their arms.
@@ -63,7 +65,7 @@ class Study:
         self,
         folder: str | Path,
         reference: str | None = None,
-        against: str | None = None,
+        against: str | Sequence[str] = (),
         asked: Iterable[str] = (),
         as_tuned: bool = False,
     ) -> None:
@@ -71,18 +73,18 @@ class Study:
         self._asked = tuple(asked)
         self.is_as_tuned = as_tuned
         self.reference = reference
-        self.against = against
+        self.against = (against,) if isinstance(against, str) else tuple(against)
         self.tables: Tables = load(self.folder)
         self._all = self.tables
         if as_tuned:
             from analysis.summaries.tuning import as_tuned as without_defaults
 
             self.tables = without_defaults(self.folder, self.tables)
-        if against is not None:
+        if self.against:
             from analysis.release import read
             from analysis.words.matching import beside
 
-            self.tables = beside(self.tables, read(against))
+            self.tables = beside(self.tables, [read(other) for other in self.against])
         if reference is not None:
             _ = self._differences  # refuses a name that no arm has
 
@@ -199,18 +201,19 @@ class Study:
         """Return tables of what tuning has cost and gained, by name; none if nothing was tuned."""
         return self._tuning
 
-    def compare(self, against: str, reference: str | None = None) -> Study:
+    def compare(self, against: str | Sequence[str], reference: str | None = None) -> Study:
         """Put published arms beside this study's, without training them again.
 
         They are named as ours are, with ` (published)` behind, and are there on each task where
         task, settings, budget, split, data and default network are the same; `caveats` says what
-        does not match. Of a published arm the study has no curves, layers or predictions.
+        does not match. Of a published arm the study has no curves, layers or predictions; of one in
+        another folder it has, and a task that the folder alone has is there too.
 
         Parameters
         ----------
-        against : str
+        against : str, or sequence of str
             What was published, "gallery"; or the path of a file that `analysis.release` wrote, or
-            of a study's folder, whose arms have its name behind.
+            of a study's folder, whose arms have its name behind; or several of these.
         reference : str, optional
             As of `Study`: this study's, unless another is named.
 

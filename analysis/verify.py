@@ -82,8 +82,7 @@ def of_report(page: Path, folder: Path) -> tuple[list[str], str]:
         If the page is no report, or nothing can be made from the runs.
     """
     command = _command(page)
-    if command["against"] is not None:
-        command |= {"against": _found(command["against"], folder)}
+    command |= {"against": [_found(other, folder) for other in command["against"]]}
     differing: list[str] = []
     numbers, places = Counter[str](), Counter[str]()
     with TemporaryDirectory() as made:

@@ -46,7 +46,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
     """Write the page, `figures/` and `tables/` into `out`, or the study's folder; return it."""
     shown_as = [
         *(["as-tuned"] if study.is_as_tuned else []),
-        *([f"against-{Path(study.against).stem}"] if study.against else []),
+        *(["against", *(Path(other).stem for other in study.against)] if study.against else []),
     ]
     out = study.folder / ("-".join(shown_as) or "report") if out is None else Path(out)
     tables, found = study.tables, study.examples()
@@ -154,9 +154,11 @@ def _command(study: Study) -> str:
     choice = " --as-tuned" if study.is_as_tuned else ""
     choice += "" if study.reference is None else f" --reference {study.reference!r}"
     folder = "/".join(study.folder.resolve().parts[-2:])
-    if study.against is not None:
-        if Path(study.against).is_dir():
-            other = "/".join(Path(study.against).resolve().parts[-2:])
-            return f"beyond-report {folder} {other}{choice}"
-        return f"beyond-compare {folder} --against {Path(study.against).name}{choice}"
-    return f"beyond-report {folder}{choice}"
+    folders = [Path(other).is_dir() for other in study.against]
+    others = [
+        "/".join(Path(other).resolve().parts[-2:]) if is_folder else Path(other).name
+        for other, is_folder in zip(study.against, folders, strict=True)
+    ]
+    if all(folders):
+        return f"beyond-report {' '.join((folder, *others))}{choice}"
+    return f"beyond-compare {folder} --against {' '.join(others)}{choice}"

@@ -30,12 +30,12 @@ _SAID = {
 _OF_VERSIONS = {"network", "score"}  # within one version they follow from the others
 
 
-def beside(tables: Tables, release: Release) -> Tables:
-    """Put published arms beside a study's, on each of its tasks where both can be compared.
+def beside(tables: Tables, releases: Sequence[Release]) -> Tables:
+    """Put published arms, or those of other folders, beside a study's where they can be compared.
 
     They can where the task with its settings, the budget, the split and the data are the same, as
     within a study, and what other versions may have changed: the task's defaults, its network and
-    score.
+    score. A task that a folder alone has is there with the folder's arms.
     A published replica counts at the seeds that the study has on the task, for ranks and
     differences are of shared seeds; all do where it has none of them. Other code, and other
     versions of packages, are told in `notes`.
@@ -43,13 +43,45 @@ def beside(tables: Tables, release: Release) -> Tables:
     Raises
     ------
     TableError
-        If nothing published can be compared, in one line that says why.
+        If nothing of one can be compared, in one line that says why; if two have one name.
     """
+    names = [release.name for release in releases]
+    if len(set(names)) < len(names):
+        raise TableError(
+            f"arms are named by what they come from, whose names must differ; got {listed(names)}"
+        )
     recorded = tables.runs.assign(task=tables.runs["task_name"])
     made = by_run(tables.manifests)
-    ours, theirs = _cells(recorded, made), _cells(release.runs, release.manifests)
+    ours, rows, notes = _cells(recorded, made), [recorded], list[str]()
+    for release in releases:
+        kept, told = _comparable(tables, ours, release)
+        rows.append(release.runs[release.runs["run_id"].isin(kept)])
+        notes += told
+    runs, repeated = once(labelled(pd.concat(rows, ignore_index=True)))
+    added: dict[str, dict[str, Any]] = {}
+    for release in releases:
+        runs, of_seeds = _at_shared_seeds(runs, release.name)
+        shared = runs.loc[runs["release"] == release.name, "task"]
+        met = set(runs.loc[runs["task"].isin(shared), "run_id"])
+        compared = [manifest for run, manifest in made.items() if run in met]
+        theirs = {run: manifest for run, manifest in release.manifests.items() if run in met}
+        notes += [*of_seeds, *_made_otherwise(compared, [*theirs.values()], release.name)]
+        added |= theirs
+    return replace(
+        _with_tables(tables, releases).labelled(runs),
+        study=f"{tables.study} against {listed(names)}",
+        manifests=tables.manifests | added,
+        repeated=(*tables.repeated, *repeated),
+        notes=tuple(notes),
+    )
+
+
+def _comparable(tables: Tables, ours: Frame, release: Release) -> tuple[set[str], list[str]]:
+    """Runs of a release that stand beside a study's, and what is said of the others."""
+    theirs = _cells(release.runs, release.manifests)
     conditions = tables.runs.groupby("run_id")["task"].first()
-    kept, notes = set[str](), list[str]()
+    alone = ~theirs["task"].isin(ours["task"]) & (release.tables is not None)
+    kept, notes = set(theirs.index[alone]), list[str]()
     for condition in tables.tasks:
         cells = ours[conditions[ours.index] == condition]
         rivals = theirs[theirs["task"] == cells["task"].iloc[0]]
@@ -61,21 +93,21 @@ def beside(tables: Tables, release: Release) -> Tables:
         raise TableError(
             f"nothing in {release.name} can be compared with {tables.study}. {' '.join(notes)}"
         )
-    published = release.runs[release.runs["run_id"].isin(kept)]
-    runs, repeated = once(labelled(pd.concat([recorded, published], ignore_index=True)))
-    runs, of_seeds = _at_shared_seeds(runs, release.name)
-    shared = runs.loc[runs["release"] != "", "task"]
-    met = set(runs.loc[runs["task"].isin(shared), "run_id"])
-    compared = [manifest for run, manifest in made.items() if run in met]
-    added = {run: manifest for run, manifest in release.manifests.items() if run in met}
-    notes += [*of_seeds, *_made_otherwise(compared, list(added.values()), release.name)]
-    return replace(
-        tables.labelled(runs),
-        study=f"{tables.study} against {release.name}",
-        manifests=tables.manifests | added,
-        repeated=(*tables.repeated, *repeated),
-        notes=tuple(notes),
-    )
+    return kept, notes
+
+
+def _with_tables(tables: Tables, releases: Iterable[Release]) -> Tables:
+    """Add what was recorded of each run of a folder: curves, layers, predictions."""
+    parts = [release.tables for release in releases if release.tables is not None]
+    joined = {
+        name: pd.concat(
+            [frame for one in (tables, *parts) if len(frame := getattr(one, name))]
+            or [getattr(tables, name)],
+            ignore_index=True,
+        )
+        for name in ("curves", "layers", "networks", "predictions")
+    }
+    return replace(tables, **joined)
 
 
 def _cells(runs: Frame, manifests: Mapping[str, Mapping[str, Any]]) -> Frame:
@@ -155,9 +187,9 @@ def _at_shared_seeds(runs: Frame, name: str) -> tuple[Frame, list[str]]:
     """Leave published replicas out whose seed the study does not have on the task; say so."""
     out, notes = pd.Series(False, runs.index), []
     for condition, rows in runs.groupby("task"):
-        published = rows["release"] != ""
+        published, ours = rows["release"] == name, rows["release"] == ""
         begun = rows["status"] != "skipped"
-        here, there = rows.loc[~published & begun, "seed"], rows.loc[published, "seed"]
+        here, there = rows.loc[ours & begun, "seed"], rows.loc[published, "seed"]
         shared = there.isin(here)
         seeds = f"{condition}: {name} has seeds {spans(there.unique())}"
         if not len(here) or not len(there):

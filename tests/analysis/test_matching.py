@@ -24,7 +24,7 @@ FAULTS = [
     ("analysis/words/matching.py", "if not shared.any():", "if False:"),
     (
         "analysis/words/matching.py",
-        'rows.loc[~published & begun, "seed"]',
+        'rows.loc[ours & begun, "seed"]',
         'rows.loc[begun, "seed"]',
     ),
     ("analysis/words/matching.py", "else len(names) == least", "else True"),
@@ -45,6 +45,14 @@ FAULTS = [
     ("analysis/tables.py", 'return f" ({release.removesuffix(FOLDERS)})"', "return PUBLISHED"),
     ("analysis/summaries/results.py", 'p_holm=holm(part["p"])', 'p_holm=part["p"]'),
     ("analysis/release.py", 'run_id=name + runs["run_id"]', 'run_id=runs["run_id"]'),
+    # of several: which seeds are whose, what a folder alone has, and its curves
+    (
+        "analysis/words/matching.py",
+        '= rows["release"] == name, rows',
+        '= rows["release"] != "", rows',
+    ),
+    ("analysis/words/matching.py", "set(theirs.index[alone]), list", "set(), list"),
+    ("analysis/words/matching.py", "for one in (tables, *parts) if", "for one in (tables,) if"),
 ]
 METHODS = ("backprop", "constant", "genetic", "reinforce")
 
@@ -329,3 +337,42 @@ def test_two_folders_are_compared_arm_by_arm_at_the_same_seeds(study, tmp_path):
         [gains.mean() - half, gains.mean() + half], abs=2e-3
     )
     assert Study(other.folder).between().empty
+
+
+def test_a_report_holds_several_folders_with_their_curves_and_tasks(study, tmp_path):
+    from tests.analysis.conftest import Study as Written
+
+    later, alone = Written(tmp_path / "later", "later"), Written(tmp_path / "alone", "alone")
+    make(study, "backprop", seeds=range(5))
+    make(later, "backprop", seeds=range(4))
+    make(later, "genetic", seeds=range(4), columns={"budget": 20.0})
+    make(alone, "backprop", seeds=range(7))
+    make(alone, "genetic", task="regression/friedman")
+    folders = [str(one.folder) for one in (later, alone)]
+    made = Study(study.folder, against=folders)
+    arms = made.runs.groupby("task")["arm"].unique().map(sorted).to_dict()
+    assert arms == {
+        "image/digits": ["backprop", "backprop (alone)", "backprop (later)"],
+        "regression/friedman": ["genetic (alone)"],
+    }
+    counted = made.runs.groupby(["task", "arm"])["seed"].agg(sorted)["image/digits"]
+    assert [len(seeds) for seeds in counted] == [5, 5, 4]  # of seven, those that are ours
+    told = [line for line in made.tables.notes if "has seeds" in line]
+    assert [line.partition(" has seeds")[0] for line in told] == ["image/digits: alone/"]
+    between = made.between()
+    assert between[["beside", "n", "mean"]].to_numpy().tolist() == [
+        ["backprop (alone)", 5, 0],
+        ["backprop (later)", 4, 0],
+    ]
+    for name in ("curves", "layers", "networks"):
+        ours, theirs = getattr(Study(study.folder), name), getattr(made, name)
+        of_arm = theirs[theirs["arm"] == "backprop (alone)"]
+        assert len(of_arm) == len(ours) == (theirs["arm"] == "backprop").sum()
+    axes = made.plot.convergence("image/digits")
+    assert set(arms["image/digits"]) <= {text.get_text() for text in axes[0].texts}
+    assert any(
+        "later/ has no such task" in line
+        for line in Study(alone.folder).compare(folders[:1]).caveats()
+    )
+    with pytest.raises(TableError, match=r"whose names must differ; got later/ and later/$"):
+        Study(study.folder, against=folders[:1] * 2)
