@@ -18,7 +18,6 @@ Published   PPO -86.36 +- 1.32 after 500,000 steps (Huang et al., 2022, CleanRL,
 from typing import ClassVar
 
 from beyond.architectures.mlp import POLICY
-from beyond.contracts import BestKnown
 from beyond.data.worlds import GymTask
 from beyond.settings import settings
 
@@ -31,6 +30,3 @@ class Acrobot(GymTask):
     ID: ClassVar = "Acrobot-v1"
     NAME: ClassVar = "control/acrobot"
     LEVELS: ClassVar = (-300.0, -150.0, -100.0)
-    BEST_KNOWN: ClassVar = (
-        BestKnown(-86.36, "return_score", "PPO in CleanRL, Huang et al. (2022), JMLR 23"),
-    )

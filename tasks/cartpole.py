@@ -27,7 +27,7 @@ from gymnasium.utils.seeding import np_random
 from torch import Tensor
 
 from beyond.architectures.mlp import POLICY
-from beyond.contracts import BestKnown, Lanes
+from beyond.contracts import Lanes
 from beyond.data.worlds import GymTask, GymWorld
 from beyond.settings import settings
 
@@ -40,9 +40,6 @@ class CartPole(GymTask):
     ID: ClassVar = "CartPole-v1"
     NAME: ClassVar = "control/cartpole"
     LEVELS: ClassVar = (100.0, 300.0, 475.0)
-    BEST_KNOWN: ClassVar = (
-        BestKnown(490.04, "return_score", "PPO in CleanRL, Huang et al. (2022), JMLR 23"),
-    )
 
     @property
     def world(self) -> GymWorld:

@@ -125,6 +125,14 @@ def test_where_there_is_one_task_it_need_not_be_said(study):
     assert "1 arm on 1 task, " in repr(Study(study.folder))
 
 
+def test_of_several_tasks_the_one_that_was_asked_for_need_not_be_said(study):
+    study.cell("backprop", "image/digits")
+    study.cell("backprop", "regression/friedman")
+    runs = Study(study.folder).runs.set_index("task")["run_id"]
+    asked = runs.loc[["regression/friedman"]].unique()
+    assert Study(study.folder, asked=asked).task() == "regression/friedman"
+
+
 def test_figures_are_axes_that_pyplot_knows_and_the_users_style_stays(made):
     with mpl.rc_context({"font.size": 23}):
         axes = made.plot.convergence("image/digits")
