@@ -2,19 +2,22 @@
 
 matplotlib draws a figure once; what it wrote is taken apart here. A panel that leaves the names of
 its ticks to a neighbour borrows them, so that it can stand alone; titles, notes and legends become
-text of the page. Styles, marks and colours are shared by all figures of a `Sheet`, and coordinates
-are rounded: in a page a figure weighs a fifth of its file.
+text of the page. A figure weighs a quarter of its file: styles, marks and colours are shared by all
+figures of a `Sheet`, coordinates start at a panel's corner, so that what panels have alike is
+written once, and lines have no more points than can be seen.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from html import escape
 from itertools import groupby
+from operator import attrgetter, itemgetter
 from xml.etree import ElementTree
 
 import numpy as np
@@ -31,6 +34,7 @@ from matplotlib.transforms import Bbox
 
 from analysis.figures.colours import on_dark
 from analysis.figures.looks import Look
+from analysis.statistics.inference import Array
 
 PIXELS = 4 / 3  # CSS pixels in a point
 SMALLEST = 9.1  # CSS pixels: no text of a panel is shown smaller
@@ -42,6 +46,7 @@ _DEFAULTS = {
     "text-anchor": "start",
 }
 _PLACE = ("x", "y", "width", "height", "transform", "preserveAspectRatio")  # of an image
+_SHORT = 40  # letters of an element that is written as often as it is drawn
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -78,8 +83,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Block:
-    """Panels that flow side by side, and what is said of them: a heading, a legend, a note."""
+    """Panels that flow side by side, and what is said of them: what they are, a heading, ..."""
 
+    alt: str
     panels: list[Panel]
     heading: str
     legend: list[Entry]
@@ -120,7 +126,8 @@ class Sheet:
     _styles: dict[str, str] = field(default_factory=dict)
     _colours: dict[str, str] = field(default_factory=dict)
     _marks: dict[str, str] = field(default_factory=dict)
-    _clips: int = 0
+    _clips: dict[str, str] = field(default_factory=dict)
+    _parts: dict[str, str] = field(default_factory=dict)
 
     def blocks(self, figure: Figure, svg: bytes, names: Names, alt: str) -> list[Block]:
         """Take a figure apart, as it was drawn, and as its SVG was written while `named`.
@@ -155,8 +162,11 @@ class Sheet:
         )
 
     def marks(self) -> str:
-        """Return an `<svg>`, to stand once on the page, of the marks that the figures place."""
+        """Return an `<svg>`, to stand once on the page, of what the figures place and clip by."""
         paths = "".join(f'<path id="{name}" d="{d}"/>' for d, name in self._marks.items())
+        paths += "".join(
+            f'<clipPath id="{name}"><rect {at}/></clipPath>' for at, name in self._clips.items()
+        )
         hidden = 'width="0" height="0" aria-hidden="true" style="position:absolute"'
         return f"<svg {hidden}><defs>{paths}</defs></svg>"
 
@@ -177,10 +187,18 @@ class Sheet:
         """Return the id of a mark's outline."""
         return self._marks.setdefault(d, f"m{len(self._marks)}")
 
-    def clip(self) -> str:
-        """Return an id that nothing else has."""
-        self._clips += 1
-        return f"c{self._clips}"
+    def clip(self, at: str) -> str:
+        """Return the id of a rectangle that panels are clipped by."""
+        return self._clips.setdefault(at, f"c{len(self._clips)}")
+
+    def once(self, element: str) -> str:
+        """Return it with an id, or where a panel before has the same, a reference to that."""
+        if len(element) < _SHORT:
+            return element
+        if element in self._parts:
+            return f'<use href="#{self._parts[element]}"/>'
+        self._parts[element] = name = f"p{len(self._parts)}"
+        return _with(element, f'id="{name}"')
 
 
 @dataclass(frozen=True)
@@ -210,11 +228,12 @@ class _Taken:
         self.groups = {str(group.get("id")): group for group in root.iter(f"{_SVG}g")}
         self.clips = {str(one.get("id")): one[0] for one in root.iter(f"{_SVG}clipPath")}
         self.outlines = {
-            str(path.get("id")): compact(path.get("d", ""), 2)
+            str(path.get("id")): path.get("d", "")
             for defs in root.iter(f"{_SVG}defs")
             for path in defs.iter(f"{_SVG}path")
             if path.get("id")
         }
+        self.small = cache(partial(compact, digits=2))  # a mark is placed many times
         places = {_plain(arm): str(place) for place, arm in enumerate(sheet.arms)}
         self.arms = {
             name: place
@@ -234,9 +253,9 @@ class _Taken:
                 place += 1
                 panels.append(self._panel(one, place))
                 heading += one.title.get_text()
-            blocks.append(Block(panels, heading, []))
-        last, legend = blocks.pop(), self.entries(self.figure.legends)
-        return [*blocks, Block(last.panels, last.heading, legend, " ".join(filter(None, notes)))]
+            blocks.append(Block(self.alt, panels, heading, []))
+        legend, note = self.entries(self.figure.legends), " ".join(filter(None, notes))
+        return [*blocks[:-1], replace(blocks[-1], legend=legend, note=note)]
 
     def _panel(self, axes: Axes, place: int) -> Panel:
         """One panel, with the names that it borrows from its neighbours."""
@@ -244,34 +263,38 @@ class _Taken:
         leave = {axes.title} if picture else {axes.title, axes.patch}
         axes.title.set_in_layout(False)  # it becomes text of the page
         bounds = [self._points(axes.get_tightbbox())]
-        pieces = list(self._pieces(axes, {self.ids[id(one)] for one in leave}, picture))
-        body, sizes = _packed(pieces), [piece.size for piece in pieces]
+        corner, left = self._corner(axes), {self.ids[id(one)] for one in leave}
+        pieces = list(self._pieces(axes, corner, left, picture))
+        body, sizes = self._shown(pieces), [piece.size for piece in pieces]
         for side in ("x", "y"):
             lender = self._lender(axes, side)
             if lender is None:
                 continue
-            lent = _names(lender, side)
-            pieces = [piece for one in lent for piece in self._pieces(one)]
-            here, there = axes.get_position(), lender.get_position()
-            width, height = 72 * self.figure.get_size_inches()
-            shift = ((here.x0 - there.x0) * width, (there.y0 - here.y0) * height)
+            lent, there = _names(lender, side), self._corner(lender)
+            pieces = [piece for one in lent for piece in self._pieces(one, there)]
+            shift = corner - there
             bounds += [self._points(one.get_window_extent()).translated(*shift) for one in lent]
             sizes += [piece.size for piece in pieces]
-            body += f'<g transform="translate({_listed(shift)})">{_packed(pieces)}</g>'
+            body += self._shown(pieces)
         box = Bbox.union(bounds).padded(_PAD)
         least = box.width * SMALLEST / min(filter(None, sizes), default=8.0)
         title = " ".join(axes.get_title(loc="left").split())
-        label = f"{self.alt} Panel {place}" if len(self.figure.axes) > 1 else self.alt
-        label += f": {title}" if title and len(self.figure.axes) > 1 else ""
-        view = _view(box)
+        label = self.alt
+        if len(self.figure.axes) > 1:  # of their row it is said what all of them are
+            label = f"Panel {place}" + (f": {title}" if title else "")
+        view = _view(box.translated(*-corner))
         return Panel(
-            f'<svg viewBox="{view}" role="img" aria-label="{escape(label)}">'
-            f"{self._clipped(body)}</svg>",
+            f'<svg viewBox="{view}" role="img" aria-label="{escape(label)}">{body}</svg>',
             title,
             (self._lender(axes, "x") or axes).get_xlabel(),
             max(PIXELS * box.width, least),
             least,
         )
+
+    def _corner(self, axes: Axes) -> Array:
+        """Where a panel's coordinates start: at its lower left, in points of the SVG."""
+        box = self._points(axes.get_window_extent())
+        return np.array([box.x0, box.y1])
 
     def _lender(self, axes: Axes, side: str) -> Axes | None:
         """Return the nearest panel, left or below, whose names one without any shares."""
@@ -301,24 +324,33 @@ class _Taken:
                 box = Bbox.union([box, Bbox.from_bounds(box.x0, box.y0, 8, 0)]).padded(2.5)
                 view = _view(box)
                 size = f'width="{PIXELS * box.width:.0f}" height="{PIXELS * box.height:.0f}"'
-                marks = _packed(self._pieces(handle))
+                marks = _packed(self._pieces(handle, np.zeros(2)))
                 swatch = f'<svg viewBox="{view}" {size} aria-hidden="true">{marks}</svg>'
                 arm = self.arms.get(self.ids[id(text)], "")
                 label = self.sheet.arms[int(arm)] if arm else " ".join(text.get_text().split())
                 entries.append(Entry(swatch, label, arm))
         return entries
 
+    def _shown(self, pieces: Iterable[_Piece]) -> str:
+        """Pieces of a panel; what belongs to no arm is alike in many, and written once."""
+        return _packed(pieces, self.sheet.once)
+
     def _pieces(
-        self, artist: Artist, leave: Collection[str] = (), picture: bool = False
+        self,
+        artist: Artist,
+        corner: Array,
+        leave: Collection[str] = (),
+        picture: bool = False,
     ) -> Iterator[_Piece]:
         """Elements of an artist, in their order, without those of the artists to leave.
 
-        In a picture what lies on its cells keeps its colours, for so do the cells.
+        Their coordinates start at the corner. In a picture what lies on its cells keeps its
+        colours, for so do the cells.
         """
         name = self.ids[id(artist)]
         if name in self.groups:
             for element, owner, clip in self._elements(self.groups[name], name, "", leave):
-                yield from self._piece(element, owner, clip, picture)
+                yield from self._piece(element, owner, clip, corner, picture)
 
     def _elements(
         self, group: ElementTree.Element, owner: str, clip: str, leave: Collection[str]
@@ -336,7 +368,7 @@ class _Taken:
                 yield element, owner, within
 
     def _piece(
-        self, element: ElementTree.Element, owner: str, clip: str, picture: bool
+        self, element: ElementTree.Element, owner: str, clip: str, corner: Array, picture: bool
     ) -> Iterator[_Piece]:
         """One element as it stands on the page; none where it draws nothing."""
         artist, arm = self.artists[owner], self.arms.get(owner, "")
@@ -345,26 +377,35 @@ class _Taken:
         path = ""
         match element.tag.removeprefix(_SVG):
             case "text":
-                markup, anchor = self._written(element, artist)
+                markup, anchor = self._written(element, artist, corner)
                 declared, clip = declared | anchor, ""
             case "path" if element.get("d"):
-                d = compact(element.get("d", ""))
+                d = compact(element.get("d", ""), corner=corner)
                 markup, path = f'<path d="{d}"/>', d if declared.get("fill") == "none" else ""
             case "use":
-                mark = self.sheet.mark(self.outlines[element.get(_HREF, "")[1:]])
-                x, y = (_rounded(float(element.get(side, 0))) for side in ("x", "y"))
-                markup = f'<use href="#{mark}" x="{x}" y="{y}"/>'
+                place = np.array([element.get("x", 0), element.get("y", 0)], float)
+                outline = self.outlines[element.get(_HREF, "")[1:]]
+                if place[0]:
+                    mark = self.sheet.mark(self.small(outline))
+                    x, y = map(_rounded, place - corner)
+                    markup = f'<use href="#{mark}" x="{x}" y="{y}"/>'
+                else:  # no mark: an area, whose outline says where it is
+                    markup = f'<path d="{compact(outline, corner=corner - place)}"/>'
             case "image":
-                at = " ".join(
-                    f'{key}="{value}"' for key in _PLACE if (value := element.get(key)) is not None
-                )
-                markup = f'<image href="{element.get(_HREF)}" {at}/>'
+                given = {key: value for key in _PLACE if (value := element.get(key)) is not None}
+                moved = f"translate({_listed(-corner)})"
+                given["transform"] = f"{moved} {given.get('transform', '')}".rstrip()
+                at = " ".join(f'{key}="{value}"' for key, value in given.items())
+                # what clips it is of the group, which is not moved
+                markup = f'<g><image href="{element.get(_HREF)}" {at}/></g>'
             case _:
                 return
         style = self.sheet.style(declared, picture and not _beside(artist))
-        yield _Piece(style, clip, arm, markup, path, size)
+        yield _Piece(style, clip and self._clip(clip, corner), arm, markup, path, size)
 
-    def _written(self, element: ElementTree.Element, artist: Artist) -> tuple[str, dict[str, str]]:
+    def _written(
+        self, element: ElementTree.Element, artist: Artist, corner: Array
+    ) -> tuple[str, dict[str, str]]:
         """Return a text, and how it is anchored: matplotlib places lines by one font's widths."""
         turned = element.get("transform", "")
         moved = re.match(r"translate\((\S+) (\S+)\)", turned)
@@ -379,20 +420,17 @@ class _Taken:
                 x, anchor = box.x1, {"text-anchor": "end"}
             elif side == "center":
                 x, anchor = (box.x0 + box.x1) / 2, {"text-anchor": "middle"}
-        at = f'x="{_rounded(x)}" y="{_rounded(y)}"'
+        right, down = map(_rounded, (x, y) - corner)
+        at = f'x="{right}" y="{down}"'
         if angle:
-            at += f' transform="rotate({angle:g} {_rounded(x)} {_rounded(y)})"'
+            at += f' transform="rotate({angle:g} {right} {down})"'
         return f"<text {at}>{escape(''.join(element.itertext()), quote=False)}</text>", anchor
 
-    def _clipped(self, body: str) -> str:
-        """Define what a panel's elements are clipped by, under ids that no other panel has."""
-        defined = ""
-        for name in dict.fromkeys(re.findall(r"url\(#(p\w+)\)", body)):
-            rect, fresh = self.clips[name], self.sheet.clip()
-            body = body.replace(f"url(#{name})", f"url(#{fresh})")
-            at = " ".join(f'{key}="{_rounded(float(value))}"' for key, value in rect.items())
-            defined += f'<clipPath id="{fresh}"><rect {at}/></clipPath>'
-        return defined + body
+    def _clip(self, name: str, corner: Array) -> str:
+        """Return the id on the page of what a figure clips by."""
+        given = {key: float(value) for key, value in self.clips[name].items()}
+        given |= {"x": given["x"] - corner[0], "y": given["y"] - corner[1]}
+        return self.sheet.clip(" ".join(f'{key}="{_rounded(at)}"' for key, at in given.items()))
 
     def _points(self, box: Bbox | None) -> Bbox:
         """Turn pixels of the canvas, from below, into points of the SVG, from above."""
@@ -403,33 +441,81 @@ class _Taken:
         return Bbox([[x0, height - to * box.y1], [x1, height - to * box.y0]])
 
 
-def compact(d: str, digits: int = 1) -> str:
+def compact(d: str, digits: int = 1, corner: Array | tuple[float, float] = (0, 0)) -> str:
     """Write an outline of matplotlib's in relative coordinates of so many decimals.
 
-    Each point is rounded where it lies, so that errors do not add up.
+    They start at the corner. Each point is rounded where it lies, so that errors do not add up.
+    Points of lines are left out that lie within the last decimal of what the others draw.
     """
     scale, out, last = 10**digits, list[str](), ""
     here = start = np.zeros(2, int)
-    for letter, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", d):
-        if letter in "zZ":
-            out.append("z")
-            here, last = start, "z"
-            continue
-        points = np.array(numbers.split(), float).reshape(-1, 2)
-        points = np.rint(points * scale).astype(int)
-        if letter == "M":
-            here = start = points[0]
-            moved, mark = points[0], "M"
-        else:
-            moved, mark = (points - here).ravel(), letter.lower()
-            here = points[-1]
-            if mark == "l" and last != "M" and not moved.any():
-                continue
-        text = _listed(moved / scale, digits)
+    at = np.zeros(2)  # as `here`, not rounded
+
+    def put(mark: str, numbers: Iterable[int]) -> None:
+        nonlocal last
+        text = _listed((number / scale for number in numbers), digits)
         repeated = mark == last and mark != "M"
         out.append(("" if text.startswith("-") else " ") + text if repeated else mark + text)
         last = mark
+
+    for letter, numbers in _commands(d):
+        if letter in "zZ":
+            out.append("z")
+            here, at, last = start, start / scale, "z"
+            continue
+        points = np.array(numbers.split(), float).reshape(-1, 2) - corner
+        if letter == "L":
+            points = thinned(np.vstack([at, points]), 1 / scale)[1:]
+        at, rounded = points[-1], np.rint(points * scale).astype(int)
+        if letter == "M":
+            here = start = rounded[0]
+            put("M", here.tolist())
+        elif letter == "L":
+            for point in rounded:
+                right, down = (point - here).tolist()
+                if right and down:
+                    put("l", (right, down))
+                elif down:
+                    put("v", (down,))
+                elif right or last == "M":  # a point by itself is drawn too
+                    put("h", (right,))
+                here = point
+        else:
+            put(letter.lower(), (rounded - here).ravel().tolist())
+            here = rounded[-1]
     return "".join(out)
+
+
+def _commands(d: str) -> Iterator[tuple[str, str]]:
+    """Commands of an outline with their numbers; lines that go on from each other are one."""
+    found = re.findall(r"([A-Za-z])([^A-Za-z]*)", d)
+    for letter, commands in groupby(found, itemgetter(0)):
+        if letter == "L":
+            yield letter, " ".join(numbers for _, numbers in commands)
+        else:
+            yield from commands
+
+
+def thinned(points: Array, slack: float) -> Array:
+    """Leave out points of a line that lie within `slack` of what the others draw.
+
+    The algorithm of Douglas and Peucker (1973), by the distance from a segment, not from the
+    straight line through it: a line that turns back keeps its end.
+    """
+    kept, parts = {0, len(points) - 1}, [(0, len(points) - 1)]
+    while parts:
+        first, last = parts.pop()
+        if last - first < 2:
+            continue
+        inner, along = points[first + 1 : last] - points[first], points[last] - points[first]
+        share = np.clip(inner @ along / max(along @ along, 1e-12), 0, 1)
+        off = np.hypot(*(inner - share[:, None] * along).T)
+        farthest = int(off.argmax())
+        if off[farthest] > slack:
+            middle = first + 1 + farthest
+            kept.add(middle)
+            parts += [(first, middle), (middle, last)]
+    return points[sorted(kept)]
 
 
 def _listed(numbers: Iterable[float], digits: int = 1) -> str:
@@ -446,21 +532,46 @@ def _rounded(number: float, digits: int = 1) -> str:
     return "0" if text in ("-0", "", "-") else text
 
 
-def _packed(pieces: Iterable[_Piece]) -> str:
-    """Join pieces; neighbours that share style, clip and arm are in one group."""
+def _packed(pieces: Iterable[_Piece], once: Callable[[str], str] = str) -> str:
+    """Join pieces; neighbours that share a clip, an arm or a style are in one group.
+
+    Those of no arm are written by `once`.
+    """
     out = []
-    for (style, clip, arm), group in groupby(
-        pieces, lambda piece: (piece.style, piece.clip, piece.arm)
-    ):
-        members = list(group)
-        kept = f' class="{style}"' if style else ""
-        kept += f' clip-path="url(#{clip})"' if clip else ""
-        kept += f' data-a="{arm}"' if arm else ""
-        lines = "".join(piece.path for piece in members)
-        inner = f'<path d="{lines}"/>' if lines else ""
-        inner += "".join(piece.markup for piece in members if not piece.path)
-        out.append(f"<g{kept}>{inner}</g>")
+    for clip, clipped in groupby(pieces, attrgetter("clip")):
+        inner = []
+        for arm, mine in groupby(clipped, attrgetter("arm")):
+            alike = groupby(mine, attrgetter("style"))
+            styled = [_styled(style, list(members)) for style, members in alike]
+            if arm:
+                inner.append(_with(_group(_joined(styled)), f'data-a="{arm}"'))
+            else:
+                inner += map(once, styled)
+        clips = f'clip-path="url(#{clip})"'
+        out.append(_with(_group(_joined(inner)), clips) if clip else "".join(inner))
     return "".join(out)
+
+
+def _styled(style: str, members: Sequence[_Piece]) -> str:
+    lines = "".join(piece.path for piece in members)
+    inner = [f'<path d="{lines}"/>'] if lines else []
+    one = _joined([*inner, *(piece.markup for piece in members if not piece.path)])
+    return _with(one, f'class="{style}"') if style else one
+
+
+def _joined(elements: Sequence[str]) -> str:
+    """One element of several."""
+    return elements[0] if len(elements) == 1 else f"<g>{''.join(elements)}</g>"
+
+
+def _group(element: str) -> str:
+    return element if element.startswith(("<g ", "<g>")) else f"<g>{element}</g>"
+
+
+def _with(element: str, attribute: str) -> str:
+    """Give an element another attribute."""
+    end = 1 + element[1:].index(">" if element.startswith("<g>") else " ")
+    return f"{element[:end]} {attribute}{element[end:]}"
 
 
 def _names(axes: Axes, side: str) -> list[Text]:

@@ -125,7 +125,7 @@ class _Page(HTMLParser):
         super().__init__()
         self._said, self._marks = Part(name, "sections"), Part(f"{name}, mark-up", "others")
         self.parts = [self._said, self._marks]
-        self._name, self._figure, self._text = name, "", ""
+        self._figure, self._text = "", ""
         self._depth = 0  # of open elements of an SVG
         self._table: Part | None = None
         self._head: list[str] = []

@@ -78,9 +78,14 @@ def test_no_text_of_a_figure_is_shown_smaller_than_nine_pixels(opened, width):
     page = opened(width)
     unfold(page)
     sizes = page.evaluate(
-        """[...document.querySelectorAll('.panel svg text')]
-        .filter(text => text.getClientRects().length)
-        .map(text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().d)"""
+        """[...document.querySelectorAll('.panel svg text, .panel svg use')]
+        .filter(drawn => drawn.getClientRects().length)
+        .flatMap(drawn => {
+          const shown = drawn.href ? document.querySelector(drawn.href.baseVal) : drawn;
+          const texts = shown.matches('text') ? [shown] : [...shown.querySelectorAll('text')];
+          return texts.map(text => parseFloat(getComputedStyle(text).fontSize) * drawn.getScreenCTM().d
+            * (text.getAttribute('transform') ? 0 : 1));
+        })"""
     )
     rotated = [size for size in sizes if abs(size) < 1]  # by a right angle
     assert len(sizes) > 200

@@ -22,6 +22,7 @@ FAULTS = [
     ("analysis/figures/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/figures/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
     ("analysis/figures/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
+    ("analysis/figures/canvas.py", "places[inked] = np", "places[~inked] = 0; places[inked] = np"),
     ("analysis/figures/colours.py", "(bright + 0.05) > (bright", "(bright + 0.2) > (bright"),
     ("analysis/figures/canvas.py", "> inch * _apart(name, known)", "> 0"),
     ("analysis/figures/results.py", "plot([low, high]", "plot([mean, high]"),

@@ -150,7 +150,7 @@ def test_a_number_changed_in_any_kind_of_place_is_found(made, tmp_path, capsys):
     copy = shutil.copytree(page.parent, tmp_path / "report")
     page = copy / "index.html"
     changed(page, r"<li><b>image/digits\.</b>[^<]*?(\d\.\d+)", "0.123")
-    changed(page, r'<th scope="row">genetic</th>.*?<td class="number">(\d\.\d+) \[', "9.876")
+    changed(page, r'<th scope="row">genetic</th>.*?<td>(\d\.\d+) \[', "9.876")
     changed(page, r'<path d="M([\d.]+)', "5432")
     changed(copy / "tables" / "summary.csv", r"\n[^\n]*backprop[^\n]*?(\d\.\d{3})", "7.654")
     changed(copy / "tables" / "paired_differences.tex", r"(\d\.\d{3})", "3.210")
