@@ -39,7 +39,12 @@ def test_a_study_with_predictions_has_a_section_a_task(study):
     for name in ("variance", *pairs, "calibration", "reliability", "classes", "confusion"):
         assert len(pd.read_csv(page.parent / "tables" / f"{name}.csv")) > 1
         assert f'href="tables/{name}.csv"' in text
-    assert all(len(alt) > 20 for alt in re.findall(r'role="img" aria-label="([^"]*)"', text))
+    for row in text.split('<div class="panels"')[1:]:  # of several panels it is said once
+        images = re.findall(r'role="img" aria-label="([^"]*)"', row)
+        together = re.match(r' role="group" aria-label="([^"]*)"', row)
+        assert len(together[1] if together else images[0]) > 20
+        assert all(images)
+        assert bool(together) == (len(images) > 1)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_what_is_known_of_a_task_is_not_of_the_task_with_other_settings():
         is None
     )
     assert value("image/cifar10", shift=4, flip_rate=0.5) == 0.9125
-    assert best_known(catalog.load("task", "control/cartpole"))["score"] == "return_score"
+    assert best_known(catalog.load("task", "image/mnist1d"))["score"] == "accuracy_score"
 
 
 def test_equal_numbers_and_sequences_are_the_same():
