@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 KEPT = ".tables"  # in a study's folder; not named as tables are, or some would read both
 MANY = 100  # cells that are read one by one before all are kept
 _STAMPS = b"beyond.cells"  # in the metadata of what is kept
+# what reading raises where it is not there, no table, or another's
+_DAMAGED = (OSError, pa.ArrowException, AttributeError, KeyError, TypeError, ValueError)
 
 
 class TableError(ValueError):
@@ -75,14 +77,14 @@ def stacked(cells: Sequence[Path], name: str) -> pa.Table | None:
 def _of_study(study: Path, cells: Sequence[Path], name: str) -> list[pa.Table]:
     """One table of cells of a study, in their order: from what is kept of them, and from files."""
     kept, file = study / KEPT / name, f"{name}.parquet"
-    stamps = _stamps(kept)
+    stamps, before = _kept(kept)
     known = [cell for cell in cells if cell.name in stamps]
     if [cell.name for cell in known] != [*stamps] or not all(
         stamps[cell.name].fits(cell / file) for cell in known
     ):
         stamps = {}
     fresh = {cell.name: _read(cell / file) for cell in cells if cell.name not in stamps}
-    parts = [*_in_order(cells, stamps, _read(kept)[1] if stamps else None, fresh)]
+    parts = [*_in_order(cells, stamps, before, fresh)]
     whole = _stack(parts)
     if whole is None or len(fresh) < MANY:
         return parts
@@ -123,7 +125,7 @@ def _read(path: Path) -> tuple[_Stamp, pa.Table]:
     try:
         content = path.read_bytes()
         table = pq.ParquetFile(pa.BufferReader(content)).read()
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
         raise TableError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
     return _Stamp(changed, size, hashlib.sha256(content).hexdigest(), table.num_rows), table
 
@@ -137,13 +139,29 @@ def _changed(path: Path) -> tuple[int, int]:
     return known.st_mtime_ns, known.st_size
 
 
-def _stamps(kept: Path) -> dict[str, _Stamp]:
-    """What is kept of which cells, in their order; empty where nothing is, or it is damaged."""
+def _kept(path: Path) -> tuple[dict[str, _Stamp], pa.Table]:
+    """Return which cells are kept, in their order, and their table; none if it is damaged.
+
+    Both are of one reading: another process may replace the file at any time.
+    """
     try:
-        told = pq.read_schema(kept).metadata[_STAMPS]
-    except (OSError, pa.ArrowException, KeyError, TypeError):
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read()
+        return _told(table.schema), table
+    except _DAMAGED:
+        return {}, pa.table({})
+
+
+def _stamps(path: Path) -> dict[str, _Stamp]:
+    """Return which cells are kept, in their order; none if nothing is, or it is damaged."""
+    try:
+        return _told(pq.read_schema(path))
+    except _DAMAGED:
         return {}
-    return {cell: _Stamp(*stamp) for cell, stamp in json.loads(told).items()}
+
+
+def _told(schema: pa.Schema) -> dict[str, _Stamp]:
+    stamps = json.loads(schema.metadata[_STAMPS])
+    return {cell: _Stamp(*stamp) for cell, stamp in stamps.items()}
 
 
 def _keep(table: pa.Table, path: Path) -> None:
