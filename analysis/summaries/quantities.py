@@ -104,7 +104,10 @@ def quantities_of(paper: Mapping[str, Any]) -> dict[str, Any]:
             made = _filled(entry, values)
             if "equals" in entry:
                 made["equals"] = spread(made["equals"], entry.get("over", {}))
-            entries[_filled(name, labels)] = made
+            written = _filled(name, labels)
+            if written in entries:
+                raise TableError(f"measure: {written} is said twice, the second time by {name}")
+            entries[written] = made
     return entries
 
 
@@ -135,6 +138,10 @@ def spread(expression: str, over: Mapping[str, Any]) -> str:
 
 def _chosen(ranges: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Labels and values by name, one of each of what several names run through."""
+    if not isinstance(ranges, Mapping) or not all(ranges.values()):
+        raise TableError(
+            f"for, over: each name must have what it runs through, as in rule: [a, b]; got {ranges}"
+        )
     found = []
     for chosen in product(*map(_labelled, ranges.values())):
         bound = dict(zip(ranges, chosen, strict=True))
@@ -145,6 +152,8 @@ def _chosen(ranges: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, A
 
 def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Label and value of all that a `for` runs through; a value without a label is its label."""
+    if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
+        raise TableError(f"must be a list, or values by label, to run through; got {given!r}")
     return (
         list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
     )

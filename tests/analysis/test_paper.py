@@ -560,6 +560,11 @@ def test_quantities_may_follow_from_others_and_a_claim_have_a_family(runs):
         ({"measure": {**FAMILIES["measure"], "more": {"equals": "bset + 1"}}}, "measure.more names .*: bset"),
         ({"measure": {**FAMILIES["measure"], "more": {"equals": "best", "times": 2}}}, "measure.more: unknown key 'times'"),
         ({"claims": [{**ASKED["claims"][0], "holds": [{"every": "best > 1"}]}]}, "claim .*: holds must have each"),
+        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > 1", "for": ["a"]}]}]}, r"for, over: .* got \['a'\]"),
+        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > {n}", "for": {"n": []}}]}]}, "for, over: .* got {'n': "),
+        ({"measure": {**FAMILIES["measure"], "more_{n}": {"equals": "best", "for": {"n": 3}}}}, "must be a list, .* got 3"),
+        ({"measure": {**FAMILIES["measure"], "{n}": {"equals": "best", "for": {"n": ["best"]}}}}, "measure: best is said twice"),
+        ({"tables": [{**FAMILIES["tables"][0], "rows": "all"}]}, "must be a list, .* got 'all'"),
     ],
 )  # fmt: skip
 def test_each_part_of_a_page_is_refused_before_its_runs(part, message):
