@@ -1,6 +1,7 @@
 """What datasheets say that networks reach: trained again by backpropagation, as they say it was."""
 
 import re
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -45,9 +46,7 @@ REFERENCES = [  # task, what else is typed, the split, and the score as the data
 @pytest.mark.parametrize(("task", "typed", "split", "printed"), REFERENCES)
 def test_a_network_reaches_what_the_datasheet_says(beyond, tmp_path, task, typed, split, printed):
     datasheet = type(catalog.load("task", task)).__module__
-    assert re.search(
-        rf"(?<![\d.-]){re.escape(printed)}(?!\d)", __import__(datasheet, fromlist=["x"]).__doc__
-    )
+    assert re.search(rf"(?<![\d.-]){re.escape(printed)}(?!\d)", import_module(datasheet).__doc__)
     words = typed.format(recurrent="network.hidden=32 network.readout=mean").split()
     network = ["network=mlp"] if any("hidden=[" in word for word in words) else []
     seeds = [] if "seeds" in typed else [SEEDS]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from graphlib import CycleError, TopologicalSorter
@@ -279,8 +279,7 @@ def judge(
     n_seeds = min(map(len, shared.values()))
     holds: bool | None = all(ok for ok, *_ in parts)
     if claim.how == "expected":
-        certain = [_certainly(expression, quantities, equals) for expression in claim.holds]
-        holds = None if None in certain and False not in certain else all(certain)
+        holds = _every(_certainly(expression, quantities, equals) for expression in claim.holds)
     return Judged(claim, claim.verdict(holds), _together(claim, written), n_seeds)
 
 
@@ -289,13 +288,19 @@ def _certainly(
 ) -> bool | None:
     """Say whether comparisons hold all through the intervals of their gaps; None if in a part."""
     node, sides = _comparison(expression), _sides(expression)
-    found: list[bool | None] = []
+    found = list[bool | None]()
     for kind, (left, right) in zip(node.ops, pairwise(sides), strict=True):
         slack = sum(_slack(side, quantities, equals) for side in (left, right))
         ends = _gap(left, right, quantities, equals)
         truths = {_COMPARISONS[type(kind)](end, slack) for end in ends}
         found.append(truths.pop() if len(truths) == 1 else None)
-    return None if None in found and False not in found else all(found)
+    return _every(found)
+
+
+def _every(found: Iterable[bool | None]) -> bool | None:
+    """Say whether all are true; None if none is false, and one may be either."""
+    known = set(found)
+    return None if None in known and False not in known else False not in known
 
 
 def _gap(

@@ -13,8 +13,8 @@ FAULTS = [
     # an undecided side hides one that is surely wrong; a turned or a doubled gap
     (
         "analysis/summaries/claims.py",
-        "None if None in certain and False not in certain else",
-        "None if None in certain else",
+        "None if None in known and False not in known else",
+        "None if None in known else",
     ),
     (
         "analysis/summaries/claims.py",
