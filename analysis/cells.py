@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from analysis.files import write
 
 KEPT = ".tables"  # in a study's folder; not named as tables are, or some would read both
 MANY = 100  # cells that are read one by one before all are kept
@@ -166,14 +167,10 @@ def _told(schema: pa.Schema) -> dict[str, _Stamp]:
 
 def _keep(table: pa.Table, path: Path) -> None:
     """Keep a table; in a folder that is full, or not ours, nothing is kept."""
-    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
+    content = BytesIO()
+    pq.write_table(table, content)
     with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        try:
-            pq.write_table(table, part)
-            os.replace(part, path)  # noqa: PTH105  atomic, and named as such
-        finally:
-            part.unlink(missing_ok=True)
+        write(path, content.getvalue())
 
 
 def _manifest(path: Path, known: Mapping[Path, _Stamp]) -> dict[str, Any]:

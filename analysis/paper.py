@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.files import write as write_file
 from analysis.summaries.claims import VERDICTS, Claim, Judged, evaluate, judge
 from analysis.summaries.quantities import (
     ABOUT,
@@ -73,7 +74,6 @@ def publish(folder: str | Path) -> None:
 
 def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     """Write `page/index.md` and its figure into the folder of a paper's runs."""
-    from analysis.figures import canvas
     from analysis.figures.paper import draw
     from analysis.page.paper import markdown
 
@@ -83,7 +83,7 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     out = folder / "page"
     figures = draw(paper, quantities, out)
     page = out / "index.md"
-    canvas.write(page, markdown(paper, tables, quantities, judged, figures))
+    write_file(page, markdown(paper, tables, quantities, judged, figures))
     return paper, judged, page
 
 
@@ -118,8 +118,6 @@ def _write_index(
     index: Path, pages: Sequence[tuple[Mapping[str, Any], Sequence[Judged], Path]]
 ) -> None:
     """Write and print a table of pages and their verdicts; rows of other pages stay."""
-    from analysis.figures import canvas
-
     kind = ABOUT[about(pages[0][0])]
     head = [
         f"| {kind} | scale | {' | '.join(VERDICTS[kind])} |",
@@ -138,7 +136,7 @@ def _write_index(
         rows[where] = f"| [{paper['title']}]({where}) | {paper['scale']} | {counts} |"
     title = {"paper": "Published results", "study": "Studies"}[kind]
     lines = [*head, *(rows[where] for where in sorted(rows))]
-    canvas.write(index, "\n".join([f"# {title}", "", *INTRODUCTION, "", *lines, ""]))
+    write_file(index, "\n".join([f"# {title}", "", *INTRODUCTION, "", *lines, ""]))
     sys.stdout.write("\n".join([*lines, f"Index: {index}", ""]))
 
 

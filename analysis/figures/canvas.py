@@ -6,14 +6,12 @@ Layout and ticks are by hand: matplotlib's automatic ones take more than half of
 from __future__ import annotations
 
 import io
-import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from math import ceil, floor, log10
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -27,6 +25,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from analysis.figures.looks import INK, Look
+from analysis.files import write
 from analysis.statistics.inference import Array
 from analysis.summaries.trajectories import Band
 from analysis.words.columns import folded
@@ -377,21 +376,3 @@ def _indexed(pixels: Array) -> Image.Image:
     image = Image.fromarray(places)
     image.putpalette([*colours, *[255] * (3 * 256 - len(colours))])
     return image
-
-
-def write(path: Path, content: bytes | str) -> None:
-    """Write a file by write-then-rename: no reader sees half of it, nor of another's.
-
-    An `OSError` names it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
-    try:
-        part.write_bytes(content if isinstance(content, bytes) else content.encode())
-        os.replace(part, path)  # noqa: PTH105  atomic, and named as such
-    except BaseException as error:
-        with suppress(OSError):  # the one that we have says more
-            part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise type(error)(error.errno, error.strerror, str(path)) from error
-        raise

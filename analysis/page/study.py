@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from analysis.figures.canvas import write as write_file
 from analysis.figures.plots import Drawn, draw
 from analysis.figures.vectors import Sheet
+from analysis.files import write as write_file
 from analysis.statistics.inference import INTERVAL
 from analysis.tables import COSTS
 from analysis.words import columns as shown

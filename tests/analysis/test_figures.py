@@ -12,13 +12,14 @@ from analysis.figures import canvas, colours, gradients, learning, results, trai
 from analysis.figures.looks import INK, Look, distinct
 from analysis.figures.looks import looks as looks_of
 from analysis.figures.plots import _slug
+from analysis.files import write
 from analysis.summaries.ranking import rankings
 from analysis.summaries.results import cost_to_target, summary
 from analysis.summaries.trajectories import WINDOW, Band, gap_bands, gradient_bands, score_bands
 from analysis.tables import COSTS, load
 
 FAULTS = [
-    ("analysis/figures/canvas.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
+    ("analysis/files.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
     ("analysis/figures/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/figures/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
     ("analysis/figures/canvas.py", "Quantize.MEDIANCUT", "Quantize.FASTOCTREE"),
@@ -509,9 +510,9 @@ def test_the_overview_colours_a_rank_by_its_place_among_the_arms_of_its_task(stu
 def test_what_many_write_at_once_is_whole_and_what_cannot_be_written_is_named(tmp_path):
     path, texts = tmp_path / "figures/a.svg", [str(n % 7) * 10**4 * (n + 1) for n in range(99)]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda text: canvas.write(path, text), texts))
+        list(pool.map(lambda text: write(path, text), texts))
     assert path.read_text() in texts
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match=re.escape(repr(str(tmp_path / "folder")))):
-        canvas.write(tmp_path / "folder", "")
+        write(tmp_path / "folder", "")
     assert not list(tmp_path.rglob("*.part"))
