@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.files import write as write_file
-from analysis.summaries.claims import VERDICTS, Claim, Judged, evaluate, judge
+from analysis.summaries import language
+from analysis.summaries.claims import VERDICTS, Judged, evaluate, judge
 from analysis.summaries.quantities import (
     ABOUT,
     REQUIRED,
@@ -42,13 +43,6 @@ INTRODUCTION = (
     "commit of its runs;",
     "`beyond-verify PAGE --runs FOLDER` recomputes its numbers from the tables of those runs.",
 )
-QUANTITY = ("where", "take")
-FOLLOWS = ("equals", "for", "over")
-FAMILY = ("each", "for", "over")
-TABLE = ("title", "rows", "columns", "cell")
-MAP = ("title", "x", "y", "value", "rows", "columns", "map")
-CURVES = ("title", "x", "y", "series")
-TAKEN = ("table", "column", "reduce")
 
 
 def publish(folder: str | Path) -> None:
@@ -162,46 +156,20 @@ def require_sound(
         For a key that is missing or unknown, a column that no table has, a setting that no run has,
         an expression that names or does what it may not.
     """
-    _require_keys("paper", paper, REQUIRED, paper)  # it may have values for other places, too
+    language.PAPER.require("paper", paper)
     about(paper)
     for name, entry in paper["measure"].items():
-        if isinstance(entry, Mapping) and "equals" in entry:
-            _require_keys(f"measure.{name}", entry, FOLLOWS[:1], FOLLOWS)
-        else:
-            _require_keys(f"measure.{name}", entry, QUANTITY, (*QUANTITY, "for", "times", "plus"))
+        part = language.FOLLOWS if "equals" in entry else language.PATTERN
+        part.require(f"measure.{name}", entry)
     layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
     known = {**columns, "layers": layers, "networks": layers}
     for name, entry in quantities_of(paper).items():
-        if "equals" in entry:
-            continue
-        if not isinstance(entry["where"], Mapping):
-            raise TableError(f"measure.{name}: where must be a mapping, got {entry['where']!r}")
-        for path in entry["where"]:
-            first, second, *_ = [*path.split("."), ""]
-            if first not in settings or (second and second not in settings[first]):
-                raise TableError(f"measure.{name}: no run has a setting {path!r}")
-        take = {"column": entry["take"]} if isinstance(entry["take"], str) else entry["take"]
-        table = take.get("table", "runs")
-        if table not in known:
-            raise TableError(f"measure.{name}: table {table!r} is none of {', '.join(known)}")
-        wanted = [take.get("column", "value"), *(key for key in take if key not in TAKEN)]
-        if unknown := [column for column in wanted if column not in known[table]]:
-            raise TableError(f"measure.{name}: the table {table} has no column {unknown[0]!r}")
-    for claim in paper["claims"]:
-        _require_keys(
-            f"claim {claim.get('id')}",
-            claim,
-            ("id", "says", "holds", "how", "source"),
-            Claim.__dataclass_fields__,
-        )
-        for part in claim["holds"] if isinstance(claim["holds"], list) else [claim["holds"]]:
-            if not isinstance(part, str):
-                _require_keys(f"claim {claim['id']}: holds", part, FAMILY[:1], FAMILY)
+        if "equals" not in entry:
+            _require_found(f"measure.{name}", entry, known, settings)
     for table in paper.get("tables", ()):
-        _require_keys(f"table {table.get('title')!r}", table, TABLE, (*TABLE, "about"))
+        language.TABLE.require(f"table {table.get('title')!r}", table)
     for figure in paper.get("figures", ()):
-        required = MAP if "map" in figure else CURVES
-        _require_keys(f"figure {figure.get('title')!r}", figure, required, figure)
+        _require_figure(figure)
     measured = {
         name: pd.Series([0.1, 0.2, 0.3, 0.4])
         for name, entry in quantities_of(paper).items()
@@ -229,13 +197,45 @@ def _naming(user: str) -> Iterator[None]:
         raise TableError(f"{user}: {error}") from error
 
 
-def _require_keys(what: str, entry: Any, required: Sequence[str], known: Collection[str]) -> None:
-    if not isinstance(entry, Mapping):
-        raise TableError(f"{what} must be a mapping, got {entry!r}")
-    if missing := [key for key in required if key not in entry]:
-        raise TableError(f"{what} must have {', '.join(missing)}")
-    if unknown := [str(key) for key in entry if key not in known]:
-        raise TableError(f"{what}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+def _require_found(
+    what: str,
+    entry: Mapping[str, Any],
+    columns: Mapping[str, Collection[str]],
+    settings: Mapping[str, Collection[str]],
+) -> None:
+    """Refuse a quantity that no run can have."""
+    language.MEASURED.require(what, entry)
+    for path in entry["where"]:
+        first, second, *_ = [*path.split("."), ""]
+        if first not in settings or (second and second not in settings[first]):
+            raise TableError(f"{what}: no run has a setting {path!r}")
+    take = {"column": entry["take"]} if isinstance(entry["take"], str) else entry["take"]
+    language.TAKEN.require(f"{what}: take", take)
+    if isinstance(take.get("reduce"), Mapping):
+        language.CROSSING.require(f"{what}: reduce", take["reduce"])
+    table = take.get("table", "runs")
+    if table not in columns:
+        raise TableError(f"{what}: table {table!r} is none of {', '.join(columns)}")
+    told = [key for key in take if key not in language.TAKEN.optional]
+    wanted = [take.get("column", "value"), *told]
+    if unknown := [column for column in wanted if column not in columns[table]]:
+        raise TableError(f"{what}: the table {table} has no column {unknown[0]!r}")
+
+
+def _require_figure(figure: Mapping[str, Any]) -> None:
+    """Refuse what is none of the three kinds of figures."""
+    what = f"figure {figure.get('title')!r}"
+    if "map" in figure:
+        language.MAP.require(what, figure)
+        return
+    series = figure.get("series", ())
+    scattered = isinstance(series, list) and any("values" in one for one in series)
+    (language.DENSITIES if scattered else language.CURVES).require(what, figure)
+    for one in figure["series"]:
+        called = f"{what}: series {one.get('name')!r}"
+        (language.DENSITY if scattered else language.CURVE).require(called, one)
+        if isinstance(one.get("points"), str) and "along" not in figure:
+            raise TableError(f"{called}: points are a pattern, and the figure has no along")
 
 
 def differences(page: Path, folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.statistics.inference import at_least
+from analysis.summaries import language
 from analysis.summaries.claims import (
     Claim,
     Family,
@@ -138,10 +140,6 @@ def spread(expression: str, over: Mapping[str, Any]) -> str:
 
 def _chosen(ranges: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Labels and values by name, one of each of what several names run through."""
-    if not isinstance(ranges, Mapping) or not all(ranges.values()):
-        raise TableError(
-            f"for, over: each name must have what it runs through, as in rule: [a, b]; got {ranges}"
-        )
     found = []
     for chosen in product(*map(_labelled, ranges.values())):
         bound = dict(zip(ranges, chosen, strict=True))
@@ -152,8 +150,6 @@ def _chosen(ranges: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, A
 
 def _labelled(given: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Label and value of all that a `for` runs through; a value without a label is its label."""
-    if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
-        raise TableError(f"must be a list, or values by label, to run through; got {given!r}")
     return (
         list(given.items()) if isinstance(given, Mapping) else [(value, value) for value in given]
     )
@@ -197,6 +193,8 @@ def judge_all(paper: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> 
 def claims_of(paper: Mapping[str, Any]) -> list[Claim]:
     """Read a paper's claims; raise `TableError` if anything names what is not measured."""
     claims = [_claim(entry) for entry in paper["claims"]]
+    if twice := [one for one, count in Counter(claim.id for claim in claims).items() if count > 1]:
+        raise TableError(f"claims: the id {twice[0]} is given twice")
     used = {f"claim {claim.id}": claim.holds for claim in claims} | expressions_of(paper)
     known = quantities_of(paper)
     for user, expressions in used.items():
@@ -225,8 +223,13 @@ def _require_known(user: str, wanted: Iterable[str], known: Collection[str]) -> 
 
 def _claim(entry: Mapping[str, Any]) -> Claim:
     """Read a claim; what is alike among its expressions is written out, and kept together."""
+    what = f"claim {entry.get('id')}"
+    language.CLAIM.require(what, entry)
     given = entry["holds"]
-    parts = [given] if isinstance(given, (str, Mapping)) else given
+    parts = given if isinstance(given, list) else [given]
+    for part in parts:
+        if not isinstance(part, str):
+            language.FAMILY.require(f"{what}: holds", part)
     families = [family_of(part) for part in parts if isinstance(part, Mapping)]
     holds = chain.from_iterable(
         family_of(part).members.values() if isinstance(part, Mapping) else [part] for part in parts

@@ -547,6 +547,13 @@ def test_quantities_may_follow_from_others_and_a_claim_have_a_family(runs):
     ]
 
 
+FIGURE = {"title": "F", "x": "x", "y": "y", "series": [{"name": "s", "points": {"a": "best"}}]}
+
+
+def measured(**parts):
+    return {"more": {"where": {"method": "backprop"}, "take": "final_test_score"} | parts}
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -560,11 +567,33 @@ def test_quantities_may_follow_from_others_and_a_claim_have_a_family(runs):
         ({"measure": {**FAMILIES["measure"], "more": {"equals": "bset + 1"}}}, "measure.more names .*: bset"),
         ({"measure": {**FAMILIES["measure"], "more": {"equals": "best", "times": 2}}}, "measure.more: unknown key 'times'"),
         ({"claims": [{**ASKED["claims"][0], "holds": [{"every": "best > 1"}]}]}, "claim .*: holds must have each"),
-        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > 1", "for": ["a"]}]}]}, r"for, over: .* got \['a'\]"),
-        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > {n}", "for": {"n": []}}]}]}, "for, over: .* got {'n': "),
-        ({"measure": {**FAMILIES["measure"], "more_{n}": {"equals": "best", "for": {"n": 3}}}}, "must be a list, .* got 3"),
+        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > 1", "for": ["a"]}]}]}, r"holds: for must be what .* got \['a'\]"),
+        ({"claims": [{**ASKED["claims"][0], "holds": [{"each": "best > {n}", "for": {"n": []}}]}]}, "holds: for must be what .* got {'n': "),
+        ({"measure": {**FAMILIES["measure"], "more_{n}": {"equals": "best", "for": {"n": 3}}}}, "measure.more_{n}: for must be what .* got {'n': 3}"),
         ({"measure": {**FAMILIES["measure"], "{n}": {"equals": "best", "for": {"n": ["best"]}}}}, "measure: best is said twice"),
-        ({"tables": [{**FAMILIES["tables"][0], "rows": "all"}]}, "must be a list, .* got 'all'"),
+        ({"tables": [{**FAMILIES["tables"][0], "rows": "all"}]}, "table 'Tests': rows must be a list, .* got 'all'"),
+        ({"title": 3}, "paper: title must be text that is not empty; got 3"),
+        ({"as_tuned": "yes"}, "paper: as_tuned must be true or false; got 'yes'"),
+        ({"tables": None}, "paper: tables must be a list of mappings; got None"),
+        ({"answers": [1]}, r"paper: answers must be a list of texts; got \[1\]"),
+        ({"measure": {"best": 3}}, "paper: measure must be a mapping of names to quantities; got"),
+        ({"measure": {**FAMILIES["measure"], **measured(take=3)}}, "measure.more: take must be a column, or a mapping; got 3"),
+        ({"measure": {**FAMILIES["measure"], **measured(where={3: 1})}}, "measure.more: where must be a mapping of settings .* got {3: 1}"),
+        ({"measure": {**FAMILIES["measure"], **measured(times="x")}}, "measure.more: times must be a number; got 'x'"),
+        ({"measure": {**FAMILIES["measure"], **measured(take={"column": "final_test_score", "reduce": "bogus"})}},
+         "measure.more: take: reduce must be one of min, .*, or a mapping; got 'bogus'"),
+        ({"measure": {**FAMILIES["measure"], **measured(take={"column": "final_test_score", "reduce": {"at": "steps"}})}},
+         "measure.more: reduce must have level"),
+        ({"claims": [*FAMILIES["claims"], *FAMILIES["claims"]]}, "claims: the id Q.a is given twice"),
+        ({"claims": [{**ASKED["claims"][0], "how": "guessed"}]}, "claim Q.a: how must be one of read, .* got 'guessed'"),
+        ({"claims": [{**ASKED["claims"][0], "holds": 3}]}, "claim Q.a: holds must be an expression, .* got 3"),
+        ({"figures": [{**FIGURE, "series": []}]}, "figure 'F': series must be a list of mappings, at least one; got"),
+        ({"figures": [{**FIGURE, "x_scale": "cubic"}]}, "figure 'F': x_scale must be one of linear, log; got 'cubic'"),
+        ({"figures": [{**FIGURE, "series": [{"name": "s", "points": "best"}]}]}, "series 's': points are a pattern, and the figure has no along"),
+        ({"figures": [{**FIGURE, "series": [{"name": "s", "values": "best", "normal": [0]}]}]}, "figure 'F' must have reference"),
+        ({"figures": [{**FIGURE, "reference": "r", "series": [{"name": "s", "values": "best", "normal": [0]}]}]},
+         "series 's': normal must be a list of two numbers; got"),
+        ({"figures": [{**FIGURE, "map": "best", "value": "v", "rows": [1], "columns": [2], "series": []}]}, "figure 'F': unknown key 'series'"),
     ],
 )  # fmt: skip
 def test_each_part_of_a_page_is_refused_before_its_runs(part, message):
