@@ -59,7 +59,7 @@ test-python3.%:  ## the harness's tests on another Python, in a separate environ
 	$(MAKE) PYTHON=python3.$* VENV=.venv-3.$* harness
 
 harness: $(VENV)/.installed-test
-	$(BIN)/pytest -m "not slow" -k "not killed and not scikit and not ctrl_c and not typed_in and not comparison_typed" -n 2 --dist worksteal tests/beyond
+	$(BIN)/pytest -m "not slow and not once" -n 2 --dist worksteal tests/beyond
 
 test-slow: $(VENV)/.installed-test  ## the slow tests
 	$(BIN)/pytest -m slow

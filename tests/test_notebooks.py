@@ -11,7 +11,14 @@ pytest.importorskip("ipykernel")
 from tests.notebooks import NOTEBOOKS, executed, shown  # noqa: E402
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # the others take a minute each
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem != "figures"))
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs_and_shows_the_kinds_of_things_that_it_keeps(path, tmp_path):
     kept, found = (
         [[set(data) for data in cell] for cell in shown(notebook)]

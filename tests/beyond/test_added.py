@@ -255,6 +255,7 @@ def test_a_part_of_a_package_may_be_named(install):
     assert catalog.load("method", "signed").scale == 1
 
 
+@pytest.mark.once
 def test_a_study_is_a_file_too(add, beyond):
     text = "defaults: [{override /budget: quick}]\nhydra: {mode: MULTIRUN, sweeper: {arms: [method=constant]}}\n"
     add(**{"studies/both.yaml": text})

@@ -109,6 +109,7 @@ def test_what_is_asked_for_is_trained_and_told(tmp_path):
     assert Cell.of(cell.settings, arm.name).run_id == cell.run_id
 
 
+@pytest.mark.once
 def test_the_same_comparison_typed_is_known_to_be_finished(compare, tmp_path):
     study = compare(["fine_tuning", {"name": "backprop", "optimizer": {"name": "sgd"}}])
     typed = ["-m", "method=fine_tuning", "task=image/digits", "seeds=2", "budget.epochs=1"]
@@ -306,6 +307,7 @@ def test_a_folder_without_a_study_is_one_line(tmp_path):
         beyond.load(tmp_path)
 
 
+@pytest.mark.once
 def test_run_is_a_function_whatever_of_its_package_was_imported_before():
     for before in ("beyond.run.trained", "beyond.run", "beyond"):
         code = f"import {before}, beyond; beyond.run([], 'image/digits')"
@@ -439,6 +441,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.once
 def test_a_rule_typed_in_a_script_is_compared_and_trained_again_when_it_changes(tmp_path):
     def run(**words):
         file = tmp_path / "mine.py"
@@ -553,6 +556,7 @@ def script(tmp_path):
         one.kill()
 
 
+@pytest.mark.once
 def test_where_a_worker_is_killed_the_others_go_on_and_it_is_tried_again(script, tmp_path):
     out, _ = script(1, 2, "marker").communicate(timeout=600)
     assert out == "finished finished\n"  # by the other worker, or by one that is started anew
@@ -560,6 +564,7 @@ def test_where_a_worker_is_killed_the_others_go_on_and_it_is_tried_again(script,
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.once
 def test_ctrl_c_leaves_states_and_the_same_call_goes_on(n_jobs, script, tmp_path):
     started = script(150, n_jobs)
     deadline = time.monotonic() + 600
@@ -591,6 +596,7 @@ def tune(tmp_path):
     return made
 
 
+@pytest.mark.once
 def test_tuning_is_that_of_the_command_line(tune, tmp_path):
     study = tune(["backprop"], reference="backprop [tuned]")
     assert len(study.trials()) == 3
@@ -630,6 +636,7 @@ def test_a_tuning_that_is_out_of_range_is_one_line_and_nothing_is_written(tune, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.once
 def test_trials_of_another_process_are_waited_for_and_taken_over(tune, tmp_path):
     """One that ends without having finished its trial."""
     study = tune(["backprop"], trials=1)

@@ -353,6 +353,7 @@ def kinds_of_state():
 
 
 @pytest.mark.parametrize("method", list(kinds_of_state()))
+@pytest.mark.once
 def test_killed_at_a_random_moment_and_started_again_it_ends_in_the_same_tables(method, cell):
     for of in (
         {"epochs": 150},

@@ -114,6 +114,7 @@ def test_where_a_budget_is_much_a_smaller_one_is_named(n_examples, epochs):
     assert "would" not in data._spent(Budget("epochs", float(epochs)), network, n_examples)
 
 
+@pytest.mark.once
 def test_a_run_tells_its_budget_once_where_data_were_to_be_understood(beyond, tmp_path):
     (tmp_path / "my.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
     table = ("task=table", "task.path=my.csv", "task.target=y", "seeds=1")

@@ -76,6 +76,7 @@ def test_the_examples_are_those_of_the_repetitions_split():
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("check", [check_env, check_env_for_stable_baselines])
+@pytest.mark.once
 def test_every_task_passes_the_checkers(check, task, load_task):
     load_task(task)
     env = gymnasium.make(environment(task)).unwrapped
@@ -91,6 +92,7 @@ def test_every_task_passes_the_checkers(check, task, load_task):
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.once
 def test_spaces_hold_every_example_and_follow_the_specification(task, load_task):
     spec = load_task(task).spec
     env = gymnasium.make(environment(task)).unwrapped

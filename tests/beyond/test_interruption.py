@@ -315,6 +315,7 @@ def test_who_handles_signals_otherwise_is_told_that_it_was_interrupted(cell):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.once
 def test_the_command_saves_says_so_and_ends_with_the_signals_status(number, tmp_path):
     root = Path(__file__).parents[2]
     arguments = ["method=backprop", "budget.epochs=100000", "seeds=1", "save_every=3600"]

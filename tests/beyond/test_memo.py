@@ -74,6 +74,7 @@ def cell(tmp_path):
     return next(tmp_path.glob("runs/adhoc/*/manifest.json")).parent
 
 
+@pytest.mark.once
 def test_a_sweep_and_its_report_are_told_again_as_they_were(beyond, recalled, tmp_path):
     assert beyond(*SWEEP)[0] == 0
     quick = recalled(*SWEEP)
@@ -232,6 +233,7 @@ def test_data_that_may_be_anywhere_are_looked_at_each_time(own, beyond, recalled
     assert recalled(*own) is None
 
 
+@pytest.mark.once
 def test_a_tuning_is_told_again_as_it_was(beyond, recalled, tmp_path):
     tune = ("+tune=equal", "tune.n_trials=3", "tune.n_seeds=1", *ONE[1:], "method=backprop")
     assert beyond(*tune)[0] == 0
@@ -255,6 +257,7 @@ def test_code_that_changes_while_a_command_runs_is_not_taken_for_what_it_read(
         assert recalled(*ONE) is None
 
 
+@pytest.mark.once
 def test_a_report_of_other_tables_is_not_remembered(beyond, recalled, monkeypatch):
     tables = iter("ab")
     with monkeypatch.context() as patched:

@@ -110,6 +110,7 @@ def altered(folder, **parts):
     path.write_text(json.dumps(json.loads(path.read_text()) | parts))
 
 
+@pytest.mark.once
 def test_every_cell_is_there_once_and_the_report_tells_of_two_machines(studies, beyond, tmp_path):
     first, second = studies
     altered(cell(second, [1]), processor="another")

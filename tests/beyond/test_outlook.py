@@ -136,6 +136,7 @@ def test_what_is_there_of_two_cells_of_an_arm_counts_once(cell, outlook, tmp_pat
     assert any("0 to 1 2 to 3" in " ".join(line.split()) for line in table)
 
 
+@pytest.mark.once
 def test_a_plan_is_of_what_is_there_and_writes_nothing(beyond, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     sweep = ("-m", "method=backprop,genetic", "budget.epochs=1", "seeds=4")
@@ -227,6 +228,7 @@ def test_a_stack_that_is_begun_is_told_of_each_of_its_cells(beyond, tmp_path):
     assert shown.count("0 to 1, 25% done") == 2
 
 
+@pytest.mark.once
 def test_trials_are_counted_and_only_what_is_known_of_them_is_told(beyond, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     tune = ("+tune=equal", "tune.n_seeds=2", "method=backprop", "budget=steps", "budget.steps=1")
@@ -259,6 +261,7 @@ def test_what_has_one_trial_becomes_no_other_arm(arm, beyond):
     assert ", tuned" not in shown
 
 
+@pytest.mark.once
 def test_more_arms_than_a_screen_has_room_for_are_told_together(beyond, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert beyond("method=constant", "task=tabular/moons", "budget.epochs=1", "seeds=2")[0] == 0

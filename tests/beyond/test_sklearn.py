@@ -316,5 +316,6 @@ def test_a_method_predicts_or_says_why_it_cannot(method, iris):
 
 
 @parametrize_with_checks([Classifier(), Regressor()])
+@pytest.mark.once
 def test_what_scikit_learn_checks(estimator, check):
     check(estimator)

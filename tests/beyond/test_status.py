@@ -172,6 +172,7 @@ def test_a_study_that_is_not_there_yet_is_waited_for(study, watched):
     assert told == ["no cell of a study yet, waiting for the first", "1 cell: 1 finished"]
 
 
+@pytest.mark.once
 def test_a_study_is_watched_until_it_is_done_or_nobody_is_at_it(study, watched):
     status.note_planned(study.folder, {"a-1": "one"})
     nothing = [lambda: None] * status.IDLE

@@ -198,6 +198,7 @@ def test_what_another_command_trains_is_no_work_of_ours(tmp_path):
     assert not _training(tmp_path)
 
 
+@pytest.mark.once
 def test_workers_may_be_killed_as_often_as_something_is_finished_in_between(study):
     folder, plan = study
     stacks = [[plan("backprop", batch_size=size)] for size in (1, 2, 4, 8, 16)]
@@ -249,6 +250,7 @@ def children():
     ("number", "told"),
     [(signal.SIGKILL, "by SIGKILL (out of memory?)"), (signal.SIGUSR1, "by SIGUSR1")],
 )
+@pytest.mark.once
 def test_the_first_that_is_killed_is_seen(number, told, children, tmp_path, monkeypatch):
     seen = [0]
 
@@ -283,6 +285,7 @@ def test_of_several_that_end_at_once_none_is_at_fault(children, tmp_path, monkey
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.once
 def test_ctrl_c_reaches_a_parent_and_no_worker_that_begins(study):
     folder, plan = study
     begun = list[int]()

@@ -315,6 +315,7 @@ def test_every_arm_has_the_same_trials_and_the_best_of_them_is_kept(
     assert "test accuracy" not in shown
 
 
+@pytest.mark.once
 def test_a_tuning_that_is_killed_goes_on_with_the_same_trials(arms, tmp_path):
     def killed(cells):
         train(cells[:2])
@@ -480,6 +481,7 @@ def test_where_tuned_settings_are(tmp_path):
             folder_of(value)
 
 
+@pytest.mark.once
 def test_the_command_tunes_then_reports_defaults_and_tuned(beyond, tmp_path):
     shared = ("budget=steps", "budget.steps=3", "seeds=3", "study_name=s")
     few = ("tune.n_trials=3", "tune.n_seeds=1")
