@@ -33,6 +33,7 @@ from analysis.summaries.quantities import (
     followed_by,
     judge_all,
     measure,
+    points_of,
     quantities_of,
     read,
 )
@@ -236,6 +237,9 @@ def _require_figure(figure: Mapping[str, Any]) -> None:
         (language.DENSITY if scattered else language.CURVE).require(called, one)
         if isinstance(one.get("points"), str) and "along" not in figure:
             raise TableError(f"{called}: points are a pattern, and the figure has no along")
+        places = list(map(str, points_of(figure, one))) if "points" in one else []
+        if lost := [place for place in one.get("reference", ()) if str(place) not in places]:
+            raise TableError(f"{called}: reference has {lost[0]!r}, where it has no point")
 
 
 def differences(page: Path, folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from graphlib import CycleError, TopologicalSorter
+from inspect import signature
 from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any
@@ -421,6 +422,10 @@ def _comparison(expression: str) -> ast.Compare:
     node = _parse(expression)
     if not isinstance(node, ast.Compare):
         raise TableError(f"a claim must compare: {expression}")
+    if not all(type(kind) in _COMPARISONS for kind in node.ops):
+        raise TableError(f"a claim must compare by <, <=, > or >=: {expression}")
+    if not names(expression):
+        raise TableError(f"a claim must name a quantity: {expression}")
     return node
 
 
@@ -510,9 +515,12 @@ def _value(node: ast.expr, quantities: Mapping[str, Any]) -> Value:
                 *_aligned([_value(left, quantities), _value(right, quantities)])
             )
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](
-                *_aligned([_value(argument, quantities) for argument in arguments])
-            )
+            given = _aligned([_value(argument, quantities) for argument in arguments])
+            try:
+                signature(_FUNCTIONS[name]).bind(*given)
+            except TypeError as error:
+                raise TableError(f"{ast.unparse(node)}: {name} has {error}") from error
+            return _FUNCTIONS[name](*given)
     raise TableError(
         f"not allowed in a claim: {ast.unparse(node)}; known functions: {', '.join(_FUNCTIONS)}"
     )

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len, MinLen
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from analysis.summaries.claims import HOW
 from analysis.summaries.crossings import SCALES
@@ -76,15 +76,25 @@ _Several = Annotated[list[Any], MinLen(1)] | Annotated[dict[_Label, Any], MinLen
 ANYTHING = Kind(Any, "anything")
 MAPPING = Kind(dict[Any, Any], "a mapping")
 TEXT = Kind(Annotated[str, MinLen(1)], "text that is not empty")
+CELL = Kind(
+    Annotated[str, StringConstraints(pattern=r"^[^|\n]+$")], "text in one line, without |"
+)  # of a table
+FOLDER = Kind(Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")], "letters, digits, - and _")
 NAME = Kind(str, "text")
 NUMBER = Kind(_Number, "a number")
 TRUTH = Kind(bool, "true or false")
 LINES = Kind(list[str], "a list of texts")
+SOME_PARTS = Kind(Annotated[list[dict[str, Any]], MinLen(1)], "a list of mappings, at least one")
 PARTS = Kind(list[dict[str, Any]], "a list of mappings")
 PAIR = Kind(Annotated[list[_Number], Len(2, 2)], "a list of two numbers")
-SEVERAL = Kind(_Several, "a list, or values by label, to run through, at least one")
+SEVERAL = Kind(
+    Annotated[list[_Label], MinLen(1)] | Annotated[dict[_Label, Any], MinLen(1)],
+    "a list, or values by label, to run through, at least one",
+)
 RANGES = Kind(dict[str, _Several], "what each name in it runs through, as in rule: [a, b]")
-WHERE = Kind(dict[str, Any], "a mapping of settings to what they must be")
+WHERE = Kind(
+    Annotated[dict[str, Any], MinLen(1)], "a mapping of settings to what they must be, at least one"
+)
 TAKE = Kind(str | dict[str, Any], "a column, or a mapping")
 REDUCED = Kind(
     Literal[tuple(REDUCTIONS)] | dict[str, Any], f"one of {', '.join(REDUCTIONS)}, or a mapping"
@@ -92,18 +102,20 @@ REDUCED = Kind(
 HOLDS = Kind(
     str | dict[str, Any] | list[str | dict[str, Any]], "an expression, a mapping, or a list of them"
 )
-SERIES = Kind(Annotated[list[dict[str, Any]], MinLen(1)], "a list of mappings, at least one")
 POINTS = Kind(str | dict[_Label, str], "a pattern with {along}, or a quantity for each place")
 REFERENCE = Kind(dict[_Label, _Number], "a number for each place")
 AXIS = one_of(("linear", "log"))
 
 PAPER = Part(
     {
-        "name": TEXT,
-        "scale": TEXT,
-        "title": TEXT,
-        "measure": Kind(dict[str, dict[Any, Any]], "a mapping of names to quantities"),
-        "claims": PARTS,
+        "name": FOLDER,
+        "scale": FOLDER,
+        "title": CELL,
+        "measure": Kind(
+            Annotated[dict[str, dict[Any, Any]], MinLen(1)],
+            "a mapping of names to quantities, at least one",
+        ),
+        "claims": SOME_PARTS,
     },
     {
         "citation": TEXT,
@@ -126,8 +138,8 @@ FOLLOWS = Part({"equals": TEXT}, {"for": RANGES, "over": RANGES})
 TAKEN = Part({}, {"table": TEXT, "column": TEXT, "reduce": REDUCED}, ANYTHING)
 CROSSING = Part({"level": NUMBER}, {"at": TEXT, "scale": one_of(SCALES)})
 CLAIM = Part(
-    {"id": TEXT, "says": TEXT, "holds": HOLDS, "how": one_of(HOW), "source": TEXT},
-    {"why": TEXT, "published": TEXT, "reimplemented": TEXT},
+    {"id": CELL, "says": CELL, "holds": HOLDS, "how": one_of(HOW), "source": CELL},
+    {"why": TEXT, "published": CELL, "reimplemented": CELL},
 )
 FAMILY = Part({"each": TEXT}, {"for": RANGES, "over": RANGES})
 TABLE = Part({"title": TEXT, "rows": SEVERAL, "columns": SEVERAL, "cell": TEXT}, {"about": TEXT})
@@ -137,9 +149,9 @@ MAP = Part(
     {"limits": PAIR, "scale": AXIS},
 )
 CURVES = Part(
-    {**_AXES, "series": SERIES},
+    {**_AXES, "series": SOME_PARTS},
     {"along": SEVERAL, "x_scale": AXIS, "y_scale": AXIS, "reference": TEXT},
 )
 CURVE = Part({"name": TEXT, "points": POINTS}, {"reference": REFERENCE})
-DENSITIES = Part({**_AXES, "series": SERIES, "reference": TEXT})
+DENSITIES = Part({**_AXES, "series": SOME_PARTS, "reference": TEXT})
 DENSITY = Part({"name": TEXT, "values": TEXT, "normal": PAIR})

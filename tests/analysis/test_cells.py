@@ -19,6 +19,7 @@ FAULTS = [
     ("analysis/cells.py", "[cell.name for cell in known] != [*stamps] or", ""),
     ("analysis/cells.py", "or not all(", "or all("),
     ("analysis/cells.py", "(self.changed, self.size) ==", "(self.changed, 0) == (0, 0) or ()=="),
+    ("analysis/cells.py", "hexdigest(), table.num_rows)", "hexdigest(), table.num_columns)"),
     ("analysis/cells.py", "place += n_rows", "place += 0"),
     ("analysis/cells.py", "if before and before.fits(path)", "if before"),
     ("analysis/cells.py", "len(fresh) < MANY", "len(fresh) < 0"),
@@ -87,6 +88,14 @@ def test_a_cell_that_is_new_stands_in_its_place(study, name):
     write(study, name, {"x": [7, 8, 9]})
     require_as_in_files(study)
     assert kept(study).num_rows == 3  # it is one: not many
+
+
+def test_cells_that_are_longer_than_wide_are_told_apart(tmp_path):
+    for name in "ac":
+        write(tmp_path, name, {"x": [1, 2, 4, 5]})
+    require_as_in_files(tmp_path)
+    write(tmp_path, "b", {"x": [7]})
+    require_as_in_files(tmp_path)
 
 
 def test_many_that_are_new_are_kept(study):

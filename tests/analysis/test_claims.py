@@ -10,6 +10,8 @@ from analysis.summaries.claims import Claim, Family, NotRunError, defined, evalu
 from analysis.tables import TableError
 
 FAULTS = [
+    ("analysis/summaries/claims.py", "reached = pseudo.round(9)", "reached = pseudo"),
+    ("analysis/summaries/claims.py", "if np.isposinf(value):", "if np.isinf(value):"),
     # an undecided side hides one that is surely wrong; a turned or a doubled gap
     (
         "analysis/summaries/claims.py",
@@ -417,6 +419,19 @@ def test_what_was_expected_is_judged_by_its_interval(holds, verdict):
 def proportion(k, n):
     """Lower limit of a share, as Clopper and Pearson have it, by its closed form."""
     return stats.beta.ppf(0.025, k, n - k + 1)
+
+
+def test_a_share_of_seeds_has_clopper_and_pearsons_interval_whatever_rounding_does():
+    for n in range(2, 25):
+        for k in range(n + 1):
+            shown = told("mean(reached(a, 1))", {"a": pd.Series([1.0] * k + [0.0] * (n - k))})
+            low = proportion(k, n) if k else 0.0
+            assert shown.startswith(f"{k / n:.4g} [{low:.4g}, "), (k, n, shown)
+
+
+def test_what_is_never_reached_is_not_what_has_no_bottom():
+    assert told("mean(a)", {"a": pd.Series([np.inf, 1])}) == "not reached"
+    assert told("mean(a)", {"a": pd.Series([-np.inf, 1])}) == "-inf"
 
 
 def test_of_several_expectations_one_that_fails_for_sure_decides():

@@ -7,6 +7,7 @@ from sklearn.metrics import cohen_kappa_score
 from analysis.statistics.consistency import beside_own, other_seeds, same_seed
 
 FAULTS = [
+    ("analysis/statistics/consistency.py", "n_seeds >= MIN_SEEDS", "n_seeds > MIN_SEEDS"),
     (
         "analysis/statistics/consistency.py",
         "(n * both - p * q) * share",
@@ -124,6 +125,12 @@ def test_one_rule_under_two_names_fails_like_itself_and_another_does_not(rng):
     assert np.mean(alike) > 0.91
     assert np.mean(apart) > 0.95
     assert np.diag(value) == pytest.approx(np.zeros(2))
+
+
+def test_three_seeds_have_an_interval_and_two_have_none(rng):
+    errors = failing(rng, 3, 200, 120)
+    assert np.isfinite(same_seed(errors, classes=True).low[0, 1])
+    assert np.isnan(same_seed(errors[:, :2], classes=True).low[0, 1])
 
 
 def test_intervals_are_those_of_a_jackknife_done_by_hand(rng):

@@ -11,6 +11,11 @@ from analysis.statistics.crossed import components, shares, two_way
 from analysis.statistics.inference import mean_interval
 
 FAULTS = [
+    (
+        "analysis/statistics/crossed.py",
+        "np.nanmean(scores, 1).var(ddof=1)",
+        "np.nanmean(scores, 1).var()",
+    ),
     ("analysis/statistics/crossed.py", "total - (y.sum(0) ** 2", "total - (y.sum(0) ** 2 / 2"),
     (
         "analysis/statistics/crossed.py",
@@ -169,6 +174,15 @@ def test_where_no_example_comes_twice_the_error_is_that_of_the_seeds_means(rng):
     for seed in range(4):
         disjoint[seed, 10 * seed : 10 * seed + 10] = seed + rng.normal(size=10)
     assert two_way(disjoint).error == pytest.approx(stats.sem(np.nanmean(disjoint, 1)))
+
+
+def test_where_seeds_and_examples_add_up_the_seeds_part_has_the_interval_of_a_variance(rng):
+    of_seed, of_example = rng.normal(size=5), rng.normal(size=40)
+    found = shares(of_seed[:, None] + of_example)
+    tails = stats.chi2.ppf([0.975, 0.025], 4)
+    variances = 4 * of_seed.var(ddof=1) / tails  # nothing but the seeds moves their means
+    expected = variances / (variances + of_example.var(ddof=1) / 40)
+    assert [found.seed_low, found.seed_high] == pytest.approx(expected)
 
 
 def test_the_interval_takes_no_less_than_one_degree_of_freedom():

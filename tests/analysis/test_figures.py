@@ -19,6 +19,7 @@ from analysis.summaries.trajectories import WINDOW, Band, gap_bands, gradient_ba
 from analysis.tables import COSTS, load
 
 FAULTS = [
+    ("analysis/figures/gradients.py", 'origin="lower"', 'origin="upper"'),
     ("analysis/files.py", "{path.name}.{token_hex(4)}.part", "{path.name}.part"),
     ("analysis/figures/canvas.py", "x[marked], band.low[marked]", "x[marked], band.mean[marked]"),
     ("analysis/figures/canvas.py", "% max(1, len(whole)) :: n]", "% max(1, len(whole)) :: 5]"),
@@ -264,6 +265,8 @@ def test_gradient_maps_have_a_row_for_each_layer_and_one_scale(tables):
     assert len(figure.axes) == 4  # the skipped arm has none
     (shown,) = figure.axes[0].images
     values = shown.get_array()
+    assert shown.origin == "lower"  # and its first row is the first layer's
+    assert figure.axes[0].get_ylim() == (0.5, 3.5)
     assert len(values) == 3  # the whole of the network is no layer
     bands = gradient_bands(tables, TASK, "epochs")["backprop"]
     np.testing.assert_allclose(values[:, 0], [bands[depth].mean[0] for depth in (1, 2, 3)])

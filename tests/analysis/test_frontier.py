@@ -20,6 +20,7 @@ from analysis.summaries.frontier import best_known, front, levels, points
 from analysis.tables import load
 
 FAULTS = [
+    ("analysis/figures/frontier.py", 'where="post"', 'where="pre"'),
     ("analysis/summaries/frontier.py", "scores[order] > best[:-1]", "scores[order] >= best[:-1]"),
     ("analysis/summaries/frontier.py", "(same & kept).any(axis=1)", "kept"),
     (
@@ -177,6 +178,9 @@ def test_every_arm_is_named_once_and_no_name_is_on_another(study, rng):
         figure = pareto(tables, TASK, looks(tables.runs)).figure
         figure.canvas.draw()
     whole, closer = figure.axes
+    for panel in figure.axes:
+        (steps,) = (line for line in panel.lines if line.get_drawstyle() != "default")
+        assert steps.get_drawstyle() == "steps-post"  # no score before it is paid for
     assert closer.get_ylim()[0] > 0.8
     for panel in figure.axes:
         names = [text for text in panel.texts if text.get_text() in tables.arms]

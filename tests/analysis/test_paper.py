@@ -2,19 +2,32 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.collections import LineCollection
+from scipy.stats import norm
 
 from analysis import paper, verify
+from analysis.figures.paper import _curves as drawn_curves
+from analysis.figures.paper import _histogram as drawn_histogram
 from analysis.figures.paper import _map as drawn_map
 from analysis.statistics import inference as statistics
 from analysis.summaries import quantities
 from analysis.tables import TableError, load
 
 FAULTS = [
+    ("analysis/summaries/claims.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
+    ("analysis/summaries/quantities.py", "column == column.max()", "column == column.iloc[-1]"),
+    ("analysis/summaries/quantities.py", '**reduced) * entry.get("times", 1)', "**reduced)"),
+    ("analysis/paper.py", 'take.get("column", "value"), *told]', 'take.get("column", "value")]'),
+    ("analysis/paper.py", 'if str(place) not in places]', "if False]"),
+    ("analysis/figures/paper.py", "[mean - bounds[:, 0], bounds[:, 1] - mean]", "[bounds[:, 1] - mean, mean - bounds[:, 0]]"),
+    ("analysis/figures/paper.py", "variance**0.5", "variance"),
+    ("analysis/summaries/quantities.py", "if count > 1", "if count > 2"),
     ("analysis/paper.py", "        *chain.from_iterable(tables_of(paper, quantities)),\n", ""),
     ("analysis/summaries/quantities.py", 'if f"{{{name}}}" in found[1]}', "}"),
     ("analysis/page/paper.py", 'if any(row[column] != "-" for row in rows)', 'if all(row[column] != "-" for row in rows)'),
@@ -239,6 +252,53 @@ def test_a_row_is_chosen_by_a_bound(runs):
         curve = curves[curves["seed"] == seed]
         before = curve[curve["epochs"] < epochs]["value"].max()
         assert before < 0.8 <= curve[curve["epochs"] == epochs]["value"].item()
+
+
+def test_the_last_checkpoint_is_the_largest_wherever_its_row_stands(runs):
+    tables = load(runs)
+    entry = {
+        "where": {"method": "backprop"},
+        "take": {"table": "curves", "split": "train", "metric": "accuracy_score", "checkpoint": "last"},
+    }  # fmt: skip
+    found = quantities.measure({"measure": {"end": entry}}, tables)["end"]
+    turned = replace(tables, curves=tables.curves[::-1])
+    again = quantities.measure({"measure": {"end": entry}}, turned)["end"]
+    assert len(found) == 5
+    pd.testing.assert_series_equal(found, again)
+
+
+def test_a_crossing_is_scaled_and_moved(runs):
+    tables = load(runs)
+    entry = {
+        "where": {"method": "backprop"},
+        "take": {
+            "table": "curves", "split": "train", "metric": "accuracy_score",
+            "reduce": {"level": 0.5, "at": "epochs"},
+        },
+    }  # fmt: skip
+    plain = quantities.measure({"measure": {"at": entry}}, tables)["at"]
+    moved = quantities.measure({"measure": {"at": entry | {"times": 3, "plus": 1}}}, tables)["at"]
+    pd.testing.assert_series_equal(moved, 3 * plain + 1)
+
+
+def test_bars_reach_from_the_mean_to_each_end_of_its_interval():
+    values = pd.Series([1.0, 1.1, 1.2, 9.0])  # skewed, and so is its interval
+    figure = {**FIGURE, "series": [{"name": "s", "points": {1: "a"}}]}
+    (axes,) = drawn_curves(figure, {"a": values}).axes
+    ((low, high),) = (
+        collection.get_segments()[0][:, 1]
+        for collection in axes.collections
+        if isinstance(collection, LineCollection)
+    )
+    np.testing.assert_allclose([low, high], statistics.mean_interval(values.to_numpy()))
+
+
+def test_the_law_that_values_should_follow_has_its_variance():
+    figure = {**FIGURE, "reference": "law"}
+    figure["series"] = [{"name": "s", "values": "a", "normal": [1.0, 4.0]}]
+    (axes,) = drawn_histogram(figure, {"a": pd.Series(np.linspace(-4.0, 6.0, 50))}).axes
+    at, density = axes.lines[-1].get_data()
+    np.testing.assert_allclose(density, norm(1, 2).pdf(at))
 
 
 def test_a_quantity_is_scaled_and_moved(runs):
@@ -572,11 +632,21 @@ def measured(**parts):
         ({"measure": {**FAMILIES["measure"], "more_{n}": {"equals": "best", "for": {"n": 3}}}}, "measure.more_{n}: for must be what .* got {'n': 3}"),
         ({"measure": {**FAMILIES["measure"], "{n}": {"equals": "best", "for": {"n": ["best"]}}}}, "measure: best is said twice"),
         ({"tables": [{**FAMILIES["tables"][0], "rows": "all"}]}, "table 'Tests': rows must be a list, .* got 'all'"),
-        ({"title": 3}, "paper: title must be text that is not empty; got 3"),
+        ({"title": 3}, "paper: title must be text in one line, without |; got 3"),
+        ({"name": "../evil"}, "paper: name must be letters, .* got '../evil'"),
+        ({"claims": []}, "paper: claims must be a list of mappings, at least one; got"),
+        ({"claims": [{**ASKED["claims"][0], "says": "a | b"}]}, "claim Q.a: says must be text in one line, without"),
+        ({"claims": [{**ASKED["claims"][0], "holds": "best == 1"}]}, "claim Q.a: a claim must compare by <, .* best == 1"),
+        ({"claims": [{**ASKED["claims"][0], "holds": "1 < 2"}]}, "claim Q.a: a claim must name a quantity: 1 < 2"),
+        ({"claims": [{**ASKED["claims"][0], "holds": "reached(best) < 2"}]}, "reached.best.: reached has missing a required argument: 'level'"),
+        ({"measure": {**FAMILIES["measure"], **measured(where={})}}, "measure.more: where must be a mapping .* at least one; got {}"),
+        ({"measure": {**FAMILIES["measure"], **measured(take={"column": "final_test_score", "sede": 1})}}, "the table runs has no column 'sede'"),
+        ({"figures": [{**FIGURE, "series": [{"name": "s", "points": {1: "best"}, "reference": {2: 0.5}}]}]},
+         "series 's': reference has 2, where it has no point"),
         ({"as_tuned": "yes"}, "paper: as_tuned must be true or false; got 'yes'"),
         ({"tables": None}, "paper: tables must be a list of mappings; got None"),
         ({"answers": [1]}, r"paper: answers must be a list of texts; got \[1\]"),
-        ({"measure": {"best": 3}}, "paper: measure must be a mapping of names to quantities; got"),
+        ({"measure": {"best": 3}}, "paper: measure must be a mapping of names to quantities, at least one; got"),
         ({"measure": {**FAMILIES["measure"], **measured(take=3)}}, "measure.more: take must be a column, or a mapping; got 3"),
         ({"measure": {**FAMILIES["measure"], **measured(where={3: 1})}}, "measure.more: where must be a mapping of settings .* got {3: 1}"),
         ({"measure": {**FAMILIES["measure"], **measured(times="x")}}, "measure.more: times must be a number; got 'x'"),

@@ -5,6 +5,7 @@ import json
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 
 from analysis.figures import canvas
 from analysis.figures.looks import looks
@@ -13,6 +14,7 @@ from analysis.summaries.sweeps import sweeps
 from analysis.tables import load
 
 FAULTS = [
+    ("analysis/figures/sweeps.py", "x, one.low, one.high", "x, one.mean, one.high"),
     ("analysis/summaries/sweeps.py", "if len(arms) >= FEWEST", "if len(arms) > FEWEST"),
     ("analysis/summaries/sweeps.py", 'rows["best_validation_score"].mean()', "rows[RESULT].mean()"),
     ("analysis/summaries/sweeps.py", 'part.partition("=")[0] != name', "True"),
@@ -71,6 +73,13 @@ def test_curves_have_the_colours_of_their_methods_and_a_ring_at_the_best_by_vali
         (axes,) = settings(tables, TASK, look).figure.axes
     rings = [line for line in axes.lines if line.get_markersize() == 10]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in rings] == [(1, 0.72)] * 2
+    drawn = [
+        np.array(collection.get_segments())[:, :, 1]
+        for collection in axes.collections
+        if isinstance(collection, LineCollection) and collection.get_alpha() == 0.8
+    ]
+    ends = [np.stack([one.low, one.high], 1) for one in sweeps(tables, TASK)]
+    np.testing.assert_allclose(np.concatenate(drawn), np.concatenate(ends))
     colours = {line.get_color() for line in rings}
     assert colours == {
         look[arm].colour for arm in look if arm.split(" ")[0] in ("genetic", "backprop")

@@ -1,7 +1,7 @@
 """Stacked networks against single ones, automatic differentiation and torch's counts."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -30,8 +30,11 @@ from beyond.network.parts import Layered
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
 from beyond.problem import Problem
 from beyond.streams import Stream
+from tests.beyond.conftest import NETWORKS
 
 FAULTS = [
+    ("beyond/architectures/bag.py", "ACTIVATIONS[self.activation]()", 'ACTIVATIONS["relu"]()'),
+    ("beyond/architectures/cnn.py", 'MaxPool2d if self.pool == "max" else AvgPool2d', "MaxPool2d"),
     # weights of another block go back, or each block of a layer of layers has a stage
     (
         "beyond/network/layered.py",
@@ -410,6 +413,26 @@ def test_settings_equal_the_fields_and_the_namesakes_their_defaults(name):
 )
 def test_names_tell_the_widths(architecture, name):
     assert architecture.name == name
+
+
+NAMED = [
+    (name, setting, others)
+    for name, (architecture, *_) in NETWORKS.items()
+    for setting, others in (("activation", ("tanh", "relu")), ("pool", ("max", "average")))
+    if hasattr(architecture, setting) and getattr(architecture, "hidden", True)
+]
+
+
+@pytest.mark.parametrize(("name", "setting", "others"), NAMED)
+def test_a_setting_that_is_named_is_used(name, setting, others, make_case):
+    case = make_case(name)
+    shown = [
+        replace(NETWORKS[name][0], **{setting: other})
+        .build(case.spec)
+        .forward(case.params, case.inputs)[0]
+        for other in others
+    ]
+    assert not torch.equal(*shown)
 
 
 @pytest.mark.parametrize(

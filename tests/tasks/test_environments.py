@@ -38,6 +38,9 @@ def at_random(n_actions):
     return act
 
 
+FAULTS = [("tasks/cartpole.py", "self._told(ended))", "self._told(ended | cut_off))")]
+
+
 @pytest.mark.parametrize(
     ("name", "act", "score", "error"),
     [
@@ -60,3 +63,14 @@ def test_the_references_are_those_of_the_datasheets(name, act, score, error):
     while lanes.alive.any():
         returns += lanes.step(act(lanes.observations))
     assert returns.mean() == pytest.approx(score, abs=error)
+
+
+def test_a_pole_that_stands_when_time_is_up_has_not_fallen():
+    splits = catalog.load("task", "control/cartpole", split_seed=0).at([0])
+    (starts,) = splits.batch("test", torch.arange(splits.size("test")).unsqueeze(0)).targets
+    lanes = catalog.load("task", "control/cartpole", split_seed=0).world.begin(starts)
+    lived = torch.zeros(len(starts))
+    while lanes.alive.any():
+        lived += lanes.step(upright(lanes.observations))
+    assert 0 < (lived < 500).sum() < len(lived)
+    assert torch.equal(lanes.terminated, lived < 500)

@@ -9,6 +9,8 @@ from beyond.data.fonts import placed
 from beyond.streams import Stream
 from tasks import glyphs
 
+FAULTS = [("tasks/glyphs.py", '[letters()["train"]]', '[letters()["test"]]')]
+
 
 @pytest.fixture(scope="module")
 def task():
@@ -21,6 +23,11 @@ def names():
     return [
         unicodedata.name(chr(code)) for codes in glyphs._candidates().values() for code in codes
     ]
+
+
+def test_inputs_are_scaled_by_the_training_letters_alone():
+    pixels = glyphs._rendered()[glyphs.letters()["train"]]
+    assert glyphs._scale() == pytest.approx((pixels.mean(), pixels.std()))
 
 
 def test_scripts_are_held_out(names):
