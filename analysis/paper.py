@@ -246,6 +246,8 @@ def differences(page: Path, folder: Path) -> list[str]:
     """Rows of the page's tables that the runs do not bear out."""
     from analysis.page.paper import claim_rows, measured_rows, tables_of
 
+    if not page.is_file():
+        raise TableError(f"{page} is no file")
     if not (folder / SETTINGS).exists():
         raise TableError(
             f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "
@@ -259,7 +261,10 @@ def differences(page: Path, folder: Path) -> list[str]:
         *chain.from_iterable(tables_of(paper, quantities)),
         *(f"- {line}" for line in answers(paper, quantities)),
     ]
-    printed = set(page.read_text(encoding="utf-8").splitlines())
+    try:
+        printed = set(page.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise TableError(f"{page} is no page: {error}") from error
     lost = [f"recomputed, not on the page: {row}" for row in expected if row not in printed]
     rows = {line for line in printed if line.startswith("| ")}
     return lost + [

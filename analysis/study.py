@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,10 @@ class Study:
 
             self.tables = without_defaults(self.folder, self.tables)
         if self.against:
+            places = [self.folder, *map(Path, self.against)]
+            where = Counter(map(realpath, places))
+            if twice := [place for place in places if where[realpath(place)] > 1]:
+                raise TableError(f"{twice[-1]} is given twice: an arm cannot be beside itself")
             from analysis.release import read
             from analysis.words.matching import beside
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -91,7 +92,6 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         failures=shown.failure_columns(study.failures()),
         interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
-        unfinished=tables.unfinished,
         command=_command(study),
         tables=sorted(frames),
         example_tables=sorted(found),
@@ -152,13 +152,14 @@ def _figure(name: str, drawn: Sequence[Drawn]) -> dict[str, Any]:
 def _command(study: Study) -> str:
     """How to make the report again; without what differs between machines."""
     choice = " --as-tuned" if study.is_as_tuned else ""
-    choice += "" if study.reference is None else f" --reference {study.reference!r}"
-    folder = "/".join(study.folder.resolve().parts[-2:])
+    choice += "" if study.reference is None else f" --reference {quote(study.reference)}"
+    folder = quote("/".join(study.folder.resolve().parts[-2:]))
     folders = [Path(other).is_dir() for other in study.against]
     others = [
         "/".join(Path(other).resolve().parts[-2:]) if is_folder else Path(other).name
         for other, is_folder in zip(study.against, folders, strict=True)
     ]
+    others = [quote(other) for other in others]
     if all(folders):
         return f"beyond-report {' '.join((folder, *others))}{choice}"
     return f"beyond-compare {folder} --against {' '.join(others)}{choice}"

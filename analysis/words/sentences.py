@@ -230,6 +230,13 @@ def warnings(tables: Tables) -> list[str]:
     found = list(_apart(tables))
     found += [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
     found += [*tables.repeated, *tables.notes]
+    if tables.unfinished:
+        one = len(tables.unfinished) == 1
+        found.append(
+            f"{several(len(tables.unfinished), 'cell')} {'was' if one else 'were'} begun but not "
+            f"finished, and {'is' if one else 'are'} not in this report: "
+            f"{', '.join(tables.unfinished)}."
+        )
     commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
     if len(commits) > 1:
         found.append(f"The runs come from {len(commits)} commits of the code.")

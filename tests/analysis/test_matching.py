@@ -1,6 +1,7 @@
 """Published arms stand beside a study's where both can be compared; what does not match is told."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -374,5 +375,6 @@ def test_a_report_holds_several_folders_with_their_curves_and_tasks(study, tmp_p
         "later/ has no such task" in line
         for line in Study(alone.folder).compare(folders[:1]).caveats()
     )
+    namesake = shutil.copytree(folders[0], tmp_path / "elsewhere" / "later")
     with pytest.raises(TableError, match=r"whose names must differ; got later/ and later/$"):
-        Study(study.folder, against=folders[:1] * 2)
+        Study(study.folder, against=[folders[0], str(namesake)])

@@ -348,8 +348,18 @@ def test_a_number_changed_on_the_page_is_found(runs):
     assert stopped.value.code == 1
 
 
+def test_what_is_no_page_is_said_to_be_none(runs):
+    _, _, page = paper.write(runs)
+    with pytest.raises(TableError, match=r"none\.md is no file"):
+        paper.differences(page.with_name("none.md"), runs)
+    page.write_bytes(page.read_bytes() + b"\xff")
+    with pytest.raises(TableError, match=r"index\.md is no page: .*can't decode byte 0xff"):
+        paper.differences(page, runs)
+
+
 def test_a_page_without_its_runs_is_one_line(tmp_path):
-    page = tmp_path / "docs" / "index.md"
+    page = tmp_path / "index.md"
+    page.touch()
     with pytest.raises(
         SystemExit, match=r"no runs of a paper in .*paper\.json; --runs names their folder$"
     ):

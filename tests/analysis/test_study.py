@@ -13,6 +13,8 @@ from analysis.study import Study
 from analysis.tables import COSTS, TableError
 
 FAULTS = [
+    ("analysis/study.py", "if where[realpath(place)] > 1]", "if False]"),
+    ("analysis/words/sentences.py", "    if tables.unfinished:", "    if False:"),
     # a notebook shows the scores of all tasks below each
     (
         "analysis/study.py",
@@ -108,6 +110,21 @@ def test_a_task_has_its_headline_whatever_others_there_are(study):
 def test_a_reference_that_no_arm_is_is_refused_at_once(small):
     with pytest.raises(TableError, match=r"^no arm has the name magic; known: backprop, "):
         Study(small, "magic")
+
+
+def test_a_folder_is_not_put_beside_itself(small, tmp_path):
+    (tmp_path / "link").symlink_to(small)
+    with pytest.raises(TableError, match="link is given twice"):
+        Study(small, against=str(tmp_path / "link"))
+
+
+def test_cells_that_are_not_finished_are_told_wherever_caveats_are(study):
+    study.cell("backprop")
+    for name in ("one", "two"):
+        (study.folder / name).mkdir()
+        (study.folder / name / "lock").touch()
+    told = "2 cells were begun but not finished, and are not in this report: one, two."
+    assert told in Study(study.folder).caveats()
 
 
 @pytest.mark.parametrize("task", [None, "image/none"])

@@ -11,6 +11,7 @@ from analysis.study import Study as Results
 from tests.analysis.conftest import Study
 
 FAULTS = [
+    ("analysis/page/study.py", "[quote(other) for other in others]", "others"),
     ("analysis/verify.py", "parent / against for parent", "parent for parent"),
     ("analysis/page/printed.py", "            if text != right:", "            if text > right:"),
     ("analysis/page/printed.py", "        elif data.strip():", "        elif data.isalpha():"),
@@ -166,12 +167,12 @@ def test_a_number_changed_in_any_kind_of_place_is_found(made, tmp_path, capsys):
 
 
 def test_a_report_of_two_folders_is_verified_from_anywhere(tmp_path, monkeypatch, capsys):
-    for name in ("before", "after"):
-        written = Study(tmp_path / "runs" / name, name)
+    runs = tmp_path / "it's a folder"
+    for name in ("before", "and after"):
+        written = Study(runs / name, name)
         for method in ("backprop", "genetic"):
             written.cell(method)
-    runs = tmp_path / "runs"
-    page = Results(runs / "before", against=str(runs / "after")).report()
+    page = Results(runs / "before", "genetic", against=str(runs / "and after")).report()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(SystemExit) as ended:
