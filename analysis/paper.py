@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.figures.looks import LINEAR
 from analysis.files import write as write_file
 from analysis.summaries import language
 from analysis.summaries.claims import VERDICTS, Judged, evaluate, judge
@@ -36,6 +37,7 @@ from analysis.summaries.quantities import (
     points_of,
     quantities_of,
     read,
+    series_of,
 )
 from analysis.tables import TableError, noted, reason
 
@@ -76,7 +78,8 @@ def write(folder: Path) -> tuple[dict[str, Any], list[Judged], Path]:
     quantities = measure(paper, tables)
     judged = judge_all(paper, quantities)
     out = folder / "page"
-    figures = draw(paper, quantities, out)
+    signals = dict(tables.runs[["method", "signal"]].drop_duplicates().to_numpy())
+    figures = draw(paper, quantities, signals, out)
     page = out / "index.md"
     write_file(page, markdown(paper, tables, quantities, judged, figures))
     return paper, judged, page
@@ -169,8 +172,13 @@ def require_sound(
             _require_found(f"measure.{name}", entry, known, settings)
     for table in paper.get("tables", ()):
         language.TABLE.require(f"table {table.get('title')!r}", table)
+    methods = {
+        str(entry["where"].get("method"))
+        for entry in quantities_of(paper).values()
+        if "equals" not in entry
+    }
     for figure in paper.get("figures", ()):
-        _require_figure(figure)
+        _require_figure(figure, {*methods, LINEAR})
     measured = {
         name: pd.Series([0.1, 0.2, 0.3, 0.4])
         for name, entry in quantities_of(paper).items()
@@ -223,7 +231,7 @@ def _require_found(
         raise TableError(f"{what}: the table {table} has no column {unknown[0]!r}")
 
 
-def _require_figure(figure: Mapping[str, Any]) -> None:
+def _require_figure(figure: Mapping[str, Any], methods: Collection[str]) -> None:
     """Refuse what is none of the three kinds of figures."""
     what = f"figure {figure.get('title')!r}"
     if "map" in figure:
@@ -237,6 +245,15 @@ def _require_figure(figure: Mapping[str, Any]) -> None:
         (language.DENSITY if scattered else language.CURVE).require(called, one)
         if isinstance(one.get("points"), str) and "along" not in figure:
             raise TableError(f"{called}: points are a pattern, and the figure has no along")
+    drawn = series_of(figure)
+    for one in drawn:
+        called = f"{what}: series {one['name']!r}"
+        if [other["name"] for other in drawn].count(one["name"]) > 1:
+            raise TableError(f"{called}: there are several of this name")
+        if one.get("method", LINEAR) not in methods:
+            raise TableError(
+                f"{called}: method must be that of a quantity, or {LINEAR}; got {one['method']!r}"
+            )
         places = list(map(str, points_of(figure, one))) if "points" in one else []
         if lost := [place for place in one.get("reference", ()) if str(place) not in places]:
             raise TableError(f"{called}: reference has {lost[0]!r}, where it has no point")

@@ -263,7 +263,11 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
             for power in range(powers.start - 1, powers.stop + 1)
             for digit in digits
         ]
-        return [step for step in steps if low <= step <= high]
+        found = [step for step in steps if low <= step <= high]
+        if len(found) < 2:  # less than a factor of two or so
+            even = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+            found = [float(step) for step in even if low <= step <= high]
+        return found
     return [10.0**power for power in powers][:: ceil(len(powers) / most)]
 
 
@@ -299,7 +303,8 @@ def short(value: float) -> str:
     """Write a tick: 0.01, 500, 10⁶."""
     if 1e-3 <= value < 1e5:
         return f"{value:g}"
-    mantissa, exponent = f"{value:.0e}".split("e")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
     power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return power if mantissa == "1" else f"{mantissa} · {power}"
 

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.figures.canvas import FAINT, draw_ticks, panels, score_limits, score_ticks
+from analysis.figures.canvas import FAINT, draw_ticks, panels, score_limits, score_ticks, wrapped
 from analysis.figures.labels import width
 from analysis.figures.looks import INK, Look
 from analysis.figures.results import draw_rows, height_of, margin
@@ -79,9 +79,10 @@ def differences(
                 (mark,) = panel.plot(mean, place, ls="", zorder=3, **look.mark(6))
                 if not rows.loc[arm, "p_corrected"] < 1 - LEVEL:
                     mark.set_markerfacecolor("white")
-        panel.set(xlim=view, xlabel=f"difference of test {score}")
-        if not higher_is_better(score):
-            panel.set_xlabel(f"difference of test {score} (lower is better)")
+        along = f"difference of test {score}"
+        along += "" if higher_is_better(score) else " (lower is better)"
+        inches = panel.get_window_extent().width / figure.dpi
+        panel.set(xlim=view, xlabel=wrapped(along, inches))
         panel.set_title(name, loc="left")
         draw_ticks(panel, "x", score_ticks(view, 7 if len(views) == 1 else 4))
         draw_rows(panel, arms, left, named=panel is axes[0])

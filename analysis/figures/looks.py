@@ -13,7 +13,7 @@ tell apart, in full colour vision and in three kinds of colour blindness, is a t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -22,6 +22,7 @@ from analysis.tables import Frame, is_linear, with_numbers
 
 INK = "#222222"
 CONTROL = "#8a8a8a"
+LINEAR = "linear"  # what a linear network is called, whatever trains it
 SIGNALS = {  # what is told, in words
     "gradient": "the gradient",
     "error": "the error at the outputs",
@@ -111,6 +112,25 @@ def looks(runs: Frame) -> dict[str, Look]:
         look = _look(method, row["signal"], linear, turns[method, linear])
         found[row["arm"]] = replace(look, arm=row["arm"])
         turns[method, linear] += 1
+    return found
+
+
+def of_series(methods: Mapping[str, str], signals: Mapping[str, str]) -> dict[str, Look]:
+    """Give each series of a figure the look of its method; one of none another, see `distinct`.
+
+    Parameters
+    ----------
+    methods : mapping of str to str
+        By name of the series: "" for one of no method, "linear" for a linear network.
+    signals : mapping of str to str
+        What methods are told.
+    """
+    found = distinct([name for name, method in methods.items() if not method])
+    turns = Counter[str]()
+    for name, method in methods.items():
+        if method:
+            found[name] = _look(method, signals.get(method, ""), method == LINEAR, turns[method])
+            turns[method] += 1
     return found
 
 

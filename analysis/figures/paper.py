@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,35 @@ from scipy.stats import norm
 
 from analysis.figures import canvas
 from analysis.figures.canvas import panels, save, style
-from analysis.figures.looks import INK, distinct
+from analysis.figures.looks import INK, Look, of_series
 from analysis.statistics.inference import INTERVAL, mean_interval
 from analysis.summaries.claims import NotRunError, evaluate
-from analysis.summaries.quantities import map_of, points_of
+from analysis.summaries.quantities import map_of, points_of, series_of
 
 
 def draw(
-    paper: Mapping[str, Any], quantities: Mapping[str, pd.Series], out: Path
+    paper: Mapping[str, Any],
+    quantities: Mapping[str, pd.Series],
+    signals: Mapping[str, str],
+    out: Path,
 ) -> list[tuple[str, str]]:
-    """Draw the paper's figures as PNG and SVG; return their file names and alternative texts."""
+    """Draw the paper's figures as PNG and SVG; return their file names and alternative texts.
+
+    `signals` is what methods are told, for a series that names its method has the method's look.
+    """
     drawn = []
     with style():
         for index, figure in enumerate(paper.get("figures", ()), 1):
             name = f"figure-{index}"
-            save(_kind(figure)(figure, quantities), out / name)
+            if "map" in figure:
+                drawing = _map(figure, quantities)
+            else:
+                kind = _histogram if "values" in figure["series"][0] else _curves
+                methods = {one["name"]: one.get("method", "") for one in series_of(figure)}
+                drawing = kind(figure, quantities, of_series(methods, signals))
+            save(drawing, out / name)
             drawn.append((name, figure["title"]))
     return drawn
-
-
-def _kind(spec: Mapping[str, Any]) -> Callable[..., Figure]:
-    if "map" in spec:
-        return _map
-    return _histogram if "values" in spec["series"][0] else _curves
 
 
 def _map(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
@@ -93,16 +99,16 @@ def _mean(expression: str, quantities: Mapping[str, pd.Series]) -> float:
         return float("nan")
 
 
-def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
+def _curves(
+    spec: Mapping[str, Any], quantities: Mapping[str, pd.Series], look_of: Mapping[str, Look]
+) -> Figure:
     """Quantities against a number or by name: marks with intervals measured, crosses not.
 
     Names are rows, from the top, with a dot for every seed.
     """
-    series = spec["series"]
-    look_of = distinct([one["name"] for one in series])
+    series = series_of(spec)
     entries = [
-        (Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5), name)
-        for name, look in look_of.items()
+        (Line2D([], [], ls=look.line, **look.mark(5)), name) for name, look in look_of.items()
     ]
     if any("reference" in one for one in series):
         name = spec.get("reference", "published")
@@ -133,10 +139,8 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
                 *((mean, at) if named else (at, mean)),
                 xerr=bars if named else None,
                 yerr=None if named else bars,
-                color=look.colour,
-                marker=look.marker,
+                **look.mark(5 + under),
                 ls="" if named else look.line,
-                ms=5 + under,
                 lw=1.4 + under,
                 capsize=3,
             )
@@ -160,15 +164,16 @@ def _curves(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Fig
     return figure
 
 
-def _histogram(spec: Mapping[str, Any], quantities: Mapping[str, pd.Series]) -> Figure:
+def _histogram(
+    spec: Mapping[str, Any], quantities: Mapping[str, pd.Series], look_of: Mapping[str, Look]
+) -> Figure:
     """How values scatter over seeds, as a density, and the normal law that they should follow."""
-    look_of = distinct([series["name"] for series in spec["series"]])
     entries = [
         (Line2D([], [], color=look.colour, lw=3, alpha=0.5), name) for name, look in look_of.items()
     ]
     entries.append((Line2D([], [], color=INK), spec["reference"]))
     figure, axes = _panel(spec, "Steps: density over seeds. Lines: the normal law.", entries)
-    for series in spec["series"]:
+    for series in series_of(spec):
         colour = look_of[series["name"]].colour
         try:
             values = evaluate(series["values"], quantities)

@@ -164,4 +164,6 @@ def _pairs(
     low, high = np.quantile(resamples[kept], _TAILS, axis=1) if kept.any() else np.empty((2, 0))
     names = np.array(arms, object)
     columns = {"task": task, "arm": names[first[kept]], "other": names[second[kept]], "n_tasks": 1}
-    return pd.DataFrame(columns | {"improvement": point[kept], "low": low, "high": high})
+    found = {"improvement": point[kept], "low": low, "high": high}
+    # sums of shares may be off by their rounding
+    return pd.DataFrame(columns | {name: values.clip(0, 1) for name, values in found.items()})

@@ -152,6 +152,8 @@ CURVES = Part(
     {**_AXES, "series": SOME_PARTS},
     {"along": SEVERAL, "x_scale": AXIS, "y_scale": AXIS, "reference": TEXT},
 )
-CURVE = Part({"name": TEXT, "points": POINTS}, {"reference": REFERENCE})
+CURVE = Part(
+    {"name": TEXT, "points": POINTS}, {"reference": REFERENCE, "method": TEXT, "for": RANGES}
+)
 DENSITIES = Part({**_AXES, "series": SOME_PARTS, "reference": TEXT})
-DENSITY = Part({"name": TEXT, "values": TEXT, "normal": PAIR})
+DENSITY = Part({"name": TEXT, "values": TEXT, "normal": PAIR}, {"method": TEXT, "for": RANGES})

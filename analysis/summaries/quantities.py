@@ -239,11 +239,20 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
 
 def drawn(figure: Mapping[str, Any]) -> list[str]:
     """Expressions that a figure draws."""
-    series = figure.get("series", ())
+    series = series_of(figure)
     found = [one["values"] for one in series if "values" in one]
     found += chain.from_iterable(row.values() for row in map_of(figure, "map").values())
     points = (points_of(figure, one).values() for one in series if "points" in one)
     return [*chain.from_iterable(points), *found]
+
+
+def series_of(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Series of a figure: an entry for each value of their `for`, with labels in the name alone."""
+    return [
+        {**_filled(entry, values), "name": str(_filled(entry["name"], labels))}
+        for entry in figure.get("series", ())
+        for labels, values in _chosen(entry.get("for", {}))
+    ]
 
 
 def points_of(figure: Mapping[str, Any], series: Mapping[str, Any]) -> dict[Any, str]:

@@ -158,6 +158,8 @@ def paired_differences(
             continue
         wide = done[done["task"] == task].pivot_table(index="seed", columns="arm", values=RESULT)
         others = [arm for arm in wide if arm != name]
+        if not others:
+            continue
         rows = [
             asdict(paired(wide[arm], wide[name], stream(task, str(arm), name))) for arm in others
         ]

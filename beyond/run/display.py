@@ -132,7 +132,7 @@ def result(
         metric = rows[0]["headline_metric"]
         mean = sum(scores) / len(scores)
         told = f"{split} {metric} {mean:.3f} ({len(scores)} of {len(rows)} replicas)"
-    total = rows[0]["total_seconds"]
+    total = sum(row["seconds"] for row in rows)  # together or one by one
     seconds = f"step seconds {figures(total)}, {figures(total / len(rows))} per replica"
     return f"{told}, wall time {figures(wall)} s, {seconds}"
 

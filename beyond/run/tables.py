@@ -355,7 +355,13 @@ def _runs() -> tuple[Column, ...]:
         ),
         Column("unspent", "float64", "share", "of the budget that was left", "training"),
         *_spent("at the end"),
-        Column("total_seconds", "float64", "s", "step time of all replicas together", "training"),
+        Column(
+            "total_seconds",
+            "float64",
+            "s",
+            "step time of all replicas that are trained with it, together",
+            "training",
+        ),
         Column(
             "split",
             "text",

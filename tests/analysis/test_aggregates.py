@@ -17,6 +17,7 @@ from analysis.summaries.aggregates import (
 )
 
 FAULTS = [
+    ("analysis/summaries/aggregates.py", "{name: values.clip(0, 1) for name, values in found.items()}", "found"),
     ("analysis/summaries/aggregates.py", "cut = n // 4", "cut = (n + 3) // 4"),
     # strata: tasks are mixed
     ("analysis/summaries/aggregates.py", "[values[rng.integers(0, len(values), (draws, len(values)))] for values in strata]", "[np.hstack(strata)[rng.integers(0, len(np.hstack(strata)), (draws, len(values)))] for values in strata]"),
@@ -176,6 +177,12 @@ def test_a_run_that_did_not_finish_is_worse_than_all_that_did(tables_of):
     table = improvements(made)
     # a's 0.1 beats both of b's; its failure loses to -9 and draws with the other failure
     assert table[["arm", "other", "improvement"]].to_numpy().tolist() == [["a", "b", 2.5 / 4]]
+
+
+def test_a_probability_is_one_at_most_whatever_rounding_does(tables_of):
+    runs = {"better": 2.0 + np.arange(7) / 7, "worse": np.arange(7) / 7}
+    table = improvements(tables_of({f"task {n}": runs for n in range(3)}))
+    assert table[["improvement", "low", "high"]].to_numpy().max() <= 1
 
 
 def test_pairs_are_averaged_over_the_tasks_that_both_have(tables_of):

@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection
 from scipy.stats import norm
 
 from analysis import paper, verify
+from analysis.figures.looks import CONTROL, distinct, looks, of_series
 from analysis.figures.paper import _curves as drawn_curves
 from analysis.figures.paper import _histogram as drawn_histogram
 from analysis.figures.paper import _map as drawn_map
@@ -20,6 +21,8 @@ from analysis.summaries import quantities
 from analysis.tables import TableError, load
 
 FAULTS = [
+    ("analysis/figures/looks.py", "            turns[method] += 1\n    return found\n\n\ndef distinct", "    return found\n\n\ndef distinct"),
+    ("analysis/summaries/quantities.py", '"name": str(_filled(entry["name"], labels))', '"name": str(_filled(entry["name"], values))'),
     ("analysis/summaries/claims.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
     ("analysis/summaries/quantities.py", "column == column.max()", "column == column.iloc[-1]"),
     ("analysis/summaries/quantities.py", '**reduced) * entry.get("times", 1)', "**reduced)"),
@@ -207,7 +210,11 @@ def test_labels_name_a_quantity_and_values_fill_the_rest():
             "claim T.a names .*: backprop_tset",
         ),
         (
-            {"figures": [{**PAPER["figures"][0], "series": [{"points": {1: "lowst"}}]}]},
+            {
+                "figures": [
+                    {**PAPER["figures"][0], "series": [{"name": "s", "points": {1: "lowst"}}]}
+                ]
+            },
             "figure 'Scores' names .*: lowst",
         ),
     ],
@@ -284,7 +291,7 @@ def test_a_crossing_is_scaled_and_moved(runs):
 def test_bars_reach_from_the_mean_to_each_end_of_its_interval():
     values = pd.Series([1.0, 1.1, 1.2, 9.0])  # skewed, and so is its interval
     figure = {**FIGURE, "series": [{"name": "s", "points": {1: "a"}}]}
-    (axes,) = drawn_curves(figure, {"a": values}).axes
+    (axes,) = drawn_curves(figure, {"a": values}, distinct(["s"])).axes
     ((low, high),) = (
         collection.get_segments()[0][:, 1]
         for collection in axes.collections
@@ -296,9 +303,56 @@ def test_bars_reach_from_the_mean_to_each_end_of_its_interval():
 def test_the_law_that_values_should_follow_has_its_variance():
     figure = {**FIGURE, "reference": "law"}
     figure["series"] = [{"name": "s", "values": "a", "normal": [1.0, 4.0]}]
-    (axes,) = drawn_histogram(figure, {"a": pd.Series(np.linspace(-4.0, 6.0, 50))}).axes
+    (axes,) = drawn_histogram(
+        figure, {"a": pd.Series(np.linspace(-4.0, 6.0, 50))}, distinct(["s"])
+    ).axes
     at, density = axes.lines[-1].get_data()
     np.testing.assert_allclose(density, norm(1, 2).pdf(at))
+
+
+def test_a_series_has_the_look_of_its_method_and_its_for_is_written_out():
+    figure = {
+        "along": [1, 2],
+        "series": [
+            {
+                "for": {"rule": {"evolution": "genetic", "backpropagation": "backprop"}},
+                "name": "{rule}, tuned",
+                "method": "{rule}",
+                "points": "{rule}_{along}",
+            },
+            {"name": "no rule", "points": {1: "other"}},
+        ],
+    }
+    series = quantities.series_of(figure)
+    assert series == [
+        {"name": "evolution, tuned", "method": "genetic", "points": "genetic_{along}"},
+        {"name": "backpropagation, tuned", "method": "backprop", "points": "backprop_{along}"},
+        {"name": "no rule", "points": {1: "other"}},
+    ]
+    assert quantities.drawn(figure) == [
+        "genetic_1",
+        "genetic_2",
+        "backprop_1",
+        "backprop_2",
+        "other",
+    ]
+    signals = {"genetic": "loss", "backprop": "gradient"}
+    methods = {one["name"]: one.get("method", "") for one in series}
+    found = of_series({**methods, "again": "genetic", "straight": "linear"}, signals)
+    arms = ["genetic", "genetic [b]", "backprop"]
+    rows = {
+        "arm": arms, "method": [arm.split()[0] for arm in arms], "network": "mlp",
+        "signal": [signals[arm.split()[0]] for arm in arms], "default_network": "mlp",
+    }  # fmt: skip
+    there = looks(pd.DataFrame(rows))
+    for name, arm in (
+        ("evolution, tuned", arms[0]),
+        ("again", arms[1]),
+        ("backpropagation, tuned", arms[2]),
+    ):
+        assert replace(there[arm], arm="") == found[name]
+    assert found["straight"].colour == CONTROL
+    assert found["no rule"] == distinct(["no rule"])["no rule"]
 
 
 def test_a_quantity_is_scaled_and_moved(runs):
@@ -668,6 +722,9 @@ def measured(**parts):
         ({"claims": [{**ASKED["claims"][0], "how": "guessed"}]}, "claim Q.a: how must be one of read, .* got 'guessed'"),
         ({"claims": [{**ASKED["claims"][0], "holds": 3}]}, "claim Q.a: holds must be an expression, .* got 3"),
         ({"figures": [{**FIGURE, "series": []}]}, "figure 'F': series must be a list of mappings, at least one; got"),
+        ({"figures": [{**FIGURE, "series": FIGURE["series"] * 2}]}, "series 's': there are several of this name"),
+        ({"figures": [{**FIGURE, "series": [{**FIGURE["series"][0], "method": "magic"}]}]},
+         "series 's': method must be that of a quantity, or linear; got 'magic'"),
         ({"figures": [{**FIGURE, "x_scale": "cubic"}]}, "figure 'F': x_scale must be one of linear, log; got 'cubic'"),
         ({"figures": [{**FIGURE, "series": [{"name": "s", "points": "best"}]}]}, "series 's': points are a pattern, and the figure has no along"),
         ({"figures": [{**FIGURE, "series": [{"name": "s", "values": "best", "normal": [0]}]}]}, "figure 'F' must have reference"),

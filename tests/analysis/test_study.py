@@ -13,6 +13,7 @@ from analysis.study import Study
 from analysis.tables import COSTS, TableError
 
 FAULTS = [
+    ("analysis/summaries/results.py", "        if not others:\n            continue\n", ""),
     ("analysis/study.py", "if where[realpath(place)] > 1]", "if False]"),
     ("analysis/words/sentences.py", "    if tables.unfinished:", "    if False:"),
     # a notebook shows the scores of all tasks below each
@@ -110,6 +111,16 @@ def test_a_task_has_its_headline_whatever_others_there_are(study):
 def test_a_reference_that_no_arm_is_is_refused_at_once(small):
     with pytest.raises(TableError, match=r"^no arm has the name magic; known: backprop, "):
         Study(small, "magic")
+
+
+def test_a_task_of_one_arm_beside_a_task_of_two_has_no_differences(study, tmp_path):
+    study.cell("backprop")
+    for method in ("backprop", "genetic"):
+        study.cell(method, task="regression/friedman")
+    made = Study(study.folder)
+    assert made.differences()["task"].unique().tolist() == ["regression/friedman"]
+    assert made.differences()["mean"].dtype == float
+    assert made.report(tmp_path / "out").is_file()
 
 
 def test_a_folder_is_not_put_beside_itself(small, tmp_path):

@@ -12,6 +12,7 @@ from beyond.run.display import bar, say, ticking
 from beyond.run.status import TRAINER, Count, elsewhere
 
 FAULTS = [
+    ("beyond/run/display.py", 'sum(row["seconds"] for row in rows)', 'rows[0]["total_seconds"]'),
     (
         "beyond/run/display.py",
         "    with console:\n        _erase(console)\n        console.print(line",
@@ -32,6 +33,12 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 @pytest.fixture
 def terminal():
     return Console(file=io.StringIO(), force_terminal=True, width=80)
+
+
+def test_step_seconds_are_those_of_all_replicas_whether_trained_together_or_one_by_one():
+    row = {"status": "finished", "headline_metric": "return", "best_test_score": 500.0}
+    rows = [row | {"seconds": s, "total_seconds": s} for s in (6.02, 6.87, 6.19)]
+    assert display.result(rows, [], 30).endswith("step seconds 19.1, 6.36 per replica")
 
 
 def test_a_bar_fits_eighty_columns_whatever_its_label(terminal):
