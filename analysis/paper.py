@@ -214,6 +214,8 @@ def _require_found(
 ) -> None:
     """Refuse a quantity that no run can have."""
     language.MEASURED.require(what, entry)
+    if left := re.search(r"\{\w+\}", str(entry)):
+        raise TableError(f"{what}: {left[0]} is no name of its for")
     for path in entry["where"]:
         first, second, *_ = [*path.split("."), ""]
         if first not in settings or (second and second not in settings[first]):

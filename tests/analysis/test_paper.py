@@ -21,6 +21,7 @@ from analysis.summaries import quantities
 from analysis.tables import TableError, load
 
 FAULTS = [
+    ("analysis/paper.py", 're.search(r"\\{\\w+\\}", str(entry))', "None"),
     ("analysis/figures/looks.py", "            turns[method] += 1\n    return found\n\n\ndef distinct", "    return found\n\n\ndef distinct"),
     ("analysis/summaries/quantities.py", '"name": str(_filled(entry["name"], labels))', '"name": str(_filled(entry["name"], values))'),
     ("analysis/summaries/claims.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
@@ -698,6 +699,7 @@ def measured(**parts):
         ({"tables": [{**FAMILIES["tables"][0], "rows": "all"}]}, "table 'Tests': rows must be a list, .* got 'all'"),
         ({"title": 3}, "paper: title must be text in one line, without |; got 3"),
         ({"name": "../evil"}, "paper: name must be letters, .* got '../evil'"),
+        ({"measure": {**FAMILIES["measure"], **measured(where={"method": "{rule}"})}}, "measure.more: {rule} is no name of its for"),
         ({"claims": []}, "paper: claims must be a list of mappings, at least one; got"),
         ({"claims": [{**ASKED["claims"][0], "says": "a | b"}]}, "claim Q.a: says must be text in one line, without"),
         ({"claims": [{**ASKED["claims"][0], "holds": "best == 1"}]}, "claim Q.a: a claim must compare by <, .* best == 1"),
