@@ -265,8 +265,6 @@ def differences(page: Path, folder: Path) -> list[str]:
     """Rows of the page's tables that the runs do not bear out."""
     from analysis.page.paper import claim_rows, measured_rows, tables_of
 
-    if not page.is_file():
-        raise TableError(f"{page} is no file")
     if not (folder / SETTINGS).exists():
         raise TableError(
             f"no runs of a paper in {folder}: expected {folder / SETTINGS}; --runs names their "

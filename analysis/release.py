@@ -79,8 +79,8 @@ def read(name: str) -> Release:
     if not path.is_file():
         names = ", ".join(known()) or "none"
         raise TableError(
-            f"no published rows named {name}; known: {names}, or the path of a .parquet file or a "
-            "study's folder"
+            f"no folder and no published rows named {name}; known: {names}, or the path of a "
+            "study's folder or of a .parquet file"
         )
     try:
         table: Frame = pq.ParquetFile(path).read().to_pandas()

@@ -57,7 +57,11 @@ def chosen(command: Sequence[str]) -> dict[str, Any]:
 
 
 def _reporting() -> argparse.ArgumentParser:
-    parser = _parser("beyond-report", "Make a study's report from its tables.", "FOLDER/report")
+    parser = _parser(
+        "beyond-report",
+        "Make a study's report from its tables.",
+        "FOLDER/report, or FOLDER/against-OTHER",
+    )
     parser.add_argument(
         "against",
         metavar="OTHER",

@@ -228,10 +228,10 @@ PLACES = cases(
     beyond-report runs/adhoc --reference nope -> beyond-report: no arm has the name nope; known: backprop, constant
     beyond-report runs/adhoc --out file -> beyond-report: Not a directory: 'file/tables'
     beyond-report runs/adhoc --out loop -> beyond-report: Too many levels of symbolic links: 'loop
-    beyond-report runs/adhoc nope -> beyond-report: no published rows named nope; known: gallery, or
+    beyond-report runs/adhoc nope -> beyond-report: no folder and no published rows named nope; known: gallery, or
     beyond-report runs/adhoc empty -> beyond-report: no finished run in empty: no <cell>/manifest.json there
     beyond-compare missing --against gallery -> beyond-compare: no such folder: missing
-    beyond-compare runs/adhoc --against nope -> beyond-compare: no published rows named nope; known: gallery, or
+    beyond-compare runs/adhoc --against nope -> beyond-compare: no folder and no published rows named nope; known: gallery, or
     beyond-compare runs/adhoc --against rubbish.parquet -> beyond-compare: cannot read rubbish.parquet:
     beyond-compare runs/adhoc --against gallery -> beyond-compare: nothing in gallery can be compared with adhoc.
     beyond-verify missing -> beyond-verify: no runs of a paper in

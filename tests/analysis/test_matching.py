@@ -305,7 +305,7 @@ def test_beyond_compare_prints_and_writes(study, gallery, capsys, monkeypatch):
 def test_beyond_compare_refuses_in_one_line(study, gallery):
     make(study, "backprop", {"budget": 20.0})
     for name, line in (
-        ("none", "no published rows named none; known: "),
+        ("none", "no folder and no published rows named none; known: "),
         (gallery, "nothing in gallery can be compared with synthetic. image/digits: "),
     ):
         with pytest.raises(SystemExit, match=rf"^beyond-compare: {line}[^\n]+$"):

@@ -405,8 +405,6 @@ def test_a_number_changed_on_the_page_is_found(runs):
 
 def test_what_is_no_page_is_said_to_be_none(runs):
     _, _, page = paper.write(runs)
-    with pytest.raises(TableError, match=r"none\.md is no file"):
-        paper.differences(page.with_name("none.md"), runs)
     page.write_bytes(page.read_bytes() + b"\xff")
     with pytest.raises(TableError, match=r"index\.md is no page: .*can't decode byte 0xff"):
         paper.differences(page, runs)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from analysis import release
+from analysis.release import known, read
 from analysis.tables import RUN_COLUMNS, TableError, load
+from beyond import catalog
 
 FAULTS = [
     ("analysis/release.py", 'runs["status"] != "skipped"', 'runs["status"] == "finished"'),
@@ -84,7 +86,7 @@ def test_a_name_that_nothing_has_is_one_line(monkeypatch, tmp_path, published):
     monkeypatch.setattr(release, "FOLDER", tmp_path)
     assert release.known() == ["small"]
     assert len(release.read("small").runs) == 40
-    line = r"^no published rows named none; known: small, or the path of a \.parquet file or "
+    line = r"^no folder and no published rows named none; known: small, or the path of a study's "
     with pytest.raises(TableError, match=line):
         release.read("none")
 
@@ -113,3 +115,12 @@ def test_what_is_published_here_can_be_read_and_is_small():
         assert (release.FOLDER / f"{name}.parquet").stat().st_size < LARGEST
         for manifest in found.manifests.values():
             assert manifest["commit"]
+
+
+def test_what_is_published_stands_beside_runs_of_today():
+    """A setting of a task that has another default today would leave its rows out."""
+    for name in known():
+        told = {made["identity"]["task"]: made for made in read(name).manifests.values()}
+        for task, made in told.items():
+            then, now = made["settings"]["task"], catalog.read("task", task)
+            assert {key: now[key] for key in then} == then
