@@ -92,9 +92,7 @@ SEVERAL = Kind(
     "a list, or values by label, to run through, at least one",
 )
 RANGES = Kind(dict[str, _Several], "what each name in it runs through, as in rule: [a, b]")
-WHERE = Kind(
-    Annotated[dict[str, Any], MinLen(1)], "a mapping of settings to what they must be, at least one"
-)
+WHERE = Kind(dict[str, Any], "a mapping of settings to what they must be")
 TAKE = Kind(str | dict[str, Any], "a column, or a mapping")
 REDUCED = Kind(
     Literal[tuple(REDUCTIONS)] | dict[str, Any], f"one of {', '.join(REDUCTIONS)}, or a mapping"

@@ -703,7 +703,6 @@ def measured(**parts):
         ({"claims": [{**ASKED["claims"][0], "holds": "best == 1"}]}, "claim Q.a: a claim must compare by <, .* best == 1"),
         ({"claims": [{**ASKED["claims"][0], "holds": "1 < 2"}]}, "claim Q.a: a claim must name a quantity: 1 < 2"),
         ({"claims": [{**ASKED["claims"][0], "holds": "reached(best) < 2"}]}, "reached.best.: reached has missing a required argument: 'level'"),
-        ({"measure": {**FAMILIES["measure"], **measured(where={})}}, "measure.more: where must be a mapping .* at least one; got {}"),
         ({"measure": {**FAMILIES["measure"], **measured(take={"column": "final_test_score", "sede": 1})}}, "the table runs has no column 'sede'"),
         ({"figures": [{**FIGURE, "series": [{"name": "s", "points": {1: "best"}, "reference": {2: 0.5}}]}]},
          "series 's': reference has 2, where it has no point"),

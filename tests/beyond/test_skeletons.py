@@ -118,7 +118,7 @@ UNSOUND = {
     "a place that is none": (
         "where: {method: backprop}}",
         "where: backprop}",
-        "measure.backprop: where must be a mapping, got 'backprop'",
+        "measure.backprop: where must be a mapping of settings to what they must be; got 'backprop'",
     ),
     "a claim without source": (
         "      source: The table",
