@@ -131,10 +131,6 @@ def run(of: Setup, snapshot: Any = None, before: Mapping[str, list[Any]] | None 
 
 def _tables(rows: Mapping[str, list[Any]], predictions: Mapping[str, Any]) -> Rows:
     tables = {name: pd.DataFrame(table) for name, table in rows.items()}
-    reasons = sorted({str(row["reason"]) for row in rows["runs"] if row["status"] == "failed"})
-    # of no replica is there anything to look at
-    broken = {row["status"] for row in rows["runs"]} == {"failed"}
-    require(not broken, f"the run failed: {', '.join(reasons)}")
     return {
         **{name: _untimed(table) for name, table in tables.items()},
         "predictions": pd.DataFrame(predictions),

@@ -21,12 +21,6 @@ from beyond.testing.checks import Check, of
 from beyond.testing.command import told
 
 FAULTS = [
-    # nothing is tried, and holds
-    (
-        "beyond/testing/methods.py",
-        '    require(not broken, f"the run',
-        '    require(True, f"the run',
-    ),
     # a rule that goes uphill is a gradient too
     (
         "beyond/testing/methods.py",
@@ -237,18 +231,6 @@ def test_a_rule_that_breaks_a_promise_is_told_so_in_one_line(rule):
     with pytest.raises(AssertionError, match=r"^[^\n]+$") as caught:
         Check("", lambda: check(methods.Trial(rule(), "rule")))()
     assert message in str(caught.value)
-
-
-RUNS = (
-    *("repeats_itself", "equals_the_seed_alone", "has_settings_for_each_replica", "is_lost_alone"),
-    *("goes_on_from_anywhere", "pays_for_its_products", "pays_for_whole_passes"),
-)
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_of_a_run_that_fails_nothing_holds_and_its_error_is_told(name):
-    with pytest.raises(AssertionError, match=r"the run failed: ValueError: no"):
-        getattr(methods, name)(methods.Trial(Raising(), "rule"))
 
 
 def test_a_rule_that_keeps_them_passes():
