@@ -226,15 +226,15 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
     what = f"claim {entry.get('id')}"
     language.CLAIM.require(what, entry)
     given = entry["holds"]
-    parts = given if isinstance(given, list) else [given]
-    for part in parts:
-        if not isinstance(part, str):
+    families, holds = list[Family](), list[str]()
+    for part in given if isinstance(given, list) else [given]:
+        if isinstance(part, str):
+            holds.append(part)
+        else:
             language.FAMILY.require(f"{what}: holds", part)
-    families = [family_of(part) for part in parts if isinstance(part, Mapping)]
-    holds = chain.from_iterable(
-        family_of(part).members.values() if isinstance(part, Mapping) else [part] for part in parts
-    )
-    return Claim.of({**entry, "holds": list(holds), "families": tuple(families)})
+            families.append(family_of(part))
+            holds += families[-1].members.values()
+    return Claim.of({**entry, "holds": holds, "families": tuple(families)})
 
 
 def drawn(figure: Mapping[str, Any]) -> list[str]:
