@@ -1,6 +1,8 @@
 """Rules, tasks and networks that break a promise: the check says which, in one line."""
 
 import logging
+import subprocess
+import sys
 from functools import partial
 from typing import ClassVar
 
@@ -231,6 +233,14 @@ def test_a_rule_that_breaks_a_promise_is_told_so_in_one_line(rule):
     with pytest.raises(AssertionError, match=r"^[^\n]+$") as caught:
         Check("", lambda: check(methods.Trial(rule(), "rule")))()
     assert message in str(caught.value)
+
+
+@pytest.mark.once
+def test_what_an_import_draws_is_not_laid_to_the_rule():
+    """In a fresh interpreter, as where it is the first test of a user's file."""
+    trial = "methods.Trial(catalog.load('method', 'backprop'), 'backprop')"
+    code = f"from beyond import catalog\nfrom beyond.testing import methods\nmethods.repeats_itself({trial})"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_rule_that_keeps_them_passes():
