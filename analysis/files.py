@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+ALSO = ("png", "pdf")  # formats that a report's figures may have besides SVG
+
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file by write-then-rename: no reader sees half of it, nor of another's.

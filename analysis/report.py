@@ -18,6 +18,8 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from analysis.files import ALSO
+
 if TYPE_CHECKING:
     from analysis.study import Study
 
@@ -103,6 +105,11 @@ def _parser(script: str, description: str, out: str) -> argparse.ArgumentParser:
         action="store_true",
         help="leave out the defaults of arms that were tuned",
     )
+    for kind in ALSO:
+        each = f"write each figure as {kind.upper()}, too"
+        parser.add_argument(
+            f"--{kind}", dest="also", action="append_const", const=kind, default=[], help=each
+        )
     return parser
 
 
@@ -113,6 +120,7 @@ def publish(
     against: str | Sequence[str] = (),
     as_tuned: bool = False,
     watch: bool = False,
+    also: Sequence[str] = (),
     script: str = "beyond-report",
 ) -> None:
     """Write the report; print the study's summary and the path, or exit with one line."""
@@ -123,11 +131,11 @@ def publish(
 
     try:
         for done in finishing(Path(folder)) if watch else ():
-            page = Study(folder, reference, against, as_tuned=as_tuned).report(out)
+            page = Study(folder, reference, against, as_tuned=as_tuned).report(out, also)
             Console().print(f"Report of {done}: {page}", highlight=False, soft_wrap=True)
         study = Study(folder, reference, against, as_tuned=as_tuned)
         print_summary(study)  # the figures of a large study take a while
-        page = study.report(out)
+        page = study.report(out, also)
     except (TableError, OSError) as error:
         sys.exit(f"{script}: {reason(error)}")
     Console().print(f"Report: {page}", highlight=False, soft_wrap=True)

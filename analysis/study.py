@@ -245,11 +245,11 @@ class Study:
 
         return Plots(self)
 
-    def report(self, out: str | Path | None = None) -> Path:
+    def report(self, out: str | Path | None = None, also: Sequence[str] = ()) -> Path:
         """Write `index.html`, `figures/` and `tables/` into `out`.
 
         Without it into the folder's `report`; `as-tuned`, or `against-gallery`, where that is what
-        it shows.
+        it shows. Figures are SVG, and of the formats `also`, "png" and "pdf".
 
         Returns
         -------
@@ -258,7 +258,7 @@ class Study:
         """
         from analysis.page.study import write
 
-        return write(self, out)
+        return write(self, out, also)
 
     def task(self, name: str | None = None) -> str:
         """Return a task's name; `TableError` with the known ones if there is none such.

@@ -82,11 +82,12 @@ def of_report(page: Path, folder: Path) -> tuple[list[str], str]:
         If the page is no report, or nothing can be made from the runs.
     """
     command = _command(page)
+    also = command.pop("also")
     command |= {"against": [_found(other, folder) for other in command["against"]]}
     differing: list[str] = []
     numbers, places = Counter[str](), Counter[str]()
     with TemporaryDirectory() as made:
-        again = Study(folder, **command).report(made)
+        again = Study(folder, **command).report(made, also)
         for path in sorted(Path(made).rglob("*.*"), key=lambda path: (path != again, path)):
             name = path.relative_to(made).as_posix()
             there = page if path == again else page.parent / name

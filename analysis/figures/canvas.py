@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import ceil, floor, log10
@@ -25,7 +25,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from analysis.figures.looks import INK, Look
-from analysis.files import write
+from analysis.files import ALSO, write
 from analysis.statistics.inference import Array
 from analysis.summaries.trajectories import Band
 from analysis.words.columns import folded
@@ -48,6 +48,7 @@ _STYLE: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "svg.hashsalt": "beyond",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # letters that can be searched and copied
 }
 
 
@@ -349,18 +350,47 @@ def off_axis(values: Mapping[str, Array], limits: tuple[float, float], what: str
     return f"{count} of {total} {what} lie off the axis: {', '.join(arms)}."
 
 
-def save(figure: Figure, stem: Path) -> tuple[bytes, list[Path]]:
-    """Write PNG and SVG, the same bytes for the same figure; return the SVG and the paths."""
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+def save(figure: Figure, stem: Path, also: Collection[str] = ()) -> tuple[bytes, list[Path]]:
+    """Write SVG, and what of `files.ALSO` is asked for; the same bytes for the same figure.
+
+    A file of another format that was made before is removed: it would show what was found then.
+
+    Returns
+    -------
+    bytes
+        The SVG.
+    list of Path
+        What was written.
+    """
+    contents = {"svg": _written(figure, "svg", {"Date": None, "Creator": None})}
+    if "pdf" in also:
+        contents["pdf"] = _written(figure, "pdf", {"CreationDate": None, "Producer": None})
+    if "png" in also:
+        contents["png"] = _pixels(figure)
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", *ALSO)}
+    for kind, path in paths.items():
+        if kind in contents:
+            write(path, contents[kind])
+        else:
+            path.unlink(missing_ok=True)
+    return contents["svg"], [paths[kind] for kind in contents]
+
+
+def _written(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
+    """Return a vector file, without what differs from day to day."""
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, metadata=metadata)
+    return file.getvalue()
+
+
+def _pixels(figure: Figure) -> bytes:
+    """Return a PNG."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    png = io.BytesIO()
     _indexed(np.asarray(canvas.buffer_rgba())).save(png, "png")
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
-    for path, buffer in zip(paths, (png, svg), strict=True):
-        write(path, buffer.getvalue())
-    return svg.getvalue(), paths
+    return png.getvalue()
 
 
 def _indexed(pixels: Array) -> Image.Image:

@@ -29,7 +29,7 @@ def draw(
     signals: Mapping[str, str],
     out: Path,
 ) -> list[tuple[str, str]]:
-    """Draw the paper's figures as PNG and SVG; return their file names and alternative texts.
+    """Draw the paper's figures as SVG and PNG; return their file names and alternative texts.
 
     `signals` is what methods are told, for a series that names its method has the method's look.
     """
@@ -43,7 +43,7 @@ def draw(
                 kind = _histogram if "values" in figure["series"][0] else _curves
                 methods = {one["name"]: one.get("method", "") for one in series_of(figure)}
                 drawing = kind(figure, quantities, of_series(methods, signals))
-            save(drawing, out / name)
+            save(drawing, out / name, ["png"])
             drawn.append((name, figure["title"]))
     return drawn
 

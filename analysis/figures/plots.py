@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -38,7 +38,7 @@ class Drawn:
     blocks : list of Block
         Its panels for a page.
     paths : list of Path
-        PNG and SVG.
+        SVG, and the formats that were asked for.
     """
 
     task: str
@@ -82,8 +82,12 @@ FIGURES: dict[str, Callable[[Study, str, Looks], Picture | None]] = {
 }
 
 
-def draw(study: Study, folder: Path, sheet: Sheet) -> tuple[list[Drawn], list[Entry]]:
-    """Draw every figure for which there is data, as PNG and SVG in a folder, and for a page.
+def draw(
+    study: Study, folder: Path, sheet: Sheet, also: Collection[str] = ()
+) -> tuple[list[Drawn], list[Entry]]:
+    """Draw every figure for which there is data, as files in a folder, and for a page.
+
+    The files are SVG, and of the formats `also`, see `files.ALSO`.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def draw(study: Study, folder: Path, sheet: Sheet) -> tuple[list[Drawn], list[En
         if picture is not None:
             stem = folder / "-".join(filter(None, (_slug(task), picture.name)))
             with named(picture.figure) as names:
-                svg, paths = save(picture.figure, stem)
+                svg, paths = save(picture.figure, stem, also)
             blocks = sheet.blocks(picture.figure, svg, names, picture.alt)
             drawn.append(Drawn(task, picture.name, blocks, paths))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ import jinja2
 
 from analysis.figures.plots import Drawn, draw
 from analysis.figures.vectors import Sheet
+from analysis.files import ALSO
 from analysis.files import write as write_file
 from analysis.statistics.inference import INTERVAL
-from analysis.tables import COSTS
+from analysis.tables import COSTS, TableError
 from analysis.words import columns as shown
 from analysis.words import example_columns as examples
 from analysis.words import overall_columns, sentences
@@ -43,13 +44,24 @@ _DATA = {  # by figure: the table of what it shows
 }
 
 
-def write(study: Study, out: str | Path | None = None) -> Path:
-    """Write the page, `figures/` and `tables/` into `out`, or the study's folder; return it."""
+def write(study: Study, out: str | Path | None = None, also: Collection[str] = ()) -> Path:
+    """Write the page, `figures/` and `tables/` into `out`, or the study's folder; return it.
+
+    Figures are SVG, and of the formats `also`: see `files.ALSO`.
+
+    Raises
+    ------
+    TableError
+        If a format is none of those.
+    """
+    if unknown := [kind for kind in also if kind not in ALSO]:
+        raise TableError(f"also must be of {', '.join(ALSO)}; got {unknown[0]!r}")
     shown_as = [
         *(["as-tuned"] if study.is_as_tuned else []),
         *(["against", *(Path(other).stem for other in study.against)] if study.against else []),
     ]
     out = study.folder / ("-".join(shown_as) or "report") if out is None else Path(out)
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written fails before the work
     tables, found = study.tables, study.examples()
     overall, references = study.overall(), map(study.reference_on, tables.tasks)
     frames = {
@@ -69,7 +81,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
     sources = bibliography(tables.manifests.values())
     write_file(out / "tables" / "citations.bib", sources)
     sheet = Sheet(tables.arms)
-    drawn, key = draw(study, out / "figures", sheet)
+    drawn, key = draw(study, out / "figures", sheet, also)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -92,7 +104,7 @@ def write(study: Study, out: str | Path | None = None) -> Path:
         failures=shown.failure_columns(study.failures()),
         interval=INTERVAL,
         provenance=shown.provenance(tables.manifests),
-        command=_command(study),
+        command=_command(study, also),
         tables=sorted(frames),
         example_tables=sorted(found),
         raw_tables=sorted(raw),
@@ -144,15 +156,16 @@ def _figure(name: str, drawn: Sequence[Drawn]) -> dict[str, Any]:
         "blocks": blocks,
         # where panels are against different things a reader chooses one
         "alongs": alongs if len(alongs) > 1 else [],
-        "stems": stems,
+        "files": [path.name for figure in drawn for path in figure.paths],
         "data": _DATA[name],
     }
 
 
-def _command(study: Study) -> str:
+def _command(study: Study, also: Collection[str]) -> str:
     """How to make the report again; without what differs between machines."""
     choice = " --as-tuned" if study.is_as_tuned else ""
     choice += "" if study.reference is None else f" --reference {quote(study.reference)}"
+    choice += "".join(f" --{kind}" for kind in ALSO if kind in also)
     folder = quote("/".join(study.folder.resolve().parts[-2:]))
     folders = [Path(other).is_dir() for other in study.against]
     others = [

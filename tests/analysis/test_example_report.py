@@ -33,8 +33,8 @@ def test_a_study_with_predictions_has_a_section_a_task(study):
     assert "Correlation of residuals" in text
     for name in CLASSES:
         assert (page.parent / "figures" / f"image-digits-{name}.svg").is_file()
-    assert (page.parent / "figures" / "regression-friedman-error-consistency.png").is_file()
-    assert not (page.parent / "figures" / "regression-friedman-recall.png").exists()
+    assert (page.parent / "figures" / "regression-friedman-error-consistency.svg").is_file()
+    assert not (page.parent / "figures" / "regression-friedman-recall.svg").exists()
     pairs = ("error_consistency", "example_differences", "mcnemar")
     for name in ("variance", *pairs, "calibration", "reliability", "classes", "confusion"):
         assert len(pd.read_csv(page.parent / "tables" / f"{name}.csv")) > 1

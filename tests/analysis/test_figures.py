@@ -263,7 +263,7 @@ def test_pale_colours_and_white_are_kept_in_a_png(tmp_path):
         axes.axhspan(
             0.2 + index * 0.01, 0.8, color=look.colour, alpha=0.18, lw=0, xmin=0.5 + 0.05 * index
         )
-    _, (path, _) = canvas.save(figure, tmp_path / "figure")
+    _, (_, path) = canvas.save(figure, tmp_path / "figure", ["png"])
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     assert pixels[0, 0].tolist() == [255, 255, 255]

@@ -365,7 +365,7 @@ def test_the_page_has_what_tuning_has_cost_and_gained(tuned):
     page = study.report().read_text()
     assert "<h3>Tuning</h3>" in page
     assert "tuning_gains.csv" in page
-    assert len(list((study.folder / "report/figures").glob("*tuning.png"))) == 1
+    assert len(list((study.folder / "report/figures").glob("*tuning.svg"))) == 1
     share = study.tuning()["tuning_sensitivity"].set_index("arm").loc["backprop", "share"]
     assert 0 <= share <= 1
 

@@ -117,7 +117,7 @@ def made(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("runs") / "two", "two")
     for method in ("backprop", "genetic"):
         study.cell(method, seeds=range(3))
-    return study.folder, Results(study.folder, reference="genetic").report()
+    return study.folder, Results(study.folder, reference="genetic").report(also=["png"])
 
 
 def verified(arguments, capsys):
