@@ -118,16 +118,17 @@ def steps(n_replicas: int, n_steps: int, batch_size: int, sequential_rounds: int
     report(title, competitors, sequential_rounds)
 
 
-def images(n_steps: int, batch_size: int) -> None:
+def images(n_steps: int, batch_size: int, n_replicas: int) -> None:
     """(f) Backpropagation with Adam through LeNet, on noise of Fashion-MNIST's shape."""
+    seeds = range(n_replicas)
     task = catalog.load("task", "image/fashion_mnist")
     method, network = adam(batch_size), catalog.load("network", "lenet").build(task.spec)
-    rng, problem = Stream("step", [0]), Problem(network, task.spec)
+    rng, problem = Stream("step", seeds), Problem(network, task.spec)
     batches: list[tuple[Tensor, Tensor]] = [
         (rng.normal(batch_size, *task.spec.input_shape), rng.integers(10, batch_size))
         for _ in range(n_steps)
     ]
-    start = method.init(problem, network.init(Stream("init", [0])), rng)
+    start = method.init(problem, network.init(Stream("init", seeds)), rng)
 
     def ours() -> None:
         state = start
@@ -135,7 +136,8 @@ def images(n_steps: int, batch_size: int) -> None:
             state = method.step(state, Batch(inputs, targets), problem, rng)
 
     report(
-        f"(f) {n_steps} Adam steps of LeNet, batch {batch_size}; no peer is to be below 0.95",
+        f"(f) {n_steps} Adam steps of {n_replicas} LeNets, batch {batch_size}; no peer is to be "
+        "below 0.95",
         {
             "ours": ours,
             "torch, channels last": peers.lenet_steps(batches, torch.channels_last),
@@ -203,7 +205,7 @@ def main() -> None:
         "c": lambda: steps(1, 100, 128, 15),
         "d": lambda: [steps(32, 20, 128, 9), steps(128, 10, 128, 5)],
         "e": lambda: [harness(), start_up()],
-        "f": lambda: [images(4, 32), images(2, 128)],
+        "f": lambda: [images(4, 32, 1), images(2, 128, 1), images(2, 32, 10)],
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=[], help="a to f; all if none is named")

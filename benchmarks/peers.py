@@ -154,7 +154,16 @@ def torch_steps(n_networks: int, batches: list[tuple[Tensor, Tensor]]) -> Callab
 def lenet_steps(
     batches: list[tuple[Tensor, Tensor]], layout: torch.memory_format
 ) -> Callable[[], object]:
-    """A bare torch loop with fused Adam over LeNet, on batches (1, B, 1, 28, 28)."""
+    """Bare torch loops with fused Adam over LeNets, one after another: (R, B, 1, 28, 28)."""
+    replicas = [
+        _lenet_steps([(x[r], y[r]) for x, y in batches], layout) for r in range(len(batches[0][0]))
+    ]
+    return lambda: [train() for train in replicas]
+
+
+def _lenet_steps(
+    batches: list[tuple[Tensor, Tensor]], layout: torch.memory_format
+) -> Callable[[], None]:
     network = nn.Sequential(
         *(nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU()),
@@ -162,7 +171,7 @@ def lenet_steps(
         *(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
     ).to(memory_format=layout)  # pyright: ignore[reportCallIssue]  as torch documents it
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    visits = [(x[0].contiguous(memory_format=layout), y[0]) for x, y in batches]
+    visits = [(x.contiguous(memory_format=layout), y) for x, y in batches]
 
     def train() -> None:
         for x, y in visits:

@@ -1,6 +1,7 @@
 """What every test file may ask for."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,12 @@ from beyond import catalog
 from beyond.errors import MissingDataError
 from beyond.run.interruption import Interrupted
 from beyond.run.main import main
+
+
+def pytest_configure():
+    """Take signals as at a terminal: what a shell starts in the background may ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)

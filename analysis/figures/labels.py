@@ -21,6 +21,7 @@ _APART = 0.035  # inches around a name that are kept free
 _AWAY = (0.0, 0.06, 0.13, 0.22, 0.33, 0.46, 0.62, 0.8, 1.0, 1.3, 1.6)  # inches from a mark
 _TURNS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _CROSSED = 0.12  # inches further away that a name goes rather than cross a bar
+_STRAYED = 0.3  # or rather than stand nearer to another mark than to its point
 _MARK = 0.05  # inches from the middle of a mark to its edge
 
 
@@ -76,8 +77,9 @@ def around(
 ) -> list[Array | None]:
     """Find each name a place near its point: on no other name, on no mark, within the panel.
 
-    The nearest free place is taken, those that cross a bar last. The first name to be placed
-    chooses first; one for which there is no place within reach has None.
+    The nearest free place is taken, those that cross a bar, or are nearer to another mark, last.
+    The first name to be placed chooses first; one for which there is no place within reach has
+    None.
 
     Parameters
     ----------
@@ -94,10 +96,11 @@ def around(
         Lower left corners of the names.
     """
     height = 1.2 * SIZE / 72
-    boxes = [*np.concatenate([points - _MARK, points + _MARK], axis=1), *taken]
+    marks = np.concatenate([np.concatenate([points - _MARK, points + _MARK], axis=1), taken])
+    boxes = [*marks]
     away, turns = (np.repeat(_AWAY, len(_TURNS)), np.tile(np.array(_TURNS), (len(_AWAY), 1)))
     places = []
-    for point, name in zip(points, names, strict=True):
+    for index, (point, name) in enumerate(zip(points, names, strict=True)):
         extent = np.array([width(name), height])
         # the middle of the near side, or the near corner, stands off by so much
         corners = point + turns * (_MARK + _APART + away)[:, None] + extent * (turns - 1) / 2
@@ -106,7 +109,9 @@ def around(
         free = np.flatnonzero(inside & ~_meet(found, np.array(boxes)).any(axis=1))
         if len(free):
             crossed = _meet(found[free], bars).sum(axis=1) if len(bars) else np.zeros(len(free))
-            chosen = free[np.argmin(away[free] + _CROSSED * crossed)]
+            gaps = _gaps(found[free], marks)
+            strayed = gaps.min(axis=1) < gaps[:, index]
+            chosen = free[np.argmin(away[free] + _CROSSED * crossed + _STRAYED * strayed)]
             boxes.append(found[chosen])
             places.append(corners[chosen])
         else:
@@ -120,6 +125,13 @@ def _meet(boxes: Array, others: Array) -> NDArray[np.bool_]:
     return np.logical_and(
         above, (boxes[:, None, 2:] + _APART / 2 > others[None, :, :2]).all(axis=-1)
     )
+
+
+def _gaps(boxes: Array, others: Array) -> Array:
+    """Inches from each box (n, 4) to each other (m, 4), (n, m); 0 where they overlap."""
+    before = others[None, :, :2] - boxes[:, None, 2:]
+    after = boxes[:, None, :2] - others[None, :, 2:]
+    return np.hypot(*np.maximum(np.maximum(before, after), 0).transpose(2, 0, 1))
 
 
 def extent(axes: Axes) -> tuple[float, float]:
@@ -166,7 +178,7 @@ def name_points(
             left_out.append(name)
             continue
         near = np.clip(spot, corner, corner + np.array([width(name), SIZE / 72]))
-        if np.hypot(*(near - spot)) > 3 * (_MARK + _APART):
+        if np.hypot(*(near - spot)) > 2 * (_MARK + _APART):
             ends = np.stack([spot, near]) / size
             axes.plot(*ends.T, **_leader(axes, name, colour), zorder=1)
         _write(

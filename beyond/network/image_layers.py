@@ -1,13 +1,13 @@
 """Layers on stacked images: convolution and pooling; contract and shapes: `beyond.network.layers`.
 
-Copies of the weights become the groups of one convolution, so images are laid out as it wants them,
-(B, G * channels, height, width), and shown to the other layers as the view (G, channels, height,
-width, B).
+Images lie in memory as (G, B, height, width, channels), which torch's kernels are fastest on, and
+are shown to the other layers as the view (G, channels, height, width, B). Each copy of the weights
+has a convolution to itself: as groups of one, whose images cannot lie so, they took twice as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,7 @@ from beyond.network.layers import (
     Role,
     Shape,
     Weights,
-    examples_first,
-    examples_last,
+    examples_along,
 )
 from beyond.streams import Stream
 
@@ -40,11 +39,12 @@ class Conv2d(Convolution):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        images, groups = _laid_out(examples_first(x), len(x)), len(x)
-        kernels = _kernels(weights["weight"], groups)
-        bias = weights["bias"].flatten() if self.bias else None
-        z = F.conv2d(images, kernels, bias, self.stride, self.padding, groups=groups)
-        return examples_last(z, len(weights["weight"])), (images, kernels)
+        images, kernels = _images(x), _channels_together(weights["weight"])
+        biases = weights["bias"] if self.bias else [None] * len(kernels)
+        each = [one for one in images for _ in range(len(kernels) // len(x))]  # x may be shared
+        copies = zip(each, kernels, biases, strict=True)
+        z = [F.conv2d(*copy, self.stride, self.padding) for copy in copies]
+        return examples_along(_joined(z), len(kernels)), (images, kernels)
 
     def carry(
         self,
@@ -54,33 +54,33 @@ class Conv2d(Convolution):
         carrier: Tensor | None = None,
     ) -> Tensor:
         carrier = weights["weight"] if carrier is None else carrier
-        dx, *_ = self._back(cache[0], _kernels(carrier, len(dy)), dy, (True, False, False))
-        return examples_last(dx, len(dy))
+        kernels = _channels_together(carrier)
+        dx, *_ = self._back(cache[0], kernels, dy, (True, False, False))
+        return examples_along(_joined(dx), len(dy))
 
     def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         _, *learnt = self._back(*cache, dy, (False, True, self.bias))
-        return self._by_copy(learnt, len(dy))
+        return self._named(learnt)
 
     def backward(
         self, weights: Weights, cache: tuple[Tensor, Tensor], dy: Tensor, *, onward: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        kernels = _kernels(weights["weight"], len(dy))
+        kernels = _channels_together(weights["weight"])
         dx, *learnt = self._back(cache[0], kernels, dy, (onward, True, self.bias))
-        return (examples_last(dx, len(dy)) if onward else dy), self._by_copy(learnt, len(dy))
+        return (examples_along(_joined(dx), len(dy)) if onward else dy), self._named(learnt)
 
     def _back(
         self, images: Tensor, kernels: Tensor, dy: Tensor, wanted: tuple[bool, bool, bool]
-    ) -> Sequence[Tensor]:
-        """Derivatives for images, kernels and biases, of which some are wanted."""
-        pair = [self.stride] * 2, [self.padding] * 2, [1, 1]
-        return torch.ops.aten.convolution_backward(
-            _laid_out(examples_first(dy), len(dy)),
-            *(images, kernels, [len(kernels)], *pair, False, [0, 0], len(dy), wanted),
-        )
+    ) -> Iterable[Sequence[Tensor]]:
+        """Derivatives for images, kernels and biases, of which some are wanted, of each copy."""
+        how = [self.stride] * 2, [self.padding] * 2, [1, 1], False, [0, 0], 1, wanted
+        copies = zip(_images(dy), images, kernels, strict=True)
+        found = [torch.ops.aten.convolution_backward(*copy, [self.n_out], *how) for copy in copies]
+        return zip(*found, strict=True)
 
-    def _by_copy(self, learnt: Sequence[Tensor], n_copies: int) -> dict[str, Tensor]:
+    def _named(self, learnt: Iterable[Sequence[Tensor]]) -> dict[str, Tensor]:
         named = zip(("weight", "bias")[: 1 + self.bias], learnt, strict=False)
-        return {name: values.unflatten(0, (n_copies, self.n_out)) for name, values in named}
+        return {name: torch.stack([*copies]) for name, copies in named}
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class MaxPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        images = examples_first(x)
+        images = _images(x).flatten(0, 1)
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
-        return examples_last(y, len(x)), (images, indices)
+        return examples_along(y, len(x)), (images, indices)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
@@ -118,9 +118,9 @@ class MaxPool2d(Pool2d):
         images, indices = cache
         sides = [self.size, self.size]
         dx = torch.ops.aten.max_pool2d_with_indices_backward(
-            examples_first(dy), images, sides, sides, [0, 0], [1, 1], False, indices
+            _images(dy).flatten(0, 1), images, sides, sides, [0, 0], [1, 1], False, indices
         )
-        return examples_last(dx, len(dy))
+        return examples_along(dx, len(dy))
 
 
 @dataclass(frozen=True)
@@ -130,18 +130,16 @@ class AvgPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, torch.Size]:
-        images = examples_first(x)
-        return examples_last(F.avg_pool2d(images, self.size), len(x)), images.shape
+        images = _images(x).flatten(0, 1)
+        return examples_along(F.avg_pool2d(images, self.size), len(x)), images.shape
 
     def carry(
         self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        spread = (
-            examples_first(dy).repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
-            / self.size**2
-        )
+        images = _images(dy).flatten(0, 1) / self.size**2
+        spread = images.repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
         cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
-        return examples_last(F.pad(spread, cut), len(dy))
+        return examples_along(F.pad(spread, cut), len(dy))
 
 
 @dataclass(frozen=True)
@@ -175,15 +173,18 @@ def _image(layer: Layer, shape: Shape) -> Shape:
     return shape
 
 
-def _laid_out(images: Tensor, groups: int) -> Tensor:
-    """Images, or kernels, with the channels of a place together where that is faster: one group."""
-    if groups > 1:
-        return images
-    places = images.movedim(1, -1)
+def _images(x: Tensor) -> Tensor:
+    """(G, channels, height, width, B) as (G, B, channels, height, width), laid out as here."""
+    return _channels_together(x.movedim(-1, 1))
+
+
+def _channels_together(x: Tensor) -> Tensor:
+    """Images, or kernels, (G, B, channels, height, width) with the channels of a place together."""
+    places = x.movedim(2, -1)
     # through a vector, for torch to see by the strides that a single channel is the last axis
-    return places.flatten(1).unflatten(1, places.shape[1:]).movedim(-1, 1)
+    return places.flatten(2).unflatten(2, places.shape[2:]).movedim(-1, 2)
 
 
-def _kernels(weight: Tensor, groups: int) -> Tensor:
-    """Kernels (G * n_out, n_in, kernel, kernel) of all copies, as torch has groups."""
-    return _laid_out(weight.flatten(0, 1), groups)
+def _joined(copies: Sequence[Tensor]) -> Tensor:
+    """Images (B, channels, height, width) of all copies one after another, laid out as they are."""
+    return torch.cat([*copies]) if len(copies) > 1 else copies[0]

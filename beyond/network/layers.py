@@ -568,35 +568,33 @@ class Normalisation(Layer, ABC):
         require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
 
     @abstractmethod
-    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """Values (G, ..., B) with the axes that have a mean and a variance together."""
+    def normalise(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Inputs (G, n, ..., B) less their means, by their deviations; what `back` is to know."""
+
+    @abstractmethod
+    def back(self, dn: Tensor, normal: Tensor, found: Any) -> Tensor:
+        """Carry an error at what was normalised to the inputs."""
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         return {"weight": shape[:1], "bias": shape[:1]}
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        values, axes = self.over(single(x))
-        centred = values - values.mean(axes, keepdim=True)
-        scale = (centred.square().mean(axes, keepdim=True) + self.epsilon).rsqrt()
-        normal = (centred * scale).reshape(x.shape)
+    ) -> tuple[Tensor, tuple[Tensor, Any]]:
+        normal, found = self.normalise(single(x))
         y = normal.unflatten(0, (len(x), 1)) * _along(weights["weight"], x).unflatten(
             0, (len(x), -1)
         )
         y = y.flatten(0, 1) + _along(weights["bias"], x)
-        return y.to(x.dtype), (normal, scale)
+        return y.to(x.dtype), (normal, found)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        normal, scale = cache
         dn = single(dy) * _along(weights["weight"] if carrier is None else carrier, dy)
-        (dn, axes), (at, _) = self.over(dn), self.over(normal)
-        shared = dn.mean(axes, keepdim=True) + at * (dn * at).mean(axes, keepdim=True)
-        return (scale * (dn - shared)).reshape(dy.shape).to(dy.dtype)
+        return self.back(dn, *cache).to(dy.dtype)
 
-    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
+    def gradients(self, cache: tuple[Tensor, Any], dy: Tensor) -> dict[str, Tensor]:
         normal, _ = cache
         others = tuple(range(2, dy.dim()))
         return {"weight": (dy * normal).sum(others), "bias": dy.sum(others)}
@@ -608,8 +606,14 @@ class LayerNorm(Normalisation):
 
     epsilon: float = 1e-5
 
-    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        return x, (1,)
+    def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        centred = x - x.mean(1, keepdim=True)
+        scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
+        return centred * scale, scale
+
+    def back(self, dn: Tensor, normal: Tensor, found: Tensor) -> Tensor:
+        along = normal * (dn * normal).mean(1, keepdim=True)
+        return found * (dn - dn.mean(1, keepdim=True) - along)
 
 
 @dataclass(frozen=True)
@@ -631,8 +635,19 @@ class GroupNorm(Normalisation):
         require("GroupNorm input", allowed, shape, shape[0] % self.n_groups == 0)
         return super().parameters(shape)
 
-    def over(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        return x.unflatten(1, (self.n_groups, -1)), tuple(range(2, x.dim()))
+    def normalise(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        apart = examples_apart(x)
+        how = *self._how(apart), self.epsilon
+        normal, mean, scale = torch.native_group_norm(apart, None, None, *how)
+        return examples_along(normal, len(x)), (apart, mean, scale)
+
+    def back(self, dn: Tensor, normal: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        how = *self._how(found[0]), (True, False, False)
+        dx, *_ = torch.ops.aten.native_group_norm_backward(examples_apart(dn), *found, None, *how)
+        return examples_along(dx, len(dn))
+
+    def _how(self, apart: Tensor) -> tuple[int, int, int, int]:
+        return len(apart), apart.shape[1], prod(apart.shape[2:]), self.n_groups
 
 
 class Batched(NamedTuple):
@@ -732,6 +747,16 @@ class BatchNorm(Layer):
     def _by_copy(self, found: Sequence[Tensor], dy: Tensor) -> dict[str, Tensor]:
         named = zip(("weight", "bias"), found[1:], strict=True)
         return {name: values.view(dy.shape[:2]) for name, values in named}
+
+
+def examples_apart(x: Tensor) -> Tensor:
+    """(G, channels, ..., B) as (G * B, channels, ...)."""
+    return x.movedim(-1, 1).flatten(0, 1)
+
+
+def examples_along(apart: Tensor, n_copies: int) -> Tensor:
+    """Undo `examples_apart`, as a view."""
+    return apart.unflatten(0, (n_copies, -1)).movedim(1, -1)
 
 
 def examples_first(x: Tensor) -> Tensor:

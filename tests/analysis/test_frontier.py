@@ -39,6 +39,8 @@ FAULTS = [
     ("analysis/figures/levels.py", "not in within(known, limits)", "in within(known, limits)"),
     ("analysis/figures/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
     ("analysis/figures/labels.py", "boxes.append(found[chosen])", "pass"),
+    ("analysis/figures/labels.py", " + _STRAYED * strayed", ""),
+    ("analysis/figures/labels.py", "> 2 * (_MARK + _APART)", "> 4 * (_MARK + _APART)"),
 ]
 TASK = "image/digits"
 
@@ -198,3 +200,30 @@ def test_names_are_dark_enough_to_read():
         rgb = np.array(mpl.colors.to_rgb(colours.readable(colour)))
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         assert 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) > 4.45
+
+
+def test_a_name_is_nearer_to_its_point_than_to_another_where_there_is_room():
+    """Above as below a point is room, on both sides is none: it goes where no other is near."""
+    sides = np.array([[0, 0.95, 1.94, 1.05], [2.06, 0.95, 4, 1.05]])
+    for other in (0.7, 1.3):
+        heap = np.array([[2.0, 1.0], [2.0, other]])
+        place, _ = labels.around(heap, ["one", "two"], (4.0, 2.0), sides, np.empty((0, 4)))
+        assert (place[1] < 1) == (other > 1)
+
+
+def test_a_name_that_stands_apart_has_a_line_to_its_point(rng):
+    """Of twenty points in a heap most names do; one that is alone has none."""
+    for heap, some in ((rng.uniform(1.9, 2.1, (20, 2)), True), (np.array([[2.0, 2.0]]), False)):
+        figure = mpl.figure.Figure((4, 4))
+        axes = figure.add_axes((0, 0, 1, 1))
+        names, none = [f"n{index}" for index in range(len(heap))], np.empty((0, 4))
+        black = ["#000000"] * len(heap)
+        assert labels.name_points(axes, heap, names, black, taken=none, bars=none) == []
+        apart = []
+        for text, (x, y) in zip(axes.texts, heap, strict=True):
+            left, bottom = np.array(text.get_position()) * 4
+            right, top = left + labels.width(text.get_text()), bottom + labels.SIZE / 72
+            off = np.hypot(max(left - x, x - right, 0), max(bottom - y, y - top, 0))
+            apart += [text.get_text()] if off > 0.171 else []
+        assert [line.get_gid() for line in axes.lines] == apart
+        assert bool(apart) == some

@@ -62,14 +62,20 @@ FAULTS = [
     ),
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/network/layers.py", "shared = dn.mean(axes, keepdim=True) +", "shared ="),
-    # one group of all channels; of each place by itself
-    ("beyond/network/layers.py", "(self.n_groups, -1)), tuple", "(1, -1)), tuple"),
+    ("beyond/network/layers.py", "- dn.mean(1, keepdim=True) - along", "- along"),
     (
         "beyond/network/layers.py",
-        "(self.n_groups, -1)), tuple(range(2, x.dim()))",
-        "(self.n_groups, -1)), (2,)",
+        "- dn.mean(1, keepdim=True) - along",
+        "- dn.mean(1, keepdim=True)",
     ),
+    # one group of all channels
+    (
+        "beyond/network/layers.py",
+        "prod(apart.shape[2:]), self.n_groups",
+        "prod(apart.shape[2:]), 1",
+    ),
+    # all copies of a shared input have what the first has
+    ("beyond/network/image_layers.py", "range(len(kernels) // len(x))", "range(1)"),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # the memory cell forgets nothing, and what it forgets has no error
@@ -108,8 +114,8 @@ FAULTS = [
     # images of one channel as torch has them: everything behind is slower
     (
         "beyond/network/image_layers.py",
-        "places.flatten(1).unflatten(1, places.shape[1:]).movedim(-1, 1)",
-        "images",
+        "places.flatten(2).unflatten(2, places.shape[2:]).movedim(-1, 2)",
+        "x",
     ),
     # as if all symbols of a sequence fed one unit
     ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
@@ -343,14 +349,14 @@ def test_the_chain_rule_is_automatic_differentiation(layer, shape, dtype):
 
 
 @pytest.mark.parametrize("n_in", [1, 3])
-def test_images_of_one_network_have_the_channels_of_a_place_together(n_in):
+def test_images_of_each_copy_have_the_channels_of_a_place_together(n_in):
     layer = Conv2d(4)
     weights, x = draw(layer, (n_in, 6, 5))
-    one = {name: weight[:1] for name, weight in weights.items()}
-    y, cache = layer.forward(one, x[:1])
-    dx, _ = layer.backward(one, cache, y)
+    y, cache = layer.forward(weights, x)
+    dx, _ = layer.backward(weights, cache, y)
     for images in (y, dx) if n_in > 1 else (y,):
-        assert images.movedim(-1, 0)[:, 0].is_contiguous(memory_format=torch.channels_last)
+        for copy in images.movedim(-1, 1):
+            assert copy.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_symbols_carry_no_error():
