@@ -17,6 +17,7 @@ Reference   Not measured here.
 
 import io
 import tarfile
+from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -48,6 +49,10 @@ PUBLISHED = Source(
     ),
 )
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+NAMES = (  # in the order of the labels
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 RECORD = 1 + 3 * 32 * 32  # bytes: the class, then red, green and blue, each row by row
 
 
@@ -88,6 +93,10 @@ class CIFAR10(ArrayTask):
             score="accuracy_score",
             levels=(0.45, 0.55, 0.65),
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return NAMES
 
     def examples(self) -> Examples:
         batches = _published()

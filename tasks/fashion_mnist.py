@@ -19,6 +19,7 @@ Source task None for all ten classes. With `half=upper` the task is the last fiv
             `other_half` the first five; with `half=lower` the other way round.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from beyond.architectures.mlp import MLP
@@ -46,6 +47,10 @@ PUBLISHED = Source(
     package="dataset-fashion-mnist",
     folder="datasets/fashion-mnist",
 )
+NAMES = (  # in the order of the labels, as the data's README has them
+    *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
 
 
 @settings(kw_only=True)
@@ -68,3 +73,7 @@ class FashionMNIST(IDXTask):
             score="accuracy_score",
             levels=(0.75, 0.80, 0.85),
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return [NAMES[label] for label in self.labels]

@@ -17,6 +17,7 @@ Reference   Measured here at `split_seed=0`, on the test split: logistic regress
             0.804 (mean of 3 seeds).
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -84,6 +85,10 @@ class Glosses(WordsTask):
             levels=(0.65, 0.75, 0.80),
             n_symbols=self.n_symbols,
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return topics()[: self.n_topics]
 
     def texts(self) -> tuple[Texts, np.ndarray]:
         return _balanced(self.n_topics)

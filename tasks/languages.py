@@ -27,7 +27,7 @@ Source task The same question for ten other languages of the same alphabet: Czec
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain
 from typing import ClassVar, Literal
@@ -80,6 +80,10 @@ class Languages(ArrayTask):
             levels=(0.40, 0.50, 0.58) if ten else (0.40, 0.50, 0.55),
             n_symbols=len(alphabet()) + 1 if ten else len(frequent_letters()) + 2,
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return LANGUAGES if self.languages == "ten" else [*all_words()]
 
     def examples(self) -> Examples:
         if self.languages == "ten":

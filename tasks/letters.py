@@ -19,6 +19,7 @@ Reference   Measured here on the test split: nearest centroid 0.50, logistic reg
             reaches 0.809 (mean of 3 seeds).
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
@@ -63,6 +64,10 @@ class Letters(ArrayTask):
             score="accuracy_score",
             levels=(0.65, 0.75, 0.80),
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return ascii_lowercase
 
     def examples(self) -> Examples:
         return _printed()

@@ -27,7 +27,7 @@ Source task `class` for `target=rating`: whether each of the same sentences is r
             0.39.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -89,6 +89,10 @@ class MovieReviews(WordsTask):
             levels=(0.65, 0.70, 0.74) if classes else (0.1, 0.2, 0.3),
             n_symbols=self.n_symbols,
         )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return ("not good", "good") if self.target == "class" else ()
 
     def texts(self) -> tuple[Texts, np.ndarray]:
         texts, ratings = _rated()

@@ -50,8 +50,8 @@ def markdown(
         "",
         paper[asked],
         "",
-        f"`{command}` at commit {commits}: {len(manifests)} cells, {wall:,.0f} s of work "
-        "on one core each.",
+        f"`{command}` at commit {commits}: {len(manifests)} cells, whose wall times "
+        f"add up to {wall:,.0f} s.",
         "",
         *_stale(tables),
         *_found(paper, quantities),

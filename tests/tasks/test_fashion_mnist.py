@@ -8,6 +8,10 @@ from beyond.data import idx
 from beyond.errors import InputError
 from tasks.fashion_mnist import PUBLISHED
 
+FAULTS = [
+    ("tasks/fashion_mnist.py", "NAMES[label] for label in self.labels", "*NAMES"),
+]
+
 
 @pytest.fixture(scope="module")
 def task(load_task):
@@ -20,6 +24,18 @@ def absent(tmp_path, monkeypatch):
     for variable in ("XDG_DATA_DIRS", "BEYOND_DATA"):
         monkeypatch.setenv(variable, str(tmp_path))
     idx.published.cache_clear()
+
+
+@pytest.mark.parametrize("half", [None, "lower", "upper"])
+def test_each_label_has_its_name_in_a_half_as_well(half, task):
+    """Of a half the first image of each class is that of the same name among all."""
+    part = catalog.load("task", "image/fashion_mnist", half=half)
+    whole, raw = task.examples(), part.examples()
+    assert len(part.classes) == part.spec.n_outputs
+    for label, name in enumerate(part.classes):
+        first = whole.inputs[whole.targets == task.classes.index(name)][0]
+        np.testing.assert_array_equal(raw.inputs[raw.targets == label][0], first)
+    assert task.classes[4:6] == ["coat", "sandal"]  # where the halves meet
 
 
 @pytest.mark.usefixtures("absent")

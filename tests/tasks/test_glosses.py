@@ -43,7 +43,9 @@ def test_topics_are_the_largest_and_have_equally_many_definitions_from_all_over(
     assert list(texts[:8]) == [f"dish number{number}" for number in numbers]
     assert list(texts[8:]) == [f"beast; a kind number{number}" for number in range(8)]
     assert np.bincount(glosses._balanced(3)[1]).tolist() == [3, 3, 3]
-    inputs = catalog.load("task", "text/glosses", n_topics=2).examples().inputs
+    task = catalog.load("task", "text/glosses", n_topics=2)
+    assert task.classes == ["food", "animal"]
+    inputs = task.examples().inputs
     assert (inputs > 0).sum(1).tolist() == [2] * 8 + [4] * 8
 
 

@@ -44,7 +44,7 @@ def test_the_symbols_spell_words_of_their_language(task):
     label = {}
     for split in ("train", "validation", "test"):
         label |= zip(*words(task, split), strict=True)
-    assert {word: languages.LANGUAGES[label[word]] for word in KNOWN} == KNOWN
+    assert {word: task.classes[label[word]] for word in KNOWN} == KNOWN
     for index, language in enumerate(languages.LANGUAGES):
         chosen = {word for word in label if label[word] == index}
         assert len(chosen) == 2000

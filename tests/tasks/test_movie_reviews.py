@@ -13,6 +13,7 @@ from tasks import movie_reviews
 
 FAULTS = [
     ("tasks/movie_reviews.py", "(ratings > 0)", "(ratings < 0)"),
+    ("tasks/movie_reviews.py", '("not good", "good")', '("good", "not good")'),
     # a sentence that is there twice is in two splits
     (
         "beyond/data/words.py",
@@ -52,9 +53,11 @@ def test_a_sentence_is_its_words_and_its_rating(small):
     task = catalog.load("task", "text/movie_reviews", length=7)
     raw = task.examples()
     assert raw.targets.tolist() == [int(rating > 0) for _, rating in kept]
+    assert [task.classes[target] for target in raw.targets[:3]] == ["good", "not good", "not good"]
     assert (raw.inputs > 0).sum(1).tolist() == [len(text.split()) for text, _ in kept]
     assert len(np.unique(raw.inputs, axis=0)) == len(kept) == 59
     rated = catalog.load("task", "text/movie_reviews", length=7, target="rating").examples()
+    assert catalog.load("task", "text/movie_reviews", target="rating").classes == ()
     assert rated.targets[:, 0].tolist() == [rating for _, rating in kept]
     np.testing.assert_array_equal(rated.inputs, raw.inputs)
     np.testing.assert_array_equal(task.encode(["bad film", small[0][0]]), raw.inputs[[1, 0]])
