@@ -172,7 +172,9 @@ def higher_is_better(score: str) -> bool:
 
 def limits_of(score: str) -> tuple[float, float]:
     """Read from a score's name what it cannot leave."""
-    return {"accuracy_score": (0.0, 1.0), "r2_score": (-np.inf, 1.0)}.get(score, (-np.inf, np.inf))
+    if score in ("accuracy_score", "balanced_accuracy_score", "macro_f1_score"):
+        return 0.0, 1.0
+    return -np.inf, 1.0 if score == "r2_score" else np.inf
 
 
 def load(folder: str | Path) -> Tables:

@@ -28,6 +28,7 @@ from analysis.figures.looks import INK, Look
 from analysis.files import ALSO, write
 from analysis.statistics.inference import Array
 from analysis.summaries.trajectories import Band
+from analysis.tables import limits_of
 from analysis.words.columns import folded
 
 WIDTH = 10.0  # inches; a report shows them as 1000 pixels
@@ -313,9 +314,9 @@ def short(value: float) -> str:
 def score_limits(values: Array, score: str) -> tuple[float, float]:
     """Limits of a score's axis that a few far values cannot blow up.
 
-    An accuracy is bounded and keeps its range; R² ends at -0.5, below which a model is useless
-    anyway; anything else ends one spread of the middle 90 % beyond it, where a value lies ten
-    spreads away.
+    A share, such as an accuracy, is bounded and keeps its range; R² ends at -0.5, below which a
+    model is useless anyway; anything else ends one spread of the middle 90 % beyond it, where a
+    value lies ten spreads away.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -323,7 +324,7 @@ def score_limits(values: Array, score: str) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if score == "r2_score":
         low, high = max(low, -0.5), max(high, -0.4)
-    elif score != "accuracy_score":
+    elif not np.isfinite(limits_of(score)).all():
         five, ninety_five = np.quantile(values, [0.05, 0.95])
         spread = ninety_five - five
         if high - low > 10 * spread > 0:

@@ -328,6 +328,7 @@ def test_direction_is_in_the_name():
 
 
 def test_what_a_score_cannot_leave_is_in_the_name():
-    assert limits_of("accuracy_score") == (0, 1)
+    for share in ("accuracy_score", "balanced_accuracy_score", "macro_f1_score"):
+        assert limits_of(share) == (0, 1)
     assert limits_of("r2_score") == (-np.inf, 1)  # worse than the mean of the targets, without end
     assert limits_of("squared_error_loss") == (-np.inf, np.inf)
