@@ -61,7 +61,8 @@ def write(study: Study, out: str | Path | None = None, also: Collection[str] = (
         *(["against", *(Path(other).stem for other in study.against)] if study.against else []),
     ]
     out = study.folder / ("-".join(shown_as) or "report") if out is None else Path(out)
-    out.mkdir(parents=True, exist_ok=True)  # what cannot be written fails before the work
+    # what cannot be written fails before the work
+    (out / "tables").mkdir(parents=True, exist_ok=True)
     tables, found = study.tables, study.examples()
     overall, references = study.overall(), map(study.reference_on, tables.tasks)
     frames = {

@@ -16,11 +16,12 @@ from beyond.errors import InputError, require, require_one_of
 from beyond.files import expanded
 
 HERE = Path(__file__).parent
-FOLDERS = {**catalog.FOLDERS, "paper": catalog.SHEETS["paper"]}
+FOLDERS = {**catalog.FOLDERS, **catalog.SHEETS}
 NEXT = {
     "method": ("beyond-check method={}", "beyond -m method={},backprop"),
     "task": ("beyond-check task={}", "beyond -m task={} method=backprop,genetic"),
     "network": ("beyond-check network={}", "beyond -m network={},mlp"),
+    "study": ("beyond +study={}", "beyond-verify runs/studies/{}-fast/page/index.md"),
     "paper": ("beyond +paper={}", "beyond-verify runs/papers/{}-fast/page/index.md"),
 }
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from analysis.paper import differences
 from beyond import catalog
 from beyond.skeletons.command import main, write
 from beyond.testing import method_checks, network_checks, task_checks
@@ -81,6 +82,20 @@ def test_a_paper_runs(new, beyond, monkeypatch, tmp_path):
     )
     assert status == 0, told
     assert "A1 Training the hidden" in shown
+
+
+def test_a_study_runs_and_its_page_agrees_with_the_tables(new, beyond, monkeypatch, tmp_path):
+    monkeypatch.setenv("BEYOND_PATH", str(tmp_path))
+    told = new("study", "mine")
+    assert told.endswith("beyond-verify runs/studies/mine-fast/page/index.md\n")
+    status, told, shown = beyond(
+        "+study=mine", "seeds=2", "budget.epochs=2", "hydra/launcher=basic"
+    )
+    assert status == 0, told
+    assert "A Training the hidden" in shown
+    page = tmp_path / "runs/studies/mine-fast/page/index.md"
+    assert "- Test accuracy, %: backpropagation " in page.read_text()
+    assert differences(page, page.parent.parent) == []
 
 
 UNSOUND = {
@@ -174,7 +189,7 @@ def test_a_paper_that_could_not_be_published_is_refused_before_it_is_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("metod", "x"), "kind must be one of method, task, network, paper; got 'metod'"),
+        (("metod", "x"), "kind must be one of method, task, network, study, paper; got 'metod'"),
         (("method", "Mine"), "name must be a lower-case Python name, got 'Mine'"),
         (("method", "class"), "name must be a lower-case Python name, got 'class'"),
         (("task", "../x"), "name must be a lower-case Python name, got '../x'"),
