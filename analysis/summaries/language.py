@@ -124,8 +124,8 @@ PAPER = Part(
         "figures": PARTS,
         "tables": PARTS,
         "as_tuned": TRUTH,
+        "values": MAPPING,  # for other places, which interpolations name
     },
-    ANYTHING,  # values for other places, which interpolations name
 )
 # before names take the places of `{name}`, and with these
 PATTERN = Part(

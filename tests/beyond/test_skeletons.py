@@ -104,6 +104,11 @@ UNSOUND = {
         "",
         "hydra.sweeper.publish must be analysis.paper.publish for a paper, got 'analysis.report.publish'",
     ),
+    "a key that is none": (
+        "  departures:",
+        "  departurs:",
+        "paper: unknown key 'departurs'; known: name, scale, title, measure, claims, citation, ",
+    ),
     "no measure": ("  measure:", "  measures:", "paper must have measure"),
     "a quantity without place": (
         "take: final_test_score, where: {method: backprop}",
