@@ -140,7 +140,7 @@ def _write_index(
 
 def require_sound(
     paper: Mapping[str, Any],
-    columns: Mapping[str, Collection[str]],
+    columns: Mapping[str, Mapping[str, str]],
     settings: Mapping[str, Collection[str]],
 ) -> None:
     """Refuse a paper whose page could not be made from its runs, before they are made.
@@ -149,8 +149,8 @@ def require_sound(
     ----------
     paper : mapping
         Its settings.
-    columns : mapping of str to collection of str
-        Names of the columns of each run table.
+    columns : mapping of str to mapping of str to str
+        Types of the columns of each run table, by name: "text", or others.
     settings : mapping of str to collection of str
         What a cell may be told by: labels and settings, with the names of those inside.
 
@@ -165,7 +165,7 @@ def require_sound(
     for name, entry in paper["measure"].items():
         part = language.FOLLOWS if "equals" in entry else language.PATTERN
         part.require(f"measure.{name}", entry)
-    layers = {*columns["layers"], *columns["curves"]}  # with the costs of their checkpoints
+    layers = {**columns["layers"], **columns["curves"]}  # with the costs of their checkpoints
     known = {**columns, "layers": layers, "networks": layers}
     for name, entry in quantities_of(paper).items():
         if "equals" not in entry:
@@ -209,7 +209,7 @@ def _naming(user: str) -> Iterator[None]:
 def _require_found(
     what: str,
     entry: Mapping[str, Any],
-    columns: Mapping[str, Collection[str]],
+    columns: Mapping[str, Mapping[str, str]],
     settings: Mapping[str, Collection[str]],
 ) -> None:
     """Refuse a quantity that no run can have."""
@@ -231,6 +231,8 @@ def _require_found(
     wanted = [take.get("column", "value"), *told]
     if unknown := [column for column in wanted if column not in columns[table]]:
         raise TableError(f"{what}: the table {table} has no column {unknown[0]!r}")
+    if columns[table][wanted[0]] == "text":
+        raise TableError(f"{what}: the column {wanted[0]!r} of {table} is text, no number")
 
 
 def _require_figure(figure: Mapping[str, Any], methods: Collection[str]) -> None:

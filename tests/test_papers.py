@@ -88,7 +88,10 @@ def test_every_quantity_is_of_some_cell_and_every_claim_of_some_quantity(page):
     assert [twice(one) for one in by_scale] == [[], []]
     manifests = list(chain.from_iterable(by_scale))
     settings = OmegaConf.to_container(composed(page).paper, resolve=True)
-    columns = {name: [column.name for column in table.columns] for name, table in RECORDED.items()}
+    columns = {
+        name: {column.name: column.type for column in table.columns}
+        for name, table in RECORDED.items()
+    }
     labels = dict.fromkeys((column.name for column in IDENTITY), ())
     paper.require_sound(settings, columns, labels | known_settings())
     missing = [

@@ -167,7 +167,8 @@ class CellSweeper(BasicSweeper):
         published = require_declared("hydra.sweeper.publish", self.publish)[0] == home
         require("hydra.sweeper.publish", f"{home}.publish for a paper", self.publish, published)
         columns = {
-            name: [column.name for column in table.columns] for name, table in RECORDED.items()
+            name: {column.name: column.type for column in table.columns}
+            for name, table in RECORDED.items()
         }
         labels: dict[str, Collection[str]] = {column.name: () for column in IDENTITY}
         require_sound = find("hydra.sweeper.check", self.check)

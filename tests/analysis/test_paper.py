@@ -588,7 +588,7 @@ def test_a_map_writes_numbers_that_can_be_read_and_names_that_are_whole():
 def test_a_page_is_about_a_source_or_a_question(about):
     settings = {key: value for key, value in ASKED.items() if key != "question"} | about
     with pytest.raises(TableError, match="paper must have one of citation, question; got"):
-        paper.require_sound(settings, {"runs": ["final_test_score"]}, {"method": ()})
+        paper.require_sound(settings, {"runs": {"final_test_score": "float64"}}, {"method": ()})
 
 
 @pytest.mark.parametrize("about", [{}, {"citation": "Somebody", "question": "What?"}])
@@ -733,7 +733,7 @@ def measured(**parts):
     ],
 )  # fmt: skip
 def test_each_part_of_a_page_is_refused_before_its_runs(part, message):
-    columns = {name: ["final_test_score"] for name in ("runs", "layers", "curves")}
+    columns = {name: {"final_test_score": "float64"} for name in ("runs", "layers", "curves")}
     paper.require_sound(FAMILIES, columns, {"method": ()})
     with pytest.raises(TableError, match=message):
         paper.require_sound({**FAMILIES, **part}, columns, {"method": ()})

@@ -18,6 +18,8 @@ FAULTS = [
     ("hydra_plugins/beyond_cells/sweeper.py", "        self._require_sound(paper)\n", ""),
     # a setting is measured that no run has
     ("analysis/paper.py", "second not in settings[first]", "False"),
+    # a column of texts is measured
+    ("analysis/paper.py", 'columns[table][wanted[0]] == "text"', "False"),
     # a name that is no module's
     ("beyond/skeletons/command.py", "and not iskeyword(name)", ""),
 ]
@@ -119,6 +121,11 @@ UNSOUND = {
         "take: final_test_score, where: {method: backprop}",
         "take: final_tset_score, where: {}",
         "measure.backprop: the table runs has no column 'final_tset_score'",
+    ),
+    "a column of texts": (
+        "take: final_test_score, where: {method: backprop}",
+        "take: status, where: {}",
+        "measure.backprop: the column 'status' of runs is text, no number",
     ),
     "a table that is none": (
         "take: final_test_score, where: {method: backprop}",
