@@ -40,6 +40,16 @@ FAULTS = [
     ("analysis/figures/labels.py", "blocks[-1][0] >= mean", "blocks[-1][0] > mean + 1"),
     ("analysis/figures/labels.py", "boxes.append(found[chosen])", "pass"),
     ("analysis/figures/labels.py", " + _STRAYED * strayed", ""),
+    ("analysis/figures/labels.py", "< gaps[:, index]", "< gaps[:, 0]"),
+    (
+        "analysis/figures/labels.py",
+        "axis=1), taken])\n    boxes = [*marks]",
+        "axis=1)])\n    boxes = [*marks, *taken]",
+    ),
+    # from the far side of what is below or at the left; along the axes
+    ("analysis/figures/labels.py", "- others[None, :, 2:]", "- others[None, :, :2]"),
+    ("analysis/figures/labels.py", "return np.hypot(*np", "return np.add(*np"),
+    ("analysis/figures/labels.py", "np.stack([spot, near])", "np.stack([spot, corner])"),
     ("analysis/figures/labels.py", "> 2 * (_MARK + _APART)", "> 4 * (_MARK + _APART)"),
 ]
 TASK = "image/digits"
@@ -205,10 +215,25 @@ def test_names_are_dark_enough_to_read():
 def test_a_name_is_nearer_to_its_point_than_to_another_where_there_is_room():
     """Above as below a point is room, on both sides is none: it goes where no other is near."""
     sides = np.array([[0, 0.95, 1.94, 1.05], [2.06, 0.95, 4, 1.05]])
+    size, none = (4.0, 2.0), np.empty((0, 4))
     for other in (0.7, 1.3):
         heap = np.array([[2.0, 1.0], [2.0, other]])
-        place, _ = labels.around(heap, ["one", "two"], (4.0, 2.0), sides, np.empty((0, 4)))
-        assert (place[1] < 1) == (other > 1)
+        nameless = [[1.95, other - 0.05, 2.05, other + 0.05]]
+        for place in (
+            labels.around(heap, ["one", "two"], size, sides, none)[0],
+            labels.around(heap[::-1], ["two", "one"], size, sides, none)[1],
+            labels.around(heap[:1], ["one"], size, np.append(sides, nameless, 0), none)[0],
+        ):
+            assert (place[1] < 1) == (other > 1)
+
+
+def test_gaps_between_boxes_are_those_of_their_nearest_points():
+    """Beside, below, across a corner (3, 4, 5), overlapping, and within."""
+    box = np.array([[1.0, 2.0, 3.0, 6.0]])
+    others = np.array([[5, 3, 6, 4], [1, 0, 2, 1.5], [6, 10, 7, 11], [2, 5, 9, 9], [2, 3, 2, 4]])
+    gaps = [2, 0.5, 5, 0, 0]
+    np.testing.assert_allclose(labels._gaps(box, others), [gaps])
+    np.testing.assert_allclose(labels._gaps(others, box)[:, 0], gaps)
 
 
 def test_a_name_that_stands_apart_has_a_line_to_its_point(rng):
@@ -219,11 +244,16 @@ def test_a_name_that_stands_apart_has_a_line_to_its_point(rng):
         names, none = [f"n{index}" for index in range(len(heap))], np.empty((0, 4))
         black = ["#000000"] * len(heap)
         assert labels.name_points(axes, heap, names, black, taken=none, bars=none) == []
-        apart = []
+        apart, lengths = [], []
         for text, (x, y) in zip(axes.texts, heap, strict=True):
             left, bottom = np.array(text.get_position()) * 4
             right, top = left + labels.width(text.get_text()), bottom + labels.SIZE / 72
             off = np.hypot(max(left - x, x - right, 0), max(bottom - y, y - top, 0))
             apart += [text.get_text()] if off > 0.171 else []
+            lengths += [off] if off > 0.171 else []
         assert [line.get_gid() for line in axes.lines] == apart
+        for line, length in zip(axes.lines, lengths, strict=True):  # the shortest way
+            start, end = line.get_xydata() * 4
+            np.testing.assert_allclose(start, heap[names.index(line.get_gid())])
+            assert np.hypot(*(end - start)) == pytest.approx(length)
         assert bool(apart) == some

@@ -19,6 +19,18 @@ FAULTS = [
     ("analysis/report.py", "if len(done) == len(planned):", "if done and not told:"),
     ("analysis/figures/canvas.py", "path.unlink(missing_ok=True)", "pass"),
     ("analysis/page/study.py", "for kind in ALSO if kind in also", "for kind in ALSO if False"),
+    (
+        "analysis/page/study.py",
+        "for figure in drawn for path in",
+        "for figure in drawn[:1] for path in",
+    ),
+    ("analysis/page/report.html.j2", '{{ file.rpartition(".")[2] | upper }}', "SVG"),
+    ("analysis/page/study.py", '(out / "tables").mkdir(parents', "out.mkdir(parents"),
+    (
+        "analysis/report.py",
+        ".report(out, also)\n            Console",
+        ".report(out)\n            Console",
+    ),
 ]
 
 
@@ -158,11 +170,21 @@ def test_figures_have_the_formats_that_were_asked_for_and_no_older_ones(study, c
         main([str(study.folder), *options.split()])
         assert {path.suffix for path in figures.iterdir()} == kinds
         page = (study.folder / "report" / "index.html").read_text()
-        assert {Path(file).suffix for file in re.findall('href="(figures/.*?)"', page)} == kinds
+        links = re.findall('<a href="figures/(.*?)">(.*?)</a>', page)
+        assert sorted(file for file, _ in links) == sorted(path.name for path in figures.iterdir())
+        assert all(Path(file).suffix == f".{told.lower()}" for file, told in links)
         assert f"/{study.folder.name}{options}</code>" in page
     capsys.readouterr()
     with pytest.raises(TableError, match="also must be of png, pdf; got 'gif'"):
         Study(study.folder).report(also=["gif"])
+
+
+def test_what_cannot_be_written_fails_before_the_work(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(Study, "examples", lambda _: pytest.fail("the work has begun"))
+    (tmp_path / "tables").touch()
+    for out in (tmp_path, tmp_path / "tables" / "report"):
+        with pytest.raises(OSError, match="tables"):
+            Study(small).report(out)
 
 
 def test_a_study_in_which_nothing_ran_is_reported(study):
@@ -369,11 +391,13 @@ def test_while_a_study_runs_its_report_is_made_again(study, monkeypatch, capsys)
     (study.folder / "planned.json").write_text(json.dumps(planned))
     made = []
     monkeypatch.setattr(
-        Study, "report", lambda self, *_: made.append(self.arms) or self.folder / "index.html"
+        Study,
+        "report",
+        lambda self, _, also: made.append((self.arms, also)) or self.folder / "index.html",
     )
     monkeypatch.setattr(report_command, "sleep", lambda _: study.cell("constant"))
-    main([str(study.folder), "--watch"])
-    assert made == [["backprop"], ["backprop", "constant"]]
+    main([str(study.folder), "--watch", "--pdf"])
+    assert made == [(["backprop"], ["pdf"]), (["backprop", "constant"], ["pdf"])]
     told = capsys.readouterr().out
     assert "Report of 1 of 2 cells: " in told
     assert told.index("Report of 1 of 2") < told.index("Report: ")

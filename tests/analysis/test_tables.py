@@ -25,6 +25,7 @@ FAULTS = [
     ("analysis/tables.py", "if apart > RESOLUTION", "if apart > 0"),
     ("analysis/tables.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),
     ("analysis/tables.py", "return -np.inf, 1.0 if score", "return 0.0, 1.0 if score"),
+    ("analysis/tables.py", '"balanced_accuracy_score", "macro_f1_score")', ")"),
 ]
 
 

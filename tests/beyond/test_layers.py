@@ -76,6 +76,16 @@ FAULTS = [
     ),
     # all copies of a shared input have what the first has
     ("beyond/network/image_layers.py", "range(len(kernels) // len(x))", "range(1)"),
+    # what replaces the kernels on the way back is lost, where gradients are wanted as well
+    (
+        "beyond/network/image_layers.py",
+        'kernels = _channels_together(weights["weight"])\n        dx, *learnt',
+        "kernels = cache[1]\n        dx, *learnt",
+    ),
+    # normalised in half precision, and the error; an error left in single
+    ("beyond/network/layers.py", "self.normalise(single(x))", "self.normalise(x)"),
+    ("beyond/network/layers.py", "dn = single(dy) * _along", "dn = dy * _along"),
+    ("beyond/network/layers.py", "self.back(dn, *cache).to(dy.dtype)", "self.back(dn, *cache)"),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # the memory cell forgets nothing, and what it forgets has no error
@@ -396,6 +406,22 @@ def test_transport_replaces_the_matrix_that_carries_the_error(layer, shape):
     expected, _ = pull_back(layer, {**weights, "weight": other}, x, dy)
     torch.testing.assert_close(
         layer.carry(weights, cache, dy, carrier=other), expected, rtol=1e-12, atol=1e-13
+    )
+    carried, gradients = layer.backward({**weights, "weight": other}, cache, dy)
+    torch.testing.assert_close(carried, expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(gradients, layer.gradients(cache, dy), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("layer", [LayerNorm(), GroupNorm(2)])
+def test_half_precision_is_normalised_in_single_and_rounded_once(layer):
+    weights, x = draw(layer, (4, 3, 5), dtype=torch.bfloat16)
+    dy = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    y, cache = layer.forward(weights, x)
+    wide = {name: weight.float() for name, weight in weights.items()}
+    answer, known = layer.forward(wide, x.float())
+    assert torch.equal(y, answer.bfloat16())
+    assert torch.equal(
+        layer.carry(weights, cache, dy), layer.carry(wide, known, dy.float()).bfloat16()
     )
 
 

@@ -20,6 +20,7 @@ FAULTS = [
         "rows[:, 1:].reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)",
     ),
     ("tasks/cifar10.py", "inputs.flip(-1)", "inputs.flip(-2)"),
+    ("tasks/cifar10.py", '*("dog", "frog"', '*("frog", "dog"'),
     ("tasks/cifar10.py", '), "test_batch")', '), "test_batch")[::-1]'),
 ]
 
@@ -55,6 +56,8 @@ def test_images_and_splits_are_those_of_the_archive(small):
     raw = task.examples()
     np.testing.assert_array_equal(raw.inputs, pixels.reshape(-1, 3, 32, 32))
     np.testing.assert_array_equal(raw.targets, classes.flatten())
+    names = "airplane automobile bird cat deer dog frog horse ship truck"  # batches.meta.txt
+    assert [*task.classes] == names.split()
     assert [task.at([0]).size(split) for split in ("train", "validation", "test")] == [270, 30, 60]
     shown = task.at([0]).batch("test", torch.arange(60).unsqueeze(0)).inputs[0].numpy()
     assert np.corrcoef(shown.ravel(), pixels[5].ravel())[0, 1] == pytest.approx(1)

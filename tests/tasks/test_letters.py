@@ -18,6 +18,7 @@ FAULTS = [
         "np.arange(len(letters)) % len(ascii_lowercase)",
         "np.arange(len(letters)) // 2",
     ),
+    ("tasks/letters.py", "return ascii_lowercase\n", "return ascii_lowercase[1:] + 'a'\n"),
 ]
 
 
@@ -38,7 +39,7 @@ def test_a_split_has_each_letter_of_each_of_its_faces_ten_times_in_both_cases(ta
 def test_a_capital_is_a_capital(task):
     """T has its ink at the top, L at the left and at the bottom."""
     shown = task.examples().inputs[:, 0].reshape(22, 2, 26, 10, 16, 16).mean((0, 3))
-    ink = {name: shown[1, ord(name) - ord("A")] for name in "TL"}
+    ink = {name: shown[1, task.classes.index(name.lower())] for name in "TL"}
     assert ink["T"][:6].sum() > ink["T"][-6:].sum()
     assert ink["L"][:, :8].sum() > 1.5 * ink["L"][:, 8:].sum()
     assert ink["L"][8:].sum() > 1.2 * ink["L"][:8].sum()
