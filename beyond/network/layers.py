@@ -561,6 +561,7 @@ class Normalisation(Layer, ABC):
     """
 
     role = Role.NORMALISATION
+    axis: ClassVar[int]
 
     epsilon: float
 
@@ -568,33 +569,40 @@ class Normalisation(Layer, ABC):
         require("epsilon", "> 0", self.epsilon, self.epsilon > 0)
 
     @abstractmethod
-    def normalise(self, x: Tensor) -> tuple[Tensor, Any]:
-        """Inputs (G, n, ..., B) less their means, by their deviations; what `back` is to know."""
+    def together(self, x: Tensor) -> Tensor:
+        """Inputs (G, n, ..., B), those that are normalised together along `axis`."""
 
     @abstractmethod
-    def back(self, dn: Tensor, normal: Tensor, found: Any) -> Tensor:
-        """Carry an error at what was normalised to the inputs."""
+    def undone(self, values: Tensor, x: Tensor) -> Tensor:
+        """Undo `together`, in the shape of its inputs."""
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         return {"weight": shape[:1], "bias": shape[:1]}
 
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Any]]:
-        normal, found = self.normalise(single(x))
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        values = self.together(single(x))
+        centred = values - values.mean(self.axis, keepdim=True)
+        scale = (centred.square().mean(self.axis, keepdim=True) + self.epsilon).rsqrt()
+        normal = self.undone(centred * scale, x)
         y = normal.unflatten(0, (len(x), 1)) * _along(weights["weight"], x).unflatten(
             0, (len(x), -1)
         )
         y = y.flatten(0, 1) + _along(weights["bias"], x)
-        return y.to(x.dtype), (normal, found)
+        return y.to(x.dtype), (normal, scale)
 
     def carry(
         self, weights: Weights, cache: Any, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
+        normal, scale = cache
         dn = single(dy) * _along(weights["weight"] if carrier is None else carrier, dy)
-        return self.back(dn, *cache).to(dy.dtype)
+        dn, at = self.together(dn), self.together(normal)
+        along = at * (dn * at).mean(self.axis, keepdim=True)
+        dx = scale * (dn - dn.mean(self.axis, keepdim=True) - along)
+        return self.undone(dx, dy).to(dy.dtype)
 
-    def gradients(self, cache: tuple[Tensor, Any], dy: Tensor) -> dict[str, Tensor]:
+    def gradients(self, cache: tuple[Tensor, Tensor], dy: Tensor) -> dict[str, Tensor]:
         normal, _ = cache
         others = tuple(range(2, dy.dim()))
         return {"weight": (dy * normal).sum(others), "bias": dy.sum(others)}
@@ -604,16 +612,15 @@ class Normalisation(Layer, ABC):
 class LayerNorm(Normalisation):
     """Normalisation over the channels, at each place by itself (Ba et al., 2016)."""
 
+    axis = 1
+
     epsilon: float = 1e-5
 
-    def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = x - x.mean(1, keepdim=True)
-        scale = (centred.square().mean(1, keepdim=True) + self.epsilon).rsqrt()
-        return centred * scale, scale
+    def together(self, x: Tensor) -> Tensor:
+        return x
 
-    def back(self, dn: Tensor, normal: Tensor, found: Tensor) -> Tensor:
-        along = normal * (dn * normal).mean(1, keepdim=True)
-        return found * (dn - dn.mean(1, keepdim=True) - along)
+    def undone(self, values: Tensor, x: Tensor) -> Tensor:
+        return values
 
 
 @dataclass(frozen=True)
@@ -622,6 +629,8 @@ class GroupNorm(Normalisation):
 
     One group is layer normalisation over the whole of an image or a sequence.
     """
+
+    axis = 2
 
     n_groups: int = 8
     epsilon: float = 1e-5
@@ -635,19 +644,12 @@ class GroupNorm(Normalisation):
         require("GroupNorm input", allowed, shape, shape[0] % self.n_groups == 0)
         return super().parameters(shape)
 
-    def normalise(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        apart = examples_apart(x)
-        how = *self._how(apart), self.epsilon
-        normal, mean, scale = torch.native_group_norm(apart, None, None, *how)
-        return examples_along(normal, len(x)), (apart, mean, scale)
+    def together(self, x: Tensor) -> Tensor:
+        # side by side in memory: means of what is far apart take twice as long
+        return x.movedim(-1, 1).reshape(len(x) * x.shape[-1], self.n_groups, -1)
 
-    def back(self, dn: Tensor, normal: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        how = *self._how(found[0]), (True, False, False)
-        dx, *_ = torch.ops.aten.native_group_norm_backward(examples_apart(dn), *found, None, *how)
-        return examples_along(dx, len(dn))
-
-    def _how(self, apart: Tensor) -> tuple[int, int, int, int]:
-        return len(apart), apart.shape[1], prod(apart.shape[2:]), self.n_groups
+    def undone(self, values: Tensor, x: Tensor) -> Tensor:
+        return values.reshape(len(x), x.shape[-1], *x.shape[1:-1]).movedim(1, -1)
 
 
 class Batched(NamedTuple):
@@ -749,13 +751,8 @@ class BatchNorm(Layer):
         return {name: values.view(dy.shape[:2]) for name, values in named}
 
 
-def examples_apart(x: Tensor) -> Tensor:
-    """(G, channels, ..., B) as (G * B, channels, ...)."""
-    return x.movedim(-1, 1).flatten(0, 1)
-
-
 def examples_along(apart: Tensor, n_copies: int) -> Tensor:
-    """Undo `examples_apart`, as a view."""
+    """(G * B, channels, ...) as (G, channels, ..., B), a view."""
     return apart.unflatten(0, (n_copies, -1)).movedim(1, -1)
 
 

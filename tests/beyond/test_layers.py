@@ -62,17 +62,17 @@ FAULTS = [
     ),
     # nothing goes past a residual connection's layer
     ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/network/layers.py", "- dn.mean(1, keepdim=True) - along", "- along"),
+    ("beyond/network/layers.py", "- dn.mean(self.axis, keepdim=True) - along", "- along"),
     (
         "beyond/network/layers.py",
-        "- dn.mean(1, keepdim=True) - along",
-        "- dn.mean(1, keepdim=True)",
+        "keepdim=True) - along",
+        "keepdim=True)",
     ),
     # one group of all channels
     (
         "beyond/network/layers.py",
-        "prod(apart.shape[2:]), self.n_groups",
-        "prod(apart.shape[2:]), 1",
+        "x.shape[-1], self.n_groups, -1",
+        "x.shape[-1], 1, -1",
     ),
     # all copies of a shared input have what the first has
     ("beyond/network/image_layers.py", "range(len(kernels) // len(x))", "range(1)"),
@@ -83,9 +83,9 @@ FAULTS = [
         "kernels = cache[1]\n        dx, *learnt",
     ),
     # normalised in half precision, and the error; an error left in single
-    ("beyond/network/layers.py", "self.normalise(single(x))", "self.normalise(x)"),
+    ("beyond/network/layers.py", "self.together(single(x))", "self.together(x)"),
     ("beyond/network/layers.py", "dn = single(dy) * _along", "dn = dy * _along"),
-    ("beyond/network/layers.py", "self.back(dn, *cache).to(dy.dtype)", "self.back(dn, *cache)"),
+    ("beyond/network/layers.py", "self.undone(dx, dy).to(dy.dtype)", "self.undone(dx, dy)"),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # the memory cell forgets nothing, and what it forgets has no error
