@@ -34,6 +34,10 @@ from analysis.words.columns import folded
 WIDTH = 10.0  # inches; a report shows them as 1000 pixels
 DPI = 130
 FAINT = "#666666"
+_UNDATED: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None},
+}
 LINE_HEIGHT = 0.165  # inches, of the small text
 _LETTER = 0.073  # inches, mean width of a letter of the small text
 _STYLE: dict[Any, Any] = {
@@ -363,35 +367,36 @@ def save(figure: Figure, stem: Path, also: Collection[str] = ()) -> tuple[bytes,
     list of Path
         What was written.
     """
-    contents = {"svg": _written(figure, "svg", {"Date": None, "Creator": None})}
-    if "pdf" in also:
-        contents["pdf"] = _written(figure, "pdf", {"CreationDate": None, "Producer": None})
-    if "png" in also:
-        contents["png"] = _pixels(figure)
     paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", *ALSO)}
+    asked = [kind for kind in paths if kind in {"svg", *also}]
+    # SVG last: a page takes apart what it has left of the layout
+    contents = {kind: _content(figure, kind) for kind in reversed(asked)}
     for kind, path in paths.items():
         if kind in contents:
             write(path, contents[kind])
         else:
             path.unlink(missing_ok=True)
-    return contents["svg"], [paths[kind] for kind in contents]
+    return contents["svg"], [paths[kind] for kind in asked]
 
 
-def _written(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
-    """Return a vector file, without what differs from day to day."""
+def _content(figure: Figure, kind: str) -> bytes:
+    """Return a figure's file of a format, without what differs from day to day."""
     file = io.BytesIO()
-    figure.savefig(file, format=kind, metadata=metadata)
+    if kind == "png":
+        _indexed(_pixels(figure)).save(file, "png")
+    else:
+        figure.savefig(file, format=kind, metadata=_UNDATED[kind])
     return file.getvalue()
 
 
-def _pixels(figure: Figure) -> bytes:
-    """Return a PNG."""
+def _pixels(figure: Figure) -> Array:
+    """Return a figure's pixels (height, width, 4) at `DPI`, and leave its resolution as it was."""
+    before = figure.dpi
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    png = io.BytesIO()
-    _indexed(np.asarray(canvas.buffer_rgba())).save(png, "png")
-    return png.getvalue()
+    figure.set_dpi(before)
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _indexed(pixels: Array) -> Image.Image:
