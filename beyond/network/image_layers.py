@@ -108,7 +108,7 @@ class MaxPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        images = _images(x).flatten(0, 1)
+        images = _of_all(x)
         y, indices = F.max_pool2d(images, self.size, return_indices=True)
         return examples_along(y, len(x)), (images, indices)
 
@@ -118,7 +118,7 @@ class MaxPool2d(Pool2d):
         images, indices = cache
         sides = [self.size, self.size]
         dx = torch.ops.aten.max_pool2d_with_indices_backward(
-            _images(dy).flatten(0, 1), images, sides, sides, [0, 0], [1, 1], False, indices
+            _of_all(dy), images, sides, sides, [0, 0], [1, 1], False, indices
         )
         return examples_along(dx, len(dy))
 
@@ -130,13 +130,13 @@ class AvgPool2d(Pool2d):
     def forward(
         self, weights: Weights, x: Tensor, rng: Stream | None = None
     ) -> tuple[Tensor, torch.Size]:
-        images = _images(x).flatten(0, 1)
+        images = _of_all(x)
         return examples_along(F.avg_pool2d(images, self.size), len(x)), images.shape
 
     def carry(
         self, weights: Weights, cache: torch.Size, dy: Tensor, carrier: Tensor | None = None
     ) -> Tensor:
-        images = _images(dy).flatten(0, 1) / self.size**2
+        images = _of_all(dy) / self.size**2
         spread = images.repeat_interleave(self.size, 2).repeat_interleave(self.size, 3)
         cut = (0, cache[3] - spread.shape[3], 0, cache[2] - spread.shape[2])
         return examples_along(F.pad(spread, cut), len(dy))
@@ -176,6 +176,11 @@ def _image(layer: Layer, shape: Shape) -> Shape:
 def _images(x: Tensor) -> Tensor:
     """(G, channels, height, width, B) as (G, B, channels, height, width), laid out as here."""
     return _channels_together(x.movedim(-1, 1))
+
+
+def _of_all(x: Tensor) -> Tensor:
+    """Images of all copies, (G * B, channels, height, width): what `examples_along` undoes."""
+    return _images(x).flatten(0, 1)
 
 
 def _channels_together(x: Tensor) -> Tensor:

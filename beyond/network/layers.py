@@ -649,7 +649,7 @@ class GroupNorm(Normalisation):
         return x.movedim(-1, 1).reshape(len(x) * x.shape[-1], self.n_groups, -1)
 
     def undone(self, values: Tensor, x: Tensor) -> Tensor:
-        return values.reshape(len(x), x.shape[-1], *x.shape[1:-1]).movedim(1, -1)
+        return examples_along(values.reshape(-1, *x.shape[1:-1]), len(x))
 
 
 class Batched(NamedTuple):
@@ -702,13 +702,13 @@ class BatchNorm(Layer):
     ) -> tuple[Tensor, Batched]:
         gain, bias = single(weights["weight"]), single(weights["bias"])
         held = [_for_each(gain, weights[name].to(gain.dtype)) for name in RUNNING]
-        inputs = examples_first(_for_each(gain, single(x)))
+        inputs = _examples_first(_for_each(gain, single(x)))
         mean, variance = [of.flatten() for of in held] if rng is None else (None, None)
         learnt = gain.flatten(), bias.flatten()
         y, *found = torch.native_batch_norm(
             inputs, *learnt, mean, variance, rng is not None, 0.0, self.epsilon
         )
-        y = examples_last(y, len(gain)).to(x.dtype)
+        y = _examples_last(y, len(gain)).to(x.dtype)
         if rng is None:
             return y, Batched(inputs, (mean, variance, None, None), {})
         n_values = prod(x.shape[2:])
@@ -741,10 +741,10 @@ class BatchNorm(Layer):
         """Derivatives for inputs, gains and biases, of which some are wanted."""
         gains = None if gain is None else single(gain).flatten()
         dx, *learnt = torch.ops.aten.native_batch_norm_backward(
-            *(examples_first(single(dy)), cache.inputs, gains),
+            *(_examples_first(single(dy)), cache.inputs, gains),
             *(*cache.moments, bool(cache.running), self.epsilon, wanted),
         )
-        return examples_last(dx, len(dy)).to(dy.dtype) if wanted[0] else dy, *learnt
+        return _examples_last(dx, len(dy)).to(dy.dtype) if wanted[0] else dy, *learnt
 
     def _by_copy(self, found: Sequence[Tensor], dy: Tensor) -> dict[str, Tensor]:
         named = zip(("weight", "bias"), found[1:], strict=True)
@@ -756,13 +756,13 @@ def examples_along(apart: Tensor, n_copies: int) -> Tensor:
     return apart.unflatten(0, (n_copies, -1)).movedim(1, -1)
 
 
-def examples_first(x: Tensor) -> Tensor:
-    """(G, channels, height, width, B) as (B, G * channels, height, width), as torch has groups."""
+def _examples_first(x: Tensor) -> Tensor:
+    """(G, channels, height, width, B) as (B, G * channels, height, width), all channels."""
     return x.movedim(-1, 0).flatten(1, 2)
 
 
-def examples_last(x: Tensor, n_copies: int) -> Tensor:
-    """Undo `examples_first`, as a view."""
+def _examples_last(x: Tensor, n_copies: int) -> Tensor:
+    """Undo `_examples_first`, as a view."""
     return x.unflatten(1, (n_copies, -1)).movedim(0, -1)
 
 
