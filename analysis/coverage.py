@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.runs import RESULT, Frame
 from analysis.statistics.inference import mean_interval
-from analysis.tables import RESULT, Frame, TableError, Tables, limits_of, load, reason
+from analysis.tables import TableError, Tables, limits_of, load, reason
 
 SIZE = 10  # seeds a group
 

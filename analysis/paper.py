@@ -21,7 +21,8 @@ import pandas as pd
 from analysis.figures.looks import LINEAR
 from analysis.files import write as write_file
 from analysis.summaries import language
-from analysis.summaries.claims import VERDICTS, Judged, evaluate, judge
+from analysis.summaries.claims import VERDICTS, Judged, judge
+from analysis.summaries.expressions import evaluate
 from analysis.summaries.quantities import (
     ABOUT,
     REQUIRED,
@@ -33,6 +34,7 @@ from analysis.summaries.quantities import (
     expressions_of,
     followed_by,
     judge_all,
+    kind_of,
     measure,
     points_of,
     quantities_of,
@@ -59,7 +61,9 @@ def publish(folder: str | Path) -> None:
         paper, judged, page = write(folder)
     except (TableError, OSError) as error:
         sys.exit(f"beyond: {reason(error)}")
-    shown = Table("claim", "published", "measured", "verdict", box=SIMPLE_HEAD)
+    shown = Table(box=SIMPLE_HEAD)
+    for name in ("claim", "published", "measured", "verdict"):
+        shown.add_column(name, overflow="fold")  # a long name goes on in the next line
     for one in judged:
         shown.add_row(
             f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict
@@ -237,16 +241,11 @@ def _require_found(
 
 def _require_figure(figure: Mapping[str, Any], methods: Collection[str]) -> None:
     """Refuse what is none of the three kinds of figures."""
-    what = f"figure {figure.get('title')!r}"
-    if "map" in figure:
-        language.MAP.require(what, figure)
-        return
-    series = figure.get("series", ())
-    scattered = isinstance(series, list) and any("values" in one for one in series)
-    (language.DENSITIES if scattered else language.CURVES).require(what, figure)
-    for one in figure["series"]:
+    what, kind = f"figure {figure.get('title')!r}", kind_of(figure)
+    language.FIGURES[kind].require(what, figure)
+    for one in figure.get("series", ()):
         called = f"{what}: series {one.get('name')!r}"
-        (language.DENSITY if scattered else language.CURVE).require(called, one)
+        language.SERIES[kind].require(called, one)
         if isinstance(one.get("points"), str) and "along" not in figure:
             raise TableError(f"{called}: points are a pattern, and the figure has no along")
     drawn = series_of(figure)

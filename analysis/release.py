@@ -19,18 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.tables import (
-    FOLDERS,
-    RUN_COLUMNS,
-    RUN_TEXT,
-    Frame,
-    TableError,
-    Tables,
-    by_run,
-    completed,
-    load,
-    reason,
-)
+from analysis.runs import FOLDERS, RUN_COLUMNS, RUN_TEXT, Frame, completed
+from analysis.tables import TableError, Tables, by_run, load, reason
 
 FOLDER = Path(__file__).parent / "published"
 _MANIFEST = "manifest"  # the column beside those of the runs table: JSON
@@ -46,7 +36,7 @@ class Release:
     name : str
         That of a folder ends in a slash.
     runs : DataFrame
-        One row per replica, as recorded, with all columns of `tables.completed`; `run_id` begins
+        One row per replica, as recorded, with all columns of `runs.completed`; `run_id` begins
         with the name and a slash, `release` is the name.
     manifests : dict of str to dict
         By run_id.

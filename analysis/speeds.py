@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.release import read
+from analysis.runs import Frame, completed
 from analysis.summaries.tuning import TRIALS
-from analysis.tables import Frame, TableError, by_run, completed, finished, recorded_runs
+from analysis.tables import TableError, by_run, finished, recorded_runs
 
 CURRENCIES = ("epochs", "examples", "flops", "steps", "seconds")
 _ALIKE = ("method", "task", "network", "variant")

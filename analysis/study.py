@@ -9,7 +9,8 @@ from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables import Frame, TableError, Tables, load, several
+from analysis.runs import Frame
+from analysis.tables import TableError, Tables, load, several
 
 if TYPE_CHECKING:
     from analysis.figures.plots import Plots

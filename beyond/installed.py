@@ -28,6 +28,8 @@ ROOT = PACKAGE.parent  # of all our packages
 IN_CHECKOUT = not (PACKAGE / "conf").is_dir()
 CONF = (ROOT if IN_CHECKOUT else PACKAGE) / "conf"
 BESIDE = ("methods", "tasks", "analysis")
+# in a checkout, what decides how it runs
+DECISIVE = ("beyond", "conf", "hydra_plugins", "pyproject.toml", *BESIDE)
 STAMP = PACKAGE / "built_from.json"  # `commit()` where the package was built
 
 
@@ -44,13 +46,14 @@ def version() -> str:
 
 
 def commit() -> dict[str, Any]:
-    """Commit of this code, "" if unknown, and whether files differ from it.
+    """Commit of this code, "" if unknown, and whether files that decide what it does differ.
 
     An installed package may lie in a repository, a user's, that has nothing to do with it: it has
     the commit that it was built from.
     """
     if IN_CHECKOUT and (ROOT / ".git").exists():
-        return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+        differing = _git("status", "--porcelain", "--", *DECISIVE)
+        return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(differing)}
     return json.loads(STAMP.read_bytes()) if STAMP.exists() else {"commit": "", "dirty": None}
 
 

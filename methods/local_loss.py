@@ -45,8 +45,9 @@ from beyond.kits.passes import apart, end_to_end, forward, gradients, widths
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Convolution, GroupedLinear, Layer
+from beyond.network.layers import Convolution, Layer
 from beyond.network.sequence_layers import Conv1d
+from beyond.network.vector_layers import GroupedLinear
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import Uniform

@@ -37,7 +37,8 @@ from beyond.kits.descent import Descent, State
 from beyond.kits.passes import end_to_end, forward
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import TRANSPARENT, Linear, Role
+from beyond.network.layers import TRANSPARENT, Role
+from beyond.network.vector_layers import Linear
 from beyond.problem import Problem
 from beyond.replicas import each
 from beyond.search import LogUniform

@@ -5,23 +5,20 @@ One test a method and a kind of network, by what `beyond.testing.methods` tries.
 
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
-import beyond.network.attention_layers
-import beyond.network.composite_layers
-import beyond.network.image_layers
-import beyond.network.layers
-import beyond.network.recurrent_layers
-import beyond.network.sequence_layers
 from beyond.architectures.mlp import MLP
 from beyond.catalog import load, modules
 from beyond.errors import UnsupportedError
+from beyond.network.activation_layers import ReLU
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Layer, Linear, ReLU, Role
+from beyond.network.layers import Layer, Role
+from beyond.network.vector_layers import Linear
 from beyond.problem import Problem
 from beyond.run.describe import describe
 from beyond.run.matrix import SPECS, Combination, combinations, networks, small, verdict
@@ -137,20 +134,12 @@ def test_a_method_multiplies_through_the_door_and_asks_no_layer_for_its_class(pa
 
 
 def test_every_layer_says_what_it_is():
-    modules = [
-        beyond.network.attention_layers,
-        beyond.network.composite_layers,
-        beyond.network.layers,
-        beyond.network.image_layers,
-        beyond.network.recurrent_layers,
-        beyond.network.sequence_layers,
-    ]
-    layers = [
-        value for module in modules for value in vars(module).values() if isinstance(value, type)
-    ]
-    for layer in layers:
-        if issubclass(layer, Layer) and layer is not Layer:
-            assert layer.role is not Role.UNKNOWN, layer
+    places = [path.stem for path in Path("beyond/network").glob("*layers.py")]
+    assert len(places) > 8
+    for place in places:
+        for layer in vars(import_module(f"beyond.network.{place}")).values():
+            if isinstance(layer, type) and issubclass(layer, Layer) and layer is not Layer:
+                assert layer.role is not Role.UNKNOWN, layer
 
 
 def test_a_layer_that_does_not_say_is_refused_by_every_rule_that_asks(make_unknown):

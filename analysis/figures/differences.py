@@ -14,8 +14,9 @@ from analysis.figures.labels import width
 from analysis.figures.looks import INK, Look
 from analysis.figures.results import draw_rows, height_of, margin
 from analysis.figures.training import Picture
+from analysis.runs import Frame
 from analysis.statistics.inference import INTERVAL, LEVEL
-from analysis.tables import Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 from analysis.words.columns import interval, number
 
 _MOST_GROUPS = 14  # that are drawn as lines; of more there are letters

@@ -18,8 +18,8 @@ from analysis.figures.canvas import FAINT, WIDTH, draw_ticks, panels, wrapped
 from analysis.figures.colours import ink
 from analysis.figures.looks import INK, Look
 from analysis.figures.training import Picture
+from analysis.runs import Frame
 from analysis.statistics.inference import INTERVAL, Array
-from analysis.tables import Frame
 
 FEWEST = 20  # examples, over all seeds, below which a bin of confidence is not drawn
 MOST_CLASSES = 30

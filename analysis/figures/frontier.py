@@ -20,9 +20,10 @@ from analysis.figures.labels import SIZE, extent, inches, name_points, spread, w
 from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import Look
 from analysis.figures.training import Picture, seeds
+from analysis.runs import Frame
 from analysis.statistics.inference import INTERVAL, Array
 from analysis.summaries.frontier import levels, points
-from analysis.tables import Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 
 _REACH = 0.5  # of what the scores take: a level that is further above them is not drawn
 _CLOSER = 1 / 3  # of the axis: where the better half takes less, it is drawn again by itself

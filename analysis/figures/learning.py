@@ -24,10 +24,11 @@ from analysis.figures.training import (
     short_names,
     shown,
 )
+from analysis.runs import RESULT
 from analysis.statistics.inference import Array
 from analysis.summaries.frontier import levels
 from analysis.summaries.trajectories import Band, gap_bands, score_bands
-from analysis.tables import RESULT, Tables
+from analysis.tables import Tables
 
 FEW = 6  # arms of one panel, up to which their training scores are drawn, too
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from analysis.tables import Frame, is_linear, with_numbers
+from analysis.runs import Frame, is_linear, with_numbers
 
 INK = "#222222"
 CONTROL = "#8a8a8a"

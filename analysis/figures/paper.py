@@ -19,8 +19,8 @@ from analysis.figures import canvas
 from analysis.figures.canvas import panels, save, style
 from analysis.figures.looks import INK, Look, of_series
 from analysis.statistics.inference import INTERVAL, mean_interval
-from analysis.summaries.claims import NotRunError, evaluate
-from analysis.summaries.quantities import map_of, points_of, series_of
+from analysis.summaries.expressions import NotRunError, evaluate
+from analysis.summaries.quantities import kind_of, map_of, points_of, series_of
 
 
 def draw(
@@ -37,12 +37,12 @@ def draw(
     with style():
         for index, figure in enumerate(paper.get("figures", ()), 1):
             name = f"figure-{index}"
-            if "map" in figure:
+            if (kind := kind_of(figure)) == "map":
                 drawing = _map(figure, quantities)
             else:
-                kind = _histogram if "values" in figure["series"][0] else _curves
                 methods = {one["name"]: one.get("method", "") for one in series_of(figure)}
-                drawing = kind(figure, quantities, of_series(methods, signals))
+                along = {"densities": _histogram, "curves": _curves}[kind]
+                drawing = along(figure, quantities, of_series(methods, signals))
             save(drawing, out / name, ["png"])
             drawn.append((name, figure["title"]))
     return drawn

@@ -17,7 +17,8 @@ from analysis.figures.canvas import save
 from analysis.figures.looks import Look, looks
 from analysis.figures.training import Picture
 from analysis.figures.vectors import Block, Entry, Sheet, named
-from analysis.tables import COSTS, TableError
+from analysis.runs import COSTS
+from analysis.tables import TableError
 
 if TYPE_CHECKING:
     from analysis.study import Study

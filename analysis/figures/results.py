@@ -27,9 +27,10 @@ from analysis.figures.colours import ink
 from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, Look
 from analysis.figures.training import Picture, seeds
+from analysis.runs import LEVELS, RESULT, Frame
 from analysis.statistics.inference import INTERVAL, Array
 from analysis.summaries.frontier import levels
-from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better, several
+from analysis.tables import Tables, higher_is_better, several
 from analysis.words.columns import interval, ranks, score_text
 
 _CURRENCIES = {"epochs": "backprop epochs", "seconds": "step seconds per replica"}

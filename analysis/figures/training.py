@@ -23,10 +23,11 @@ from analysis.figures.canvas import (
 from analysis.figures.labels import end_height, end_margin, extent, name_ends
 from analysis.figures.levels import level_name, levels_told, within
 from analysis.figures.looks import INK, SIGNALS, Look
+from analysis.runs import Frame
 from analysis.statistics.inference import INTERVAL, Array
 from analysis.summaries.frontier import levels
 from analysis.summaries.trajectories import WINDOW, Band, LayerAlignment, alignment
-from analysis.tables import Frame, Tables
+from analysis.tables import Tables
 
 _SURE = 4.0  # standard errors from which a mean over all checkpoints counts as above 0
 _COSINES = (-1, -0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5, 1)  # ticks, evenly spaced by `_stretch`

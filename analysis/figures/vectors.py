@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from html import escape
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from xml.etree import ElementTree
 
 import numpy as np
@@ -34,6 +34,7 @@ from matplotlib.transforms import Bbox
 
 from analysis.figures.colours import on_dark
 from analysis.figures.looks import Look
+from analysis.figures.outlines import compact, listed, rounded
 from analysis.statistics.inference import Array
 
 PIXELS = 4 / 3  # CSS pixels in a point
@@ -387,13 +388,13 @@ class _Taken:
                 outline = self.outlines[element.get(_HREF, "")[1:]]
                 if place[0]:
                     mark = self.sheet.mark(self.small(outline))
-                    x, y = map(_rounded, place - corner)
+                    x, y = map(rounded, place - corner)
                     markup = f'<use href="#{mark}" x="{x}" y="{y}"/>'
                 else:  # no mark: an area, whose outline says where it is
                     markup = f'<path d="{compact(outline, corner=corner - place)}"/>'
             case "image":
                 given = {key: value for key in _PLACE if (value := element.get(key)) is not None}
-                moved = f"translate({_listed(-corner)})"
+                moved = f"translate({listed(-corner)})"
                 given["transform"] = f"{moved} {given.get('transform', '')}".rstrip()
                 at = " ".join(f'{key}="{value}"' for key, value in given.items())
                 # what clips it is of the group, which is not moved
@@ -420,7 +421,7 @@ class _Taken:
                 x, anchor = box.x1, {"text-anchor": "end"}
             elif side == "center":
                 x, anchor = (box.x0 + box.x1) / 2, {"text-anchor": "middle"}
-        right, down = map(_rounded, (x, y) - corner)
+        right, down = map(rounded, (x, y) - corner)
         at = f'x="{right}" y="{down}"'
         if angle:
             at += f' transform="rotate({angle:g} {right} {down})"'
@@ -430,7 +431,7 @@ class _Taken:
         """Return the id on the page of what a figure clips by."""
         given = {key: float(value) for key, value in self.clips[name].items()}
         given |= {"x": given["x"] - corner[0], "y": given["y"] - corner[1]}
-        return self.sheet.clip(" ".join(f'{key}="{_rounded(at)}"' for key, at in given.items()))
+        return self.sheet.clip(" ".join(f'{key}="{rounded(at)}"' for key, at in given.items()))
 
     def _points(self, box: Bbox | None) -> Bbox:
         """Turn pixels of the canvas, from below, into points of the SVG, from above."""
@@ -439,97 +440,6 @@ class _Taken:
         to, height = 72 / self.figure.dpi, 72 * self.figure.get_figheight()
         x0, x1 = to * box.x0, to * box.x1
         return Bbox([[x0, height - to * box.y1], [x1, height - to * box.y0]])
-
-
-def compact(d: str, digits: int = 1, corner: Array | tuple[float, float] = (0, 0)) -> str:
-    """Write an outline of matplotlib's in relative coordinates of so many decimals.
-
-    They start at the corner. Each point is rounded where it lies, so that errors do not add up.
-    Points of lines are left out that lie within the last decimal of what the others draw.
-    """
-    scale, out, last = 10**digits, list[str](), ""
-    here = start = np.zeros(2, int)
-    at = np.zeros(2)  # as `here`, not rounded
-
-    def put(mark: str, numbers: Iterable[int]) -> None:
-        nonlocal last
-        text = _listed((number / scale for number in numbers), digits)
-        repeated = mark == last and mark != "M"
-        out.append(("" if text.startswith("-") else " ") + text if repeated else mark + text)
-        last = mark
-
-    for letter, numbers in _commands(d):
-        if letter in "zZ":
-            out.append("z")
-            here, at, last = start, start / scale, "z"
-            continue
-        points = np.array(numbers.split(), float).reshape(-1, 2) - corner
-        if letter == "L":
-            points = thinned(np.vstack([at, points]), 1 / scale)[1:]
-        at, rounded = points[-1], np.rint(points * scale).astype(int)
-        if letter == "M":
-            here = start = rounded[0]
-            put("M", here.tolist())
-        elif letter == "L":
-            for point in rounded:
-                right, down = (point - here).tolist()
-                if right and down:
-                    put("l", (right, down))
-                elif down:
-                    put("v", (down,))
-                elif right or last == "M":  # a point by itself is drawn too
-                    put("h", (right,))
-                here = point
-        else:
-            put(letter.lower(), (rounded - here).ravel().tolist())
-            here = rounded[-1]
-    return "".join(out)
-
-
-def _commands(d: str) -> Iterator[tuple[str, str]]:
-    """Commands of an outline with their numbers; lines that go on from each other are one."""
-    found = re.findall(r"([A-Za-z])([^A-Za-z]*)", d)
-    for letter, commands in groupby(found, itemgetter(0)):
-        if letter == "L":
-            yield letter, " ".join(numbers for _, numbers in commands)
-        else:
-            yield from commands
-
-
-def thinned(points: Array, slack: float) -> Array:
-    """Leave out points of a line that lie within `slack` of what the others draw.
-
-    The algorithm of Douglas and Peucker (1973), by the distance from a segment, not from the
-    straight line through it: a line that turns back keeps its end.
-    """
-    kept, parts = {0, len(points) - 1}, [(0, len(points) - 1)]
-    while parts:
-        first, last = parts.pop()
-        if last - first < 2:
-            continue
-        inner, along = points[first + 1 : last] - points[first], points[last] - points[first]
-        share = np.clip(inner @ along / max(along @ along, 1e-12), 0, 1)
-        off = np.hypot(*(inner - share[:, None] * along).T)
-        farthest = int(off.argmax())
-        if off[farthest] > slack:
-            middle = first + 1 + farthest
-            kept.add(middle)
-            parts += [(first, middle), (middle, last)]
-    return points[sorted(kept)]
-
-
-def _listed(numbers: Iterable[float], digits: int = 1) -> str:
-    """Join numbers as briefly as SVG reads them: a minus parts two as well as a blank does."""
-    return " ".join(_rounded(number, digits) for number in numbers).replace(" -", "-")
-
-
-def _rounded(number: float, digits: int = 1) -> str:
-    """Write a number without zeros that say nothing: 12.3, .4, -5."""
-    text = f"{number:.{digits}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    text = re.sub(r"^(-?)0\.", r"\1.", text)
-    return "0" if text in ("-0", "", "-") else text
 
 
 def _packed(pieces: Iterable[_Piece], once: Callable[[str], str] = str) -> str:
@@ -600,7 +510,7 @@ def _declared(style: str) -> dict[str, str]:
 
 
 def _view(box: Bbox) -> str:
-    return " ".join(_rounded(number) for number in (box.x0, box.y0, box.width, box.height))
+    return " ".join(rounded(number) for number in (box.x0, box.y0, box.width, box.height))
 
 
 def _plain(name: str) -> str:

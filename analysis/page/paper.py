@@ -37,9 +37,6 @@ def markdown(
     wall = sum(float(manifest.get("wall_seconds", 0)) for manifest in manifests)
     asked = about(paper)
     kind = ABOUT[asked]
-    command = f"beyond +{kind}={paper['name']}" + (
-        "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
-    )
     differing, none = (
         ("What differs from the source", ["Nothing known."])
         if asked == "citation"
@@ -50,7 +47,7 @@ def markdown(
         "",
         paper[asked],
         "",
-        f"`{command}` at commit {commits}: {len(manifests)} cells, whose wall times "
+        f"`{_command(paper, kind)}` at commit {commits}: {len(manifests)} cells, whose wall times "
         f"add up to {wall:,.0f} s.",
         "",
         *_stale(tables),
@@ -73,6 +70,12 @@ def markdown(
         "",
     ]
     return "\n".join(lines)
+
+
+def _command(paper: Mapping[str, Any], kind: str) -> str:
+    """What was typed; of runs that did not note it what usually is."""
+    scaled = "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
+    return paper.get("command", f"beyond +{kind}={paper['name']}{scaled}")
 
 
 def _stale(tables: Tables) -> list[str]:

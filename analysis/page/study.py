@@ -13,8 +13,9 @@ from analysis.figures.plots import Drawn, draw
 from analysis.figures.vectors import Sheet
 from analysis.files import ALSO
 from analysis.files import write as write_file
+from analysis.runs import COSTS
 from analysis.statistics.inference import INTERVAL
-from analysis.tables import COSTS, TableError
+from analysis.tables import TableError
 from analysis.words import columns as shown
 from analysis.words import example_columns as examples
 from analysis.words import overall_columns, sentences

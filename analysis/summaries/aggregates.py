@@ -18,9 +18,10 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.runs import RESULT, Frame
 from analysis.statistics.inference import LEVEL, Array, merged, stream
 from analysis.summaries.frontier import levels
-from analysis.tables import RESULT, Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 
 DRAWS = 2_000  # resamples: an end of an interval is known to a fifteenth of a standard error
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)

@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.runs import Frame
 from analysis.statistics.inference import Array
-from analysis.tables import Frame
 
 BINS = 10  # of equal width, of the confidence
 DRAWS = 200

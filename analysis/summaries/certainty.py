@@ -18,9 +18,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+from analysis.runs import COSTS, LEVELS, Frame
 from analysis.statistics.inference import LEVEL, Array, at_least
 from analysis.statistics.targets import between, first_reaching, on_grid
-from analysis.tables import COSTS, LEVELS, Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 
 _COLUMNS = ("task", "arm", "level", "target", "n", "c", "steps", *COSTS)
 

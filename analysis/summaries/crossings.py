@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from analysis.runs import Frame
 from analysis.statistics.inference import at_least
 from analysis.statistics.targets import between, first_reaching
-from analysis.tables import Frame, TableError
+from analysis.tables import TableError
 
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda values: values,

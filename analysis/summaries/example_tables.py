@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from analysis.runs import Frame
 from analysis.statistics.consistency import beside_own, other_seeds, same_seed
 from analysis.statistics.crossed import components, shares, two_way
 from analysis.statistics.inference import holm, mean_interval, stream
@@ -15,7 +16,7 @@ from analysis.statistics.mcnemar import mcnemar, over_seeds
 from analysis.summaries.calibration import by_class, calibration, confusion, reliability
 from analysis.summaries.examples import Outcomes, outcomes, recorded
 from analysis.summaries.results import reference_arm
-from analysis.tables import Frame, Tables, limits_of
+from analysis.tables import Tables, limits_of
 
 UNIT = (0.0, 1.0)
 _CALIBRATION = {

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.runs import Frame
 from analysis.statistics.inference import Array
-from analysis.tables import Frame, TableError, Tables
+from analysis.tables import TableError, Tables
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.runs import RESULT, Frame, is_linear
 from analysis.statistics.inference import mean_interval
-from analysis.tables import RESULT, Frame, Tables, by_run, higher_is_better, is_linear, limits_of
+from analysis.tables import Tables, by_run, higher_is_better, limits_of
 
 LEVEL_NAMES = {
     "chance": "chance",

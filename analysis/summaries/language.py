@@ -142,16 +142,22 @@ CLAIM = Part(
 FAMILY = Part({"each": TEXT}, {"for": RANGES, "over": RANGES})
 TABLE = Part({"title": TEXT, "rows": SEVERAL, "columns": SEVERAL, "cell": TEXT}, {"about": TEXT})
 _AXES = {"title": TEXT, "x": NAME, "y": NAME}
-MAP = Part(
-    {**_AXES, "value": TEXT, "rows": SEVERAL, "columns": SEVERAL, "map": TEXT},
-    {"limits": PAIR, "scale": AXIS},
-)
-CURVES = Part(
-    {**_AXES, "series": SOME_PARTS},
-    {"along": SEVERAL, "x_scale": AXIS, "y_scale": AXIS, "reference": TEXT},
-)
-CURVE = Part(
-    {"name": TEXT, "points": POINTS}, {"reference": REFERENCE, "method": TEXT, "for": RANGES}
-)
-DENSITIES = Part({**_AXES, "series": SOME_PARTS, "reference": TEXT})
-DENSITY = Part({"name": TEXT, "values": TEXT, "normal": PAIR}, {"method": TEXT, "for": RANGES})
+FIGURES = {
+    "map": Part(
+        {**_AXES, "value": TEXT, "rows": SEVERAL, "columns": SEVERAL, "map": TEXT},
+        {"limits": PAIR, "scale": AXIS},
+    ),
+    "curves": Part(
+        {**_AXES, "series": SOME_PARTS},
+        {"along": SEVERAL, "x_scale": AXIS, "y_scale": AXIS, "reference": TEXT},
+    ),
+    "densities": Part({**_AXES, "series": SOME_PARTS, "reference": TEXT}),
+}
+SERIES = {  # of figures that have some
+    "curves": Part(
+        {"name": TEXT, "points": POINTS}, {"reference": REFERENCE, "method": TEXT, "for": RANGES}
+    ),
+    "densities": Part(
+        {"name": TEXT, "values": TEXT, "normal": PAIR}, {"method": TEXT, "for": RANGES}
+    ),
+}

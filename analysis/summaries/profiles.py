@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from analysis.runs import COSTS, Frame
 from analysis.statistics.inference import Array, at_least, merged
-from analysis.tables import COSTS, Frame, Tables
+from analysis.tables import Tables
 
 _STEPS = ["currency", "arm", "ratio", "share"]
 _SCORES = ["currency", "arm", "problems", "met", "first", "score", "log_score"]

@@ -11,26 +11,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.runs import Frame
 from analysis.statistics.inference import at_least
 from analysis.summaries import language
-from analysis.summaries.claims import (
-    Claim,
-    Family,
-    Judged,
-    NotRunError,
-    defined,
-    evaluate,
-    judge,
-    names,
-    told,
-)
+from analysis.summaries.claims import Claim, Family, Judged, judge, told
 from analysis.summaries.crossings import crossing
+from analysis.summaries.expressions import NotRunError, defined, evaluate, names
 from analysis.summaries.tuning import as_tuned
-from analysis.tables import Frame, TableError, Tables, load, noted
+from analysis.tables import TableError, Tables, load, noted
 
 BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     "<": lambda column, bound: ~at_least(column, bound),
@@ -244,6 +236,15 @@ def drawn(figure: Mapping[str, Any]) -> list[str]:
     found += chain.from_iterable(row.values() for row in map_of(figure, "map").values())
     points = (points_of(figure, one).values() for one in series if "points" in one)
     return [*chain.from_iterable(points), *found]
+
+
+def kind_of(figure: Mapping[str, Any]) -> Literal["map", "densities", "curves"]:
+    """Say what a figure is, by what it has: a `map`, or series, of which any has `values`."""
+    if "map" in figure:
+        return "map"
+    series = figure.get("series", ())
+    scattered = isinstance(series, list) and any("values" in one for one in series)
+    return "densities" if scattered else "curves"
 
 
 def series_of(figure: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.runs import RESULT, STATUSES, Frame
 from analysis.statistics.inference import MIN_SEEDS, Array, average_ranks, stream
 from analysis.statistics.ties import Ties, ties
-from analysis.tables import RESULT, STATUSES, Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 
 
 @dataclass(frozen=True)

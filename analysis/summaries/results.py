@@ -13,20 +13,10 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from analysis.runs import COSTS, LEVELS, RESULT, STATUSES, Frame, ending
 from analysis.statistics.inference import holm, mean_interval, merged, paired, stream
 from analysis.summaries.ranking import Ranking
-from analysis.tables import (
-    COSTS,
-    LEVELS,
-    RESULT,
-    STATUSES,
-    Frame,
-    TableError,
-    Tables,
-    ending,
-    higher_is_better,
-    limits_of,
-)
+from analysis.tables import TableError, Tables, higher_is_better, limits_of
 
 _MEANS = {
     "final_mean": "final_test_score",

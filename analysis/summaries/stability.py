@@ -17,10 +17,11 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.runs import LEVELS, RESULT, Frame
 from analysis.statistics.inference import LEVEL, RESOLUTION, Array, stream
 from analysis.statistics.targets import on_grid
 from analysis.summaries.ranking import Ranking
-from analysis.tables import LEVELS, RESULT, Frame, Tables, higher_is_better
+from analysis.tables import Tables, higher_is_better
 
 Centre = Callable[[Array], Array]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.runs import RESULT, Frame, settings_of
 from analysis.statistics.inference import Array, mean_interval
-from analysis.tables import RESULT, Frame, Tables, by_run, higher_is_better, limits_of, settings_of
+from analysis.tables import Tables, by_run, higher_is_better, limits_of
 
 FEWEST = 3  # values that make a curve
 _WITHIN = ("", "method", "network", "task")  # parts of a run's settings that a name may begin in

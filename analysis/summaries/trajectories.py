@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.runs import Frame
 from analysis.statistics.inference import UNBOUNDED, Array, mean_interval
-from analysis.tables import Frame, Tables, limits_of
+from analysis.tables import Tables, limits_of
 
 MAX_POINTS = 100
 WINDOW = 5  # checkpoints over which cosines are averaged

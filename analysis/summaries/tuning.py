@@ -19,15 +19,12 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
+from analysis.runs import COSTS, RESULT, Frame, completed
 from analysis.statistics.inference import Array, paired, stream
 from analysis.tables import (
-    COSTS,
-    RESULT,
-    Frame,
     TableError,
     Tables,
     by_run,
-    completed,
     finished,
     higher_is_better,
     noted,

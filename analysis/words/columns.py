@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.runs import COSTS, LEVELS, RESULT, STATUSES, Frame
 from analysis.statistics.inference import INTERVAL
-from analysis.tables import COSTS, LEVELS, RESULT, STATUSES, Frame, Tables
+from analysis.tables import Tables
 
 NONE = "-"
 _NUMBER = re.compile(

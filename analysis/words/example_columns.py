@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables import Frame, Tables
+from analysis.runs import Frame
+from analysis.tables import Tables
 from analysis.words.columns import NONE, interval, number
 
 _TESTS = (

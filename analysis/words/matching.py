@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from analysis.release import Release
+from analysis.runs import Frame, decisive, labelled, once
 from analysis.summaries.results import spans
-from analysis.tables import Frame, TableError, Tables, by_run, decisive, labelled, once
+from analysis.tables import TableError, Tables, by_run
 from analysis.words.sentences import listed
 
 Manifests: TypeAlias = Sequence[Mapping[str, Any]]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.runs import Frame
 from analysis.summaries.frontier import levels, points
 from analysis.summaries.ranking import Ranking
-from analysis.tables import Frame, Tables, higher_is_better, several
+from analysis.tables import Tables, higher_is_better, several
 from analysis.words.columns import interval, number, score_text
 from analysis.words.sentences import counted, listed, of_split, on_examples, tested_on
 

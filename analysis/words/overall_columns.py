@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.tables import Frame
+from analysis.runs import Frame
 from analysis.words.columns import NONE, count, interval, number
 
 _MEASURED = "test score"  # the ranking that all others are held against

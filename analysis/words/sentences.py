@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.runs import Frame
 from analysis.statistics.inference import MIN_SEEDS
 from analysis.summaries.ranking import Ranking
 from analysis.summaries.results import spans
-from analysis.tables import Frame, Tables, by_run, higher_is_better, several
+from analysis.tables import Tables, by_run, higher_is_better, several
 from analysis.words.columns import NONE, count, interval, number, score_text, share
 
 _UNITS = {"processor": "", "cores": " cores", "threads": " threads"}
@@ -242,7 +243,7 @@ def warnings(tables: Tables) -> list[str]:
         found.append(f"The runs come from {len(commits)} commits of the code.")
     if any(m.get("dirty") for m in tables.manifests.values()):
         found.append(
-            "Some runs were made from a working tree with changes that were not committed."
+            "Some runs were made by code, or settings, with changes that were not committed."
         )
     for names, what in (
         (("processor", "cores"), "kinds of machine"),

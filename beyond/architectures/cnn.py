@@ -6,8 +6,9 @@ from typing import Literal
 
 from beyond.architectures.mlp import MLP
 from beyond.contracts import Architecture, TaskSpec
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network.layers import Layer
 from beyond.network.parts import (
     Activation,
     InitialisationName,
@@ -17,6 +18,7 @@ from beyond.network.parts import (
     normalised,
     trial,
 )
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require
-from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network.activation_layers import ACTIVATIONS
+from beyond.network.layers import Layer
 from beyond.network.parts import Activation, InitialisationName, Layered, sequence_entry, trial
 from beyond.network.sequence_layers import Conv1d
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.settings import NonNegativeInt, Positive, PositiveInt, settings
 
 

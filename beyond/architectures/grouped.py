@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from beyond.contracts import TaskSpec
-from beyond.network.layers import GroupedLinear, Layer
+from beyond.network.layers import Layer
 from beyond.network.parts import InitialisationName, Layered, trial
+from beyond.network.vector_layers import GroupedLinear
 from beyond.settings import Positive, PositiveInt, settings
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from beyond.contracts import TaskSpec
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
-from beyond.network.layers import ACTIVATIONS, Flatten, Layer, Linear
+from beyond.network.layers import Layer
 from beyond.network.parts import Activation, InitialisationName, Layered, dropping
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.settings import BelowOne, OneOrEach, Positive, settings
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from beyond.contracts import TaskSpec
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.composite_layers import residual
-from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import LayerNorm
 from beyond.network.parts import (
     Activation,
     InitialisationName,

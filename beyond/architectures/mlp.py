@@ -6,7 +6,9 @@ from itertools import groupby
 
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import require
-from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm, Linear, Residual
+from beyond.network.activation_layers import ACTIVATIONS
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import LayerNorm
 from beyond.network.parts import (
     Activation,
     InitialisationName,
@@ -15,6 +17,7 @@ from beyond.network.parts import (
     trial,
     vector_entry,
 )
+from beyond.network.vector_layers import Linear, Residual
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d, MeanOverImage
-from beyond.network.layers import ACTIVATIONS, Layer, Linear
+from beyond.network.layers import Layer
 from beyond.network.parts import (
     Activation,
     InitialisationName,
@@ -15,6 +16,7 @@ from beyond.network.parts import (
     dropping,
     normalised,
 )
+from beyond.network.vector_layers import Linear
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 

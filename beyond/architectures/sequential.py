@@ -7,18 +7,10 @@ from typing import Any
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError, UnsupportedError, require, require_one_of
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
-from beyond.network.layers import (
-    ACTIVATIONS,
-    BatchNorm,
-    Dropout,
-    Embedding,
-    Flatten,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    Linear,
-)
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import BatchNorm, GroupNorm, LayerNorm
 from beyond.network.parts import InitialisationName, Layered, trial
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
 from beyond.network.sequence_layers import (
@@ -28,6 +20,7 @@ from beyond.network.sequence_layers import (
     MaxOverTime,
     MeanOverTime,
 )
+from beyond.network.vector_layers import Dropout, Embedding, Flatten, Linear
 from beyond.settings import Positive, Text, settings
 
 WORDS: dict[str, Any] = {  # of classes of layers, each a dataclass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from beyond.contracts import TaskSpec
 from beyond.errors import require
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.composite_layers import Chain, Concatenation
-from beyond.network.layers import ACTIVATIONS, Layer, Linear
+from beyond.network.layers import Layer
 from beyond.network.parts import (
     Activation,
     InitialisationName,
@@ -15,6 +16,7 @@ from beyond.network.parts import (
     trial,
 )
 from beyond.network.sequence_layers import Conv1d, MaxOverTime
+from beyond.network.vector_layers import Linear
 from beyond.settings import BelowOne, OneOrEach, Positive, PositiveInt, settings
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from beyond.contracts import TaskSpec
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.attention_layers import Attention, Positions
 from beyond.network.composite_layers import residual
-from beyond.network.layers import ACTIVATIONS, Layer, LayerNorm
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import LayerNorm
 from beyond.network.parts import (
     Activation,
     InitialisationName,

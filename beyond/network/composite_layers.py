@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from beyond.errors import require
-from beyond.network.layers import Flops, Identity, Layer, Part, Role, Shape, Weights
+from beyond.network.activation_layers import Identity
+from beyond.network.layers import Flops, Layer, Part, Role, Shape, Weights
 from beyond.streams import Stream
 
 

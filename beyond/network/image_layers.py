@@ -16,14 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyond.errors import require
-from beyond.network.layers import (
-    Convolution,
-    Layer,
-    Role,
-    Shape,
-    Weights,
-    examples_along,
-)
+from beyond.network.layers import Convolution, Layer, Role, Shape, Weights, examples_along
 from beyond.streams import Stream
 
 

@@ -8,19 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 from beyond.contracts import Architecture, Episode, TargetKind, TaskSpec
 from beyond.errors import require
+from beyond.network.activation_layers import ACTIVATIONS
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import INITIALISATIONS, gaussian, identity
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import (
-    ACTIVATIONS,
-    BatchNorm,
-    Dropout,
-    Embedding,
-    Flatten,
-    GroupNorm,
-    Layer,
-    Linear,
-)
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import BatchNorm, GroupNorm
 from beyond.network.sequence_layers import (
     Channels,
     Conv1d,
@@ -29,6 +22,7 @@ from beyond.network.sequence_layers import (
     MeanOverTime,
     Places,
 )
+from beyond.network.vector_layers import Dropout, Embedding, Flatten, Linear
 from beyond.settings import BelowOne, OneOf, OneOrEach, Positive, PositiveInt, settings
 
 SCALED = {"gaussian": gaussian, "identity": identity}  # initialisations that take a scale

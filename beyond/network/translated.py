@@ -9,25 +9,13 @@ from torch import Tensor, nn
 
 from beyond.contracts import TaskSpec
 from beyond.errors import InputError
+from beyond.network.activation_layers import GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d
 from beyond.network.initialisations import INITIALISATIONS
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import (
-    GELU,
-    RUNNING,
-    BatchNorm,
-    Dropout,
-    Flatten,
-    Identity,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Tanh,
-)
+from beyond.network.layers import Layer
+from beyond.network.normalisation_layers import RUNNING, BatchNorm, LayerNorm
+from beyond.network.vector_layers import Dropout, Flatten, Linear
 from beyond.network.wrapped import ModuleNetwork
 from beyond.streams import Stream
 

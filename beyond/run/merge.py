@@ -2,7 +2,7 @@
 
 Each finished cell counts once, the trials of a tuning among them. All is checked before the first
 file is written, and a cell appears as a run's does: its files by write-then-rename, the manifest
-last. The same command again goes on where it was interrupted.
+last. The same command again goes on where it was interrupted. A landscape is recorded anew, of all.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from os.path import realpath  # Path.resolve raises for links in a circle
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ from beyond.errors import InputError, require
 from beyond.files import write_whole
 from beyond.run.arm import shown
 from beyond.run.cell import TRIALS
-from beyond.run.display import say, spans
+from beyond.run.display import say, spans, ticking
 from beyond.run.notes import holding, known
 from beyond.run.plan import DATA, note_stale
 from beyond.run.provenance import changed
 from beyond.run.record import RunFolder
 from beyond.run.status import PLANNED, note_planned
+from beyond.run.survey import NOTE, Survey
 from beyond.run.tuning import TUNED, note_trials, note_tuned, trials_of, tuned_of
 
 USAGE = "usage: beyond merge FOLDER [FOLDER ...] INTO"
@@ -103,6 +105,7 @@ def merge(folders: Sequence[Path], into: Path) -> Iterator[str]:
     for place in PLACES:
         conflicts += _apart([*there[place].values(), *new[place].values()])
     conflicts += _tuned_otherwise([into, *others])
+    conflicts += _surveyed_otherwise([into, *others])
     if conflicts:
         raise InputError("; ".join(conflicts))
     for place, cells in new.items():
@@ -132,9 +135,21 @@ def main(arguments: Sequence[str]) -> None:
     *folders, into = map(Path, arguments)
     there = next(place for place in (into, *into.absolute().parents) if place.exists())
     require("INTO", "a folder, there or to be made", str(into), there.is_dir())
+    console = Console(stderr=True)
     for line in merge(folders, into):
-        say(Console(stderr=True), line)
+        say(console, line)
+    if survey := next(filter(None, map(Survey.of, (into, *folders))), None):
+        with ticking(console, lambda: f"{into}: measuring the loss between solutions"):
+            _record(survey, into)
     find("hydra.sweeper.publish", _publisher(into / STUDY[1]))(into)
+
+
+def _record(survey: Survey, into: Path) -> None:
+    """Record the landscape of all that is there now: lines lead from each run to each other."""
+    try:
+        survey.record(into)
+    except InputError as error:
+        raise InputError(f"merged, but without a landscape and a report: {error}") from error
 
 
 def _publisher(file: Path) -> str:
@@ -235,6 +250,17 @@ def _tuned_otherwise(folders: Sequence[Path]) -> list[str]:
         *_otherwise(folders, trials_of, f"{TRIALS}/{TRIALS}.json", ("run", "settings")),
         *_otherwise(folders, tuned_of, TUNED, ("tuned",)),
     ]
+
+
+def _surveyed_otherwise(folders: Sequence[Path]) -> Iterator[str]:
+    """Say where folders have their landscapes recorded with other settings."""
+    surveys = {folder: survey for folder in folders if (survey := Survey.of(folder))}
+    for (first, one), (folder, other) in pairwise(surveys.items()):
+        if one != other:
+            yield (
+                f"{first / NOTE} and {folder / NOTE} have other settings, {one} and {other}: "
+                "delete the one that is not to count"
+            )
 
 
 def _otherwise(

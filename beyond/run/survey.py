@@ -58,6 +58,12 @@ class Survey:
     n_across: Annotated[int, Ge(2)] = 11
     radius: Positive = 1.0
 
+    @classmethod
+    def of(cls, study: Path) -> Survey | None:
+        """Return how the landscape in a study's folder was recorded; None if there is none."""
+        settings = known(study / NOTE, dict).get("settings")
+        return cls(**settings) if settings else None
+
     def require(self, arms: Iterable[tuple[Arm, bool]]) -> None:
         """Refuse what has no landscape, before it is trained: arms, and if they keep weights.
 

@@ -1,8 +1,10 @@
 """Skeleton: the architecture in one line, with its source."""
 
 from beyond.contracts import TaskSpec
-from beyond.network.layers import Layer, Linear, Tanh
+from beyond.network.activation_layers import Tanh
+from beyond.network.layers import Layer
 from beyond.network.parts import InitialisationName, Layered, vector_entry
+from beyond.network.vector_layers import Linear
 from beyond.settings import Positive, PositiveInt, settings
 
 

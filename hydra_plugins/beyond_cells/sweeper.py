@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import chain
-from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from beyond.catalog import CONTRACTS, find, known_settings, require_declared
+from beyond.catalog import CONTRACTS, PATH, VARIABLE, find, known_settings, require_declared
 from beyond.errors import InputError, require
 from beyond.files import expanded, write_whole_text
 from beyond.run import memo
@@ -116,7 +118,8 @@ class CellSweeper(BasicSweeper):
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
             with holding(folder):
-                write_whole_text(folder / "paper.json", json.dumps(paper, indent=1))
+                told = {**paper, "command": _command(arguments)}
+                write_whole_text(folder / "paper.json", json.dumps(told, indent=1))
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
@@ -384,7 +387,7 @@ def _processes(launcher: DictConfig) -> int:
     """
     n_jobs = launcher.get("n_jobs", launcher.get("array_parallelism", 1))
     require("hydra.launcher.n_jobs", "an integer other than 0", n_jobs, n_jobs != 0)
-    return n_jobs if n_jobs > 0 else cpu_count() or 1
+    return n_jobs if n_jobs > 0 else os.cpu_count() or 1
 
 
 def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
@@ -416,6 +419,14 @@ def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
         there = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items() if values)
         raise InputError(f"no line of the study has {' and '.join(chosen)}; its lines have {there}")
     return cells
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """What decides a study, as it is typed; where its runs go differs between machines."""
+    found = [f"{name}={os.environ[name]}" for name in (PATH, VARIABLE) if os.environ.get(name)]
+    # a setting is made a choice of one before Hydra reads it
+    typed = [re.sub(r"=choice\((.*)\)$", r"=\1", one) for one in arguments if _key(one) != "runs"]
+    return shlex.join([*found, "beyond", *typed])
 
 
 def _key(entry: str) -> str:

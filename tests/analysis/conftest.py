@@ -256,7 +256,8 @@ def tables_of():
 
     Further columns of the runs are named; `curves` holds rows of curves.
     """
-    from analysis.tables import COSTS, LEVELS, Tables
+    from analysis.runs import COSTS, LEVELS
+    from analysis.tables import Tables
 
     def make(scores, metric="accuracy_score", curves=None, **columns):
         rows = []

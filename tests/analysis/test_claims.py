@@ -6,11 +6,12 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.inference import mean_interval
-from analysis.summaries.claims import Claim, Family, NotRunError, defined, evaluate, judge, told
+from analysis.summaries.claims import Claim, Family, judge, told
+from analysis.summaries.expressions import NotRunError, defined, evaluate
 from analysis.tables import TableError
 
 FAULTS = [
-    ("analysis/summaries/claims.py", "reached = pseudo.round(9)", "reached = pseudo"),
+    ("analysis/summaries/expressions.py", "reached = pseudo.round(9)", "reached = pseudo"),
     ("analysis/summaries/claims.py", "if np.isposinf(value):", "if np.isinf(value):"),
     # an undecided side hides one that is surely wrong; a turned or a doubled gap
     (
@@ -27,13 +28,13 @@ FAULTS = [
     ("analysis/summaries/claims.py", "if len(truths) == 1 else None", "if len(truths) else None"),
     # of what follows from others, its part is rounded, not what that is made of
     (
-        "analysis/summaries/claims.py",
-        "node = _inlined(_parse(ast.unparse(side)), equals)",
+        "analysis/summaries/expressions.py",
+        "node = inlined(parse(ast.unparse(side)), equals)",
         "node = side",
     ),
     (
-        "analysis/summaries/claims.py",
-        "_called(_inlined(_parse(expression), equals))",
+        "analysis/summaries/expressions.py",
+        "_called(inlined(parse(expression), equals))",
         "_called(node)",
     ),
     (
@@ -41,11 +42,15 @@ FAULTS = [
         'if claim.how == "expected":',
         "if n_seeds < 2:",
     ),
-    ("analysis/summaries/claims.py", "found[name] = _inlined(node, found)", "found[name] = node"),
-    # a line through the origin; half of a list against itself
-    ("analysis/summaries/claims.py", "(a - centre) * (b - level)", "centre * (b - level)"),
     (
-        "analysis/summaries/claims.py",
+        "analysis/summaries/expressions.py",
+        "found[name] = inlined(node, found)",
+        "found[name] = node",
+    ),
+    # a line through the origin; half of a list against itself
+    ("analysis/summaries/expressions.py", "(a - centre) * (b - level)", "centre * (b - level)"),
+    (
+        "analysis/summaries/expressions.py",
         "return values[:n], values[n:]",
         "return values[:n], values[:n]",
     ),
@@ -61,7 +66,7 @@ FAULTS = [
     ),
     ("analysis/summaries/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     (
-        "analysis/summaries/claims.py",
+        "analysis/summaries/expressions.py",
         '"std": _over_seeds(np.std, ddof=1)',
         '"std": _over_seeds(np.std)',
     ),
@@ -77,18 +82,18 @@ FAULTS = [
     ),
     ("analysis/summaries/claims.py", "slack[place] + slack[place + 1]", "slack[place]"),
     (
-        "analysis/summaries/claims.py",
+        "analysis/summaries/expressions.py",
         "np.isfinite(change)]).sum()",
         "np.isfinite(change)]).max(initial=0)",
     ),
-    ("analysis/summaries/claims.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
+    ("analysis/summaries/expressions.py", "np.maximum(1 - cosine, 0)", "(1 - cosine)"),
     # the long tail on the other side, and an interval around something else
-    ("analysis/summaries/claims.py", "value + (n - 1) *", "value - (n - 1) *"),
-    ("analysis/summaries/claims.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
+    ("analysis/summaries/expressions.py", "value + (n - 1) *", "value - (n - 1) *"),
+    ("analysis/summaries/expressions.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
     ("analysis/summaries/claims.py", "n_seeds = min(map(len", "n_seeds = max(map(len"),
     # seeds are paired by their place
     (
-        "analysis/summaries/claims.py",
+        "analysis/summaries/expressions.py",
         "value.loc[seeds] if isinstance(value, pd.Series) else value for value in values]",
         "value.reset_index(drop=True) if isinstance(value, pd.Series) else value for value in "
         "values]",

@@ -13,10 +13,11 @@ from analysis.figures.looks import INK, Look, distinct
 from analysis.figures.looks import looks as looks_of
 from analysis.figures.plots import _slug
 from analysis.files import write
+from analysis.runs import COSTS
 from analysis.summaries.ranking import rankings
 from analysis.summaries.results import cost_to_target, summary
 from analysis.summaries.trajectories import WINDOW, Band, gap_bands, gradient_bands, score_bands
-from analysis.tables import COSTS, load
+from analysis.tables import load
 
 FAULTS = [
     ("analysis/figures/canvas.py", "if len(found) < 2:", "if False:"),

@@ -15,7 +15,7 @@ FAULTS = [
     ("analysis/figures/looks.py", "(place + place // len(MARKERS))", "(place)"),
     ("analysis/figures/looks.py", "FILLINGS[turn % len(FILLINGS)]", "FILLINGS[0]"),
     ("analysis/figures/looks.py", "return INK, 0, MARKERS[0]", "return CONTROL, 0, MARKERS[0]"),
-    ("analysis/tables.py", 'and not row["default_network"]', ""),
+    ("analysis/runs.py", 'and not row["default_network"]', ""),
     ("analysis/figures/looks.py", '"#6e1330")', '"#ca9161")'),
 ]
 

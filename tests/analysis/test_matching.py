@@ -10,12 +10,13 @@ from scipy.stats import t as student
 
 from analysis import release
 from analysis.report import compare
+from analysis.runs import PUBLISHED
 from analysis.study import Study
-from analysis.tables import PUBLISHED, TableError
+from analysis.tables import TableError
 
 FAULTS = [
     # an arm would be paired with its published copy as one arm of ten seeds
-    ("analysis/tables.py", 'arm = arm + runs["release"].map(ending)', "pass"),
+    ("analysis/runs.py", 'arm = arm + runs["release"].map(ending)', "pass"),
     ("analysis/words/matching.py", "if not names}\n        told", "}\n        told"),
     ("analysis/words/matching.py", '"score": runs["headline_metric"],', '"score": runs["task"],'),
     ("analysis/words/matching.py", '.where(runs["default_network"])', ""),
@@ -43,7 +44,7 @@ FAULTS = [
         "asdict(paired(wide[other], wide[arm],",
         "asdict(paired(wide[arm], wide[other],",
     ),
-    ("analysis/tables.py", 'return f" ({release.removesuffix(FOLDERS)})"', "return PUBLISHED"),
+    ("analysis/runs.py", 'return f" ({release.removesuffix(FOLDERS)})"', "return PUBLISHED"),
     ("analysis/summaries/results.py", 'p_holm=holm(part["p"])', 'p_holm=part["p"]'),
     ("analysis/release.py", 'run_id=name + runs["run_id"]', 'run_id=runs["run_id"]'),
     # of several: which seeds are whose, what a folder alone has, and its curves

@@ -24,7 +24,7 @@ FAULTS = [
     ("analysis/paper.py", 're.search(r"\\{\\w+\\}", str(entry))', "None"),
     ("analysis/figures/looks.py", "            turns[method] += 1\n    return found\n\n\ndef distinct", "    return found\n\n\ndef distinct"),
     ("analysis/summaries/quantities.py", '"name": str(_filled(entry["name"], labels))', '"name": str(_filled(entry["name"], values))'),
-    ("analysis/summaries/claims.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
+    ("analysis/summaries/expressions.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
     ("analysis/summaries/quantities.py", "column == column.max()", "column == column.iloc[-1]"),
     ("analysis/summaries/quantities.py", '**reduced) * entry.get("times", 1)', "**reduced)"),
     ("analysis/paper.py", 'take.get("column", "value"), *told]', 'take.get("column", "value")]'),
@@ -41,8 +41,8 @@ FAULTS = [
     ("analysis/figures/paper.py", "frame.replace(-np.inf, low)", "frame"),
     ("analysis/paper.py", "if page and (index.parent / page[1]).exists():", "if page:"),
     ("analysis/paper.py", "            rows[page[1]] = line\n", "            pass\n"),
-    ("analysis/summaries/claims.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
-    ("analysis/summaries/claims.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
+    ("analysis/summaries/expressions.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
+    ("analysis/summaries/expressions.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
      '"reached": lambda value, level: 1.0 * at_least(level, value)'),
     ("analysis/summaries/quantities.py", 'told(found[1], quantities, equals), line)', 'told(found[1], {}, equals), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
@@ -359,6 +359,19 @@ def test_a_series_has_the_look_of_its_method_and_its_for_is_written_out():
 def test_a_quantity_is_scaled_and_moved(runs):
     measured = quantities.measure(PAPER, load(runs))
     assert (measured["error"] + measured["backprop_test"]).to_numpy() == pytest.approx(100)
+
+
+def test_no_name_is_cut_in_a_narrow_terminal(runs, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "48")
+    paper.publish(runs)
+    assert "…" not in capsys.readouterr().out
+
+
+def test_the_page_has_the_command_that_was_typed(runs):
+    (runs / quantities.SETTINGS).write_text(
+        json.dumps({**PAPER, "command": "beyond +paper=toy x=1"})
+    )
+    assert "`beyond +paper=toy x=1` at commit" in paper.write(runs)[2].read_text()
 
 
 def test_the_page_has_verdicts_figure_departures_and_provenance(runs):

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import release
 from analysis.release import known, read
-from analysis.tables import RUN_COLUMNS, TableError, load
+from analysis.runs import RUN_COLUMNS
+from analysis.tables import TableError, load
 from beyond import catalog
 
 FAULTS = [

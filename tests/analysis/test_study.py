@@ -9,8 +9,9 @@ import pytest
 from matplotlib import pyplot as plt
 
 from analysis.figures.plots import FIGURES
+from analysis.runs import COSTS
 from analysis.study import Study
-from analysis.tables import COSTS, TableError
+from analysis.tables import TableError
 
 FAULTS = [
     ("analysis/summaries/results.py", "        if not others:\n            continue\n", ""),

@@ -8,22 +8,22 @@ import pytest
 from analysis.tables import TableError, higher_is_better, limits_of, load
 
 FAULTS = [
-    ("analysis/tables.py", 'runs["default_network"] | one_network', 'runs["default_network"]'),
-    ("analysis/tables.py", '        "settings": of_task,\n', ""),
-    ("analysis/tables.py", '"budget": amounts.where(runs["budget"].notna()),', ""),
-    ("analysis/tables.py", "and part not in shared", ""),
+    ("analysis/runs.py", 'runs["default_network"] | one_network', 'runs["default_network"]'),
+    ("analysis/runs.py", '        "settings": of_task,\n', ""),
+    ("analysis/runs.py", '"budget": amounts.where(runs["budget"].notna()),', ""),
+    ("analysis/runs.py", "and part not in shared", ""),
     (
         "analysis/tables.py",
         '[["run_id", "seed", "task", "arm", "status", "network", "headline_metric"]]',
         '[["run_id", "seed", "arm", "status", "network", "headline_metric"]]',
     ),
-    ("analysis/tables.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
+    ("analysis/runs.py", 'transform("nunique") > 1)', 'transform("nunique") > 2)'),
     # the budget names an arm, so that no arm is the same one at two budgets
-    ("analysis/tables.py", 'startswith(("task.", "budget."))\n    }', 'startswith("task.")\n    }'),
-    ("analysis/tables.py", '"{:.15g}".format)', '"{:.4g}".format)'),
-    ("analysis/tables.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
-    ("analysis/tables.py", "if apart > RESOLUTION", "if apart > 0"),
-    ("analysis/tables.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),
+    ("analysis/runs.py", 'startswith(("task.", "budget."))\n    }', 'startswith("task.")\n    }'),
+    ("analysis/runs.py", '"{:.15g}".format)', '"{:.4g}".format)'),
+    ("analysis/runs.py", 'runs["pretraining_forward"] + 2 *', 'runs["pretraining_forward"] +'),
+    ("analysis/runs.py", "if apart > RESOLUTION", "if apart > 0"),
+    ("analysis/runs.py", "if apart > RESOLUTION", "if not apart < RESOLUTION"),
     ("analysis/tables.py", "return -np.inf, 1.0 if score", "return 0.0, 1.0 if score"),
     ("analysis/tables.py", '"balanced_accuracy_score", "macro_f1_score")', ")"),
 ]

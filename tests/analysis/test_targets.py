@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.runs import COSTS, LEVELS
 from analysis.statistics.targets import between, between_checkpoints, first_reaching
 from analysis.summaries.results import cost_to_target
-from analysis.tables import COSTS, LEVELS, load
+from analysis.tables import load
 from beyond.run.loop import GRID
 
 FAULTS = [

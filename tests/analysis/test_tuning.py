@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from analysis import release
+from analysis.runs import COSTS, RESULT
 from analysis.statistics.inference import stream
 from analysis.study import Study
 from analysis.summaries import quantities, tuning
-from analysis.tables import COSTS, RESULT, TableError
+from analysis.tables import TableError
 
 FAULTS = [
     ("analysis/summaries/quantities.py", 'if paper.get("as_tuned") else tables', "if False else tables"),

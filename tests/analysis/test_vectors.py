@@ -8,7 +8,16 @@ import pytest
 from matplotlib.colors import to_rgb
 from scipy.spatial.distance import pdist
 
-from analysis.figures import canvas, colours, gradients, learning, results, training, vectors
+from analysis.figures import (
+    canvas,
+    colours,
+    gradients,
+    learning,
+    outlines,
+    results,
+    training,
+    vectors,
+)
 from analysis.figures.looks import _COLOURS as DISTINCT
 from analysis.figures.looks import CONTROL, INK, SHADES, looks
 from analysis.summaries.ranking import rankings
@@ -16,11 +25,11 @@ from analysis.summaries.results import cost_to_target, summary
 from analysis.tables import load
 
 FAULTS = [
-    ("analysis/figures/vectors.py", "put(letter.lower(), (rounded - here).ravel().tolist())", "put(letter.lower(), rounded.ravel().tolist())"),
-    ("analysis/figures/vectors.py", "here, at, last = start, start / scale,", "at, last = start / scale,"),
+    ("analysis/figures/outlines.py", "put(letter.lower(), (rounded - here).ravel().tolist())", "put(letter.lower(), rounded.ravel().tolist())"),
+    ("analysis/figures/outlines.py", "here, at, last = start, start / scale,", "at, last = start / scale,"),
     ("analysis/figures/vectors.py", "for piece in self._pieces(one, there)", "for piece in self._pieces(one, corner)"),
-    ("analysis/figures/vectors.py", "if off[farthest] > slack", "if off[farthest] > 2 * slack"),
-    ("analysis/figures/vectors.py", "@ along / max(along @ along, 1e-12), 0, 1)", "@ along / max(along @ along, 1e-12), -9, 9)"),
+    ("analysis/figures/outlines.py", "if off[farthest] > slack", "if off[farthest] > 2 * slack"),
+    ("analysis/figures/outlines.py", "@ along / max(along @ along, 1e-12), 0, 1)", "@ along / max(along @ along, 1e-12), -9, 9)"),
     ("analysis/figures/vectors.py", "        if element in self._parts:", "        if element in ():"),
     ("analysis/figures/vectors.py", "return found[min(found)]", "return found[max(found)]"),
     ("analysis/figures/vectors.py", "height - to * box.y1], [x1, height - to * box.y0]", "to * box.y0], [x1, to * box.y1]"),
@@ -108,7 +117,7 @@ def test_a_rounded_outline_is_nowhere_further_off_than_its_last_digit(rng, digit
     points[20:22] = points[19] + 1e-3  # steps shorter than a digit
     pieces = [f"{'L' if i % 13 else 'M'} {x:f} {y:f} " for i, (x, y) in enumerate(points)]
     pieces[30:30] = ["z "]
-    read = outline(vectors.compact("\n".join(pieces), digits))
+    read = outline(outlines.compact("\n".join(pieces), digits))
     distances = np.abs(points[:, None] - read).max(axis=2).min(axis=1)
     distances[19:22] -= 10**-digits  # any two of them may be left out
     assert distances.max() <= 0.5 * 10**-digits + 1e-9
@@ -126,17 +135,17 @@ def distance(points, line):
 def test_a_thinned_line_is_nowhere_further_off_than_its_slack(rng, slack):
     x = np.linspace(0, 20, 80)
     points = np.column_stack([x, np.sin(x) + rng.normal(0, 0.05, 80)])
-    thinned = vectors.thinned(points, slack)
+    thinned = outlines.thinned(points, slack)
     assert thinned[[0, -1]].tolist() == points[[0, -1]].tolist()
     assert distance(points, thinned).max() <= slack + 1e-3
     assert len(thinned) < 50
     there_and_back = np.array([[0, 0], [9, 0], [5, 0]], float)
-    assert vectors.thinned(there_and_back, slack).tolist() == there_and_back.tolist()
+    assert outlines.thinned(there_and_back, slack).tolist() == there_and_back.tolist()
 
 
 def test_an_outline_that_is_closed_goes_on_from_its_start():
-    assert outline(vectors.compact("M 1 1 L 3 1 L 3 3 z L 1 5")).tolist()[-1] == [1, 5]
-    assert vectors.compact("M 0 0.04 L 0.5 -0.5") == "M0 0l.5-.5"
+    assert outline(outlines.compact("M 1 1 L 3 1 L 3 3 z L 1 5")).tolist()[-1] == [1, 5]
+    assert outlines.compact("M 0 0.04 L 0.5 -0.5") == "M0 0l.5-.5"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +159,7 @@ def test_an_outline_that_is_closed_goes_on_from_its_start():
     ],
 )
 def test_an_outline_is_written_briefly(drawn, written):
-    assert vectors.compact(drawn) == written
+    assert outlines.compact(drawn) == written
 
 
 def test_lines_are_where_matplotlib_put_them(taken):

@@ -19,13 +19,14 @@ from beyond.architectures.rnn import Elman
 from beyond.architectures.text_cnn import TextCNN
 from beyond.architectures.transformer import Transformer
 from beyond.contracts import TargetKind, TaskSpec
+from beyond.network.activation_layers import ReLU, Tanh
 from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import he, uniform
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network.recurrent_layers import GRU
 from beyond.network.sequence_layers import Conv1d
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.streams import Stream
 
 

@@ -89,7 +89,8 @@ class Waves(ArrayTask):
         return Examples(x, np.sin(x))
 '''
 NETWORK = '''
-from beyond.network.layers import Linear, ReLU
+from beyond.network.activation_layers import ReLU
+from beyond.network.vector_layers import Linear
 from beyond.network.parts import Layered, vector_entry
 from beyond.settings import PositiveInt, settings
 

@@ -13,7 +13,7 @@ from beyond.catalog import load
 from beyond.contracts import Batch
 from beyond.errors import InputError, UnsupportedError
 from beyond.ledger import Budget, Ledger
-from beyond.network.layers import BatchNorm
+from beyond.network.normalisation_layers import BatchNorm
 from beyond.network.parts import trial
 from beyond.problem import Problem
 from beyond.run.buffered import buffered
@@ -24,14 +24,14 @@ from beyond.streams import Stream
 
 FAULTS = [
     # the variance that is remembered is that of these values; statistics that never move
-    ("beyond/network/layers.py", "(n_values / max(1, n_values - 1))", "1.0"),
-    ("beyond/network/layers.py", "of.lerp(new, self.momentum)", "of"),
+    ("beyond/network/normalisation_layers.py", "(n_values / max(1, n_values - 1))", "1.0"),
+    ("beyond/network/normalisation_layers.py", "of.lerp(new, self.momentum)", "of"),
     # an answer depends on who else is asked about; in training it does not
-    ("beyond/network/layers.py", "rng is not None, 0.0,", "True, 0.0,"),
+    ("beyond/network/normalisation_layers.py", "rng is not None, 0.0,", "True, 0.0,"),
     # what goes back is not multiplied by the gain
-    ("beyond/network/layers.py", "gains = None if gain is None else single(gain).flatten()", "gains = None"),
+    ("beyond/network/normalisation_layers.py", "gains = None if gain is None else single(gain).flatten()", "gains = None"),
     # each candidate has the statistics of another replica
-    ("beyond/network/layers.py", "values.repeat_interleave(n_copies, 0) if", "values.repeat(n_copies, *[1] * (values.dim() - 1)) if"),
+    ("beyond/network/normalisation_layers.py", "values.repeat_interleave(n_copies, 0) if", "values.repeat(n_copies, *[1] * (values.dim() - 1)) if"),
     # a part of the network has another part's statistics; those of parts replace all
     ("beyond/network/layered.py", "f\"{self.first + index}.{name}\"", "f\"{index}.{name}\""),
     ("beyond/problem.py", "{**self.buffers, **tape.buffers}", "tape.buffers"),

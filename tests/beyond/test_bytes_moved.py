@@ -5,11 +5,12 @@ import torch
 
 from beyond.architectures.mlp import MLP
 from beyond.ledger import Ledger, Work
+from beyond.network.activation_layers import ReLU, Tanh
 from beyond.network.composite_layers import Chain, residual
 from beyond.network.image_layers import Conv2d, MaxPool2d
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Flatten, Linear, ReLU, Tanh
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.problem import Problem
 from beyond.streams import Stream
 

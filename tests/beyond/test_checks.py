@@ -15,8 +15,9 @@ from beyond.contracts import Signal, TargetKind, TaskSpec
 from beyond.data.arrays import ArrayTask, Examples
 from beyond.errors import UnsupportedError
 from beyond.kits.descent import Descent
-from beyond.network.layers import Linear, ReLU
+from beyond.network.activation_layers import ReLU
 from beyond.network.parts import Layered
+from beyond.network.vector_layers import Linear
 from beyond.settings import settings
 from beyond.testing import check_method, check_network, check_task, methods, networks
 from beyond.testing.checks import Check, of

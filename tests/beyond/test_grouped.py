@@ -10,7 +10,7 @@ from beyond.architectures.grouped import Grouped
 from beyond.architectures.mlp import MLP
 from beyond.contracts import TargetKind, TaskSpec
 from beyond.errors import InputError
-from beyond.network.layers import GroupedLinear
+from beyond.network.vector_layers import GroupedLinear
 from beyond.streams import Stream
 
 R, B = 3, 4

@@ -51,7 +51,7 @@ FAULTS = [
     # a tensor is made on the CPU whatever the weights are on
     ("methods/cma_es.py", "dtype=torch.float64, device=losses.device)", "dtype=torch.float64)"),
     (
-        "beyond/network/layers.py",
+        "beyond/network/vector_layers.py",
         "torch.arange(len(weight), device=x.device)",
         "torch.arange(len(weight))",
     ),

@@ -40,7 +40,10 @@ def test_the_commit_is_that_of_the_checkout_wherever_it_runs(repository, monkeyp
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "others" / ".git"))  # as in a hook
     monkeypatch.chdir(tmp_path / "others")
     assert installed.commit() == {"commit": ours, "dirty": False}
-    (tmp_path / "ours" / "notes.txt").write_text("changed")
+    (tmp_path / "ours" / "notes.txt").write_text("decides nothing")
+    assert installed.commit() == {"commit": ours, "dirty": False}
+    (tmp_path / "ours" / "methods").mkdir()
+    (tmp_path / "ours" / "methods" / "mine.py").write_text("is found in the folder")
     assert installed.commit() == {"commit": ours, "dirty": True}
     monkeypatch.setattr(installed, "ROOT", tmp_path)
     assert installed.commit() == {"commit": "", "dirty": None}

@@ -7,27 +7,21 @@ import torch
 import torch.nn.functional as F
 
 from beyond.errors import InputError
-from beyond.network.attention_layers import Attention, Positions
-from beyond.network.composite_layers import Chain, Concatenation, Sum, residual
-from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
-from beyond.network.layers import (
+from beyond.network.activation_layers import (
     ACTIVATIONS,
     GELU,
-    Dropout,
-    Embedding,
-    Flatten,
-    GroupNorm,
     Identity,
-    LayerNorm,
     LeakyReLU,
-    Linear,
     ReLU,
-    Residual,
     Sigmoid,
     SiLU,
     Step,
     Tanh,
 )
+from beyond.network.attention_layers import Attention, Positions
+from beyond.network.composite_layers import Chain, Concatenation, Sum, residual
+from beyond.network.image_layers import AvgPool2d, Conv2d, MaxPool2d, MeanOverImage
+from beyond.network.normalisation_layers import GroupNorm, LayerNorm
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
 from beyond.network.sequence_layers import (
     Channels,
@@ -38,39 +32,52 @@ from beyond.network.sequence_layers import (
     Places,
     Transposed,
 )
+from beyond.network.vector_layers import Dropout, Embedding, Flatten, Linear, Residual
 from beyond.streams import Stream
 
 FAULTS = [
-    ("beyond/network/layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
-    ("beyond/network/layers.py", "(cache > 0, dy, self.slope * dy)", "(cache > 0, dy, 0.01 * dy)"),
-    ("beyond/network/layers.py", "+ cache * density", "+ density"),
+    ("beyond/network/activation_layers.py", "dy * (1 - cache.square())", "dy * (1 - cache)"),
     (
-        "beyond/network/layers.py",
+        "beyond/network/activation_layers.py",
+        "(cache > 0, dy, self.slope * dy)",
+        "(cache > 0, dy, 0.01 * dy)",
+    ),
+    ("beyond/network/activation_layers.py", "+ cache * density", "+ density"),
+    (
+        "beyond/network/activation_layers.py",
         "gate * (1 + cache * (1 - gate))",
         "gate * (1 - cache * (1 - gate))",
     ),
     # on too late, and a derivative where there is none
-    ("beyond/network/layers.py", "(x > 0).to(x.dtype), None", "(x > 0.1).to(x.dtype), None"),
-    ("beyond/network/layers.py", "return torch.zeros_like(dy)", "return dy"),
+    (
+        "beyond/network/activation_layers.py",
+        "(x > 0).to(x.dtype), None",
+        "(x > 0.1).to(x.dtype), None",
+    ),
+    ("beyond/network/activation_layers.py", "return torch.zeros_like(dy)", "return dy"),
     # dropout that shrinks the mean
-    ("beyond/network/layers.py", "/ each(1 - numbers(self.rate), drawn)", "* 1.0"),
+    ("beyond/network/vector_layers.py", "/ each(1 - numbers(self.rate), drawn)", "* 1.0"),
     # the first replica's rate for all
     (
-        "beyond/network/layers.py",
+        "beyond/network/vector_layers.py",
         "drawn >= each(self.rate, drawn)",
         "drawn >= each(self.rate, drawn)[0]",
     ),
     # nothing goes past a residual connection's layer
-    ("beyond/network/layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
-    ("beyond/network/layers.py", "- dn.mean(self.axis, keepdim=True) - along", "- along"),
+    ("beyond/network/vector_layers.py", "return dy + self.inner.carry", "return self.inner.carry"),
     (
-        "beyond/network/layers.py",
+        "beyond/network/normalisation_layers.py",
+        "- dn.mean(self.axis, keepdim=True) - along",
+        "- along",
+    ),
+    (
+        "beyond/network/normalisation_layers.py",
         "keepdim=True) - along",
         "keepdim=True)",
     ),
     # one group of all channels
     (
-        "beyond/network/layers.py",
+        "beyond/network/normalisation_layers.py",
         "x.shape[-1], self.n_groups, -1",
         "x.shape[-1], 1, -1",
     ),
@@ -83,9 +90,13 @@ FAULTS = [
         "kernels = cache[1]\n        dx, *learnt",
     ),
     # normalised in half precision, and the error; an error left in single
-    ("beyond/network/layers.py", "self.together(single(x))", "self.together(x)"),
-    ("beyond/network/layers.py", "dn = single(dy) * _along", "dn = dy * _along"),
-    ("beyond/network/layers.py", "self.undone(dx, dy).to(dy.dtype)", "self.undone(dx, dy)"),
+    ("beyond/network/normalisation_layers.py", "self.together(single(x))", "self.together(x)"),
+    ("beyond/network/normalisation_layers.py", "dn = single(dy) * _along", "dn = dy * _along"),
+    (
+        "beyond/network/normalisation_layers.py",
+        "self.undone(dx, dy).to(dy.dtype)",
+        "self.undone(dx, dy)",
+    ),
     # an error that every time has as a whole
     ("beyond/network/sequence_layers.py", "(dy / cache)", "dy"),
     # the memory cell forgets nothing, and what it forgets has no error
@@ -128,7 +139,11 @@ FAULTS = [
         "x",
     ),
     # as if all symbols of a sequence fed one unit
-    ("beyond/network/layers.py", "return 1, self.n_features", "return shape[0], self.n_features"),
+    (
+        "beyond/network/vector_layers.py",
+        "return 1, self.n_features",
+        "return shape[0], self.n_features",
+    ),
 ]
 
 R, P, B = 3, 5, 4

@@ -14,6 +14,7 @@ from beyond.run.main import main
 from beyond.run.merge import finished
 from beyond.run.record import hash_of
 from beyond.run.status import PLANNED, note_planned
+from beyond.run.survey import NOTE, TABLE, Survey
 from beyond.run.tuning import note_trials, note_tuned, trials_of, tuned_of
 
 FAULTS = [
@@ -66,6 +67,8 @@ FAULTS = [
     ("beyond/run/merge.py", " if (into / place / name).is_dir()}", "}"),
     ("beyond/run/merge.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-1"),
     ("beyond/run/merge.py", ', DATA: self.manifest["data_sha256"]}', "}"),
+    ("beyond/run/merge.py", "        survey.record(into)", "        pass"),
+    ("beyond/run/merge.py", "        if one != other:", "        if one is None:"),
     ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
     (
@@ -75,6 +78,7 @@ FAULTS = [
     ),
 ]
 RUN = ("budget=steps", "budget.steps=1")
+SILENT = "hydra.sweeper.publish=analysis.tables.load"
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,33 @@ def test_every_cell_is_there_once_and_the_report_tells_of_two_machines(studies, 
     assert beyond("plan", "method=backprop", *RUN, "seeds=2", "runs=.", "study_name=both")[
         2
     ].startswith("both: 2 in all: 2 finished, 0 to train")
+
+
+@pytest.mark.once
+def test_a_landscape_is_recorded_anew_with_lines_between_what_each_has(beyond, tmp_path):
+    sweep = ("-m", "method=backprop", *RUN, "keep_weights=true", SILENT)
+    around = ("+landscape.n_examples=5", "+landscape.n_points=3", "+landscape.n_across=3")
+    for machine, seeds in (("a", "seeds=[0]"), ("b", "seeds=[1]")):
+        assert beyond(*sweep, *around, seeds, f"runs={machine}", "study_name=one")[0] == 0
+        alone = pd.read_parquet(tmp_path / machine / "one" / TABLE)
+        assert set(alone["path"]) == {"start", "plane"}
+    assert beyond("merge", "a/one", "b/one", "both")[0] == 0
+    merged = pd.read_parquet(tmp_path / "both" / TABLE)
+    ends = merged.loc[merged["path"] == "pair", ["seed", "other_seed"]].drop_duplicates()
+    assert ends.to_numpy().tolist() == [[0, 1], [1, 0]]
+    assert Survey.of(tmp_path / "both") == Survey(n_examples=5, n_points=3, n_across=3)
+
+    note = tmp_path / "b/one" / NOTE
+    told = json.loads(note.read_text())
+    note.write_text(json.dumps(told | {"settings": told["settings"] | {"n_examples": 6}}))
+    status, refused, _ = beyond("merge", "a/one", "b/one", "other")
+    assert status == 1
+    assert refused == (
+        f"beyond: a/one/{NOTE} and b/one/{NOTE} have other settings, Survey(n_examples=5, "
+        "n_points=3, n_across=3, radius=1.0) and Survey(n_examples=6, n_points=3, n_across=3, "
+        "radius=1.0): delete the one that is not to count\n"
+    )
+    assert not (tmp_path / "other").exists()
 
 
 def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):

@@ -22,12 +22,13 @@ from beyond.architectures.text_cnn import TextCNN
 from beyond.architectures.transformer import Transformer
 from beyond.contracts import TargetKind
 from beyond.errors import InputError
+from beyond.network.activation_layers import ReLU, Tanh
 from beyond.network.image_layers import Conv2d, MaxPool2d
 from beyond.network.initialisations import INITIALISATIONS, he
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Flatten, Linear, ReLU, Tanh
 from beyond.network.parts import Layered
 from beyond.network.recurrent_layers import GRU, LSTM, RNN
+from beyond.network.vector_layers import Flatten, Linear
 from beyond.problem import Problem
 from beyond.streams import Stream
 from tests.beyond.conftest import NETWORKS

@@ -16,6 +16,9 @@ FAULTS = [
     ("beyond/skeletons/command.py", '.replace("skeleton", name)', ""),
     # a paper is trained, and then cannot be published
     ("hydra_plugins/beyond_cells/sweeper.py", "        self._require_sound(paper)\n", ""),
+    # a page tells another command
+    ("hydra_plugins/beyond_cells/sweeper.py", "shlex.join([*found,", "shlex.join(["),
+    ("hydra_plugins/beyond_cells/sweeper.py", ' if _key(one) != "runs"]', "]"),
     # a setting is measured that no run has
     ("analysis/paper.py", "second not in settings[first]", "False"),
     # a column of texts is measured
@@ -90,13 +93,14 @@ def test_a_study_runs_and_its_page_agrees_with_the_tables(new, beyond, monkeypat
     monkeypatch.setenv("BEYOND_PATH", str(tmp_path))
     told = new("study", "mine")
     assert told.endswith("beyond-verify runs/studies/mine-fast/page/index.md\n")
-    status, told, shown = beyond(
-        "+study=mine", "seeds=2", "budget.epochs=2", "hydra/launcher=basic"
-    )
+    shorter = ("seeds=2", "budget.epochs=2", "hydra/launcher=basic")
+    status, told, shown = beyond("+study=mine", *shorter, "runs=runs")
     assert status == 0, told
     assert "A Training the hidden" in shown
     page = tmp_path / "runs/studies/mine-fast/page/index.md"
     assert "- Test accuracy, %: backpropagation " in page.read_text()
+    command = f"BEYOND_PATH={tmp_path} beyond +study=mine seeds=2 budget.epochs=2"
+    assert f"`{command}` at commit" in page.read_text()
     assert differences(page, page.parent.parent) == []
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from beyond.architectures.mlp import MLP
 from beyond.architectures.module import Module
 from beyond.contracts import TargetKind, TaskSpec
-from beyond.network.layers import Dropout
 from beyond.network.translated import TranslatedNetwork, translated
+from beyond.network.vector_layers import Dropout
 from beyond.network.wrapped import ModuleNetwork
 from beyond.streams import Stream
 

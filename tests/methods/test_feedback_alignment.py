@@ -14,7 +14,7 @@ from beyond.errors import UnsupportedError
 from beyond.kits.optimizers import SGD
 from beyond.network.initialisations import gaussian
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Linear
+from beyond.network.vector_layers import Linear
 from beyond.problem import Problem
 from beyond.run.probe import Probe, cosine
 from beyond.streams import Stream

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from beyond.architectures.mlp import MLP
 from beyond.errors import InputError
 from beyond.kits.optimizers import SGD
+from beyond.network.activation_layers import ReLU
 from beyond.network.image_layers import Conv2d
 from beyond.network.initialisations import lecun
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Flatten, Linear, ReLU
+from beyond.network.vector_layers import Flatten, Linear
 from methods.hebbian import Hebbian
 
 FAULTS = [

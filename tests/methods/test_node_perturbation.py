@@ -11,7 +11,7 @@ from beyond.contracts import Batch
 from beyond.ledger import Ledger
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Linear
+from beyond.network.vector_layers import Linear
 from beyond.problem import Problem
 from methods.node_perturbation import NodePerturbation
 

@@ -12,7 +12,7 @@ from beyond.contracts import Batch
 from beyond.errors import UnsupportedError
 from beyond.network.initialisations import lecun
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Linear
+from beyond.network.vector_layers import Linear
 from methods.predictive_coding import PredictiveCoding
 
 FAULTS = [

@@ -11,7 +11,7 @@ from beyond.architectures.mlp import MLP
 from beyond.kits.optimizers import SGD
 from beyond.network.initialisations import orthogonal
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Linear
+from beyond.network.vector_layers import Linear
 from methods.target_propagation import TargetPropagation
 
 FAULTS = [

@@ -8,7 +8,7 @@ from beyond import catalog
 from beyond.errors import InputError
 from beyond.network.initialisations import he
 from beyond.network.layered import LayeredNetwork
-from beyond.network.layers import Linear
+from beyond.network.vector_layers import Linear
 from beyond.problem import Problem
 
 NAME = "regression/linear_teacher"
