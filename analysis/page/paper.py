@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.inference import INTERVAL, mean_interval
+from analysis.statistics.inference import INTERVAL, UNBOUNDED, mean_interval
 from analysis.summaries.claims import VERDICTS, Judged
+from analysis.summaries.expressions import RANGE
 from analysis.summaries.quantities import ABOUT, about, answers, tabled
 from analysis.tables import Tables
 
@@ -192,8 +193,11 @@ def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
     rows = ["| quantity | mean [95 % interval] | seeds |", "|---|---|---|"]
     for name, values in quantities.items():
         if len(values):
-            low, high = mean_interval(values.to_numpy())
+            low, high = mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))
             known = np.isfinite(values).all() and np.isfinite(low)
             interval = f" [{low:.4g}, {high:.4g}]" if known else ""
-            rows.append(f"| {name} | {values.mean():.4g}{interval} | {len(values)} |")
+            n = values.notna().sum()
+            mean = f"{values.mean():.4g}{interval}" if n else "no value"
+            of = "" if n == len(values) else f" of {len(values)}"
+            rows.append(f"| {name} | {mean} | {n}{of} |")
     return rows

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from inspect import signature
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.statistics.inference import LEVEL, RESOLUTION, at_least, mean_interval
+from analysis.statistics.inference import LEVEL, RESOLUTION, UNBOUNDED, at_least, mean_interval
 from analysis.summaries.stability import kendall, orders
 from analysis.tables import TableError
 
+RANGE = "range"  # in a Series' `attrs`: what its values cannot leave, as (0, 1) of an accuracy
 # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 Value = Any
 
@@ -181,8 +183,33 @@ def limits_over_seeds(
     if "reached" in called and np.isin(reached, (0, 1)).all():
         share = binomtest(int(reached.sum()), n).proportion_ci(LEVEL)
         return float(share.low), float(share.high)
-    low, high = mean_interval(pseudo)
+    low, high = mean_interval(pseudo, range_of(node, quantities))
     return float(low), float(high)
+
+
+def range_of(node: ast.expr, quantities: Mapping[str, pd.Series]) -> tuple[float, float]:
+    """What no value of an expression can leave, from what its quantities cannot, see `RANGE`."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number, number
+        case ast.Name(id=name):
+            return quantities[name].attrs.get(RANGE, UNBOUNDED)
+        case ast.Call(func=ast.Name(id="reached")):
+            return 0.0, 1.0
+        case ast.Call(func=ast.Name(id="mean" | "min" | "max" as name), args=arguments):
+            ranges = [range_of(argument, quantities) for argument in arguments]
+            lows, highs = zip(*ranges, strict=True)
+            return float(_FUNCTIONS[name](*lows)), float(_FUNCTIONS[name](*highs))
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as kind, right=right):
+            (low, high), other = range_of(left, quantities), range_of(right, quantities)
+            if isinstance(kind, ast.Sub):
+                other = (-other[1], -other[0])
+            return low + other[0], high + other[1]
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            pairs = product(range_of(left, quantities), range_of(right, quantities))
+            ends = [one * other for one, other in pairs]
+            return (min(ends), max(ends)) if np.isfinite(ends).all() else UNBOUNDED
+    return UNBOUNDED
 
 
 def slack_of(

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.runs import Frame
-from analysis.statistics.inference import at_least
+from analysis.statistics.inference import UNBOUNDED, at_least
 from analysis.summaries import language
 from analysis.summaries.claims import Claim, Family, Judged, judge, told
 from analysis.summaries.crossings import crossing
-from analysis.summaries.expressions import NotRunError, defined, evaluate, names
+from analysis.summaries.expressions import RANGE, NotRunError, defined, evaluate, names, range_of
 from analysis.summaries.tuning import as_tuned
-from analysis.tables import TableError, Tables, load, noted
+from analysis.tables import TableError, Tables, limits_of, load, noted
 
 BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
     "<": lambda column, bound: ~at_least(column, bound),
@@ -70,7 +70,8 @@ def followed_by(
     found = dict(measured)
     for name, expression in equals_of(paper).items():
         try:
-            found[name] = evaluate(ast.unparse(expression), measured)
+            value = evaluate(ast.unparse(expression), measured)
+            found[name] = _within(value, range_of(expression, measured))
         except NotRunError:
             found[name] = pd.Series(dtype=float)
     return found
@@ -302,16 +303,36 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
             rows = rows[_wanted(rows[name], wanted)]
     if rows.empty:
         return pd.Series(dtype=float)
+    times, plus = entry.get("times", 1), entry.get("plus", 0)
     if isinstance(reduced, Mapping):
-        return crossing(rows, column, **reduced) * entry.get("times", 1) + entry.get("plus", 0)
+        return crossing(rows, column, **reduced) * times + plus
     by_seed = rows.groupby("seed")[column]
     if reduced is None and (by_seed.size() > 1).any():
         raise TableError(
             f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`"
         )
-    return by_seed.agg(reduced or "first").astype(float) * entry.get("times", 1) + entry.get(
-        "plus", 0
-    )
+    values = by_seed.agg(reduced or "first").astype(float) * times + plus
+    if reduced == "sum":
+        return values
+    low, high = sorted(limit * times + plus for limit in _limits(rows, column))
+    return _within(values, (low, high))
+
+
+def _limits(rows: Frame, column: str) -> tuple[float, float]:
+    """What a column of some rows cannot leave: a score, by its name."""
+    if column == "value" and "metric" in rows:
+        scores = set(rows["metric"])
+    else:
+        scores = set(rows["headline_metric"]) if column.endswith("_score") else set()
+    limits = set(map(limits_of, scores))
+    return limits.pop() if len(limits) == 1 else UNBOUNDED
+
+
+def _within(values: pd.Series, limits: tuple[float, float]) -> pd.Series:
+    """Return values with a note of what they cannot leave."""
+    values = values.copy()
+    values.attrs = {RANGE: limits}
+    return values
 
 
 def _wanted(column: pd.Series, wanted: Any) -> Any:

@@ -1,5 +1,8 @@
 """Claims by hand: what each expression means, what its verdict is, and what is refused."""
 
+import re
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ from scipy import stats
 
 from analysis.statistics.inference import mean_interval
 from analysis.summaries.claims import Claim, Family, judge, told
-from analysis.summaries.expressions import NotRunError, defined, evaluate
+from analysis.summaries.expressions import RANGE, NotRunError, defined, evaluate, parse, range_of
 from analysis.tables import TableError
 
 FAULTS = [
@@ -64,6 +67,12 @@ FAULTS = [
         "if known else value\n        for value, known in zip(values, measured",
         "\n        for value, known in zip(values, measured",
     ),
+    (
+        "analysis/summaries/expressions.py",
+        "mean_interval(pseudo, range_of(node, quantities))",
+        "mean_interval(pseudo)",
+    ),
+    ("analysis/summaries/expressions.py", "other = (-other[1], -other[0])", "other = other"),
     ("analysis/summaries/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     (
         "analysis/summaries/expressions.py",
@@ -209,6 +218,38 @@ def test_an_interval_of_a_mean_is_that_of_the_values():
         judge(claim("mean(x) > 0"), {"x": skewed}).measured
         == f"mean(x) = 3.375 [{low:.4g}, {high:.4g}]"
     )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("a", "mean(a)", "a - b", "a + b", "3 * a", "a * b", "a - (b + 1)", "0.5 * (a - b)"),
+        *("min(a, b)", "max(a, 0.25)", "mean(a) - mean(b)", "mean(reached(a, 0.5))"),
+    ],
+)
+def test_the_range_of_an_expression_is_what_it_takes_at_the_corners(expression):
+    found = []
+    for corner in product((0.0, 1.0), (-2.0, 5.0)):
+        quantities = {name: pd.Series([value]) for name, value in zip("ab", corner, strict=True)}
+        found.append(float(np.mean(evaluate(expression, quantities))))
+    for name, limits in {"a": (0.0, 1.0), "b": (-2.0, 5.0)}.items():
+        quantities[name].attrs[RANGE] = limits
+    assert range_of(parse(expression), quantities) == (min(found), max(found))
+
+
+def test_what_is_not_bounded_has_no_range():
+    bounded, free = pd.Series([0.5]), pd.Series([0.5])
+    bounded.attrs[RANGE] = (0.0, 1.0)
+    for expression in ("log(a)", "a / a", "a * b", "a - b", "b"):
+        assert range_of(parse(expression), {"a": bounded, "b": free}) == (-np.inf, np.inf)
+
+
+def test_no_interval_leaves_the_range():
+    scores = pd.Series([0.9, 1.0, 1.0, 1.0])
+    assert float(re.findall(r"[\d.]+", told("mean(a)", {"a": scores}))[-1]) > 1
+    scores.attrs[RANGE] = (0.0, 1.0)
+    shown = [told(expression, {"a": scores}) for expression in ("a", "mean(a)", "1 - a")]
+    assert shown == ["0.975 [0.8069, 1]", "0.975 [0.8069, 1]", "0.025 [0, 0.1931]"]
 
 
 def test_an_interval_lies_around_what_was_found():

@@ -16,8 +16,10 @@ from analysis.figures.looks import CONTROL, distinct, looks, of_series
 from analysis.figures.paper import _curves as drawn_curves
 from analysis.figures.paper import _histogram as drawn_histogram
 from analysis.figures.paper import _map as drawn_map
+from analysis.page.paper import measured_rows
 from analysis.statistics import inference as statistics
 from analysis.summaries import quantities
+from analysis.summaries.expressions import RANGE
 from analysis.tables import TableError, load
 
 FAULTS = [
@@ -32,6 +34,8 @@ FAULTS = [
     ("analysis/figures/paper.py", "[mean - bounds[:, 0], bounds[:, 1] - mean]", "[bounds[:, 1] - mean, mean - bounds[:, 0]]"),
     ("analysis/figures/paper.py", "variance**0.5", "variance"),
     ("analysis/summaries/quantities.py", "if count > 1", "if count > 2"),
+    ("analysis/summaries/quantities.py", "sorted(limit * times + plus for", "sorted(limit * times for"),
+    ("analysis/page/paper.py", "n = values.notna().sum()", "n = len(values)"),
     ("analysis/paper.py", "        *chain.from_iterable(tables_of(paper, quantities)),\n", ""),
     ("analysis/summaries/quantities.py", 'if f"{{{name}}}" in found[1]}', "}"),
     ("analysis/page/paper.py", 'if any(row[column] != "-" for row in rows)', 'if all(row[column] != "-" for row in rows)'),
@@ -398,6 +402,27 @@ def test_a_wrong_constant_turns_the_verdict(runs):
     wrong = json.loads(json.dumps(PAPER).replace(">= 20", ">= 60"))
     (runs / quantities.SETTINGS).write_text(json.dumps(wrong))
     assert paper.write(runs)[1][0].verdict == "not reproduced"
+
+
+def test_a_score_knows_what_it_cannot_leave(runs):
+    measured = quantities.measure(PAPER, load(runs))
+    limits = {name: values.attrs.get(RANGE) for name, values in measured.items()}
+    assert limits["backprop_test"] == limits["error"] == (0, 100)
+    assert limits["lowest"] == (0, 1)
+    assert limits["gradient_1"] == (-np.inf, np.inf)
+    assert limits["epochs_to_80"] == (-np.inf, np.inf)
+
+
+def test_a_row_has_the_replicas_with_a_value_and_no_impossible_interval():
+    bounded = pd.Series([0.9, 1.0, 1.0, np.nan, 1.0])
+    bounded.attrs[RANGE] = (0.0, 1.0)
+    none = pd.Series([np.nan, np.nan])
+    rows = measured_rows({"a": bounded, "b": bounded.dropna(), "c": none})[2:]
+    assert rows == [
+        "| a | 0.975 | 4 of 5 |",
+        "| b | 0.975 [0.8069, 1] | 4 |",
+        "| c | no value | 0 of 2 |",
+    ]
 
 
 def test_a_number_changed_on_the_page_is_found(runs):
