@@ -28,7 +28,7 @@ FAULTS = [
     ("analysis/summaries/quantities.py", '"name": str(_filled(entry["name"], labels))', '"name": str(_filled(entry["name"], values))'),
     ("analysis/summaries/expressions.py", "signature(_FUNCTIONS[name]).bind(*given)", "pass"),
     ("analysis/summaries/quantities.py", "column == column.max()", "column == column.iloc[-1]"),
-    ("analysis/summaries/quantities.py", '**reduced) * entry.get("times", 1)', "**reduced)"),
+    ("analysis/summaries/quantities.py", "**reduced) * times + plus", "**reduced) + plus"),
     ("analysis/paper.py", 'take.get("column", "value"), *told]', 'take.get("column", "value")]'),
     ("analysis/paper.py", 'if str(place) not in places]', "if False]"),
     ("analysis/figures/paper.py", "[mean - bounds[:, 0], bounds[:, 1] - mean]", "[bounds[:, 1] - mean, mean - bounds[:, 0]]"),
