@@ -227,11 +227,11 @@ def _gap(
 ) -> tuple[float, float]:
     """Limits of one side less the other, paired by seed; of what has no interval its value twice.
 
-    With one seed they are all numbers.
+    With one seed they are all numbers, and where a seed has no value.
     """
     whole = ast.BinOp(left, ast.Sub(), right)
     seeds = shared_seeds([quantities[name] for name in names(ast.unparse(whole))])
-    if len(seeds) < 2:
+    if len(seeds) < 2 or np.isnan(np.asarray(value_of(whole, quantities), float)).any():
         return -np.inf, np.inf
     # a share of seeds has another interval than a number less it
     one = (

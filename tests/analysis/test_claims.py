@@ -72,6 +72,11 @@ FAULTS = [
         "mean_interval(pseudo, range_of(node, quantities))",
         "mean_interval(pseudo)",
     ),
+    (
+        "analysis/summaries/claims.py",
+        " or np.isnan(np.asarray(value_of(whole, quantities), float)).any()",
+        "",
+    ),
     ("analysis/summaries/expressions.py", "other = (-other[1], -other[0])", "other = other"),
     ("analysis/summaries/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     (
@@ -478,6 +483,15 @@ def test_a_share_of_seeds_has_clopper_and_pearsons_interval_whatever_rounding_do
 def test_what_is_never_reached_is_not_what_has_no_bottom():
     assert told("mean(a)", {"a": pd.Series([np.inf, 1])}) == "not reached"
     assert told("mean(a)", {"a": pd.Series([-np.inf, 1])}) == "-inf"
+
+
+@pytest.mark.parametrize("holds", ["x > 0", "mean(x) > 0", "x < 0", "min(x, 5) > 0"])
+def test_what_was_expected_is_undecided_where_a_seed_has_no_value(holds):
+    """Those that have one may be those that did well."""
+    x = pd.Series([1.0, 1.5, np.nan, 3.0])
+    assert judge(claim(holds, how="expected", published=""), {"x": x}).verdict == "undecided"
+    decided = judge(claim("mean(reached(x, 0)) > 0.1", how="expected", published=""), {"x": x})
+    assert decided.verdict == "as expected"  # one without a value has not reached it
 
 
 def test_of_several_expectations_one_that_fails_for_sure_decides():
