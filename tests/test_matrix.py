@@ -23,8 +23,9 @@ from beyond.problem import Problem
 from beyond.run.describe import describe
 from beyond.run.matrix import SPECS, Combination, combinations, networks, small, verdict
 from beyond.streams import Stream
-from beyond.testing import methods
+from beyond.testing import methods, steps
 from beyond.testing.checks import of
+from beyond.testing.trial import Trial
 
 SEEDS = [0, 1]
 
@@ -33,7 +34,7 @@ SEEDS = [0, 1]
 @pytest.mark.parametrize("method", modules("method"))
 def test_it_trains_what_it_says_or_is_refused(method, kind):
     with suppress(UnsupportedError):
-        of(methods.trains_what_it_says, methods.Trial(load("method", method), method), kind)()
+        of(steps.trains_what_it_says, Trial(load("method", method), method), kind)()
 
 
 @pytest.mark.parametrize(
@@ -60,14 +61,14 @@ def test_an_architecture_without_trials_is_trained_as_the_page_says(network):
         assert set(still) == set(told.left_alone), method
 
 
-@pytest.mark.parametrize("kind", methods.ELSEWHERE)
+@pytest.mark.parametrize("kind", steps.ELSEWHERE)
 @pytest.mark.parametrize(
-    "check", [methods.steps_elsewhere, methods.steps_in_double, methods.steps_in_bfloat16]
+    "check", [steps.steps_elsewhere, steps.steps_in_double, steps.steps_in_bfloat16]
 )
 @pytest.mark.parametrize("method", modules("method"))
 def test_it_steps_elsewhere_as_usual(method, check, kind):
     with suppress(UnsupportedError):
-        of(check, methods.Trial(load("method", method), method), kind)()
+        of(check, Trial(load("method", method), method), kind)()
 
 
 @pytest.mark.parametrize("method", modules("method"))

@@ -14,8 +14,9 @@ import pytest
 from beyond import catalog
 from beyond.errors import InputError, UnsupportedError
 from beyond.run.describe import describe, markdown
-from beyond.testing import methods
+from beyond.testing import methods, steps
 from beyond.testing.checks import of
+from beyond.testing.trial import TASKS, Trial
 from tests.mutants import named_in
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +34,8 @@ FOR_PREDICTION = [
 
 
 @cache
-def trial(name: str) -> methods.Trial:
-    return methods.Trial(catalog.load("method", name), name)
+def trial(name: str) -> Trial:
+    return Trial(catalog.load("method", name), name)
 
 
 def test_every_method_has_its_three_files():
@@ -97,7 +98,7 @@ def test_bad_settings_are_refused_in_one_line(group, name):
             catalog.build(settings)
 
 
-@pytest.mark.parametrize("task", methods.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", CHOICES)
 def test_it_trains_or_says_why_not(name, task):
     with suppress(UnsupportedError):
@@ -106,7 +107,7 @@ def test_it_trains_or_says_why_not(name, task):
 
 def test_every_task_in_episodes_is_tried():
     specs = {name: catalog.load("task", name).spec for name in catalog.complete("task")}
-    assert {name for name, spec in specs.items() if spec.episode} <= set(methods.TASKS)
+    assert {name for name, spec in specs.items() if spec.episode} <= set(TASKS)
 
 
 @pytest.mark.parametrize("check", methods.WHOLE_RUNS, ids=lambda check: check.__name__)
@@ -125,4 +126,4 @@ def test_a_setting_of_the_prediction_changes_no_step(name, setting):
 def test_what_is_called_unbiased_is_the_gradient(name, kind):
     if not getattr(trial(name).method, "UNBIASED", False):
         pytest.skip("it claims no gradient")
-    of(methods.follows_the_gradient, trial(name), kind)()
+    of(steps.follows_the_gradient, trial(name), kind)()

@@ -11,8 +11,8 @@ import torch
 
 from beyond import catalog
 from beyond.hardware import Hardware
-from beyond.testing import methods
 from beyond.testing.compare import require_same_rows
+from beyond.testing.trial import Trial, run
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,10 +27,8 @@ TOLERANCE = {"curves": (1e-2, 1e-2), "runs": (1e-2, 1e-2)}
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_with_the_same_draws_its_tables_are_the_cpus(name):
-    setup = methods.Trial(catalog.load("method", name), name).setup(steps=3)
-    here, there = (
-        methods.run(replace(setup, hardware=on)) for on in (Hardware(), Hardware("cuda"))
-    )
+    setup = Trial(catalog.load("method", name), name).setup(steps=3)
+    here, there = (run(replace(setup, hardware=on)) for on in (Hardware(), Hardware("cuda")))
     assert set(there["runs"]["status"]) == {"finished"}, there["runs"]["reason"].iloc[0]
     for table, (rtol, atol) in TOLERANCE.items():
         require_same_rows(there[table], here[table], table, rtol, atol)
@@ -38,11 +36,11 @@ def test_with_the_same_draws_its_tables_are_the_cpus(name):
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_steps_a_second(name):
-    trial = methods.Trial(catalog.load("method", name), name)
+    trial = Trial(catalog.load("method", name), name)
     told = []
     for on in (Hardware(), Hardware("cuda", "host"), Hardware("cuda", "device")):
         began = perf_counter()
-        runs = methods.run(replace(trial.setup(seeds=SEEDS, steps=STEPS), hardware=on))["runs"]
+        runs = run(replace(trial.setup(seeds=SEEDS, steps=STEPS), hardware=on))["runs"]
         assert set(runs["status"]) <= {"finished", "diverged"}, runs["reason"].iloc[0]
         told.append(
             f"{on.device}, draws={on.draws}: {len(SEEDS) * STEPS / (perf_counter() - began):,.0f}"

@@ -10,8 +10,9 @@ import pytest
 from beyond import catalog
 from beyond.run import provenance
 from beyond.run.provenance import outdated, sources
-from beyond.testing import methods
+from beyond.testing import steps
 from beyond.testing.checks import of
+from beyond.testing.trial import Trial
 
 FAULTS = [
     # a name that is there already is replaced without a word
@@ -190,7 +191,7 @@ def test_a_tensor_left_on_the_cpu_is_named_by_the_lines_that_make_and_that_use_i
     text = METHOD.replace(returned, astray).replace("from typing", "import torch\nfrom typing", 1)
     path = add(methods__signed=text) / "methods" / "signed.py"
     made = next(n for n, line in enumerate(text.splitlines(), 1) if "zeros" in line)
-    check = of(methods.steps_elsewhere, methods.Trial(catalog.load("method", "signed"), "x"), "mlp")
+    check = of(steps.steps_elsewhere, Trial(catalog.load("method", "signed"), "x"), "mlp")
     with pytest.raises(AssertionError) as caught:
         check()
     told = str(caught.value)

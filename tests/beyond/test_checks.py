@@ -19,14 +19,15 @@ from beyond.network.activation_layers import ReLU
 from beyond.network.parts import Layered
 from beyond.network.vector_layers import Linear
 from beyond.settings import settings
-from beyond.testing import check_method, check_network, check_task, methods, networks
+from beyond.testing import check_method, check_network, check_task, methods, networks, steps
 from beyond.testing.checks import Check, of
 from beyond.testing.command import told
+from beyond.testing.trial import Trial
 
 FAULTS = [
     # a rule that goes uphill is a gradient too
     (
-        "beyond/testing/methods.py",
+        "beyond/testing/steps.py",
         "along > 0 and off <= allowed",
         "off <= allowed",
     ),
@@ -39,9 +40,9 @@ FAULTS = [
     # anyone may unseal targets
     ("beyond/testing/methods.py", "asking == Problem.__module__", "True"),
     # a rule may do nothing for nothing, for ever
-    ("beyond/testing/methods.py", "spent > 0 or rule.done(first)", "True"),
+    ("beyond/testing/steps.py", "spent > 0 or rule.done(first)", "True"),
     # a layer that never changes is not noticed
-    ("beyond/testing/methods.py", "require(not lost,", "require(True,"),
+    ("beyond/testing/steps.py", "require(not lost,", "require(True,"),
     # who fails is told of, and the exit status says nothing
     ("beyond/testing/command.py", "            failed += 1\n", ""),
 ]
@@ -200,8 +201,8 @@ class Told(Rule):
     signal: ClassVar[str] = "gradient"
 
 
-TRAINS = partial(methods.trains_what_it_says, kind="mlp")
-FOLLOWS = partial(methods.follows_the_gradient, kind="mlp")
+TRAINS = partial(steps.trains_what_it_says, kind="mlp")
+FOLLOWS = partial(steps.follows_the_gradient, kind="mlp")
 BROKEN = {
     Uphill: (FOLLOWS, "cosine -1.0000; off by"),
     Lame: (FOLLOWS, "cosine 0.9"),
@@ -232,15 +233,15 @@ BROKEN = {
 def test_a_rule_that_breaks_a_promise_is_told_so_in_one_line(rule):
     check, message = BROKEN[rule]
     with pytest.raises(AssertionError, match=r"^[^\n]+$") as caught:
-        Check("", lambda: check(methods.Trial(rule(), "rule")))()
+        Check("", lambda: check(Trial(rule(), "rule")))()
     assert message in str(caught.value)
 
 
 @pytest.mark.once
 def test_what_an_import_draws_is_not_laid_to_the_rule():
     """In a fresh interpreter, as where it is the first test of a user's file."""
-    trial = "methods.Trial(catalog.load('method', 'backprop'), 'backprop')"
-    code = f"from beyond import catalog\nfrom beyond.testing import methods\nmethods.repeats_itself({trial})"
+    trial = "Trial(catalog.load('method', 'backprop'), 'backprop')"
+    code = f"from beyond import catalog\nfrom beyond.testing.methods import repeats_itself\nfrom beyond.testing.trial import Trial\nrepeats_itself({trial})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -249,7 +250,7 @@ def test_a_rule_that_keeps_them_passes():
         if check is not BROKEN[Idle][0]:
             of(
                 getattr(check, "func", check),
-                *[methods.Trial(Good(), "good"), *getattr(check, "keywords", {}).values()],
+                *[Trial(Good(), "good"), *getattr(check, "keywords", {}).values()],
             )()
 
 

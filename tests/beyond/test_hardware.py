@@ -28,10 +28,11 @@ from beyond.run.loop import train
 from beyond.run.trained import Trained
 from beyond.settings import RunSettings
 from beyond.streams import Stream
-from beyond.testing import methods, tasks
+from beyond.testing import methods, steps, tasks
 from beyond.testing.checks import of
 from beyond.testing.compare import copied, require_same_rows, saved
 from beyond.testing.pretended import HARDWARE, pretended
+from beyond.testing.trial import TABLES, Trial, run
 
 FAULTS = [
     # tensors of two devices meet unseen
@@ -130,7 +131,7 @@ FAULTS = [
     ("beyond/run/evaluation.py", "            problem.activity = {}\n", ""),
 ]
 
-HALF = methods.HALF
+HALF = steps.HALF
 
 
 @dataclass(frozen=True)
@@ -171,21 +172,21 @@ class Curious(Stray):
         return {"params": state["params"] - 0.1 * gradient}
 
 
-@pytest.mark.parametrize("check", [methods.runs_elsewhere, methods.steps_elsewhere])
+@pytest.mark.parametrize("check", [methods.runs_elsewhere, steps.steps_elsewhere])
 def test_a_tensor_left_on_the_cpu_is_found(check):
-    more = ("mlp",) if check is methods.steps_elsewhere else ()
+    more = ("mlp",) if check is steps.steps_elsewhere else ()
     with pytest.raises(AssertionError, match=r"aten\.add\.Tensor is given tensors of two devices"):
-        of(check, methods.Trial(Stray(), "stray"), *more)()
+        of(check, Trial(Stray(), "stray"), *more)()
 
 
 @pytest.mark.parametrize(
-    "check", [methods.steps_elsewhere, methods.steps_in_double, methods.steps_in_bfloat16]
+    "check", [steps.steps_elsewhere, steps.steps_in_double, steps.steps_in_bfloat16]
 )
 @pytest.mark.parametrize(
     ("name", "kind"), [("cma_es", "mlp"), ("genetic", "mlp"), ("backprop", "symbols")]
 )
 def test_a_step_elsewhere_ends_as_usual(name, kind, check):
-    of(check, methods.Trial(catalog.load("method", name), name), kind)()
+    of(check, Trial(catalog.load("method", name), name), kind)()
 
 
 def test_a_task_serves_and_scores_elsewhere_as_usual():
@@ -193,7 +194,7 @@ def test_a_task_serves_and_scores_elsewhere_as_usual():
 
 
 def test_what_waits_for_the_device_is_counted():
-    told = of(methods.steps_elsewhere, methods.Trial(Curious(), "curious"), "mlp")()
+    told = of(steps.steps_elsewhere, Trial(Curious(), "curious"), "mlp")()
     assert told == "two steps and a prediction wait 6 times for the device"
 
 
@@ -225,7 +226,7 @@ def test_tensors_elsewhere_are_refused_where_torch_refuses_them():
 
 def interrupted(setup):
     """Train until step 2; return the state as it is saved, and the rows until then."""
-    rows = {table: [] for table in methods.TABLES}
+    rows = {table: [] for table in TABLES}
     for progress in train(setup):
         for table, listed in rows.items():
             listed += getattr(progress, table)
@@ -235,12 +236,12 @@ def interrupted(setup):
 
 
 def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
-    trial = methods.Trial(catalog.load("method", "genetic"), "genetic")
+    trial = Trial(catalog.load("method", "genetic"), "genetic")
     setup = replace(trial.setup(seeds=(0, 1), steps=4), hardware=HARDWARE)
     with pretended():
         *_, last = train(setup)
-        whole = methods.run(setup)
-        resumed = methods.run(setup, *interrupted(setup))
+        whole = run(setup)
+        resumed = run(setup, *interrupted(setup))
     for table, expected in whole.items():
         require_same_rows(resumed[table], expected, table)
     weights = last.selected[1]["solution"]
@@ -249,10 +250,10 @@ def test_a_run_goes_on_there_from_a_state_that_was_saved_here():
 
 
 def test_what_was_kept_before_a_saved_state_is_tested_there():
-    setup = replace(methods.Trial(Climbing(), "climbing").setup(steps=4), hardware=HARDWARE)
+    setup = replace(Trial(Climbing(), "climbing").setup(steps=4), hardware=HARDWARE)
     with pretended():
-        whole = methods.run(setup)
-        resumed = methods.run(setup, *interrupted(setup))
+        whole = run(setup)
+        resumed = run(setup, *interrupted(setup))
     assert 0 in set(whole["runs"]["best_checkpoint"])
     for table, expected in whole.items():
         require_same_rows(resumed[table], expected, table)
@@ -400,8 +401,8 @@ def test_the_hosts_errors_are_known_as_torch_has_them():
 
 
 def test_a_population_and_an_evaluation_are_the_same_in_halves(monkeypatch):
-    setup = methods.Trial(catalog.load("method", "genetic"), "genetic").setup(steps=2)
-    whole, outputs, sizes = methods.run(setup), setup.network.outputs, []
+    setup = Trial(catalog.load("method", "genetic"), "genetic").setup(steps=2)
+    whole, outputs, sizes = run(setup), setup.network.outputs, []
 
     def limited(params, inputs):
         size = len(params) * inputs.shape[1]
@@ -413,7 +414,7 @@ def test_a_population_and_an_evaluation_are_the_same_in_halves(monkeypatch):
         )
 
     monkeypatch.setattr(setup.network, "outputs", limited)
-    halves = methods.run(setup)
+    halves = run(setup)
     assert set(halves["runs"]["status"]) == {"finished"}
     for table, rows in whole.items():
         require_same_rows(halves[table], rows, table, 1e-4, 1e-5)
@@ -426,28 +427,28 @@ def test_memory_that_is_not_there_is_a_row_with_a_reason():
         def step(self, state, batch, problem, rng):
             return out_of(2048)
 
-    runs = methods.run(methods.Trial(Hungry(), "hungry").setup(steps=2))["runs"]
+    runs = run(Trial(Hungry(), "hungry").setup(steps=2))["runs"]
     assert set(runs["status"]) == {"failed"}
     assert runs["reason"].iloc[0].startswith("out of memory: fewer seeds in a run, smaller batches")
     assert runs["reason"].iloc[0].endswith("Tried to allocate 2048 GiB)")
 
 
 def test_data_that_a_device_has_no_room_for_are_a_row_with_a_reason(monkeypatch):
-    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
-    usual = methods.run(setup)["runs"]
+    setup = Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
+    usual = run(setup)["runs"]
 
     def placed(thing, hardware):
         return thing if hardware == HOST else out_of(16)
 
     monkeypatch.setattr(loop, "placed", placed)
-    rows = methods.run(replace(setup, hardware=HARDWARE))["runs"]
+    rows = run(replace(setup, hardware=HARDWARE))["runs"]
     assert set(rows["status"]) == {"failed"}
     assert rows["reason"].iloc[0].endswith("Tried to allocate 16 GiB)")
     assert rows["seed"].tolist() == usual["seed"].tolist()
     assert rows.columns.tolist() == usual.columns.tolist()
     monkeypatch.setattr(loop, "placed", lambda *_: 1 // 0)  # a fault that is no method's
     with pytest.raises(ZeroDivisionError):
-        methods.run(setup)
+        run(setup)
 
 
 def test_a_test_that_memory_is_too_small_for_is_a_row_with_a_reason():
@@ -456,7 +457,7 @@ def test_a_test_that_memory_is_too_small_for_is_a_row_with_a_reason():
         def predict(self, state, problem, batch):
             return out_of(8) if problem.ledger else super().predict(state, problem, batch)
 
-    tables = methods.run(methods.Trial(Tiring(), "tiring").setup(steps=2))
+    tables = run(Trial(Tiring(), "tiring").setup(steps=2))
     assert set(tables["runs"]["status"]) == {"failed"}
     assert tables["runs"]["reason"].iloc[0].endswith("Tried to allocate 8 GiB)")
     assert tables["runs"]["best_validation_score"].notna().all()
@@ -466,8 +467,8 @@ def test_a_test_that_memory_is_too_small_for_is_a_row_with_a_reason():
 
 def test_a_prediction_that_memory_ran_out_in_costs_what_it_costs(monkeypatch):
     rule = catalog.load("method", "spiking_surrogate")
-    setup = methods.Trial(rule, "spiking_surrogate").setup(steps=2)
-    whole, predict, failed = methods.run(setup), type(rule).predict, []
+    setup = Trial(rule, "spiking_surrogate").setup(steps=2)
+    whole, predict, failed = run(setup), type(rule).predict, []
 
     def once(self, state, problem, batch):
         outputs = predict(self, state, problem, batch)
@@ -477,7 +478,7 @@ def test_a_prediction_that_memory_ran_out_in_costs_what_it_costs(monkeypatch):
         return outputs
 
     monkeypatch.setattr(type(rule), "predict", once)
-    again = methods.run(setup)
+    again = run(setup)
     assert failed
     costs = [name for name in whole["runs"].columns if name.startswith("inference_")]
     assert (whole["runs"][costs] > 0).all(axis=None)
@@ -485,7 +486,7 @@ def test_a_prediction_that_memory_ran_out_in_costs_what_it_costs(monkeypatch):
 
 
 def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
-    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
+    setup = Trial(catalog.load("method", "backprop"), "backprop").setup(steps=2)
     few = replace(setup, hardware=Hardware(max_memory=300 * setup.network.example_bytes))
     sizes, predict = [], type(setup.method).predict
 
@@ -494,9 +495,9 @@ def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
         return predict(self, state, problem, batch)
 
     monkeypatch.setattr(type(setup.method), "predict", watched)
-    bounded = methods.run(few)
+    bounded = run(few)
     assert max(sizes) == 300
-    for table, rows in methods.run(setup).items():
+    for table, rows in run(setup).items():
         require_same_rows(bounded[table], rows, table, 1e-4, 1e-5)
     assert max(sizes) > 300
 
@@ -509,11 +510,11 @@ def test_max_memory_bounds_what_is_evaluated_at_once(monkeypatch):
     ],
 )
 def test_what_cannot_be_cut_takes_no_more_than_max_memory_or_is_a_row(name, most, what):
-    trial = methods.Trial(catalog.load("method", name, batch_size=64), name)
+    trial = Trial(catalog.load("method", name, batch_size=64), name)
     setup = replace(
         trial.setup(seeds=tuple(range(10)), steps=2), hardware=Hardware(max_memory=most)
     )
-    rows = methods.run(setup)["runs"]
+    rows = run(setup)["runs"]
     assert set(rows["status"]) == {"failed"}
     assert f"(MemoryError: {what}" in rows["reason"].iloc[0]
     assert rows["reason"].iloc[0].endswith(f" GB, max_memory is {most / 1e9:g})")
@@ -524,9 +525,9 @@ def test_what_cannot_be_cut_takes_no_more_than_max_memory_or_is_a_row(name, most
 
 
 def test_a_run_in_double_precision_is_the_same_run_without_its_rounding():
-    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=20)
+    setup = Trial(catalog.load("method", "backprop"), "backprop").setup(steps=20)
     single, double = (
-        methods.run(replace(setup, hardware=Hardware(precision=precision)))
+        run(replace(setup, hardware=Hardware(precision=precision)))
         for precision in ("float32", "float64")
     )
     # a number has eight bytes there
@@ -536,7 +537,7 @@ def test_a_run_in_double_precision_is_the_same_run_without_its_rounding():
 
 
 def test_a_gradient_in_bfloat16_is_that_of_torchs_autocast():
-    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup()
+    setup = Trial(catalog.load("method", "backprop"), "backprop").setup()
     params = setup.network.init(Stream("init", setup.seeds))
     batch = setup.task.at(setup.seeds).batch("train", torch.arange(32).expand(3, 32))
     gradients = []
@@ -562,7 +563,7 @@ def test_a_gradient_in_bfloat16_is_that_of_torchs_autocast():
 
 
 def test_products_of_a_rule_are_in_bfloat16_and_those_in_double_precision_are_left():
-    network = methods.Trial(Stray(), "stray").setup().network
+    network = Trial(Stray(), "stray").setup().network
     problem = Problem(network.on(HALF), catalog.load("task", "image/digits").spec)
     left, right = Stream("step", [0]).normal(40, 50), Stream("init", [0]).normal(50, 60)
     exact = left @ right
@@ -573,11 +574,9 @@ def test_products_of_a_rule_are_in_bfloat16_and_those_in_double_precision_are_le
 
 
 def test_a_run_in_bfloat16_is_measured_in_single_precision():
-    setup = methods.Trial(Climbing(), "climbing").setup(steps=4)
-    usual, narrow = (methods.run(replace(setup, hardware=hardware)) for hardware in (HOST, HALF))
-    require_same_rows(
-        methods.run(replace(setup, hardware=HALF))["curves"], narrow["curves"], "curves"
-    )
+    setup = Trial(Climbing(), "climbing").setup(steps=4)
+    usual, narrow = (run(replace(setup, hardware=hardware)) for hardware in (HOST, HALF))
+    require_same_rows(run(replace(setup, hardware=HALF))["curves"], narrow["curves"], "curves")
     assert not narrow["curves"]["value"].equals(usual["curves"]["value"])
     first = [
         tables["layers"].query("checkpoint == 0").drop(columns="dead_fraction")
@@ -589,15 +588,15 @@ def test_a_run_in_bfloat16_is_measured_in_single_precision():
 
 
 def test_a_run_in_bfloat16_goes_on_from_a_saved_state():
-    setup = methods.Trial(catalog.load("method", "backprop"), "backprop").setup(steps=4)
+    setup = Trial(catalog.load("method", "backprop"), "backprop").setup(steps=4)
     setup = replace(setup, hardware=HALF)
-    whole, rows = methods.run(setup), {table: [] for table in methods.TABLES}
+    whole, rows = run(setup), {table: [] for table in TABLES}
     for progress in train(setup):
         for table, listed in rows.items():
             listed += getattr(progress, table)
         if progress.curves[0]["steps"] == 2:
             break
-    resumed = methods.run(setup, saved(progress.snapshot), rows)
+    resumed = run(setup, saved(progress.snapshot), rows)
     for table, expected in whole.items():
         require_same_rows(resumed[table], expected, table)
 

@@ -13,8 +13,9 @@ from beyond.kits.optimizers import DECAYS, SGD, Adam, AdamW, Lion, Muon, RMSprop
 from beyond.problem import Problem
 from beyond.run.matrix import SPECS
 from beyond.settings import per_replica
-from beyond.testing import methods
+from beyond.testing import steps
 from beyond.testing.checks import of
+from beyond.testing.trial import Trial
 
 FAULTS = [
     (
@@ -289,7 +290,7 @@ def test_products_of_matrices_are_counted():
 def test_muon_does_on_every_network_what_every_rule_promises(kind):
     """Charges what torch counts, moves every layer, and a replica is as if alone; or is refused."""
     rule = catalog.load("method", "backprop", optimizer=catalog.read("optimizer", "muon"))
-    of(methods.trains_what_it_says, methods.Trial(rule, "backprop"), kind)()
+    of(steps.trains_what_it_says, Trial(rule, "backprop"), kind)()
 
 
 def test_matrices_are_those_that_lead_into_hidden_layers():
