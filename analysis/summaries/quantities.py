@@ -13,9 +13,10 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from analysis.runs import Frame
+from analysis.runs import LEDGER, Frame
 from analysis.statistics.inference import UNBOUNDED, at_least
 from analysis.summaries import language
 from analysis.summaries.claims import Claim, Family, Judged, judge, told
@@ -33,6 +34,7 @@ BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
 REQUIRED = ("name", "scale", "title", "measure", "claims")
 ABOUT = {"citation": "paper", "question": "study"}  # what a page has one of, and what it then is
+_NOT_NEGATIVE = frozenset({*LEDGER, "gradient_norm", "rise", "distance"})
 _EXPRESSION = re.compile(r"\{([^{}]+)\}")
 _SPREAD = re.compile(r"\*\[([^\[\]]*)\]")
 
@@ -319,7 +321,9 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
 
 
 def _limits(rows: Frame, column: str) -> tuple[float, float]:
-    """What a column of some rows cannot leave: a score, by its name."""
+    """What a column of some rows cannot leave: a score, by its name; a length; a count."""
+    if column in _NOT_NEGATIVE:
+        return 0.0, np.inf
     if column == "value" and "metric" in rows:
         scores = set(rows["metric"])
     else:

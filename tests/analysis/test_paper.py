@@ -56,6 +56,7 @@ FAULTS = [
     ("analysis/summaries/quantities.py", 'str(_filled(points, {"along": value}))', 'str(_filled(points, {"along": place}))'),
 ]  # fmt: skip
 
+COSINE = {"table": "layers", "column": "update_cosine", "depth": 1, "checkpoint": 0}
 PAPER = yaml.safe_load(
     """
 name: toy
@@ -409,8 +410,10 @@ def test_a_score_knows_what_it_cannot_leave(runs):
     limits = {name: values.attrs.get(RANGE) for name, values in measured.items()}
     assert limits["backprop_test"] == limits["error"] == (0, 100)
     assert limits["lowest"] == (0, 1)
-    assert limits["gradient_1"] == (-np.inf, np.inf)
-    assert limits["epochs_to_80"] == (-np.inf, np.inf)
+    assert limits["gradient_1"] == limits["epochs_to_80"] == (0, np.inf)
+    cosine = {"where": {"method": "backprop"}, "take": COSINE}
+    measured = quantities.measure({**PAPER, "measure": {"cosine": cosine}}, load(runs))
+    assert measured["cosine"].attrs[RANGE] == (-np.inf, np.inf)
 
 
 def test_a_row_has_the_replicas_with_a_value_and_no_impossible_interval():
