@@ -7,6 +7,7 @@ last. The same command again goes on where it was interrupted. A landscape is re
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from beyond.catalog import find, read
 from beyond.errors import InputError, require
-from beyond.files import write_whole
+from beyond.files import write_whole, write_whole_text
 from beyond.run.arm import shown
 from beyond.run.cell import TRIALS
 from beyond.run.display import say, spans, ticking
@@ -35,6 +36,7 @@ from beyond.run.tuning import TUNED, note_trials, note_tuned, trials_of, tuned_o
 
 USAGE = "usage: beyond merge FOLDER [FOLDER ...] INTO"
 STUDY = ("paper.json", "multirun.yaml")  # of a study, beside its cells
+AND = " && "  # between commands
 LEFT = ("lock", "lock.held", "state.pt", "manifest.json")
 PLACES = {"": "cells", TRIALS: "trials"}  # folders of cells in a study's, and what these are
 APART = ("seconds", "study")  # parts of columns that equal runs may differ in
@@ -297,6 +299,14 @@ def _copy(cell: Found, into: Path) -> None:
         (target.path / "state.pt").unlink(missing_ok=True)
 
 
+def _join_commands(theirs: Path, ours: Path) -> None:
+    """Tell on a study's page all commands that have made it, one after the other."""
+    page, other = known(ours), known(theirs)
+    typed = [*page.get("command", "").split(AND), other.get("command", "")]
+    if page and (joined := AND.join(dict.fromkeys(filter(None, typed)))):
+        write_whole_text(ours, json.dumps({**page, "command": joined}, indent=1))
+
+
 def _copy_study(folder: Path, into: Path) -> None:
     """Take over what a study has beside its cells; what `into` has of it stays."""
     tuned = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("tuned/**/*.yaml"))]
@@ -305,6 +315,7 @@ def _copy_study(folder: Path, into: Path) -> None:
             if (folder / name).exists() and not (into / name).exists():
                 (into / name).parent.mkdir(parents=True, exist_ok=True)
                 write_whole(into / name, lambda part, name=name: shutil.copy2(folder / name, part))
+        _join_commands(folder / STUDY[0], into / STUDY[0])
     if rows := trials_of(folder):
         note_trials(into, list((rows | trials_of(into)).values()))
     if rows := tuned_of(folder):

@@ -68,6 +68,7 @@ FAULTS = [
     ("beyond/run/merge.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-1"),
     ("beyond/run/merge.py", ', DATA: self.manifest["data_sha256"]}', "}"),
     ("beyond/run/merge.py", "        survey.record(into)", "        pass"),
+    ("beyond/run/merge.py", "dict.fromkeys(filter(None, typed))", "filter(None, typed)"),
     ("beyond/run/merge.py", "        if one != other:", "        if one is None:"),
     ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
@@ -172,6 +173,17 @@ def test_a_landscape_is_recorded_anew_with_lines_between_what_each_has(beyond, t
         "radius=1.0): delete the one that is not to count\n"
     )
     assert not (tmp_path / "other").exists()
+
+
+def test_a_page_tells_the_commands_of_both(studies, tmp_path):
+    for study, command in zip(
+        studies, ("beyond +study=one seeds=[0]", "beyond +study=one seeds=[1]"), strict=True
+    ):
+        (study / "paper.json").write_text(json.dumps({"name": "one", "command": command}))
+    both = {"name": "one", "command": "beyond +study=one seeds=[0] && beyond +study=one seeds=[1]"}
+    for _ in range(2):  # the same again changes nothing
+        assert len(list(merge.merge(studies, tmp_path / "both"))) == 2
+        assert json.loads((tmp_path / "both/paper.json").read_text()) == both
 
 
 def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):
