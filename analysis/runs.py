@@ -49,8 +49,20 @@ _RUN_NUMBERS = (
 _RUN_WORDS = (  # "" if missing
     *("variant", "tuned", "reason", "split", "budget_currency", "data", "release"),
 )
+# of any table
+_AMOUNTS = {
+    *(*LEDGER, "examples", "rewards", "total_seconds", "state_bytes", "n_weights", "budget"),
+    *("n_train", "n_validation", "n_test"),
+    *("inference_flops", "inference_spikes", "inference_accumulates"),
+    *("gradient_norm", "rise", "distance"),
+}
 # of the runs tables, what the analysis reads
 RUN_COLUMNS = (*RUN_TEXT, "seed", "default_network", *_RUN_WORDS, *_RUN_NUMBERS)
+
+
+def is_amount(column: str) -> bool:
+    """Say whether a column has what is counted or measured, and is never below nothing."""
+    return column.removeprefix("pretraining_").partition("_to_")[0] in _AMOUNTS
 
 
 def completed(runs: Frame) -> Frame:

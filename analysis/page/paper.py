@@ -74,9 +74,9 @@ def markdown(
 
 
 def _command(paper: Mapping[str, Any], kind: str) -> str:
-    """What was typed; of runs that did not note it what usually is."""
+    """What was typed, one after the other; where that is not known of all runs what usually is."""
     scaled = "" if paper["scale"] == "fast" else f" scale={paper['scale']}"
-    return paper.get("command", f"beyond +{kind}={paper['name']}{scaled}")
+    return " && ".join(paper.get("commands", [f"beyond +{kind}={paper['name']}{scaled}"]))
 
 
 def _stale(tables: Tables) -> list[str]:

@@ -192,11 +192,18 @@ def judge(
         f"{_interval(shown, value, quantities, shared[shown], digits, equals)}"
         for shown, (value, digits) in sides.items()
     }
-    n_seeds = min(map(len, shared.values()))
+    n_seeds = min(
+        n_with_value(evaluate(shown, quantities), seeds) for shown, seeds in shared.items()
+    )
     holds: bool | None = all(ok for ok, *_ in parts)
     if claim.how == "expected":
         holds = _every(_certainly(expression, quantities, equals) for expression in claim.holds)
     return Judged(claim, claim.verdict(holds), _together(claim, written), n_seeds)
+
+
+def n_with_value(value: Any, seeds: Sequence[Any]) -> int:
+    """How many seeds a mean is over: of a Series those with a value."""
+    return int(value.loc[seeds].notna().sum()) if isinstance(value, pd.Series) else len(seeds)
 
 
 def _certainly(
@@ -238,7 +245,9 @@ def _gap(
         left if not names(ast.unparse(right)) else right if not names(ast.unparse(left)) else whole
     )
     value, gap = (float(np.mean(value_of(node, quantities))) for node in (one, whole))
-    limits = limits_over_seeds(ast.unparse(one), value, quantities, seeds, equals) or (value, value)
+    limits = limits_over_seeds(ast.unparse(one), value, quantities, seeds, equals)
+    if limits is None:
+        return gap, gap
     low, high = sorted(gap + (value - limit if one is right else limit - value) for limit in limits)
     return low, high
 
@@ -269,7 +278,9 @@ def told(
     if np.isposinf(value):
         return "not reached"
     seeds = shared_seeds([quantities[name] for name in names(expression)])
-    return f"{value:.{DIGITS}g}{_interval(expression, value, quantities, seeds, DIGITS, equals)}"
+    interval = _interval(expression, value, quantities, seeds, DIGITS, equals)
+    n = n_with_value(evaluate(expression, quantities), seeds)
+    return f"{value:.{DIGITS}g}{interval}{'' if n == len(seeds) else f' ({n} of {len(seeds)})'}"
 
 
 def _comparison(expression: str) -> ast.Compare:

@@ -12,7 +12,7 @@ from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from inspect import signature
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from analysis.tables import TableError
 RANGE = "range"  # in a Series' `attrs`: what its values cannot leave, as (0, 1) of an accuracy
 # a Series by seed, a number, or an array (n, n - 1) whose rows lack one of n seeds each
 Value = Any
+Range: TypeAlias = tuple[float, float]
 
 
 class NotRunError(Exception):
@@ -50,6 +51,12 @@ _OPERATORS: dict[type, Callable[..., Value]] = {
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
 }
+
+
+def _reached(value: Value, level: float) -> Value:
+    """For each seed 1 where a value is a level or more, 0 elsewhere."""
+    found = 1.0 * at_least(value, level)
+    return pd.Series(found, value.index) if isinstance(value, pd.Series) else found
 
 
 def _halves(values: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
@@ -90,7 +97,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
         (ratio - 1) ** 2 + 2 * ratio * np.maximum(1 - cosine, 0)
     ),
     # 1 where a value is a level or more, 0 elsewhere: its mean is a share of seeds
-    "reached": lambda value, level: 1.0 * at_least(value, level),
+    "reached": _reached,
     "slope": _slope,  # slope(x1, x2, ..., y1, y2, ...)
     "tau": _tau,  # tau(a1, a2, ..., b1, b2, ...)
     "min": lambda *values: reduce(np.minimum, values),
@@ -102,6 +109,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "smallest": _over_seeds(np.min),
     "largest": _over_seeds(np.max),
 }
+_GROWING = {"mean", "min", "max", "exp", "sqrt", "log", "log2", "log10"}  # with what they are given
 # leaving out one seed says nothing about how these scatter
 _NOT_SMOOTH = {"median", "smallest", "largest"}
 _OVER_SEEDS = {"mean", "var", "std", *_NOT_SMOOTH}
@@ -187,29 +195,64 @@ def limits_over_seeds(
     return float(low), float(high)
 
 
-def range_of(node: ast.expr, quantities: Mapping[str, pd.Series]) -> tuple[float, float]:
-    """What no value of an expression can leave, from what its quantities cannot, see `RANGE`."""
+def range_of(node: ast.expr, quantities: Mapping[str, pd.Series]) -> Range:
+    """What no value of an expression can leave, from what its quantities cannot, see `RANGE`.
+
+    By interval arithmetic: it holds every value, and may be wider than they are.
+    """
     match node:
         case ast.Constant(value=int() | float() as number):
             return number, number
         case ast.Name(id=name):
             return quantities[name].attrs.get(RANGE, UNBOUNDED)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return scaled(range_of(operand, quantities), -1)
+        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=2)):
+            ends = range_of(left, quantities)
+            low = 0.0 if min(ends) < 0 < max(ends) else min(map(abs, ends)) ** 2
+            return low, max(map(abs, ends)) ** 2
+        case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _RANGES:
+            return _RANGES[type(kind)](range_of(left, quantities), range_of(right, quantities))
         case ast.Call(func=ast.Name(id="reached")):
             return 0.0, 1.0
-        case ast.Call(func=ast.Name(id="mean" | "min" | "max" as name), args=arguments):
-            ranges = [range_of(argument, quantities) for argument in arguments]
-            lows, highs = zip(*ranges, strict=True)
-            return float(_FUNCTIONS[name](*lows)), float(_FUNCTIONS[name](*highs))
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as kind, right=right):
-            (low, high), other = range_of(left, quantities), range_of(right, quantities)
-            if isinstance(kind, ast.Sub):
-                other = (-other[1], -other[0])
-            return low + other[0], high + other[1]
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            pairs = product(range_of(left, quantities), range_of(right, quantities))
-            ends = [one * other for one, other in pairs]
-            return (min(ends), max(ends)) if np.isfinite(ends).all() else UNBOUNDED
+        case ast.Call(func=ast.Name(id="abs" | "var" | "std")):
+            return 0.0, np.inf
+        case ast.Call(func=ast.Name(id=name), args=arguments) if name in _GROWING:
+            lows, highs = zip(*(range_of(one, quantities) for one in arguments), strict=True)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                low, high = (float(_FUNCTIONS[name](*ends)) for ends in (lows, highs))
+            return (-np.inf if np.isnan(low) else low), (np.inf if np.isnan(high) else high)
     return UNBOUNDED
+
+
+def scaled(limits: Range, times: float, plus: float = 0.0) -> Range:
+    """Return a range of values that are multiplied, and moved."""
+    low, high = sorted(_product(limit, times) + plus for limit in limits)
+    return low, high
+
+
+def _product(one: float, other: float) -> float:
+    """Multiply ends of ranges: nothing, however often, is nothing."""
+    return one * other if one and other else 0.0
+
+
+def _multiplied(one: Range, other: Range) -> Range:
+    ends = [_product(*pair) for pair in product(one, other)]
+    return min(ends), max(ends)
+
+
+def _divided(one: Range, other: Range) -> Range:
+    if other[0] <= 0 <= other[1]:
+        return UNBOUNDED
+    return _multiplied(one, (1 / other[1], 1 / other[0]))
+
+
+_RANGES: dict[type, Callable[[Range, Range], Range]] = {
+    ast.Add: lambda one, other: (one[0] + other[0], one[1] + other[1]),
+    ast.Sub: lambda one, other: (one[0] - other[1], one[1] - other[0]),
+    ast.Mult: _multiplied,
+    ast.Div: _divided,
+}
 
 
 def slack_of(

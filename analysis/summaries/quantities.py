@@ -16,12 +16,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.runs import LEDGER, Frame
+from analysis.runs import Frame, is_amount
 from analysis.statistics.inference import UNBOUNDED, at_least
 from analysis.summaries import language
 from analysis.summaries.claims import Claim, Family, Judged, judge, told
 from analysis.summaries.crossings import crossing
-from analysis.summaries.expressions import RANGE, NotRunError, defined, evaluate, names, range_of
+from analysis.summaries.expressions import (
+    RANGE,
+    NotRunError,
+    Range,
+    defined,
+    evaluate,
+    names,
+    range_of,
+    scaled,
+)
 from analysis.summaries.tuning import as_tuned
 from analysis.tables import TableError, Tables, limits_of, load, noted
 
@@ -34,7 +43,6 @@ BOUNDS = {  # equal numbers are equal: 243 of 270 in float32 reach 0.9
 SETTINGS = "paper.json"  # the paper's part of the settings, written beside its runs
 REQUIRED = ("name", "scale", "title", "measure", "claims")
 ABOUT = {"citation": "paper", "question": "study"}  # what a page has one of, and what it then is
-_NOT_NEGATIVE = frozenset({*LEDGER, "gradient_norm", "rise", "distance"})
 _EXPRESSION = re.compile(r"\{([^{}]+)\}")
 _SPREAD = re.compile(r"\*\[([^\[\]]*)\]")
 
@@ -307,22 +315,24 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
         return pd.Series(dtype=float)
     times, plus = entry.get("times", 1), entry.get("plus", 0)
     if isinstance(reduced, Mapping):
-        return crossing(rows, column, **reduced) * times + plus
+        limits = _limits(rows, reduced.get("at", "steps"))
+        found = crossing(rows, column, **reduced) * times + plus
+        return _within(found, scaled(limits, times, plus))
     by_seed = rows.groupby("seed")[column]
     if reduced is None and (by_seed.size() > 1).any():
         raise TableError(
             f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`"
         )
     values = by_seed.agg(reduced or "first").astype(float) * times + plus
-    if reduced == "sum":
-        return values
-    low, high = sorted(limit * times + plus for limit in _limits(rows, column))
-    return _within(values, (low, high))
+    low, high = _limits(rows, column)
+    if reduced == "sum":  # of any number of rows
+        low, high = (0.0 if low >= 0 else -np.inf), (0.0 if high <= 0 else np.inf)
+    return _within(values, scaled((low, high), times, plus))
 
 
-def _limits(rows: Frame, column: str) -> tuple[float, float]:
-    """What a column of some rows cannot leave: a score, by its name; a length; a count."""
-    if column in _NOT_NEGATIVE:
+def _limits(rows: Frame, column: str) -> Range:
+    """What a column of some rows cannot leave: a score, by its name; an amount."""
+    if is_amount(column):
         return 0.0, np.inf
     if column == "value" and "metric" in rows:
         scores = set(rows["metric"])
@@ -332,7 +342,7 @@ def _limits(rows: Frame, column: str) -> tuple[float, float]:
     return limits.pop() if len(limits) == 1 else UNBOUNDED
 
 
-def _within(values: pd.Series, limits: tuple[float, float]) -> pd.Series:
+def _within(values: pd.Series, limits: Range) -> pd.Series:
     """Return values with a note of what they cannot leave."""
     values = values.copy()
     values.attrs = {RANGE: limits}

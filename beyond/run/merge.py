@@ -7,7 +7,6 @@ last. The same command again goes on where it was interrupted. A landscape is re
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,22 +20,23 @@ import yaml
 from rich.console import Console
 
 from beyond.catalog import find, read
-from beyond.errors import InputError, require
-from beyond.files import write_whole, write_whole_text
+from beyond.errors import InputError, UnsupportedError, require
+from beyond.files import write_whole
 from beyond.run.arm import shown
 from beyond.run.cell import TRIALS
 from beyond.run.display import say, spans, ticking
 from beyond.run.notes import holding, known
+from beyond.run.page import join_page
 from beyond.run.plan import DATA, note_stale
 from beyond.run.provenance import changed
 from beyond.run.record import RunFolder
 from beyond.run.status import PLANNED, note_planned
 from beyond.run.survey import NOTE, Survey
+from beyond.run.trained import Trained
 from beyond.run.tuning import TUNED, note_trials, note_tuned, trials_of, tuned_of
 
 USAGE = "usage: beyond merge FOLDER [FOLDER ...] INTO"
-STUDY = ("paper.json", "multirun.yaml")  # of a study, beside its cells
-AND = " && "  # between commands
+SWEEP = "multirun.yaml"  # of a study, beside its cells
 LEFT = ("lock", "lock.held", "state.pt", "manifest.json")
 PLACES = {"": "cells", TRIALS: "trials"}  # folders of cells in a study's, and what these are
 APART = ("seconds", "study")  # parts of columns that equal runs may differ in
@@ -108,6 +108,8 @@ def merge(folders: Sequence[Path], into: Path) -> Iterator[str]:
         conflicts += _apart([*there[place].values(), *new[place].values()])
     conflicts += _tuned_otherwise([into, *others])
     conflicts += _surveyed_otherwise([into, *others])
+    if survey := _survey([into, *others]):
+        conflicts += _without_landscape(survey, [*there[""].values(), *new[""].values()])
     if conflicts:
         raise InputError("; ".join(conflicts))
     for place, cells in new.items():
@@ -140,18 +142,10 @@ def main(arguments: Sequence[str]) -> None:
     console = Console(stderr=True)
     for line in merge(folders, into):
         say(console, line)
-    if survey := next(filter(None, map(Survey.of, (into, *folders))), None):
+    if survey := _survey([into, *folders]):
         with ticking(console, lambda: f"{into}: measuring the loss between solutions"):
-            _record(survey, into)
-    find("hydra.sweeper.publish", _publisher(into / STUDY[1]))(into)
-
-
-def _record(survey: Survey, into: Path) -> None:
-    """Record the landscape of all that is there now: lines lead from each run to each other."""
-    try:
-        survey.record(into)
-    except InputError as error:
-        raise InputError(f"merged, but without a landscape and a report: {error}") from error
+            survey.record(into)
+    find("hydra.sweeper.publish", _publisher(into / SWEEP))(into)
 
 
 def _publisher(file: Path) -> str:
@@ -254,6 +248,20 @@ def _tuned_otherwise(folders: Sequence[Path]) -> list[str]:
     ]
 
 
+def _survey(folders: Sequence[Path]) -> Survey | None:
+    """How the first of the folders that has a landscape has recorded it."""
+    return next(filter(None, map(Survey.of, folders)), None)
+
+
+def _without_landscape(survey: Survey, cells: Sequence[Found]) -> Iterator[str]:
+    """Say which cells cannot be in a landscape."""
+    for cell in cells:
+        try:
+            survey.require([(Trained.load(cell.path).arm, True)])
+        except (InputError, UnsupportedError) as error:
+            yield f"{error}; without {NOTE} in any of the folders no landscape is recorded"
+
+
 def _surveyed_otherwise(folders: Sequence[Path]) -> Iterator[str]:
     """Say where folders have their landscapes recorded with other settings."""
     surveys = {folder: survey for folder in folders if (survey := Survey.of(folder))}
@@ -299,23 +307,15 @@ def _copy(cell: Found, into: Path) -> None:
         (target.path / "state.pt").unlink(missing_ok=True)
 
 
-def _join_commands(theirs: Path, ours: Path) -> None:
-    """Tell on a study's page all commands that have made it, one after the other."""
-    page, other = known(ours), known(theirs)
-    typed = [*page.get("command", "").split(AND), other.get("command", "")]
-    if page and (joined := AND.join(dict.fromkeys(filter(None, typed)))):
-        write_whole_text(ours, json.dumps({**page, "command": joined}, indent=1))
-
-
 def _copy_study(folder: Path, into: Path) -> None:
     """Take over what a study has beside its cells; what `into` has of it stays."""
     tuned = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("tuned/**/*.yaml"))]
     with holding(into):
-        for name in (*STUDY, *tuned):
+        for name in (SWEEP, *tuned):
             if (folder / name).exists() and not (into / name).exists():
                 (into / name).parent.mkdir(parents=True, exist_ok=True)
                 write_whole(into / name, lambda part, name=name: shutil.copy2(folder / name, part))
-        _join_commands(folder / STUDY[0], into / STUDY[0])
+    join_page(folder, into)
     if rows := trials_of(folder):
         note_trials(into, list((rows | trials_of(into)).values()))
     if rows := tuned_of(folder):

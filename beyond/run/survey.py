@@ -19,7 +19,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from beyond.contracts import Method
-from beyond.errors import UnsupportedError, require
+from beyond.errors import InputError, UnsupportedError, require
 from beyond.files import write_whole, write_whole_text
 from beyond.hardware import placed
 from beyond.network.layered import LayeredNetwork
@@ -60,9 +60,15 @@ class Survey:
 
     @classmethod
     def of(cls, study: Path) -> Survey | None:
-        """Return how the landscape in a study's folder was recorded; None if there is none."""
+        """Return how the landscape in a study's folder was recorded; None if there is none.
+
+        `InputError` if the note on it has other settings.
+        """
         settings = known(study / NOTE, dict).get("settings")
-        return cls(**settings) if settings else None
+        try:
+            return cls(**settings) if settings else None
+        except InputError as error:
+            raise InputError(f"{str(study / NOTE)!r}: {error}") from error
 
     def require(self, arms: Iterable[tuple[Arm, bool]]) -> None:
         """Refuse what has no landscape, before it is trained: arms, and if they keep weights.
@@ -89,7 +95,7 @@ class Survey:
         """
         table, note = study / TABLE, study / NOTE
         manifests = {path.parent: RunFolder(path.parent).manifest() for path in _manifests(study)}
-        files = {path.name: made["files"] for path, made in manifests.items() if made}
+        files = {path.name: made.get("files", {}) for path, made in manifests.items() if made}
         ours = provenance.sources(self, landscape.Surface)
         origin = {"settings": asdict(self), "files": files, "sources": ours}
         with holding(study):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -27,6 +26,7 @@ from beyond.files import expanded, write_whole_text
 from beyond.run import memo
 from beyond.run.explain import explain, opened
 from beyond.run.notes import REPORT, holding
+from beyond.run.page import note_page
 from hydra_plugins.beyond_cells.configuration import read_cell, with_settings, without_hydra
 from hydra_plugins.beyond_cells.grammar import requoted
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 CHOICES = tuple(CONTRACTS)
 TUNED = "tuned.settings"
+SWEEPS = re.compile(r"\+{0,2}hydra\.sweeper\.")  # what decides, of Hydra's settings
 
 
 class Asked(NamedTuple):
@@ -117,9 +118,7 @@ class CellSweeper(BasicSweeper):
             asked, n_cells = iter(both), len(both)
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
-            with holding(folder):
-                told = {**paper, "command": _command(arguments)}
-                write_whole_text(folder / "paper.json", json.dumps(told, indent=1))
+            note_page(folder, paper, [self._command(arguments)])
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")
@@ -151,6 +150,17 @@ class CellSweeper(BasicSweeper):
         paper = OmegaConf.to_container(self.config.paper, resolve=True)
         self._require_sound(paper)
         return paper
+
+    def _command(self, arguments: Sequence[str]) -> str:
+        """What decides a study, as it is typed; where its runs go differs between machines."""
+        assert self.config is not None
+        variables = (name for name in (PATH, VARIABLE) if os.environ.get(name))
+        found = [f"{name}={shlex.quote(os.environ[name])}" for name in variables]
+        hydra = [one for one in self.config.hydra.overrides.hydra if SWEEPS.match(one)]
+        # a setting is made a choice of one before Hydra reads it
+        typed = [re.sub(r"=choice\((.*)\)$", r"=\1", one) for one in arguments]
+        typed = [one for one in typed if _key(one) != "runs"]
+        return " ".join([*found, shlex.join(["beyond", *typed, *hydra])])
 
     def _survey(self) -> Survey | None:
         """Return what is recorded of the loss around solutions, if that is asked for."""
@@ -419,14 +429,6 @@ def combined(typed: list[str], lines: list[list[str]]) -> list[list[str]]:
         there = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items() if values)
         raise InputError(f"no line of the study has {' and '.join(chosen)}; its lines have {there}")
     return cells
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """What decides a study, as it is typed; where its runs go differs between machines."""
-    found = [f"{name}={os.environ[name]}" for name in (PATH, VARIABLE) if os.environ.get(name)]
-    # a setting is made a choice of one before Hydra reads it
-    typed = [re.sub(r"=choice\((.*)\)$", r"=\1", one) for one in arguments if _key(one) != "runs"]
-    return shlex.join([*found, "beyond", *typed])
 
 
 def _key(entry: str) -> str:

@@ -242,11 +242,48 @@ def test_the_range_of_an_expression_is_what_it_takes_at_the_corners(expression):
     assert range_of(parse(expression), quantities) == (min(found), max(found))
 
 
-def test_what_is_not_bounded_has_no_range():
-    bounded, free = pd.Series([0.5]), pd.Series([0.5])
-    bounded.attrs[RANGE] = (0.0, 1.0)
-    for expression in ("log(a)", "a / a", "a * b", "a - b", "b"):
-        assert range_of(parse(expression), {"a": bounded, "b": free}) == (-np.inf, np.inf)
+RANGES = {"a": (0.0, 1.0), "b": (-2.0, 5.0), "c": (0.0, np.inf), "d": (-np.inf, np.inf)}
+WITHIN = {
+    "2 * c": (0, np.inf),
+    "c / 2": (0, np.inf),
+    "c * c": (0, np.inf),
+    "c**2": (0, np.inf),
+    "b**2": (0, 25),
+    "(b - 10) ** 2": (25, 144),
+    "(b + 3) ** 2": (1, 64),
+    "-c": (-np.inf, 0),
+    "abs(b)": (0, np.inf),
+    "sqrt(c)": (0, np.inf),
+    "std(c)": (0, np.inf),
+    "var(b)": (0, np.inf),
+    "exp(a - 1)": (np.exp(-1), 1),
+    "log(a)": (-np.inf, 0),
+    "log(b)": (-np.inf, np.log(5)),
+    "a / (b + 3)": (0, 1),
+    "c / (b - 10)": (-np.inf, 0),
+    "a / a": (-np.inf, np.inf),
+    "a * d": (-np.inf, np.inf),
+    "a - d": (-np.inf, np.inf),
+    "median(d)": (-np.inf, np.inf),
+}
+
+
+@pytest.mark.parametrize("expression", WITHIN)
+def test_a_range_has_every_value(expression, rng):
+    drawn = {name: rng.uniform(*np.clip(ends, -9, 9), 50) for name, ends in RANGES.items()}
+    quantities = {name: pd.Series(values) for name, values in drawn.items()}
+    for name, limits in RANGES.items():
+        quantities[name].attrs[RANGE] = limits
+    low, high = range_of(parse(expression), quantities)
+    assert (low, high) == pytest.approx(WITHIN[expression])
+    with np.errstate(invalid="ignore"):
+        values = np.atleast_1d(evaluate(expression, quantities))
+    assert (low <= values[~np.isnan(values)]).all()
+    assert (values[~np.isnan(values)] <= high).all()
+
+
+def test_what_says_nothing_of_its_range_has_none():
+    assert range_of(parse("a"), {"a": pd.Series([0.5])}) == (-np.inf, np.inf)
 
 
 def test_no_interval_leaves_the_range():
@@ -483,6 +520,34 @@ def test_a_share_of_seeds_has_clopper_and_pearsons_interval_whatever_rounding_do
 def test_what_is_never_reached_is_not_what_has_no_bottom():
     assert told("mean(a)", {"a": pd.Series([np.inf, 1])}) == "not reached"
     assert told("mean(a)", {"a": pd.Series([-np.inf, 1])}) == "-inf"
+
+
+@pytest.mark.parametrize(
+    ("holds", "verdict"),
+    [
+        ("mean(x) > 3", "as expected"),
+        ("5 < x", "as expected"),
+        ("x < 5", "not as expected"),
+        ("median(y) > 3", "undecided"),
+        ("x > x", "undecided"),
+    ],
+)
+def test_what_is_never_reached_is_more_than_any_number(holds, verdict):
+    found = {"x": pd.Series([np.inf, 5, 6]), "y": pd.Series([np.inf, np.nan, 1])}
+    assert judge(claim(holds, how="expected", published=""), found).verdict == verdict
+
+
+def test_a_mean_tells_how_many_seeds_it_is_over():
+    x = pd.Series([1.0, 1.5, np.nan, 3.0])
+    assert told("x", {"x": x}) == "1.833 (3 of 4)"
+    assert told("mean(reached(x, 1))", {"x": x}).startswith("0.75 [")
+    assert judge(claim("x > 0", how="exact", published=""), {"x": x}).n_seeds == 3
+    assert judge(claim("mean(reached(x, 1)) > 0", how="exact", published=""), {"x": x}).n_seeds == 4
+
+
+def test_what_has_reached_a_level_is_a_number_for_each_seed():
+    reached = evaluate("reached(x, 2)", {"x": pd.Series([1.0, 2.0, 3.0], [4, 7, 9])})
+    assert reached.to_dict() == {4: 0, 7: 1, 9: 1}
 
 
 @pytest.mark.parametrize("holds", ["x > 0", "mean(x) > 0", "x < 0", "min(x, 5) > 0"])

@@ -374,9 +374,11 @@ def test_no_name_is_cut_in_a_narrow_terminal(runs, monkeypatch, capsys):
 
 def test_the_page_has_the_command_that_was_typed(runs):
     (runs / quantities.SETTINGS).write_text(
-        json.dumps({**PAPER, "command": "beyond +paper=toy x=1"})
+        json.dumps({**PAPER, "commands": ["beyond +paper=toy", "beyond +paper=toy x=1"]})
     )
-    assert "`beyond +paper=toy x=1` at commit" in paper.write(runs)[2].read_text()
+    assert (
+        "`beyond +paper=toy && beyond +paper=toy x=1` at commit" in paper.write(runs)[2].read_text()
+    )
 
 
 def test_the_page_has_verdicts_figure_departures_and_provenance(runs):

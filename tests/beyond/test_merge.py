@@ -68,7 +68,12 @@ FAULTS = [
     ("beyond/run/merge.py", "TOLERANCE = 1e-4", "TOLERANCE = 1e-1"),
     ("beyond/run/merge.py", ', DATA: self.manifest["data_sha256"]}', "}"),
     ("beyond/run/merge.py", "        survey.record(into)", "        pass"),
-    ("beyond/run/merge.py", "dict.fromkeys(filter(None, typed))", "filter(None, typed)"),
+    ("beyond/run/merge.py", "map(Survey.of, folders)", "map(Survey.of, folders[:1])"),
+    ("beyond/run/merge.py", "_surveyed_otherwise([into, *others])", "_surveyed_otherwise(others)"),
+    ("beyond/run/merge.py", "conflicts += _without_landscape(", "max(1, 2) or _without_landscape("),
+    ("beyond/run/page.py", "if earlier and COMMANDS not in earlier:", "if False:"),
+    ("beyond/run/page.py", "list(dict.fromkeys(both))", "both"),
+    ("beyond/run/page.py", "if commands else {}", "if both else {}"),
     ("beyond/run/merge.py", "        if one != other:", "        if one is None:"),
     ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
@@ -148,42 +153,107 @@ def test_every_cell_is_there_once_and_the_report_tells_of_two_machines(studies, 
     ].startswith("both: 2 in all: 2 finished, 0 to train")
 
 
-@pytest.mark.once
-def test_a_landscape_is_recorded_anew_with_lines_between_what_each_has(beyond, tmp_path):
-    sweep = ("-m", "method=backprop", *RUN, "keep_weights=true", SILENT)
+@pytest.fixture(scope="module")
+def surveyed(tmp_path_factory):
+    """Two machines' studies with a landscape, one without, and one of a rule that has none."""
+    folder = tmp_path_factory.mktemp("surveyed")
     around = ("+landscape.n_examples=5", "+landscape.n_points=3", "+landscape.n_across=3")
-    for machine, seeds in (("a", "seeds=[0]"), ("b", "seeds=[1]")):
-        assert beyond(*sweep, *around, seeds, f"runs={machine}", "study_name=one")[0] == 0
-        alone = pd.read_parquet(tmp_path / machine / "one" / TABLE)
-        assert set(alone["path"]) == {"start", "plane"}
-    assert beyond("merge", "a/one", "b/one", "both")[0] == 0
+    kept = ("keep_weights=true", "study_name=one", SILENT, *RUN)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        for machine, run in {
+            "a": ("seeds=[0]", "method=backprop", *kept, *around),
+            "b": ("seeds=[1]", "method=backprop", *kept, *around),
+            "c": ("seeds=[1]", "method=backprop", *kept),
+            "lost": ("seeds=[1]", "method=backprop", *kept[1:]),
+            "none": ("seeds=[1]", "method=forward_forward", *kept),
+        }.items():
+            patched.setattr(sys, "argv", ["beyond", "-m", *run, f"runs={machine}"])
+            main()
+    return folder
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("machines", [("a", "b"), ("a", "c"), ("c", "a")])
+def test_a_landscape_is_recorded_anew_with_lines_between_what_each_has(
+    machines, surveyed, beyond, tmp_path
+):
+    for machine in machines:
+        if (around := surveyed / machine / "one" / TABLE).exists():
+            assert set(pd.read_parquet(around)["path"]) == {"start", "plane"}
+    studies = [str(surveyed / machine / "one") for machine in machines]
+    status, told, _ = beyond("merge", *studies, "both")
+    assert status == 0, told
     merged = pd.read_parquet(tmp_path / "both" / TABLE)
     ends = merged.loc[merged["path"] == "pair", ["seed", "other_seed"]].drop_duplicates()
     assert ends.to_numpy().tolist() == [[0, 1], [1, 0]]
     assert Survey.of(tmp_path / "both") == Survey(n_examples=5, n_points=3, n_across=3)
+    # into what has one
+    again = tmp_path / "here"
+    shutil.copytree(surveyed / "a" / "one", again)
+    assert beyond("merge", next(one for one in studies if "/a/" not in one), "here")[0] == 0
+    assert "pair" in set(pd.read_parquet(again / TABLE)["path"])
 
+
+@pytest.mark.once
+def test_what_has_no_landscape_beside_one_is_refused_before_anything_is_written(
+    surveyed, beyond, tmp_path
+):
+    last = "; without landscape.json in any of the folders no landscape is recorded\n"
+    for machine, why in (
+        ("lost", "keeps no weights"),
+        ("none", "forward_forward has no landscape"),
+    ):
+        status, refused, _ = beyond(
+            "merge", str(surveyed / "a/one"), str(surveyed / machine / "one"), "both"
+        )
+        assert status == 1
+        assert why in refused
+        assert refused.endswith(last)
+        assert refused.count("\n") == 1
+        assert not (tmp_path / "both").exists()
+    shutil.copytree(surveyed / "b", tmp_path / "b")
     note = tmp_path / "b/one" / NOTE
     told = json.loads(note.read_text())
-    note.write_text(json.dumps(told | {"settings": told["settings"] | {"n_examples": 6}}))
-    status, refused, _ = beyond("merge", "a/one", "b/one", "other")
-    assert status == 1
-    assert refused == (
-        f"beyond: a/one/{NOTE} and b/one/{NOTE} have other settings, Survey(n_examples=5, "
-        "n_points=3, n_across=3, radius=1.0) and Survey(n_examples=6, n_points=3, n_across=3, "
-        "radius=1.0): delete the one that is not to count\n"
-    )
-    assert not (tmp_path / "other").exists()
-
-
-def test_a_page_tells_the_commands_of_both(studies, tmp_path):
-    for study, command in zip(
-        studies, ("beyond +study=one seeds=[0]", "beyond +study=one seeds=[1]"), strict=True
+    for settings, refusal in (
+        ({"n_examples": 6}, " have other settings, Survey(n_examples="),
+        ({"old": 1}, f"'b/one/{NOTE}': unknown setting 'old' of Survey"),
     ):
-        (study / "paper.json").write_text(json.dumps({"name": "one", "command": command}))
-    both = {"name": "one", "command": "beyond +study=one seeds=[0] && beyond +study=one seeds=[1]"}
+        note.write_text(json.dumps(told | {"settings": told["settings"] | settings}))
+        for folders in (
+            (str(surveyed / "a/one"), "b/one", "both"),
+            (str(surveyed / "a/one"), "b/one"),
+        ):
+            status, refused, _ = beyond("merge", *folders)
+            assert status == 1
+            assert refusal in refused
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    ("commands", "told"),
+    [
+        ((["a"], ["b"]), ["a", "b"]),
+        ((["a"], ["a", "b"]), ["a", "b"]),
+        ((["a", "c"], None), None),  # of some runs it is not known
+        ((None, ["b"]), None),
+    ],
+)
+def test_a_page_tells_the_commands_of_both(commands, told, studies, tmp_path):
+    for study, typed in zip(studies, commands, strict=True):
+        noted = {"commands": typed} if typed else {}
+        (study / "paper.json").write_text(json.dumps({"name": "one", **noted}))
     for _ in range(2):  # the same again changes nothing
         assert len(list(merge.merge(studies, tmp_path / "both"))) == 2
-        assert json.loads((tmp_path / "both/paper.json").read_text()) == both
+        page = json.loads((tmp_path / "both/paper.json").read_text())
+        assert page == {"name": "one", **({"commands": told} if told else {})}
+
+
+def test_a_folder_without_a_page_leaves_the_others(studies, tmp_path):
+    (studies[1] / "paper.json").write_text(json.dumps({"name": "one", "commands": ["b"]}))
+    list(merge.merge(studies, tmp_path / "both"))
+    page = json.loads((tmp_path / "both/paper.json").read_text())
+    assert page == {"name": "one", "commands": ["b"]}
 
 
 def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):
