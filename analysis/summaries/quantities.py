@@ -9,6 +9,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
@@ -48,10 +49,36 @@ _SPREAD = re.compile(r"\*\[([^\[\]]*)\]")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Tables]:
-    """Return a paper's settings and the tables of its runs; as tuned, if it says `as_tuned`."""
-    paper, tables = noted(folder / SETTINGS, dict, REQUIRED), load(folder)
+    """Return a paper's settings and the tables of its runs; as tuned, if it says `as_tuned`.
+
+    Its runs are those that its command has asked for, where that is noted.
+    """
+    paper = noted(folder / SETTINGS, dict, REQUIRED)
+    tables = _asked(load(folder), paper.get("asked"))
     about(paper)  # one that is of neither kind is refused
     return paper, as_tuned(folder, tables) if paper.get("as_tuned") else tables
+
+
+def _asked(tables: Tables, seeds: Mapping[str, Collection[int]] | None) -> Tables:
+    """Keep the replicas of these seeds by arm, whose id their run's begins with; all for None."""
+    if seeds is None:
+        return tables
+
+    def kept(runs: pd.Series, of: pd.Series) -> list[bool]:
+        pairs = zip(runs.astype(str).str.partition("-")[0], of, strict=True)
+        return [seed in seeds.get(arm, ()) for arm, seed in pairs]
+
+    found = tables.runs[kept(tables.runs["run_id"], tables.runs["seed"])]
+    cells, lines = set(found["run_id"]), tables.landscape
+    if len(lines):
+        other = kept(lines["other_run_id"], lines["other_seed"])
+        ends = np.array(other) | (lines["other_run_id"] == "").to_numpy()
+        lines = lines[np.array(kept(lines["run_id"], lines["seed"])) & ends]
+    return replace(
+        tables.labelled(found),
+        manifests={cell: made for cell, made in tables.manifests.items() if cell in cells},
+        landscape=lines,
+    )
 
 
 def about(paper: Mapping[str, Any]) -> str:
@@ -67,7 +94,9 @@ def measure(paper: Mapping[str, Any], tables: Tables) -> dict[str, pd.Series]:
     """Every quantity of a paper, a Series by seed; those that were not run are empty."""
     entries = quantities_of(paper)
     found = {
-        name: _quantity(entry, tables) for name, entry in entries.items() if "equals" not in entry
+        name: _quantity(name, entry, tables)
+        for name, entry in entries.items()
+        if "equals" not in entry
     }
     followed = followed_by(paper, found)
     return {name: followed[name] for name in entries}
@@ -295,7 +324,7 @@ def map_of(spec: Mapping[str, Any], key: str) -> dict[Any, dict[Any, str]]:
     }
 
 
-def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
+def _quantity(name: str, entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     """One column of the tables by seed, of the cells whose settings are as `where` says."""
     cells = [
         cell for cell, manifest in tables.manifests.items() if matches(manifest, entry["where"])
@@ -305,12 +334,12 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     table: Frame = getattr(tables, spec.pop("table", "runs"))
     column, reduced = spec.pop("column", "value"), spec.pop("reduce", None)
     rows = table[table["run_id"].isin(cells)]
-    for name, wanted in spec.items():
+    for key, wanted in spec.items():
         if isinstance(wanted, Mapping):  # another run, by its settings as ours
             others = [cell for cell, made in tables.manifests.items() if matches(made, wanted)]
-            rows = rows[rows[name].isin(others)]
+            rows = rows[rows[key].isin(others)]
         else:
-            rows = rows[_wanted(rows[name], wanted)]
+            rows = rows[_wanted(rows[key], wanted)]
     if rows.empty:
         return pd.Series(dtype=float)
     times, plus = entry.get("times", 1), entry.get("plus", 0)
@@ -321,7 +350,8 @@ def _quantity(entry: Mapping[str, Any], tables: Tables) -> pd.Series:
     by_seed = rows.groupby("seed")[column]
     if reduced is None and (by_seed.size() > 1).any():
         raise TableError(
-            f"{entry}: more than one row per seed; narrow `where`, or say `reduce: min`"
+            f"measure.{name}: more than one row per seed; narrow `where`, or have `reduce: min` in "
+            f"`take`; got {entry}"
         )
     values = by_seed.agg(reduced or "first").astype(float) * times + plus
     low, high = _limits(rows, column)

@@ -118,7 +118,7 @@ class CellSweeper(BasicSweeper):
             asked, n_cells = iter(both), len(both)
         schedule, statuses = self._trained(asked, n_cells, folder)
         if paper is not None:
-            note_page(folder, paper, [self._command(arguments)])
+            note_page(folder, paper, self._command(arguments), schedule.cells)
         lacking = lost(statuses, "command")
         if lacking and not schedule.kept and len(set(statuses)) == 1:
             sys.exit(f"beyond: {lacking}")

@@ -71,9 +71,9 @@ FAULTS = [
     ("beyond/run/merge.py", "map(Survey.of, folders)", "map(Survey.of, folders[:1])"),
     ("beyond/run/merge.py", "_surveyed_otherwise([into, *others])", "_surveyed_otherwise(others)"),
     ("beyond/run/merge.py", "conflicts += _without_landscape(", "max(1, 2) or _without_landscape("),
-    ("beyond/run/page.py", "if earlier and COMMANDS not in earlier:", "if False:"),
-    ("beyond/run/page.py", "list(dict.fromkeys(both))", "both"),
-    ("beyond/run/page.py", "if commands else {}", "if both else {}"),
+    ("beyond/run/page.py", "list(dict.fromkeys(commands))", "commands"),
+    ("beyond/run/page.py", "if key not in (COMMANDS, ASKED)}", "}"),
+    ("beyond/run/page.py", "*theirs[ASKED].get(arm, ())", ""),
     ("beyond/run/merge.py", "        if one != other:", "        if one is None:"),
     ("beyond/run/merge.py", "if realpath(folder) != here]", "if folder != into]"),
     ("beyond/run/merge.py", '    with target.locked(cell.manifest["seeds"]):', "    if True:"),
@@ -230,30 +230,38 @@ def test_what_has_no_landscape_beside_one_is_refused_before_anything_is_written(
     assert not (tmp_path / "both").exists()
 
 
+ONE, OTHER = {"x": [0, 1]}, {"x": [1, 2], "y": [0]}
+BOTH = {"x": [0, 1, 2], "y": [0]}
+
+
 @pytest.mark.parametrize(
-    ("commands", "told"),
+    ("asked", "told"),
     [
-        ((["a"], ["b"]), ["a", "b"]),
-        ((["a"], ["a", "b"]), ["a", "b"]),
-        ((["a", "c"], None), None),  # of some runs it is not known
-        ((None, ["b"]), None),
+        (((["a"], ONE), (["b"], OTHER)), (["a", "b"], BOTH)),
+        (((["a"], ONE), (["a", "b"], OTHER)), (["a", "b"], BOTH)),
+        (((["a"], ONE), None), None),  # of some runs it is not known
+        ((None, (["b"], OTHER)), None),
     ],
 )
-def test_a_page_tells_the_commands_of_both(commands, told, studies, tmp_path):
-    for study, typed in zip(studies, commands, strict=True):
-        noted = {"commands": typed} if typed else {}
-        (study / "paper.json").write_text(json.dumps({"name": "one", **noted}))
+def test_a_page_is_of_what_both_have_asked_for(asked, told, studies, tmp_path):
+    def page(noted):
+        return {
+            "name": "one",
+            **(dict(zip(("commands", "asked"), noted, strict=True)) if noted else {}),
+        }
+
+    for study, noted in zip(studies, asked, strict=True):
+        (study / "paper.json").write_text(json.dumps(page(noted)))
     for _ in range(2):  # the same again changes nothing
         assert len(list(merge.merge(studies, tmp_path / "both"))) == 2
-        page = json.loads((tmp_path / "both/paper.json").read_text())
-        assert page == {"name": "one", **({"commands": told} if told else {})}
+        assert json.loads((tmp_path / "both/paper.json").read_text()) == page(told)
 
 
 def test_a_folder_without_a_page_leaves_the_others(studies, tmp_path):
-    (studies[1] / "paper.json").write_text(json.dumps({"name": "one", "commands": ["b"]}))
+    page = {"name": "one", "commands": ["b"], "asked": ONE}
+    (studies[1] / "paper.json").write_text(json.dumps(page))
     list(merge.merge(studies, tmp_path / "both"))
-    page = json.loads((tmp_path / "both/paper.json").read_text())
-    assert page == {"name": "one", "commands": ["b"]}
+    assert json.loads((tmp_path / "both/paper.json").read_text()) == page
 
 
 def test_it_goes_on_where_it_was_and_into_one_of_them(studies, monkeypatch):

@@ -1,5 +1,6 @@
 """What `beyond-new` writes passes `beyond-check` as it is."""
 
+import re
 import sys
 
 import pytest
@@ -17,8 +18,17 @@ FAULTS = [
     # a paper is trained, and then cannot be published
     ("hydra_plugins/beyond_cells/sweeper.py", "        self._require_sound(paper)\n", ""),
     # a page tells another command
-    ("hydra_plugins/beyond_cells/sweeper.py", "shlex.join([*found,", "shlex.join(["),
+    ("hydra_plugins/beyond_cells/sweeper.py", "[*found, shlex.join(", "[shlex.join("),
+    ("hydra_plugins/beyond_cells/sweeper.py", "shlex.quote(os.environ[name])", "os.environ[name]"),
     ("hydra_plugins/beyond_cells/sweeper.py", ' if _key(one) != "runs"]', "]"),
+    ("hydra_plugins/beyond_cells/sweeper.py", "*typed, *hydra]", "*typed]"),
+    # a page has what other commands have trained
+    ("analysis/summaries/quantities.py", "seed in seeds.get(arm, ())", "arm in seeds"),
+    (
+        "analysis/summaries/quantities.py",
+        "seed in seeds.get(arm, ())",
+        "any(seed in one for one in seeds.values())",
+    ),
     # a setting is measured that no run has
     ("analysis/paper.py", "second not in settings[first]", "False"),
     # a column of texts is measured
@@ -90,8 +100,9 @@ def test_a_paper_runs(new, beyond, monkeypatch, tmp_path):
 
 
 def test_a_study_runs_and_its_page_agrees_with_the_tables(new, beyond, monkeypatch, tmp_path):
-    monkeypatch.setenv("BEYOND_PATH", str(tmp_path))
-    told = new("study", "mine")
+    (tmp_path / "my studies").mkdir()
+    monkeypatch.setenv("BEYOND_PATH", "my studies")
+    told = new("study", "mine", "--into", "my studies")
     assert told.endswith("beyond-verify runs/studies/mine-fast/page/index.md\n")
     shorter = ("seeds=2", "budget.epochs=2", "hydra/launcher=basic")
     status, told, shown = beyond("+study=mine", *shorter, "runs=runs")
@@ -99,9 +110,27 @@ def test_a_study_runs_and_its_page_agrees_with_the_tables(new, beyond, monkeypat
     assert "A Training the hidden" in shown
     page = tmp_path / "runs/studies/mine-fast/page/index.md"
     assert "- Test accuracy, %: backpropagation " in page.read_text()
-    command = f"BEYOND_PATH={tmp_path} beyond +study=mine seeds=2 budget.epochs=2"
+    command = "BEYOND_PATH='my studies' beyond +study=mine seeds=2 budget.epochs=2"
     assert f"`{command}` at commit" in page.read_text()
     assert differences(page, page.parent.parent) == []
+
+    # what is there of other commands is not on the page of the next
+    first = page.read_text()
+    listed = "'seeds=[1,2]' hydra.sweeper.n_workers=1"
+    commands = (
+        ("budget.epochs=3", "seeds=2"),
+        ("budget.epochs=2", "seeds=[1,2]", "hydra.sweeper.n_workers=1"),
+        ("budget.epochs=2", "seeds=2"),
+    )
+    for other in commands:
+        status, told, _ = beyond("+study=mine", *other, "hydra/launcher=basic", "runs=runs")
+        assert status == 0, told
+        assert re.findall(r"^\| backprop \| .* \| (\d+) \|$", page.read_text(), re.M) == ["2"]
+        assert differences(page, page.parent.parent) == []
+        if listed.split()[-1] in other:
+            assert f"budget.epochs=2 {listed}` at commit" in page.read_text()
+    last = page.read_text()
+    assert last.splitlines()[6:] == first.splitlines()[6:]  # without what was typed
 
 
 UNSOUND = {
