@@ -24,6 +24,13 @@ from analysis.files import write
 KEPT = ".tables"  # in a study's folder; not named as tables are, or some would read both
 MANY = 100  # cells that are read one by one before all are kept
 _STAMPS = b"beyond.cells"  # in the metadata of what is kept
+_KINDS = {  # of a manifest
+    **dict.fromkeys(("identity", "settings", "sources", "cited", "packages"), dict),
+    **dict.fromkeys(("seeds", "reasons", "classes"), list),
+    **dict.fromkeys(("run_id", "status", "data_sha256", "commit"), str),
+    "wall_seconds": (int, float),
+    "best_known": (dict, type(None)),
+}
 # what reading raises where it is not there, no table, or another's
 _DAMAGED = (OSError, pa.ArrowException, AttributeError, KeyError, TypeError, ValueError)
 
@@ -183,7 +190,13 @@ def _manifest(path: Path, known: Mapping[Path, _Stamp]) -> dict[str, Any]:
         )
     except (OSError, ValueError, AttributeError):
         return {}
-    return manifest if whole else {}
+    return manifest if whole and _is_ours(manifest) else {}
+
+
+def _is_ours(manifest: Mapping[str, Any]) -> bool:
+    """Whether what a manifest has is of the kinds that a run writes."""
+    known = _KINDS.keys() & manifest.keys()
+    return all(isinstance(manifest[name], _KINDS[name]) for name in known)
 
 
 def _digest(path: Path, known: Mapping[Path, _Stamp]) -> str:

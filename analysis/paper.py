@@ -62,12 +62,17 @@ def publish(folder: str | Path) -> None:
     except (TableError, OSError) as error:
         sys.exit(f"beyond: {reason(error)}")
     shown = Table(box=SIMPLE_HEAD)
-    for name in ("claim", "published", "measured", "verdict"):
+    told = {
+        "claim": [f"{one.claim.id} {one.claim.says}" for one in judged],
+        "published": [one.claim.published for one in judged],
+        "measured": [one.measured for one in judged],
+        "verdict": [one.verdict for one in judged],
+    }
+    told = {name: cells for name, cells in told.items() if any(cells)}
+    for name in told:
         shown.add_column(name, overflow="fold")  # a long name goes on in the next line
-    for one in judged:
-        shown.add_row(
-            f"{one.claim.id} {one.claim.says}", one.claim.published, one.measured, one.verdict
-        )
+    for row in zip(*told.values(), strict=True):
+        shown.add_row(*row)
     console = Console(highlight=False, markup=False)
     console.print(paper["title"], shown)
     console.print(f"Page: {page}", soft_wrap=True)

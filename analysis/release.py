@@ -126,8 +126,8 @@ def write(name: str, folders: Sequence[Path], out: Path = FOLDER) -> Path:
 def _rows(folder: Path) -> Frame:
     """Replicas of a study that began, as recorded, with the manifest of each."""
     tables = load(folder)
-    if tables.unfinished:
-        raise TableError(f"{folder} is not finished: {', '.join(tables.unfinished)}")
+    if lacking := (*tables.unfinished, *tables.damaged):
+        raise TableError(f"{folder} is not finished: {', '.join(lacking)}")
     if stale := sorted(tables.stale):
         raise TableError(
             f"{folder} has runs of code or data that have changed since ({', '.join(stale)}): "

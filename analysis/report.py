@@ -144,11 +144,16 @@ def publish(
 def finishing(folder: Path) -> Iterator[str]:
     """Say whenever more of a study's planned cells have finished how many; end with the last.
 
-    One that is killed, and not begun again, is waited for.
+    A study that has not begun is waited for, and a cell that is killed and not begun again.
     """
     from analysis.tables import noted
 
     told = 0
+    if waits := not _has_begun(folder):
+        sys.stderr.write(f"{folder}: no cell of a study yet, waiting for the first\n")
+    while waits:
+        sleep(EVERY)
+        waits = not _has_begun(folder)
     while True:
         planned = noted(folder / PLANNED, dict)
         done = [name for name in planned if (folder / name / "manifest.json").is_file()]
@@ -158,6 +163,11 @@ def finishing(folder: Path) -> Iterator[str]:
             told = len(done)
             yield f"{told} of {len(planned)} cells"
         sleep(EVERY)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a folder has a cell, or is to have one."""
+    return (folder / PLANNED).exists() or any(folder.glob("*/manifest.json"))
 
 
 def print_summary(study: Study) -> None:

@@ -69,6 +69,8 @@ class Tables:
         By cell.
     unfinished : tuple of str
         Cells that have begun and are not in the tables.
+    damaged : tuple of str
+        Cells that have finished, and what they recorded is no more what it was.
     predictions : DataFrame
         One row per replica, test example and output, at the selected checkpoint; empty where none
         were recorded. Columns as recorded, and `task`, `arm`, `status`. `example` is its number in
@@ -90,6 +92,7 @@ class Tables:
     runs: Frame
     manifests: dict[str, dict[str, Any]]
     unfinished: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     predictions: Frame = field(
         default_factory=lambda: pd.DataFrame(columns=[*_PREDICTIONS, *_LATER, *_LABELS])
     )
@@ -181,6 +184,7 @@ def load(folder: str | Path) -> Tables:
     layers = _read(cells, "layers", _LAYERS).drop(columns=list(COSTS), errors="ignore")
     layers = layers.merge(costs, on=key, how="left")
     begun = {path.parent for name in ("lock", "state.pt") for path in folder.glob(f"*/{name}")}
+    damaged = {path.parent for path in folder.glob("*/manifest.json")}.difference(cells)
     return Tables(
         study=str(runs["study"].iloc[0]) or folder.resolve().name,
         curves=curves,
@@ -189,7 +193,8 @@ def load(folder: str | Path) -> Tables:
         predictions=_predictions(cells),
         runs=runs,
         manifests=manifests,
-        unfinished=tuple(sorted(cell.name for cell in begun.difference(cells))),
+        unfinished=tuple(sorted(cell.name for cell in begun.difference(cells, damaged))),
+        damaged=tuple(sorted(cell.name for cell in damaged)),
         repeated=repeated,
         stale=noted(folder / "stale.json", dict),
         landscape=_read([folder], "landscape", ("run_id", "other_run_id", "seed")),

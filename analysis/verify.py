@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments)
     of = of_report if chosen.page.suffix == ".html" else of_claims
+    if chosen.page.is_dir():
+        within = ("report/index.html", "page/index.md", "index.html", "index.md")
+        page = next((path for name in within if (path := chosen.page / name).is_file()), "none")
+        sys.exit(f"beyond-verify: {chosen.page} is a folder; its page: {page}")
+    if not chosen.page.is_file():
+        sys.exit(f"beyond-verify: no such page: {chosen.page}")
     try:
         beside = Path(realpath(chosen.page)).parent.parent
         differing, agreed = of(chosen.page, chosen.runs or beside)

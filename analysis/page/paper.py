@@ -14,7 +14,7 @@ from analysis.statistics.inference import INTERVAL, UNBOUNDED, mean_interval
 from analysis.summaries.claims import VERDICTS, Judged
 from analysis.summaries.expressions import RANGE
 from analysis.summaries.quantities import ABOUT, about, answers, tabled
-from analysis.tables import Tables
+from analysis.tables import Tables, several
 
 HOW = {
     "read": "read in the source",
@@ -48,8 +48,8 @@ def markdown(
         "",
         paper[asked],
         "",
-        f"`{_command(paper, kind)}` at commit {commits}: {len(manifests)} cells, whose wall times "
-        f"add up to {wall:,.0f} s.",
+        f"`{_command(paper, kind)}` at commit {commits}: {several(len(manifests), 'cell')}, "
+        f"whose wall times add up to {f'{wall:,.0f}' if wall >= 10 else f'{wall:.2g}'} s.",
         "",
         *_stale(tables),
         *_found(paper, quantities),
@@ -97,9 +97,9 @@ def _counted(judged: Sequence[Judged], kind: str) -> str:
     """How many claims have each verdict, and when an expectation has one."""
     counts = Counter(one.verdict for one in judged)
     told = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS[kind] if counts[verdict]]
-    expected = any(one.claim.how == "expected" for one in judged)
+    expected = any(one.claim.how == "expected" and one.verdict != "not run" for one in judged)
     undecided = f" What was expected is undecided where its {INTERVAL} has both answers."
-    return f"{len(judged)} claims: {', '.join(told)}.{undecided if expected else ''}"
+    return f"{several(len(judged), 'claim')}: {', '.join(told)}.{undecided if expected else ''}"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -55,9 +55,11 @@ def points(tables: Tables, task: str) -> Frame:
     for arm, replicas in runs.groupby("arm"):
         before = replicas["pretraining_flops"].fillna(0).to_numpy(float)
         row = {"arm": str(arm), "n": len(replicas), "before": before.mean()}
+        # the selected checkpoint cannot be later than the last
+        most = float((replicas["flops"].fillna(np.inf) + before).max())
         for name, values, limits in (
             ("score", replicas[RESULT].to_numpy(float), limits_of(tables.score(task))),
-            ("flops", replicas["flops_to_best"].to_numpy(float) + before, (0.0, np.inf)),
+            ("flops", replicas["flops_to_best"].to_numpy(float) + before, (0.0, most)),
         ):
             low, high = mean_interval(values, limits)
             row |= {name: values.mean(), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -43,6 +43,8 @@ class _Found:
         Arms that are not shown to do better, without the one that answers by chance on purpose.
     learners : list of str
         All arms but that one.
+    n_ranked : int
+        Arms all of whose repetitions finished.
     """
 
     task: str
@@ -54,6 +56,7 @@ class _Found:
     chance: float
     at_chance: list[str]
     learners: list[str]
+    n_ranked: int
 
     @property
     def is_chance(self) -> bool:
@@ -116,7 +119,10 @@ def _found(tables: Tables, summary: Frame, order: Ranking, task: str) -> _Found 
             if not np.isfinite([row["low"], chance]).all():
                 continue  # neither shown nor not
         at_chance += [] if above else [str(row["arm"])]
-    return _Found(task, rows, leader, rivals, sum(told), is_told, chance, at_chance, learners)
+    beaten, n_ranked = sum(told), len(order.arms)
+    return _Found(
+        task, rows, leader, rivals, beaten, is_told, chance, at_chance, learners, n_ranked
+    )
 
 
 def _of_one(tables: Tables, found: _Found, order: Ranking) -> list[str]:
@@ -142,10 +148,10 @@ def _lead(tables: Tables, found: _Found) -> str:
     if len(found.rows) == 1:
         return f"{where} {found.leader} reaches a {name} of {value}; no other arm has a score."
     if not found.is_told:
-        return (
-            f"{where} the {highest} mean {name} is that of {found.leader}, {value}, but so few "
-            "repetitions cannot tell arms apart."
-        )
+        few = "but so few repetitions cannot tell arms apart"
+        alone = f"and {'no arm' if not found.n_ranked else 'no other arm'} is ranked"
+        why = few if found.n_ranked > 1 else alone
+        return f"{where} the {highest} mean {name} is that of {found.leader}, {value}, {why}."
     if not found.rivals:
         behind = {1: "the other arm", 2: "both others"}.get(others, f"all {counted(others)} others")
         return f"{where} {found.leader} leads with a {name} of {value}, ahead of {behind}."
@@ -213,7 +219,7 @@ def _of_several(tables: Tables, found: Sequence[_Found], n_arms: int) -> list[st
     learnt = [one for one in found if one.is_told and not one.is_chance]
     chance = [one.task for one in found if one.is_chance]
     return [
-        _tally(learnt, len(tables.tasks), n_arms, any(one.is_told for one in found)),
+        _tally(learnt, found, len(tables.tasks), n_arms),
         _leaders(tables, found),
         f"No arm is shown to do better than chance on {listed(chance)}." if chance else "",
         _never(found),
@@ -221,12 +227,14 @@ def _of_several(tables: Tables, found: Sequence[_Found], n_arms: int) -> list[st
     ]
 
 
-def _tally(learnt: Sequence[_Found], n_tasks: int, n_arms: int, is_able: bool) -> str:
+def _tally(learnt: Sequence[_Found], found: Sequence[_Found], n_tasks: int, n_arms: int) -> str:
     """Who is first, or not told apart from the first, on how many tasks, if any can be."""
     if not learnt:
-        return f"On none of the {counted(n_tasks)} tasks are arms told apart" + (
-            "." if is_able else ": for that, these are too few repetitions."
-        )
+        few = ": for that, these are too few repetitions"
+        several_ranked = any(one.n_ranked > 1 for one in found)
+        why = few if several_ranked else ": fewer than two are ranked on each"
+        why = "" if any(one.is_told for one in found) else why
+        return f"On none of the {counted(n_tasks)} tasks are arms told apart{why}."
     counts = Counter(arm for one in learnt for arm in (one.leader, *one.rivals))
     most = max(counts.values())
     top = sorted(arm for arm, count in counts.items() if count == most)

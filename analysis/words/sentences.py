@@ -238,6 +238,13 @@ def warnings(tables: Tables) -> list[str]:
             f"finished, and {'is' if one else 'are'} not in this report: "
             f"{', '.join(tables.unfinished)}."
         )
+    if tables.damaged:
+        one = len(tables.damaged) == 1
+        found.append(
+            f"{several(len(tables.damaged), 'cell')} cannot be read, and {'is' if one else 'are'} "
+            f"not in this report: {', '.join(tables.damaged)}. The manifest, or a table, is not "
+            f"what the run wrote; the same command trains {'it' if one else 'them'} again."
+        )
     commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
     if len(commits) > 1:
         found.append(f"The runs come from {len(commits)} commits of the code.")

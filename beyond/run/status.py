@@ -269,8 +269,10 @@ def _state(path: Path, label: str | None, other_data: bool) -> CellState:
     if manifest:
         stale = outdated(manifest.get("sources", {})) + [DATA] * other_data
         told = "; ".join(manifest.get("reasons", []))
-        seconds = manifest.get("wall_seconds")
-        return CellState(label, manifest.get("status", "failed"), told, seconds, None, tuple(stale))
+        seconds, state = manifest.get("wall_seconds"), manifest.get("status")
+        if state not in STATES:
+            state, told = "failed", f"its manifest has the status {state!r}"
+        return CellState(label, state, told, seconds, None, tuple(stale))
     told, left = _progress(log)
     running = is_held(path / "lock")
     return CellState(

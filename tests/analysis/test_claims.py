@@ -27,7 +27,11 @@ FAULTS = [
         "value - limit if one is right",
         "limit - value if one is right",
     ),
-    ("analysis/summaries/claims.py", "equals) or (value, value)", "equals) or (-np.inf, np.inf)"),
+    (
+        "analysis/summaries/claims.py",
+        "        return gap, gap\n",
+        "        return -np.inf, np.inf\n",
+    ),
     ("analysis/summaries/claims.py", "if len(truths) == 1 else None", "if len(truths) else None"),
     # of what follows from others, its part is rounded, not what that is made of
     (
@@ -77,7 +81,11 @@ FAULTS = [
         " or np.isnan(np.asarray(value_of(whole, quantities), float)).any()",
         "",
     ),
-    ("analysis/summaries/expressions.py", "other = (-other[1], -other[0])", "other = other"),
+    (
+        "analysis/summaries/expressions.py",
+        "(one[0] - other[1], one[1] - other[0])",
+        "(one[0] - other[0], one[1] - other[1])",
+    ),
     ("analysis/summaries/claims.py", "max(digits, sides.get(shown, (value, 0))[1])", "digits"),
     (
         "analysis/summaries/expressions.py",
@@ -104,7 +112,7 @@ FAULTS = [
     # the long tail on the other side, and an interval around something else
     ("analysis/summaries/expressions.py", "value + (n - 1) *", "value - (n - 1) *"),
     ("analysis/summaries/expressions.py", "value + (n - 1) *", "left_out.mean() + (n - 1) *"),
-    ("analysis/summaries/claims.py", "n_seeds = min(map(len", "n_seeds = max(map(len"),
+    ("analysis/summaries/claims.py", "value.loc[seeds].notna().sum()", "value.loc[seeds].size"),
     # seeds are paired by their place
     (
         "analysis/summaries/expressions.py",

@@ -22,6 +22,11 @@ from analysis.tables import load
 FAULTS = [
     ("analysis/figures/frontier.py", 'where="post"', 'where="pre"'),
     ("analysis/summaries/frontier.py", "scores[order] > best[:-1]", "scores[order] >= best[:-1]"),
+    (
+        "analysis/summaries/frontier.py",
+        "to_numpy(float) + before, (0.0, most))",
+        "to_numpy(float) + before, (0.0, np.inf))",
+    ),
     ("analysis/summaries/frontier.py", "(same & kept).any(axis=1)", "kept"),
     (
         "analysis/summaries/frontier.py",
@@ -83,6 +88,15 @@ def test_costs_run_to_the_selected_checkpoint_and_have_pre_training_in_them(stud
         assert rows.loc[arm, "flops_low"] <= spent.mean() <= rows.loc[arm, "flops_high"]
     assert rows.loc["last_layer", "before"] == 1e8
     assert rows["score"].is_monotonic_decreasing
+
+
+def test_no_interval_of_operations_is_beyond_what_was_spent(study):
+    cell = study.folder / study.cell("backprop", seeds=range(2))
+    runs = pd.read_parquet(cell / "runs.parquet")
+    runs.assign(flops=1e9, flops_to_best=[1e7, 9e8]).to_parquet(cell / "runs.parquet")
+    row = points(load(study.folder), TASK).iloc[0]
+    assert row["flops_low"] == 0
+    assert row["flops_high"] == 1e9 + row["before"]
 
 
 def test_of_a_score_that_goes_down_the_least_is_on_the_front(study):

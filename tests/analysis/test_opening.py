@@ -86,6 +86,22 @@ def test_few_repetitions_tell_nothing(study):
     assert "leads" not in text
 
 
+def test_where_the_others_did_not_finish_more_repetitions_would_not_help(study):
+    study.cell("backprop")
+    study.cell("genetic", status="diverged")
+    text = said(study)
+    assert ", and no other arm is ranked." in text
+    assert "few repetitions" not in text
+    for method in ("backprop", "genetic"):
+        study.cell(
+            method, task="text/languages", status="diverged" if method == "genetic" else "finished"
+        )
+    text = said(study)
+    assert (
+        "On none of the two tasks are arms told apart: fewer than two are ranked on each." in text
+    )
+
+
 def test_pre_training_is_counted_in(study):
     scores(study, study.cell("last_layer", seeds=range(8)), 0.9, flops_to_best=2e8)
     scores(study, study.cell("genetic", seeds=range(8)), 0.5)

@@ -17,6 +17,7 @@ from analysis.figures.paper import _curves as drawn_curves
 from analysis.figures.paper import _histogram as drawn_histogram
 from analysis.figures.paper import _map as drawn_map
 from analysis.page.paper import measured_rows
+from analysis.runs import is_amount
 from analysis.statistics import inference as statistics
 from analysis.summaries import quantities
 from analysis.summaries.expressions import RANGE
@@ -34,7 +35,7 @@ FAULTS = [
     ("analysis/figures/paper.py", "[mean - bounds[:, 0], bounds[:, 1] - mean]", "[bounds[:, 1] - mean, mean - bounds[:, 0]]"),
     ("analysis/figures/paper.py", "variance**0.5", "variance"),
     ("analysis/summaries/quantities.py", "if count > 1", "if count > 2"),
-    ("analysis/summaries/quantities.py", "sorted(limit * times + plus for", "sorted(limit * times for"),
+    ("analysis/summaries/quantities.py", "scaled((low, high), times, plus)", "scaled((low, high), times)"),
     ("analysis/page/paper.py", "n = values.notna().sum()", "n = len(values)"),
     ("analysis/paper.py", "        *chain.from_iterable(tables_of(paper, quantities)),\n", ""),
     ("analysis/summaries/quantities.py", 'if f"{{{name}}}" in found[1]}', "}"),
@@ -46,13 +47,18 @@ FAULTS = [
     ("analysis/paper.py", "if page and (index.parent / page[1]).exists():", "if page:"),
     ("analysis/paper.py", "            rows[page[1]] = line\n", "            pass\n"),
     ("analysis/summaries/expressions.py", "proportion_ci(LEVEL)", "proportion_ci(0.9)"),
-    ("analysis/summaries/expressions.py", '"reached": lambda value, level: 1.0 * at_least(value, level)',
-     '"reached": lambda value, level: 1.0 * at_least(level, value)'),
+    ("analysis/summaries/expressions.py", "1.0 * at_least(value, level)", "1.0 * at_least(level, value)"),
+    ("analysis/summaries/quantities.py", '    if reduced == "sum":', "    if False:"),
+    ("analysis/summaries/quantities.py", "_within(value, range_of(expression, measured))", "value"),
+    ("analysis/summaries/quantities.py", "if len(limits) == 1 else UNBOUNDED", "if limits else UNBOUNDED"),
+    ("analysis/runs.py", '"gradient_norm", "rise", "distance"', '"gradient_norm"'),
+    ("analysis/summaries/quantities.py", 'any("values" in one for one in series)', 'series and "values" in series[0]'),
+    ("analysis/figures/paper.py", "mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))", "mean_interval(values.to_numpy())"),
     ("analysis/summaries/quantities.py", 'told(found[1], quantities, equals), line)', 'told(found[1], {}, equals), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
     ("analysis/summaries/quantities.py", "if len(found) != 1:", "if len(found) > 1:"),
     ("analysis/summaries/quantities.py", "    about(paper)  # one that is of neither kind is refused\n", ""),
-    ("analysis/summaries/quantities.py", "rows[rows[name].isin(others)]", "rows[~rows[name].isin(others)]"),
+    ("analysis/summaries/quantities.py", "rows[rows[key].isin(others)]", "rows[~rows[key].isin(others)]"),
     ("analysis/summaries/quantities.py", 'str(_filled(points, {"along": value}))', 'str(_filled(points, {"along": place}))'),
 ]  # fmt: skip
 
@@ -405,6 +411,72 @@ def test_a_wrong_constant_turns_the_verdict(runs):
     wrong = json.loads(json.dumps(PAPER).replace(">= 20", ">= 60"))
     (runs / quantities.SETTINGS).write_text(json.dumps(wrong))
     assert paper.write(runs)[1][0].verdict == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("take", "limits"),
+    [
+        ("flops_to_easy", (0, np.inf)),
+        ({"table": "curves", "column": "flops", "split": "train", "reduce": "sum"}, (0, np.inf)),
+        (
+            {"table": "curves", "split": "train", "metric": "accuracy_score", "reduce": "sum"},
+            (0, np.inf),
+        ),
+        (
+            {"table": "curves", "split": "train", "checkpoint": 1, "reduce": "mean"},
+            (-np.inf, np.inf),
+        ),
+        (
+            {
+                "table": "curves",
+                "split": "train",
+                "metric": "accuracy_score",
+                "reduce": {"level": 0.8, "at": "epochs"},
+            },
+            (0, np.inf),
+        ),
+    ],
+)
+def test_what_a_quantity_cannot_leave(take, limits, runs):
+    """Amounts are not negative, nor are sums of scores; of several scores nothing is known."""
+    asked = {"x": {"where": {"method": "backprop"}, "take": take}, "y": {"equals": "1 - x"}}
+    tables = load(runs)
+    mixed = tables.curves.assign(
+        metric=[
+            "r2_score" if place % 2 else "accuracy_score" for place in range(len(tables.curves))
+        ]
+    )
+    if isinstance(take, dict) and "metric" not in take and "column" not in take:
+        tables = replace(tables, curves=mixed)
+    measured = quantities.measure({**PAPER, "measure": asked}, tables)
+    assert measured["x"].attrs[RANGE] == limits
+    assert measured["y"].attrs[RANGE] == (1 - limits[1], 1 - limits[0])
+
+
+@pytest.mark.parametrize(
+    "column", ["rise", "distance", "gradient_norm", "pretraining_flops", "seconds_to_best"]
+)
+def test_an_amount_is_never_below_nothing(column):
+    assert is_amount(column)
+    assert not is_amount("loss")
+    assert not is_amount("target_easy")
+
+
+def test_error_bars_stay_within_what_scores_can_be():
+    scores = pd.Series([0.9, 1.0, 1.0, 1.0])
+    scores.attrs[RANGE] = (0.0, 1.0)
+    spec = {"title": "", "x": "", "y": "", "series": [{"name": "a", "points": {1: "a"}}]}
+    figure = drawn_curves(spec, {"a": scores}, distinct(["a"]))
+    bars = [line for line in figure.axes[0].collections if isinstance(line, LineCollection)]
+    ends = np.concatenate([bar.get_segments()[0][:, 1] for bar in bars])
+    assert ends.max() == 1
+
+
+def test_a_figure_is_of_densities_where_any_series_has_values():
+    assert quantities.kind_of({"series": [{"points": "a"}, {"values": "a"}]}) == "densities"
+    assert quantities.kind_of({"series": [{"points": "a"}]}) == "curves"
+    assert quantities.kind_of({"map": "a"}) == "map"
+    assert quantities.kind_of({}) == "curves"
 
 
 def test_a_score_knows_what_it_cannot_leave(runs):

@@ -14,7 +14,11 @@ from beyond import catalog
 FAULTS = [
     ("analysis/release.py", 'runs["status"] != "skipped"', 'runs["status"] == "finished"'),
     ("analysis/release.py", 'rows.drop_duplicates(["run_id", "seed"])', "rows"),
-    ("analysis/release.py", "    if tables.unfinished:", "    if False:"),
+    (
+        "analysis/release.py",
+        "    if lacking := (*tables.unfinished, *tables.damaged):",
+        "    if lacking := ():",
+    ),
     ("analysis/release.py", "if stale := sorted(tables.stale):", "if stale := []:"),
     ("analysis/release.py", 'assign(task=runs["task_name"])', "assign()"),
     ("analysis/release.py", 'path.stem + "/" + table["run_id"]', 'table["run_id"]'),

@@ -391,7 +391,24 @@ def test_a_study_is_watched_until_its_last_planned_cell_has_finished(tmp_path, m
     assert list(finishing(tmp_path)) == ["1 of 3 cells"]
     assert slept == [report_command.EVERY] * 5
     assert list(finishing(tmp_path)) == []  # all have
-    assert list(finishing(tmp_path / "b-1")) == []  # none is planned
+    (tmp_path / "planned.json").unlink()
+    assert list(finishing(tmp_path)) == []  # none is planned
+
+
+def test_a_study_that_has_not_begun_is_waited_for(tmp_path, monkeypatch, capsys):
+    study, slept = tmp_path / "study", []
+
+    def sleep(_):
+        slept.append(None)
+        if len(slept) == 2:
+            study.mkdir()
+        if len(slept) == 3:
+            (study / "planned.json").write_text("{}")
+
+    monkeypatch.setattr(report_command, "sleep", sleep)
+    assert list(finishing(study)) == []
+    assert len(slept) == 3
+    assert capsys.readouterr().err == f"{study}: no cell of a study yet, waiting for the first\n"
 
 
 def test_while_a_study_runs_its_report_is_made_again(study, monkeypatch, capsys):

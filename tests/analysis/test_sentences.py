@@ -265,6 +265,17 @@ def test_what_stopped_early_is_named_and_not_taken_for_a_step_too_many(study):
     ]
 
 
+def test_what_was_damaged_is_told_apart_from_what_has_not_finished(study):
+    study.cell("backprop")
+    found = load(study.folder)
+    told = sentences.warnings(replace(found, unfinished=("b",), damaged=("c", "d")))
+    assert told[-2:] == [
+        "1 cell was begun but not finished, and is not in this report: b.",
+        "2 cells cannot be read, and are not in this report: c, d. The manifest, or a table, is "
+        "not what the run wrote; the same command trains them again.",
+    ]
+
+
 def test_warnings_name_what_weakens_the_comparison(study):
     study.cell("backprop", seeds=range(5))
     study.cell("genetic", seeds=range(2))

@@ -314,12 +314,17 @@ def test_a_cell_counts_only_if_it_has_a_manifest_and_the_tables_that_this_names(
         ("{", ["backprop"]),
         ("", ["backprop"]),
         ("[]", ["backprop"]),
+        (json.dumps(manifest | {"identity": "hello"}), ["backprop"]),
+        (json.dumps(manifest | {"wall_seconds": "long"}), ["backprop"]),
+        (json.dumps(manifest | {"status": None}), ["backprop"]),
     ):
         path.write_text(text)
         tables = load(study.folder)
-        assert (tables.arms, tables.unfinished) == (arms, () if "genetic" in arms else (cell.name,))
+        assert (tables.arms, tables.damaged) == (arms, () if "genetic" in arms else (cell.name,))
+        assert tables.unfinished == ()
     path.unlink()
-    assert load(study.folder).arms == ["backprop"]
+    tables = load(study.folder)
+    assert (tables.arms, tables.unfinished, tables.damaged) == (["backprop"], (cell.name,), ())
 
 
 def test_direction_is_in_the_name():

@@ -181,6 +181,20 @@ def test_a_report_of_two_folders_is_verified_from_anywhere(tmp_path, monkeypatch
     assert "every number agrees with the tables" in capsys.readouterr().out
 
 
+def test_a_folder_and_what_is_not_there_are_no_pages(tmp_path):
+    page = tmp_path / "runs" / "report" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    for given, told in (
+        (tmp_path / "runs", f"{tmp_path / 'runs'} is a folder; its page: {page}"),
+        (tmp_path, f"{tmp_path} is a folder; its page: none"),
+        (tmp_path / "nowhere", f"no such page: {tmp_path / 'nowhere'}"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            verify.main([str(given)])
+        assert stopped.value.code == f"beyond-verify: {told}"
+
+
 def test_a_page_that_is_no_report_is_refused(tmp_path):
     page = tmp_path / "index.html"
     for text, told in (

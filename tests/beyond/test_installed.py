@@ -13,6 +13,11 @@ from beyond import catalog, installed
 from beyond.errors import InputError
 
 FAULTS = [
+    (
+        "beyond/installed.py",
+        '("beyond", "conf", "hydra_plugins", "pyproject.toml", *BESIDE)',
+        '("beyond", "conf", *BESIDE)',
+    ),
     ("beyond/installed.py", "cwd=ROOT,", "cwd=None,"),
     ("beyond/installed.py", 'if not key.startswith("GIT_")', "if key"),
     (
@@ -42,8 +47,13 @@ def test_the_commit_is_that_of_the_checkout_wherever_it_runs(repository, monkeyp
     assert installed.commit() == {"commit": ours, "dirty": False}
     (tmp_path / "ours" / "notes.txt").write_text("decides nothing")
     assert installed.commit() == {"commit": ours, "dirty": False}
-    (tmp_path / "ours" / "methods").mkdir()
-    (tmp_path / "ours" / "methods" / "mine.py").write_text("is found in the folder")
+    for folder in ("beyond", "methods", "tasks", "analysis", "conf", "hydra_plugins"):
+        mine = tmp_path / "ours" / folder / "mine.py"
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("is found in the folder")
+        assert installed.commit() == {"commit": ours, "dirty": True}
+        mine.unlink()
+    (tmp_path / "ours" / "pyproject.toml").write_text("changed")
     assert installed.commit() == {"commit": ours, "dirty": True}
     monkeypatch.setattr(installed, "ROOT", tmp_path)
     assert installed.commit() == {"commit": "", "dirty": None}

@@ -29,7 +29,7 @@ FAULTS = [
         "if not (apart and _close(pairs[name]))]",
         "if not _close(pairs[name])]",
     ),
-    ("beyond/run/merge.py", "for name in (*STUDY, *tuned):", "for name in STUDY:"),
+    ("beyond/run/merge.py", "for name in (SWEEP, *tuned):", "for name in (SWEEP,):"),
     ("beyond/run/merge.py", "        note_trials(into,", "        max(1, 2) or note_trials(into,"),
     ("beyond/run/merge.py", "        note_tuned(into,", "        max(1, 2) or note_tuned(into,"),
     ("beyond/run/merge.py", "conflicts += _tuned_otherwise([into, *others])", "pass"),
