@@ -50,8 +50,8 @@ def pareto(tables: Tables, task: str, looks: dict[str, Look]) -> Picture | None:
     axis = CostAxis(rows[["flops", "flops_low", "flops_high"]].to_numpy(float).ravel(), 0.12)
     note = (
         f"Mark: mean over {seeds(rows['n'])} that finished; bars: {INTERVAL} of the score and of "
-        "the operations. Line: the Pareto front; for an arm beside it another is as good and "
-        "cheaper, or better and as cheap."
+        "the operations. Line: the Pareto front; for an arm beside it another is better, and no "
+        "dearer, or cheaper, and no worse."
     )
     if (rows["before"] > 0).any():
         told = ", ".join(rows.loc[rows["before"] > 0, "arm"])

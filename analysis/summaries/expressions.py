@@ -242,9 +242,10 @@ def _multiplied(one: Range, other: Range) -> Range:
 
 
 def _divided(one: Range, other: Range) -> Range:
-    if other[0] <= 0 <= other[1]:
+    low, high = other
+    if low < 0 < high or low == high == 0:
         return UNBOUNDED
-    return _multiplied(one, (1 / other[1], 1 / other[0]))
+    return _multiplied(one, (1 / high if high else -np.inf, 1 / low if low else np.inf))
 
 
 _RANGES: dict[type, Callable[[Range, Range], Range]] = {

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from analysis.release import Release
-from analysis.runs import Frame, decisive, labelled, once
+from analysis.runs import FOLDERS, Frame, decisive, labelled, once
 from analysis.summaries.results import spans
 from analysis.tables import TableError, Tables, by_run
 from analysis.words.sentences import listed
@@ -70,7 +70,7 @@ def beside(tables: Tables, releases: Sequence[Release]) -> Tables:
         added |= theirs
     return replace(
         _with_tables(tables, releases).labelled(runs),
-        study=f"{tables.study} against {listed(names)}",
+        study=f"{tables.study} against {listed([name.removesuffix(FOLDERS) for name in names])}",
         manifests=tables.manifests | added,
         repeated=(*tables.repeated, *repeated),
         notes=tuple(notes),

@@ -197,7 +197,8 @@ def _sure(tables: Tables, found: _Found, order: Ranking) -> str:
     runs = tables.runs[(tables.runs["task"] == found.task) & (tables.runs["status"] != "skipped")]
     n = order.ties.n if order.arms else int(found.rows["n_seeds"].max())
     each = "repetition" if n == 1 else "repetitions"
-    text = f"{_first_up(counted(n))} {each} of each arm{of_split(runs)}{on_examples(runs)}"
+    ranked = "" if (found.rows["n_seeds"] == n).all() else "ranked "
+    text = f"{_first_up(counted(n))} {each} of each {ranked}arm{of_split(runs)}{on_examples(runs)}"
     if np.isfinite(gap := order.ties.smallest_gap):
         text += f"; a true gap of {score_text(gap)} would have shown in four such studies of five"
     return f"{text}."
