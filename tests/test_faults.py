@@ -234,10 +234,10 @@ PLACES = cases(
     beyond-compare runs/adhoc --against nope -> beyond-compare: no folder and no published rows named nope; known: gallery, or
     beyond-compare runs/adhoc --against rubbish.parquet -> beyond-compare: cannot read rubbish.parquet:
     beyond-compare runs/adhoc --against gallery -> beyond-compare: nothing in gallery can be compared with adhoc.
-    beyond-verify missing -> beyond-verify: no runs of a paper in
-    beyond-verify loop -> beyond-verify: no runs of a paper in
-    beyond-verify page --runs runs/adhoc -> beyond-verify: no runs of a paper in runs/adhoc: expected
-    beyond-verify missing.html -> beyond-verify: No such file or directory: 'missing.html'
+    beyond-verify missing -> beyond-verify: no such page: missing
+    beyond-verify loop -> beyond-verify: no such page: loop
+    beyond-verify file --runs runs/adhoc -> beyond-verify: no runs of a paper in runs/adhoc: expected
+    beyond-verify missing.html -> beyond-verify: no such page: missing.html
     beyond-data check task=arrays task.path=missing.npz -> beyond-data: task.path: No such file or directory: 'missing.npz'
     beyond-data check task=arrays task.path=folder.npz -> beyond-data: task.path must be a file, got 'folder.npz'
     beyond-data check task=table task.path=folder.csv task.target=y -> beyond-data: task.path must be a file, got 'folder.csv'
@@ -300,7 +300,7 @@ def test_the_home_folder_is_one_folder_for_all_that_a_study_writes(beyond, tmp_p
         ),
         (
             "paper.json",
-            "beyond-verify page --runs runs/adhoc",
+            "beyond-verify runs/adhoc/paper.json --runs runs/adhoc",
             "beyond-verify: cannot read runs/adhoc/paper.json: ",
         ),
         (

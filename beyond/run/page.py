@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beyond.files import write_whole_text
-from beyond.run.cell import Cell
 from beyond.run.notes import holding, known
+
+if TYPE_CHECKING:
+    from beyond.run.cell import Cell
 
 PAGE = "paper.json"
 COMMANDS, ASKED = "commands", "asked"  # what was typed; and the seeds of each arm, by its id
