@@ -149,11 +149,10 @@ def finishing(folder: Path) -> Iterator[str]:
     from analysis.tables import noted
 
     told = 0
-    if waits := not _has_begun(folder):
+    if not _has_begun(folder):
         sys.stderr.write(f"{folder}: no cell of a study yet, waiting for the first\n")
-    while waits:
+    while not _has_begun(folder):
         sleep(EVERY)
-        waits = not _has_begun(folder)
     while True:
         planned = noted(folder / PLANNED, dict)
         done = [name for name in planned if (folder / name / "manifest.json").is_file()]

@@ -18,8 +18,8 @@ from scipy.stats import norm
 from analysis.figures import canvas
 from analysis.figures.canvas import panels, save, style
 from analysis.figures.looks import INK, Look, of_series
-from analysis.statistics.inference import INTERVAL, UNBOUNDED, mean_interval
-from analysis.summaries.expressions import RANGE, NotRunError, evaluate
+from analysis.statistics.inference import INTERVAL
+from analysis.summaries.expressions import NotRunError, evaluate, interval_of
 from analysis.summaries.quantities import kind_of, map_of, points_of, series_of
 
 
@@ -41,8 +41,8 @@ def draw(
                 drawing = _map(figure, quantities)
             else:
                 methods = {one["name"]: one.get("method", "") for one in series_of(figure)}
-                along = {"densities": _histogram, "curves": _curves}[kind]
-                drawing = along(figure, quantities, of_series(methods, signals))
+                drawn_as = {"densities": _histogram, "curves": _curves}[kind]
+                drawing = drawn_as(figure, quantities, of_series(methods, signals))
             save(drawing, out / name, ["png"])
             drawn.append((name, figure["title"]))
     return drawn
@@ -133,12 +133,7 @@ def _curves(
         if shown:
             at = np.array([places[place] + aside for place in shown])
             mean = np.array([values.mean() for values in shown.values()])
-            bounds = np.array(
-                [
-                    mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))
-                    for values in shown.values()
-                ]
-            )
+            bounds = np.array([interval_of(values) for values in shown.values()])
             bars = np.nan_to_num([mean - bounds[:, 0], bounds[:, 1] - mean]).clip(0)
             axes.errorbar(
                 *((mean, at) if named else (at, mean)),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.inference import INTERVAL, UNBOUNDED, mean_interval
+from analysis.statistics.inference import INTERVAL
 from analysis.summaries.claims import VERDICTS, Judged
-from analysis.summaries.expressions import RANGE
+from analysis.summaries.expressions import interval_of
 from analysis.summaries.quantities import ABOUT, about, answers, tabled
 from analysis.tables import Tables, several
 
@@ -193,7 +193,7 @@ def measured_rows(quantities: Mapping[str, pd.Series]) -> list[str]:
     rows = ["| quantity | mean [95 % interval] | seeds |", "|---|---|---|"]
     for name, values in quantities.items():
         if len(values):
-            low, high = mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))
+            low, high = interval_of(values)
             known = np.isfinite(values).all() and np.isfinite(low)
             interval = f" [{low:.4g}, {high:.4g}]" if known else ""
             n = values.notna().sum()

@@ -193,7 +193,7 @@ def judge(
         for shown, (value, digits) in sides.items()
     }
     n_seeds = min(
-        n_with_value(evaluate(shown, quantities), seeds) for shown, seeds in shared.items()
+        _n_with_value(evaluate(shown, quantities), seeds) for shown, seeds in shared.items()
     )
     holds: bool | None = all(ok for ok, *_ in parts)
     if claim.how == "expected":
@@ -201,7 +201,7 @@ def judge(
     return Judged(claim, claim.verdict(holds), _together(claim, written), n_seeds)
 
 
-def n_with_value(value: Any, seeds: Sequence[Any]) -> int:
+def _n_with_value(value: Any, seeds: Sequence[Any]) -> int:
     """How many seeds a mean is over: of a Series those with a value."""
     return int(value.loc[seeds].notna().sum()) if isinstance(value, pd.Series) else len(seeds)
 
@@ -272,14 +272,15 @@ def told(
 ) -> str:
     """Write what an expression comes to, its mean over seeds, with interval; or `not run`."""
     try:
-        value = float(np.mean(evaluate(expression, quantities)))
+        of_seeds = evaluate(expression, quantities)
     except NotRunError:
         return "not run"
+    value = float(np.mean(of_seeds))
     if np.isposinf(value):
         return "not reached"
     seeds = shared_seeds([quantities[name] for name in names(expression)])
     interval = _interval(expression, value, quantities, seeds, DIGITS, equals)
-    n = n_with_value(evaluate(expression, quantities), seeds)
+    n = _n_with_value(of_seeds, seeds)
     return f"{value:.{DIGITS}g}{interval}{'' if n == len(seeds) else f' ({n} of {len(seeds)})'}"
 
 

@@ -225,6 +225,12 @@ def range_of(node: ast.expr, quantities: Mapping[str, pd.Series]) -> Range:
     return UNBOUNDED
 
 
+def interval_of(values: pd.Series) -> tuple[float, float]:
+    """Interval of a quantity's mean, within what its values cannot leave."""
+    low, high = mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))
+    return float(low), float(high)
+
+
 def scaled(limits: Range, times: float, plus: float = 0.0) -> Range:
     """Return a range of values that are multiplied, and moved."""
     low, high = sorted(_product(limit, times) + plus for limit in limits)

@@ -231,10 +231,12 @@ def _of_several(tables: Tables, found: Sequence[_Found], n_arms: int) -> list[st
 def _tally(learnt: Sequence[_Found], found: Sequence[_Found], n_tasks: int, n_arms: int) -> str:
     """Who is first, or not told apart from the first, on how many tasks, if any can be."""
     if not learnt:
-        few = ": for that, these are too few repetitions"
-        several_ranked = any(one.n_ranked > 1 for one in found)
-        why = few if several_ranked else ": fewer than two are ranked on each"
-        why = "" if any(one.is_told for one in found) else why
+        if any(one.is_told for one in found):
+            why = ""
+        elif any(one.n_ranked > 1 for one in found):
+            why = ": for that, these are too few repetitions"
+        else:
+            why = ": fewer than two are ranked on each"
         return f"On none of the {counted(n_tasks)} tasks are arms told apart{why}."
     counts = Counter(arm for one in learnt for arm in (one.leader, *one.rivals))
     most = max(counts.values())

@@ -232,18 +232,13 @@ def warnings(tables: Tables) -> list[str]:
     found += [f"{task}: {line}" for task in tables.tasks for line in _of_task(tables, task)]
     found += [*tables.repeated, *tables.notes]
     if tables.unfinished:
-        one = len(tables.unfinished) == 1
-        found.append(
-            f"{several(len(tables.unfinished), 'cell')} {'was' if one else 'were'} begun but not "
-            f"finished, and {'is' if one else 'are'} not in this report: "
-            f"{', '.join(tables.unfinished)}."
-        )
+        begun = ("was begun but not finished", "were begun but not finished")
+        found.append(_left_out(tables.unfinished, *begun))
     if tables.damaged:
-        one = len(tables.damaged) == 1
+        them = "it" if len(tables.damaged) == 1 else "them"
         found.append(
-            f"{several(len(tables.damaged), 'cell')} cannot be read, and {'is' if one else 'are'} "
-            f"not in this report: {', '.join(tables.damaged)}. The manifest, or a table, is not "
-            f"what the run wrote; the same command trains {'it' if one else 'them'} again."
+            f"{_left_out(tables.damaged, 'cannot be read', 'cannot be read')} The manifest, or a "
+            f"table, is not what the run wrote; the same command trains {them} again."
         )
     commits = {str(m["commit"]) for m in tables.manifests.values() if m.get("commit")}
     if len(commits) > 1:
@@ -268,6 +263,12 @@ def warnings(tables: Tables) -> list[str]:
                 "them, in any table or figure."
             )
     return found
+
+
+def _left_out(cells: Sequence[str], one: str, several_of_them: str) -> str:
+    """Name cells that are not in the report, and say what became of one, or of several."""
+    what = f"{one}, and is" if len(cells) == 1 else f"{several_of_them}, and are"
+    return f"{several(len(cells), 'cell')} {what} not in this report: {', '.join(cells)}."
 
 
 def _apart(tables: Tables) -> Iterable[str]:

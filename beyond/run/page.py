@@ -41,12 +41,12 @@ def join_page(other: Path, study: Path) -> None:
     if not (theirs and ours):
         _write(study, ours or theirs)
     elif all(isinstance(page.get(ASKED), dict) for page in (theirs, ours)):
-        commands = [*map(str, [*ours[COMMANDS], *theirs[COMMANDS]])]
+        commands = list(dict.fromkeys([*ours[COMMANDS], *theirs[COMMANDS]]))
         seeds = {
             arm: sorted({*ours[ASKED].get(arm, ()), *theirs[ASKED].get(arm, ())})
             for arm in sorted({*ours[ASKED], *theirs[ASKED]})
         }
-        _write(study, {**ours, COMMANDS: list(dict.fromkeys(commands)), ASKED: seeds})
+        _write(study, {**ours, COMMANDS: commands, ASKED: seeds})
     else:
         _write(study, {key: ours[key] for key in ours if key not in (COMMANDS, ASKED)})
 

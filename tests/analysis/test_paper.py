@@ -53,7 +53,7 @@ FAULTS = [
     ("analysis/summaries/quantities.py", "if len(limits) == 1 else UNBOUNDED", "if limits else UNBOUNDED"),
     ("analysis/runs.py", '"gradient_norm", "rise", "distance"', '"gradient_norm"'),
     ("analysis/summaries/quantities.py", 'any("values" in one for one in series)', 'series and "values" in series[0]'),
-    ("analysis/figures/paper.py", "mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))", "mean_interval(values.to_numpy())"),
+    ("analysis/summaries/expressions.py", "mean_interval(values.to_numpy(), values.attrs.get(RANGE, UNBOUNDED))", "mean_interval(values.to_numpy())"),
     ("analysis/summaries/quantities.py", 'told(found[1], quantities, equals), line)', 'told(found[1], {}, equals), line)'),
     ("analysis/paper.py", '        *(f"- {line}" for line in answers(paper, quantities)),\n', ""),
     ("analysis/summaries/quantities.py", "if len(found) != 1:", "if len(found) > 1:"),

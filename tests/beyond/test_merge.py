@@ -71,7 +71,11 @@ FAULTS = [
     ("beyond/run/merge.py", "map(Survey.of, folders)", "map(Survey.of, folders[:1])"),
     ("beyond/run/merge.py", "_surveyed_otherwise([into, *others])", "_surveyed_otherwise(others)"),
     ("beyond/run/merge.py", "conflicts += _without_landscape(", "max(1, 2) or _without_landscape("),
-    ("beyond/run/page.py", "list(dict.fromkeys(commands))", "commands"),
+    (
+        "beyond/run/page.py",
+        "list(dict.fromkeys([*ours[COMMANDS], *theirs[COMMANDS]]))",
+        "[*ours[COMMANDS], *theirs[COMMANDS]]",
+    ),
     ("beyond/run/page.py", "if key not in (COMMANDS, ASKED)}", "}"),
     ("beyond/run/page.py", "*theirs[ASKED].get(arm, ())", ""),
     ("beyond/run/merge.py", "        if one != other:", "        if one is None:"),
